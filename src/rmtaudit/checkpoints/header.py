@@ -1,0 +1,172 @@
+"""The JSON header of a safetensors file: hostile text to a list of entries."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple, NoReturn
+
+from rmtaudit.errors import CorruptError, UnsafeError
+from rmtaudit.names import display_name
+
+TENSORS_CAP = 1_000_000
+"""Most tensors that a file may hold."""
+
+_LISTS_CAP = 4 * TENSORS_CAP  # an entry needs two; a header of "[],[],…" would take 20 times its size
+_LARGEST = 1 << 63
+_FIELDS = frozenset({"dtype", "shape", "data_offsets"})
+
+
+class Entry(NamedTuple):
+    """One tensor of the header; ``begin`` and ``end`` count from the first byte after the header."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def parse_header(header: bytes, where: str) -> tuple[list[Entry], list[str]]:
+    """Return the tensors of a header in their order, and warnings.
+
+    Parameters
+    ----------
+    header
+        The bytes between the length and the values.
+    where
+        The file, for messages.
+
+    Raises
+    ------
+    CorruptError
+        The header breaks a rule of the format.
+    UnsafeError
+        It opens more lists than :data:`TENSORS_CAP` tensors can need.
+    """
+    table = _decode(header, where)
+    warnings: list[str] = []
+    if "__metadata__" in table:
+        _check_metadata(table.pop("__metadata__"), where, warnings)
+    extra: set[str] = set()
+    entries = [_entry(name, fields, where, extra) for name, fields in table.items()]
+    if extra:
+        names = ", ".join(f"'{display_name(name, longest=40)}'" for name in sorted(extra)[:5])
+        warnings.append(f"entries of the header have fields that the format does not know: {names}")
+    odd = sum(not name or len(name) > 1000 or not name.isprintable() for name in table)
+    if odd:
+        warnings.append(f"{odd} tensor names are empty, very long or hold characters that do not print")
+    return entries, warnings
+
+
+class _RejectedError(ValueError):
+    """Why the header was refused while its JSON was being parsed."""
+
+
+def _decode(header: bytes, where: str) -> dict[str, Any]:
+    if not header.startswith(b"{"):
+        raise CorruptError(
+            "RA-IN-024", f"the header must begin with '{{', but begins with {header[:1]!r}.", where=where
+        )
+    if header.count(b"[") > _LISTS_CAP:
+        raise UnsafeError("RA-IN-025", f"the header opens more than {_LISTS_CAP} lists.", where=where)
+    try:
+        text = header.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CorruptError(
+            "RA-IN-026", f"the header is not UTF-8 at byte {8 + error.start}: {error.reason}.", where=where
+        ) from error
+    count = 0
+
+    def unique(pairs: list[tuple[str, Any]]) -> Any:
+        nonlocal count
+        count += 1
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            seen: set[str] = set()
+            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            raise _RejectedError(f"the key '{display_name(twice)}' occurs twice")
+        if count > TENSORS_CAP + 2:
+            raise _RejectedError(f"more than {TENSORS_CAP} tensors")
+        return _compact(found) if found.keys() == _FIELDS else found
+
+    try:
+        table = json.loads(text, object_pairs_hook=unique, parse_constant=_no_constant)
+    except _RejectedError as error:
+        raise CorruptError("RA-IN-027", f"the header is refused: {error}.", where=where) from error
+    except RecursionError as error:
+        raise CorruptError("RA-IN-028", "the header is nested too deeply.", where=where) from error
+    except ValueError as error:
+        raise CorruptError("RA-IN-028", f"the header is not JSON: {error}.", where=where) from error
+    if type(table) is not dict:
+        raise CorruptError("RA-IN-028", "the header is not a JSON object.", where=where)
+    return table
+
+
+def _compact(fields: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Return an entry's values as tuples, which the garbage collector need not visit again and again.
+
+    JSON has no tuples, so nothing else in the header can pass for the result.
+    """
+    shape, offsets = fields["shape"], fields["data_offsets"]
+    return (
+        fields["dtype"],
+        tuple(shape) if type(shape) is list else shape,
+        tuple(offsets) if type(offsets) is list else offsets,
+    )
+
+
+def _no_constant(literal: str) -> NoReturn:
+    raise _RejectedError(f"{literal} is not JSON")
+
+
+def _check_metadata(metadata: object, where: str, warnings: list[str]) -> None:
+    if metadata is None:
+        warnings.append("__metadata__ is null; the format wants an object")
+    elif type(metadata) is not dict or not all(type(value) is str for value in metadata.values()):
+        raise CorruptError("RA-IN-029", "__metadata__ must map strings to strings.", where=where)
+
+
+def _entry(name: str, fields: object, where: str, extra: set[str]) -> Entry:
+    if type(fields) is dict:
+        missing = sorted(_FIELDS - fields.keys())
+        if missing:
+            raise _bad(name, f"has no {' and no '.join(missing)}", where)
+        extra.update(fields.keys() - _FIELDS)
+        fields = _compact(fields)
+    if type(fields) is not tuple:
+        raise _bad(name, "is not a JSON object", where)
+    dtype, shape, offsets = fields
+    if type(dtype) is not str:
+        raise _bad(name, "dtype is not a string", where)
+    if type(shape) is not tuple:
+        raise _bad(name, "shape is not a list", where)
+    elements = 1
+    for size in shape:  # loops, not generators: this runs for each of up to a million tensors
+        if type(size) is not int or size < 0:
+            raise _bad(name, "shape is not a list of integers from 0", where)
+        elements *= size or 1
+        if elements >= _LARGEST:
+            raise _bad(name, "the product of its sizes overflows 2^63", where)
+    if type(offsets) is not tuple or len(offsets) != 2:
+        raise _bad(name, "data_offsets is not a list of two integers", where)
+    begin, end = offsets
+    if type(begin) is not int or type(end) is not int:
+        raise _bad(name, "data_offsets is not a list of two integers", where)
+    if not 0 <= begin <= end < _LARGEST:
+        raise _bad(name, f"data_offsets {begin} to {end} is not a range", where)
+    if not name.isascii():
+        _check_encodable(name, where)
+    return Entry(name, dtype, shape, begin, end)
+
+
+def _check_encodable(name: str, where: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise CorruptError(
+            "RA-IN-036", f"the tensor name '{display_name(name)}' holds a lone surrogate.", where=where
+        ) from error
+
+
+def _bad(name: str, fault: str, where: str) -> CorruptError:
+    return CorruptError("RA-IN-030", f"tensor '{display_name(name)}': {fault}.", where=where)

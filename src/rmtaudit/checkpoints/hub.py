@@ -1,0 +1,59 @@
+"""The cache of the Hugging Face hub: ``models--org--name/{blobs, refs, snapshots}``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rmtaudit.checkpoints.files import read_small
+from rmtaudit.errors import InputError, UsageError
+from rmtaudit.names import display_name
+
+
+def snapshot_of(folder: Path) -> Path:
+    """Return the snapshot that a folder of the cache stands for; any other folder as it is.
+
+    A model's folder stands for ``refs/main``, or for its only snapshot; the cache itself for its only model.
+
+    Raises
+    ------
+    UsageError
+        There are several models or snapshots to choose from.
+    InputError
+        The cache is damaged.
+    """
+    if not (folder / "snapshots").is_dir():
+        models = sorted(path for path in folder.glob("models--*") if (path / "snapshots").is_dir())
+        if not models:
+            return folder
+        folder = _one(models, folder, "models")
+    where = display_name(folder.name)
+    snapshots = sorted(path for path in (folder / "snapshots").iterdir() if path.is_dir())
+    main = folder / "refs" / "main"
+    if not main.exists():
+        if not snapshots:
+            raise InputError(
+                "RA-IN-093", "no snapshot was downloaded.", hint="Download it again.", where=where
+            )
+        return _one(snapshots, folder, "snapshots")
+    revision = read_small(main, 1024).decode("ascii", "replace").strip()
+    for snapshot in snapshots:  # by comparison, so that a revision cannot be a path
+        if snapshot.name == revision:
+            return snapshot
+    raise InputError(
+        "RA-IN-093",
+        f"refs/main names the snapshot '{display_name(revision)}', which is not there.",
+        hint="Download it again.",
+        where=where,
+    )
+
+
+def _one(paths: list[Path], folder: Path, what: str) -> Path:
+    if len(paths) > 1:
+        shown = ", ".join(display_name(path.name, longest=100) for path in paths[:8])
+        raise UsageError(
+            "RA-IN-092",
+            f"several {what}: {shown}{', …' if len(paths) > 8 else ''}.",
+            hint="Give the path of one of them.",
+            where=display_name(folder.name),
+        )
+    return paths[0]

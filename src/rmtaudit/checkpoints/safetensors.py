@@ -1,0 +1,179 @@
+"""The safetensors format: eight bytes of header length, a JSON header, then the values without gaps.
+
+The rules are those of the reference implementation (``safetensors`` 0.8, ``tensor.rs``) and, where it is
+laxer than its own specification, of the specification: no duplicate key, and ``{`` as the first byte of
+the header.
+"""
+
+from __future__ import annotations
+
+import math
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rmtaudit.checkpoints.base import Checkpoint, Reader
+from rmtaudit.checkpoints.files import FileSource
+from rmtaudit.checkpoints.header import parse_header
+from rmtaudit.checkpoints.single import FileCheckpoint
+from rmtaudit.checkpoints.values import tensor_from_bytes
+from rmtaudit.errors import CorruptError
+from rmtaudit.matrices.tensors import TensorSpec
+from rmtaudit.names import display_name
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    import torch
+
+    from rmtaudit.checkpoints.header import Entry
+
+HEADER_CAP = 100_000_000
+"""Largest header in bytes, as in the reference implementation."""
+
+DIMENSIONS_CAP = 64
+"""Most dimensions of a tensor that can be read (torch's own limit)."""
+
+DTYPES = {
+    "F64": ("float64", 64), "F32": ("float32", 32), "F16": ("float16", 16), "BF16": ("bfloat16", 16),
+    "F8_E4M3": ("float8_e4m3fn", 8), "F8_E5M2": ("float8_e5m2", 8), "F8_E8M0": ("float8_e8m0fnu", 8),
+    "F8_E4M3FNUZ": ("float8_e4m3fnuz", 8), "F8_E5M2FNUZ": ("float8_e5m2fnuz", 8),
+    "F6_E2M3": ("float6_e2m3fn", 6), "F6_E3M2": ("float6_e3m2fn", 6), "F4": ("float4_e2m1fn", 4),
+    "I64": ("int64", 64), "I32": ("int32", 32), "I16": ("int16", 16), "I8": ("int8", 8),
+    "U64": ("uint64", 64), "U32": ("uint32", 32), "U16": ("uint16", 16), "U8": ("uint8", 8),
+    "BOOL": ("bool", 8), "C64": ("complex64", 64),
+}  # fmt: skip
+"""torch's name and the bits an element, by the name in the header."""
+
+
+class SafetensorsReader(Reader):
+    """Reads ``.safetensors`` files."""
+
+    name = "safetensors"
+    extensions = (".safetensors",)
+
+    def recognises(self, head: bytes) -> bool:
+        """Whether the ninth byte opens a JSON object and the first eight are not text."""
+        return head[8:9] == b"{" and not all(0x20 <= byte < 0x7F or byte in b"\t\r\n" for byte in head[:8])
+
+    def open(self, path: Path) -> Checkpoint:
+        """Open a file; its header is checked in full (see :meth:`Reader.open`)."""
+        source = FileSource(path)
+        try:
+            header, data_start = _header(source)
+            entries, warnings = parse_header(header, source.where)
+            tensors = [(_spec(entry, source), entry.begin + data_start) for entry in entries]
+            _check_cover(entries, source, data_start)
+            return _SafetensorsCheckpoint(source, self.name, tensors, warnings)
+        except BaseException:
+            source.abandon()
+            raise
+
+
+class _SafetensorsCheckpoint(FileCheckpoint):
+    def _values(self, spec: TensorSpec, place: Any) -> torch.Tensor:
+        return tensor_from_bytes(self._source.pread(place, spec.nbytes), spec.dtype, spec.shape)
+
+
+def _header(source: FileSource) -> tuple[bytes, int]:
+    """Return the bytes of the header and the position where the values start."""
+    if source.size < 8:
+        raise CorruptError(
+            "RA-IN-020",
+            f"{source.size} bytes; a safetensors file has at least 8.",
+            hint="Re-download it.",
+            where=source.where,
+        )
+    length = int.from_bytes(source.pread(0, 8), "little")
+    if length > HEADER_CAP:
+        raise CorruptError(
+            "RA-IN-021",
+            f"the first 8 bytes announce a header of {length} bytes; at most {HEADER_CAP} are allowed.",
+            hint="This is no safetensors file, or a damaged one.",
+            where=source.where,
+        )
+    if length > source.size - 8:
+        raise CorruptError(
+            "RA-IN-022",
+            f"the header has {length} bytes and ends past the file; {source.size} of at least {length + 8} "
+            f"bytes; the file looks truncated ({_percent(source.size, length + 8)} present).",
+            hint="Re-download it.",
+            where=source.where,
+        )
+    if length < 2:
+        raise CorruptError(
+            "RA-IN-023", f"a header of {length} bytes cannot be a JSON object.", where=source.where
+        )
+    return bytes(source.pread(8, length)), 8 + length
+
+
+def _spec(entry: Entry, source: FileSource) -> TensorSpec:
+    """Check one entry by itself: its dtype is known and its size is that of its range."""
+    known = DTYPES.get(entry.dtype)
+    if known is None:
+        raise CorruptError(
+            "RA-IN-031",
+            f"tensor '{display_name(entry.name)}': unknown dtype '{display_name(entry.dtype)}'.",
+            where=source.where,
+        )
+    dtype, bits = known
+    needed, rest = divmod(math.prod(entry.shape) * bits, 8)
+    if rest or needed != entry.end - entry.begin:
+        fraction = f" and {rest} bits" if rest else ""
+        raise CorruptError(
+            "RA-IN-032",
+            f"tensor '{display_name(entry.name)}': {entry.dtype} of shape {_shape(entry.shape)} takes "
+            f"{needed} bytes{fraction}, but data_offsets span {entry.end - entry.begin}.",
+            where=source.where,
+        )
+    unreadable = None
+    if bits < 8:
+        unreadable = f"sub-byte dtype {entry.dtype}"
+    elif len(entry.shape) > DIMENSIONS_CAP:
+        unreadable = f"{len(entry.shape)} dimensions, more than the {DIMENSIONS_CAP} that torch knows"
+    return TensorSpec(entry.name, entry.shape, dtype, unreadable=unreadable)
+
+
+def _check_cover(entries: list[Entry], source: FileSource, data_start: int) -> None:
+    """Check that the ranges follow each other without hole or overlap and end where the file does."""
+    available = source.size - data_start
+    reached, past = 0, None
+    for entry in sorted(entries, key=attrgetter("begin", "end")):
+        if entry.begin != reached:
+            fault = "leave a hole" if entry.begin > reached else "overlap"
+            raise CorruptError(
+                "RA-IN-033",
+                f"tensor '{display_name(entry.name)}': data_offsets begin at {entry.begin}, the tensor "
+                f"before it ends at {reached}: the ranges {fault}.",
+                where=source.where,
+            )
+        reached = entry.end
+        if past is None and reached > available:
+            past = entry
+    if past is not None:
+        whole = data_start + reached
+        raise CorruptError(
+            "RA-IN-034",
+            f"tensor '{display_name(past.name)}': data_offsets end {past.end} is past the data buffer "
+            f"({available} bytes); {source.size} of {whole} bytes; the file looks truncated "
+            f"({_percent(source.size, whole)} present).",
+            hint="Re-download it.",
+            where=source.where,
+        )
+    if reached < available:
+        raise CorruptError(
+            "RA-IN-035",
+            f"{available - reached} bytes follow the last tensor, at position {data_start + reached}.",
+            hint="Something was appended to the file; do not trust it.",
+            where=source.where,
+        )
+
+
+def _percent(part: int, whole: int) -> str:
+    percent = part * 100 // whole
+    return f"{percent}%" if percent else "less than 1%"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    shown = ", ".join(map(str, shape[:8]))
+    return f"[{shown}, …]" if len(shape) > 8 else f"[{shown}]"

@@ -1,0 +1,164 @@
+"""What ``torch.save`` wrote before 1.6: four pickles, the keys of the storages, then each storage in turn.
+
+Also a lone pickle of numpy arrays, which has the same beginning and none of the rest.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from rmtaudit.checkpoints.base import Checkpoint, Reader
+from rmtaudit.checkpoints.files import FileSource
+from rmtaudit.checkpoints.inert import Storage
+from rmtaudit.checkpoints.pickles import InertUnpickler, foreign_warning
+from rmtaudit.checkpoints.state import named_tensors
+from rmtaudit.checkpoints.storages import ITEMSIZES, Record, TorchCheckpoint, check_storages, locate
+from rmtaudit.errors import CorruptError, NotACheckpointError
+from rmtaudit.names import display_name
+
+MAGIC = 0x1950A86A20F9469CFC6C
+"""What the first pickle holds."""
+
+PICKLE_CAP = 256 << 20
+"""Bytes of pickles that are read at most."""
+
+_PROTOCOL = 1001
+_MAGIC_BYTES = MAGIC.to_bytes(10, "little")
+_PICKLE = re.compile(rb"\x80[\x00-\x05]|\(*[ci][\w.]{1,200}\n[\w.]{1,200}\n|\([dl][pq]|\(S'")
+
+
+class TorchLegacyReader(Reader):
+    """Reads the format of torch < 1.6, and lone pickles of arrays."""
+
+    name = "torch-legacy"
+    extensions = (".pt", ".pth", ".bin", ".ckpt", ".th", ".tar", ".pkl", ".pickle", ".model")
+
+    def recognises(self, head: bytes) -> bool:
+        """Whether the file begins as a pickle does, or as the tar archive of torch < 0.2."""
+        return _PICKLE.match(head) is not None or head[257:262] == b"ustar"
+
+    def open(self, path: Path) -> Checkpoint:
+        """Open a file; its pickles are read, and its storages measured (see :meth:`Reader.open`)."""
+        source = FileSource(path)
+        try:
+            return self._open(source)
+        except BaseException:
+            source.abandon()
+            raise
+
+    def _open(self, source: FileSource) -> Checkpoint:
+        if bytes(source.pread(0, min(source.size, 262)))[257:] == b"ustar":
+            raise NotACheckpointError(
+                "RA-IN-070",
+                "a tar archive (the format of torch < 0.2, or packed files).",
+                hint="Unpack it, or save it again with a newer torch.",
+                where=source.where,
+            )
+        stream: BinaryIO = io.BufferedReader(_Window(source), 1 << 16)
+        first = InertUnpickler(stream, source.where)
+        root = first.load()
+        if root != MAGIC or type(root) is not int:
+            return self._lone_pickle(source, first, root, stream.tell())
+        if _load(stream, source.where) != _PROTOCOL:
+            raise CorruptError("RA-IN-071", f"not version {_PROTOCOL} of the format.", where=source.where)
+        _load(
+            stream, source.where
+        )  # of the machine that wrote it; the storages are little-endian on every one
+        unpickler = InertUnpickler(stream, source.where)
+        found = named_tensors(unpickler.load(), source.where)
+        records, end = _records(source, stream, unpickler.storages)
+        check_storages(unpickler.storages, records, source.where)
+        tensors = locate(found.tensors, records, source.where, big_endian=False)
+        warnings = found.warnings + foreign_warning(unpickler.foreign) + _trailing(source, end)
+        return TorchCheckpoint(source, self.name, tensors, warnings)
+
+    def _lone_pickle(self, source: FileSource, unpickler: InertUnpickler, root: Any, end: int) -> Checkpoint:
+        if unpickler.storages:
+            raise CorruptError(
+                "RA-IN-072", "a pickle whose tensors are stored in another file.", where=source.where
+            )
+        found = named_tensors(root, source.where)
+        if not found.tensors:
+            raise NotACheckpointError(
+                "RA-IN-073",
+                "a pickle without tensors or numeric arrays.",
+                hint="; ".join(found.warnings),
+                where=source.where,
+            )
+        tensors = locate(found.tensors, {}, source.where, big_endian=False)
+        warnings = found.warnings + foreign_warning(unpickler.foreign) + _trailing(source, end)
+        return TorchCheckpoint(source, "pickle", tensors, warnings)
+
+
+class _Window(io.RawIOBase):
+    """The beginning of a file as a stream, so that a claimed length cannot ask for all of it."""
+
+    def __init__(self, source: FileSource) -> None:
+        self._source = source
+        self._position = 0
+        self._end = min(source.size, PICKLE_CAP)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        length = min(len(buffer), self._end - self._position)
+        buffer[:length] = self._source.pread(self._position, length)
+        self._position += length
+        return length
+
+
+def _load(stream: BinaryIO, where: str) -> Any:
+    return InertUnpickler(stream, where).load()
+
+
+def _records(
+    source: FileSource, stream: BinaryIO, storages: dict[str, Storage]
+) -> tuple[dict[str, Record], int]:
+    """Return where each storage is, and where the last one ends."""
+    keys = _load(stream, source.where)
+    position = stream.tell()
+    if type(keys) is not list or not all(type(key) in {str, int} for key in keys):
+        raise CorruptError("RA-IN-074", "the list of storages is damaged.", where=source.where)
+    records: dict[str, Record] = {}
+    for key in map(str, keys):
+        storage = storages.get(key)
+        if storage is None or key in records:
+            raise CorruptError(
+                "RA-IN-074",
+                f"storage '{display_name(key)}' is listed but not used, or listed twice.",
+                where=source.where,
+            )
+        nbytes = storage.numel * ITEMSIZES[storage.dtype or "uint8"]
+        if position + 8 + nbytes > source.size:
+            raise CorruptError(
+                "RA-IN-075",
+                f"storage '{display_name(key)}' ends at {position + 8 + nbytes}, past the end of the file "
+                f"({source.size} bytes); the file looks truncated.",
+                hint="Re-download it.",
+                where=source.where,
+            )
+        count = int.from_bytes(source.pread(position, 8), "little", signed=True)
+        if count != storage.numel:
+            raise CorruptError(
+                "RA-IN-051",
+                f"storage '{display_name(key)}' holds {count} elements, but {storage.numel} are described.",
+                hint="Re-download it.",
+                where=source.where,
+            )
+        records[key] = Record(position + 8, nbytes)
+        position += 8 + nbytes
+    return records, position
+
+
+def _trailing(source: FileSource, end: int) -> list[str]:
+    return [f"{source.size - end} bytes follow the checkpoint and were not read"] if end < source.size else []

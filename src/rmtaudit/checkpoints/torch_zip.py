@@ -1,0 +1,100 @@
+"""What ``torch.save`` writes since 1.6: a zip archive of a pickle and one raw record a storage."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rmtaudit.checkpoints.base import Checkpoint, Reader
+from rmtaudit.checkpoints.files import FileSource
+from rmtaudit.checkpoints.pickles import InertUnpickler, foreign_warning
+from rmtaudit.checkpoints.state import named_tensors
+from rmtaudit.checkpoints.storages import Record, TorchCheckpoint, check_storages, locate
+from rmtaudit.checkpoints.zips import ZipEntry, data_offset, list_entries
+from rmtaudit.errors import CorruptError, NotACheckpointError, UnsafeError
+from rmtaudit.names import display_name
+
+PICKLE_CAP = 256 << 20
+"""Largest pickle of an archive in bytes; a million tensors take about half of it."""
+
+
+class TorchZipReader(Reader):
+    """Reads ``.pt``, ``.pth`` and ``.bin`` files of torch >= 1.6, TorchScript archives among them."""
+
+    name = "torch-zip"
+    extensions = (".pt", ".pth", ".bin", ".ckpt", ".th", ".tar", ".pkl", ".model")
+
+    def recognises(self, head: bytes) -> bool:
+        """Whether the file begins as a zip archive that is not empty."""
+        return head.startswith(b"PK\x03\x04")
+
+    def open(self, path: Path) -> Checkpoint:
+        """Open a file; its directory and its pickle are checked in full (see :meth:`Reader.open`)."""
+        source = FileSource(path)
+        try:
+            return self._open(source)
+        except BaseException:
+            source.abandon()
+            raise
+
+    def _open(self, source: FileSource) -> Checkpoint:
+        entries = {entry.name: entry for entry in list_entries(source)}
+        root = _root(entries, source.where)
+        starts = {name: data_offset(source, entry) for name, entry in entries.items()}
+        unpickler = InertUnpickler(io.BytesIO(_bytes(source, entries[f"{root}data.pkl"])), source.where)
+        found = named_tensors(unpickler.load(), source.where)
+        records = {
+            key: Record(starts[stored.name], stored.size)
+            for key in unpickler.storages
+            if (stored := entries.get(f"{root}data/{key}")) is not None
+        }
+        check_storages(unpickler.storages, records, source.where)
+        big_endian = _big_endian(source, entries.get(f"{root}byteorder"))
+        tensors = locate(found.tensors, records, source.where, big_endian=big_endian)
+        warnings = found.warnings + foreign_warning(unpickler.foreign)
+        return TorchCheckpoint(source, self.name, tensors, warnings)
+
+
+def _root(entries: dict[str, ZipEntry], where: str) -> str:
+    """Return the archive's one folder, with its slash (``""`` where the pickle is at the top)."""
+    pickles = [name for name in entries if name == "data.pkl" or name.endswith("/data.pkl")]
+    roots = {name[: -len("data.pkl")] for name in pickles if name.count("/") <= 1}
+    if not roots:
+        inside = [name for name in entries if name.endswith((".pt", ".pth", ".safetensors", ".bin", ".npy"))]
+        shown = ", ".join(display_name(name, longest=60) for name in inside[:4])
+        raise NotACheckpointError(
+            "RA-IN-063",
+            "a zip archive, but not one of torch: it has no data.pkl.",
+            hint=f"Unpack it and audit what is inside: {shown}." if inside else "",
+            where=where,
+        )
+    if len(roots) > 1:
+        raise UnsafeError("RA-IN-064", "the archive has more than one data.pkl.", where=where)
+    root = roots.pop()
+    strays = [name for name in entries if not name.startswith(root)]
+    if strays:
+        raise UnsafeError(
+            "RA-IN-064",
+            f"the archive has more than one folder: '{display_name(root)}' and '{display_name(strays[0])}'.",
+            where=where,
+        )
+    return root
+
+
+def _bytes(source: FileSource, entry: ZipEntry) -> bytes:
+    if entry.size > PICKLE_CAP:
+        raise UnsafeError(
+            "RA-IN-065",
+            f"a data.pkl of {entry.size} bytes; at most {PICKLE_CAP} are read.",
+            where=source.where,
+        )
+    return bytes(source.pread(data_offset(source, entry), entry.size))
+
+
+def _big_endian(source: FileSource, entry: ZipEntry | None) -> bool:
+    if entry is None:
+        return False  # torch < 2.1 did not say; big-endian machines are not where checkpoints come from
+    order = _bytes(source, entry)[:16] if entry.size < 64 else b"?"
+    if order not in {b"little", b"big"}:
+        raise CorruptError("RA-IN-066", f"unknown byte order {order!r}.", where=source.where)
+    return order == b"big"

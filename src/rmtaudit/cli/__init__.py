@@ -1,0 +1,37 @@
+"""The command line: one module a command, and one wrapper that owns the exit codes.
+
+Importing this package imports neither torch nor numpy nor rich: ``rmtaudit --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from rmtaudit.cli.analyzers import analyzers
+from rmtaudit.cli.config import config
+from rmtaudit.cli.errors import run
+from rmtaudit.cli.report import report
+from rmtaudit.cli.scan import scan
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="rmtaudit", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Audit neural-network checkpoints from their weights alone, with random matrix theory.
+
+    Results go to stdout; progress, hints and errors to stderr. Exit codes: 0 fine, 2 could not judge (usage,
+    unreadable input), 3 nothing to analyse, 130 interrupted; 1 is kept for gates.
+    """
+
+
+cli.add_command(scan)
+cli.add_command(report)
+cli.add_command(analyzers)
+cli.add_command(config)
+
+
+def main() -> None:
+    """Run the command line of this process and exit."""
+    sys.exit(run(cli))

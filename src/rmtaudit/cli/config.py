@@ -1,0 +1,57 @@
+"""``rmtaudit config``: the settings that a scan would have, and the schema of its report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rmtaudit.cli.flags import entries_of, settings_flags
+from rmtaudit.names import display_name
+
+if TYPE_CHECKING:
+    from rmtaudit.engine.presets import ResolvedSettings
+
+_SCHEMAS = {"report": ("rmtaudit.report", "schema.json")}
+
+
+@click.group()
+def config() -> None:
+    """Show settings and schemas."""
+
+
+@config.command()
+@click.option("--origin", is_flag=True, help="Say where each value was written.")
+@settings_flags
+def show(origin: bool, **flags: Any) -> None:
+    """Show the settings that a scan from this folder with these flags would have."""
+    from rmtaudit.engine.presets import resolve_settings
+
+    for line in settings_lines(resolve_settings(entries_of(flags)), origins=origin):
+        click.echo(line)
+
+
+@config.command()
+@click.argument("name", type=click.Choice(sorted(_SCHEMAS)))
+def schema(name: str) -> None:
+    """Print the JSON Schema (2020-12) of a document: `report`."""
+    package, file = _SCHEMAS[name]
+    text = files(package).joinpath(file).read_text(encoding="utf-8")
+    click.echo(text, nl=False)
+
+
+def settings_lines(resolved: ResolvedSettings, *, origins: bool) -> Iterator[str]:
+    """Yield a line a setting, as a configuration file would hold it; its origin as a comment."""
+    settings = resolved.settings
+    for key, origin in resolved.origins.items():
+        if key.startswith("options."):
+            _, analyzer, option = key.split(".", 2)
+            value: Any = settings.options[analyzer][option]
+        else:
+            value = getattr(settings, key)
+        shown = json.dumps(value, ensure_ascii=False)
+        comment = f"  # {display_name(origin)}" if origins else ""
+        yield f"{display_name(key)}: {display_name(shown, longest=2000)}{comment}"

@@ -1,0 +1,115 @@
+"""The one place that knows the exit codes, and how an error looks on stderr.
+
+0 fine · 1 kept for gates · 2 could not judge: usage, unreadable or unsafe input, internal error ·
+3 inconclusive: nothing auditable · 130 interrupted · 141 whoever read stdout went away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+
+import click
+
+from rmtaudit.errors import NothingAuditableError, OutputError, RmtauditError
+from rmtaudit.names import display_name
+
+FINE, GATE_FAILED, COULD_NOT_JUDGE, INCONCLUSIVE, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 3, 130, 141
+_SEVERITY = (FINE, INCONCLUSIVE, GATE_FAILED, COULD_NOT_JUDGE, INTERRUPTED)
+_LONGEST = 2000
+
+
+def run(command: click.Command, args: Sequence[str] | None = None) -> int:
+    """Carry out a command line and return its exit code; nothing is raised."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _invoke(command, args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _closed_pipe()
+    except KeyboardInterrupt:
+        _say("rmtaudit: interrupted")
+        return INTERRUPTED
+    except OSError as error:
+        if error.errno == errno.EINVAL and os.name == "nt":
+            return _closed_pipe()
+        return _internal(error)
+    except Exception as error:
+        return _internal(error)
+    return code
+
+
+def worst(codes: Iterable[int]) -> int:
+    """Return the exit code of several subjects: 130 before 2 before 1 before 3 before 0."""
+    return max(codes, key=_SEVERITY.index, default=FINE)
+
+
+def code_of(error: RmtauditError) -> int:
+    """Return the exit code that an error stands for."""
+    return INCONCLUSIVE if isinstance(error, NothingAuditableError) else COULD_NOT_JUDGE
+
+
+def print_error(error: RmtauditError) -> None:
+    """Say on stderr what is wrong, where, and what to do about it."""
+    where = f"{display_name(error.where, longest=_LONGEST)}: " if error.where else ""
+    _say(f"rmtaudit: error: {where}{display_name(error.message, longest=_LONGEST)} [{error.code}]")
+    if error.hint:
+        _say(f"  hint: {display_name(error.hint, longest=_LONGEST)}")
+
+
+def _invoke(command: click.Command, args: Sequence[str] | None) -> int:
+    try:
+        # Click itself would end the process with 1 on a closed pipe, an interrupt and its own errors.
+        result = command.main(args, prog_name="rmtaudit", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return COULD_NOT_JUDGE
+    except click.ClickException as error:
+        print_error(_translated(error))
+        return COULD_NOT_JUDGE
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except SystemExit as error:
+        if isinstance(error.__context__, OSError) and error.__context__.errno == errno.EPIPE:
+            raise BrokenPipeError from error
+        raise
+    except RmtauditError as error:
+        print_error(error)
+        return code_of(error)
+    return result if isinstance(result, int) else FINE
+
+
+def _translated(error: click.ClickException) -> RmtauditError:
+    if isinstance(error, click.FileError):
+        return OutputError("RA-OU-001", error.format_message())
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "rmtaudit"
+    return RmtauditError("RA-US-001", error.format_message(), hint=f"See {path} --help.")
+
+
+def _internal(error: BaseException) -> int:
+    if os.environ.get("RMTAUDIT_DEBUG"):
+        traceback.print_exception(error)
+    reason = display_name(f"{type(error).__name__}: {error}", longest=_LONGEST)
+    _say(f"rmtaudit: internal error: {reason}")
+    if not os.environ.get("RMTAUDIT_DEBUG"):
+        _say("  hint: This is a fault of rmtaudit. RMTAUDIT_DEBUG=1 shows the traceback for a bug report.")
+    return COULD_NOT_JUDGE
+
+
+def _closed_pipe() -> int:
+    # What is still buffered must not fail again when the interpreter flushes stdout at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return CLOSED_PIPE
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # where nobody listens on stderr the exit code still speaks
+        print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,67 @@
+"""The flags that set a scan's settings, shared by ``scan`` and ``config show``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rmtaudit.engine.config_files import Entry
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_SETTINGS = ("preset", "analyzers", "conv", "device", "seed", "threads", "memory", "sort", "columns")
+
+
+def settings_flags(command: Command) -> Command:
+    """Add the flags to a command; :func:`entries_of` makes entries of their values."""
+    for option in reversed(
+        (
+            click.option("--preset", metavar="NAME", help="Start from default, fast or weightwatcher."),
+            click.option(
+                "--analyzers", metavar="A,B", help="Analyzers to run, in the order of their columns."
+            ),
+            click.option(
+                "--conv",
+                type=click.Choice(["flattened", "slices-pooled", "slices"]),
+                help="How a convolution becomes matrices.",
+            ),
+            click.option(
+                "--set",
+                "assigned",
+                metavar="KEY=VALUE",
+                multiple=True,
+                help="Any setting, or an option of an analyzer: powerlaw.bootstrap=200. Repeatable.",
+            ),
+            click.option(
+                "--bootstrap",
+                metavar="N",
+                help="Replicates for the intervals of alpha: short for --set powerlaw.bootstrap=N.",
+            ),
+            click.option("--memory", metavar="SIZE", help="Budget for matrices in flight: 4GB, 50%, bytes."),
+            click.option("--threads", metavar="N", help="Layers worked on at the same time."),
+            click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute."),
+            click.option("--seed", metavar="N", help="Seed of everything random."),
+            click.option(
+                "--sort", metavar="METRIC", help="Metric that orders the table, worst layers first."
+            ),
+            click.option("--columns", metavar="M,N", help="Metrics that the table shows."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def entries_of(values: Mapping[str, Any]) -> list[Entry]:
+    """Return the entries of the flags that were given, in the order of their strength.
+
+    A flag of its own is stronger than ``--set``. Raises ``UsageError`` for a key or a number that is wrong.
+    """
+    from rmtaudit.engine.presets import assignments, flag
+
+    entries = [entry for text in values["assigned"] for entry in assignments(text, "--set")]
+    if values["bootstrap"] is not None:
+        entries.append(flag("powerlaw.bootstrap", values["bootstrap"], "--bootstrap"))
+    return entries + [flag(key, values[key], f"--{key}") for key in _SETTINGS if values[key] is not None]

@@ -1,0 +1,77 @@
+"""How far a scan has come, on stderr: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rmtaudit.names import display_name
+
+if TYPE_CHECKING:
+    from rmtaudit.engine.progress import Progress
+
+Watcher = Callable[["Progress"], None]
+
+_EVERY = 10.0
+"""Seconds between two lines where stderr is no terminal."""
+
+
+@contextmanager
+def watch(subject: str, *, enabled: bool) -> Iterator[Watcher | None]:
+    """Give the function to be told of every step of one subject's scan; ``None`` where nothing is shown."""
+    name = display_name(subject, longest=60)
+    if not enabled:
+        yield None
+    elif sys.stderr.isatty():
+        with _bar(name) as watcher:
+            yield watcher
+    else:
+        yield line_every(_EVERY, name)
+
+
+def line_every(seconds: float, name: str, clock: Callable[[], float] = time.monotonic) -> Watcher:
+    """Return a watcher that writes at most one line in so many seconds; threads may share it."""
+    lock = threading.Lock()
+    next_at = clock() + seconds
+
+    def watcher(step: Progress) -> None:
+        nonlocal next_at
+        with lock:
+            if clock() < next_at:
+                return
+            next_at = clock() + seconds
+        share = step.parameters_done / max(step.parameters_total, 1)
+        line = f"rmtaudit: {name}: {step.done} of {step.total} layers, {share:.0%} of the parameters"
+        print(line, file=sys.stderr, flush=True)
+
+    return watcher
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Watcher]:
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[layers]}", markup=False),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True, highlight=False), transient=True) as bar:
+        task = bar.add_task(name, total=None, layers="")
+
+        def watcher(step: Progress) -> None:
+            bar.update(
+                task,
+                total=step.parameters_total,
+                completed=step.parameters_done,
+                layers=f"{step.done}/{step.total} layers",
+            )
+
+        yield watcher

@@ -1,0 +1,70 @@
+"""``rmtaudit report``: render reports that were written before, without the weights."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from rmtaudit.cli.errors import COULD_NOT_JUDGE, FINE, print_error
+from rmtaudit.cli.output import ALL_FORMATS, format_for, output_file
+from rmtaudit.errors import InputError, RmtauditError
+
+
+@click.command()
+@click.argument("file", metavar="FILE.json", type=click.Path(path_type=Path))
+@click.option("--format", "format_", type=click.Choice(ALL_FORMATS), help="Format of the result.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write to a file instead of stdout, in the format of its ending.",
+)
+@click.option(
+    "--top",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=25,
+    show_default=True,
+    help="Rows of the table; 0: all.",
+)
+def report(file: Path, format_: str | None, output: Path | None, top: int) -> int:
+    """Render a report that `rmtaudit scan --format json` wrote.
+
+    Nothing but FILE.json is read: neither the weights nor the analyzers are needed.
+    """
+    from rmtaudit.cli.scan import rendered
+    from rmtaudit.report.document import loads
+    from rmtaudit.report.model import FailedSubject, Report
+
+    format_ = format_for(format_, output)
+    try:
+        results = loads(_read(file))
+    except RmtauditError as error:
+        error.where = error.where or str(file)
+        raise
+    for result in results:
+        if isinstance(result, FailedSubject):
+            print_error(InputError(result.code, result.message, hint=result.hint, where=result.path))
+    if output is not None:
+        with output_file(output, [file]) as target:
+            target.write(rendered(list(results), format_, top))
+    elif format_ == "table":
+        from rmtaudit.cli.table import print_report
+
+        for result in results:
+            if isinstance(result, Report):
+                print_report(result, top=top)
+    else:
+        sys.stdout.write(rendered(list(results), format_, top))
+    return COULD_NOT_JUDGE if any(isinstance(result, FailedSubject) for result in results) else FINE
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError("RA-RP-005", f"Cannot be read: {reason}.", where=str(file)) from error

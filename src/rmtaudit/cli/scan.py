@@ -1,0 +1,219 @@
+"""``rmtaudit scan``: analyse every weight matrix of checkpoints."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rmtaudit.cli.errors import (
+    COULD_NOT_JUDGE,
+    FINE,
+    INCONCLUSIVE,
+    INTERRUPTED,
+    code_of,
+    print_error,
+    worst,
+)
+from rmtaudit.cli.flags import entries_of, settings_flags
+from rmtaudit.cli.output import ALL_FORMATS, OutputFile, format_for, output_file
+from rmtaudit.errors import ChangedError, InputError, NothingAuditableError, RmtauditError
+
+if TYPE_CHECKING:
+    from rmtaudit.engine.presets import ResolvedSettings
+    from rmtaudit.engine.settings import ScanSettings
+    from rmtaudit.report.model import FailedSubject, Report
+
+
+@click.command()
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@settings_flags
+@click.option("--format", "format_", type=click.Choice(ALL_FORMATS), help="Format of the result.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write the result to a file, in the format of its ending; the table still goes to stdout.",
+)
+@click.option(
+    "--top",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=25,
+    show_default=True,
+    help="Rows of the table; 0: all.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress; with -o, no table either.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Say on stderr where each setting is from and what took how long."
+)
+@click.option("--no-progress", is_flag=True, help="No progress on stderr.")
+def scan(
+    paths: tuple[Path, ...],
+    format_: str | None,
+    output: Path | None,
+    top: int,
+    quiet: bool,
+    verbose: bool,
+    no_progress: bool,
+    **flags: Any,
+) -> int:
+    """Analyse every weight matrix of checkpoints, one report each.
+
+    PATH is a file (safetensors, PyTorch) or a folder with one checkpoint. Of several, one that cannot be read
+    is reported and the others go on.
+    """
+    from rmtaudit.engine.presets import resolve_settings
+
+    format_ = format_for(format_, output)
+    resolved = resolve_settings(entries_of(flags))
+    with output_file(output, paths) if output else nullcontext() as file:
+        settings = _checked(resolved)
+        if verbose:
+            _say_settings(resolved)
+        run = _Run(settings, format_, file, top, quiet, progress=not (quiet or no_progress))
+        for path in paths:
+            if not run.scan(path):
+                break
+            if verbose:
+                run.say_timings()
+        run.finish()
+    return worst(run.codes)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One command: its subjects so far, and what each came to."""
+
+    settings: ScanSettings
+    format: str
+    file: OutputFile | None
+    top: int
+    quiet: bool
+    progress: bool
+    results: list[Report | FailedSubject] = field(default_factory=list)
+    codes: list[int] = field(default_factory=list)
+
+    def scan(self, path: Path) -> bool:
+        """Scan one subject and show what can be shown at once; false if the user has interrupted it."""
+        from rmtaudit.report.model import FailedSubject
+
+        try:
+            report = _scan_one(path, self.settings, self.progress)
+        except RmtauditError as error:
+            print_error(_placed(error, path))
+            self.results.append(FailedSubject(str(path), error.code, error.message, error.hint))
+            self.codes.append(code_of(error))
+            self._show(self.results[-1])
+            return True
+        self.results.append(report)
+        self.codes.append(_judge(report, path))
+        self._show(report)
+        return self.codes[-1] != INTERRUPTED
+
+    def finish(self) -> None:
+        """Write what is written once, at the end."""
+        from rmtaudit.report.model import Report
+
+        alone = len(self.results) == 1 and not isinstance(self.results[0], Report)
+        if alone:
+            return  # nothing was scanned: the error has been said, and no file is better than an empty one
+        if self.file is not None:
+            self.file.write(rendered(self.results, self.format, self.top))
+        elif self.format not in ("table", "jsonl"):
+            sys.stdout.write(rendered(self.results, self.format, self.top))
+
+    def say_timings(self) -> None:
+        """Say how long each part of the last subject took."""
+        timings = getattr(self.results[-1], "timings", {})
+        parts = ", ".join(f"{name} {value:.2f}" for name, value in timings.items())
+        click.echo(f"rmtaudit: timings: {parts or 'none'}", err=True)
+
+    def _show(self, result: Report | FailedSubject) -> None:
+        from rmtaudit.report.model import Report
+
+        if self.format == "jsonl" and self.file is None:
+            sys.stdout.write(rendered([result], "jsonl", self.top))
+            sys.stdout.flush()
+        elif isinstance(result, Report) and (self.format == "table" if self.file is None else not self.quiet):
+            from rmtaudit.cli.table import print_report
+
+            print_report(result, top=self.top)
+
+
+def rendered(results: list[Report | FailedSubject], format_: str, top: int) -> str:
+    """Return the subjects in a format."""
+    from rmtaudit.report.model import Report
+    from rmtaudit.report.writers import writer_for
+
+    if format_ == "table":
+        from rmtaudit.cli.table import table_text
+
+        return table_text([result for result in results if isinstance(result, Report)], top=top)
+    return writer_for(format_)(results)
+
+
+def _checked(resolved: ResolvedSettings) -> ScanSettings:
+    from rmtaudit.analyzers.registry import build_all, metric_catalogue
+    from rmtaudit.engine.presets import select_metrics
+
+    analyzers = build_all(resolved.settings.analyzers, resolved.settings.options)
+    return select_metrics(resolved, metric_catalogue(analyzers))
+
+
+def _scan_one(path: Path, settings: ScanSettings, progress: bool) -> Report:
+    from rmtaudit.checkpoints import open_checkpoint
+    from rmtaudit.cli.progress import watch
+    from rmtaudit.engine.scan import scan_checkpoint
+
+    checkpoint = open_checkpoint(path)
+    try:
+        with watch(path.name or str(path), enabled=progress) as watcher:
+            return scan_checkpoint(checkpoint, settings, progress=watcher)
+    finally:
+        with suppress(ChangedError):  # the scan has looked for that itself, and its report says so
+            checkpoint.close()
+
+
+def _judge(report: Report, path: Path) -> int:
+    """Return the exit code that a report comes to, and say why where that is not 0."""
+    if report.error is not None:
+        facts = report.error
+        print_error(InputError(facts["code"], facts["message"], hint=facts["hint"], where=facts["where"]))
+        return COULD_NOT_JUDGE
+    if not report.complete:
+        done = sum(layer.status == "ok" for layer in report.layers)
+        click.echo(f"rmtaudit: interrupted: {done} layers were finished and are in the report", err=True)
+        return INTERRUPTED
+    if not any(layer.status == "ok" for layer in report.layers):
+        error = NothingAuditableError(
+            "RA-NA-001",
+            "No weight matrix could be analysed.",
+            hint="The report lists every tensor with the reason.",
+        )
+        print_error(_placed(error, path))
+        return INCONCLUSIVE
+    return FINE
+
+
+def _placed(error: RmtauditError, path: Path) -> RmtauditError:
+    """Name the subject as the user wrote it: a zoo has a ``model.safetensors`` in every folder."""
+    where = error.where.removeprefix(str(path))
+    if where == error.where:
+        where = where.removeprefix(path.name) if path.name else where
+    if where and where == error.where:
+        where = f": {where}"
+    error.where = f"{path}{where}"
+    return error
+
+
+def _say_settings(resolved: ResolvedSettings) -> None:
+    from rmtaudit.cli.config import settings_lines
+
+    for line in settings_lines(resolved, origins=True):
+        click.echo(f"rmtaudit: {line}", err=True)

@@ -1,0 +1,195 @@
+"""How a report looks in a terminal: facts, the worst layers first, and what was not looked at."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from rmtaudit.names import display_name
+from rmtaudit.report import sentences
+from rmtaudit.report.model import LayerResult, Report
+from rmtaudit.report.numbers import format_metric
+from rmtaudit.report.ordering import worst_first
+
+WIDTH_ELSEWHERE = 160
+"""Columns where there is no terminal and ``COLUMNS`` does not say."""
+
+_NARROWEST_NAME = 24
+_ROOM_FOR_REASONS = 24
+_SHORT_HEADS = {
+    "ks_distance": "KS",
+    "tail_size": "tail",
+    "stable_rank": "stable rank",
+    "log10_spectral_norm": "log10 σ1",
+    "log10_frobenius_norm": "log10 ‖W‖",
+    "log_spectral_norm": "log norm²",
+    "num_pl_spikes": "spikes",
+    "alpha_weighted": "α weighted",
+}
+_ROW_STYLE = {"failed": "red", "skipped": "dim", "ok": ""}
+
+
+def print_report(report: Report, *, top: int) -> None:
+    """Print the report on stdout; ``top`` rows of the table, 0 for all."""
+    width = None if sys.stdout.isatty() else _width_elsewhere()
+    _print(Console(width=width, highlight=False, markup=False, emoji=False), report, top)
+
+
+def table_text(reports: Sequence[Report], *, top: int) -> str:
+    """Return the tables of the reports as plain text, as wide as for a pipe."""
+    text = io.StringIO()
+    console = Console(file=text, width=_width_elsewhere(), color_system=None, highlight=False)
+    for report in reports:
+        _print(console, report, top)
+    return text.getvalue()
+
+
+def _print(console: Console, report: Report, top: int) -> None:
+    rows = worst_first(report)
+    shown = rows[:top] if top else rows
+    console.print(Text(sentences.title(report), style="bold", overflow="fold"))
+    console.print(Text(sentences.subject_facts(report), style="dim"))
+    if shown:
+        console.print(Text(sentences.order_line(report), style="dim"))
+        console.print()
+        console.print(_layers(report, shown, console.width))
+    if len(rows) > len(shown):
+        console.print(Text(f"… and {len(rows) - len(shown)} more: --top 0 shows all", style="dim"))
+    console.print()
+    console.print(_notes(report))
+    console.print(Text(f"{sentences.NOT_CLAIMED}\n", style="dim"))
+
+
+def _notes(report: Report) -> RenderableType:
+    notes = Table.grid(padding=(0, 2, 0, 0))
+    notes.add_column(no_wrap=True, style="dim")
+    notes.add_column(overflow="fold")
+    notes.add_row(Text("summary"), Text(sentences.summary_line(report)))
+    notes.add_row(Text("coverage"), Text(sentences.coverage_line(report)))
+    skipped = sentences.skipped_line(report)
+    if skipped:
+        notes.add_row(Text("not analysed"), Text(skipped))
+    for remark in sentences.remarks(report):
+        notes.add_row(Text("warning"), Text(remark, style="yellow"))
+    notes.add_row(Text("run"), Text(display_name(sentences.settings_line(report))))
+    return notes
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    head: str
+    cells: tuple[str, ...]
+    right: bool = False
+
+    @property
+    def width(self) -> int:
+        return max(cell_len(text) for text in (self.head, *self.cells))
+
+
+def _layers(report: Report, rows: Sequence[LayerResult], width: int) -> Table:
+    names = _Column("layer", tuple(_printable(row.name) for row in rows))
+    status = _status(rows)
+    ends = [] if status is None else [status]
+    taken = sum(column.width + 2 for column in ends) + 1
+    columns = _fitting(report, rows, width - taken - min(names.width, max(_NARROWEST_NAME, width // 4)))
+    room = width - taken - sum(column.width + 2 for column in columns)
+    spare = room - names.width + (-2 if status is None else status.width)
+    if spare >= _ROOM_FOR_REASONS and any(row.reason for row in rows):
+        ends = [_with_reasons(rows, spare)]
+    columns += ends
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(Text(names.head), no_wrap=True, max_width=room)
+    for column in columns:
+        table.add_column(
+            Text(column.head),
+            justify="right" if column.right else "left",
+            no_wrap=True,
+            min_width=column.width,
+        )
+    for index, row in enumerate(rows):
+        cells = (elide(names.cells[index], room), *(column.cells[index] for column in columns))
+        table.add_row(*(Text(cell) for cell in cells), style=_ROW_STYLE.get(row.status, ""))
+    return table
+
+
+def _fitting(report: Report, rows: Sequence[LayerResult], room: int) -> list[_Column]:
+    """Return the columns beside the name that fit into ``room``, each with its gap of two.
+
+    What is left out goes in this order: the last metrics, the kind, the shape.
+    """
+    left: list[_Column] = []
+    metrics: list[_Column] = []
+    wanted = [_metric(report, rows, name) for name in report.tool["columns"] if name in report.metrics]
+    shape = _Column("shape", tuple(_shape(row) for row in rows), right=True)
+    kind = _Column("kind", tuple(_printable(row.kind) for row in rows))
+    for group, column in (
+        *((metrics, column) for column in wanted[:1]),
+        (left, shape),
+        (left, kind),
+        *((metrics, column) for column in wanted[1:]),
+    ):
+        if column.width + 2 > room:
+            if group is metrics:
+                break
+            continue
+        group.append(column)
+        room -= column.width + 2
+    return [*reversed(left), *metrics]
+
+
+def _metric(report: Report, rows: Sequence[LayerResult], name: str) -> _Column:
+    results = [row.metrics.get(name) for row in rows]
+    with_se = name == report.tool["columns"][0] and any(
+        result and result.se is not None for result in results
+    )
+    head = _SHORT_HEADS.get(name, _printable(name))
+    cells = tuple(elide(format_metric(result, with_se=with_se), 24) for result in results)
+    return _Column(f"{head} ± se" if with_se else head, cells, right=True)
+
+
+def _status(rows: Sequence[LayerResult]) -> _Column | None:
+    states = tuple("" if row.status == "ok" else row.status for row in rows)
+    return _Column("status", states) if any(states) else None
+
+
+def _with_reasons(rows: Sequence[LayerResult], width: int) -> _Column:
+    """Return the status column with the reasons: the coverage below has them in any case, but grouped."""
+    states = ("" if row.status == "ok" else row.status for row in rows)
+    texts = (": ".join(filter(None, (state, row.reason))) for state, row in zip(states, rows, strict=True))
+    return _Column("status", tuple(elide(_printable(text), width, keep_end=False) for text in texts))
+
+
+def _shape(row: LayerResult) -> str:
+    shape = "×".join(str(size) for size in row.shape)
+    return elide(f"{row.matrices}·({shape})" if row.matrices > 1 else shape, 24)
+
+
+def elide(text: str, width: int, *, keep_end: bool = True) -> str:
+    """Return the text cut to so many terminal cells: in the middle, where a layer's name says least."""
+    if cell_len(text) <= width:
+        return text
+    head, tail = (text[: len(text) // 2], text[len(text) // 2 :]) if keep_end else (text, "")
+    while (head or tail) and cell_len(head) + cell_len(tail) > width - 1:
+        if cell_len(head) >= cell_len(tail):
+            head = head[:-1]
+        else:
+            tail = tail[1:]
+    return f"{head}…{tail}"
+
+
+def _printable(text: str) -> str:
+    return display_name(text)
+
+
+def _width_elsewhere() -> int:
+    columns = os.environ.get("COLUMNS", "")
+    return max(int(columns), 40) if columns.isascii() and columns.isdigit() else WIDTH_ELSEWHERE

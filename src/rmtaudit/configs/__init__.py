@@ -1,0 +1,1 @@
+"""The shipped presets, one YAML file each: the settings that ``rmtaudit.engine.presets`` starts from."""

@@ -1,0 +1,1 @@
+"""How a scan is carried out: settings, memory, threads, and the report they end in."""

@@ -1,0 +1,154 @@
+"""From the rows of a scan to its report: coverage, summary, provenance."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+
+from rmtaudit.analyzers.base import Analyzer
+from rmtaudit.analyzers.registry import metric_catalogue
+from rmtaudit.checkpoints.base import Checkpoint
+from rmtaudit.engine.settings import ScanSettings
+from rmtaudit.engine.worker import row
+from rmtaudit.errors import RmtauditError
+from rmtaudit.matrices.layers import LayerPlan, NotAnalysed
+from rmtaudit.report.model import Coverage, LayerResult, Report, SkippedTensor, SummaryValue
+
+
+def assemble_report(
+    *,
+    checkpoint: Checkpoint,
+    settings: ScanSettings,
+    device: str,
+    analyzers: Sequence[Analyzer],
+    plan: LayerPlan,
+    rows: Mapping[int, LayerResult],
+    repeats: Mapping[int, str],
+    digest: str | None,
+    timings: Mapping[str, float],
+    complete: bool,
+    error: RmtauditError | None,
+) -> Report:
+    """Return the report of a scan.
+
+    ``rows`` are the finished layers by their place in ``plan.layers``; those of ``repeats`` only repeat the
+    values of another tensor and are not counted. Layers that are in neither were not reached.
+    """
+    finished = [
+        rows[index] if index in rows else row(layer, "skipped", "not reached: the scan was stopped")
+        for index, layer in enumerate(plan.layers)
+    ]
+    unplanned = [_row_of(skip) for skip in plan.skipped if skip.weight]
+    return Report(
+        tool={
+            "version": version("rmtaudit"),
+            "preset": settings.preset,
+            "analyzers": list(settings.analyzers),
+            "options": {analyzer.name: dataclasses.asdict(analyzer.options) for analyzer in analyzers},
+            "conv": settings.conv,
+            "solver": settings.solver,
+            "seed": settings.seed,
+            "device": device,
+            "sort": settings.sort,
+            "columns": list(settings.columns),
+        },
+        subject={
+            "path": str(checkpoint.path),
+            "format": checkpoint.format,
+            "digest": digest,
+            "parameters": sum(spec.parameters for spec in checkpoint.tensors),
+            "dtypes": _dtypes(checkpoint),
+            "warnings": list(checkpoint.warnings),
+        },
+        coverage=_coverage(checkpoint, plan, finished, repeats),
+        layers=tuple(finished + unplanned),
+        summary=_summary(analyzers, finished),
+        metrics=metric_catalogue(analyzers),
+        complete=complete,
+        error=None
+        if error is None
+        else {"code": error.code, "message": error.message, "hint": error.hint, "where": error.where},
+        timings=timings,
+    )
+
+
+def _row_of(skip: NotAnalysed) -> LayerResult:
+    spec = skip.spec
+    return LayerResult(
+        name=spec.name,
+        tensor=spec.name,
+        kind="none",
+        view="none",
+        shape=spec.shape,
+        dtype=spec.dtype,
+        matrices=0,
+        parameters=spec.parameters,
+        status="skipped",
+        reason=skip.reason,
+    )
+
+
+def _dtypes(checkpoint: Checkpoint) -> dict[str, int]:
+    """Return the number of parameters of each dtype, the most frequent first."""
+    counts: dict[str, int] = {}
+    for spec in checkpoint.tensors:
+        counts[spec.dtype] = counts.get(spec.dtype, 0) + spec.parameters
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _coverage(
+    checkpoint: Checkpoint, plan: LayerPlan, rows: Sequence[LayerResult], repeats: Mapping[int, str]
+) -> Coverage:
+    tied = sum(skip.spec.parameters for skip in plan.skipped if not skip.counted)
+    repeated = sum(plan.layers[index].parameters for index in repeats)
+    skipped = [
+        SkippedTensor(skip.spec.name, skip.spec.shape, skip.spec.dtype, skip.reason) for skip in plan.skipped
+    ]
+    skipped += [
+        SkippedTensor(each.name, each.shape, each.dtype, each.reason) for each in rows if each.status != "ok"
+    ]
+    return Coverage(
+        tensors=len(checkpoint.tensors),
+        parameters=sum(spec.parameters for spec in checkpoint.tensors) - tied - repeated,
+        weight_parameters=sum(layer.parameters for layer in plan.layers)
+        - repeated
+        + sum(skip.spec.parameters for skip in plan.skipped if skip.weight and skip.counted),
+        parameters_analyzed=sum(each.parameters for each in rows if each.status == "ok"),
+        skipped=tuple(skipped),
+    )
+
+
+def _summary(analyzers: Sequence[Analyzer], rows: Sequence[LayerResult]) -> dict[str, SummaryValue]:
+    """Return mean and median of every summarised metric over the layers that have a number for it.
+
+    A metric that failed or was skipped on a layer is counted, and never enters an average.
+    """
+    summary = {}
+    for metric in (metric for analyzer in analyzers for metric in analyzer.active_metrics()):
+        if not metric.summarised:
+            continue
+        results = [each.metrics[metric.name] for each in rows if metric.name in each.metrics]
+        numbers = [
+            float(result.value)
+            for result in results
+            if isinstance(result.value, (int, float)) and not isinstance(result.value, bool)
+        ]
+        lost = sum(each.status == "failed" for each in rows)
+        summary[metric.name] = SummaryValue(
+            value=_mean(numbers),
+            median=statistics.median(numbers) if numbers else None,
+            n=len(numbers),
+            n_failed=sum(result.status == "failed" for result in results) + lost,
+            n_skipped=sum(result.status == "skipped" for result in results),
+        )
+    return summary
+
+
+def _mean(numbers: Sequence[float]) -> float | None:
+    if not numbers:
+        return None
+    mean = math.fsum(number / len(numbers) for number in numbers)
+    return mean if math.isfinite(mean) else None

@@ -1,0 +1,295 @@
+"""How a scan is carried out: one thread reads, a few compute, a gate keeps to the memory budget.
+
+The reader takes the layers largest first (so that none is left over at the end), hashes what it reads, and
+hands it to workers with one BLAS thread each. Rows come out in stored order whatever finished first.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from rmtaudit.analyzers.registry import build_all
+from rmtaudit.checkpoints.base import Checkpoint
+from rmtaudit.engine.assemble import assemble_report
+from rmtaudit.engine.digest import ContentDigest
+from rmtaudit.engine.memory import MemoryGate, free_memory
+from rmtaudit.engine.pool import Pool
+from rmtaudit.engine.progress import Progress
+from rmtaudit.engine.settings import Device, ScanSettings
+from rmtaudit.engine.worker import LayerWork, analyse_layer, row
+from rmtaudit.errors import CorruptError, RmtauditError, UsageError
+from rmtaudit.kernels import openblas
+from rmtaudit.matrices.layers import Layer, LayerPlan, plan_layers
+from rmtaudit.matrices.tensors import ITEMSIZE, TensorSpec
+from rmtaudit.report.model import LayerResult, Report
+
+_SLACK = 64 << 20
+"""Bytes in flight beyond three times the largest matrix: blocks, and the next small tensors."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """Layers that are read together, by their place in the plan: the same tensors, the same band."""
+
+    indices: tuple[int, ...]
+    tensors: tuple[str, ...]
+    band: tuple[int, int] | None
+    size: int
+
+
+@dataclass(slots=True)
+class _Scan:
+    """A scan under way."""
+
+    checkpoint: Checkpoint
+    plan: LayerPlan
+    work: LayerWork
+    specs: dict[str, TensorSpec]
+    progress: Callable[[Progress], None]
+    rows: dict[int, LayerResult] = field(default_factory=dict)
+    repeats: dict[int, str] = field(default_factory=dict)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    digest: ContentDigest = field(default_factory=ContentDigest)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    parameters_done: int = 0
+    parameters_total: int = 0
+
+
+def scan_checkpoint(
+    checkpoint: Checkpoint, settings: ScanSettings, *, progress: Callable[[Progress], None] | None = None
+) -> Report:
+    """Analyse every weight matrix of an opened checkpoint.
+
+    Parameters
+    ----------
+    checkpoint
+        The opened checkpoint; it stays open.
+    settings
+        How to scan.
+    progress
+        Told after every layer, from any thread.
+
+    Returns
+    -------
+    Report
+        ``complete`` is false if ``KeyboardInterrupt`` stopped the scan, or if the checkpoint changed while it
+        was read (then ``error`` says so). What was finished is in it, and what was not reached is listed.
+
+    Raises
+    ------
+    UsageError
+        For an unknown analyzer or option, or a CUDA device that is not there.
+    """
+    started = time.perf_counter()
+    analyzers = build_all(settings.analyzers, settings.options)
+    work = LayerWork(analyzers, settings.solver, _device(settings.device), settings.seed)
+    scan = _Scan(
+        checkpoint=checkpoint,
+        plan=plan_layers(checkpoint.tensors, conv=settings.conv, config=checkpoint.config),
+        work=work,
+        specs={spec.name: spec for spec in checkpoint.tensors},
+        progress=progress or (lambda _: None),
+    )
+    scan.parameters_total = sum(layer.parameters for layer in scan.plan.layers)
+    budget = free_memory() // 2 if settings.memory is None else settings.memory
+    threads = settings.threads or _cpus()
+    complete, problem = True, None
+    with _one_thread_each():
+        pool = Pool(threads, initialise=lambda: torch.set_num_threads(1))
+        try:
+            _read_all(scan, pool, budget)
+            pool.join()
+            _hash_the_rest(scan)
+            checkpoint.check_unchanged()
+        except KeyboardInterrupt:
+            complete = False
+        except RmtauditError as error:
+            complete, problem = False, error
+        finally:
+            pool.abandon()
+    return assemble_report(
+        checkpoint=checkpoint,
+        settings=settings,
+        device=work.device.type,
+        analyzers=analyzers,
+        plan=scan.plan,
+        rows=dict(scan.rows),
+        repeats=scan.repeats,
+        digest=scan.digest.hexdigest() if complete else None,
+        timings={**scan.seconds, "threads": threads, "total": time.perf_counter() - started},
+        complete=complete,
+        error=problem,
+    )
+
+
+def _read_all(scan: _Scan, pool: Pool, budget: int) -> None:
+    jobs = sorted(_jobs(scan), key=lambda job: -job.size)
+    largest = max((_float64_size(layer) for layer in scan.plan.layers), default=0)
+    gate = MemoryGate(min(budget, 3 * largest + _SLACK))
+    seen: dict[tuple[str, ...], str] = {}
+    for job in jobs:
+        if job.size > budget:
+            reason = (
+                f"memory: needs about {_bytes(job.size)}, more than the budget of {_bytes(budget)} (--memory)"
+            )
+            _finish_all(scan, job, "skipped", reason)
+            continue
+        gate.acquire(job.size)
+        started = time.perf_counter()
+        try:
+            tensors = _read(scan, job)
+        except CorruptError as error:
+            gate.release(job.size)
+            _finish_all(scan, job, "failed", f"unreadable: {error.message}")
+            continue
+        with scan.lock:
+            scan.seconds["read"] += time.perf_counter() - started
+        original = _repeats(scan, job, tensors, seen)
+        if original is not None:
+            gate.release(job.size)
+            for index in job.indices:
+                scan.repeats[index] = original
+            _finish_all(scan, job, "skipped", f"tied: the same values as '{original}', counted once")
+            continue
+        pool.submit(partial(_run_job, scan, job, tensors, gate))
+
+
+def _jobs(scan: _Scan) -> Iterator[_Job]:
+    groups: dict[tuple[tuple[str, ...], tuple[int, int] | None], list[int]] = {}
+    for index, layer in enumerate(scan.plan.layers):
+        groups.setdefault((layer.tensors, layer.band), []).append(index)
+    with_matrix = any("matrix" in analyzer.needs for analyzer in scan.work.analyzers)
+    for (tensors, band), indices in groups.items():
+        layers = [scan.plan.layers[index] for index in indices]
+        stored = sum(_stored_size(scan.specs[name], band) for name in tensors)
+        yield _Job(
+            tuple(indices), tensors, band, stored + max(_working_size(x, scan, with_matrix) for x in layers)
+        )
+
+
+def _stored_size(spec: TensorSpec, band: tuple[int, int] | None) -> int:
+    """Return the bytes of a tensor, or of its band, as read and (below 4 bytes an item) upcast to float32."""
+    size = spec.nbytes if ITEMSIZE[spec.dtype] >= 4 else spec.nbytes + 4 * spec.parameters
+    return size if band is None else size * (band[1] - band[0]) // spec.shape[0]
+
+
+def _working_size(layer: Layer, scan: _Scan, with_matrix: bool) -> int:
+    """Return the bytes that the analysis of a layer takes beside its tensors."""
+    rows, cols = layer.shape
+    gram = 8 * min(rows, cols) ** 2
+    dense = 8 * rows * cols
+    if scan.work.solver == "svd":
+        return 3 * dense
+    return gram + (dense + gram if with_matrix else 0)
+
+
+def _read(scan: _Scan, job: _Job) -> tuple[torch.Tensor, ...]:
+    if job.band is None:
+        tensors = tuple(scan.checkpoint.read(name) for name in job.tensors)
+    else:
+        tensors = tuple(scan.checkpoint.read_band(name, *job.band) for name in job.tensors)
+    for name, tensor in zip(job.tensors, tensors, strict=True):
+        scan.digest.update(scan.specs[name], tensor)
+    return tensors
+
+
+def _repeats(
+    scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], seen: dict[tuple[str, ...], str]
+) -> str | None:
+    """Return the name of the tensor whose very values these are, if there was one.
+
+    Constant tensors are never taken for copies of each other: many layers start as zeros.
+    """
+    if job.band is not None:
+        return None
+    key = tuple(scan.digest.of(name) for name in job.tensors)
+    original = seen.setdefault(key, job.tensors[0])
+    if original == job.tensors[0]:
+        return None
+    values = tensors[0].reshape(-1)
+    return None if bool((values == values[0]).all()) else original
+
+
+def _run_job(scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], gate: MemoryGate) -> None:
+    try:
+        for index in job.indices:
+            result, seconds = analyse_layer(scan.plan.layers[index], tensors, scan.work)
+            _finish(scan, index, result, seconds)
+    finally:
+        del tensors
+        gate.release(job.size)
+
+
+def _finish_all(scan: _Scan, job: _Job, status: str, reason: str) -> None:
+    for index in job.indices:
+        _finish(scan, index, row(scan.plan.layers[index], status, reason))
+
+
+def _finish(scan: _Scan, index: int, result: LayerResult, seconds: Mapping[str, float] | None = None) -> None:
+    with scan.lock:
+        scan.rows[index] = result
+        scan.parameters_done += result.parameters
+        for part, spent in (seconds or {}).items():
+            scan.seconds[part] += spent
+        step = Progress(
+            done=len(scan.rows),
+            total=len(scan.plan.layers),
+            name=result.name,
+            parameters_done=scan.parameters_done,
+            parameters_total=scan.parameters_total,
+        )
+    scan.progress(step)
+
+
+def _hash_the_rest(scan: _Scan) -> None:
+    """Read what no layer needed, for the digest of the whole."""
+    for spec in scan.checkpoint.tensors:
+        if spec.unreadable is None and not scan.digest.has(spec.name):
+            scan.digest.update(spec, scan.checkpoint.read(spec.name))
+
+
+def _float64_size(layer: Layer) -> int:
+    return 8 * layer.shape[0] * layer.shape[1]
+
+
+def _device(wanted: Device) -> torch.device:
+    available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        raise UsageError("RA-US-201", "There is no CUDA device here.", hint="Use --device cpu, or auto.")
+    return torch.device("cuda" if available and wanted != "cpu" else "cpu")
+
+
+def _cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Give every BLAS and torch one thread a caller, and back what they had."""
+    openblas.load()
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _bytes(size: int) -> str:
+    for unit, scale in (("GB", 1 << 30), ("MB", 1 << 20)):
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}"
+    return f"{size / 1024:.0f} kB"

@@ -1,0 +1,57 @@
+"""The settings of a scan, resolved: what every layer of configuration comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from rmtaudit.matrices.layers import ConvPolicy
+
+Solver = Literal["gram", "svd", "auto"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScanSettings:
+    """How a scan is carried out. Everything but ``threads`` and ``memory`` may change a number.
+
+    Attributes
+    ----------
+    preset
+        Name of the preset that the settings started from.
+    analyzers
+        Names of the analyzers, in the order of their columns.
+    options
+        Options of analyzers: ``{"powerlaw": {"bootstrap": 200}}``; an absent one has its default.
+    conv
+        How a convolution becomes matrices.
+    solver
+        ``gram``: eigenvalues of the Gram matrix; ``svd``: singular values; ``auto``: the Gram matrix, and the
+        singular values where some eigenvalues are below its resolution floor.
+    device
+        ``auto`` takes a CUDA device where there is one.
+    seed
+        Seed of everything random.
+    threads
+        Layers worked on at the same time, one BLAS thread each; ``None``: the CPUs of this process.
+    memory
+        Budget in bytes for the matrices in flight; ``None``: half of what is free.
+    sort
+        The metric that orders the table, worst first.
+    columns
+        The metrics that the table shows.
+    """
+
+    preset: str = "default"
+    analyzers: tuple[str, ...] = ("scale", "powerlaw")
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    conv: ConvPolicy = "flattened"
+    solver: Solver = "gram"
+    device: Device = "auto"
+    seed: int = 0
+    threads: int | None = None
+    memory: int | None = None
+    sort: str = "alpha"
+    columns: tuple[str, ...] = ("alpha", "ks_distance", "tail_size", "stable_rank", "log10_spectral_norm")

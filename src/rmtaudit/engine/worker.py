@@ -1,0 +1,209 @@
+"""One layer's work: from its stored tensors to its row in the report."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from rmtaudit.analyzers.base import Analysis, Analyzer, LayerInput, MetricValue, Scalar, failed
+from rmtaudit.engine.settings import Solver
+from rmtaudit.errors import RmtauditError
+from rmtaudit.kernels.eigenvalues import gram_eigenvalues, pool, singular_values
+from rmtaudit.kernels.spectrum import Spectrum
+from rmtaudit.matrices.layers import Layer
+from rmtaudit.matrices.tensors import UNIT_ROUNDOFF
+from rmtaudit.names import display_name
+from rmtaudit.report.model import LayerResult, MetricResult
+
+
+@dataclass(frozen=True, slots=True)
+class LayerWork:
+    """What every layer of a scan is worked on with."""
+
+    analyzers: Sequence[Analyzer]
+    solver: Solver
+    device: torch.device
+    seed: int
+
+
+class UnanalysableError(Exception):
+    """The layer's values allow no analysis; the message is the reason in its row."""
+
+
+def analyse_layer(
+    layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork
+) -> tuple[LayerResult, dict[str, float]]:
+    """Return the row of one layer, and the seconds that its spectrum and each analyzer took.
+
+    Parameters
+    ----------
+    layer
+        The plan of the layer.
+    tensors
+        Its stored tensors (the layer's band of them), on the CPU, stored dtype.
+    work
+        Analyzers, solver, device and seed.
+
+    Nothing that goes wrong with the layer's values or with an analyzer is raised: it becomes the row's
+    ``status`` and ``reason``, or those of the analyzer's metrics.
+    """
+    seconds: dict[str, float] = {}
+    started = time.perf_counter()
+    try:
+        matrices = _matrices(layer, tensors, work.device)
+        spectrum = _spectrum(matrices, work.solver)
+    except UnanalysableError as problem:
+        return row(layer, "failed", str(problem)), seconds
+    except (
+        ArithmeticError,
+        RuntimeError,
+        MemoryError,
+    ) as error:  # RuntimeError: how torch says the first two
+        return row(layer, "failed", f"the spectrum could not be computed: {_words(error)}"), seconds
+    seconds["spectrum"] = time.perf_counter() - started
+
+    wanted = any("matrix" in analyzer.needs for analyzer in work.analyzers)
+    given = LayerInput(
+        layer=layer,
+        spectrum=spectrum,
+        matrices=matrices if wanted else (),
+        epsilon=UNIT_ROUNDOFF[layer.dtype],
+        seed=work.seed,
+    )
+    remark = _remark(matrices, spectrum)
+    del matrices
+    metrics: dict[str, MetricResult] = {}
+    for analyzer in work.analyzers:
+        started = time.perf_counter()
+        metrics.update(_run(analyzer, given))
+        seconds[analyzer.name] = time.perf_counter() - started
+    result = row(layer, "ok", remark, spectrum=_describe(spectrum), metrics=metrics)
+    return result, seconds
+
+
+def row(
+    layer: Layer,
+    status: str,
+    reason: str = "",
+    *,
+    spectrum: Mapping[str, object] | None = None,
+    metrics: Mapping[str, MetricResult] | None = None,
+) -> LayerResult:
+    """Return the report's row of a planned layer."""
+    return LayerResult(
+        name=layer.name,
+        tensor=layer.tensor,
+        kind=str(layer.kind),
+        view=layer.view,
+        shape=layer.shape,
+        dtype=layer.dtype,
+        matrices=layer.matrices,
+        parameters=layer.parameters,
+        status=status,
+        reason=reason,
+        spectrum=spectrum or {},
+        metrics=metrics or {},
+    )
+
+
+def _matrices(
+    layer: Layer, tensors: tuple[torch.Tensor, ...], device: torch.device
+) -> tuple[torch.Tensor, ...]:
+    wide = tuple(tensor if tensor.element_size() >= 4 else tensor.float() for tensor in tensors)
+    for name, tensor in zip(layer.tensors, wide, strict=True):
+        _refuse_nonfinite(name, tensor)
+    matrices = layer.build(tuple(tensor.to(device) for tensor in wide))
+    for matrix in matrices:
+        # Undoing weight normalisation divides by norms, which may be zero.
+        if len(layer.tensors) > 1 and not bool(torch.isfinite(matrix).all()):
+            raise UnanalysableError("nonfinite: the weight that its factors make is not finite")
+    return matrices
+
+
+def _refuse_nonfinite(name: str, tensor: torch.Tensor) -> None:
+    low, high = torch.aminmax(tensor)
+    if math.isfinite(float(low)) and math.isfinite(float(high)):
+        return
+    flat = tensor.reshape(-1)
+    bad = (~torch.isfinite(flat)).nonzero().reshape(-1)
+    first = [int(index) for index in torch.unravel_index(bad[0], tensor.shape)]
+    nans = int(torch.isnan(flat).sum())
+    raise UnanalysableError(
+        f"nonfinite: {nans} NaN and {len(bad) - nans} infinite of {flat.numel()} values, the first at {first}"
+        + (f" of '{name}'" if name else ""),
+    )
+
+
+def _spectrum(matrices: tuple[torch.Tensor, ...], solver: Solver) -> Spectrum:
+    if solver == "svd":
+        return pool(tuple(singular_values(matrix) for matrix in matrices))
+    spectrum = pool(tuple(gram_eigenvalues(matrix) for matrix in matrices))
+    if solver == "auto" and spectrum.unresolved:
+        return pool(tuple(singular_values(matrix) for matrix in matrices))
+    return spectrum
+
+
+def _describe(spectrum: Spectrum) -> dict[str, object]:
+    return {
+        "method": spectrum.method,
+        "eigenvalues": len(spectrum.eigenvalues),
+        "unresolved": spectrum.unresolved,
+        "floor": spectrum.floor,
+    }
+
+
+def _remark(matrices: tuple[torch.Tensor, ...], spectrum: Spectrum) -> str:
+    """Return what is degenerate about a layer that was analysed all the same, or ``""``."""
+    bounds = [tuple(float(bound) for bound in torch.aminmax(matrix)) for matrix in matrices]
+    if all(low == high == 0 for low, high in bounds):
+        return "zero: every entry is 0"
+    if all(low == high for low, high in bounds):
+        return "constant: every entry has the same value"
+    if spectrum.unresolved:
+        total = len(spectrum.eigenvalues)
+        return f"unresolved: {spectrum.unresolved} of {total} singular values are below the resolution floor"
+    return ""
+
+
+def _run(analyzer: Analyzer, given: LayerInput) -> dict[str, MetricResult]:
+    active = analyzer.active_metrics()
+    try:
+        returned = analyzer.analyze(given)
+        values = returned.values if isinstance(returned, Analysis) else returned
+    except RmtauditError as error:
+        problem = failed(f"{analyzer.name}: {error.message}")
+    except Exception as error:  # one analyzer failing on one layer is recorded, and stops nothing else
+        problem = failed(f"{analyzer.name}: {_words(error)}")
+    else:
+        missing = failed(f"{analyzer.name} returned no such metric")
+        return {metric.name: _result(values.get(metric.name, missing)) for metric in active}
+    return {metric.name: _result(problem) for metric in active}
+
+
+def _result(value: MetricValue | Scalar) -> MetricResult:
+    if not isinstance(value, MetricValue):
+        value = _finite(value)
+    elif isinstance(value.value, float):
+        checked = _finite(value.value)
+        value = value if checked.status == "ok" else checked
+    return MetricResult(
+        value=value.value,
+        se=value.se if value.se is not None and math.isfinite(value.se) else None,
+        ci=value.ci if value.ci is not None and all(math.isfinite(end) for end in value.ci) else None,
+        status=value.status,
+        reason=value.reason,
+    )
+
+
+def _finite(value: Scalar) -> MetricValue:
+    if isinstance(value, float) and not math.isfinite(value):
+        return failed(f"not finite: {value}")
+    return MetricValue(value)
+
+
+def _words(error: BaseException) -> str:
+    return display_name(f"{type(error).__name__}: {error}")

@@ -1,0 +1,152 @@
+"""Four routines of the OpenBLAS that SciPy (or NumPy) ships, called directly.
+
+Why not through SciPy: the two-stage reduction ``dsyevd_2stage`` is exported by the library but wrapped
+nowhere, and SciPy's wrapper of ``dsyevd`` holds the interpreter lock, so that layers could not be worked on
+side by side. A call through ctypes releases it. Every argument that the Fortran side trusts is checked here;
+nothing else in rmtaudit calls a foreign function.
+
+The library is found by its file beside the installed package, which also saves importing ``scipy.linalg``.
+Where it is not found (a build against MKL or Accelerate), :func:`load` returns ``None``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Driver = Literal["dsyevd", "dsyevd_2stage"]
+
+_HOMES = (("scipy", "scipy_{}_", np.int32), ("numpy", "scipy_{}_64_", np.int64))
+_FOLDERS = ("../{}.libs", ".dylibs")
+
+
+@dataclass(frozen=True)
+class OpenBLAS:
+    """The loaded library: its file, its symbol pattern and its integer type."""
+
+    path: Path
+    pattern: str
+    integer: type[np.int32] | type[np.int64]
+    handle: Any
+
+    def _call(self, routine: str, *arguments: Any, hidden: int = 0) -> None:
+        function = self.handle[self.pattern.format(routine)]
+        function.restype = None
+        function(*(_reference(argument) for argument in arguments), *([ctypes.c_size_t(1)] * hidden))
+
+    def _integer(self, value: int) -> npt.NDArray[Any]:
+        if not 0 <= abs(value) <= np.iinfo(self.integer).max:
+            raise ValueError(f"{value} does not fit the integers of {self.path.name}")
+        return np.array([value], dtype=self.integer)
+
+    def accumulate_gram(
+        self, block: npt.NDArray[np.float64], gram: npt.NDArray[np.float64], *, of_rows: bool = False
+    ) -> None:
+        """Add ``blockᵀ block``, or ``block blockᵀ``, to the upper triangle of ``gram`` in place (``dsyrk``).
+
+        Parameters
+        ----------
+        block
+            Shape ``(m, n)``, or ``(n, m)`` for ``block blockᵀ``; float64, C-contiguous.
+        gram
+            Shape ``(n, n)``, float64, C-contiguous, writeable. Its strict lower triangle is not touched.
+        of_rows
+            Whether to add the inner products of the rows, ``block blockᵀ``.
+        """
+        _check(block, "block", block.shape)
+        n, m = block.shape if of_rows else block.shape[::-1]
+        _check(gram, "gram", (n, n), writeable=True)
+        if not block.size:
+            return
+        # A C-ordered (m, n) block is a Fortran-ordered (n, m) one; a C upper triangle is a Fortran lower one.
+        one = np.ones(1)
+        size, depth, leading = self._integer(n), self._integer(m), self._integer(block.shape[1])
+        side = b"T" if of_rows else b"N"
+        self._call("dsyrk", b"L", side, size, depth, one, block, leading, one, gram, size, hidden=2)
+
+    def symmetric_eigenvalues(
+        self, matrix: npt.NDArray[np.float64], driver: Driver = "dsyevd_2stage"
+    ) -> npt.NDArray[np.float64]:
+        """Return the eigenvalues, ascending, of the symmetric matrix in the upper triangle; destroys it.
+
+        Parameters
+        ----------
+        matrix
+            Shape ``(n, n)``, float64, C-contiguous, writeable, finite. Overwritten.
+        driver
+            ``dsyevd``, or ``dsyevd_2stage``, which pays from about n = 2500 on.
+
+        Raises
+        ------
+        ArithmeticError
+            If LAPACK reports that it did not converge.
+        """
+        n = matrix.shape[0]
+        _check(matrix, "matrix", (n, n), writeable=True)
+        if n == 0:
+            return np.empty(0)
+        values, info = np.empty(n), self._integer(0)
+        size, query = self._integer(n), self._integer(-1)
+        work, iwork = np.empty(1), np.empty(1, dtype=self.integer)
+        head = (b"N", b"L", size, matrix, size, values)
+        self._call(driver, *head, work, query, iwork, query, info, hidden=2)
+        if info[0] == 0:
+            work = np.empty(max(1, int(work[0])))
+            iwork = np.empty(max(1, int(iwork[0])), dtype=self.integer)
+            sizes = self._integer(work.size), self._integer(iwork.size)
+            self._call(driver, *head, work, sizes[0], iwork, sizes[1], info, hidden=2)
+        if info[0] != 0:
+            raise ArithmeticError(f"LAPACK {driver} failed on a {n} x {n} matrix (info = {int(info[0])})")
+        return values
+
+
+@cache
+def load() -> OpenBLAS | None:
+    """Return SciPy's OpenBLAS, or NumPy's, or ``None`` where neither is there or it lacks a routine."""
+    for package, pattern, integer in _HOMES:
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            continue
+        home = Path(spec.origin).parent
+        for folder in _FOLDERS:
+            for path in sorted((home / folder.format(package)).glob("*openblas*")):
+                library = _open(path, pattern, integer)
+                if library is not None:
+                    return library
+    return None
+
+
+def _open(path: Path, pattern: str, integer: type[np.int32] | type[np.int64]) -> OpenBLAS | None:
+    try:
+        handle = ctypes.CDLL(str(path))
+    except OSError:
+        return None
+    if all(hasattr(handle, pattern.format(name)) for name in ("dsyrk", "dsyevd", "dsyevd_2stage")):
+        return OpenBLAS(path, pattern, integer, handle)
+    return None
+
+
+def _reference(argument: bytes | npt.NDArray[Any]) -> Any:
+    if isinstance(argument, bytes):
+        return ctypes.c_char_p(argument)
+    return argument.ctypes.data_as(ctypes.c_void_p)
+
+
+def _check(
+    array: npt.NDArray[np.float64], name: str, shape: tuple[int, ...], *, writeable: bool = False
+) -> None:
+    if array.dtype != np.float64 or not array.dtype.isnative:
+        raise TypeError(f"{name} must be native float64, not {array.dtype}")
+    if array.ndim != 2 or array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, not {array.shape}")
+    if not array.flags.c_contiguous or not array.flags.aligned:
+        raise ValueError(f"{name} must be C-contiguous and aligned")
+    if writeable and not array.flags.writeable:
+        raise ValueError(f"{name} must be writeable")

@@ -1,0 +1,47 @@
+"""The spectrum of a layer: the eigenvalues that every analyzer of the layer shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+Method = Literal["exact", "lanczos", "kpm", "decompressed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spectrum:
+    """Eigenvalues of ``WᵀW`` (equivalently, of the Gram matrix of the smaller side of ``W``).
+
+    Attributes
+    ----------
+    eigenvalues
+        Shape ``(n,)``, float64, ascending, on the CPU, in (weight units)², never negative; unresolved ones
+        are 0. ``n = min(rows, cols)`` for one matrix, and the sum over the matrices of a pooled layer.
+    rows, cols
+        Shape of each matrix.
+    method
+        How they were computed.
+    floor
+        Resolution floor: the absolute error bound of every eigenvalue. An eigenvalue below it is
+        *unresolved*: known to lie in ``[0, floor]`` and nothing more.
+    unresolved
+        Number of unresolved eigenvalues.
+    parts
+        One spectrum a matrix, where a layer pools several; empty for a single matrix.
+    """
+
+    eigenvalues: torch.Tensor
+    rows: int
+    cols: int
+    method: Method
+    floor: float
+    unresolved: int
+    parts: tuple[Spectrum, ...] = ()
+
+    @property
+    def resolved(self) -> torch.Tensor:
+        """The eigenvalues above the resolution floor, ascending."""
+        return self.eigenvalues[self.unresolved :]

@@ -1,0 +1,104 @@
+"""The Tracy-Widom law of order 1: how the largest eigenvalue of noise fluctuates about the edge of the bulk."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+
+_NODES = 48
+_REACH = 16.0
+_LOWEST, _HIGHEST = -10.0, 60.0
+
+MEAN, STANDARD_DEVIATION = -1.2065335745820, 1.2679806040
+"""Of the law (Bornemann 2010, table 6)."""
+
+
+def soft_edge(rows: int, cols: int) -> tuple[float, float]:
+    """Return centre and width of the largest eigenvalue of ``WᵀW``, for unit noise of shape ``rows x cols``.
+
+    ``(λ₁ - centre)/width`` has the Tracy-Widom law of order 1 in the limit. The centre is a little below the
+    edge ``(√rows + √cols)²`` of the bulk; a half is taken off either side, which makes the error of second
+    order in the smaller side.
+
+    Raises
+    ------
+    ValueError
+        If a side is below 1.
+
+    References
+    ----------
+    Johnstone, *On the distribution of the largest eigenvalue in principal components analysis*, Ann. Stat. 29
+    (2001), theorem 1.1, with the constants of Ma, *Accuracy of the Tracy-Widom limits*, Bernoulli 18 (2012).
+    """
+    if min(rows, cols) < 1:
+        raise ValueError(f"a matrix has sides of at least 1, not {rows} x {cols}")
+    a, b = math.sqrt(rows - 0.5), math.sqrt(cols - 0.5)
+    return (a + b) ** 2, (a + b) * (1 / a + 1 / b) ** (1 / 3)
+
+
+def cdf(s: float) -> float:
+    """Return ``F₁(s)``, with an absolute error under 1e-13.
+
+    Notes
+    -----
+    ``F₁(s) = det(1 - B_s)`` on ``L²(0, ∞)``, ``B_s(x, y) = Ai((x + y)/2 + s)/2``, by Gauss-Legendre
+    quadrature.
+
+    References
+    ----------
+    Ferrari, Spohn, *A determinantal formula for the GOE Tracy-Widom distribution*, 2005; Bornemann, *On the
+    numerical evaluation of Fredholm determinants*, Math. Comp. 79 (2010).
+    """
+    if s <= _LOWEST:
+        return 0.0
+    if s >= _HIGHEST:
+        return 1.0
+    return float(np.exp(_log_determinant(s)))
+
+
+def sf(s: float) -> float:
+    """Return ``1 - F₁(s)``, to nearly full relative precision however small it is.
+
+    0 is returned above 60, where it is below 1e-130.
+    """
+    if s <= _LOWEST:
+        return 1.0
+    if s >= _HIGHEST:
+        return 0.0
+    return float(-np.expm1(_log_determinant(s)))
+
+
+@cache
+def upper_quantile(probability: float) -> float:
+    """Return the ``s`` with ``sf(s) = probability``, for a probability from 1e-100 to 1 - 1e-12.
+
+    Raises
+    ------
+    ValueError
+        For another probability.
+    """
+    if not 1e-100 <= probability <= 1 - 1e-12:
+        raise ValueError(f"the probability must lie between 1e-100 and 1 - 1e-12, not {probability}")
+    low, high = _LOWEST, _HIGHEST
+    while high - low > 1e-12 * max(1.0, abs(low)):
+        middle = (low + high) / 2
+        low, high = (middle, high) if sf(middle) > probability else (low, middle)
+    return (low + high) / 2
+
+
+def _log_determinant(s: float) -> float:
+    """Return ``log det(1 - B_s)``; a sum over eigenvalues, so that it keeps its precision where it is small."""
+    from scipy.special import airy
+
+    nodes, weights = _quadrature()
+    kernel = airy(nodes[:, None] + nodes[None, :] + s)[0] * weights[:, None] * weights[None, :]
+    return float(np.log1p(-np.clip(np.linalg.eigvalsh(kernel), None, 1 - 1e-16)).sum())
+
+
+@cache
+def _quadrature() -> tuple[np.ndarray, np.ndarray]:
+    """Return nodes of ``x/2`` and roots of the weights: the kernel is ``Ai(x + y + s)`` in them."""
+    x, w = np.polynomial.legendre.leggauss(_NODES)
+    return (x + 1) * (_REACH / 2), np.sqrt(w * _REACH / 2)

@@ -1,0 +1,371 @@
+"""Which tensors are weight matrices, of what kind, as how many matrices and in which view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal
+
+from rmtaudit.matrices import roles, views
+from rmtaudit.matrices.quantised import belongs_to_scheme, quantised_reason
+from rmtaudit.matrices.tensors import FLOATING, TensorSpec
+
+if TYPE_CHECKING:
+    import torch
+
+ConvPolicy = Literal["flattened", "slices-pooled", "slices"]
+Build = Callable[[tuple["torch.Tensor", ...]], tuple["torch.Tensor", ...]]
+
+
+class LayerKind(StrEnum):
+    """What a weight tensor does in the network."""
+
+    DENSE = "dense"
+    CONV1D = "conv1d"
+    CONV2D = "conv2d"
+    CONV3D = "conv3d"
+    EMBEDDING = "embedding"
+    ATTENTION = "attention in-projection"
+    RECURRENT = "recurrent"
+    EXPERTS = "stacked experts"
+    STACKED = "stacked"
+    ADAPTER = "low-rank adapter"
+
+
+_CONVOLUTIONS = {3: LayerKind.CONV1D, 4: LayerKind.CONV2D, 5: LayerKind.CONV3D}
+_LONGEST_KERNEL = 31
+"""A 3-D tensor whose name says nothing is a convolution if its last side is no longer than this and the
+shortest of the three; otherwise it is a stack of matrices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One row of the report: one matrix, or the slices of one convolution pooled.
+
+    Attributes
+    ----------
+    name
+        Name of the weight; ``tensor#part`` where the tensor holds several layers (gates, experts, q/k/v).
+    tensor
+        Name of the tensor it comes from (the first, where it comes from several).
+    tensors
+        Every tensor that ``build`` takes, in its order.
+    kind, view
+        What it is, and which matrix was made of it, in words: ``"as stored"``, ``"flattened out x in*3*3"``,
+        ``"rows 0:384 of 1152 (q)"`` …
+    shape
+        Rows and columns of each matrix.
+    matrices
+        Number of matrices pooled in the row.
+    parameters
+        Number of stored parameters that this layer stands for.
+    dtype
+        Stored dtype (torch's name).
+    build
+        From the stored tensors (upcast to at least float32) to the matrices.
+    slices
+        Number of slices of the convolution kernel that the row is, or is one of; 1 for everything else.
+    band
+        Range of the first side of the (single) tensor that ``build`` takes; ``None`` for all of it. So one
+        expert of a stack is read without the others.
+    """
+
+    name: str
+    tensor: str
+    tensors: tuple[str, ...]
+    kind: LayerKind
+    view: str
+    shape: tuple[int, int]
+    matrices: int
+    parameters: int
+    dtype: str
+    build: Build
+    slices: int = 1
+    band: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotAnalysed:
+    """A tensor that becomes no layer, and why.
+
+    ``weight`` tells a matrix that could not be looked at from a tensor that is none (a bias, a buffer);
+    ``counted`` is false for a tensor that only repeats the bytes of another.
+    """
+
+    spec: TensorSpec
+    reason: str
+    weight: bool
+    counted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """Every tensor of a checkpoint, as a layer or as not analysed."""
+
+    layers: tuple[Layer, ...]
+    skipped: tuple[NotAnalysed, ...]
+
+
+def plan_layers(
+    specs: Iterable[TensorSpec], *, conv: ConvPolicy = "flattened", config: Mapping[str, Any] | None = None
+) -> LayerPlan:
+    """Decide what every tensor of a checkpoint is, from names, shapes and dtypes alone.
+
+    Parameters
+    ----------
+    specs
+        All tensors, in stored order.
+    conv
+        ``flattened``: a kernel is one matrix, out x (in kh kw). ``slices-pooled``: one matrix out x in a
+        kernel position, their eigenvalues pooled in one row. ``slices``: a row a position.
+    config
+        The model's ``config.json``, where there is one.
+
+    Returns
+    -------
+    LayerPlan
+        In stored order. Every tensor is in exactly one of: the ``tensors`` of a layer, ``skipped``.
+    """
+    by_name = {spec.name: spec for spec in specs}
+    partners = _partners(by_name)
+    first_of: dict[object, str] = {}
+    layers: list[Layer] = []
+    skipped: list[NotAnalysed] = []
+    for spec in by_name.values():
+        if spec.alias is not None and spec.alias in first_of:
+            reason = f"tied: the same storage as '{first_of[spec.alias]}', counted once"
+            skipped.append(NotAnalysed(spec, reason, weight=len(spec.shape) > 1, counted=False))
+            continue
+        if spec.alias is not None:
+            first_of[spec.alias] = spec.name
+        if spec.name in partners:
+            continue
+        refusal = _refusal(spec, by_name, config or {})
+        if refusal is not None:
+            skipped.append(refusal)
+            continue
+        found = list(_layers_of(spec, by_name, conv))
+        if not found or all(_is_vector(layer) for layer in found):
+            reason = f"vector: {' x '.join(map(str, spec.shape))} has no side but one longer than 1"
+            skipped.append(NotAnalysed(spec, reason, weight=True))
+            continue
+        layers.extend(found)
+    return LayerPlan(tuple(layers), tuple(skipped))
+
+
+def _is_vector(layer: Layer) -> bool:
+    return min(layer.shape) < 2 and layer.matrices == 1 and layer.kind is not LayerKind.ADAPTER
+
+
+def _partners(by_name: Mapping[str, TensorSpec]) -> frozenset[str]:
+    """Return the names of tensors that are read together with another: second factors, magnitudes."""
+    found = set()
+    for name in by_name:
+        pair = _readable_pair(name, by_name)
+        if pair is not None:
+            found.add(pair.second)
+    return frozenset(found)
+
+
+def _readable_pair(name: str, by_name: Mapping[str, TensorSpec]) -> roles.Pair | None:
+    pair = roles.adapter_pair(name, by_name)
+    if pair is not None:
+        down, up = by_name[pair.first], by_name[pair.second]
+        fits = (
+            len(down.shape) > 1
+            and len(up.shape) > 1
+            and _readable(down)
+            and _readable(up)
+            and down.shape[0] == up.parameters // max(1, up.shape[0])
+        )
+        return pair if fits else None
+    pair = roles.weight_norm_pair(name, by_name)
+    if pair is not None:
+        direction, magnitude = by_name[pair.first], by_name[pair.second]
+        fits = (
+            len(direction.shape) > 1
+            and _readable(direction)
+            and _readable(magnitude)
+            and magnitude.shape == (direction.shape[0],) + (1,) * (len(direction.shape) - 1)
+        )
+        return pair if fits else None
+    return None
+
+
+def _readable(spec: TensorSpec) -> bool:
+    return spec.dtype in FLOATING and spec.unreadable is None and spec.parameters > 0
+
+
+def _refusal(
+    spec: TensorSpec, by_name: Mapping[str, TensorSpec], config: Mapping[str, Any]
+) -> NotAnalysed | None:
+    many = len(spec.shape) > 1
+    if spec.unreadable is not None:
+        return NotAnalysed(spec, spec.unreadable, weight=many)
+    quantised = quantised_reason(spec, by_name, config)
+    if quantised:
+        return NotAnalysed(spec, quantised, weight=True)
+    if belongs_to_scheme(spec, by_name):
+        return NotAnalysed(spec, "scale or zero point of a quantised weight", weight=False)
+    if spec.parameters == 0:
+        return NotAnalysed(spec, "empty: a side of length 0", weight=many)
+    if spec.dtype == "bool":
+        return NotAnalysed(spec, "boolean values, not weights", weight=many)
+    if spec.dtype not in FLOATING:
+        kind = "complex" if spec.dtype.startswith("complex") else "integer"
+        return NotAnalysed(spec, f"{kind} values ({spec.dtype}), not real weights", weight=many)
+    if not many:
+        return NotAnalysed(
+            spec, "scalar" if not spec.shape else "vector (bias, norm, statistic)", weight=False
+        )
+    if roles.is_buffer(spec):
+        return NotAnalysed(spec, "buffer of the architecture (mask, table), not a weight", weight=False)
+    return None
+
+
+def _layers_of(spec: TensorSpec, by_name: Mapping[str, TensorSpec], conv: ConvPolicy) -> Iterator[Layer]:
+    pair = _readable_pair(spec.name, by_name)
+    if pair is not None and roles.adapter_pair(spec.name, by_name) is not None:
+        yield _adapter(pair, by_name)
+        return
+    if pair is not None:
+        magnitude = by_name[pair.second]
+        weight = replace(spec, name=f"{pair.stem}weight")
+        for layer in _of_tensor(weight, by_name, conv):
+            yield replace(
+                layer,
+                tensor=spec.name,
+                tensors=(spec.name, magnitude.name),
+                view=f"weight norm g v/|v|, {layer.view}",
+                parameters=layer.parameters + magnitude.parameters * layer.parameters // spec.parameters,
+                build=views.after_weight_norm(layer.build),
+            )
+        return
+    yield from _of_tensor(spec, by_name, conv)
+
+
+def _of_tensor(spec: TensorSpec, by_name: Mapping[str, TensorSpec], conv: ConvPolicy) -> Iterator[Layer]:
+    shape = _without_leading_ones(spec)
+    if len(shape) == 2:
+        yield from _two_dimensional(spec, shape, by_name)
+    elif len(shape) == 3 and _is_stack(spec):
+        kind = LayerKind.EXPERTS if roles.names_experts(spec.name) else LayerKind.STACKED
+        for index in range(shape[0]):
+            view = f"matrix {index} of {shape[0]}"
+            yield _part(spec, kind, str(index), view, shape[1:], band=(index, index + 1))
+    elif len(shape) in _CONVOLUTIONS:
+        yield from _convolution(spec, shape, conv)
+    elif len(shape) > 5:
+        view = (
+            f"flattened {shape[0]} x {spec.parameters // shape[0]} (no known layout has {len(shape)} sides)"
+        )
+        yield _whole(spec, LayerKind.STACKED, view, (shape[0], spec.parameters // shape[0]), views.flattened)
+
+
+def _without_leading_ones(spec: TensorSpec) -> tuple[int, ...]:
+    """Return the shape without the batch side that position tables carry: (1, 197, 768) is 197 x 768."""
+    shape = spec.shape
+    if len(shape) == 3 and shape[0] == 1 and shape[1] > 1 and not roles.names_convolution(spec.name):
+        return shape[1:]
+    return shape
+
+
+def _is_stack(spec: TensorSpec) -> bool:
+    if roles.names_experts(spec.name):
+        return True
+    kernel = spec.shape[2]
+    return not roles.names_convolution(spec.name) and not (
+        kernel <= _LONGEST_KERNEL and kernel <= min(spec.shape[:2])
+    )
+
+
+def _two_dimensional(
+    spec: TensorSpec, shape: tuple[int, ...], by_name: Mapping[str, TensorSpec]
+) -> Iterator[Layer]:
+    rows, cols = shape
+    gates = roles.gate_count(spec, by_name)
+    if gates is not None:
+        yield from _rows_split(spec, LayerKind.RECURRENT, roles.GATES.get(gates, ()), rows, cols)
+    elif roles.is_in_projection(spec):
+        yield from _rows_split(spec, LayerKind.ATTENTION, ("q", "k", "v"), rows, cols)
+    else:
+        kind = LayerKind.EMBEDDING if roles.is_embedding(spec.name) else LayerKind.DENSE
+        yield _whole(spec, kind, "as stored", (rows, cols), views.as_stored)
+
+
+def _rows_split(
+    spec: TensorSpec, kind: LayerKind, labels: tuple[str, ...], rows: int, cols: int
+) -> Iterator[Layer]:
+    if not labels:
+        yield _whole(spec, kind, "as stored", (rows, cols), views.as_stored)
+        return
+    height = rows // len(labels)
+    for index, label in enumerate(labels):
+        start = index * height
+        view = f"rows {start}:{start + height} of {rows} ({label})"
+        yield _part(spec, kind, label, view, (height, cols), band=(start, start + height))
+
+
+def _convolution(spec: TensorSpec, shape: tuple[int, ...], conv: ConvPolicy) -> Iterator[Layer]:
+    kind = _CONVOLUTIONS[len(shape)]
+    first, second, *kernel = shape
+    sides = "in x out" if roles.names_transposed_convolution(spec.name) else "out x in"
+    positions = spec.parameters // (first * second)
+    if conv == "flattened":
+        flat = (first, spec.parameters // first)
+        view = f"flattened {sides}*{'*'.join(map(str, kernel))}"
+        yield _whole(spec, kind, view, flat, views.flattened)
+    elif conv == "slices-pooled":
+        view = f"{positions} slices {sides}, pooled"
+        layer = _whole(spec, kind, view, (first, second), views.slices)
+        yield replace(layer, matrices=positions, slices=positions)
+    else:
+        for index in range(positions):
+            view = f"slice {index} of {positions}, {sides}"
+            layer = _part(spec, kind, str(index), view, (first, second))
+            yield replace(layer, slices=positions, build=views.one_slice(index))
+
+
+def _adapter(pair: roles.Pair, by_name: Mapping[str, TensorSpec]) -> Layer:
+    down, up = by_name[pair.first], by_name[pair.second]
+    rank = down.shape[0]
+    return Layer(
+        name=pair.stem,
+        tensor=down.name,
+        tensors=(down.name, up.name),
+        kind=LayerKind.ADAPTER,
+        view=f"B A of rank {rank}, by the {rank} x {rank} core of their QR factors; unscaled",
+        shape=(up.shape[0], down.parameters // rank),
+        matrices=1,
+        parameters=down.parameters + up.parameters,
+        dtype=down.dtype,
+        build=views.adapter_core,
+    )
+
+
+def _whole(spec: TensorSpec, kind: LayerKind, view: str, shape: tuple[int, int], build: Build) -> Layer:
+    return Layer(
+        name=spec.name,
+        tensor=spec.name,
+        tensors=(spec.name,),
+        kind=kind,
+        view=view,
+        shape=shape,
+        matrices=1,
+        parameters=spec.parameters,
+        dtype=spec.dtype,
+        build=build,
+    )
+
+
+def _part(
+    spec: TensorSpec,
+    kind: LayerKind,
+    label: str,
+    view: str,
+    shape: tuple[int, ...],
+    band: tuple[int, int] | None = None,
+) -> Layer:
+    whole = _whole(spec, kind, view, (shape[0], shape[1]), views.as_stored)
+    return replace(whole, name=f"{spec.name}#{label}", parameters=shape[0] * shape[1], band=band)

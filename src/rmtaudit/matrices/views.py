@@ -1,0 +1,60 @@
+"""From stored tensors to matrices: the builders that a planned layer carries.
+
+Each takes the layer's tensors (at least float32, any device) and returns its matrices, as views where it can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    Tensors = tuple[torch.Tensor, ...]
+    Build = Callable[[Tensors], Tensors]
+
+
+def as_stored(tensors: Tensors) -> Tensors:
+    """Return the tensor as it is, without leading sides of length 1."""
+    (weight,) = tensors
+    return (weight.reshape(weight.shape[-2:]),)
+
+
+def flattened(tensors: Tensors) -> Tensors:
+    """Return first side x everything else."""
+    (weight,) = tensors
+    return (weight.reshape(weight.shape[0], -1),)
+
+
+def slices(tensors: Tensors) -> Tensors:
+    """Return one matrix, first x second side, for every position of the kernel."""
+    (weight,) = tensors
+    return tuple(weight.reshape(*weight.shape[:2], -1).unbind(-1))
+
+
+def one_slice(index: int) -> Build:
+    """Return the builder of the matrix at one position of the kernel."""
+    return lambda tensors: (tensors[0].reshape(*tensors[0].shape[:2], -1)[..., index],)
+
+
+def adapter_core(tensors: Tensors) -> Tensors:
+    """Return the core of ``B A``: with QR factors ``B = Q₁ R₁`` and ``Aᵀ = Q₂ R₂``, ``R₁ R₂ᵀ``.
+
+    It has the singular values of ``B A`` that are not zero for want of rank, at the cost of the thin factors.
+    """
+    import torch
+
+    down, up = (tensor.reshape(tensor.shape[0], -1).to(torch.float64) for tensor in tensors)
+    return (torch.linalg.qr(up).R @ torch.linalg.qr(down.T).R.T,)
+
+
+def after_weight_norm(build: Build) -> Build:
+    """Return the builder that first undoes weight norm: ``g v / |v|``, norm over all sides but 0."""
+
+    def apply(tensors: Tensors) -> Tensors:
+        direction, magnitude = tensors
+        norms = direction.reshape(direction.shape[0], -1).norm(dim=1).reshape(magnitude.shape)
+        return build((direction * (magnitude / norms),))
+
+    return apply

@@ -1,0 +1,66 @@
+"""Numbers as people read them: few digits, one form everywhere."""
+
+from __future__ import annotations
+
+import math
+
+from rmtaudit.names import display_name
+from rmtaudit.report.model import MetricResult
+
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E")
+
+
+def format_value(value: float | int | str | bool | None) -> str:
+    """Return a value with four significant digits; ``—`` for none, ``yes`` or ``no``, a text printable."""
+    if value is None:
+        return "—"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return display_name(value) or "—"
+    if isinstance(value, int):
+        return str(value) if abs(value) < 10**9 else f"{value:.3e}"
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(abs(value)))
+    if -4 <= exponent < 6:
+        return f"{value:.{min(max(3 - exponent, 0), 6)}f}"
+    return f"{value:.3e}"
+
+
+def format_metric(result: MetricResult | None, *, with_se: bool) -> str:
+    """Return a metric's value, as ``3.21 ± 0.15`` where it has a standard error and that is asked for.
+
+    Both have two decimals, so that a column of them can be compared, or are written with exponents where that
+    would say nothing. A metric that failed reads
+    ``failed``; one that does not apply, or that the layer does not have, ``—``.
+    """
+    if result is None or result.status == "skipped":
+        return "—"
+    if result.status == "failed":
+        return "failed"
+    value, se = result.value, result.se
+    if not with_se or se is None or isinstance(value, bool | str) or value is None:
+        return format_value(value)
+    if 0.005 <= se < 1000 and abs(value) < 10**6:
+        return f"{value:.2f} ± {se:.2f}"
+    return f"{format_value(float(value))} ± {se:.1e}"
+
+
+def human_count(count: int) -> str:
+    """Return a count with three significant digits and a decimal prefix: ``22.7 M``; below 1000 as it is."""
+    if count < 1000:
+        return str(count)
+    power = min((len(str(count)) - 1) // 3, len(_PREFIXES) - 1)
+    number = count / 1000**power
+    if float(f"{number:.3g}") >= 1000 and power < len(_PREFIXES) - 1:
+        number, power = number / 1000, power + 1
+    text = f"{number:.3g}" if number < 1000 else f"{number:.0f}"
+    return f"{text} {_PREFIXES[power]}"
+
+
+def percent(fraction: float) -> str:
+    """Return a share as ``99.4 %``; never ``100 %`` for less than all, nor ``0 %`` for more than nothing."""
+    if fraction in (0, 1):
+        return f"{fraction:.0%}".replace("%", " %")
+    return f"{min(max(fraction * 100, 0.1), 99.9):.1f} %"

@@ -1,0 +1,51 @@
+"""The order of the rows: what needs a look stands first."""
+
+from __future__ import annotations
+
+import re
+
+from rmtaudit.report.model import LayerResult, Report
+
+_DIGITS = re.compile(r"([0-9]+)")
+
+
+def worst_first(report: Report) -> tuple[LayerResult, ...]:
+    """Return the rows of the report, worst first.
+
+    Failed rows; then rows by the metric ``tool["sort"]``, worst first as ``metrics[…]["better"]`` says
+    (largest first where no direction is known); then rows without that metric; skipped rows last. Ties are in
+    natural order of the names.
+    """
+    sort = str(report.tool.get("sort", ""))
+    sign = 1.0 if report.metrics.get(sort, {}).get("better") == "higher" else -1.0
+
+    def key(layer: LayerResult) -> tuple[int, float, tuple[tuple[int, str], ...], str]:
+        value = _number(layer, sort)
+        if layer.status == "failed":
+            group = 0
+        elif layer.status == "ok":
+            group = 1 if value is not None else 2
+        else:
+            group = 3
+        return (group, sign * value if value is not None else 0.0, natural_key(layer.name), layer.name)
+
+    return tuple(sorted(report.layers, key=key))
+
+
+def natural_key(name: str) -> tuple[tuple[int, str], ...]:
+    """Return a sort key under which ``layer.2`` stands before ``layer.10``."""
+    parts = _DIGITS.split(name)
+    # A text and the number after it make one pair; a number is compared by length first, so that a name of
+    # a million digits costs no arithmetic.
+    return tuple(
+        pair
+        for text, digits in zip(parts[::2], [*parts[1::2], ""], strict=True)
+        for pair in ((0, text), (len(digits.lstrip("0")), digits.lstrip("0")))
+    )
+
+
+def _number(layer: LayerResult, metric: str) -> float | None:
+    result = layer.metrics.get(metric)
+    if result is None or result.value is None or isinstance(result.value, str):
+        return None
+    return float(result.value)

@@ -1,0 +1,101 @@
+"""What a report says in words, the same in every format that people read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import PurePath
+
+from rmtaudit.names import display_name
+from rmtaudit.report.model import Report
+from rmtaudit.report.numbers import format_value, human_count, percent
+
+NOT_CLAIMED = (
+    "Metrics, not a verdict: a number says how a layer compares with others and with its published range, "
+    "not that the model is good or bad."
+)
+"""What these reports do not claim."""
+
+
+def title(report: Report) -> str:
+    """Return the last part of the subject's path, printable."""
+    path = str(report.subject["path"])
+    return display_name(PurePath(path).name or path)
+
+
+def subject_facts(report: Report) -> str:
+    """Return format, size and dtypes in one line."""
+    dtypes = report.subject["dtypes"]
+    facts = [
+        display_name(str(report.subject["format"])),
+        f"{report.coverage.tensors} tensors",
+        f"{human_count(report.subject['parameters'])} parameters",
+        ", ".join(display_name(name) for name in dtypes),
+    ]
+    return " · ".join(fact for fact in facts if fact)
+
+
+def settings_line(report: Report) -> str:
+    """Return what was run, in one line."""
+    tool = report.tool
+    return (
+        f"rmtaudit {tool['version']} · preset {tool['preset']} · "
+        f"{', '.join(tool['analyzers'])} · seed {tool['seed']} · {tool['device']}"
+    )
+
+
+def order_line(report: Report) -> str:
+    """Return by what the rows are ordered."""
+    sort = str(report.tool["sort"])
+    if sort not in report.metrics:
+        return "layers by name"
+    better = report.metrics[sort]["better"]
+    way = "lowest first" if better == "higher" else "highest first"
+    return f"worst layers first: {sort}, {way}" if better else f"layers by {sort}, {way}"
+
+
+def summary_line(report: Report) -> str:
+    """Return the mean of the shown metrics over their layers, and how many rows failed or were skipped."""
+    parts = []
+    for name in _headline(report):
+        entry = report.summary[name]
+        if entry.value is not None:
+            over = f"over {entry.n} layer{'s' * (entry.n != 1)}"
+            parts.append(f"mean {name} {format_value(entry.value)} {over}")
+    states = Counter(layer.status for layer in report.layers)
+    parts.append(f"{states['failed']} failed")
+    if states["skipped"]:
+        parts.append(f"{states['skipped']} skipped")
+    return " · ".join(parts)
+
+
+def coverage_line(report: Report) -> str:
+    """Return what share of the parameters was analysed, in how many layers."""
+    coverage = report.coverage
+    layers = sum(layer.status == "ok" for layer in report.layers)
+    return (
+        f"{percent(coverage.fraction)} of {human_count(coverage.parameters)} parameters "
+        f"in {layers} layer{'s' * (layers != 1)}"
+    )
+
+
+def skipped_line(report: Report) -> str:
+    """Return what was not analysed, grouped by reason, the most frequent first; ``""`` for nothing."""
+    reasons = Counter(item.reason.partition(":")[0] for item in report.coverage.skipped)
+    ranked = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    return " · ".join(f"{count} {display_name(reason)}" for reason, count in ranked)
+
+
+def remarks(report: Report) -> list[str]:
+    """Return the warnings: of the subject, and that the scan was stopped."""
+    lines = [display_name(str(warning), longest=400) for warning in report.subject["warnings"]]
+    if report.error is not None:
+        lines.insert(0, f"stopped: {display_name(report.error['message'], longest=400)}")
+    elif not report.complete:
+        lines.insert(0, "stopped before the end: what was not reached is listed as skipped")
+    return lines
+
+
+def _headline(report: Report) -> list[str]:
+    sort = str(report.tool["sort"])
+    names = [sort, *(name for name in report.tool["columns"] if name != sort)]
+    return [name for name in names if name in report.summary][:2]

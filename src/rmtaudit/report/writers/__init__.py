@@ -1,0 +1,28 @@
+"""The machine formats of a report, one module each. The table is for ``rmtaudit.cli``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from types import MappingProxyType
+
+from rmtaudit.errors import UsageError
+from rmtaudit.report.model import FailedSubject, Report
+
+Writer = Callable[[Sequence[Report | FailedSubject]], str]
+"""From the subjects of a run to the text of the format, with its last line end."""
+
+SUFFIXES = MappingProxyType(
+    {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".md": "markdown", ".markdown": "markdown"}
+)
+"""Which format the ending of a file stands for."""
+
+FORMATS = ("json", "jsonl", "csv", "markdown")
+
+
+def writer_for(name: str) -> Writer:
+    """Return the writer of a format; raises ``UsageError`` (RA-US-302) for an unknown one."""
+    if name not in FORMATS:
+        raise UsageError("RA-US-302", f"No format {name!r}.", hint=f"Formats: {', '.join(FORMATS)}.")
+    writer: Writer = import_module(f"rmtaudit.report.writers.{name}").write
+    return writer

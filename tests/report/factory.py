@@ -1,0 +1,148 @@
+"""Reports made by hand: what the renderers are tested with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rmtaudit.report.model import Coverage, LayerResult, MetricResult, Report, SkippedTensor, SummaryValue
+
+HOSTILE = (
+    "\x1b[31mred\x1b[0m.weight",
+    "a\r\n::error::x",
+    "[red]markup[/red].weight",
+    "pipe|cell|weight",
+    "<script>alert(1)</script>",
+    "bidi\u202eevil\u2066",
+    "=1+1",
+    "@SUM(A1)",
+    "-2+3",
+    "+cmd",
+    "\t=tab",
+    "`code` *star* _em_",
+    "lone\udc80surrogate",
+    "🤖 wide 名前.weight",
+    "x" * 5000,
+    ":smile: [/] \\[x]",
+    "",
+)
+"""Names that a terminal, a table, a spreadsheet or a browser could take for something else."""
+
+CATALOGUE: dict[str, dict[str, Any]] = {
+    name: {
+        "analyzer": analyzer,
+        "unit": "",
+        "better": better,
+        "description": "A metric.",
+        "reference": "None.",
+    }
+    for name, analyzer, better in (
+        ("alpha", "powerlaw", "lower"),
+        ("xmin", "powerlaw", None),
+        ("ks_distance", "powerlaw", "lower"),
+        ("tail_size", "powerlaw", None),
+        ("stable_rank", "scale", "higher"),
+        ("log10_spectral_norm", "scale", None),
+        ("warning", "powerlaw", None),
+    )
+}
+COLUMNS = ["alpha", "xmin", "ks_distance", "tail_size", "stable_rank", "log10_spectral_norm"]
+
+
+def layer(name: str, alpha: float | None = 3.0, **changes: Any) -> LayerResult:
+    values: dict[str, Any] = {
+        "name": name,
+        "tensor": name,
+        "kind": "dense",
+        "view": "as stored",
+        "shape": (384, 1536),
+        "dtype": "float32",
+        "matrices": 1,
+        "parameters": 384 * 1536,
+        "status": "ok",
+        "spectrum": {"method": "exact", "unresolved": 0},
+        "metrics": metrics(alpha),
+    }
+    return LayerResult(**(values | changes))
+
+
+def metrics(alpha: float | None) -> Mapping[str, MetricResult]:
+    return {
+        "alpha": MetricResult(alpha, se=0.153, ci=(2.5, 3.5))
+        if alpha is not None
+        else MetricResult(None, status="skipped", reason="too few eigenvalues"),
+        "xmin": MetricResult(0.01234),
+        "ks_distance": MetricResult(0.0456),
+        "tail_size": MetricResult(120),
+        "stable_rank": MetricResult(45.678),
+        "log10_spectral_norm": MetricResult(-1.5),
+        "warning": MetricResult("=over-trained"),
+    }
+
+
+def without_metrics(name: str, status: str, reason: str, **changes: Any) -> LayerResult:
+    return layer(name, status=status, reason=reason, metrics={}, spectrum={}, **changes)
+
+
+def report(layers: tuple[LayerResult, ...] = (), **changes: Any) -> Report:
+    layers = layers or (
+        layer("encoder.layer.0.weight", 2.5),
+        layer("encoder.layer.10.weight", 6.5),
+        layer("encoder.layer.2.weight", 6.5),
+        layer("encoder.layer.3.weight", None),
+        without_metrics("encoder.layer.4.weight", "failed", "nonfinite: 3 values are not finite"),
+        without_metrics("encoder.layer.5.qweight", "skipped", "quantised: packed integer codes (.qweight)"),
+    )
+    alphas = [row.metrics["alpha"].value for row in layers if "alpha" in row.metrics]
+    numbers = [value for value in alphas if isinstance(value, float)]
+    mean = sum(numbers) / len(numbers) if numbers else None
+    values: dict[str, Any] = {
+        "tool": {
+            "version": "0.1.0",
+            "preset": "default",
+            "analyzers": ["scale", "powerlaw"],
+            "options": {"powerlaw": {"bootstrap": 0}, "scale": {}},
+            "conv": "flattened",
+            "solver": "gram",
+            "seed": 0,
+            "device": "cpu",
+            "sort": "alpha",
+            "columns": COLUMNS,
+        },
+        "subject": {
+            "path": "models/model.safetensors",
+            "format": "safetensors",
+            "digest": "sha256:00",
+            "parameters": 22_713_216,
+            "dtypes": {"float32": 22_713_216},
+            "warnings": [],
+        },
+        "coverage": Coverage(
+            tensors=101,
+            parameters=22_713_216,
+            weight_parameters=22_600_000,
+            parameters_analyzed=22_580_000,
+            skipped=(
+                SkippedTensor("encoder.norm.weight", (384,), "float32", "vector (bias, norm, statistic)"),
+                SkippedTensor("encoder.layer.5.qweight", (4, 4), "int8", "quantised: packed integer codes"),
+            ),
+        ),
+        "layers": layers,
+        "summary": {"alpha": SummaryValue(mean, mean, len(numbers), 1, 1)},
+        "metrics": CATALOGUE,
+        "timings": {"total": 1.5, "threads": 2},
+    }
+    return Report(**(values | changes))
+
+
+def hostile_report() -> Report:
+    rows = tuple(layer(name, 2.0 + index / 8, kind=name[:30]) for index, name in enumerate(HOSTILE))
+    rows += tuple(without_metrics(name, "failed", f"nonfinite: '{name}'") for name in HOSTILE)
+    rows += tuple(without_metrics(name, "skipped", name or "empty") for name in HOSTILE)
+    skipped = tuple(SkippedTensor(name, (1,), "float32", name or "empty") for name in HOSTILE)
+    base = report(rows)
+    return report(
+        rows,
+        subject={**base.subject, "path": "m\r\n::error::\x1b[31m.safetensors", "warnings": list(HOSTILE)},
+        coverage=Coverage(101, 10, 10, 5, skipped),
+    )

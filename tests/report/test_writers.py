@@ -1,0 +1,112 @@
+"""The machine formats, and what becomes of hostile names in them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import unicodedata
+from types import ModuleType
+
+import pytest
+
+from rmtaudit.errors import UsageError
+from rmtaudit.report.document import layer_to_dict, report_to_dict
+from rmtaudit.report.model import FailedSubject
+from rmtaudit.report.writers import FORMATS, writer_for
+from rmtaudit.report.writers.markdown import escape_markdown
+
+LOST = FailedSubject("zoo/lost\x1b[2J.bin", "RA-IN-001", "No such file.", "Check the path.")
+
+
+def test_unknown_formats_are_refused() -> None:
+    with pytest.raises(UsageError, match="Formats: json, jsonl, csv, markdown"):
+        writer_for("xml")
+
+
+def test_no_format_lets_a_name_out_of_its_line(made: ModuleType) -> None:
+    for name in FORMATS:
+        text = writer_for(name)([made.hostile_report(), LOST])
+        bad = {c for c in text if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
+        assert not bad, name
+        assert not re.search(r"^::", text, re.MULTILINE), name
+        assert text.endswith("\n"), name
+
+
+def test_json_of_one_and_of_several(made: ModuleType) -> None:
+    write = writer_for("json")
+    assert json.loads(write([made.report()])) == report_to_dict(made.report())
+    several = json.loads(write([made.report(), LOST]))
+    assert [list(entry)[-1] for entry in several["reports"]] == ["timings", "error"]
+
+
+def test_jsonl_has_an_event_a_layer_and_a_summary(made: ModuleType) -> None:
+    report = made.report()
+    events = [json.loads(line) for line in writer_for("jsonl")([report, LOST]).splitlines()]
+    assert [event["event"] for event in events] == ["layer"] * len(report.layers) + ["summary", "error"]
+    for event, layer in zip(events[:-2], report.layers, strict=True):
+        assert event.pop("event") == "layer"
+        assert event.pop("subject") == report.subject["path"]
+        assert event == layer_to_dict(layer)
+    assert events[-2]["summary"] == report_to_dict(report)["summary"]
+    assert "layers" not in events[-2]
+
+
+def test_csv_has_a_row_a_layer_and_uncertainty_only_where_there_is_any(made: ModuleType) -> None:
+    rows = list(csv.DictReader(io.StringIO(writer_for("csv")([made.report(), LOST]))))
+    assert len(rows) == len(made.report().layers) + 1
+    assert rows[0]["name"] == "encoder.layer.0.weight"
+    assert rows[0]["shape"] == "384x1536"
+    assert float(rows[0]["alpha"]) == 2.5
+    assert [float(rows[0][f"alpha_{part}"]) for part in ("se", "lo", "hi")] == [0.153, 2.5, 3.5]
+    assert not [column for column in rows[0] if column.startswith("xmin_")]
+    assert float(rows[0]["log10_spectral_norm"]) == -1.5
+    assert rows[4]["status"] == "failed"
+    assert rows[4]["alpha"] == ""
+    assert rows[-1]["status"] == "failed"
+    assert "RA-IN-001" in rows[-1]["reason"]
+
+
+def test_csv_cells_are_no_formulas(made: ModuleType) -> None:
+    rows = list(csv.reader(io.StringIO(writer_for("csv")([made.hostile_report()]))))
+    for row in rows:
+        for cell in row:
+            assert not cell.startswith(("=", "+", "@")), cell
+            assert not cell.startswith("-") or float(cell) < 0, cell
+    names = [row[1] for row in rows]
+    assert "'=1+1" in names
+    assert "'@SUM(A1)" in names
+    assert "x" * 5000 in names
+
+
+def test_markdown_escapes_what_markdown_would_read() -> None:
+    for text, shown in (
+        ("a|b", r"a\|b"),
+        ("`x`", r"\`x\`"),
+        ("<b>&", "&lt;b&gt;&amp;"),
+        ("a\r\nb", r"a\\x0d\\x0ab"),
+        ("self_attn.q_proj", "self_attn.q_proj"),
+        ("_em_ *b*", r"\_em\_ \*b\*"),
+        ("[x](y)", r"\[x\](y)"),
+        ("@octocat", "&#64;octocat"),
+    ):
+        assert escape_markdown(text) == shown
+
+
+def test_markdown_tables_keep_their_columns(made: ModuleType) -> None:
+    text = writer_for("markdown")([made.hostile_report()])
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len(rows) == 2 + len(made.hostile_report().layers)
+    columns = {len(re.findall(r"(?<!\\)\|", row)) for row in rows}
+    assert columns == {len(made.COLUMNS) + 5}
+    assert "<script" not in text
+
+
+def test_markdown_says_what_is_in_the_report(made: ModuleType) -> None:
+    text = writer_for("markdown")([made.report(), LOST])
+    assert "mean alpha 5.167 over 3 layers" in text
+    assert "99.4 % of 22.7 M parameters" in text
+    assert "2.50 ± 0.15" in text
+    assert text.index("encoder.layer.4.weight") < text.index("encoder.layer.2.weight")
+    assert "Could not be scanned: No such file. (RA-IN-001)" in text

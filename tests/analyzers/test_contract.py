@@ -9,7 +9,17 @@ from collections.abc import Mapping
 import pytest
 import torch
 
-from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, NoOptions, Scalar, skipped
+from rmtaudit.analyzers.base import (
+    Analysis,
+    Analyzer,
+    LayerInput,
+    Metric,
+    MetricValue,
+    NoOptions,
+    Observation,
+    Scalar,
+    skipped,
+)
 from rmtaudit.analyzers.contract import AnalyzerContract, layer_inputs
 
 
@@ -58,6 +68,29 @@ class Undescribed(Trace):
     metrics = (Metric("trace", "", None, "", ""),)
 
 
+class Watching(Trace):
+    """Observes as well as it measures."""
+
+    evidence: float = 1.0
+    p_value: float | None = 0.5
+
+    def analyze(self, given: LayerInput) -> Analysis:
+        observation = Observation("XX-TR-001", "Seen.", {"trace": [self.evidence]}, self.p_value)
+        return Analysis(super().analyze(given), (observation,))
+
+
+class TestWatching(AnalyzerContract):
+    analyzer = Watching()
+
+
+class Unserialisable(Watching):
+    evidence = math.nan
+
+
+class Improbable(Watching):
+    p_value = 1.5
+
+
 @pytest.mark.parametrize(
     ("analyzer", "test"),
     [
@@ -68,12 +101,14 @@ class Undescribed(Trace):
         (Unstable(), "test_is_thread_safe"),
         (Writing(), "test_leaves_its_input_alone"),
         (Undescribed(), "test_declares_metrics"),
+        (Unserialisable(), "test_observations_can_be_checked"),
+        (Improbable(), "test_observations_can_be_checked"),
     ],
 )
 def test_a_breach_is_found(analyzer: Analyzer, test: str) -> None:
     contract = AnalyzerContract()
     contract.analyzer = analyzer
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, ValueError)):
         getattr(contract, test)()
 
 

@@ -48,6 +48,10 @@ class TestContractForced(AnalyzerContract):
     )
 
 
+class TestContractCutOff(AnalyzerContract):
+    analyzer = WeightWatcher(Options(pl_package="powerlaw", fit="E_TPL", xmax="force", min_evals=1))
+
+
 class TestContractDropped(AnalyzerContract):
     analyzer = WeightWatcher(Options(xmax=-3, min_evals=1))
 
@@ -109,7 +113,9 @@ def test_a_metric_is_in_the_row_only_if_its_option_is_on(
 def test_every_metric_is_declared() -> None:
     declared = {metric.name for metric in WeightWatcher.metrics}
     everything = WeightWatcher(Options(fix_fingers="clip_xmax", **EVERYTHING))
-    assert {metric.name for metric in everything.active_metrics()} == declared
+    cut_off = WeightWatcher(Options(fit="TPL", pl_package="powerlaw"))
+    active = (*everything.active_metrics(), *cut_off.active_metrics())
+    assert {metric.name for metric in active} == declared
     summarised = {metric.name for metric in WeightWatcher.metrics if metric.summarised}
     # get_summary() of the peer
     assert summarised == {
@@ -262,6 +268,8 @@ def test_an_adapter_has_a_spectrum_but_no_entries_to_shuffle() -> None:
         {"fix_fingers": "xmin_peak"},
         {"fix_fingers": "clip_xmax", "xmax": 3},
         {"max_fingers": 0},
+        {"fit": "TPL"},
+        {"fit": "E_TPL", "pl_package": "powerlaw", "fix_fingers": "clip_xmax"},
         {"inverse": True, "vectors": True},
         {"min_evals": 10, "max_evals": 10},
         {"max_evals": -1, "min_evals": -2},

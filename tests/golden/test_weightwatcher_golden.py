@@ -11,10 +11,12 @@ import csv
 import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 
+import rmtaudit
 from rmtaudit.analyzers.base import LayerInput, MetricValue, Scalar
 from rmtaudit.analyzers.weightwatcher import Options, WeightWatcher
 from rmtaudit.kernels.eigenvalues import gram_eigenvalues
@@ -168,3 +170,45 @@ def test_shuffled_columns_are_distributed_as_the_peers(inputs: dict[str, LayerIn
             spread = statistics.stdev(values) * (1 + 1 / 8) ** 0.5
             distance = abs(float(rows[layer][column]) - statistics.fmean(values))
             assert distance <= 8 * spread, (layer, column, values, rows[layer][column])
+
+
+@pytest.mark.parametrize(
+    ("fit", "layer"),
+    [("TPL", "encoder.layer.0.intermediate.dense"), ("E_TPL", "pooler.dense")],
+)
+def test_the_law_with_a_cut_off_equals_the_peer(
+    fit: Literal["TPL", "E_TPL"],
+    layer: str,
+    inputs: dict[str, LayerInput],
+    shared: Shared,
+    disagreements: Compare,
+) -> None:
+    with shared("golden", "weightwatcher", "minilm_tpl_etpl_powerlaw15_subset.csv").open(newline="") as file:
+        (row,) = (row for row in csv.DictReader(file) if (row["fit"], row["longname"]) == (fit, layer))
+    found = WeightWatcher(Options(fit=fit, pl_package="powerlaw")).analyze(inputs[f"{layer}.weight"])
+    assert disagreements(found, row, skip=frozenset({"fit", "cpu_s"})) == []
+    assert found["Lambda"] == pytest.approx(float(row["Lambda"]), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("run", "options"), [("default_sd", {}), ("inverse", {"inverse": True}), ("rand_mpfit", {"mp_fit": True})]
+)
+def test_the_preset_equals_the_peer_from_file_to_report(
+    run: str, options: dict[str, bool], minilm: Path, shared: Shared, disagreements: Compare
+) -> None:
+    rows = golden(shared, run)
+    report = rmtaudit.scan(minilm, preset="weightwatcher", options={"weightwatcher": options})
+    found = {
+        layer.name: {
+            name: MetricValue(result.value, status=result.status, reason=result.reason)
+            for name, result in layer.metrics.items()
+        }
+        for layer in report.layers
+    }
+    random = frozenset(
+        column
+        for column in next(iter(rows.values()))
+        if column.startswith(("rand_", "max_rand", "ww_", "num_traps"))
+    )
+    for name, row in rows.items():
+        assert disagreements(found[name], row, skip=random | {"layer_type"}) == [], name

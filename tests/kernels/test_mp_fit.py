@@ -13,7 +13,6 @@ from hypothesis.extra.numpy import arrays
 from scipy import optimize
 
 from rmtaudit.kernels.mp_fit import fit_marchenko_pastur, triangular_density
-from rmtaudit.kernels.nelder_mead import minimise_scalar
 
 
 def gaussian_spectrum(n: int, m: int, seed: int) -> torch.Tensor:
@@ -140,19 +139,3 @@ def test_a_density_that_falls_between_the_points_of_the_grid_is_an_error() -> No
     values[-1] = 2000 - 1999 * 0.5
     with pytest.raises(ArithmeticError, match=r"nowhere above 0\.01"):
         fit_marchenko_pastur(values, 4000, 2000)
-
-
-@given(st.floats(-5, 5), st.floats(0.1, 30), st.floats(-3, 3))
-@settings(max_examples=80, deadline=None)
-def test_the_search_takes_scipys_steps(centre: float, width: float, start: float) -> None:
-    def function(point: float) -> float:
-        return width * (point - centre) ** 2 + math.sin(3 * point) + (10.0 if point > 4 else 0.0)
-
-    expected = optimize.fmin(
-        lambda point: function(float(point[0])), start, disp=False, maxiter=200, maxfun=200
-    )
-    assert minimise_scalar(function, start) == pytest.approx(float(expected[0]), rel=1e-12, abs=1e-12)
-
-
-def test_the_search_stays_on_a_plain() -> None:
-    assert minimise_scalar(lambda _: 7.0, 0.25) == 0.25

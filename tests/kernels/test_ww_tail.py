@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmtaudit.kernels.ww.candidates import Candidate, fit_small_or_large, fit_truncated
+from rmtaudit.kernels.ww.cut_off import fit_cut_off
 from rmtaudit.kernels.ww.tail import TailOptions, fit_tail
 
 
@@ -161,3 +162,44 @@ def test_xmax_beyond_half_is_an_error() -> None:
     assert fit_tail(values, TailOptions(xmax=-20)) == fit_tail(values[:-20])
     with pytest.raises(ArithmeticError, match="more than half"):
         fit_tail(values, TailOptions(xmax=21))
+
+
+def cut_off_sample(n: int, seed: int, alpha: float, rate: float) -> np.ndarray:
+    """Draw from ``x^-alpha exp(-rate x)``, ``x >= 1``: a power law, thinned by the exponential."""
+    rng = np.random.default_rng(seed)
+    x = (1 - rng.random(40 * n)) ** (-1 / (alpha - 1))
+    return np.sort(x[rng.random(x.size) < np.exp(-rate * (x - 1))][:n])
+
+
+def test_a_law_with_a_cut_off_is_found_again() -> None:
+    """Within 4 standard errors: the Fisher information is the covariance of ``log x`` and ``x``."""
+    x = cut_off_sample(600, 11, alpha=2.0, rate=0.1)
+    fit = fit_cut_off(x, window=(0.0, float(x[2])))
+    errors = np.sqrt(np.diag(np.linalg.inv(np.cov(np.log(x), x))) / x.size)
+    assert np.all(errors < [0.15, 0.05])
+    assert abs(fit.alpha - 2.0) < 4 * errors[0]
+    assert abs(fit.Lambda - 0.1) < 4 * errors[1]
+    assert math.sqrt(x.size) * fit.D < 1.5
+
+
+def test_the_cut_off_maximises_the_likelihood() -> None:
+    """At the greatest likelihood the mean and the mean logarithm are those of the law (by quadrature)."""
+    x = cut_off_sample(300, 12, alpha=2.0, rate=0.1)
+    fit = fit_cut_off(x, window=(0.0, float(x[1])))
+    tail = x[x >= fit.xmin]
+    u = np.linspace(0, 1, 200_001)[1:]
+    points = fit.xmin / u  # x from xmin to infinity; dx = xmin/u² du
+    density = (points / fit.xmin) ** -fit.alpha * np.exp(-fit.Lambda * (points - fit.xmin)) / u**2
+    mean, mean_log = ((density * value).sum() / density.sum() for value in (points, np.log(points)))
+    assert mean == pytest.approx(tail.mean(), rel=2e-3)
+    assert mean_log == pytest.approx(np.log(tail).mean(), rel=2e-3)
+
+
+def test_e_tpl_is_tpl_near_the_peak() -> None:
+    values = torch.from_numpy(cut_off_sample(40, 13, alpha=2.0, rate=0.1))
+    peaked = TailOptions(package="powerlaw", fix_fingers="xmin_peak", fit="TPL")
+    extended = TailOptions(package="powerlaw", fit="E_TPL")
+    assert fit_tail(values, extended) == fit_tail(values, peaked)
+    assert fit_tail(values, extended).sigma is None
+    assert fit_tail(values, extended).Lambda > 0
+    assert fit_tail(values).Lambda == 0

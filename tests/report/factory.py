@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rmtaudit.report.model import Coverage, LayerResult, MetricResult, Report, SkippedTensor, SummaryValue
+from rmtaudit.report.model import (
+    Coverage,
+    Finding,
+    LayerResult,
+    MetricResult,
+    Report,
+    SkippedTensor,
+    SummaryValue,
+)
 
 HOSTILE = (
     "\x1b[31mred\x1b[0m.weight",
@@ -141,8 +149,14 @@ def hostile_report() -> Report:
     rows += tuple(without_metrics(name, "skipped", name or "empty") for name in HOSTILE)
     skipped = tuple(SkippedTensor(name, (1,), "float32", name or "empty") for name in HOSTILE)
     base = report(rows)
+    findings = [
+        Finding(f"RA-{name}", ("info", "warning", "error")[index % 3], name, {name: [name, 1.5, None]})
+        for index, name in enumerate(HOSTILE)
+    ]
+    rows += (layer("found.weight", findings=tuple(findings)),)
     return report(
         rows,
+        findings=tuple(findings[:3]),
         subject={**base.subject, "path": "m\r\n::error::\x1b[31m.safetensors", "warnings": list(HOSTILE)},
         coverage=Coverage(101, 10, 10, 5, skipped),
     )

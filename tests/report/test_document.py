@@ -122,6 +122,8 @@ def test_an_object_that_json_has_no_form_for_cannot_get_in(made: ModuleType) -> 
         ('{"a": 1, "a": 2}', "RA-RP-001"),
         ("[" * 100_000, "RA-RP-001"),
         (b"\xff\xfe\xfa", "RA-RP-001"),
+        ('{"a": 1e999}', "RA-RP-001"),
+        ('{"a": 1' + "0" * 400 + "}", "RA-RP-001"),
         ("[]", "RA-RP-002"),
         ("null", "RA-RP-002"),
         ('{"schema": {"name": "other", "version": "1.0"}}', "RA-RP-002"),
@@ -130,7 +132,7 @@ def test_an_object_that_json_has_no_form_for_cannot_get_in(made: ModuleType) -> 
         ('{"schema": {"name": "rmtaudit.report", "version": "1.0"}, "reports": 3}', "RA-RP-004"),
         ('{"schema": {"name": "rmtaudit.report", "version": "1.0"}, "reports": [3]}', "RA-RP-002"),
     ],
-    ids=range(13),
+    ids=range(15),
 )
 def test_a_text_that_is_no_report_is_refused(text: str | bytes, code: str) -> None:
     with pytest.raises(CorruptError) as raised:

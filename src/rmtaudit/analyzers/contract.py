@@ -10,13 +10,15 @@ In a test module of the plugin (pytest collects the inherited tests)::
 
 from __future__ import annotations
 
+import json
 import math
+import re
 import threading
 from collections.abc import Iterator, Mapping
 
 import torch
 
-from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, Scalar
+from rmtaudit.analyzers.base import Analysis, Analyzer, LayerInput, Metric, MetricValue, Observation, Scalar
 from rmtaudit.kernels.spectrum import Spectrum
 from rmtaudit.matrices.layers import Layer, LayerKind
 
@@ -28,6 +30,10 @@ class AnalyzerContract:
     """What the engine relies on, as tests. Set :attr:`analyzer`; add your own known answers beside it."""
 
     analyzer: Analyzer
+
+    def run(self, given: LayerInput) -> Analysis:
+        """Return what the analyzer makes of a layer."""
+        return _analysis(self.analyzer.analyze(given))
 
     def test_declares_metrics(self) -> None:
         """The name and the metrics can stand in a report: no empty text, no name twice."""
@@ -47,7 +53,7 @@ class AnalyzerContract:
         """Every active metric is returned and nothing else, on any layer."""
         declared = {metric.name for metric in self.analyzer.active_metrics()}
         for case, given in layer_inputs():
-            assert set(self.analyzer.analyze(given)) == declared, case
+            assert set(self.run(given).values) == declared, case
 
     def test_values_are_finite_or_have_a_reason(self) -> None:
         """A number is finite, and where there is none a status and a reason say why, on any layer.
@@ -56,14 +62,20 @@ class AnalyzerContract:
         analyzer raises nothing.
         """
         for case, given in layer_inputs():
-            for name, value in self.analyzer.analyze(given).items():
+            for name, value in self.run(given).values.items():
                 _check_value(f"{case}: {name}", value)
+
+    def test_observations_can_be_checked(self) -> None:
+        """An observation has a code, a sentence, evidence that JSON can hold, and a p-value or none."""
+        for case, given in layer_inputs():
+            for observation in self.run(given).observations:
+                _check_observation(case, observation)
 
     def test_is_deterministic(self) -> None:
         """The same layer and seed give the same values, also through a new instance."""
         again = type(self.analyzer)(self.analyzer.options)
         for case, given in layer_inputs():
-            assert dict(self.analyzer.analyze(given)) == dict(again.analyze(given)), case
+            assert self.run(given) == _analysis(again.analyze(given)), case
 
     def test_leaves_its_input_alone(self) -> None:
         """Other analyzers see the same spectrum and matrices afterwards."""
@@ -76,11 +88,11 @@ class AnalyzerContract:
     def test_is_thread_safe(self) -> None:
         """Threads share the instance: together they get what one gets alone."""
         cases = list(layer_inputs())
-        alone = [dict(self.analyzer.analyze(given)) for _, given in cases]
-        together: list[list[Mapping[str, MetricValue | Scalar]]] = [[] for _ in range(4)]
+        alone = [self.run(given) for _, given in cases]
+        together: list[list[Analysis]] = [[] for _ in range(4)]
 
-        def work(found: list[Mapping[str, MetricValue | Scalar]]) -> None:
-            found.extend(dict(self.analyzer.analyze(given)) for _, given in cases)
+        def work(found: list[Analysis]) -> None:
+            found.extend(self.run(given) for _, given in cases)
 
         threads = [threading.Thread(target=work, args=(found,)) for found in together]
         for thread in threads:
@@ -95,9 +107,9 @@ class AnalyzerContract:
         state = torch.get_rng_state()
         try:
             torch.manual_seed(1)
-            first = dict(self.analyzer.analyze(given))
+            first = self.run(given)
             torch.manual_seed(2)
-            assert dict(self.analyzer.analyze(given)) == first
+            assert self.run(given) == first
         finally:
             torch.set_rng_state(state)
 
@@ -170,6 +182,19 @@ def _spectrum(matrix: torch.Tensor) -> Spectrum:
 def _tensors(given: LayerInput) -> list[torch.Tensor]:
     spectra = (given.spectrum, *given.spectrum.parts)
     return [*given.matrices, *(spectrum.eigenvalues for spectrum in spectra)]
+
+
+def _analysis(result: Mapping[str, MetricValue | Scalar] | Analysis) -> Analysis:
+    found = result if isinstance(result, Analysis) else Analysis(result)
+    return Analysis(dict(found.values), tuple(found.observations))
+
+
+def _check_observation(case: str, observation: Observation) -> None:
+    where = f"{case}: {observation.code}"
+    assert re.fullmatch(r"[A-Z]+(-[A-Z0-9]+)+", observation.code), f"{where} is no code"
+    assert observation.message, f"{where} says nothing"
+    json.dumps(observation.evidence, allow_nan=False)
+    assert observation.p_value is None or 0 <= observation.p_value <= 1, f"{where}: {observation.p_value}"
 
 
 def _check_value(where: str, value: MetricValue | Scalar) -> None:

@@ -74,7 +74,7 @@ class PowerLaw(Analyzer):
             "alpha_high",
             "",
             None,
-            "Greatest exponent over the same.",
+            "Greatest exponent over the starts of the tail that fit as well, within 0.01 in distance.",
             f"{_CLAUSET}, equation 3.9",
         ),
         Metric(

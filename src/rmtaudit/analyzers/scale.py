@@ -22,9 +22,9 @@ class Scale(Analyzer):
     name = "scale"
     metrics = (
         Metric("frobenius_norm", "w", None, "Root of the sum of the squared weights.", _MARTIN),
-        Metric("log10_frobenius_norm", "log10 w", None, "Its decimal logarithm.", _MARTIN),
+        Metric("log10_frobenius_norm", "log10 w", None, "Decimal logarithm of the Frobenius norm.", _MARTIN),
         Metric("spectral_norm", "w", None, "Largest singular value.", _MARTIN),
-        Metric("log10_spectral_norm", "log10 w", None, "Its decimal logarithm.", _MARTIN),
+        Metric("log10_spectral_norm", "log10 w", None, "Decimal logarithm of the spectral norm.", _MARTIN),
         Metric(
             "stable_rank",
             "",
@@ -43,7 +43,7 @@ class Scale(Analyzer):
             "rank_deficit",
             "count",
             None,
-            "Singular values that it cannot: the smaller side less the numerical rank.",
+            "Smaller side of the matrix less the numerical rank, summed over pooled matrices.",
             "rounding as a random matrix; Davidson, Szarek 2001, theorem II.13",
         ),
         Metric(
@@ -68,7 +68,13 @@ class Scale(Analyzer):
             "Golub, Van Loan 2013, section 2.6.2",
             summarised=False,
         ),
-        Metric("log10_condition", "", None, "Its decimal logarithm.", "Golub, Van Loan 2013, section 2.6.2"),
+        Metric(
+            "log10_condition",
+            "",
+            None,
+            "Decimal logarithm of the condition number.",
+            "Golub, Van Loan 2013, section 2.6.2",
+        ),
         Metric(
             "unresolved",
             "count",

@@ -24,12 +24,14 @@ def read_config(folder: Path) -> tuple[Mapping[str, Any], list[str]]:
     A file that cannot be used is a warning, never an error: the weights can be audited without it.
     """
     path = folder / "config.json"
-    if not path.is_symlink() and not path.exists():
-        return _NONE, []
     try:
+        if not path.is_symlink() and not path.exists():
+            return _NONE, []
         table = json.loads(read_small(path, CONFIG_CAP))
     except InputError as error:
         return _NONE, [f"config.json was not read: {error.message}"]
+    except OSError as error:
+        return _NONE, [f"config.json was not read: {error.strerror}"]
     except RecursionError:
         return _NONE, ["config.json was not read: it is nested too deeply"]
     except ValueError as error:

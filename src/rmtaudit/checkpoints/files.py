@@ -81,7 +81,7 @@ class FileSource:
                 f"bytes {offset} to {offset + length} were asked for, but the file has {self.size} bytes.",
                 where=self.where,
             )
-        descriptor = self._borrow()
+        descriptor, borrowed = self._borrow()
         try:
             data = bytearray(length)
             done = _fill(descriptor, memoryview(data), offset)
@@ -91,7 +91,7 @@ class FileSource:
             self._compare(os.fstat(descriptor))
             return data
         finally:
-            if descriptor != self._descriptor:
+            if not borrowed:
                 os.close(descriptor)
 
     def check_unchanged(self) -> str:
@@ -152,16 +152,18 @@ class FileSource:
                 os.close(self._descriptor)
                 self._descriptor = None
 
-    def _borrow(self) -> int:
-        if self._descriptor is not None:
-            return self._descriptor
+    def _borrow(self) -> tuple[int, bool]:
+        """Return a descriptor, and whether it stays open after the read."""
+        with self._lock:
+            if self._descriptor is not None:
+                return self._descriptor, True
         if not self._parked:
             raise InputError("RA-IN-006", "the checkpoint is closed.", where=self.where)
         descriptor = _open_regular(self.path, self.where)
         if Snapshot.of(os.fstat(descriptor)) != self.snapshot:
             os.close(descriptor)
             raise self._changed("changed while it was being read")
-        return descriptor
+        return descriptor, False
 
     def _compare(self, now: os.stat_result) -> None:
         if (now.st_size, now.st_mtime_ns) != (self.snapshot.size, self.snapshot.mtime_ns):

@@ -59,8 +59,11 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     if not os.fspath(path):
         raise InputError("RA-IN-001", "an empty path.", hint="Check the path.")
     path = Path(path)
-    if path.is_dir():
-        path = snapshot_of(path)
+    if _is_folder(path):
+        try:
+            path = snapshot_of(path)
+        except OSError as error:
+            raise _unlistable(path, error) from error
         checkpoint = _open_folder(path)
         beside = path
     else:
@@ -72,12 +75,28 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     return checkpoint
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name too long, a folder above that may not be entered: opening it will say so
+        return False
+
+
+def _unlistable(folder: Path, error: OSError) -> InputError:
+    return InputError(
+        "RA-IN-004",
+        f"cannot be listed: {error.strerror}.",
+        hint="Make the folder readable.",
+        where=display_name(folder.name or str(folder)),
+    )
+
+
 def _open_folder(folder: Path) -> Checkpoint:
     where = display_name(folder.name or str(folder))
     try:
         names = sorted(entry.name for entry in os.scandir(folder) if not entry.is_dir())
     except OSError as error:
-        raise InputError("RA-IN-004", f"cannot be listed: {error.strerror}.", where=where) from error
+        raise _unlistable(folder, error) from error
     families = [_Family(names, endings) for endings in _FAMILIES]
     chosen = next((family for family in families if family.files or family.indices), None)
     if chosen is None:

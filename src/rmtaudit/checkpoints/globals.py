@@ -84,6 +84,15 @@ def is_harmless(origin: Foreign) -> bool:
     return root in _FURNITURE or (origin.module, origin.name) == ("numpy", "ndarray")
 
 
+def foreign_warning(names: dict[str, None]) -> list[str]:
+    """Return one warning for the classes and functions that were not built, or none."""
+    if not names:
+        return []
+    shown = ", ".join(display_name(name, longest=80) for name in list(names)[:5])
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return [f"objects of {len(names)} foreign classes were not built: {shown}{more}"]
+
+
 _FURNITURE = {
     "builtins", "__builtin__", "collections", "copyreg", "copy_reg", "datetime", "pathlib", "decimal",
     "fractions", "enum", "argparse", "uuid", "array", "_codecs", "__torch__",

@@ -10,8 +10,10 @@ file claims).
 
 from __future__ import annotations
 
+import codecs
 import io
 import pickle
+import re
 import struct
 from typing import Any, BinaryIO, NoReturn, cast
 
@@ -34,6 +36,7 @@ OPCODES_CAP = 20_000_000
 
 _KEY_CAP = 1000  # leaves of a tuple used as a key: hashing a tuple of tuples of the same tuple is exponential
 _LARGEST_KEY = (1 << 61) - 1  # integers beyond it can be made to share one hash
+_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\(?:[^\\'\"abfnrtvx0-7]|[4-7][0-7]{2})")  # what codecs warns of
 _SIZED = frozenset({list, tuple, str, bytes, bytearray})
 _BROKEN = (pickle.UnpicklingError, EOFError, LookupError, ValueError, TypeError, AttributeError, struct.error,
            OverflowError)  # fmt: skip
@@ -46,6 +49,8 @@ class InertUnpickler(pickle._Unpickler):
     ----------
     stream
         Where the pickle is; left after its last byte.
+    limit
+        Bytes in the stream: no instruction can be followed by more.
     where
         The file, for messages.
 
@@ -57,9 +62,11 @@ class InertUnpickler(pickle._Unpickler):
         Names of the classes and functions that objects were not built of.
     """
 
-    def __init__(self, stream: BinaryIO | io.BytesIO, where: str) -> None:
+    def __init__(self, stream: BinaryIO | io.BytesIO, limit: int, where: str) -> None:
         super().__init__(stream, fix_imports=False, encoding="utf-8")
         self.where = where
+        self._stream = stream
+        self._limit = limit
         self.storages: dict[str, Storage] = {}
         self.foreign: dict[str, None] = {}
         self._budget = OPCODES_CAP
@@ -74,12 +81,12 @@ class InertUnpickler(pickle._Unpickler):
         CorruptError
             It is no well-formed pickle.
         """
-        self.read, self.readline = self._file_read, self._file_readline
+        self.read, self.readline = self._bounded, self._stream.readline
         self.metastack: list[list[Any]] = []
         self.stack: list[Any] = []
         self.append = self.stack.append
         self.proto = 0
-        read, dispatch = self.read, self.dispatch
+        read, dispatch = self._stream.read, self.dispatch
         try:
             for _ in range(OPCODES_CAP):
                 dispatch[read(1)[0]](self)
@@ -126,6 +133,15 @@ class InertUnpickler(pickle._Unpickler):
             return value.decode("utf-8")
         except UnicodeDecodeError:
             return value  # text and bytes were one type in Python 2
+
+    def _bounded(self, length: int) -> bytes:
+        """Read; streams take memory for all that they are asked for, and the file says how much that is."""
+        if length > self._limit:
+            raise EOFError
+        data = self._stream.read(length)
+        if len(data) < length:
+            raise EOFError
+        return data
 
     def _spend(self, cost: int) -> None:
         """Pay for copies of objects: instructions of a few bytes must not copy megabytes again and again."""
@@ -235,15 +251,18 @@ class InertUnpickler(pickle._Unpickler):
             _check_key(item)
         self.append(frozenset(items))
 
+    def _load_string(self) -> None:
+        data = self.readline()[:-1]
+        if len(data) < 2 or data[0] != data[-1] or data[:1] not in {b"'", b'"'} or _ESCAPE.search(data):
+            raise MalformedError("a string without its quotes, or with an unknown escape")
+        self.append(self._decode_string(codecs.escape_decode(data[1:-1])[0]))
+
     def _load_frame(self) -> None:
         self.read(8)  # frames tell readers how much to fetch at once; the instructions inside follow on
 
     def _load_bytearray8(self) -> None:
         (length,) = struct.unpack("<Q", self.read(8))
-        data = self.read(length)  # not bytearray(length): the file claims the length, and need not have it
-        if len(data) < length:
-            raise EOFError
-        self.append(data)
+        self.append(self.read(length))  # not bytearray(length): the file need not have what it claims
 
     def _load_buffer(self) -> NoReturn:
         raise MalformedError("values outside the pickle")
@@ -251,6 +270,7 @@ class InertUnpickler(pickle._Unpickler):
     dispatch = cast("dict[int, Any]", dict(pickle._Unpickler.dispatch))
     dispatch.update({
         pickle.FRAME[0]: _load_frame,
+        pickle.STRING[0]: _load_string,
         pickle.NEWOBJ[0]: _load_newobj,
         pickle.NEWOBJ_EX[0]: _load_newobj_ex,
         pickle.REDUCE[0]: _load_reduce,
@@ -266,15 +286,6 @@ class InertUnpickler(pickle._Unpickler):
         pickle.NEXT_BUFFER[0]: _load_buffer,
         pickle.READONLY_BUFFER[0]: _load_buffer,
     })  # fmt: skip
-
-
-def foreign_warning(names: dict[str, None]) -> list[str]:
-    """Return one warning for the classes and functions that were not built, or none."""
-    if not names:
-        return []
-    shown = ", ".join(display_name(name, longest=80) for name in list(names)[:5])
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return [f"objects of {len(names)} foreign classes were not built: {shown}{more}"]
 
 
 def _said(error: BaseException) -> str:

@@ -46,6 +46,12 @@ def reader_for(path: Path) -> tuple[Reader, list[str]]:
     """Return the reader of a file, by its content, and warnings. Raises as :func:`open_file`."""
     head, size = read_head(path)
     own = [_load(entry) for entry in _entries() if _is_own(entry)]
+    if not own:
+        raise UsageError(
+            "RA-IN-019",
+            "rmtaudit's own readers are not registered.",
+            hint="Install the package: pip install rmtaudit",
+        )
     reader = _first(own, head, path)
     problems: list[str] = []
     if reader is None:

@@ -129,7 +129,7 @@ def open_index(path: Path) -> ShardedCheckpoint:
     files = list(dict.fromkeys(weight_map.values()))
     for file in files:
         _check_name(file, match["extension"] if match else None, where)
-    missing = [file for file in files if not (path.parent / file).exists()]
+    missing = [file for file in files if not _is_there(path.parent / file)]
     if missing:
         shown = ", ".join(display_name(file) for file in missing[:5]) + (", …" if len(missing) > 5 else "")
         raise CorruptError(
@@ -234,6 +234,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("a key occurs twice")
     return found
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists() or path.is_symlink()
+    except OSError:  # a name too long for the file system
+        return False
 
 
 def _check_name(file: str, extension: str | None, where: str) -> None:

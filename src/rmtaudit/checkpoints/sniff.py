@@ -82,7 +82,7 @@ def foreign_format(path: Path, head: bytes) -> NotACheckpointError | None:
     archive = kind.endswith("archive")
     return NotACheckpointError(
         "RA-IN-017",
-        kind if archive else f"{kind}, which is not supported yet",
+        f"{kind}, not a checkpoint." if archive else f"{kind}, which is not supported yet.",
         hint="Unpack it first." if archive else "",
         where=display_name(path.name),
     )

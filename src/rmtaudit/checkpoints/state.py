@@ -73,10 +73,7 @@ def named_tensors(root: object, where: str) -> Found:
             "characters.",
             where=where,
         ) from error
-    if dropped:
-        count = sum(dropped.values())
-        keys = ", ".join(display_name(key, longest=40) for key in list(dropped)[:4])
-        found.warnings.append(f"{count} tensors of optimizer or trainer state not looked at ({keys})")
+    _warn_of_trainer_state(dropped, found)
     if not named:
         found.warnings.append("no weights were found in this file")
     for prefix in PREFIXES * 2:
@@ -126,9 +123,11 @@ def _inside(root: dict[object, object], found: Found) -> object | None:
         return None
     holders: dict[str, int] = {}
     beside: dict[str, int] = {}
+    trainer: dict[str, int] = {}
     matrices_beside = False
     for key, value in root.items():
-        if type(key) is str and is_trainer_key(key):
+        if is_optimizer(value) or (type(key) is str and is_trainer_key(key)):
+            trainer[segment(key)] = count_tensors(value)
             continue
         tensors = [tensor for _, tensor in walk(value, {})]
         if not tensors:
@@ -146,16 +145,16 @@ def _inside(root: dict[object, object], found: Found) -> object | None:
     if others:
         shown = ", ".join(f"'{display_name(key, longest=40)}' ({n})" for key, n in list(others.items())[:4])
         found.warnings.append(f"'{best}' was taken; tensors beside it not looked at: {shown}")
-    trainer = {
-        str(key): count
-        for key, value in root.items()
-        if type(key) is str and is_trainer_key(key) and (count := count_tensors(value))
-    }
-    if trainer:
-        keys = ", ".join(display_name(key, longest=40) for key in list(trainer)[:4])
-        total = sum(trainer.values())
-        found.warnings.append(f"{total} tensors of optimizer or trainer state not looked at ({keys})")
+    _warn_of_trainer_state(trainer, found)
     return root[best]
+
+
+def _warn_of_trainer_state(counts: dict[str, int], found: Found) -> None:
+    keys = [key for key, count in counts.items() if count]
+    if keys:
+        shown = ", ".join(display_name(key, longest=40) for key in keys[:4])
+        total = sum(counts.values())
+        found.warnings.append(f"{total} tensors of optimizer or trainer state not looked at ({shown})")
 
 
 def _unique(

@@ -12,8 +12,9 @@ from typing import Any, BinaryIO
 
 from rmtaudit.checkpoints.base import Checkpoint, Reader
 from rmtaudit.checkpoints.files import FileSource
+from rmtaudit.checkpoints.globals import foreign_warning
 from rmtaudit.checkpoints.inert import Storage
-from rmtaudit.checkpoints.pickles import InertUnpickler, foreign_warning
+from rmtaudit.checkpoints.pickles import InertUnpickler
 from rmtaudit.checkpoints.state import named_tensors
 from rmtaudit.checkpoints.storages import ITEMSIZES, Record, TorchCheckpoint, check_storages, locate
 from rmtaudit.errors import CorruptError, NotACheckpointError
@@ -27,7 +28,7 @@ PICKLE_CAP = 256 << 20
 
 _PROTOCOL = 1001
 _MAGIC_BYTES = MAGIC.to_bytes(10, "little")
-_PICKLE = re.compile(rb"\x80[\x00-\x05]|\(*[ci][\w.]{1,200}\n[\w.]{1,200}\n|\([dl][pq]|\(S'")
+_PICKLE = re.compile(rb"\x80[\x00-\x05]|(?:\(*c|\(+i)[\w.]{1,200}\n[\w.]{1,200}\n|\([dl][pq]|[]}]q\x00|\(S'")
 
 
 class TorchLegacyReader(Reader):
@@ -58,16 +59,14 @@ class TorchLegacyReader(Reader):
                 where=source.where,
             )
         stream: BinaryIO = io.BufferedReader(_Window(source), 1 << 16)
-        first = InertUnpickler(stream, source.where)
+        first = _unpickler(stream, source)
         root = first.load()
         if root != MAGIC or type(root) is not int:
             return self._lone_pickle(source, first, root, stream.tell())
-        if _load(stream, source.where) != _PROTOCOL:
+        if _load(stream, source) != _PROTOCOL:
             raise CorruptError("RA-IN-071", f"not version {_PROTOCOL} of the format.", where=source.where)
-        _load(
-            stream, source.where
-        )  # of the machine that wrote it; the storages are little-endian on every one
-        unpickler = InertUnpickler(stream, source.where)
+        _load(stream, source)  # of the machine that wrote it; the storages are little-endian on every one
+        unpickler = _unpickler(stream, source)
         found = named_tensors(unpickler.load(), source.where)
         records, end = _records(source, stream, unpickler.storages)
         check_storages(unpickler.storages, records, source.where)
@@ -117,15 +116,19 @@ class _Window(io.RawIOBase):
         return length
 
 
-def _load(stream: BinaryIO, where: str) -> Any:
-    return InertUnpickler(stream, where).load()
+def _unpickler(stream: BinaryIO, source: FileSource) -> InertUnpickler:
+    return InertUnpickler(stream, min(source.size, PICKLE_CAP), source.where)
+
+
+def _load(stream: BinaryIO, source: FileSource) -> Any:
+    return _unpickler(stream, source).load()
 
 
 def _records(
     source: FileSource, stream: BinaryIO, storages: dict[str, Storage]
 ) -> tuple[dict[str, Record], int]:
     """Return where each storage is, and where the last one ends."""
-    keys = _load(stream, source.where)
+    keys = _load(stream, source)
     position = stream.tell()
     if type(keys) is not list or not all(type(key) in {str, int} for key in keys):
         raise CorruptError("RA-IN-074", "the list of storages is damaged.", where=source.where)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rmtaudit.checkpoints.base import Checkpoint, Reader
 from rmtaudit.checkpoints.files import FileSource
-from rmtaudit.checkpoints.pickles import InertUnpickler, foreign_warning
+from rmtaudit.checkpoints.globals import foreign_warning
+from rmtaudit.checkpoints.pickles import InertUnpickler
 from rmtaudit.checkpoints.state import named_tensors
 from rmtaudit.checkpoints.storages import Record, TorchCheckpoint, check_storages, locate
 from rmtaudit.checkpoints.zips import ZipEntry, data_offset, list_entries
@@ -40,8 +41,13 @@ class TorchZipReader(Reader):
     def _open(self, source: FileSource) -> Checkpoint:
         entries = {entry.name: entry for entry in list_entries(source)}
         root = _root(entries, source.where)
-        starts = {name: data_offset(source, entry) for name, entry in entries.items()}
-        unpickler = InertUnpickler(io.BytesIO(_bytes(source, entries[f"{root}data.pkl"])), source.where)
+        starts = {
+            name: data_offset(source, entry)
+            for name, entry in entries.items()
+            if not name.startswith(f"{root}code/")  # TorchScript's sources: compressed, never read
+        }
+        pickled = _bytes(source, entries[f"{root}data.pkl"])
+        unpickler = InertUnpickler(io.BytesIO(pickled), len(pickled), source.where)
         found = named_tensors(unpickler.load(), source.where)
         records = {
             key: Record(starts[stored.name], stored.size)
@@ -59,6 +65,10 @@ def _root(entries: dict[str, ZipEntry], where: str) -> str:
     """Return the archive's one folder, with its slash (``""`` where the pickle is at the top)."""
     pickles = [name for name in entries if name == "data.pkl" or name.endswith("/data.pkl")]
     roots = {name[: -len("data.pkl")] for name in pickles if name.count("/") <= 1}
+    if not roots and all(name.endswith(".npy") for name in entries):
+        raise NotACheckpointError(
+            "RA-IN-017", "a numpy .npz archive, which is not supported yet.", where=where
+        )
     if not roots:
         inside = [name for name in entries if name.endswith((".pt", ".pth", ".safetensors", ".bin", ".npy"))]
         shown = ", ".join(display_name(name, longest=60) for name in inside[:4])

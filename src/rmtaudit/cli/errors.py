@@ -40,9 +40,9 @@ def run(command: click.Command, args: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno == errno.EINVAL and os.name == "nt":
             return _closed_pipe()
-        return _internal(error)
+        return code_of(internal_error(error))
     except Exception as error:
-        return _internal(error)
+        return code_of(internal_error(error))
     return code
 
 
@@ -64,7 +64,25 @@ def print_error(error: RmtauditError) -> None:
         _say(f"  hint: {display_name(error.hint, longest=_LONGEST)}")
 
 
+def internal_error(error: BaseException, where: str = "") -> RmtauditError:
+    """Say on stderr that rmtaudit is at fault, with the traceback if ``RMTAUDIT_DEBUG`` asks for it."""
+    debug = bool(os.environ.get("RMTAUDIT_DEBUG"))
+    if debug:
+        traceback.print_exception(error)
+    problem = RmtauditError(
+        "RA-IE-001",
+        f"internal error: {type(error).__name__}: {error}",
+        hint=""
+        if debug
+        else "This is a fault of rmtaudit. RMTAUDIT_DEBUG=1 shows the traceback for a bug report.",
+        where=where,
+    )
+    print_error(problem)
+    return problem
+
+
 def _invoke(command: click.Command, args: Sequence[str] | None) -> int:
+    stdout, stderr = sys.stdout, sys.stderr
     try:
         # Click itself would end the process with 1 on a closed pipe, an interrupt and its own errors.
         result = command.main(args, prog_name="rmtaudit", standalone_mode=False)
@@ -76,10 +94,11 @@ def _invoke(command: click.Command, args: Sequence[str] | None) -> int:
         return COULD_NOT_JUDGE
     except click.Abort:
         raise KeyboardInterrupt from None
-    except SystemExit as error:
-        if isinstance(error.__context__, OSError) and error.__context__.errno == errno.EPIPE:
-            raise BrokenPipeError from error
-        raise
+    except SystemExit:
+        if sys.stdout is stdout:
+            raise  # shell completion ends so
+        sys.stdout, sys.stderr = stdout, stderr  # on a closed pipe Click has put others in their place
+        raise BrokenPipeError from None
     except RmtauditError as error:
         print_error(error)
         return code_of(error)
@@ -92,16 +111,6 @@ def _translated(error: click.ClickException) -> RmtauditError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "rmtaudit"
     return RmtauditError("RA-US-001", error.format_message(), hint=f"See {path} --help.")
-
-
-def _internal(error: BaseException) -> int:
-    if os.environ.get("RMTAUDIT_DEBUG"):
-        traceback.print_exception(error)
-    reason = display_name(f"{type(error).__name__}: {error}", longest=_LONGEST)
-    _say(f"rmtaudit: internal error: {reason}")
-    if not os.environ.get("RMTAUDIT_DEBUG"):
-        _say("  hint: This is a fault of rmtaudit. RMTAUDIT_DEBUG=1 shows the traceback for a bug report.")
-    return COULD_NOT_JUDGE
 
 
 def _closed_pipe() -> int:

@@ -16,6 +16,7 @@ from rmtaudit.cli.errors import (
     INCONCLUSIVE,
     INTERRUPTED,
     code_of,
+    internal_error,
     print_error,
     worst,
 )
@@ -101,27 +102,36 @@ class _Run:
 
     def scan(self, path: Path) -> bool:
         """Scan one subject and show what can be shown at once; false if the user has interrupted it."""
-        from rmtaudit.report.model import FailedSubject
-
         try:
             report = _scan_one(path, self.settings, self.progress)
         except RmtauditError as error:
             print_error(_placed(error, path))
-            self.results.append(FailedSubject(str(path), error.code, error.message, error.hint))
-            self.codes.append(code_of(error))
-            self._show(self.results[-1])
+            self._lose(path, error)
+            return True
+        except KeyboardInterrupt:  # between two layers the engine takes it; this is before or after them
+            click.echo("rmtaudit: interrupted", err=True)
+            self.codes.append(INTERRUPTED)
+            return False
+        except Exception as error:  # a fault of ours in one subject must not lose the others
+            self._lose(path, internal_error(error, str(path)))
             return True
         self.results.append(report)
         self.codes.append(_judge(report, path))
         self._show(report)
         return self.codes[-1] != INTERRUPTED
 
+    def _lose(self, path: Path, error: RmtauditError) -> None:
+        from rmtaudit.report.model import FailedSubject
+
+        self.results.append(FailedSubject(str(path), error.code, error.message, error.hint))
+        self.codes.append(code_of(error))
+        self._show(self.results[-1])
+
     def finish(self) -> None:
         """Write what is written once, at the end."""
         from rmtaudit.report.model import Report
 
-        alone = len(self.results) == 1 and not isinstance(self.results[0], Report)
-        if alone:
+        if len(self.results) <= 1 and not any(isinstance(result, Report) for result in self.results):
             return  # nothing was scanned: the error has been said, and no file is better than an empty one
         if self.file is not None:
             self.file.write(rendered(self.results, self.format, self.top))
@@ -143,7 +153,12 @@ class _Run:
         elif isinstance(result, Report) and (self.format == "table" if self.file is None else not self.quiet):
             from rmtaudit.cli.table import print_report
 
-            print_report(result, top=self.top)
+            try:
+                print_report(result, top=self.top)
+            except BrokenPipeError:
+                if self.file is None:
+                    raise
+                self.quiet = True  # nobody reads the tables any more, but the file is still wanted
 
 
 def rendered(results: list[Report | FailedSubject], format_: str, top: int) -> str:

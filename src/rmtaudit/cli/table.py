@@ -23,6 +23,7 @@ from rmtaudit.report.ordering import worst_first
 WIDTH_ELSEWHERE = 160
 """Columns where there is no terminal and ``COLUMNS`` does not say."""
 
+_HEIGHT_ELSEWHERE = 100  # nothing depends on it, but with a width alone rich asks the environment for both
 _NARROWEST_NAME = 24
 _ROOM_FOR_REASONS = 24
 _SHORT_HEADS = {
@@ -35,25 +36,40 @@ _SHORT_HEADS = {
     "num_pl_spikes": "spikes",
     "alpha_weighted": "α weighted",
 }
+_MOST_FINDINGS = 10
+_SEVERITY_STYLE = {"error": "red", "warning": "yellow", "info": ""}
 _ROW_STYLE = {"failed": "red", "skipped": "dim", "ok": ""}
 
 
 def print_report(report: Report, *, top: int) -> None:
     """Print the report on stdout; ``top`` rows of the table, 0 for all."""
-    width = None if sys.stdout.isatty() else _width_elsewhere()
-    _print(Console(width=width, highlight=False, markup=False, emoji=False), report, top)
+    width, height = (None, None) if sys.stdout.isatty() else (_width_elsewhere(), _HEIGHT_ELSEWHERE)
+    draw_report(_Console(width=width, height=height, highlight=False), report, top)
 
 
 def table_text(reports: Sequence[Report], *, top: int) -> str:
     """Return the tables of the reports as plain text, as wide as for a pipe."""
     text = io.StringIO()
-    console = Console(file=text, width=_width_elsewhere(), color_system=None, highlight=False)
+    console = Console(
+        file=text,
+        width=_width_elsewhere(),
+        height=_HEIGHT_ELSEWHERE,
+        force_terminal=False,
+        color_system=None,
+        highlight=False,
+    )
     for report in reports:
-        _print(console, report, top)
+        draw_report(console, report, top)
     return text.getvalue()
 
 
-def _print(console: Console, report: Report, top: int) -> None:
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # rich itself would end the process with 1, the code of a gate
+
+
+def draw_report(console: Console, report: Report, top: int) -> None:
+    """Print the report on a console; ``top`` rows of the table, 0 for all."""
     rows = worst_first(report)
     shown = rows[:top] if top else rows
     console.print(Text(sentences.title(report), style="bold", overflow="fold"))
@@ -78,6 +94,11 @@ def _notes(report: Report) -> RenderableType:
     skipped = sentences.skipped_line(report)
     if skipped:
         notes.add_row(Text("not analysed"), Text(skipped))
+    found = sentences.findings(report)
+    for severity, text in found[:_MOST_FINDINGS]:
+        notes.add_row(Text("finding"), Text(f"{severity}: {text}", style=_SEVERITY_STYLE[severity]))
+    if len(found) > _MOST_FINDINGS:
+        notes.add_row(Text(""), Text(f"… and {len(found) - _MOST_FINDINGS} more in the other formats"))
     for remark in sentences.remarks(report):
         notes.add_row(Text("warning"), Text(remark, style="yellow"))
     notes.add_row(Text("run"), Text(display_name(sentences.settings_line(report))))

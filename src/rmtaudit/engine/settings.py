@@ -29,7 +29,7 @@ class ScanSettings:
         How a convolution becomes matrices.
     solver
         ``gram``: eigenvalues of the Gram matrix; ``svd``: singular values; ``auto``: the Gram matrix, and the
-        singular values where some eigenvalues are below its resolution floor.
+        singular values where it does not guarantee each to 1e-7 relative.
     device
         ``auto`` takes a CUDA device where there is one.
     seed

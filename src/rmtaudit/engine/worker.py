@@ -20,6 +20,10 @@ from rmtaudit.names import display_name
 from rmtaudit.report.model import LayerResult, MetricResult
 
 
+AUTO_ACCURACY = 1e-7
+"""Relative accuracy of every singular value that the solver ``auto`` guarantees."""
+
+
 @dataclass(frozen=True, slots=True)
 class LayerWork:
     """What every layer of a scan is worked on with."""
@@ -139,11 +143,17 @@ def _refuse_nonfinite(name: str, tensor: torch.Tensor) -> None:
 
 
 def _spectrum(matrices: tuple[torch.Tensor, ...], solver: Solver) -> Spectrum:
+    return pool(tuple(_solve(matrix, solver) for matrix in matrices))
+
+
+def _solve(matrix: torch.Tensor, solver: Solver) -> Spectrum:
     if solver == "svd":
-        return pool(tuple(singular_values(matrix) for matrix in matrices))
-    spectrum = pool(tuple(gram_eigenvalues(matrix) for matrix in matrices))
-    if solver == "auto" and spectrum.unresolved:
-        return pool(tuple(singular_values(matrix) for matrix in matrices))
+        return singular_values(matrix)
+    spectrum = gram_eigenvalues(matrix)
+    # An error of `floor` in λ is a relative one of floor / 2λ in σ.
+    smallest = float(spectrum.eigenvalues[0])
+    if solver == "auto" and spectrum.floor > 2 * AUTO_ACCURACY * smallest:
+        return singular_values(matrix)
     return spectrum
 
 

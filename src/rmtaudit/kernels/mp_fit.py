@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rmtaudit.kernels.nelder_mead import minimise_scalar
+from rmtaudit.kernels.nelder_mead import minimise
 
 if TYPE_CHECKING:
     import torch
@@ -92,8 +92,8 @@ def fit_marchenko_pastur(eigenvalues: torch.Tensor, longer: int, shorter: int) -
     residual = _circle_residual(values) if ratio == 1 else _law_residual(values, ratio)
     start, stop, step = (part * math.sqrt(values[-1]) / (1 + narrow) for part in _SPAN)
     grid = np.arange(math.ceil((stop - start) / step), dtype=np.float64) * step + start
-    sigma = minimise_scalar(
-        lambda point: float(residual(np.array([point]))[0]), float(grid[np.argmin(residual(grid))])
+    (sigma,) = minimise(
+        lambda point: float(residual(np.array(point))[0]), [float(grid[np.argmin(residual(grid))])]
     )
     upper, lower = (sigma * (1 + narrow)) ** 2, (sigma * (1 - narrow)) ** 2
     margin = math.sqrt(narrow * upper ** (2 / 3) * shorter ** (-2 / 3))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
@@ -21,18 +20,16 @@ from rmtaudit.report.model import (
     SkippedTensor,
     SummaryValue,
 )
+from rmtaudit.report.strict_json import parse_json
 
 T = TypeVar("T")
+_SEVERITIES = ("info", "warning", "error")
 _STATUSES = ("ok", "skipped", "failed")
 
 
 def parse_text(text: str | bytes) -> tuple[Report | FailedSubject, ...]:
     """Return the subjects of a document's text; see :func:`rmtaudit.report.document.loads`."""
-    try:
-        document = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else display_name(str(error))
-        raise CorruptError("RA-RP-001", f"Not strict JSON: {reason}.") from None
+    document = parse_json(text)
     _check_schema(document)
     if "reports" in document:
         entries = _list(document, "reports", "")
@@ -96,6 +93,7 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
     for key in ("analyzers", "columns"):
         if not all(isinstance(item, str) for item in _list(tool, key, "tool")):
             _wrong(f"tool.{key}", "a list of texts")
+    _count(tool, "seed", "tool")
     return tool
 
 
@@ -194,10 +192,13 @@ def _findings(owner: dict[str, Any], at: str) -> tuple[Finding, ...]:
     for index, item in enumerate(_list(owner, "findings", at)):
         place = f"{_join(at, 'findings')}[{index}]"
         entry = _object(item, place)
+        severity = _text(entry, "severity", place)
+        if severity not in _SEVERITIES:
+            _wrong(f"{place}.severity", " or ".join(_SEVERITIES))
         found.append(
             Finding(
                 _text(entry, "code", place),
-                _text(entry, "severity", place),
+                severity,
                 _text(entry, "message", place),
                 _object(_get(entry, "evidence", place), f"{place}.evidence"),
             )
@@ -267,14 +268,3 @@ def _join(at: str, key: str) -> str:
 
 def _wrong(at: str, wanted: str) -> NoReturn:
     raise CorruptError("RA-RP-004", f"{display_name(at) or 'The report'} must be {wanted}.")
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number of JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("an object repeats a key")
-    return found

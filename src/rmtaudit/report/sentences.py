@@ -15,6 +15,8 @@ NOT_CLAIMED = (
 )
 """What these reports do not claim."""
 
+_SEVERITIES = ("error", "warning", "info")
+
 
 def title(report: Report) -> str:
     """Return the last part of the subject's path, printable."""
@@ -93,6 +95,21 @@ def remarks(report: Report) -> list[str]:
     elif not report.complete:
         lines.insert(0, "stopped before the end: what was not reached is listed as skipped")
     return lines
+
+
+def findings(report: Report) -> list[tuple[str, str]]:
+    """Return severity and text of every finding, errors first: ``layer: message [code]``."""
+    found = [("", finding) for finding in report.findings]
+    found += [(layer.name, finding) for layer in report.layers for finding in layer.findings]
+    found.sort(key=lambda pair: _SEVERITIES.index(pair[1].severity))
+    return [
+        (
+            finding.severity,
+            f"{display_name(f'{name}: ') if name else ''}{display_name(finding.message, longest=400)} "
+            f"[{display_name(finding.code)}]",
+        )
+        for name, finding in found
+    ]
 
 
 def _headline(report: Report) -> list[str]:

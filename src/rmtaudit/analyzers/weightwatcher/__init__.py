@@ -28,6 +28,7 @@ class WeightWatcher(Analyzer):
         options: Options = self.options
         groups = (
             (options.fix_fingers == "clip_xmax", catalogue.FINGERS),
+            (options.fit != "PL", catalogue.CUT_OFF),
             (options.mp_fit, catalogue.MP_FIT),
             (options.randomize, catalogue.RANDOM),
             (options.detX, catalogue.DETX),

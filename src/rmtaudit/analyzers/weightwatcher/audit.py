@@ -106,10 +106,11 @@ class Audit:
         try:
             fit = self._fit(eigenvalues)
         except ArithmeticError as error:
-            self._enter((*catalogue.TAIL, *catalogue.FINGERS), failed(str(error)))
+            self._enter((*catalogue.TAIL, *catalogue.FINGERS, *catalogue.CUT_OFF), failed(str(error)))
             self.found["fit_status"] = "failed"
             return None
-        self.found |= {"alpha": fit.alpha, "D": fit.D, "sigma": fit.sigma, "xmin": fit.xmin}
+        self.found |= {"alpha": fit.alpha, "D": fit.D, "xmin": fit.xmin, "Lambda": fit.Lambda}
+        self.found["sigma"] = skipped("a law with a cut-off has no sigma") if fit.sigma is None else fit.sigma
         self.found["xmax"] = skipped("powerlaw fits without an upper end") if fit.xmax is None else fit.xmax
         self.found["num_pl_spikes"] = fit.num_pl_spikes
         self.found |= {"num_fingers": fit.num_fingers, "raw_alpha": fit.raw_alpha}
@@ -133,6 +134,7 @@ class Audit:
                 fix_fingers=options.fix_fingers,
                 finger_thresh=options.finger_thresh,
                 max_fingers=options.max_fingers,
+                fit=options.fit,
             ),
         )
 

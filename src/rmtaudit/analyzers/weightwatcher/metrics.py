@@ -64,6 +64,8 @@ FINGERS = (
     _metric("raw_alpha", "", "alpha before clipping."),
 )
 
+CUT_OFF = (_metric("Lambda", "1/w²", "Rate of the exponential cut-off of the power law."),)
+
 MP_FIT = (
     _metric("sigma_mp", "", "Fitted scale of the Marchenko-Pastur law, for mean eigenvalue 1."),
     _metric("W_scale", "1/w", "Factor on the weights that makes the mean eigenvalue 1."),
@@ -115,4 +117,4 @@ VECTORS = tuple(
 )
 
 DEFAULT = (*SHAPE, *TAIL, *_STATUS, *NORMS)
-ALL = (*DEFAULT, *FINGERS, *MP_FIT, *RANDOM, *DETX, *VECTORS)
+ALL = (*DEFAULT, *FINGERS, *CUT_OFF, *MP_FIT, *RANDOM, *DETX, *VECTORS)

@@ -20,7 +20,7 @@ class Options:
         Use the reciprocals of the eigenvalues.
     conv2d_norm
         Multiply the eigenvalues of 2-D convolutions by 1/2 (pooled), or half the kernel size (a slice a row).
-    fix_fingers, finger_thresh, max_fingers, xmax, pl_package
+    fix_fingers, finger_thresh, max_fingers, xmax, pl_package, fit
         As in :class:`rmtaudit.kernels.ww.tail.TailOptions`.
     min_evals, max_evals, max_N
         Layers with fewer or more eigenvalues, or a longer side above ``max_N``, are skipped;
@@ -38,6 +38,7 @@ class Options:
     max_fingers: int = 10
     xmax: int | Literal["force"] | None = None
     pl_package: Literal["ww", "powerlaw"] = "ww"
+    fit: Literal["PL", "TPL", "E_TPL"] = "PL"
     min_evals: int = 8
     max_evals: int = 15000
     max_N: int = 50000  # noqa: N815  the peer's name
@@ -60,6 +61,14 @@ class Options:
             (
                 self.fix_fingers == "xmin_peak" and self.pl_package == "ww",
                 "fix_fingers 'xmin_peak' needs pl_package 'powerlaw'",
+            ),
+            (
+                self.fit != "PL" and self.pl_package == "ww",
+                "fit 'TPL' or 'E_TPL' needs pl_package 'powerlaw'",
+            ),
+            (
+                self.fit != "PL" and self.fix_fingers == "clip_xmax",
+                "fix_fingers 'clip_xmax' clips for fit 'PL' only",
             ),
             (self.inverse and self.vectors, "inverse and vectors exclude each other"),
         )

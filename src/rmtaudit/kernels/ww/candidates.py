@@ -25,13 +25,17 @@ _EQUAL = 1e-12  # Σ log(x/xmin) up to here: the values of a small sample count 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A fit: density ``∝ x^-alpha`` from ``xmin`` to ``xmax``, its distance ``D``, and ``sigma`` of alpha."""
+    """A fit: density ``∝ x^-alpha exp(-Lambda x)`` from ``xmin`` to ``xmax``, and ``sigma`` of alpha.
+
+    ``D`` is its distance from the data; ``Lambda`` is 0 for a power law without cut-off.
+    """
 
     alpha: float
     xmin: float
     xmax: float
     D: float
     sigma: float
+    Lambda: float = 0.0
 
 
 def fit_small_or_large(values: NDArray[np.float64]) -> Candidate:
@@ -78,13 +82,9 @@ def fit_truncated(
     ArithmeticError
         Where fewer than 2 different values may be ``xmin``.
     """
-    distinct, first = np.unique(values, return_index=True)
-    if xmax is None and window is None and 2 <= distinct.size == values.size:
+    first, start = possible_starts(values, window)
+    if xmax is None and window is None and first.size == values.size:
         return _plain(values)
-    low, high = (-math.inf, math.inf) if window is None else window
-    start = first[(distinct >= low) & (distinct <= high)][:-1]
-    if not start.size:
-        raise ArithmeticError("fewer than 2 different eigenvalues may be xmin")
     alphas = np.empty(start.size)
     distances = np.empty(start.size)
     for row, index in enumerate(start):
@@ -106,6 +106,21 @@ def fit_truncated(
         D=float(distances[best]),
         sigma=(alpha - 1) / math.sqrt(size),
     )
+
+
+def possible_starts(
+    values: NDArray[np.float64], window: tuple[float, float] | None
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return where each different value of ``values`` begins, and those of them that may be ``xmin``.
+
+    Raises ``ArithmeticError`` where there are none.
+    """
+    distinct, first = np.unique(values, return_index=True)
+    low, high = (-math.inf, math.inf) if window is None else window
+    start = first[(distinct >= low) & (distinct <= high)][:-1]
+    if not start.size:
+        raise ArithmeticError("fewer than 2 different eigenvalues may be xmin")
+    return first, start
 
 
 def _plain(values: NDArray[np.float64]) -> Candidate:

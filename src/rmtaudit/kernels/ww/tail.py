@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from rmtaudit.kernels.ww.candidates import Candidate, fit_small_or_large, fit_truncated
+from rmtaudit.kernels.ww.cut_off import fit_cut_off
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 Package = Literal["ww", "powerlaw"]
 Fingers = Literal["clip_xmax", "xmin_peak"]
+Law = Literal["PL", "TPL", "E_TPL"]
 
 SMALLEST = 1e-5
 """Eigenvalues up to here do not enter a fit, whatever the scale of the matrix."""
@@ -50,6 +52,9 @@ class TailOptions:
     max_fingers
         Bound of the number of clipped eigenvalues. The peer resets it to 10 where it is below half of the
         number of eigenvalues; so does this.
+    fit
+        ``"PL"``: a power law. ``"TPL"`` (powerlaw only): one with an exponential cut-off.
+        ``"E_TPL"``: the same, with ``fix_fingers="xmin_peak"``.
     """
 
     package: Package = "ww"
@@ -57,6 +62,7 @@ class TailOptions:
     fix_fingers: Fingers | None = None
     finger_thresh: float = 1.0
     max_fingers: int = _DEFAULT_MAX_FINGERS
+    fit: Law = "PL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +72,18 @@ class TailFit:
     ``alpha, xmin, D, sigma`` as in :class:`~rmtaudit.kernels.ww.candidates.Candidate`; ``xmax`` is the end of
     the fitted data (``None`` where powerlaw fits without one); ``num_pl_spikes`` the number of eigenvalues
     from ``xmin`` on, clipped fingers included; ``num_fingers, raw_alpha`` what clipping did (0 and ``alpha``
-    without it).
+    without it); ``Lambda`` the rate of the cut-off (0 without one). ``sigma`` is ``None`` with a cut-off.
     """
 
     alpha: float
     xmin: float
     xmax: float | None
     D: float
-    sigma: float
+    sigma: float | None
     num_pl_spikes: int
     num_fingers: int
     raw_alpha: float
+    Lambda: float
 
 
 def fit_tail(eigenvalues: torch.Tensor, options: TailOptions | None = None) -> TailFit:
@@ -117,10 +124,11 @@ def fit_tail(eigenvalues: torch.Tensor, options: TailOptions | None = None) -> T
         xmin=best.xmin,
         xmax=None if unbounded else best.xmax,
         D=best.D,
-        sigma=best.sigma,
+        sigma=best.sigma if options.fit == "PL" else None,
         num_pl_spikes=int(np.count_nonzero(values >= best.xmin)),
         num_fingers=fingers,
         raw_alpha=first.alpha,
+        Lambda=best.Lambda,
     )
 
 
@@ -134,10 +142,11 @@ def _fit_for(options: TailOptions, usable: NDArray[np.float64]) -> _Fit:
     """Return the fit of some eigenvalues, truncated (if at all) at a given end."""
     if options.package == "ww":
         return lambda values, _: fit_small_or_large(values)
-    window = _around_peak(usable) if options.fix_fingers == "xmin_peak" else None
-    if options.xmax == "force":
-        return lambda values, end: fit_truncated(values, xmax=end, window=window)
-    return lambda values, _: fit_truncated(values, window=window)
+    peaked = options.fix_fingers == "xmin_peak" or options.fit == "E_TPL"
+    window = _around_peak(usable) if peaked else None
+    of_law = fit_truncated if options.fit == "PL" else fit_cut_off
+    forced = options.xmax == "force"
+    return lambda values, end: of_law(values, xmax=end if forced else None, window=window)
 
 
 def _around_peak(usable: NDArray[np.float64]) -> tuple[float, float]:

@@ -50,6 +50,9 @@ def _section(report: Report) -> str:
     skipped = sentences.skipped_line(report)
     if skipped:
         lines.append(f"- Not analysed: {escape_markdown(skipped)}")
+    lines += [
+        f"- Finding ({severity}): {escape_markdown(text)}" for severity, text in sentences.findings(report)
+    ]
     lines += [f"- Warning: {escape_markdown(remark)}" for remark in sentences.remarks(report)]
     lines += [f"- Run: {escape_markdown(sentences.settings_line(report))}", "", sentences.NOT_CLAIMED]
     return "\n".join(lines) + "\n"

@@ -1,0 +1,91 @@
+"""The analyzer: metrics and observations from the evidence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rmtaudit.analyzers.base import (
+    Analysis,
+    Analyzer,
+    LayerInput,
+    Metric,
+    MetricValue,
+    NoOptions,
+    Scalar,
+    failed,
+    skipped,
+)
+
+if TYPE_CHECKING:
+    from rmtaudit.analyzers.forensics.evidence import Evidence
+
+_FACT = "fact about the stored numbers"
+ZERO = "the matrix is zero"
+
+
+class Forensics(Analyzer):
+    """Truncation, quantisation, pruning, dead units, outliers, copies, initialisation and shuffling."""
+
+    name = "forensics"
+    needs = frozenset({"spectrum", "matrix"})
+    metrics = (
+        Metric("log10_rms", "log10 w", None, "Decimal logarithm of the entries' root mean square.", _FACT),
+        Metric("zero_share", "", None, "Share of entries that are exactly zero.", _FACT),
+        Metric("dead_rows", "count", None, "Rows whose size vanishes beside the matrix's.", _FACT),
+        Metric("dead_columns", "count", None, "Columns whose size vanishes beside the matrix's.", _FACT),
+        Metric(
+            "grid_bits",
+            "bits",
+            None,
+            "Bits of the uniform quantisation grid that the entries lie on.",
+            "distance to the nearest level against the rounding error; docs/analyzers/forensics.md",
+            summarised=False,
+        ),
+        Metric(
+            "entry_outlier_p",
+            "",
+            None,
+            "P-value that the largest entries belong to the layer's own tail.",
+            "Rényi 1953; Hill 1975",
+            summarised=False,
+        ),
+        Metric(
+            "exchangeable_p",
+            "",
+            None,
+            "P-value that the entries are in random order, as in a shuffled or fresh layer.",
+            "row, column and product tests; docs/analyzers/forensics.md",
+            summarised=False,
+        ),
+    )
+    Options = NoOptions
+
+    def analyze(self, given: LayerInput) -> Analysis:
+        """Return every metric and what was seen; of a zero matrix nothing can be said here."""
+        # here and not above: the list of analyzers is printed without loading torch
+        from rmtaudit.analyzers.forensics.evidence import gather
+        from rmtaudit.analyzers.forensics.observe import observe
+
+        if not given.spectrum.eigenvalues.max() > 0:
+            return Analysis({metric.name: failed(ZERO) for metric in self.metrics})
+        found = gather(given)
+        return Analysis(_values(found), observe(given, found))
+
+
+def _values(found: Evidence) -> Mapping[str, MetricValue | Scalar]:
+    zeros = found.zeros
+    return {
+        "log10_rms": math.log10(found.rms),
+        "zero_share": zeros.zeros / zeros.entries,
+        "dead_rows": len(zeros.dead_rows),
+        "dead_columns": len(zeros.dead_columns),
+        "grid_bits": skipped("no uniform grid of at most 8 bits") if found.grid is None else found.grid.bits,
+        "entry_outlier_p": skipped("too few entries, or all of one size")
+        if found.outliers is None
+        else found.outliers.p_value,
+        "exchangeable_p": skipped("needs one matrix, as stored, of at least 4096 entries and side 16")
+        if found.order is None
+        else found.order.least,
+    }

@@ -1,0 +1,186 @@
+"""What the kernels find in one layer, gathered before anything is said about it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from rmtaudit.kernels.forensics.bytes import ByteFacts, byte_facts
+from rmtaudit.kernels.forensics.duplicates import duplicated_rows
+from rmtaudit.kernels.forensics.grids import Grid, uniform_grid
+from rmtaudit.kernels.forensics.initialisation import EntryFamily, edge_excess, entry_family, is_orthogonal
+from rmtaudit.kernels.forensics.outliers import OutlierTest, test_largest
+from rmtaudit.kernels.forensics.ranks import RankDeficit, rank_deficit
+from rmtaudit.kernels.forensics.rounding import rounded_to
+from rmtaudit.kernels.forensics.shuffles import Exchangeability, exchangeability
+from rmtaudit.kernels.forensics.sparsity import ZeroPattern, zero_pattern
+from rmtaudit.kernels.forensics.vectors import localised_direction
+from rmtaudit.kernels.scale import frobenius_norm
+from rmtaudit.matrices.layers import LayerKind
+from rmtaudit.matrices.tensors import FLOATING, UNIT_ROUNDOFF
+
+if TYPE_CHECKING:
+    from rmtaudit.analyzers.base import LayerInput
+    from rmtaudit.kernels.spectrum import Spectrum
+
+SUSPICIOUS = 0.01
+"""P-value of the entry-outlier test from which the judge is told, with the singular vector that is pulled."""
+
+LOUD = 0.25
+"""Share of the squared Frobenius norm in one entry from which it is looked at likewise."""
+
+_LOUD_ENTRIES = 1024
+_RANDOM_ENTRIES, _RANDOM_SIDE = 4096, 16
+_ORDINARY = (1e-12, 1e12)
+
+
+@dataclass(frozen=True, slots=True)
+class Loud:
+    """One entry that carries much of the layer, and the singular direction it makes."""
+
+    position: tuple[int, int]
+    value: float
+    share: float
+    sigma: float
+    localisation: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything found in a layer that is not zero; ``None`` where a test does not apply or finds nothing.
+
+    Positions are those in ``entries``: the matrices of a pooled layer side by side.
+    """
+
+    rms: float
+    facts: ByteFacts
+    zeros: ZeroPattern
+    rounded: str | None
+    grid: Grid | None
+    copied_rows: tuple[tuple[int, ...], ...]
+    copied_columns: tuple[tuple[int, ...], ...]
+    deficits: tuple[tuple[int, RankDeficit], ...]
+    outliers: OutlierTest | None
+    loud: Loud | None
+    orthogonal: bool
+    order: Exchangeability | None
+    family: EntryFamily | None
+    edge: float | None
+
+
+def gather(given: LayerInput) -> Evidence:
+    """Run every test that applies to a layer with at least one entry that is not zero."""
+    entries = given.matrices[0] if len(given.matrices) == 1 else torch.cat(given.matrices, dim=1)
+    stored = given.layer.dtype if given.layer.dtype in FLOATING else "float64"
+    facts = byte_facts(entries, stored)
+    scale = _power_of_two(facts.largest)
+    work = entries if scale == 1 else entries.double() / scale
+    zeros = zero_pattern(work)
+    # A weight computed from two tensors (weight norm) or rotated (an adapter's core) was not stored as such.
+    as_stored = len(given.layer.tensors) == 1 and given.layer.kind is not LayerKind.ADAPTER
+    rounded = rounded_to(entries, stored) if as_stored else None
+    epsilon, smallest_normal = _precision(given, stored, rounded)
+    varied = facts.constant is None
+    grid = (
+        uniform_grid(work, epsilon=epsilon, smallest_normal=smallest_normal / scale)
+        if as_stored and varied
+        else None
+    )
+    copied_rows = duplicated_rows(work) if as_stored and varied else ()
+    copied_columns = duplicated_rows(work.T) if as_stored and varied else ()
+    outliers = test_largest(work) if as_stored and varied else None
+    if outliers is not None:
+        outliers = _rescaled(outliers, scale)
+    # the eigenvalues have the sum of the squares already, in float64
+    rms = frobenius_norm(given.spectrum.eigenvalues) / math.sqrt(entries.numel())
+    found = Evidence(
+        rms=rms,
+        facts=facts,
+        zeros=zeros,
+        rounded=rounded,
+        grid=grid,
+        copied_rows=copied_rows,
+        copied_columns=copied_columns,
+        deficits=(),
+        outliers=outliers,
+        loud=_loudest(work, outliers, scale, rms) if as_stored and varied else None,
+        orthogonal=False,
+        order=None,
+        family=None,
+        edge=None,
+    )
+    if varied:
+        found = replace(found, deficits=_deficits(given, found, epsilon, smallest_normal))
+    if len(given.matrices) > 1 or not as_stored or not varied:
+        return found
+    if is_orthogonal(given.spectrum.eigenvalues, epsilon):
+        return replace(found, orthogonal=True)
+    if entries.numel() < _RANDOM_ENTRIES or min(entries.shape) < _RANDOM_SIDE:
+        return found
+    return _with_order(found, given.spectrum, work, scale)
+
+
+def _with_order(found: Evidence, spectrum: Spectrum, work: torch.Tensor, scale: float) -> Evidence:
+    values = spectrum.eigenvalues / scale / scale
+    order = exchangeability(work, values)
+    if order.least < SUSPICIOUS / 10:
+        return replace(found, order=order)
+    family = entry_family(work)
+    edge = edge_excess(float(values[-1]), found.rms / scale, *work.shape)
+    return replace(found, order=order, family=family, edge=edge)
+
+
+def _precision(given: LayerInput, stored: str, rounded: str | None) -> tuple[float, float]:
+    if rounded is not None:
+        return UNIT_ROUNDOFF[rounded], float(torch.finfo(getattr(torch, rounded)).smallest_normal)
+    return given.epsilon, float(torch.finfo(getattr(torch, stored)).smallest_normal)
+
+
+def _power_of_two(largest: float) -> float:
+    """Return what to divide by lest squares overflow or vanish in float32; 1 for ordinary sizes."""
+    low, high = _ORDINARY
+    return 1.0 if low < largest < high else math.ldexp(1.0, math.frexp(largest)[1])
+
+
+def _rescaled(test: OutlierTest, scale: float) -> OutlierTest:
+    return replace(
+        test, values=tuple(value * scale for value in test.values), next_largest=test.next_largest * scale
+    )
+
+
+def _loudest(work: torch.Tensor, outliers: OutlierTest | None, scale: float, rms: float) -> Loud | None:
+    low, high = torch.aminmax(work)
+    loudest = high if high > -low else low
+    share = (float(loudest) * scale / rms) ** 2 / work.numel()
+    surprising = outliers is not None and outliers.p_value <= SUSPICIOUS
+    if not surprising and (share < LOUD or work.numel() < _LOUD_ENTRIES):
+        return None
+    row, column = divmod(int((work == loudest).reshape(-1).int().argmax()), work.shape[1])
+    sigma, localisation = localised_direction(work, column)
+    return Loud((row, column), float(loudest) * scale, share, sigma * scale, localisation)
+
+
+def _deficits(
+    given: LayerInput, found: Evidence, epsilon: float, smallest_normal: float
+) -> tuple[tuple[int, RankDeficit], ...]:
+    """Return the rank deficits that dead and copied rows and columns do not explain, by matrix."""
+    deficits = []
+    for index, part in enumerate(given.spectrum.parts or (given.spectrum,)):
+        alone = len(given.matrices) == 1
+        zeros = found.zeros if alone or found.zeros.zeros == 0 else zero_pattern(given.matrices[index])
+        copies = [0, 0]
+        if alone:
+            copies = [
+                sum(len(group) - 1 for group in groups)
+                for groups in (found.copied_rows, found.copied_columns)
+            ]
+        possible = min(
+            part.rows - len(zeros.dead_rows) - copies[0], part.cols - len(zeros.dead_columns) - copies[1]
+        )
+        deficit = rank_deficit(part, possible=possible, epsilon=epsilon, smallest_normal=smallest_normal)
+        if deficit is not None:
+            deficits.append((index, deficit))
+    return tuple(deficits)

@@ -1,0 +1,270 @@
+"""``noise``: what part of a layer is noise, where it ends, and how much stands out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from rmtaudit.analyzers.base import (
+    Analysis,
+    Analyzer,
+    LayerInput,
+    Metric,
+    MetricValue,
+    Observation,
+    Scalar,
+    Status,
+    failed,
+    skipped,
+)
+
+if TYPE_CHECKING:
+    from rmtaudit.kernels.noise_floor import NoiseFloor, NullFit
+
+_LISTED = 20
+_MP = "Marchenko, Pastur 1967"
+_REJECTED = "every null of the bulk is rejected: where the noise ends is not known"
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseOptions:
+    """Options of :class:`Noise`.
+
+    Attributes
+    ----------
+    sharp
+        The null of the bulk: ``plain`` (every entry the same variance), ``sinkhorn`` or ``dyson`` (rows and
+        columns of different scale, evened out), ``sign-flip`` (the same magnitudes with random signs), or
+        ``auto``: the first of plain, sinkhorn and dyson that the bulk agrees with.
+    draws
+        Draws of random signs behind the edge of the noise, at least 1. None is made where the test that needs
+        none is decisive.
+    level
+        A p-value below it rejects: noise, or a null of the bulk.
+    """
+
+    sharp: Literal["auto", "plain", "sinkhorn", "dyson", "sign-flip"] = "auto"
+    draws: int = 4
+    level: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise ValueError(f"draws must be at least 1, not {self.draws}")
+        if not 0 < self.level < 1:
+            raise ValueError(f"level must lie between 0 and 1, not {self.level}")
+
+
+class Noise(Analyzer):
+    """A test of noise, the null that the bulk follows, and the spikes above it with their true strength."""
+
+    name = "noise"
+    metrics = (
+        Metric(
+            "noise_p_value",
+            "",
+            None,
+            "Chance that independent symmetric noise, of any variance profile, has as much structure.",
+            "rectangle statistic (Schott 2005) and largest eigenvalue, over random signs",
+            summarised=False,
+        ),
+        Metric(
+            "noise_z",
+            "",
+            None,
+            "Agreement between columns beyond what random signs give, in standard deviations.",
+            "Schott 2005, exact moments over random signs",
+        ),
+        Metric(
+            "bulk_null",
+            "",
+            None,
+            "The null that the bulk agrees with: 'accepted: plain', 'accepted: dyson' …, or 'rejected'.",
+            f"{_MP}; Landa, Zhang, Kluger 2022; Landa, Kluger 2023",
+            summarised=False,
+        ),
+        Metric(
+            "n_ks",
+            "",
+            None,
+            "Eigenvalues in the bulk times their distance to the null: the accepted one, or the closest.",
+            f"{_MP}; simulated table",
+        ),
+        Metric(
+            "bulk_p_value",
+            "",
+            None,
+            "Chance that the bulk of noise is as far from that null.",
+            "simulated table",
+            summarised=False,
+        ),
+        Metric(
+            "noise_sigma",
+            "w",
+            None,
+            "Standard deviation of the noise entries, if the bulk were plain noise.",
+            f"{_MP}; scale from the quantiles from 10 % to 60 %",
+        ),
+        Metric(
+            "lambda_plus",
+            "w²",
+            None,
+            "Upper edge of the bulk, if it were plain noise.",
+            _MP,
+            summarised=False,
+        ),
+        Metric(
+            "mp_softrank",
+            "",
+            None,
+            "That edge over the largest eigenvalue; above 1 where the largest lies below the edge.",
+            "Martin, Mahoney 2021, MP soft rank",
+        ),
+        Metric(
+            "spikes",
+            "count",
+            None,
+            "Eigenvalues above the accepted null; 0 where the layer is indistinguishable from noise.",
+            "Johnstone 2001; Baik, Ben Arous, Péché 2005",
+        ),
+        Metric(
+            "signal_share",
+            "",
+            None,
+            "Energy of the spikes, freed of the noise in them, over all the energy that the null sees.",
+            "Gavish, Donoho 2017, equation 5",
+        ),
+    )
+    needs = frozenset({"spectrum", "matrix"})
+    Options = NoiseOptions
+
+    def analyze(self, given: LayerInput) -> Analysis:
+        """Judge one matrix; layers that pool several, and small or empty ones, have none of the metrics."""
+        # here and not above: the list of analyzers is printed without loading torch
+        from rmtaudit.kernels.noise_floor import LEAST_SIDE, noise_floor
+
+        if len(given.matrices) != 1:
+            return self._none("skipped", f"the row pools {len(given.matrices)} matrices; scan them apart")
+        if not given.spectrum.eigenvalues.max() > 0:
+            return self._none("failed", "the matrix is zero")
+        matrix = given.matrices[0]
+        held = [int((matrix != 0).any(side).sum()) for side in (1, 0)]
+        if min(held) < LEAST_SIDE:
+            return self._none(
+                "skipped",
+                f"{held[0]} rows and {held[1]} columns hold anything, fewer than the {LEAST_SIDE} of a bulk",
+            )
+        options = self.options
+        floor = noise_floor(
+            matrix,
+            given.spectrum.eigenvalues,
+            generator=given.generator("noise signs"),
+            sharp=options.sharp,
+            draws=options.draws,
+            level=options.level,
+        )
+        values = _values(floor, float(given.spectrum.eigenvalues[-1]))
+        return Analysis(values, tuple(_observations(floor, options)))
+
+    def _none(self, status: Status, reason: str) -> Analysis:
+        value = failed(reason) if status == "failed" else skipped(reason)
+        return Analysis({metric.name: value for metric in self.metrics})
+
+
+def _values(floor: NoiseFloor, largest: float) -> dict[str, MetricValue | Scalar]:
+    values: dict[str, MetricValue | Scalar] = {
+        "noise_p_value": floor.test.p_value,
+        "noise_z": floor.test.rectangle.z,
+        "bulk_null": "rejected" if floor.accepted is None else f"accepted: {floor.accepted.name}",
+    }
+    told = floor.accepted or _closest(floor)
+    empty = failed("half of the eigenvalues are 0: there is no bulk")
+    values["n_ks"] = empty if told.fit is None else told.fit.n_ks
+    values["bulk_p_value"] = empty if told.fit is None else told.p_value
+    plain = floor.null("plain")
+    if plain is None or plain.fit is None:
+        values |= dict.fromkeys(("noise_sigma", "lambda_plus", "mp_softrank"), empty)
+    else:
+        values["noise_sigma"] = math.sqrt(plain.fit.variance)
+        values["lambda_plus"] = plain.fit.lambda_plus
+        values["mp_softrank"] = plain.fit.lambda_plus / largest
+    if floor.accepted is None:
+        return values | dict.fromkeys(("spikes", "signal_share"), skipped(_REJECTED))
+    return values | {"spikes": len(floor.spikes), "signal_share": floor.signal_share}
+
+
+def _closest(floor: NoiseFloor) -> NullFit:
+    return max(floor.nulls, key=lambda null: (null.fit is not None, null.p_value))
+
+
+def _observations(floor: NoiseFloor, options: NoiseOptions) -> list[Observation]:
+    found = []
+    test = floor.test
+    if test.p_value >= options.level:
+        evidence: dict[str, Any] = {
+            "z": test.rectangle.z,
+            "rectangle_p_value": test.rectangle.p_value,
+            "level": options.level,
+        }
+        if test.edge is not None:
+            evidence |= {"edge_p_value": test.edge.p_value, "draws": len(test.edge.draws)}
+        found.append(
+            Observation(
+                "RA-NF-001",
+                "The layer is indistinguishable from noise: entries of the same sizes with random signs have as "
+                f"much structure in {test.p_value:.2g} of cases.",
+                evidence,
+                test.p_value,
+            )
+        )
+    if floor.accepted is None:
+        closest = _closest(floor)
+        found.append(
+            Observation(
+                "RA-NF-002",
+                f"The bulk of the spectrum is no noise of any kind tried ({_names(floor)}), so no count of spikes "
+                "is given.",
+                {"nulls": [_null(null) for null in floor.nulls], "level": options.level},
+                closest.p_value,
+            )
+        )
+    elif floor.spikes:
+        found.append(_spikes(floor, floor.accepted))
+    return found
+
+
+def _spikes(floor: NoiseFloor, null: NullFit) -> Observation:
+    number = len(floor.spikes)
+    noun = "direction stands" if number == 1 else "directions stand"
+    listed = [
+        {
+            "ratio": spike.eigenvalue / null.fit.lambda_plus if null.fit else None,
+            "strength": spike.shape.strength,
+            "cosine2_short": spike.shape.cosine2_short,
+            "cosine2_long": spike.shape.cosine2_long,
+            "p_value": spike.p_value,
+        }
+        for spike in floor.spikes[:_LISTED]
+    ]
+    return Observation(
+        "RA-NF-004",
+        f"{number} {noun} out of a bulk of noise (null: {null.name}), with {floor.signal_share:.1%} of the energy.",
+        {"null": _null(null), "spikes": listed, "listed": len(listed), "signal_share": floor.signal_share},
+        floor.spikes[0].p_value,
+    )
+
+
+def _names(floor: NoiseFloor) -> str:
+    return ", ".join(null.name for null in floor.nulls)
+
+
+def _null(null: NullFit) -> Mapping[str, Any]:
+    if null.fit is None:
+        return {"name": null.name, "p_value": null.p_value, "n_ks": None}
+    return {
+        "name": null.name,
+        "p_value": null.p_value,
+        "n_ks": null.fit.n_ks,
+        "ks_distance": null.fit.ks_distance,
+    }

@@ -1,0 +1,149 @@
+"""``null_alpha``: what ``alpha`` would be on noise of the same shape, and how much hangs on a few eigenvalues."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, Scalar, failed, skipped
+
+_CLAUSET = "Clauset, Shalizi, Newman 2009"
+_LEAST_SIDE = 16
+_MIN_TAIL = 8
+_DROPS = (1, 2, 3)
+_FARMS = ("alpha_farms", "alpha_farms_null")
+
+
+@dataclass(frozen=True, slots=True)
+class NullAlphaOptions:
+    """Options of :class:`NullAlpha`.
+
+    Attributes
+    ----------
+    farms
+        Whether to add the exponent of windows of one aspect ratio.
+    farms_side, farms_aspect
+        Shorter side of a window, at least 8, and its aspect ratio, at least 1.
+    """
+
+    farms: bool = False
+    farms_side: int = 100
+    farms_aspect: int = 2
+
+    def __post_init__(self) -> None:
+        if self.farms_side < _MIN_TAIL:
+            raise ValueError(f"farms_side must be at least {_MIN_TAIL}, not {self.farms_side}")
+        if self.farms_aspect < 1:
+            raise ValueError(f"farms_aspect must be at least 1, not {self.farms_aspect}")
+
+
+class NullAlpha(Analyzer):
+    """The exponent of noise beside that of the layer, and the exponent without the largest eigenvalues."""
+
+    name = "null_alpha"
+    metrics = (
+        Metric(
+            "alpha_null",
+            "",
+            None,
+            "Median alpha of Gaussian noise of the same shape, with the interval that holds 90 % of layers.",
+            "Marchenko, Pastur 1967; simulated table",
+        ),
+        Metric(
+            "alpha_null_p_value",
+            "",
+            None,
+            "Share of noise layers whose alpha is as small; never below the table's 0.01.",
+            "simulated table",
+            summarised=False,
+        ),
+        Metric(
+            "alpha_null_ratio",
+            "",
+            "lower",
+            "(alpha - 1) over that of noise of the same shape: comparable between shapes.",
+            "Marchenko, Pastur 1967; simulated table",
+        ),
+        *(
+            Metric(
+                f"alpha_drop_{count}",
+                "",
+                None,
+                f"alpha without the largest {count} eigenvalue{'s' if count > 1 else ''}.",
+                _CLAUSET,
+                summarised=False,
+            )
+            for count in _DROPS
+        ),
+        Metric(
+            "alpha_drop_shift",
+            "",
+            None,
+            "Largest change of alpha when one to three of the largest eigenvalues are left out.",
+            _CLAUSET,
+        ),
+        Metric("alpha_farms", "", "lower", "Hill exponent of windows of one aspect ratio.", "Hu et al. 2025"),
+        Metric("alpha_farms_null", "", None, "The same of noise.", "Hu et al. 2025; Marchenko, Pastur 1967"),
+    )
+    needs = frozenset({"spectrum", "matrix"})
+    Options = NullAlphaOptions
+
+    def active_metrics(self) -> tuple[Metric, ...]:
+        """Return the metrics that these options ask for."""
+        return tuple(metric for metric in self.metrics if self.options.farms or metric.name not in _FARMS)
+
+    def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | Scalar]:
+        """Fit the resolved eigenvalues, whole and without the largest, as ``powerlaw`` does by default."""
+        # here and not above: the list of analyzers is printed without loading numpy
+        from rmtaudit.kernels.noise_table import alpha_null
+        from rmtaudit.kernels.powerlaw import NoFit, fit_power_law
+
+        refusal = self._refusal(given)
+        if refusal is not None:
+            return {metric.name: refusal for metric in self.active_metrics()}
+        values = given.spectrum.resolved
+        fit = fit_power_law(values, min_tail=_MIN_TAIL, stability=False)
+        if isinstance(fit, NoFit):
+            return {metric.name: failed(fit.reason) for metric in self.active_metrics()}
+        rows, cols = given.layer.shape
+        null = alpha_null(fit.alpha, rows, cols)
+        metrics: dict[str, MetricValue | Scalar] = {
+            "alpha_null": MetricValue(null.median, ci=(null.low, null.high)),
+            "alpha_null_p_value": null.p_value,
+            "alpha_null_ratio": (fit.alpha - 1) / (null.median - 1),
+        }
+        shifts = []
+        for count in _DROPS:
+            less = fit_power_law(values[:-count], min_tail=_MIN_TAIL, stability=False)
+            if isinstance(less, NoFit):
+                metrics[f"alpha_drop_{count}"] = failed(less.reason)
+            else:
+                metrics[f"alpha_drop_{count}"] = less.alpha
+                shifts.append(abs(less.alpha - fit.alpha))
+        metrics["alpha_drop_shift"] = (
+            max(shifts) if shifts else failed("no fit without the largest eigenvalues")
+        )
+        return metrics | (self._farms(given) if self.options.farms else {})
+
+    def _refusal(self, given: LayerInput) -> MetricValue | None:
+        if len(given.matrices) != 1:
+            return skipped(f"the row pools {len(given.matrices)} matrices; scan them apart")
+        if not given.spectrum.eigenvalues.max() > 0:
+            return failed("the matrix is zero")
+        if min(given.layer.shape) < _LEAST_SIDE:
+            return skipped(f"a side of {min(given.layer.shape)}, below the {_LEAST_SIDE} of the table")
+        if len(given.spectrum.resolved) < _LEAST_SIDE:
+            return skipped(f"{len(given.spectrum.resolved)} resolved eigenvalues, fewer than {_LEAST_SIDE}")
+        return None
+
+    def _farms(self, given: LayerInput) -> dict[str, MetricValue | Scalar]:
+        from rmtaudit.kernels.farms import farms_alpha
+
+        options = self.options
+        try:
+            found = farms_alpha(given.matrices[0], side=options.farms_side, aspect=options.farms_aspect)
+        except ValueError as error:
+            return dict.fromkeys(_FARMS, skipped(str(error)))
+        except ArithmeticError as error:
+            return dict.fromkeys(_FARMS, failed(str(error)))
+        return {"alpha_farms": found.alpha, "alpha_farms_null": found.alpha_null}

@@ -1,0 +1,180 @@
+"""Quantisation: entries that lie on a grid of equally spaced levels, and the unit that shares a grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from rmtaudit.kernels.forensics.lattices import LEVELS, Lattice, fit_lattice
+from rmtaudit.kernels.forensics.samples import strided
+
+Family = Literal["tensor", "row", "column", "group along rows", "group along columns"]
+
+GROUPS = (256, 128, 64, 32, 16)
+"""Group sizes in use: GPTQ and AWQ 128 and 64, GGUF 32 and 16."""
+
+EVIDENCE = 50.0
+"""Nats of evidence, all units together, that a grid needs."""
+
+_COARSE = 2.0**-10
+_SAMPLE = 4096
+_FIRST, _ALL = 12, 64
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A uniform quantisation grid.
+
+    Attributes
+    ----------
+    family, group
+        What shares a step: the tensor, each row, each column, or each group of ``group`` neighbours.
+    levels, bits
+        Number of levels of the widest unit seen, occupied or not, and the bits that count them.
+    symmetric
+        The step was set by the largest absolute entry: zero is a level, and the last level is the same in
+        every unit (of one unit: is that of some number of bits).
+    zero_point
+        Levels below zero, where one grid serves the tensor and zero is a level; ``None`` otherwise.
+    step
+        Median over the units seen, in weight units.
+    units
+        Number of units looked at; all but one in twenty at most fit.
+    evidence
+        Sum of ``-log`` probability, in nats, that values of a smooth density lie this near to the levels.
+    """
+
+    family: Family
+    group: int | None
+    levels: int
+    bits: int
+    symmetric: bool
+    zero_point: int | None
+    step: float
+    units: int
+    evidence: float
+
+
+def uniform_grid(matrix: torch.Tensor, *, epsilon: float, smallest_normal: float) -> Grid | None:
+    """Return the coarsest uniform grid of at most 257 levels that the entries lie on, or ``None``.
+
+    Null hypothesis: the entries of a unit have a smooth density, rounded to the stored dtype. Under it an
+    entry lies within ``t`` of the nearest of levels ``s`` apart with probability ``2 t/s``, where ``t`` is
+    the rounding error of the entry. All entries must, and the probabilities multiply to less than
+    ``exp(-50)``. A floating grid (bfloat16, fp8) gives no evidence: there the rounding error is as large
+    as the spacing.
+
+    Parameters
+    ----------
+    matrix
+        Shape ``(rows, cols)``, real floating dtype, finite.
+    epsilon, smallest_normal
+        Unit round-off and smallest normal number of the format that the entries were last rounded to.
+    """
+    rows, cols = matrix.shape
+    families: list[tuple[Family, int | None]] = [("tensor", None), ("row", None), ("column", None)]
+    families += [("group along rows", size) for size in GROUPS if cols % size == 0 and cols > size]
+    families += [("group along columns", size) for size in GROUPS if rows % size == 0 and rows > size]
+    fits = []
+    for family, group in families:
+        lattices = _fit_family(matrix, family, group, epsilon, smallest_normal)
+        if lattices:
+            if epsilon < _COARSE:  # in a precise format a coarse unit does not fit the grid of a finer one
+                return _describe(family, group, lattices)
+            fits.append((family, group, lattices))
+    if not fits:
+        return None
+    clearest = max(_evidence_a_value(lattices) for _, _, lattices in fits)
+    for family, group, lattices in fits:
+        if _evidence_a_value(lattices) >= 0.8 * clearest:
+            return _describe(family, group, lattices)
+    return None
+
+
+def _evidence_a_value(lattices: list[Lattice]) -> float:
+    return sum(each.evidence for each in lattices) / sum(each.values for each in lattices)
+
+
+def _fit_family(
+    matrix: torch.Tensor, family: Family, group: int | None, epsilon: float, smallest_normal: float
+) -> list[Lattice]:
+    """Return the lattice of each unit looked at; empty if the family does not fit."""
+    found: list[Lattice] = []
+    failures = 0
+    for number, unit in enumerate(_units(matrix, family, group)):
+        lattice = fit_lattice(unit, epsilon, smallest_normal)
+        if lattice is None:
+            failures += 1
+        elif lattice.evidence > 0:
+            found.append(lattice)
+        if failures > max(1 if number < _FIRST else 0, number // 20) or (family == "tensor" and failures):
+            return []
+    enough = sum(lattice.evidence for lattice in found) > EVIDENCE
+    return found if enough and failures * 20 <= len(found) else []
+
+
+def _units(matrix: torch.Tensor, family: Family, group: int | None) -> Iterator[torch.Tensor]:
+    """Yield up to 64 units, evenly spaced; of a unit of many entries, a sample."""
+    if family == "tensor":
+        yield _tensor_sample(matrix)
+        return
+    lines = matrix if family in {"row", "group along rows"} else matrix.T
+    if group is None:
+        for index in _spread(lines.shape[0], _ALL):
+            yield strided(lines[index], _SAMPLE)
+        return
+    per_line = lines.shape[1] // group
+    for index in _spread(lines.shape[0] * per_line, _ALL):
+        line, block = divmod(index, per_line)
+        yield lines[line, block * group : (block + 1) * group]
+
+
+def _tensor_sample(matrix: torch.Tensor) -> torch.Tensor:
+    """Return a sample of entries and the two extremes, which say how many levels there are."""
+    sample = strided(matrix, _SAMPLE)
+    if int(torch.count_nonzero(sample)) < _SAMPLE // 8:
+        sample = strided(matrix[matrix != 0].reshape(1, -1), _SAMPLE)
+    return torch.cat([sample, torch.stack(torch.aminmax(matrix))])
+
+
+def _spread(total: int, count: int) -> list[int]:
+    """Return up to ``count`` of ``range(total)``, evenly spaced, in an order that begins everywhere."""
+    chosen = [index * total // count for index in range(count)] if total > count else list(range(total))
+    return chosen[:: max(1, len(chosen) // _FIRST)] + [
+        index for place, index in enumerate(chosen) if place % max(1, len(chosen) // _FIRST)
+    ]
+
+
+def _describe(family: Family, group: int | None, lattices: list[Lattice]) -> Grid:
+    steps = sorted(lattice.step for lattice in lattices)
+    anchored = all(lattice.anchored for lattice in lattices)
+    spans = [lattice.high - lattice.low for lattice in lattices]
+    reaches = [max(-lattice.low, lattice.high) for lattice in lattices]
+    span, reach = max(spans), max(reaches)
+    symmetric = anchored and _is_symmetric(lattices, reach, reaches.count(reach) >= spans.count(span))
+    levels = span + 1
+    if symmetric:
+        levels = 2 * reach if reach > 1 and reach & (reach - 1) == 0 else 2 * reach + 1
+    levels = min(levels, LEVELS - 1)
+    return Grid(
+        family=family,
+        group=group,
+        levels=levels,
+        bits=math.ceil(math.log2(levels)),
+        symmetric=symmetric,
+        zero_point=-lattices[0].low if anchored and family == "tensor" else None,
+        step=steps[len(steps) // 2],
+        units=len(lattices),
+        evidence=sum(lattice.evidence for lattice in lattices),
+    )
+
+
+def _is_symmetric(lattices: list[Lattice], reach: int, mostly_reached: bool) -> bool:
+    """Whether the last level is the same in every unit: ±7 (±1, ±127), or -8 … 7 in two's complement."""
+    if reach > 1 and reach & (reach - 1) == 0:
+        return sum(-each.low == reach > each.high for each in lattices) >= 0.9 * len(lattices)
+    return mostly_reached and (len(lattices) > 1 or reach & (reach + 1) == 0)

@@ -1,0 +1,137 @@
+"""Entries that stand apart from a layer's own tail.
+
+Trained layers are heavy-tailed, and a few healthy ones have "super weights" far above the rest (Yu et
+al., *The super weight in large language models*, 2024): neither a Gaussian nor a fixed multiple of the
+standard deviation can be the null. The largest entries are compared with the tail below them instead.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.special
+import torch
+
+TAIL = 100
+"""Order statistics below the suspects that the tail is fitted on."""
+
+SUSPECTS = 4
+"""How many of the largest entries may stand apart together."""
+
+DEFLATION = 0.6
+"""Power that the p-value of the model is raised to.
+
+The few largest entries of healthy trained layers stand apart more often than under a Pareto tail: at this
+power no healthy layer measured is more extreme than chance allows (docs/analyzers/forensics.md).
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class OutlierTest:
+    """What the largest entries of a matrix say.
+
+    Attributes
+    ----------
+    p_value
+        After deflation and correction for the number of suspects tried.
+    model_p_value
+        Under the Pareto tail, corrected for the number of suspects only.
+    positions, values
+        Row, column and value of the entries that stand apart most, largest first.
+    next_largest
+        Largest absolute value below them.
+    tail_index
+        Hill's estimate ``1/γ`` from the entries below them (infinite for equal ones): small is heavy.
+    """
+
+    p_value: float
+    model_p_value: float
+    positions: tuple[tuple[int, int], ...]
+    values: tuple[float, ...]
+    next_largest: float
+    tail_index: float
+
+
+def test_largest(matrix: torch.Tensor) -> OutlierTest | None:
+    r"""Test whether the largest absolute entries belong to the tail of the others.
+
+    Null hypothesis: above some threshold ``|w|`` is Pareto (regularly varying) or lighter. Then the scaled
+    log-spacings :math:`E_i = i (\log X_{(i)} - \log X_{(i+1)})` of the order statistics are independent,
+    exponential of mean γ (Rényi), or smaller at the top than below it. For ``j = 1 … 4`` suspects,
+    ``Σ_{i≤j} E_i / (j γ̂)`` with Hill's γ̂ from the next spacings has the F distribution with
+    ``(2j, 2m)`` degrees of freedom: an exact test for a Pareto tail at any sample size, conservative for a
+    lighter one. The least p-value is multiplied by the number of ``j`` tried, and raised to the power
+    :data:`DEFLATION`, with which it holds for healthy trained layers.
+
+    Parameters
+    ----------
+    matrix
+        Shape ``(rows, cols)``, real floating dtype.
+
+    Returns
+    -------
+    OutlierTest or None
+        ``None`` for fewer than 200 entries, if most are zero, or if the largest ones are all equal.
+
+    References
+    ----------
+    Rényi, Acta Math. Acad. Sci. Hung. 4 (1953); Hill, Ann. Statist. 3 (1975).
+    """
+    tail = min(TAIL, matrix.numel() // 10)
+    if tail < TAIL // 5:
+        return None
+    values, flat = _largest(matrix, tail + SUSPECTS + 1)
+    if not values[-1] > 0:
+        return None
+    spacings = np.arange(1, len(values)) * -np.diff(np.log(values))
+    best: tuple[float, int, float] = (math.inf, 0, 0.0)
+    for suspects in range(1, SUSPECTS + 1):
+        below = spacings[suspects : suspects + tail]
+        gamma = float(below.mean())
+        above = float(spacings[:suspects].sum())
+        if not above > 0:
+            continue
+        p = float(_survival(above, gamma, suspects, len(below)))
+        if p < best[0]:
+            best = (p, suspects, gamma)
+    p, suspects, gamma = best
+    if not suspects:
+        return None
+    p = min(1.0, SUSPECTS * p)
+    cols = matrix.shape[1]
+    positions = tuple(divmod(int(place), cols) for place in flat[:suspects])
+    return OutlierTest(
+        p_value=p**DEFLATION,
+        model_p_value=p,
+        positions=positions,
+        values=tuple(float(matrix[row, col]) for row, col in positions),
+        next_largest=float(values[suspects]),
+        tail_index=1 / gamma if gamma else math.inf,
+    )
+
+
+def _survival(above: float, gamma: float, suspects: int, below: int) -> float:
+    """Return the upper tail of ``F(2 suspects, 2 below)``, through the incomplete beta function."""
+    if gamma == 0:
+        return 0.0
+    return float(scipy.special.betainc(below, suspects, below * gamma / (below * gamma + above)))
+
+
+def _largest(matrix: torch.Tensor, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ``count`` largest absolute entries and their flat positions, ties by position.
+
+    A selection over millions of entries is slow: the maxima of blocks bound the threshold first.
+    """
+    size = matrix.abs().reshape(-1)
+    if size.numel() > 64 * count:
+        usable = size.numel() // 32 * 32
+        bound = float(size[:usable].view(-1, 32).amax(1).topk(count).values[-1])
+        flat = (size >= bound).nonzero().reshape(-1)
+        values = size[flat]
+    else:
+        flat = torch.arange(size.numel(), device=size.device)
+        values = size
+    order = torch.argsort(values, descending=True, stable=True)[:count]
+    return values[order].double().cpu().numpy(), flat[order].cpu().numpy()

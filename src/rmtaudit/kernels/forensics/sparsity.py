@@ -1,0 +1,150 @@
+"""Exact zeros: how many, where, and in which pattern."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+VANISHED = 1e-6
+"""A row or column is dead if its root mean square is at most this share of the matrix's."""
+
+_WORTH = 0.005
+_PATTERNS = (4, 8, 16)
+_BLOCKS = (128, 96, 80, 64, 32, 16)
+_LEAST_GROUPS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class NofM:
+    """At most ``n`` of every ``m`` neighbours are not zero."""
+
+    n: int
+    m: int
+    along: Literal["rows", "columns"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadBlocks:
+    """Dead rows or columns that make up whole aligned blocks, as pruned attention heads do."""
+
+    of: Literal["rows", "columns"]
+    size: int
+    starts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroPattern:
+    """The zeros of a matrix.
+
+    Attributes
+    ----------
+    zeros, entries
+        Number of exact zeros, and of entries.
+    dead_rows, dead_columns
+        Positions of those whose root mean square is at most 1e-6 of the matrix's, ascending.
+    scattered, alive
+        Number of exact zeros outside dead rows and columns, and of entries there.
+    expected
+        Zeros that rounding to a grid explains: about half of the entries at the smallest size that occurs.
+        Not looked for (0) below half a per cent of scattered zeros.
+    pattern
+        The N:M pattern, where there is one; not looked for likewise.
+    blocks
+        Dead rows or columns in whole blocks, where they are.
+    """
+
+    zeros: int
+    entries: int
+    dead_rows: tuple[int, ...]
+    dead_columns: tuple[int, ...]
+    scattered: int
+    alive: int
+    expected: float
+    pattern: NofM | None
+    blocks: DeadBlocks | None
+
+    @property
+    def scattered_share(self) -> float:
+        """Share of zeros outside dead rows and columns."""
+        return self.scattered / self.alive if self.alive else 0.0
+
+
+def zero_pattern(matrix: torch.Tensor) -> ZeroPattern:
+    """Count and place the exact zeros of a matrix.
+
+    Parameters
+    ----------
+    matrix
+        Shape ``(rows, cols)``, real floating dtype, finite, not all zero.
+    """
+    squares = matrix.square()
+    rows, cols = _dead(squares, 1), _dead(squares, 0)
+    entries = matrix.numel()
+    zeros = int((matrix == 0).sum())
+    core = matrix
+    if rows or cols:
+        keep_rows = torch.ones(matrix.shape[0], dtype=torch.bool, device=matrix.device)
+        keep_cols = torch.ones(matrix.shape[1], dtype=torch.bool, device=matrix.device)
+        keep_rows[list(rows)] = False
+        keep_cols[list(cols)] = False
+        core = matrix[keep_rows][:, keep_cols]
+    scattered = int((core == 0).sum()) if zeros else 0
+    many = scattered > _WORTH * core.numel()
+    return ZeroPattern(
+        zeros=zeros,
+        entries=entries,
+        dead_rows=rows,
+        dead_columns=cols,
+        scattered=scattered,
+        alive=core.numel(),
+        expected=_expected(core) if many else 0.0,
+        pattern=_pattern(core) if many else None,
+        blocks=_blocks("rows", rows, matrix.shape[0]) or _blocks("columns", cols, matrix.shape[1]),
+    )
+
+
+def _dead(squares: torch.Tensor, along: int) -> tuple[int, ...]:
+    """Return the positions whose mean square vanishes beside the greatest; float32 sums are exact enough."""
+    means = squares.mean(along)
+    if squares.shape[along] < 2 or not means.max() > 0:
+        return ()
+    dead = means <= VANISHED**2 * means.mean()
+    return tuple(int(index) for index in dead.nonzero().reshape(-1))
+
+
+def _expected(core: torch.Tensor) -> float:
+    """Return half the entries at the smallest size: levels ±1 of a grid hold about twice as many as 0."""
+    size = core.abs()
+    smallest = size[size > 0].min()
+    return float(torch.count_nonzero((size > 0) & (size <= smallest * 1.0001))) / 2
+
+
+def _pattern(core: torch.Tensor) -> NofM | None:
+    along: Literal["rows", "columns"]
+    for along in ("rows", "columns"):
+        lines = core if along == "rows" else core.T
+        for m in _PATTERNS:
+            if lines.shape[1] % m or lines.numel() // m < _LEAST_GROUPS:
+                continue
+            kept = torch.count_nonzero(lines.reshape(lines.shape[0], -1, m), dim=2)
+            n = int(kept.max())
+            # Unstructured zeros leave some group full, or the counts uneven.
+            if n < m and float((kept == n).float().mean()) > 0.9:
+                return NofM(n, m, along)
+    return None
+
+
+def _blocks(of: Literal["rows", "columns"], dead: tuple[int, ...], total: int) -> DeadBlocks | None:
+    if len(dead) < min(_BLOCKS):
+        return None
+    for size in _BLOCKS:
+        if total % size or len(dead) % size:
+            continue
+        starts = dead[::size]
+        if all(start % size == 0 for start in starts) and all(
+            dead[index * size + size - 1] == start + size - 1 for index, start in enumerate(starts)
+        ):
+            return DeadBlocks(of, size, starts)
+    return None

@@ -1,0 +1,67 @@
+"""Gram matrices of the smaller side, summed block by block so that no second copy of a large matrix is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from rmtaudit.kernels import openblas
+
+_BLOCK_BYTES = 2 << 20  # a block and its transform stay in a core's cache
+
+Transform = Callable[[torch.Tensor, slice], torch.Tensor]
+"""From a float64 block of rows, and which rows it is, to the block that is summed; may work in place."""
+
+
+def tall(matrix: torch.Tensor) -> torch.Tensor:
+    """Return ``matrix`` or its transposed view, whichever has at least as many rows as columns."""
+    return matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
+
+
+def row_blocks(matrix: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yield fresh contiguous float64 copies of bands of rows, with a size fixed by the shape alone."""
+    rows, cols = matrix.shape
+    step = max(64, _BLOCK_BYTES // (8 * max(1, cols)))
+    for start in range(0, rows, step):
+        band = slice(start, min(start + step, rows))
+        copy = torch.empty(matrix[band].shape, dtype=torch.float64, device=matrix.device)
+        yield band, copy.copy_(matrix[band])
+
+
+def gram(matrix: torch.Tensor, transform: Transform | None = None) -> torch.Tensor:
+    """Return ``AᵀA`` for ``A`` of at least as many rows as columns, each block passed through ``transform``.
+
+    Parameters
+    ----------
+    matrix
+        Shape ``(n, p)``, floating, on the CPU or a CUDA device. Not changed.
+    transform
+        Scales, squares or flips signs of a block of rows; ``None`` leaves it.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape ``(p, p)``, float64, symmetric, on the device of ``matrix``.
+    """
+    size = matrix.shape[1]
+    library = openblas.load() if not matrix.is_cuda else None
+    total = torch.zeros(size, size, dtype=torch.float64, device=matrix.device)
+    for band, block in row_blocks(matrix):
+        part = block if transform is None else transform(block, band)
+        if library is None:
+            total += part.T @ part
+        else:
+            library.accumulate_gram(np.ascontiguousarray(part.numpy()), total.numpy())
+    return total if library is None else total.triu() + total.triu(1).T
+
+
+def eigenvalues(symmetric: torch.Tensor) -> torch.Tensor:
+    """Return the ascending eigenvalues of a Gram matrix, float64 on the CPU, rounding below 0 cut off."""
+    library = openblas.load() if not symmetric.is_cuda else None
+    if library is None:
+        return torch.linalg.eigvalsh(symmetric).cpu().clamp(min=0)
+    driver: openblas.Driver = "dsyevd_2stage" if len(symmetric) >= 2500 else "dsyevd"
+    values = library.symmetric_eigenvalues(np.array(symmetric.numpy(), order="C"), driver)
+    return torch.from_numpy(values).clamp(min=0)

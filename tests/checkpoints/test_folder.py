@@ -1,0 +1,171 @@
+"""What a path stands for."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from rmtaudit.checkpoints import open_checkpoint
+from rmtaudit.errors import CorruptError, InputError, UsageError
+
+W = {"w": torch.ones(2, 2)}
+
+
+def fill(folder: Path, *names: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        if name.endswith(".safetensors"):
+            save_file({name: torch.ones(2, 2)}, folder / name)
+        else:
+            torch.save({name: torch.ones(2, 2)}, folder / name)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (["model.safetensors"], "model.safetensors"),
+        (["model.safetensors", "model.fp16.safetensors"], "model.safetensors"),
+        (["diffusion_pytorch_model.safetensors", "x.safetensors"], "diffusion_pytorch_model.safetensors"),
+        (["adapter_model.safetensors", "optimizer.pt", "scheduler.pt"], "adapter_model.safetensors"),
+        (["consolidated.safetensors", "model.safetensors"], "model.safetensors"),
+        (["anything.safetensors"], "anything.safetensors"),
+        (["model.safetensors", "pytorch_model.bin"], "model.safetensors"),
+        (["pytorch_model.bin", "training_args.bin", "rng_state_0.pth"], "pytorch_model.bin"),
+        (["checkpoint.pt"], "checkpoint.pt"),
+        (["model.ckpt"], "model.ckpt"),
+    ],
+)
+def test_the_weights_of_a_folder(tmp_path: Path, names: list[str], chosen: str) -> None:
+    with open_checkpoint(fill(tmp_path / "m", *names)) as checkpoint:
+        assert [spec.name for spec in checkpoint.tensors] == [chosen]
+        assert checkpoint.path == tmp_path / "m" / chosen
+
+
+def test_copies_and_leftovers_are_mentioned(tmp_path: Path) -> None:
+    folder = fill(tmp_path, "model.safetensors", "model.fp16.safetensors", "pytorch_model.bin")
+    with open_checkpoint(folder) as checkpoint:
+        assert checkpoint.warnings == (
+            "safetensors was taken; the torch copies were not looked at: pytorch_model.bin",
+            "other weights in the folder were not looked at: model.fp16.safetensors",
+        )
+
+
+def test_several_candidates_are_listed(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"several checkpoints: a\.safetensors, b\.safetensors"):
+        open_checkpoint(fill(tmp_path, "a.safetensors", "b.safetensors"))
+
+
+def test_numbered_shards_without_an_index(tmp_path: Path) -> None:
+    names = [f"model-0000{i}-of-00003.safetensors" for i in (1, 2, 3)]
+    with open_checkpoint(fill(tmp_path, *names)) as checkpoint:
+        assert [spec.name for spec in checkpoint.tensors] == names
+        assert checkpoint.warnings == ("3 numbered shards without an index",)
+    (tmp_path / names[1]).unlink()
+    with pytest.raises(CorruptError, match="1 of 3 shards are missing"):
+        open_checkpoint(tmp_path)
+
+
+def test_an_empty_folder_and_one_of_folders(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a folder without a checkpoint"):
+        open_checkpoint(tmp_path)
+    fill(tmp_path / "unet", "diffusion_pytorch_model.safetensors")
+    with pytest.raises(InputError, match="a folder without a checkpoint") as caught:
+        open_checkpoint(tmp_path)
+    assert caught.value.hint == "Give one of its folders: unet."
+
+
+def hub(root: Path, name: str = "models--org--name", revision: str = "a" * 40) -> Path:
+    model = root / name
+    blobs, snapshot = model / "blobs", model / "snapshots" / revision
+    blobs.mkdir(parents=True, exist_ok=True)
+    snapshot.mkdir(parents=True)
+    (model / "refs").mkdir(exist_ok=True)
+    (model / "refs" / "main").write_text(revision)
+    save_file({revision: torch.ones(2, 2)}, blobs / revision)
+    (snapshot / "model.safetensors").symlink_to(Path("..", "..", "blobs", revision))
+    return model
+
+
+def test_a_hub_cache_is_followed_through_its_links(tmp_path: Path) -> None:
+    model = hub(tmp_path)
+    for path in (tmp_path, model, model / "snapshots" / ("a" * 40)):
+        with open_checkpoint(path) as checkpoint:
+            assert [spec.name for spec in checkpoint.tensors] == ["a" * 40]
+            assert checkpoint.warnings == ()
+
+
+def test_main_decides_between_snapshots_and_several_are_listed(tmp_path: Path) -> None:
+    model = hub(tmp_path)
+    hub(tmp_path, revision="b" * 40)
+    with open_checkpoint(model) as checkpoint:
+        assert checkpoint.tensors[0].name == "b" * 40
+    (model / "refs" / "main").unlink()
+    with pytest.raises(UsageError, match="several snapshots"):
+        open_checkpoint(model)
+    hub(tmp_path, name="models--org--other")
+    with pytest.raises(UsageError, match="several models: models--org--name, models--org--other"):
+        open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("revision", ["c" * 40, "../../..", "/etc", "\x1b[31m"])
+def test_main_names_a_snapshot_and_nothing_else(tmp_path: Path, revision: str) -> None:
+    model = hub(tmp_path)
+    (model / "refs" / "main").write_text(revision)
+    with pytest.raises(InputError, match="which is not there") as caught:
+        open_checkpoint(model)
+    assert str(caught.value).isprintable()
+
+
+def test_links_out_of_the_cache_or_folder(tmp_path: Path) -> None:
+    save_file(W, tmp_path / "outside.safetensors")
+    model = hub(tmp_path / "cache")
+    link = model / "snapshots" / ("a" * 40) / "model.safetensors"
+    link.unlink()
+    link.symlink_to(tmp_path / "outside.safetensors")
+    with pytest.raises(InputError) as caught:
+        open_checkpoint(model)
+    assert caught.value.code == "RA-IN-081"
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "model.safetensors").symlink_to(tmp_path / "outside.safetensors")
+    with pytest.raises(InputError) as caught:
+        open_checkpoint(folder)
+    assert caught.value.code == "RA-IN-081"
+    open_checkpoint(folder / "model.safetensors").close()  # named by the user
+
+
+def test_config_is_kept_as_facts(tmp_path: Path) -> None:
+    folder = fill(tmp_path, "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"model_type": "x", "auto_map": {"AutoModel": "evil.py"}}))
+    for path in (folder, folder / "model.safetensors"):
+        with open_checkpoint(path) as checkpoint:
+            assert checkpoint.config["model_type"] == "x"
+            assert checkpoint.warnings == ("config.json names code of its own (auto_map); it was not run",)
+            with pytest.raises(TypeError):
+                checkpoint.config["model_type"] = "y"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("text", [b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b"x" * 10_000_001])
+def test_a_config_that_cannot_be_used_is_a_warning(tmp_path: Path, text: bytes) -> None:
+    folder = fill(tmp_path, "model.safetensors")
+    (folder / "config.json").write_bytes(text)
+    with open_checkpoint(folder) as checkpoint:
+        assert dict(checkpoint.config) == {}
+        assert [w for w in checkpoint.warnings if w.startswith("config.json was not read: ")]
+
+
+def test_a_config_that_is_a_fifo_or_a_dangling_link(tmp_path: Path) -> None:
+    folder = fill(tmp_path, "model.safetensors")
+    os.mkfifo(folder / "config.json")
+    with open_checkpoint(folder) as checkpoint:
+        assert "FIFO" in checkpoint.warnings[0]
+    (folder / "config.json").unlink()
+    (folder / "config.json").symlink_to("nowhere")
+    with open_checkpoint(folder) as checkpoint:
+        assert "which is not there" in checkpoint.warnings[0]

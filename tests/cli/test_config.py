@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import platformdirs
+import pytest
+import yaml
+
+from rmtaudit.cli import cli
+from rmtaudit.cli.errors import run
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platformdirs, "user_config_dir", lambda *_, **__: str(tmp_path / "user"))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_show_prints_a_configuration(capsys: Capture) -> None:
+    assert run(cli, ["config", "show", "--preset", "fast", "--memory", "1GB"]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert shown["preset"] == "fast"
+    assert shown["memory"] == 10**9
+    assert shown["options.powerlaw.stability"] is False
+
+
+def test_show_says_where_each_value_is_from(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rmtaudit.yaml").write_text("\nseed: 3\n")
+    monkeypatch.setenv("RMTAUDIT_CONV", "slices")
+    assert run(cli, ["config", "show", "--origin", "--set", "device=cpu"]) == 0
+    lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert lines["seed"] == f"3  # {tmp_path / 'rmtaudit.yaml'}:2"
+    assert lines["conv"] == '"slices"  # RMTAUDIT_CONV'
+    assert lines["device"] == '"cpu"  # --set'
+    assert lines["solver"] == '"gram"  # preset default'
+    assert lines["threads"] == "null  # built-in"
+
+
+def test_the_schema_is_printed_as_it_is_shipped(capsys: Capture) -> None:
+    assert run(cli, ["config", "schema", "report"]) == 0
+    out = capsys.readouterr().out
+    assert out == files("rmtaudit.report").joinpath("schema.json").read_text(encoding="utf-8")
+    assert json.loads(out)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+def test_analyzers_are_listed(capsys: Capture) -> None:
+    assert run(cli, ["analyzers"]) == 0
+    out = capsys.readouterr().out
+    for name in ("powerlaw", "scale", "weightwatcher"):
+        assert f"\n{name}  (rmtaudit " in f"\n{out}"
+    assert run(cli, ["analyzers", "--format", "json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["powerlaw"]["options"]["bootstrap"] == 0
+    assert "alpha" in [metric["name"] for metric in rows["powerlaw"]["metrics"]]
+    assert rows["scale"]["problem"] == ""

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+
+from rmtaudit.cli.progress import line_every, watch
+from rmtaudit.engine.progress import Progress
+
+
+def test_off_a_terminal_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    now = 0.0
+    watcher = line_every(10.0, "model", clock=lambda: now)
+    for second in range(31):
+        now = float(second)
+        watcher(Progress(second, 31, "x", second * 10, 310))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "rmtaudit: model: 10 of 31 layers, 32% of the parameters",
+        "rmtaudit: model: 20 of 31 layers, 65% of the parameters",
+        "rmtaudit: model: 30 of 31 layers, 97% of the parameters",
+    ]
+
+
+def test_nothing_where_nothing_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with watch("model", enabled=False) as watcher:
+        assert watcher is None
+    with watch("model", enabled=True) as watcher:
+        assert watcher is not None
+        watcher(Progress(1, 2, "x", 0, 0))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    with watch("model [red]\x1b[31m", enabled=True) as watcher:
+        assert watcher is not None
+        watcher(Progress(1, 2, "x", 10, 20))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert r"model [red]\x1b[31m" in err
+    assert "1/2 layers" in err

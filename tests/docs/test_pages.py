@@ -1,0 +1,94 @@
+"""The pages say what the program does."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rmtaudit.cli import cli
+from rmtaudit.cli.errors import run
+from rmtaudit.engine.presets import preset_names
+from rmtaudit.engine.setting_keys import CHECKS
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def blocks(name: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page(name), re.DOTALL)
+
+
+def test_the_command_line_page_is_current() -> None:
+    spec = importlib.util.spec_from_file_location("generate_cli", DOCS / "generate_cli.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert page("cli.md") == module.page(), "run: python docs/generate_cli.py"
+
+
+def test_every_field_of_the_report_is_described() -> None:
+    schema = json.loads(files("rmtaudit.report").joinpath("schema.json").read_text(encoding="utf-8"))
+    fields = {key for part in schema["$defs"].values() for key in part.get("properties", {})} - {"reports"}
+    missing = [field for field in fields if f"`{field}`" not in page("report-format.md")]
+    assert not missing
+
+
+def test_every_setting_is_described() -> None:
+    text = page("configuration.md")
+    assert not [key for key in (*CHECKS, "options") if f"| `{key}` |" not in text]
+    assert not [name for name in preset_names() if f"- `{name}`:" not in text]
+
+
+def test_the_configuration_that_is_shown_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = blocks("configuration.md", "yaml")
+    (tmp_path / "rmtaudit.yaml").write_text(example)
+    monkeypatch.chdir(tmp_path)
+    assert run(cli, ["config", "show"]) == 0
+    assert "options.powerlaw.bootstrap: 200" in capsys.readouterr().out
+
+
+def test_every_exit_code_is_described() -> None:
+    from rmtaudit.cli import errors
+
+    codes = (
+        errors.FINE, errors.GATE_FAILED, errors.COULD_NOT_JUDGE,
+        errors.INCONCLUSIVE, errors.INTERRUPTED, errors.CLOSED_PIPE,
+    )  # fmt: skip
+    assert re.findall(r"^\| (\d+) \|", page("exit-codes.md"), re.MULTILINE) == [str(code) for code in codes]
+
+
+def test_every_flag_of_the_commands_exists() -> None:
+    known = set(re.findall(r"--[a-z-]+", page("cli.md")))
+    for name in ("commands/scan.md", "commands/report.md", "configuration.md", "writing-an-analyzer.md"):
+        assert set(re.findall(r"--[a-z][a-z-]+", page(name))) <= known, name
+
+
+def test_the_example_analyzer_keeps_the_contract() -> None:
+    space: dict[str, Any] = {"__name__": "example"}
+    for block in blocks("writing-an-analyzer.md", "python"):
+        exec(compile(block, "writing-an-analyzer.md", "exec", dont_inherit=True), space)
+    contract = space["TestTopShare"]()
+    tests = [name for name in dir(contract) if name.startswith("test_")]
+    assert len(tests) >= 7
+    for name in tests:
+        getattr(contract, name)()
+
+
+def test_every_code_of_an_error_is_described() -> None:
+    pattern = re.compile(r"RA-(?:US|CF|OU|RP|NA|IE)-\d{3}")
+    sources = (DOCS.parent / "src").rglob("*.py")
+    used = {code for path in sources for code in pattern.findall(path.read_text(encoding="utf-8"))}
+    described = re.findall(r"^\| (RA-\S+) \|", page("exit-codes.md"), re.MULTILINE)
+    assert sorted(used) == sorted(described)

@@ -71,7 +71,7 @@ def test_code_is_refused_and_does_not_run(
         b"shutil\nrmtree", b"socket\nsocket", b"importlib\nimport_module", b"runpy\nrun_path",
         b"pty\nspawn", b"code\ninteract", b"ctypes\nCDLL", b"pickle\nloads", b"_pickle\nloads",
         b"functools\npartial", b"operator\nattrgetter", b"torch.hub\nload", b"torch\nload",
-        b"torch.serialization\nos.system", b"torch.storage\n_load_from_bytes",
+        b"torch.serialization\nos.system",
         b"torch.nn\nModule.__init__.__globals__", b"webbrowser\nopen", b"numpy\nload", b"marshal\nloads",
     ],
 )  # fmt: skip
@@ -79,6 +79,10 @@ def test_dangerous_names_are_refused_before_they_are_called(write: Write, name: 
     error = refused(write(b"\x80\x02c" + name + b"\n.", "model.bin"))
     assert error.code == "RA-IN-040"
     assert error.message == f"contains code: {name.decode().replace(chr(10), '.')}."
+
+
+def test_pickles_inside_pickles_are_not_read(write: Write) -> None:
+    assert refused(write(pickle.dumps({"w": torch.ones(2)}), "m.pkl")).code == "RA-IN-045"
 
 
 def test_obj_inst_newobj_and_stack_global_are_the_same_to_us(write: Write, opcodes: Any) -> None:
@@ -375,7 +379,7 @@ INSTRUCTIONS += [b"\x00", b"\x01", b"X\x01\x00\x00\x00w", b"cfoo\nBar\n", b"cnum
 INSTRUCTIONS += [b"ctorch._utils\n_rebuild_tensor_v2\n", b"ccollections\nOrderedDict\n"]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(program=st.lists(st.sampled_from(INSTRUCTIONS), max_size=30))
 def test_any_program_opens_or_raises_input_error(write: Write, program: list[bytes]) -> None:
     error = outcome(write(b"\x80\x02" + b"".join(program) + b".", "m.pkl"))

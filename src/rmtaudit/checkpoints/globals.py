@@ -68,6 +68,13 @@ def resolve(module: str, name: str, where: str) -> object:
         return StorageKind(STORAGES[name])
     if module == "torch" and name in _DTYPES:
         return DType(_DTYPES[name])
+    if (module, name) == ("torch.storage", "_load_from_bytes"):
+        raise UnsafeError(
+            "RA-IN-045",
+            "a tensor that was pickled without torch.save: a pickle inside a pickle, which is not read.",
+            hint="Save it with torch.save, or as safetensors.",
+            where=where,
+        )
     if is_dangerous(module, name):
         raise UnsafeError(
             "RA-IN-040",

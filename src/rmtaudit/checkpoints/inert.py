@@ -6,6 +6,10 @@ None of these objects runs anything when it is made, filled, hashed or thrown aw
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, cast
+
+_KEY_CAP = 1000  # leaves of a tuple used as a key: hashing a tuple of tuples of the same tuple is exponential
+_LARGEST_KEY = (1 << 61) - 1  # integers beyond it can be made to share one hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +111,27 @@ def integers(values: object) -> tuple[int, ...]:
     if type(values) not in {tuple, list} or not all(type(v) is int for v in values):  # type: ignore[attr-defined]
         raise MalformedError("a size or stride is not a list of integers")
     return tuple(values)  # type: ignore[arg-type]
+
+
+def check_key(key: object) -> None:
+    """Refuse keys whose hash or comparison could take for ever; what is left is flat or nearly so."""
+    pending, leaves = [key], 0
+    while pending:
+        item = pending.pop()
+        leaves += 1
+        if leaves > _KEY_CAP:
+            raise MalformedError("a key that is nested too deeply")
+        if type(item) in {tuple, frozenset}:
+            pending.extend(cast("tuple[object, ...]", item))
+        elif type(item) is int and abs(item) > _LARGEST_KEY:
+            raise MalformedError("a key that is too large an integer")
+
+
+def extend(target: object, items: list[Any]) -> None:
+    """Append to a list, or to what a foreign object holds. Raises ``MalformedError``."""
+    if type(target) is list:
+        target.extend(items)
+    elif type(target) is Instance:
+        target.items.extend(items)
+    else:
+        raise MalformedError(f"items appended to {type(target).__name__}")

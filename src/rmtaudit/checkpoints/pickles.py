@@ -27,6 +27,8 @@ from rmtaudit.checkpoints.inert import (
     NumpyDType,
     Storage,
     StorageKind,
+    check_key,
+    extend,
 )
 from rmtaudit.errors import CorruptError, UnsafeError
 from rmtaudit.names import display_name
@@ -34,8 +36,6 @@ from rmtaudit.names import display_name
 OPCODES_CAP = 20_000_000
 """Most instructions of one pickle: half a million tensors take that many."""
 
-_KEY_CAP = 1000  # leaves of a tuple used as a key: hashing a tuple of tuples of the same tuple is exponential
-_LARGEST_KEY = (1 << 61) - 1  # integers beyond it can be made to share one hash
 _ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\(?:[^\\'\"abfnrtvx0-7]|[4-7][0-7]{2})")  # what codecs warns of
 _SIZED = frozenset({list, tuple, str, bytes, bytearray})
 _BROKEN = (pickle.UnpicklingError, EOFError, LookupError, ValueError, TypeError, AttributeError, struct.error,
@@ -198,11 +198,11 @@ class InertUnpickler(pickle._Unpickler):
 
     def _load_append(self) -> None:
         value = self.stack.pop()
-        _extend(self.stack[-1], [value])
+        extend(self.stack[-1], [value])
 
     def _load_appends(self) -> None:
         items = self._marked()
-        _extend(self.stack[-1], items)
+        extend(self.stack[-1], items)
 
     def _load_setitem(self) -> None:
         value = self.stack.pop()
@@ -226,7 +226,7 @@ class InertUnpickler(pickle._Unpickler):
             for i in range(0, len(items), 2):
                 key = items[i]
                 if type(key) is not str:
-                    _check_key(key)
+                    check_key(key)
                 target[key] = items[i + 1]
         elif type(target) is Instance:
             target.items.extend(items[1::2])
@@ -238,7 +238,7 @@ class InertUnpickler(pickle._Unpickler):
         target = self.stack[-1]
         if type(target) is set:
             for item in items:
-                _check_key(item)
+                check_key(item)
             target.update(items)
         elif type(target) is Instance:
             target.items.extend(items)
@@ -248,7 +248,7 @@ class InertUnpickler(pickle._Unpickler):
     def _load_frozenset(self) -> None:
         items = self._marked()
         for item in items:
-            _check_key(item)
+            check_key(item)
         self.append(frozenset(items))
 
     def _load_string(self) -> None:
@@ -294,26 +294,3 @@ def _said(error: BaseException) -> str:
     if isinstance(error, KeyError):
         return "it has an unknown instruction"
     return str(error)
-
-
-def _check_key(key: object) -> None:
-    """Refuse keys whose hash or comparison could take for ever; what is left is flat or nearly so."""
-    pending, leaves = [key], 0
-    while pending:
-        item = pending.pop()
-        leaves += 1
-        if leaves > _KEY_CAP:
-            raise MalformedError("a key that is nested too deeply")
-        if type(item) in {tuple, frozenset}:
-            pending.extend(cast("tuple[object, ...]", item))
-        elif type(item) is int and abs(item) > _LARGEST_KEY:
-            raise MalformedError("a key that is too large an integer")
-
-
-def _extend(target: object, items: list[Any]) -> None:
-    if type(target) is list:
-        target.extend(items)
-    elif type(target) is Instance:
-        target.items.extend(items)
-    else:
-        raise MalformedError(f"items appended to {type(target).__name__}")

@@ -94,6 +94,15 @@ class ShardedCheckpoint(Checkpoint):
         """Return the values of one tensor (see :meth:`Checkpoint.read`)."""
         return self._homes[name].read(name)
 
+    def read_band(self, name: str, start: int, stop: int) -> torch.Tensor:
+        """Return a range of the first side of one tensor."""
+        return self._homes[name].read_band(name, start, stop)
+
+    def check_unchanged(self) -> None:
+        """Raise ``ChangedError`` if a shard changed since it was opened."""
+        for shard in self._shards.values():
+            shard.check_unchanged()
+
     def close(self) -> None:
         """Close every shard; raises the first ``ChangedError`` when all are closed."""
         first: InputError | None = None

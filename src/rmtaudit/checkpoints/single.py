@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rmtaudit.checkpoints.base import Checkpoint
@@ -47,6 +48,15 @@ class FileCheckpoint(Checkpoint):
 
     def read(self, name: str) -> torch.Tensor:
         """Return the values of one tensor (see :meth:`Checkpoint.read`)."""
+        return self._values(*self._readable(name))
+
+    def read_band(self, name: str, start: int, stop: int) -> torch.Tensor:
+        """Return a range of the first side of one tensor, reading no more than that."""
+        spec, place = self._readable(name)
+        band = replace(spec, shape=(stop - start, *spec.shape[1:]))
+        return self._values(band, self._place_of_band(spec, place, start, stop))
+
+    def _readable(self, name: str) -> tuple[TensorSpec, Any]:
         spec, place = self._places[name]
         if spec.unreadable is not None:
             raise InputError(
@@ -54,11 +64,19 @@ class FileCheckpoint(Checkpoint):
                 f"tensor '{display_name(name)}' cannot be read: {spec.unreadable}.",
                 where=self._source.where,
             )
-        return self._values(spec, place)
+        return spec, place
 
     @abstractmethod
     def _values(self, spec: TensorSpec, place: Any) -> torch.Tensor:
         """Return the values of a readable tensor."""
+
+    @abstractmethod
+    def _place_of_band(self, spec: TensorSpec, place: Any, start: int, stop: int) -> Any:
+        """Return the place of a range of the first side of a tensor."""
+
+    def check_unchanged(self) -> None:
+        """Raise ``ChangedError`` if the file changed since it was opened."""
+        self._source.check_unchanged()
 
     def park(self) -> None:
         """Give back the file descriptor until the next read (for folders of very many shards)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rmtaudit.checkpoints.inert import Storage, StoredTensor
@@ -106,6 +106,17 @@ class TorchCheckpoint(FileCheckpoint):
         else:
             data = bytearray(window.data[window.offset : window.offset + window.nbytes])
         return tensor_from_bytes(data, spec.dtype, spec.shape, window.stride, big_endian=window.big_endian)
+
+    def _place_of_band(self, spec: TensorSpec, place: Any, start: int, stop: int) -> Any:
+        window: Window = place
+        itemsize = ITEMSIZE[spec.dtype]
+        sizes = (stop - start, *spec.shape[1:])
+        last = sum((size - 1) * step for size, step in zip(sizes, window.stride, strict=True))
+        return replace(
+            window,
+            offset=window.offset + start * window.stride[0] * itemsize,
+            nbytes=(1 + last) * itemsize if math.prod(sizes) else 0,
+        )
 
 
 _AGAIN = "Re-download it."

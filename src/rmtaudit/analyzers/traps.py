@@ -1,0 +1,179 @@
+"""``traps``: what the sizes of a layer's entries do to its spectrum by themselves, and the determinant condition."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rmtaudit.analyzers.base import (
+    Analysis,
+    Analyzer,
+    LayerInput,
+    Metric,
+    MetricValue,
+    Observation,
+    Scalar,
+    Status,
+    failed,
+    skipped,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from rmtaudit.kernels.traps import Randomised
+
+_LEAST_SIDE = 16
+_MIN_TAIL = 8
+_ERG = ("erg_rank", "erg_gap")
+_MARTIN = "Martin, Hinrichs 2025 (SETOL)"
+
+
+@dataclass(frozen=True, slots=True)
+class TrapsOptions:
+    """Options of :class:`Traps`.
+
+    Attributes
+    ----------
+    signs
+        Whether to randomise the signs of the entries too, each where it is.
+    level
+        A trap is observed where its p-value is below.
+    """
+
+    signs: bool = True
+    level: float = 0.001
+
+    def __post_init__(self) -> None:
+        if not 0 < self.level < 1:
+            raise ValueError(f"level must lie between 0 and 1, not {self.level}")
+
+
+class Traps(Analyzer):
+    """Outliers that survive a shuffle of the entries (correlation traps), and the determinant condition."""
+
+    name = "traps"
+    metrics = (
+        Metric(
+            "traps",
+            "count",
+            "lower",
+            "Eigenvalues of the shuffled matrix above the Marchenko-Pastur edge.",
+            "Martin, Mahoney 2021, section 5; Tracy, Widom 1996",
+        ),
+        Metric(
+            "trap_p_value",
+            "",
+            None,
+            "Chance that a shuffled matrix of light-tailed entries has a largest eigenvalue as large.",
+            "Johnstone 2001",
+            summarised=False,
+        ),
+        Metric(
+            "trap_ratio",
+            "",
+            "lower",
+            "Largest eigenvalue of the shuffled matrix over the Marchenko-Pastur edge.",
+            "Martin, Mahoney 2021, section 5",
+        ),
+        Metric(
+            "sign_flip_ratio",
+            "",
+            None,
+            "The same with the entries in place and random signs: what uneven rows and columns make.",
+            "Landa, Kluger 2023, section 1",
+        ),
+        Metric(
+            "erg_rank",
+            "count",
+            None,
+            "Largest eigenvalues, rescaled to mean 1, until their product falls below 1.",
+            f"{_MARTIN}, determinant condition",
+            summarised=False,
+        ),
+        Metric(
+            "erg_gap",
+            "count",
+            None,
+            "That number less the eigenvalues in the power-law tail; 0 is SETOL's ideal.",
+            f"{_MARTIN}, determinant condition",
+        ),
+    )
+    needs = frozenset({"spectrum", "matrix"})
+    Options = TrapsOptions
+
+    def active_metrics(self) -> tuple[Metric, ...]:
+        """Return the metrics that these options ask for."""
+        return tuple(
+            metric for metric in self.metrics if self.options.signs or metric.name != "sign_flip_ratio"
+        )
+
+    def analyze(self, given: LayerInput) -> Analysis:
+        """Randomise one matrix; layers that pool several, and small ones, have none of the metrics."""
+        # here and not above: the list of analyzers is printed without loading torch
+        from rmtaudit.kernels.traps import randomised_by_shuffle, randomised_by_signs
+
+        if len(given.matrices) != 1:
+            return self._none("skipped", f"the row pools {len(given.matrices)} matrices; scan them apart")
+        if not given.spectrum.eigenvalues.max() > 0:
+            return self._none("failed", "the matrix is zero")
+        matrix = given.matrices[0]
+        if min(matrix.shape) < _LEAST_SIDE:
+            return self._none("skipped", f"a side of {min(matrix.shape)}, below the {_LEAST_SIDE} of a bulk")
+        erg = _erg(given.spectrum.eigenvalues)
+        try:
+            shuffle = randomised_by_shuffle(matrix, given.generator("trap shuffle"))
+        except ArithmeticError as error:
+            values: dict[str, MetricValue | Scalar] = {
+                metric.name: failed(str(error)) for metric in self.active_metrics()
+            }
+            return Analysis(values | erg)
+        values = {
+            "traps": shuffle.outliers,
+            "trap_p_value": shuffle.p_value,
+            "trap_ratio": shuffle.ratio,
+        }
+        if self.options.signs:
+            values["sign_flip_ratio"] = randomised_by_signs(matrix, given.generator("trap signs"))
+        found = (_trap(shuffle, matrix),) if shuffle.p_value < self.options.level else ()
+        return Analysis(values | erg, found)
+
+    def _none(self, status: Status, reason: str) -> Analysis:
+        value = failed(reason) if status == "failed" else skipped(reason)
+        return Analysis({metric.name: value for metric in self.active_metrics()})
+
+
+def _erg(eigenvalues: torch.Tensor) -> dict[str, MetricValue | Scalar]:
+    from rmtaudit.kernels.powerlaw import NoFit, fit_power_law
+    from rmtaudit.kernels.ww.determinant import determinant_tail
+
+    try:
+        size = determinant_tail(eigenvalues).size
+    except ArithmeticError as error:
+        return dict.fromkeys(_ERG, failed(str(error)))
+    fit = fit_power_law(eigenvalues, min_tail=_MIN_TAIL, stability=False)
+    gap = failed(fit.reason) if isinstance(fit, NoFit) else size - fit.tail_size
+    return {"erg_rank": size, "erg_gap": gap}
+
+
+def _trap(shuffle: Randomised, matrix: torch.Tensor) -> Observation:
+    import torch
+
+    flat = int(matrix.abs().argmax())
+    position = [int(index) for index in torch.unravel_index(torch.tensor(flat), matrix.shape)]
+    largest = float(matrix.reshape(-1)[flat])
+    size = abs(largest - shuffle.mean) / math.sqrt(shuffle.variance)
+    return Observation(
+        "RA-NF-003",
+        f"Shuffled at random, the entries still make a largest eigenvalue {shuffle.ratio:.2f} times the edge of "
+        f"noise: a few of them are too large (the largest is {size:.1f} standard deviations, at {position}).",
+        {
+            "ratio": shuffle.ratio,
+            "traps": shuffle.outliers,
+            "largest_entry": largest,
+            "largest_entry_position": position,
+            "largest_entry_deviations": size,
+        },
+        shuffle.p_value,
+    )

@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/calibrate_noise.py [--layers 1] [--write]
 
-Two tables over the smaller side and the aspect ratio. ``alpha``: quantiles of ``(alpha - 1)`` over that of the
-Marchenko-Pastur law, of Gaussian layers whose eigenvalues are drawn exactly (Dumitriu, Edelman 2002). ``bulk``:
-quantiles of N x KS of layers with Student t5 entries after Sinkhorn's scaling. ``--layers`` multiplies the
-number of layers in every cell. Without ``--write`` the tables are only printed.
+Two tables over the smaller side and the aspect ratio. ``alpha``: quantiles of ``(alpha - 1)`` over that of
+the Marchenko-Pastur law, of Gaussian layers whose eigenvalues are drawn exactly (Dumitriu, Edelman 2002).
+``bulk``: quantiles of N x KS of layers with Student t5 entries after Sinkhorn's scaling. ``--layers``
+multiplies the number of layers in every cell. Without ``--write`` the tables are only printed.
 """
 
 from __future__ import annotations

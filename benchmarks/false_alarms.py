@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/false_alarms.py [--large] [--layers 1]
 
 Layers of independent entries (Gaussian, uniform, Rademacher, Student t with 5 degrees of freedom), with and
-without rows and columns whose standard deviations are log-normal of log-sd 1, through the whole noise floor at
-its defaults. ``trained``: share with ``noise_p_value < level``; ``rejected``: share whose bulk no null fits;
-``spikes``: share with a spike. ``--large`` adds 4096 x 4096, at about half a minute a layer.
+without rows and columns whose standard deviations are log-normal of log-sd 1, through the whole noise floor
+at its defaults. ``trained``: share with ``noise_p_value < level``; ``rejected``: share whose bulk no null
+fits; ``spikes``: share with a spike. ``--large`` adds 4096 x 4096, at about half a minute a layer.
 """
 
 from __future__ import annotations

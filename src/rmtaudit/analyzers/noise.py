@@ -212,8 +212,8 @@ def _observations(floor: NoiseFloor, options: NoiseOptions) -> list[Observation]
         found.append(
             Observation(
                 "RA-NF-001",
-                "The layer is indistinguishable from noise: entries of the same sizes with random signs have as "
-                f"much structure in {test.p_value:.2g} of cases.",
+                "The layer is indistinguishable from noise: entries of the same sizes with random signs "
+                f"have as much structure in {test.p_value:.2g} of cases.",
                 evidence,
                 test.p_value,
             )
@@ -223,8 +223,8 @@ def _observations(floor: NoiseFloor, options: NoiseOptions) -> list[Observation]
         found.append(
             Observation(
                 "RA-NF-002",
-                f"The bulk of the spectrum is no noise of any kind tried ({_names(floor)}), so no count of spikes "
-                "is given.",
+                f"The bulk of the spectrum is no noise of any kind tried ({_names(floor)}), so no count "
+                "of spikes is given.",
                 {"nulls": [_null(null) for null in floor.nulls], "level": options.level},
                 closest.p_value,
             )
@@ -249,7 +249,8 @@ def _spikes(floor: NoiseFloor, null: NullFit) -> Observation:
     ]
     return Observation(
         "RA-NF-004",
-        f"{number} {noun} out of a bulk of noise (null: {null.name}), with {floor.signal_share:.1%} of the energy.",
+        f"{number} {noun} out of a bulk of noise (null: {null.name}), "
+        f"with {floor.signal_share:.1%} of the energy.",
         {"null": _null(null), "spikes": listed, "listed": len(listed), "signal_share": floor.signal_share},
         floor.spikes[0].p_value,
     )

@@ -1,4 +1,4 @@
-"""``null_alpha``: what ``alpha`` would be on noise of the same shape, and how much hangs on a few eigenvalues."""
+"""``null_alpha``: ``alpha`` on noise of the same shape, and how much of it hangs on a few eigenvalues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``traps``: what the sizes of a layer's entries do to its spectrum by themselves, and the determinant condition."""
+"""``traps``: what the sizes of a layer's entries do to its spectrum, and the determinant condition."""
 
 from __future__ import annotations
 
@@ -166,8 +166,9 @@ def _trap(shuffle: Randomised, matrix: torch.Tensor) -> Observation:
     size = abs(largest - shuffle.mean) / math.sqrt(shuffle.variance)
     return Observation(
         "RA-NF-003",
-        f"Shuffled at random, the entries still make a largest eigenvalue {shuffle.ratio:.2f} times the edge of "
-        f"noise: a few of them are too large (the largest is {size:.1f} standard deviations, at {position}).",
+        f"Shuffled at random, the entries still make a largest eigenvalue {shuffle.ratio:.2f} times the "
+        f"edge of noise: a few of them are too large (the largest is {size:.1f} standard deviations, "
+        f"at {position}).",
         {
             "ratio": shuffle.ratio,
             "traps": shuffle.outliers,

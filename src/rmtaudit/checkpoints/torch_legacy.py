@@ -6,11 +6,9 @@ Also a lone pickle of numpy arrays, which has the same beginning and none of the
 from __future__ import annotations
 
 import io
-import re
-from pathlib import Path
 from typing import Any, BinaryIO
 
-from rmtaudit.checkpoints.base import Checkpoint, Reader
+from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.checkpoints.globals import foreign_warning
 from rmtaudit.checkpoints.inert import Storage
@@ -28,68 +26,50 @@ PICKLE_CAP = 256 << 20
 
 _PROTOCOL = 1001
 _MAGIC_BYTES = MAGIC.to_bytes(10, "little")
-_PICKLE = re.compile(rb"\x80[\x00-\x05]|(?:\(*c|\(+i)[\w.]{1,200}\n[\w.]{1,200}\n|\([dl][pq]|[]}]q\x00|\(S'")
 
 
-class TorchLegacyReader(Reader):
-    """Reads the format of torch < 1.6, and lone pickles of arrays."""
+def open_pickles(source: FileSource, format: str) -> Checkpoint:
+    """Return the checkpoint of such a file; the caller closes ``source`` if this raises an ``InputError``."""
+    if bytes(source.pread(0, min(source.size, 262)))[257:] == b"ustar":
+        raise NotACheckpointError(
+            "RA-IN-070",
+            "a tar archive (the format of torch < 0.2, or packed files).",
+            hint="Unpack it, or save it again with a newer torch.",
+            where=source.where,
+        )
+    stream: BinaryIO = io.BufferedReader(_Window(source), 1 << 16)
+    first = _unpickler(stream, source)
+    root = first.load()
+    if root != MAGIC or type(root) is not int:
+        return _lone_pickle(source, first, root, stream.tell())
+    if _load(stream, source) != _PROTOCOL:
+        raise CorruptError("RA-IN-071", f"not version {_PROTOCOL} of the format.", where=source.where)
+    _load(stream, source)  # of the machine that wrote it; the storages are little-endian on every one
+    unpickler = _unpickler(stream, source)
+    found = named_tensors(unpickler.load(), source.where)
+    records, end = _records(source, stream, unpickler.storages)
+    check_storages(unpickler.storages, records, source.where)
+    tensors = locate(found.tensors, records, source.where, big_endian=False)
+    warnings = found.warnings + foreign_warning(unpickler.foreign) + _trailing(source, end)
+    return TorchCheckpoint(source, format, tensors, warnings)
 
-    name = "torch-legacy"
-    extensions = (".pt", ".pth", ".bin", ".ckpt", ".th", ".tar", ".pkl", ".pickle", ".model")
 
-    def recognises(self, head: bytes) -> bool:
-        """Whether the file begins as a pickle does, or as the tar archive of torch < 0.2."""
-        return _PICKLE.match(head) is not None or head[257:262] == b"ustar"
-
-    def open(self, path: Path) -> Checkpoint:
-        """Open a file; its pickles are read, and its storages measured (see :meth:`Reader.open`)."""
-        source = FileSource(path)
-        try:
-            return self._open(source)
-        except BaseException:
-            source.abandon()
-            raise
-
-    def _open(self, source: FileSource) -> Checkpoint:
-        if bytes(source.pread(0, min(source.size, 262)))[257:] == b"ustar":
-            raise NotACheckpointError(
-                "RA-IN-070",
-                "a tar archive (the format of torch < 0.2, or packed files).",
-                hint="Unpack it, or save it again with a newer torch.",
-                where=source.where,
-            )
-        stream: BinaryIO = io.BufferedReader(_Window(source), 1 << 16)
-        first = _unpickler(stream, source)
-        root = first.load()
-        if root != MAGIC or type(root) is not int:
-            return self._lone_pickle(source, first, root, stream.tell())
-        if _load(stream, source) != _PROTOCOL:
-            raise CorruptError("RA-IN-071", f"not version {_PROTOCOL} of the format.", where=source.where)
-        _load(stream, source)  # of the machine that wrote it; the storages are little-endian on every one
-        unpickler = _unpickler(stream, source)
-        found = named_tensors(unpickler.load(), source.where)
-        records, end = _records(source, stream, unpickler.storages)
-        check_storages(unpickler.storages, records, source.where)
-        tensors = locate(found.tensors, records, source.where, big_endian=False)
-        warnings = found.warnings + foreign_warning(unpickler.foreign) + _trailing(source, end)
-        return TorchCheckpoint(source, self.name, tensors, warnings)
-
-    def _lone_pickle(self, source: FileSource, unpickler: InertUnpickler, root: Any, end: int) -> Checkpoint:
-        if unpickler.storages:
-            raise CorruptError(
-                "RA-IN-072", "a pickle whose tensors are stored in another file.", where=source.where
-            )
-        found = named_tensors(root, source.where)
-        if not found.tensors:
-            raise NotACheckpointError(
-                "RA-IN-073",
-                "a pickle without tensors or numeric arrays.",
-                hint="; ".join(found.warnings),
-                where=source.where,
-            )
-        tensors = locate(found.tensors, {}, source.where, big_endian=False)
-        warnings = found.warnings + foreign_warning(unpickler.foreign) + _trailing(source, end)
-        return TorchCheckpoint(source, "pickle", tensors, warnings)
+def _lone_pickle(source: FileSource, unpickler: InertUnpickler, root: Any, end: int) -> Checkpoint:
+    if unpickler.storages:
+        raise CorruptError(
+            "RA-IN-072", "a pickle whose tensors are stored in another file.", where=source.where
+        )
+    found = named_tensors(root, source.where)
+    if not found.tensors:
+        raise NotACheckpointError(
+            "RA-IN-073",
+            "a pickle without tensors or numeric arrays.",
+            hint="; ".join(found.warnings),
+            where=source.where,
+        )
+    tensors = locate(found.tensors, {}, source.where, big_endian=False)
+    warnings = found.warnings + foreign_warning(unpickler.foreign) + _trailing(source, end)
+    return TorchCheckpoint(source, "pickle", tensors, warnings)
 
 
 class _Window(io.RawIOBase):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
-from rmtaudit.checkpoints.base import Checkpoint, Reader
+from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.checkpoints.globals import foreign_warning
 from rmtaudit.checkpoints.pickles import InertUnpickler
@@ -19,46 +18,28 @@ PICKLE_CAP = 256 << 20
 """Largest pickle of an archive in bytes; a million tensors take about half of it."""
 
 
-class TorchZipReader(Reader):
-    """Reads ``.pt``, ``.pth`` and ``.bin`` files of torch >= 1.6, TorchScript archives among them."""
-
-    name = "torch-zip"
-    extensions = (".pt", ".pth", ".bin", ".ckpt", ".th", ".tar", ".pkl", ".model")
-
-    def recognises(self, head: bytes) -> bool:
-        """Whether the file begins as a zip archive that is not empty."""
-        return head.startswith(b"PK\x03\x04")
-
-    def open(self, path: Path) -> Checkpoint:
-        """Open a file; its directory and its pickle are checked in full (see :meth:`Reader.open`)."""
-        source = FileSource(path)
-        try:
-            return self._open(source)
-        except BaseException:
-            source.abandon()
-            raise
-
-    def _open(self, source: FileSource) -> Checkpoint:
-        entries = {entry.name: entry for entry in list_entries(source)}
-        root = _root(entries, source.where)
-        starts = {
-            name: data_offset(source, entry)
-            for name, entry in entries.items()
-            if not name.startswith(f"{root}code/")  # TorchScript's sources: compressed, never read
-        }
-        pickled = _bytes(source, entries[f"{root}data.pkl"])
-        unpickler = InertUnpickler(io.BytesIO(pickled), len(pickled), source.where)
-        found = named_tensors(unpickler.load(), source.where)
-        records = {
-            key: Record(starts[stored.name], stored.size)
-            for key in unpickler.storages
-            if (stored := entries.get(f"{root}data/{key}")) is not None
-        }
-        check_storages(unpickler.storages, records, source.where)
-        big_endian = _big_endian(source, entries.get(f"{root}byteorder"))
-        tensors = locate(found.tensors, records, source.where, big_endian=big_endian)
-        warnings = found.warnings + foreign_warning(unpickler.foreign)
-        return TorchCheckpoint(source, self.name, tensors, warnings)
+def open_archive(source: FileSource, format: str) -> Checkpoint:
+    """Return the checkpoint of an archive; the caller closes ``source`` if this raises an ``InputError``."""
+    entries = {entry.name: entry for entry in list_entries(source)}
+    root = _root(entries, source.where)
+    starts = {
+        name: data_offset(source, entry)
+        for name, entry in entries.items()
+        if not name.startswith(f"{root}code/")  # TorchScript's sources: compressed, never read
+    }
+    pickled = _bytes(source, entries[f"{root}data.pkl"])
+    unpickler = InertUnpickler(io.BytesIO(pickled), len(pickled), source.where)
+    found = named_tensors(unpickler.load(), source.where)
+    records = {
+        key: Record(starts[stored.name], stored.size)
+        for key in unpickler.storages
+        if (stored := entries.get(f"{root}data/{key}")) is not None
+    }
+    check_storages(unpickler.storages, records, source.where)
+    big_endian = _big_endian(source, entries.get(f"{root}byteorder"))
+    tensors = locate(found.tensors, records, source.where, big_endian=big_endian)
+    warnings = found.warnings + foreign_warning(unpickler.foreign)
+    return TorchCheckpoint(source, format, tensors, warnings)
 
 
 def _root(entries: dict[str, ZipEntry], where: str) -> str:

@@ -49,8 +49,8 @@ def farms_alpha(matrix: torch.Tensor, *, side: int = 100, aspect: int = 2, grid:
 
     References
     ----------
-    Hu et al., *Eigenspectrum analysis of neural networks without aspect ratio bias* (FARMS), 2025. The published
-    code does not transpose wide layers, and its windows then leave the matrix; these never do.
+    Hu et al., *Eigenspectrum analysis of neural networks without aspect ratio bias* (FARMS), 2025. The
+    published code does not transpose wide layers, and its windows then leave the matrix; these never do.
     """
     long = tall(matrix)
     n, p = long.shape
@@ -69,7 +69,7 @@ def farms_alpha(matrix: torch.Tensor, *, side: int = 100, aspect: int = 2, grid:
 
 
 def hill_alpha(values: torch.Tensor) -> float:
-    """Return ``1 + m/Σ log(x/x_mid)`` over the upper half of ``values``, ``m`` of them, ``x_mid`` their least.
+    """Return ``1 + m/Σ log(x/x_mid)`` over the upper half of ``values``: ``m`` of them, from ``x_mid`` on.
 
     Raises
     ------
@@ -78,8 +78,8 @@ def hill_alpha(values: torch.Tensor) -> float:
 
     References
     ----------
-    Hill, *A simple general approach to inference about the tail of a distribution*, Ann. Stat. 3 (1975); at the
-    middle as in TempBalance and FARMS.
+    Hill, *A simple general approach to inference about the tail of a distribution*, Ann. Stat. 3 (1975); at
+    the middle as in TempBalance and FARMS.
     """
     ordered = np.sort(values.double().numpy())
     upper = ordered[ordered.size // 2 :]

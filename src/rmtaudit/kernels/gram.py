@@ -1,4 +1,4 @@
-"""Gram matrices of the smaller side, summed block by block so that no second copy of a large matrix is made."""
+"""Gram matrices of the smaller side, summed block by block: no second copy of a large matrix is made."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ def gram(matrix: torch.Tensor, transform: Transform | None = None) -> torch.Tens
             total += part.T @ part
         else:
             library.accumulate_gram(np.ascontiguousarray(part.numpy()), total.numpy())
+    # OpenBLAS sums the upper triangle alone
     return total if library is None else total.triu() + total.triu(1).T
 
 
@@ -61,7 +62,8 @@ def eigenvalues(symmetric: torch.Tensor) -> torch.Tensor:
     """Return the ascending eigenvalues of a Gram matrix, float64 on the CPU, rounding below 0 cut off."""
     library = openblas.load() if not symmetric.is_cuda else None
     if library is None:
-        return torch.linalg.eigvalsh(symmetric).cpu().clamp(min=0)
+        found: torch.Tensor = torch.linalg.eigvalsh(symmetric)
+        return found.cpu().clamp(min=0)
     driver: openblas.Driver = "dsyevd_2stage" if len(symmetric) >= 2500 else "dsyevd"
     values = library.symmetric_eigenvalues(np.array(symmetric.numpy(), order="C"), driver)
     return torch.from_numpy(values).clamp(min=0)

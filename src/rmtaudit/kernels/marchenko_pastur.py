@@ -1,8 +1,8 @@
 """The Marchenko-Pastur law, and its robust fit to the bulk of a spectrum.
 
-A ``p x n`` matrix of independent entries of variance σ² has, as it grows with ``c = p/n`` fixed, the law below
-as the distribution of the eigenvalues of ``XXᵀ/n``. The fit has one free parameter, the variance: the aspect
-ratio of a layer is known.
+A ``p x n`` matrix of independent entries of variance σ² has, as it grows with ``c = p/n`` fixed, the law
+below as the distribution of the eigenvalues of ``XXᵀ/n``. The fit has one free parameter, the variance: the
+aspect ratio of a layer is known.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class MarchenkoPastur:
         return max(0.0, 1 - 1 / self.ratio)
 
     def pdf(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the density of the continuous part at ``x``, any shape, float64; it integrates to ``1 - atom``."""
+        """Return the density of the continuous part at ``x``, any shape, float64. Mass: ``1 - atom``."""
         x = x.double() / self.variance
         low, high = _unit_edges(self.ratio)
         inside = (x > low) & (x < high)
@@ -117,7 +117,7 @@ class MarchenkoPastur:
 
 @dataclass(frozen=True, slots=True)
 class BulkFit:
-    """The bulk of a spectrum as Marchenko-Pastur noise. Eigenvalues are those of ``WᵀW``, not divided by ``n``.
+    """The bulk of a spectrum as Marchenko-Pastur noise. Eigenvalues are those of ``WᵀW``.
 
     Attributes
     ----------
@@ -195,7 +195,7 @@ def fit_bulk(eigenvalues: torch.Tensor, rows: int, cols: int) -> BulkFit:
 
 
 def ks_distance(values: torch.Tensor, law: MarchenkoPastur) -> float:
-    """Return the Kolmogorov-Smirnov distance between ascending ``values`` and the law (both sides of a step)."""
+    """Return the Kolmogorov-Smirnov distance between ascending ``values`` and the law."""
     levels = torch.arange(len(values) + 1, dtype=torch.float64) / len(values)
     at = law.cdf(values)
     return max(float((at - levels[:-1]).max()), float((levels[1:] - at).max()))

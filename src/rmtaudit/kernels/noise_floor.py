@@ -31,8 +31,8 @@ _IN_TURN: tuple[Null, ...] = ("plain", "sinkhorn", "dyson")
 class NoiseTest:
     """Whether a matrix differs from independent symmetric noise of any variance profile.
 
-    ``p_value`` is ``min(1, 2 min(rectangle.p_value, edge.p_value))``; ``edge`` is ``None`` where the rectangle test
-    alone settled it, and then ``p_value`` is an upper bound of that.
+    ``p_value`` is ``min(1, 2 min(rectangle.p_value, edge.p_value))``; ``edge`` is ``None`` where the
+    rectangle test alone settled it, and then ``p_value`` is an upper bound of that.
     """
 
     p_value: float
@@ -116,7 +116,8 @@ def noise_floor(
     generator
         On the CPU, for the draws of signs.
     sharp
-        The null of the bulk; ``"auto"`` takes the first of plain, Sinkhorn and Dyson that the bulk agrees with.
+        The null of the bulk; ``"auto"`` takes the first of plain, Sinkhorn and Dyson that the bulk agrees
+        with.
     draws
         Draws of signs behind the edge, at least 1.
     level

@@ -1,7 +1,7 @@
-"""What the bulk distance and the power-law exponent are on pure noise: simulated tables, shipped with the package.
+"""What the bulk distance and the power-law exponent are on pure noise: simulated tables.
 
-``benchmarks/calibrate_noise.py`` makes them; ``docs/calibration.md`` says how many layers went in. Between the
-simulated shapes both are interpolated in the logarithms of the smaller side and of the aspect ratio.
+``benchmarks/calibrate_noise.py`` makes them; ``docs/calibration.md`` says how many layers went in. Between
+the simulated shapes both are interpolated in the logarithms of the smaller side and of the aspect ratio.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def deterministic_alpha(rows: int, cols: int) -> float:
     ranks = (torch.arange(p, dtype=torch.float64) + 0.5) / p
     fit = fit_power_law(MarchenkoPastur(1.0, p / n).ppf(ranks), min_tail=8, stability=False)
     if isinstance(fit, NoFit):
-        raise ArithmeticError(fit.reason)
+        raise ArithmeticError(fit.reason)  # noqa: TRY004  an outcome, not a wrong argument
     return fit.alpha
 
 

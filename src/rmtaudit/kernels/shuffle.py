@@ -13,9 +13,9 @@ _CARD = 1 << 16
 def shuffled(matrix: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Return a copy of ``matrix`` with its entries permuted at random.
 
-    Up to 2²⁰ entries, every permutation is equally likely. A larger matrix is dealt like cards first: hand ``h``
-    takes every ``k``-th entry from the ``h``-th on, so that it holds entries of all rows and columns; then each hand
-    is shuffled in a core's cache (four times faster than one permutation of all).
+    Up to 2²⁰ entries, every permutation is equally likely. A larger matrix is dealt like cards first: hand
+    ``h`` takes every ``k``-th entry from the ``h``-th on, so that it holds entries of all rows and columns;
+    then each hand is shuffled in a core's cache (four times faster than one permutation of all).
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def shuffled(matrix: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def _coprime(hands: int, cols: int) -> int:
-    """Return the least number from ``hands`` on that shares no factor with ``cols``: no column stays in one hand."""
+    """Return the least number from ``hands`` on without a factor of ``cols``: columns spread over hands."""
     while math.gcd(hands, cols) > 1:
         hands += 1
     return hands

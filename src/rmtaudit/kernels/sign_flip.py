@@ -1,8 +1,8 @@
 """Random signs: what a matrix would look like if only its magnitudes meant anything.
 
-If the entries of a layer are independent and symmetric about 0, whatever their sizes, then giving every entry a
-random sign changes nothing. So a statistic can be compared with its distribution over random signs, the
-magnitudes held: an exact test of noise with any variance profile and any tails.
+If the entries of a layer are independent and symmetric about 0, whatever their sizes, then giving every
+entry a random sign changes nothing. So a statistic can be compared with its distribution over random signs,
+the magnitudes held: an exact test of noise with any variance profile and any tails.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ class EdgeTest:
 def rectangle_test(matrix: torch.Tensor, profile: Profile, product: torch.Tensor) -> RectangleTest:
     r"""Test ``Ŵ`` for any dependence between its entries' signs.
 
-    The centred statistic is twice the sum, over all ``2 x 2`` minors ``(i, j; k, l)``, of the product of the four
-    entries. Under random signs those products are uncorrelated, so mean and variance given the magnitudes
-    are sums of powers of the entries, without any draw.
+    The centred statistic is twice the sum, over all ``2 x 2`` minors ``(i, j; k, l)``, of the product of
+    the four entries. Under random signs those products are uncorrelated, so mean and variance given the
+    magnitudes are sums of powers of the entries, without any draw.
 
     Parameters
     ----------
@@ -168,8 +168,8 @@ def random_signs(count: int, generator: torch.Generator) -> torch.Tensor:
 def largest_eigenvalue(symmetric: torch.Tensor) -> float:
     """Return the largest eigenvalue of a Gram matrix, by block Krylov where that is cheaper.
 
-    The subspace has 168 dimensions; on the edge of a noise bulk of 4096 it finds the top to a few 1e-6, a small
-    part of the Tracy-Widom width. The value never exceeds the true one.
+    The subspace has 168 dimensions; on the edge of a noise bulk of 4096 it finds the top to a few 1e-6, a
+    small part of the Tracy-Widom width. The value never exceeds the true one.
     """
     size = len(symmetric)
     if size <= _FULL:

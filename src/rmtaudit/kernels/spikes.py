@@ -1,8 +1,8 @@
 """Directions that stand out of noise: their true strength, their alignment, and what to keep of them.
 
 Two models of the same picture. *Population* spikes: columns drawn with covariance ``I + ℓ uuᵀ``; ``ℓ`` is a
-variance. *Additive* spikes: ``Y = X + σG/√n`` with a fixed low-rank ``X`` of singular values ``x``. Lengths are in
-units of σ throughout; ``ratio`` is the shorter side over the longer one, at most 1.
+variance. *Additive* spikes: ``Y = X + σG/√n`` with a fixed low-rank ``X`` of singular values ``x``. Lengths
+are in units of σ throughout; ``ratio`` is the shorter side over the longer one, at most 1.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class AdditiveSpike:
 
 
 def population_eigenvalue(strength: float, ratio: float) -> float:
-    """Return where the sample eigenvalue of a population spike ``ℓ`` settles: ``(1 + ℓ)(1 + c/ℓ)``, or the edge.
+    """Return where a population spike ``ℓ`` puts an eigenvalue: ``(1 + ℓ)(1 + c/ℓ)``, or the edge.
 
     Raises
     ------
@@ -41,7 +41,8 @@ def population_eigenvalue(strength: float, ratio: float) -> float:
 
     References
     ----------
-    Baik, Ben Arous, Péché, Ann. Probab. 33 (2005); Baik, Silverstein, J. Multivar. Anal. 97 (2006), theorem 1.2.
+    Baik, Ben Arous, Péché, Ann. Probab. 33 (2005); Baik, Silverstein, J. Multivar. Anal. 97 (2006), theorem
+    1.2.
     """
     _check(strength, ratio)
     if strength <= math.sqrt(ratio):
@@ -56,7 +57,8 @@ def population_spike(eigenvalue: float, ratio: float) -> PopulationSpike:
 
     References
     ----------
-    Paul, *Asymptotics of sample eigenstructure for a large dimensional spiked covariance model*, 2007, theorem 4.
+    Paul, *Asymptotics of sample eigenstructure for a large dimensional spiked covariance model*, 2007,
+    theorem 4.
     """
     _check(eigenvalue, ratio)
     middle = eigenvalue - 1 - ratio
@@ -68,7 +70,7 @@ def population_spike(eigenvalue: float, ratio: float) -> PopulationSpike:
 
 
 def additive_singular_value(strength: float, ratio: float) -> float:
-    """Return where the singular value of an additive spike ``x`` settles: ``√((x + 1/x)(x + β/x))``, or the edge.
+    """Return where a spike ``x`` puts a singular value: ``√((x + 1/x)(x + β/x))``, or the edge.
 
     References
     ----------
@@ -81,7 +83,7 @@ def additive_singular_value(strength: float, ratio: float) -> float:
 
 
 def additive_spike(singular_value: float, ratio: float) -> AdditiveSpike:
-    """Return the spike behind a singular value ``y`` of ``Y``: the inverse of :func:`additive_singular_value`.
+    """Return the spike behind a singular value ``y``: inverts :func:`additive_singular_value`.
 
     ``cos²`` is ``(x⁴ - β)/(x⁴ + βx²)`` on the shorter side and ``(x⁴ - β)/(x⁴ + x²)`` on the longer.
 

@@ -1,8 +1,9 @@
 """Rows and columns of different scale: two ways to even them out before noise is judged.
 
-Both look for ``x, y`` such that the noise in entry ``(i, j)`` has variance ``x_i y_j``, and divide by its root;
-what is left is noise of variance 1, with a Marchenko-Pastur bulk. Sinkhorn's scaling takes the squared entries
-for it, signal and all; the Dyson equaliser takes the resolvent, where low-rank signal hardly shows.
+Both look for ``x, y`` such that the noise in entry ``(i, j)`` has variance ``x_i y_j``, and divide by its
+root; what is left is noise of variance 1, with a Marchenko-Pastur bulk. Sinkhorn's scaling takes the
+squared entries for it, signal and all; the Dyson equaliser takes the resolvent, where low-rank signal
+hardly shows.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ def sinkhorn(matrix: torch.Tensor) -> Profile:
 
     Notes
     -----
-    Sinkhorn's alternation, to 1e-6 of every mean or 100 rounds: a pattern of zeros that admits no exact scaling
-    leaves the last, which is still a function of the magnitudes alone.
+    Sinkhorn's alternation, to 1e-4 of every mean or 50 rounds: a pattern of zeros that admits no exact
+    scaling leaves the last, which is still a function of the magnitudes alone.
 
     References
     ----------
@@ -58,7 +59,7 @@ def sinkhorn(matrix: torch.Tensor) -> Profile:
     if scale == 0:
         zero = torch.zeros(matrix.shape[0] + matrix.shape[1], dtype=torch.float64, device=matrix.device)
         return Profile(zero[: matrix.shape[0]], zero[matrix.shape[0] :])
-    # float32 is enough for scales that end at 1e-6, and halves what every round reads
+    # float32 is enough for scales that end at 1e-4, and halves what every round reads
     square = (matrix / scale).square().float()
     n, p = _support(square)
     x = torch.ones(matrix.shape[0], dtype=torch.float32, device=matrix.device)

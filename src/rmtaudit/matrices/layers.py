@@ -147,7 +147,7 @@ def plan_layers(
             continue
         found = list(_layers_of(spec, by_name, conv))
         if not found or all(_is_vector(layer) for layer in found):
-            reason = f"vector: {' x '.join(map(str, spec.shape))} has no side but one longer than 1"
+            reason = f"vector: {' x '.join(map(str, spec.shape))}, at most one side is longer than 1"
             skipped.append(NotAnalysed(spec, reason, weight=True))
             continue
         layers.extend(found)

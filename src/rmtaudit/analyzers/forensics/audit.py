@@ -85,7 +85,9 @@ def _values(found: Evidence) -> Mapping[str, MetricValue | Scalar]:
         "entry_outlier_p": skipped("too few entries, or all of one size")
         if found.outliers is None
         else found.outliers.p_value,
-        "exchangeable_p": skipped("needs one matrix, as stored, of at least 4096 entries and side 16")
+        "exchangeable_p": skipped(
+            "needs one stored matrix of at least 4096 entries and side 16, not mostly zeros"
+        )
         if found.order is None
         else found.order.least,
     }

@@ -12,7 +12,7 @@ from rmtaudit.kernels.forensics.bytes import ByteFacts, byte_facts
 from rmtaudit.kernels.forensics.duplicates import duplicated_rows
 from rmtaudit.kernels.forensics.grids import Grid, uniform_grid
 from rmtaudit.kernels.forensics.initialisation import EntryFamily, edge_excess, entry_family, is_orthogonal
-from rmtaudit.kernels.forensics.outliers import OutlierTest, test_largest
+from rmtaudit.kernels.forensics.outliers import OutlierTest, largest_entries
 from rmtaudit.kernels.forensics.ranks import RankDeficit, rank_deficit
 from rmtaudit.kernels.forensics.rounding import rounded_to
 from rmtaudit.kernels.forensics.shuffles import Exchangeability, exchangeability
@@ -91,7 +91,7 @@ def gather(given: LayerInput) -> Evidence:
     )
     copied_rows = duplicated_rows(work) if as_stored and varied else ()
     copied_columns = duplicated_rows(work.T) if as_stored and varied else ()
-    outliers = test_largest(work) if as_stored and varied else None
+    outliers = largest_entries(work) if as_stored and varied else None
     if outliers is not None:
         outliers = _rescaled(outliers, scale)
     # the eigenvalues have the sum of the squares already, in float64
@@ -112,13 +112,15 @@ def gather(given: LayerInput) -> Evidence:
         family=None,
         edge=None,
     )
-    if varied:
+    # One entry that dwarfs the others: the root mean square says nothing of their rounding errors.
+    if varied and (found.loud is None or found.loud.share < LOUD):
         found = replace(found, deficits=_deficits(given, found, epsilon, smallest_normal))
     if len(given.matrices) > 1 or not as_stored or not varied:
         return found
     if is_orthogonal(given.spectrum.eigenvalues, epsilon):
         return replace(found, orthogonal=True)
-    if entries.numel() < _RANDOM_ENTRIES or min(entries.shape) < _RANDOM_SIDE:
+    mostly_zero = zeros.zeros > zeros.entries / 2
+    if mostly_zero or entries.numel() < _RANDOM_ENTRIES or min(entries.shape) < _RANDOM_SIDE:
         return found
     return _with_order(found, given.spectrum, work, scale)
 

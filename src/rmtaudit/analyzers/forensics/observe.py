@@ -18,7 +18,8 @@ SPARSE = 0.01
 
 _SPARSE_GRID, _SPARSE_GRID_BITS = 0.3, 5
 _LISTED = 20
-_SHUFFLED_ENTRIES, _SHUFFLED_SIDE, _FAR = 16_384, 32, 1e-6
+_SHUFFLED_ENTRIES, _SHUFFLED_SIDE = 16_384, 32
+_PADDING_ROWS = 4
 _EDGE = 5.0
 
 
@@ -108,7 +109,7 @@ def _sparsity(_: LayerInput, found: Evidence) -> Iterator[Observation]:
 def _dead(given: LayerInput, found: Evidence) -> Iterator[Observation]:
     zeros = found.zeros
     rows, columns = zeros.dead_rows, zeros.dead_columns
-    if given.layer.kind is LayerKind.EMBEDDING and len(rows) == 1:
+    if _is_padding(given, rows):
         yield Observation(
             "RA-FO-013",
             f"Row {rows[0]} of the embedding is zero: a padding token, as a rule.",
@@ -134,6 +135,12 @@ def _dead(given: LayerInput, found: Evidence) -> Iterator[Observation]:
         if each
     ]
     yield Observation("RA-FO-005", f"The layer has {' and '.join(named)}.{blocks}", evidence)
+
+
+def _is_padding(given: LayerInput, rows: tuple[int, ...]) -> bool:
+    """Whether the one dead row is where padding tokens are: among the first four, or the last."""
+    places = {*range(_PADDING_ROWS), given.layer.shape[0] - 1}
+    return given.layer.kind is LayerKind.EMBEDDING and len(rows) == 1 and rows[0] in places
 
 
 def _outliers(_: LayerInput, found: Evidence) -> Iterator[Observation]:
@@ -243,7 +250,9 @@ def _random(given: LayerInput, found: Evidence) -> Iterator[Observation]:
             f"standard deviation {found.rms:.4g}{known}.",
             evidence | {"initialisations": list(names)},
         )
-    elif family.p_value < _FAR and rows * cols >= _SHUFFLED_ENTRIES and min(rows, cols) >= _SHUFFLED_SIDE:
+        return
+    large = rows * cols >= _SHUFFLED_ENTRIES and min(rows, cols) >= _SHUFFLED_SIDE
+    if family.p_value <= SUSPICIOUS / 10 and large:
         yield Observation(
             "RA-FO-012",
             "The layer looks shuffled: its rows, columns and spectrum are those of entries in random order, "

@@ -137,7 +137,8 @@ def _tensor_sample(matrix: torch.Tensor) -> torch.Tensor:
     """Return a sample of entries and the two extremes, which say how many levels there are."""
     sample = strided(matrix, _SAMPLE)
     if int(torch.count_nonzero(sample)) < _SAMPLE // 8:
-        sample = strided(matrix[matrix != 0].reshape(1, -1), _SAMPLE)
+        occupied = strided(matrix[matrix != 0].reshape(1, -1), _SAMPLE)
+        sample = torch.cat([occupied, occupied.new_zeros(1)])
     return torch.cat([sample, torch.stack(torch.aminmax(matrix))])
 
 
@@ -151,7 +152,7 @@ def _spread(total: int, count: int) -> list[int]:
 
 def _describe(family: Family, group: int | None, lattices: list[Lattice]) -> Grid:
     steps = sorted(lattice.step for lattice in lattices)
-    anchored = all(lattice.anchored for lattice in lattices)
+    anchored = sum(lattice.anchored for lattice in lattices) >= 0.9 * len(lattices)
     spans = [lattice.high - lattice.low for lattice in lattices]
     reaches = [max(-lattice.low, lattice.high) for lattice in lattices]
     span, reach = max(spans), max(reaches)

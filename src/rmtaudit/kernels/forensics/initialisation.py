@@ -52,8 +52,8 @@ def entry_family(matrix: torch.Tensor) -> EntryFamily:
     Null hypothesis, for each: independent entries of that family with mean 0 and unknown scale. Two tests
     on at most 65,536 evenly spaced entries: the kurtosis (normal with the delta method's variance) and
     Kolmogorov-Smirnov with the scale estimated (so conservative: its p-value is too large); twice the smaller
-    p-value. A bounded family is rejected outright if an entry lies beyond its bound by more than one per
-    cent.
+    p-value. A bounded family is rejected
+    outright if an entry lies beyond its bound by more than 4 standard errors of the scale.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def _p_value(family: Family, unit: torch.Tensor, kurtosis: float, reach: float) 
     variance = eighth - fourth**2 + 4 * fourth**2 * (fourth - 1) - 4 * fourth * (sixth - fourth)
     z = (kurtosis - fourth) / math.sqrt(variance / len(unit))
     bound = {"normal": math.inf, "uniform": math.sqrt(3), "truncated normal": _CUT / _CUT_SD}[family]
-    if reach > 1.01 * bound:
+    if reach > bound * (1 + 4 * math.sqrt((fourth - 1) / (4 * len(unit)))):
         return 0.0
     return min(1.0, 2 * min(math.erfc(abs(z) / math.sqrt(2)), _kolmogorov(family, unit, bound)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,8 @@ LEVELS = 257
 
 _LEAST = 6
 _FEW = 64
+_MULTIPLES = (1, 2, 3)
+_TRIES = 2 * len(_MULTIPLES)
 _ROUNDINGS = 3.0
 """Rounding errors between a level and the stored entry: of step, product, and sum with the offset."""
 
@@ -65,13 +68,17 @@ def fit_lattice(values: torch.Tensor, epsilon: float, smallest_normal: float) ->
     if counts.sum() < _LEAST or len(distinct) < 2:
         return SILENT
     tolerance = _ROUNDINGS * epsilon * np.maximum(np.abs(distinct), smallest_normal)
-    found = _fit(distinct, tolerance, counts, anchored=True)
-    if found is not None:
-        return found
+    through_zero = _fit(distinct, tolerance, counts, anchored=True)
+    if through_zero is not None and counts.sum() < len(all_values):
+        return through_zero  # some entries are zero: zero is a level
     nearest = int(np.argmin(np.abs(distinct)))
     others = np.arange(len(distinct)) != nearest
     shifted = distinct[others] - distinct[nearest]
-    return _fit(shifted, tolerance[others] + tolerance[nearest], counts[others], anchored=False)
+    shifted_fit = _fit(shifted, tolerance[others] + tolerance[nearest], counts[others], anchored=False)
+    # Half-way levels, as ±s/2, ±3s/2, also lie on the lattice of half the step through zero.
+    if through_zero is None or (shifted_fit is not None and shifted_fit.step > 1.9 * through_zero.step):
+        return shifted_fit
+    return through_zero
 
 
 def _fit(
@@ -80,7 +87,7 @@ def _fit(
     order = np.argsort(np.abs(places))
     gap = _least_gap(np.abs(places)[order], tolerance[order])
     # A small unit may use no two neighbouring levels: then the least gap is a small multiple of the step.
-    for multiple in (1, 2, 3) if len(places) <= _FEW else (1,):
+    for multiple in _MULTIPLES if len(places) <= _FEW else (1,):
         found = _fit_step(places, tolerance, counts, gap / multiple, anchored=anchored)
         if found is not None:
             return found
@@ -105,8 +112,8 @@ def _fit_step(
     if high - low >= LEVELS:
         return None
     surprise = -np.log(np.minimum(1.0, 2 * tolerance / step))
-    # The step was fitted: it makes the best entry fit for nothing.
-    evidence = float((surprise * counts).sum() - surprise.max())
+    # The step was fitted, which makes the best entry fit for nothing; and it is the best of a few tries.
+    evidence = float((surprise * counts).sum() - surprise.max()) - math.log(_TRIES)
     return Lattice(step, low, high, anchored, max(evidence, 0.0), int(counts.sum()))
 
 

@@ -54,7 +54,7 @@ class OutlierTest:
     tail_index: float
 
 
-def test_largest(matrix: torch.Tensor) -> OutlierTest | None:
+def largest_entries(matrix: torch.Tensor) -> OutlierTest | None:
     r"""Test whether the largest absolute entries belong to the tail of the others.
 
     Null hypothesis: above some threshold ``|w|`` is Pareto (regularly varying) or lighter. Then the scaled

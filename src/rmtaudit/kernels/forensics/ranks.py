@@ -16,6 +16,7 @@ GAP = 3.0
 
 _HARD_EDGE_GAP = 100.0
 _HARD_EDGE = 4
+_FINE = 2.0**-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,10 @@ def rank_deficit(
     """Return the rank deficit of one matrix that has a gap, or ``None``.
 
     The rank is that of :func:`rmtaudit.kernels.scale.numerical_rank`. The smallest singular values of a
-    healthy matrix in a coarse format (bfloat16, fp8) also sink below its rounding noise, but without a
-    gap: the ratio of neighbours must be at least 3, and at least 100 if fewer than 4 are missing, since
-    the last few singular values of a square random matrix lie far apart by themselves (hard edge).
+    healthy matrix in a coarse format (bfloat16, fp8) also sink below its rounding noise, but without a gap:
+    the ratio of neighbours must be at least 3. The last few singular values of a square random matrix lie far
+    apart by themselves (hard edge), so fewer than 4 missing ones count only with a ratio of at least 100 in a
+    format finer than float16.
 
     Parameters
     ----------
@@ -64,6 +66,7 @@ def rank_deficit(
         return None
     kept, lost = (math.sqrt(float(spectrum.eigenvalues[-index])) for index in (rank, rank + 1))
     gap = kept / (lost or math.sqrt(spectrum.floor)) if lost or spectrum.floor else math.inf
-    if gap < (GAP if missing >= _HARD_EDGE else _HARD_EDGE_GAP):
+    few = missing < _HARD_EDGE
+    if gap < (_HARD_EDGE_GAP if few else GAP) or (few and epsilon > _FINE):
         return None
     return RankDeficit(rank, possible, kept, lost, gap)

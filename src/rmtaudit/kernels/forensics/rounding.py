@@ -10,7 +10,7 @@ NARROWER = {
     "float64": ("float8_e4m3fn", "float8_e5m2", "bfloat16", "float16", "float32"),
     "float32": ("float8_e4m3fn", "float8_e5m2", "bfloat16", "float16"),
     "float16": ("float8_e4m3fn", "float8_e5m2", "bfloat16"),
-    "bfloat16": ("float8_e4m3fn", "float8_e5m2", "float16"),
+    "bfloat16": ("float8_e4m3fn", "float8_e5m2"),
 }
 """Formats to look for inside each stored dtype, fewest bits of mantissa first."""
 

@@ -156,14 +156,17 @@ class Noise(Analyzer):
                 f"{held[0]} rows and {held[1]} columns hold anything, fewer than the {LEAST_SIDE} of a bulk",
             )
         options = self.options
-        floor = noise_floor(
-            matrix,
-            given.spectrum.eigenvalues,
-            generator=given.generator("noise signs"),
-            sharp=options.sharp,
-            draws=options.draws,
-            level=options.level,
-        )
+        try:
+            floor = noise_floor(
+                matrix,
+                given.spectrum.eigenvalues,
+                generator=given.generator("noise signs"),
+                sharp=options.sharp,
+                draws=options.draws,
+                level=options.level,
+            )
+        except ArithmeticError as error:
+            return self._none("skipped", str(error))
         values = _values(floor, float(given.spectrum.eigenvalues[-1]))
         return Analysis(values, tuple(_observations(floor, options)))
 

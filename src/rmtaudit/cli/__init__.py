@@ -12,6 +12,7 @@ import click
 from rmtaudit.cli.analyzers import analyzers
 from rmtaudit.cli.config import config
 from rmtaudit.cli.errors import run
+from rmtaudit.cli.explain import explain
 from rmtaudit.cli.report import report
 from rmtaudit.cli.scan import scan
 
@@ -30,6 +31,7 @@ cli.add_command(scan)
 cli.add_command(report)
 cli.add_command(analyzers)
 cli.add_command(config)
+cli.add_command(explain)
 
 
 def main() -> None:

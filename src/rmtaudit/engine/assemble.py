@@ -8,9 +8,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
-from rmtaudit.analyzers.base import Analyzer
+from rmtaudit.analyzers.base import Analyzer, Observation
 from rmtaudit.analyzers.registry import metric_catalogue
 from rmtaudit.checkpoints.base import Checkpoint
+from rmtaudit.engine.judge import judge
 from rmtaudit.engine.settings import ScanSettings
 from rmtaudit.engine.worker import row
 from rmtaudit.errors import RmtauditError
@@ -26,6 +27,7 @@ def assemble_report(
     analyzers: Sequence[Analyzer],
     plan: LayerPlan,
     rows: Mapping[int, LayerResult],
+    observed: Mapping[int, Sequence[Observation]],
     repeats: Mapping[int, str],
     digest: str | None,
     timings: Mapping[str, float],
@@ -34,14 +36,15 @@ def assemble_report(
 ) -> Report:
     """Return the report of a scan.
 
-    ``rows`` are the finished layers by their place in ``plan.layers``; those of ``repeats`` only repeat the
-    values of another tensor and are not counted. Layers that are in neither were not reached.
+    ``rows`` are the finished layers by their place in ``plan.layers``, and ``observed`` what was seen in
+    them; those of ``repeats`` only repeat the values of another tensor and are not counted. Layers without
+    a row were not reached.
     """
     finished = [
         rows[index] if index in rows else row(layer, "skipped", "not reached: the scan was stopped")
         for index, layer in enumerate(plan.layers)
     ]
-    unplanned = [_row_of(skip) for skip in plan.skipped if skip.weight]
+    judgement = judge([*finished, *(_row_of(skip) for skip in plan.skipped if skip.weight)], observed)
     return Report(
         tool={
             "version": version("rmtaudit"),
@@ -64,9 +67,10 @@ def assemble_report(
             "warnings": list(checkpoint.warnings),
         },
         coverage=_coverage(checkpoint, plan, finished, repeats),
-        layers=tuple(finished + unplanned),
+        layers=judgement.layers,
         summary=_summary(analyzers, finished),
         metrics=metric_catalogue(analyzers),
+        verdict=judgement.verdict,
         complete=complete,
         error=None
         if error is None

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +18,7 @@ from functools import partial
 import torch
 from threadpoolctl import threadpool_limits
 
+from rmtaudit.analyzers.base import Observation
 from rmtaudit.analyzers.registry import build_all
 from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.engine.assemble import assemble_report
@@ -26,10 +27,10 @@ from rmtaudit.engine.memory import MemoryGate, free_memory
 from rmtaudit.engine.pool import Pool
 from rmtaudit.engine.progress import Progress
 from rmtaudit.engine.settings import Device, ScanSettings
-from rmtaudit.engine.worker import LayerWork, analyse_layer, row
+from rmtaudit.engine.worker import AnalysedLayer, LayerWork, analyse_layer, row
 from rmtaudit.errors import CorruptError, RmtauditError, UsageError
 from rmtaudit.kernels import openblas
-from rmtaudit.matrices.layers import Layer, LayerPlan, plan_layers
+from rmtaudit.matrices.layers import Layer, LayerKind, LayerPlan, plan_layers
 from rmtaudit.matrices.tensors import ITEMSIZE, TensorSpec
 from rmtaudit.report.model import LayerResult, Report
 
@@ -57,6 +58,7 @@ class _Scan:
     specs: dict[str, TensorSpec]
     progress: Callable[[Progress], None]
     rows: dict[int, LayerResult] = field(default_factory=dict)
+    observed: dict[int, tuple[Observation, ...]] = field(default_factory=dict)
     repeats: dict[int, str] = field(default_factory=dict)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     digest: ContentDigest = field(default_factory=ContentDigest)
@@ -124,6 +126,7 @@ def scan_checkpoint(
         analyzers=analyzers,
         plan=scan.plan,
         rows=dict(scan.rows),
+        observed=scan.observed,
         repeats=scan.repeats,
         digest=scan.digest.hexdigest() if complete else None,
         timings={**scan.seconds, "threads": threads, "total": time.perf_counter() - started},
@@ -159,7 +162,8 @@ def _read_all(scan: _Scan, pool: Pool, budget: int) -> None:
             gate.release(job.size)
             for index in job.indices:
                 scan.repeats[index] = original
-            _finish_all(scan, job, "skipped", f"tied: the same values as '{original}', counted once")
+            kind = "tied" if _is_shared_table(scan, job, original) else "copy"
+            _finish_all(scan, job, "skipped", f"{kind}: the same values as '{original}', counted once")
             continue
         pool.submit(partial(_run_job, scan, job, tensors, gate))
 
@@ -220,11 +224,17 @@ def _repeats(
     return None if bool((values == values[0]).all()) else original
 
 
+def _is_shared_table(scan: _Scan, job: _Job, original: str) -> bool:
+    """Whether one of the two is an embedding: a head may share it, and both are stored then."""
+    names = {original, *job.tensors}
+    kinds = {layer.kind for layer in scan.plan.layers if layer.tensor in names}
+    return LayerKind.EMBEDDING in kinds
+
+
 def _run_job(scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], gate: MemoryGate) -> None:
     try:
         for index in job.indices:
-            result, seconds = analyse_layer(scan.plan.layers[index], tensors, scan.work)
-            _finish(scan, index, result, seconds)
+            _finish(scan, index, analyse_layer(scan.plan.layers[index], tensors, scan.work))
     finally:
         del tensors
         gate.release(job.size)
@@ -232,19 +242,20 @@ def _run_job(scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], gate: Me
 
 def _finish_all(scan: _Scan, job: _Job, status: str, reason: str) -> None:
     for index in job.indices:
-        _finish(scan, index, row(scan.plan.layers[index], status, reason))
+        _finish(scan, index, AnalysedLayer(row(scan.plan.layers[index], status, reason)))
 
 
-def _finish(scan: _Scan, index: int, result: LayerResult, seconds: Mapping[str, float] | None = None) -> None:
+def _finish(scan: _Scan, index: int, analysed: AnalysedLayer) -> None:
     with scan.lock:
-        scan.rows[index] = result
-        scan.parameters_done += result.parameters
-        for part, spent in (seconds or {}).items():
+        scan.rows[index] = analysed.row
+        scan.observed[index] = analysed.observed
+        scan.parameters_done += analysed.row.parameters
+        for part, spent in analysed.seconds.items():
             scan.seconds[part] += spent
         step = Progress(
             done=len(scan.rows),
             total=len(scan.plan.layers),
-            name=result.name,
+            name=analysed.row.name,
             parameters_done=scan.parameters_done,
             parameters_total=scan.parameters_total,
         )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
-from rmtaudit.analyzers.base import Analysis, Analyzer, LayerInput, MetricValue, Scalar, failed
+from rmtaudit.analyzers.base import Analysis, Analyzer, LayerInput, MetricValue, Observation, Scalar, failed
 from rmtaudit.engine.settings import Solver
 from rmtaudit.errors import RmtauditError
 from rmtaudit.kernels.eigenvalues import gram_eigenvalues, pool, singular_values
@@ -18,7 +18,6 @@ from rmtaudit.matrices.layers import Layer
 from rmtaudit.matrices.tensors import UNIT_ROUNDOFF
 from rmtaudit.names import display_name
 from rmtaudit.report.model import LayerResult, MetricResult
-
 
 AUTO_ACCURACY = 1e-7
 """Relative accuracy of every singular value that the solver ``auto`` guarantees."""
@@ -34,14 +33,21 @@ class LayerWork:
     seed: int
 
 
+@dataclass(frozen=True, slots=True)
+class AnalysedLayer:
+    """A layer's row without findings, what the analyzers observed, and how long its parts took."""
+
+    row: LayerResult
+    observed: tuple[Observation, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
 class UnanalysableError(Exception):
     """The layer's values allow no analysis; the message is the reason in its row."""
 
 
-def analyse_layer(
-    layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork
-) -> tuple[LayerResult, dict[str, float]]:
-    """Return the row of one layer, and the seconds that its spectrum and each analyzer took.
+def analyse_layer(layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork) -> AnalysedLayer:
+    """Return the row of one layer, what was observed, and the seconds that its parts took.
 
     Parameters
     ----------
@@ -61,13 +67,13 @@ def analyse_layer(
         matrices = _matrices(layer, tensors, work.device)
         spectrum = _spectrum(matrices, work.solver)
     except UnanalysableError as problem:
-        return row(layer, "failed", str(problem)), seconds
+        return AnalysedLayer(row(layer, "failed", str(problem)))
     except (
         ArithmeticError,
         RuntimeError,
         MemoryError,
     ) as error:  # RuntimeError: how torch says the first two
-        return row(layer, "failed", f"the spectrum could not be computed: {_words(error)}"), seconds
+        return AnalysedLayer(row(layer, "failed", f"the spectrum could not be computed: {_words(error)}"))
     seconds["spectrum"] = time.perf_counter() - started
 
     wanted = any("matrix" in analyzer.needs for analyzer in work.analyzers)
@@ -81,12 +87,15 @@ def analyse_layer(
     remark = _remark(matrices, spectrum)
     del matrices
     metrics: dict[str, MetricResult] = {}
+    observed: list[Observation] = []
     for analyzer in work.analyzers:
         started = time.perf_counter()
-        metrics.update(_run(analyzer, given))
+        values, observations = _run(analyzer, given)
+        metrics.update(values)
+        observed.extend(observations)
         seconds[analyzer.name] = time.perf_counter() - started
     result = row(layer, "ok", remark, spectrum=_describe(spectrum), metrics=metrics)
-    return result, seconds
+    return AnalysedLayer(result, tuple(observed), seconds)
 
 
 def row(
@@ -179,19 +188,21 @@ def _remark(matrices: tuple[torch.Tensor, ...], spectrum: Spectrum) -> str:
     return ""
 
 
-def _run(analyzer: Analyzer, given: LayerInput) -> dict[str, MetricResult]:
+def _run(analyzer: Analyzer, given: LayerInput) -> tuple[dict[str, MetricResult], tuple[Observation, ...]]:
     active = analyzer.active_metrics()
     try:
         returned = analyzer.analyze(given)
-        values = returned.values if isinstance(returned, Analysis) else returned
+        values, observed = (
+            (returned.values, returned.observations) if isinstance(returned, Analysis) else (returned, ())
+        )
     except RmtauditError as error:
         problem = failed(f"{analyzer.name}: {error.message}")
     except Exception as error:  # one analyzer failing on one layer is recorded, and stops nothing else
         problem = failed(f"{analyzer.name}: {_words(error)}")
     else:
         missing = failed(f"{analyzer.name} returned no such metric")
-        return {metric.name: _result(values.get(metric.name, missing)) for metric in active}
-    return {metric.name: _result(problem) for metric in active}
+        return {metric.name: _result(values.get(metric.name, missing)) for metric in active}, observed
+    return {metric.name: _result(problem) for metric in active}, ()
 
 
 def _result(value: MetricValue | Scalar) -> MetricResult:

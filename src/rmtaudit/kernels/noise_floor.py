@@ -127,6 +127,8 @@ def noise_floor(
     ------
     ValueError
         If fewer than ``LEAST_SIDE`` rows or columns hold anything.
+    ArithmeticError
+        If the matrix is so sparse that no two columns share two rows: then signs mean nothing.
     """
     scale = _scale(matrix)
     if scale != 1.0:

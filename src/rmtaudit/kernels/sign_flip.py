@@ -77,6 +77,11 @@ def rectangle_test(matrix: torch.Tensor, profile: Profile, product: torch.Tensor
     product
         ``ŴᵀŴ`` of the scaled matrix, shape ``(p, p)``, float64.
 
+    Raises
+    ------
+    ArithmeticError
+        If no two columns share two rows (a diagonal, a permutation): then signs mean nothing.
+
     References
     ----------
     The statistic is that of Schott, *Testing for complete independence in high dimensions*, Biometrika 92
@@ -100,8 +105,9 @@ def rectangle_test(matrix: torch.Tensor, profile: Profile, product: torch.Tensor
     same_rows = row_total - float(fourth.sum())
     off = float(overlap.square().sum() - overlap.diagonal().square().sum())
     variance = off - same_rows
-    if not variance > 0:
-        return RectangleTest(0.0, 1.0)
+    # of a diagonal or a permutation nothing is left but rounding
+    if not variance > off * 1e-9:
+        raise ArithmeticError("no two columns meet in two rows: random signs change nothing")
     statistic = float(product.square().sum() - product.diagonal().square().sum()) / 2
     z = (statistic - mean) / math.sqrt(variance)
     n, p = profile.support

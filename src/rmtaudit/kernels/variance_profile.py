@@ -47,8 +47,8 @@ def sinkhorn(matrix: torch.Tensor) -> Profile:
 
     Notes
     -----
-    Sinkhorn's alternation, to 1e-4 of every mean or 50 rounds: a pattern of zeros that admits no exact
-    scaling leaves the last, which is still a function of the magnitudes alone.
+    Sinkhorn's alternation, to 1e-4 of every mean or 50 rounds. A matrix of a few rows, or a pattern of zeros
+    that admits no exact scaling, may end at the 50th round: still a function of the magnitudes alone.
 
     References
     ----------

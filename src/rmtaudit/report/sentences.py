@@ -9,13 +9,34 @@ from rmtaudit.names import display_name
 from rmtaudit.report.model import Report
 from rmtaudit.report.numbers import format_value, human_count, percent
 
-NOT_CLAIMED = (
+_METRICS_ONLY = (
     "Metrics, not a verdict: a number says how a layer compares with others and with its published range, "
     "not that the model is good or bad."
 )
-"""What these reports do not claim."""
+_JUDGED = (
+    "A verdict is what tests with stated false-alarm rates, and facts about the bytes, can say; it does not "
+    "measure how good a model is. rmtaudit explain CODE says what a finding means."
+)
 
 _SEVERITIES = ("error", "warning", "info")
+_VERDICTS = ("damaged", "noise-like", "trained", "unjudged")
+
+
+def not_claimed(report: Report) -> str:
+    """Return what the report does not claim."""
+    return _JUDGED if is_judged(report) else _METRICS_ONLY
+
+
+def is_judged(report: Report) -> bool:
+    """Whether a layer has a verdict or a finding: what judges was run, and found something to say."""
+    return any(layer.findings or not layer.verdict.startswith("unjudged") for layer in report.layers)
+
+
+def verdict_line(report: Report) -> str:
+    """Return the verdict of the model, and how many layers have which."""
+    counts = Counter(layer.verdict.partition(" (")[0] for layer in report.layers)
+    parts = [f"{counts[name]} {name}" for name in _VERDICTS if counts[name]]
+    return f"{display_name(report.verdict)}: of {len(report.layers)} layers {', '.join(parts)}"
 
 
 def title(report: Report) -> str:

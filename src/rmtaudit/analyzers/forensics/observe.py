@@ -26,7 +26,8 @@ _EDGE = 5.0
 def observe(given: LayerInput, found: Evidence) -> tuple[Observation, ...]:
     """Return what was seen in a layer, in the order of the codes."""
     seen: list[Observation] = []
-    for each in _TRACES:
+    # an adapter's matrix is the core of its product: no entry of it was stored
+    for each in (_rank,) if given.layer.kind is LayerKind.ADAPTER else _TRACES:
         seen.extend(each(given, found))
     return tuple(sorted(seen, key=lambda observation: observation.code))
 
@@ -224,8 +225,8 @@ def _random(given: LayerInput, found: Evidence) -> Iterator[Observation]:
         )
         return
     order, family, edge = found.order, found.family, found.edge
-    if order is None or family is None or edge is None:
-        return
+    if order is None or family is None or edge is None or found.grid is not None:
+        return  # a grid makes any distribution another one
     evidence = {
         "rows_p": order.rows,
         "columns_p": order.columns,

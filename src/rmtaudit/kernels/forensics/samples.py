@@ -13,6 +13,8 @@ def strided(matrix: torch.Tensor, count: int) -> torch.Tensor:
     The stride has no divisor in common with the row length, so that every column is met; a matrix of no more
     than ``count`` entries is returned whole.
     """
+    if matrix.ndim == 2 and not matrix.is_contiguous():
+        matrix = matrix.T  # flattening a transpose would copy it
     flat = matrix.reshape(-1)
     if flat.numel() <= count:
         return flat

@@ -1,0 +1,77 @@
+"""What is known of a kind of finding, before any model is looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["info", "warning", "error"]
+
+CALIBRATED: tuple[tuple[Severity, float], ...] = (("error", 0.01), ("warning", 0.05))
+"""Family-wise false-alarm rates, over the layers of a model, of findings that rest on a p-value."""
+
+
+@dataclass(frozen=True, slots=True)
+class FindingKind:
+    """One code of the catalogue.
+
+    Attributes
+    ----------
+    code
+        ``RA-<family>-<number>``; never reused.
+    title
+        A few words.
+    fact
+        Severity of a finding without a p-value: a fact about the bytes or the spectrum. ``None`` if there
+        is always a p-value.
+    levels
+        Severities of a finding with one, most severe first: the p-value, corrected for the number of
+        layers, is at most the rate. Empty if a p-value changes nothing.
+    meaning
+        What it means for the model, to a practitioner.
+    test
+        How it is found: the null hypothesis, or the rule.
+    calibration
+        What was measured of its false alarms and its power.
+    limits
+        What it cannot see, and what else looks like it.
+    action
+        What to do.
+    """
+
+    code: str
+    title: str
+    fact: Severity | None
+    levels: tuple[tuple[Severity, float], ...]
+    meaning: str
+    test: str
+    calibration: str
+    limits: str
+    action: str
+
+    def severity(self, adjusted_p_value: float | None = None) -> Severity | None:
+        """Return how severe a finding of this kind is; ``None``: none at all.
+
+        Parameters
+        ----------
+        adjusted_p_value
+            The p-value corrected for the number of layers tested; ``None`` for a fact.
+        """
+        if adjusted_p_value is None or not self.levels:
+            return self.fact
+        return next((severity for severity, rate in self.levels if adjusted_p_value <= rate), None)
+
+    def sections(self) -> tuple[tuple[str, str], ...]:
+        """Return everything there is to read, as headings and texts, severity first."""
+        return (
+            ("Severity", self._severities()),
+            ("Meaning", self.meaning),
+            ("Test", self.test),
+            ("Calibration", self.calibration),
+            ("Limits", self.limits),
+            ("What to do", self.action),
+        )
+
+    def _severities(self) -> str:
+        rates = ", ".join(f"{severity} at a family-wise rate of {rate:.0%}" for severity, rate in self.levels)
+        return "; ".join(part for part in (self.fact, rates) if part) + "."

@@ -37,7 +37,8 @@ _SHORT_HEADS = {
     "alpha_weighted": "α weighted",
 }
 _MOST_FINDINGS = 10
-_SEVERITY_STYLE = {"error": "red", "warning": "yellow", "info": ""}
+_SEVERITY_STYLE = {"error": "red", "warning": "yellow"}
+_VERDICT_STYLE = {"damaged": "red", "noise-like": "yellow"}
 _ROW_STYLE = {"failed": "red", "skipped": "dim", "ok": ""}
 
 
@@ -82,23 +83,31 @@ def draw_report(console: Console, report: Report, top: int) -> None:
         console.print(Text(f"… and {len(rows) - len(shown)} more: --top 0 shows all", style="dim"))
     console.print()
     console.print(_notes(report))
-    console.print(Text(f"{sentences.NOT_CLAIMED}\n", style="dim"))
+    console.print(Text(f"{sentences.not_claimed(report)}\n", style="dim"))
 
 
 def _notes(report: Report) -> RenderableType:
     notes = Table.grid(padding=(0, 2, 0, 0))
     notes.add_column(no_wrap=True, style="dim")
     notes.add_column(overflow="fold")
+    if sentences.is_judged(report):
+        style = _VERDICT_STYLE.get(sentences.verdict_word(report.verdict), "")
+        notes.add_row(Text("verdict"), Text(sentences.verdict_line(report), style=style))
     notes.add_row(Text("summary"), Text(sentences.summary_line(report)))
     notes.add_row(Text("coverage"), Text(sentences.coverage_line(report)))
     skipped = sentences.skipped_line(report)
     if skipped:
         notes.add_row(Text("not analysed"), Text(skipped))
     found = sentences.findings(report)
-    for severity, text in found[:_MOST_FINDINGS]:
-        notes.add_row(Text("finding"), Text(f"{severity}: {text}", style=_SEVERITY_STYLE[severity]))
-    if len(found) > _MOST_FINDINGS:
-        notes.add_row(Text(""), Text(f"… and {len(found) - _MOST_FINDINGS} more in the other formats"))
+    loud = [pair for pair in found if pair[0] != "info"]
+    for severity, text in loud[:_MOST_FINDINGS]:
+        notes.add_row(Text(severity), Text(text, style=_SEVERITY_STYLE[severity]))
+    more = f"{len(loud) - _MOST_FINDINGS} more findings" if len(loud) > _MOST_FINDINGS else ""
+    quiet = f"{len(found) - len(loud)} for information" if len(found) > len(loud) else ""
+    if more or quiet:
+        notes.add_row(
+            Text("findings"), Text(f"{' and '.join(filter(None, (more, quiet)))}: see --format json")
+        )
     for remark in sentences.remarks(report):
         notes.add_row(Text("warning"), Text(remark, style="yellow"))
     notes.add_row(Text("run"), Text(display_name(sentences.settings_line(report))))
@@ -119,13 +128,14 @@ class _Column:
 def _layers(report: Report, rows: Sequence[LayerResult], width: int) -> Table:
     names = _Column("layer", tuple(_printable(row.name) for row in rows))
     status = _status(rows)
-    ends = [] if status is None else [status]
+    verdicts = [_verdict(rows)] if sentences.is_judged(report) else []
+    ends = [*verdicts, *([] if status is None else [status])]
     taken = sum(column.width + 2 for column in ends) + 1
     columns = _fitting(report, rows, width - taken - min(names.width, max(_NARROWEST_NAME, width // 4)))
     room = width - taken - sum(column.width + 2 for column in columns)
     spare = room - names.width + (-2 if status is None else status.width)
     if spare >= _ROOM_FOR_REASONS and any(row.reason for row in rows):
-        ends = [_with_reasons(rows, spare)]
+        ends = [*verdicts, _with_reasons(rows, spare)]
     columns += ends
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column(Text(names.head), no_wrap=True, max_width=room)
@@ -138,7 +148,8 @@ def _layers(report: Report, rows: Sequence[LayerResult], width: int) -> Table:
         )
     for index, row in enumerate(rows):
         cells = (elide(names.cells[index], room), *(column.cells[index] for column in columns))
-        table.add_row(*(Text(cell) for cell in cells), style=_ROW_STYLE.get(row.status, ""))
+        style = _ROW_STYLE.get(row.status) or _VERDICT_STYLE.get(sentences.verdict_word(row.verdict), "")
+        table.add_row(*(Text(cell) for cell in cells), style=style)
     return table
 
 
@@ -175,6 +186,17 @@ def _metric(report: Report, rows: Sequence[LayerResult], name: str) -> _Column:
     head = _SHORT_HEADS.get(name, _printable(name))
     cells = tuple(elide(format_metric(result, with_se=with_se), 24) for result in results)
     return _Column(f"{head} ± se" if with_se else head, cells, right=True)
+
+
+def _verdict(rows: Sequence[LayerResult]) -> _Column:
+    """Return the verdicts in a word, with the codes of what is damaged."""
+    texts = (
+        row.verdict
+        if sentences.verdict_word(row.verdict) == "damaged"
+        else sentences.verdict_word(row.verdict)
+        for row in rows
+    )
+    return _Column("verdict", tuple(elide(_printable(text), 32, keep_end=False) for text in texts))
 
 
 def _status(rows: Sequence[LayerResult]) -> _Column | None:

@@ -18,6 +18,7 @@ from rmtaudit.report.model import Finding, LayerResult
 
 TRAINED, NOISE_LIKE, DAMAGED, UNJUDGED = "trained", "noise-like", "damaged", "unjudged"
 
+_WITHOUT_STRUCTURE = ("zero:", "constant:")
 _NOISE_LIKE_CODE = "RA-NF-001"
 _NOISE_TEST = "noise_p_value"
 _CHANCE = 0.01
@@ -84,7 +85,7 @@ def _verdict(row: LayerResult, findings: Sequence[Finding]) -> str:
     errors = sorted({finding.code for finding in findings if finding.severity == "error"})
     if errors:
         return f"{DAMAGED} ({', '.join(errors)})"
-    if row.status != "ok":
+    if row.status != "ok" or row.reason.startswith(_WITHOUT_STRUCTURE):
         return f"{UNJUDGED} ({row.reason.partition(':')[0]})"
     test = row.metrics.get(_NOISE_TEST)
     if test is None:

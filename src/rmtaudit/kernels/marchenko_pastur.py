@@ -19,6 +19,7 @@ _LOW, _HIGH = 0.1, 0.6
 _OUTLIER = 3.3
 """An eigenvalue this many Tracy-Widom widths above the edge is no bulk: 0.05 % of noise layers have one."""
 _GRID = 1024
+_NEWTON, _LEVEL_ERROR = 12, 1e-13
 _ROUNDS = 100
 
 
@@ -244,11 +245,17 @@ def _unit_ppf(q: torch.Tensor, ratio: float) -> torch.Tensor:
     right = torch.searchsorted(levels, q).clamp(min=1, max=_GRID - 1)
     below, above = levels[right - 1], levels[right]
     share = ((q - below) / (above - below).clamp(min=1e-300)).clamp(min=0, max=1)
-    theta = angles[right - 1] + share * (angles[1] - angles[0])
-    for _ in range(2):
+    left, end = angles[right - 1], angles[right]
+    theta = left + share * (end - left)
+    for _ in range(_NEWTON):
         x = low + span * torch.sin(theta / 2) ** 2
+        excess = _unit_cdf(x, ratio) - q
+        if float(excess.abs().max()) < _LEVEL_ERROR:
+            break
+        left, end = torch.where(excess < 0, theta, left), torch.where(excess < 0, end, theta)
         # dF/dθ = pdf(x) dx/dθ, with the roots of the density cancelled against those of sin θ
         slope = span**2 * torch.sin(theta) ** 2 / (8 * math.pi * ratio * x.clamp(min=1e-300))
-        step = (_unit_cdf(x, ratio) - q) / slope.clamp(min=1e-12)
-        theta = (theta - step.clamp(min=-0.01, max=0.01)).clamp(min=0, max=math.pi)
+        stepped = theta - excess / slope.clamp(min=1e-300)
+        # at a soft edge F goes as θ³, and a step may leave the interval: halve it instead
+        theta = torch.where((stepped >= left) & (stepped <= end), stepped, (left + end) / 2)
     return low + span * torch.sin(theta / 2) ** 2

@@ -6,20 +6,21 @@ import re
 
 from rmtaudit.report.model import LayerResult, Report
 
+_NO_TROUBLE = 3
 _DIGITS = re.compile(r"([0-9]+)")
 
 
 def worst_first(report: Report) -> tuple[LayerResult, ...]:
     """Return the rows of the report, worst first.
 
-    Failed rows; then rows by the metric ``tool["sort"]``, worst first as ``metrics[…]["better"]`` says
+    Failed rows; then damaged ones, those with a warning, noise-like ones; then rows by the metric ``tool["sort"]``, worst first as ``metrics[…]["better"]`` says
     (largest first where no direction is known); then rows without that metric; skipped rows last. Ties are in
     natural order of the names.
     """
     sort = str(report.tool.get("sort", ""))
     sign = 1.0 if report.metrics.get(sort, {}).get("better") == "higher" else -1.0
 
-    def key(layer: LayerResult) -> tuple[int, float, tuple[tuple[int, str], ...], str]:
+    def key(layer: LayerResult) -> tuple[int, int, float, tuple[tuple[int, str], ...], str]:
         value = _number(layer, sort)
         if layer.status == "failed":
             group = 0
@@ -27,9 +28,21 @@ def worst_first(report: Report) -> tuple[LayerResult, ...]:
             group = 1 if value is not None else 2
         else:
             group = 3
-        return (group, sign * value if value is not None else 0.0, natural_key(layer.name), layer.name)
+        trouble = _trouble(layer)
+        if trouble < _NO_TROUBLE:
+            group = min(group, 1)
+        rank = sign * value if value is not None else 0.0
+        return (group, trouble, rank, natural_key(layer.name), layer.name)
 
     return tuple(sorted(report.layers, key=key))
+
+
+def _trouble(layer: LayerResult) -> int:
+    severities = {finding.severity for finding in layer.findings}
+    for place, found in enumerate(("error" in severities, "warning" in severities)):
+        if found:
+            return place
+    return 2 if layer.verdict == "noise-like" else _NO_TROUBLE
 
 
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:

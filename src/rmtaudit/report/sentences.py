@@ -32,9 +32,14 @@ def is_judged(report: Report) -> bool:
     return any(layer.findings or not layer.verdict.startswith("unjudged") for layer in report.layers)
 
 
+def verdict_word(verdict: str) -> str:
+    """Return a verdict without its codes or its reason."""
+    return verdict.partition(" (")[0]
+
+
 def verdict_line(report: Report) -> str:
     """Return the verdict of the model, and how many layers have which."""
-    counts = Counter(layer.verdict.partition(" (")[0] for layer in report.layers)
+    counts = Counter(verdict_word(layer.verdict) for layer in report.layers)
     parts = [f"{counts[name]} {name}" for name in _VERDICTS if counts[name]]
     return f"{display_name(report.verdict)}: of {len(report.layers)} layers {', '.join(parts)}"
 
@@ -73,7 +78,10 @@ def order_line(report: Report) -> str:
         return "layers by name"
     better = report.metrics[sort]["better"]
     way = "lowest first" if better == "higher" else "highest first"
-    return f"worst layers first: {sort}, {way}" if better else f"layers by {sort}, {way}"
+    order = f"{sort}, {way}"
+    if is_judged(report):
+        order = f"damaged, then noise-like, then {order}"
+    return f"worst layers first: {order}" if better or is_judged(report) else f"layers by {order}"
 
 
 def summary_line(report: Report) -> str:

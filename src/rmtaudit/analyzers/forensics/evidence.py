@@ -33,6 +33,7 @@ LOUD = 0.25
 """Share of the squared Frobenius norm in one entry from which it is looked at likewise."""
 
 _LOUD_ENTRIES = 1024
+_COARSE = 2.0**-6
 _RANDOM_ENTRIES, _RANDOM_SIDE = 4096, 16
 _ORDINARY = (1e-12, 1e12)
 
@@ -52,6 +53,7 @@ class Loud:
 class Evidence:
     """Everything found in a layer that is not zero; ``None`` where a test does not apply or finds nothing.
 
+    ``coarse``: the entries were rounded so coarsely (fp8) that their distribution is that of the format.
     Positions are those in ``entries``: the matrices of a pooled layer side by side.
     """
 
@@ -59,6 +61,7 @@ class Evidence:
     facts: ByteFacts
     zeros: ZeroPattern
     rounded: str | None
+    coarse: bool
     grid: Grid | None
     copied_rows: tuple[tuple[int, ...], ...]
     copied_columns: tuple[tuple[int, ...], ...]
@@ -84,14 +87,14 @@ def gather(given: LayerInput) -> Evidence:
     rounded = rounded_to(entries, stored) if as_stored else None
     epsilon, smallest_normal = _precision(given, stored, rounded)
     varied = facts.constant is None
+    coarse = epsilon > _COARSE
+    continuous = as_stored and varied and not coarse
     grid = (
-        uniform_grid(work, epsilon=epsilon, smallest_normal=smallest_normal / scale)
-        if as_stored and varied
-        else None
+        uniform_grid(work, epsilon=epsilon, smallest_normal=smallest_normal / scale) if continuous else None
     )
     copied_rows = duplicated_rows(work) if as_stored and varied else ()
     copied_columns = duplicated_rows(work.T) if as_stored and varied else ()
-    outliers = largest_entries(work) if as_stored and varied else None
+    outliers = largest_entries(work) if continuous else None
     if outliers is not None:
         outliers = _rescaled(outliers, scale)
     # the eigenvalues have the sum of the squares already, in float64
@@ -101,6 +104,7 @@ def gather(given: LayerInput) -> Evidence:
         facts=facts,
         zeros=zeros,
         rounded=rounded,
+        coarse=coarse,
         grid=grid,
         copied_rows=copied_rows,
         copied_columns=copied_columns,
@@ -119,8 +123,8 @@ def gather(given: LayerInput) -> Evidence:
         return found
     if is_orthogonal(given.spectrum.eigenvalues, epsilon):
         return replace(found, orthogonal=True)
-    mostly_zero = zeros.zeros > zeros.entries / 2
-    if mostly_zero or entries.numel() < _RANDOM_ENTRIES or min(entries.shape) < _RANDOM_SIDE:
+    distributed = continuous and zeros.zeros <= zeros.entries / 2
+    if not distributed or entries.numel() < _RANDOM_ENTRIES or min(entries.shape) < _RANDOM_SIDE:
         return found
     return _with_order(found, given.spectrum, work, scale)
 

@@ -92,10 +92,10 @@ def _rounding(given: LayerInput, found: Evidence) -> Iterator[Observation]:
 def _sparsity(_: LayerInput, found: Evidence) -> Iterator[Observation]:
     zeros, grid = found.zeros, found.grid
     share = zeros.scattered_share
-    if grid is None:
+    if grid is None and not found.coarse:
         sparse = share >= SPARSE and zeros.scattered > 2 * zeros.expected + 8
     else:  # zero is one of the levels: only more zeros than a fine grid can have say something
-        sparse = grid.bits >= _SPARSE_GRID_BITS and share >= _SPARSE_GRID
+        sparse = share >= _SPARSE_GRID and (grid is None or grid.bits >= _SPARSE_GRID_BITS)
     pattern = zeros.pattern if sparse else None
     if not sparse:
         return

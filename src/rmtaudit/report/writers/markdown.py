@@ -32,8 +32,9 @@ def escape_markdown(text: str) -> str:
 def _section(report: Report) -> str:
     columns = [name for name in report.tool["columns"] if name in report.metrics]
     with_status = any(layer.status != "ok" or layer.reason for layer in report.layers)
-    heads = ["layer", "kind", "shape", *columns, *(["status"] if with_status else [])]
-    ruler = ["---", "---", "---", *["---:"] * len(columns), *(["---"] if with_status else [])]
+    judged = sentences.is_judged(report)
+    heads = ["layer", "kind", "shape", *columns, *["verdict"] * judged, *["status"] * with_status]
+    ruler = ["---", "---", "---", *["---:"] * len(columns), *["---"] * (judged + with_status)]
     lines = [
         f"## {escape_markdown(sentences.title(report))}",
         "",
@@ -41,8 +42,9 @@ def _section(report: Report) -> str:
         "",
         _row([escape_markdown(head) for head in heads]),
         _row(ruler),
-        *(_row(_cells(layer, columns, with_status)) for layer in worst_first(report)),
+        *(_row(_cells(layer, columns, judged, with_status)) for layer in worst_first(report)),
         "",
+        *([f"- Verdict: {escape_markdown(sentences.verdict_line(report))}"] if judged else []),
         f"- Order: {escape_markdown(sentences.order_line(report))}",
         f"- Summary: {escape_markdown(sentences.summary_line(report))}",
         f"- Coverage: {escape_markdown(sentences.coverage_line(report))}",
@@ -54,17 +56,17 @@ def _section(report: Report) -> str:
         f"- Finding ({severity}): {escape_markdown(text)}" for severity, text in sentences.findings(report)
     ]
     lines += [f"- Warning: {escape_markdown(remark)}" for remark in sentences.remarks(report)]
-    lines += [f"- Run: {escape_markdown(sentences.settings_line(report))}", "", sentences.NOT_CLAIMED]
+    lines += [f"- Run: {escape_markdown(sentences.settings_line(report))}", "", sentences.not_claimed(report)]
     return "\n".join(lines) + "\n"
 
 
-def _cells(layer: LayerResult, columns: Sequence[str], with_status: bool) -> list[str]:
+def _cells(layer: LayerResult, columns: Sequence[str], judged: bool, with_status: bool) -> list[str]:
     shape = " × ".join(str(size) for size in layer.shape)
     if layer.matrices > 1:
         shape = f"{layer.matrices} × ({shape})"
     numbers = [format_metric(layer.metrics.get(name), with_se=True) for name in columns]
     status = ": ".join(part for part in (layer.status, layer.reason) if part)
-    cells = [layer.name, layer.kind, shape, *numbers, *([status] if with_status else [])]
+    cells = [layer.name, layer.kind, shape, *numbers, *[layer.verdict] * judged, *[status] * with_status]
     return [escape_markdown(cell) for cell in cells]
 
 

@@ -38,7 +38,7 @@ print(json.dumps({"layers": len(details), "analysis": time.process_time() - impo
 OURS = """
 import json, sys, time
 import rmtaudit
-import rmtaudit.engine.scan, torch, numpy
+import rmtaudit.engine.scan, rmtaudit.engine.presets, rmtaudit.checkpoints.safetensors, torch, numpy
 imported = time.process_time()
 report = rmtaudit.scan(sys.argv[1], **json.loads(sys.argv[2]))
 layers = sum(layer.status == "ok" for layer in report.layers)
@@ -140,14 +140,16 @@ def main() -> None:
     )
     parser.add_argument("--peer-python", required=True, help="an interpreter that has weightwatcher 0.7.7")
     parser.add_argument("--repeat", type=int, default=3)
-    cases = ("minilm", "weightwatcher", "layer4096", "memory", "startup")
+    parser.add_argument("--one-thread", action="store_true", help="one BLAS thread for both: least CPU time")
+    cases = ("minilm", "default", "layer4096", "memory", "startup", "judge", "weightwatcher")
     parser.add_argument("--case", action="append", choices=cases, help="default: all")
     options = parser.parse_args()
     chosen = options.case or cases
-
-    from threadpoolctl import threadpool_info
+    if options.one_thread:
+        os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
     import numpy  # noqa: F401
+    from threadpoolctl import threadpool_info
 
     print(
         f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}; BLAS kernels: ",
@@ -155,16 +157,23 @@ def main() -> None:
     )
     print(", ".join(sorted({str(info.get("architecture")) for info in threadpool_info()})))
     print("\n| case | quantity | rmtaudit | weightwatcher 0.7.7 | ratio | bar |\n|---|---|---|---|---|---|")
+    judging = {"mp_fit": True, "randomize": True}
     if "minilm" in chosen:
-        compare("MiniLM, default preset", "1/2; analysis 1/4", minilm_path(), {}, {}, options)
+        # the same work: norms, ranks and a power law a layer
+        compare("MiniLM, preset `fast`", "1/2; analysis 1/4", minilm_path(), {"preset": "fast"}, {}, options)
+    if "default" in chosen:
+        # more work than the peer's: noise floor, noise's alpha, forensics, verdicts
+        compare("MiniLM, preset `default`", "", minilm_path(), {}, {}, options)
+    if "judge" in chosen:
+        ours = {"analyzers": ["scale", "powerlaw", "noise", "traps", "forensics"]}
+        compare("MiniLM, with noise, traps and forensics", "1/10", minilm_path(), ours, judging, options)
     if "weightwatcher" in chosen:
-        on = {"preset": "weightwatcher", "options": {"weightwatcher": {"mp_fit": True, "randomize": True}}}
-        theirs = {"mp_fit": True, "randomize": True}
-        compare("MiniLM, `randomize` and `mp_fit`", "1/20", minilm_path(), on, theirs, options)
+        on = {"preset": "weightwatcher", "options": {"weightwatcher": judging}}
+        compare("MiniLM, `randomize` and `mp_fit`", "1/20", minilm_path(), on, judging, options)
     with tempfile.TemporaryDirectory() as folder:
         if "layer4096" in chosen:
             path = square_layer(Path(folder), 4096)
-            compare("one 4096 x 4096 float32 layer", "1/3", path, {}, {}, options)
+            compare("one 4096² float32 layer, `fast`", "1/3", path, {"preset": "fast"}, {}, options)
         if "memory" in chosen:
             for size in (2048, 4096):
                 path = square_layer(Path(folder), size)

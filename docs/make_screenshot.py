@@ -1,4 +1,4 @@
-"""Draw the README's picture: what `make scan` prints, as SVG. Run from the project's root after a change of looks."""
+"""Draw the README's picture: what a scan prints, as SVG. Run it from the project's root."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
+    """Write docs/images/scan.svg."""
     report = rmtaudit.scan("examples/silero_vad_v6_16k.safetensors")
     console = Console(record=True, width=118, file=sys.stderr, highlight=False, force_terminal=True)
     console.print("[bold]$[/] rmtaudit scan examples/silero_vad_v6_16k.safetensors\n")

@@ -78,6 +78,20 @@ def test_pruning() -> None:
     assert found["RA-FO-004"].evidence["pattern"] == "unstructured"
 
 
+def test_in_fp8_only_what_its_rounding_cannot_make() -> None:
+    def stored(W: torch.Tensor) -> LayerInput:
+        given = changed(layer_input(W.to(torch.float8_e4m3fn).float()), dtype="float8_e4m3fn")
+        return dataclasses.replace(given, epsilon=2.0**-4)
+
+    W = trained()
+    W[W.abs() < W.abs().median()] = 0
+    assert set(seen(stored(W))) == {"RA-FO-004"}
+    U, S, V = torch.linalg.svd(trained(), full_matrices=False)
+    found = seen(stored((U[:, :4] * S[:4]) @ V[:4]))
+    assert found["RA-FO-001"].evidence["rank"] == 4
+    assert seen(stored(0.003 * trained(seed=1) / trained(seed=1).std())).keys() <= {"RA-FO-004", "RA-FO-005"}
+
+
 def test_dead_rows_columns_and_heads() -> None:
     W = trained()
     W[7] = 0

@@ -82,8 +82,16 @@ def problems() -> dict[str, str]:
 
 def test_the_built_in_ones_are_found_and_sound() -> None:
     own = [row for row in installed() if row.distribution == "rmtaudit"]
-    assert [row.name for row in own] == ["powerlaw", "scale", "weightwatcher"]
-    assert [row.problem for row in own] == ["", "", ""]
+    assert [row.name for row in own] == [
+        "forensics",
+        "noise",
+        "null_alpha",
+        "powerlaw",
+        "scale",
+        "traps",
+        "weightwatcher",
+    ]
+    assert {row.problem for row in own} == {""}
     assert {row.name for row in own} <= set(available())
 
 

@@ -98,7 +98,7 @@ class Broken:
 @pytest.fixture
 def plugins(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return a function that installs readers of another distribution."""
-    own = registry._entries()
+    own = registry.registered(registry.GROUP)
 
     def install(**targets: type) -> None:
         class Entry:
@@ -112,7 +112,7 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                 return self.target
 
         entries = [*own, *(Entry(name, target) for name, target in targets.items())]
-        monkeypatch.setattr(registry, "_entries", lambda: entries)
+        monkeypatch.setattr(registry, "registered", lambda _: entries)
 
     return install
 
@@ -163,7 +163,7 @@ def test_what_is_not_a_reader_is_refused(tmp_path: Path, plugins: Callable[..., 
 
 
 def test_the_entry_points_are_our_three_readers() -> None:
-    own = [entry for entry in registry._entries() if registry._is_own(entry)]
+    own = [entry for entry in registry.registered(registry.GROUP) if registry._is_own(entry)]
     assert [entry.name for entry in own] == ["safetensors", "torch-legacy", "torch-zip"]
     assert all(isinstance(entry, EntryPoint) for entry in own)
     assert set(registry.extensions()) == {"safetensors", "torch-legacy", "torch-zip"}

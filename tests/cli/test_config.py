@@ -21,7 +21,10 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_show_prints_a_configuration(capsys: Capture) -> None:
-    assert run(cli, ["config", "show", "--preset", "fast", "--memory", "1GB"]) == 0
+    assert (
+        run(cli, ["config", "show", "--preset", "fast", "--set", "powerlaw.stability=false", "--memory=1GB"])
+        == 0
+    )
     shown = yaml.safe_load(capsys.readouterr().out)
     assert shown["preset"] == "fast"
     assert shown["memory"] == 10**9

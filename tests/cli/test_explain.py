@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
+from rmtaudit.cli import cli
 from rmtaudit.cli.errors import COULD_NOT_JUDGE, FINE, run
-from rmtaudit.cli.explain import explain
 from rmtaudit.report.catalogue import FINDINGS
 
 
 def test_a_finding_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(explain, ["RA-FO-001"]) == FINE
+    assert run(cli, ["explain", "RA-FO-001"]) == FINE
     shown = capsys.readouterr().out
     assert shown.startswith("RA-FO-001: rank deficit\n")
     for heading, text in FINDINGS["RA-FO-001"].sections():
@@ -20,12 +20,12 @@ def test_a_finding_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_without_a_code_all_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(explain, []) == FINE
+    assert run(cli, ["explain"]) == FINE
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(FINDINGS)
 
 
 def test_an_unknown_code_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(explain, ["RA-FO-14"]) == COULD_NOT_JUDGE
+    assert run(cli, ["explain", "RA-FO-14"]) == COULD_NOT_JUDGE
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "RA-FO-014" in shown.err

@@ -151,6 +151,7 @@ def test_jsonl_is_written_as_subjects_are_finished(weights: Path, vectors: Path,
 def test_settings_reach_the_report(weights: Path, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "cwd" / "rmtaudit.yaml").write_text("seed: 5\n")
     args = ["scan", str(weights), "--preset", "fast", "--set", "solver=svd", "--bootstrap", "3"]
+    args += ["--set", "powerlaw.stability=false"]
     assert (
         run(cli, [*args, "--format", "json", "--sort", "stable_rank", "--columns", "alpha,stable_rank"]) == 0
     )

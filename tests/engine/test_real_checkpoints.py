@@ -47,7 +47,7 @@ def schema() -> dict[str, object]:
 
 def check_books(report: Report) -> None:
     """Every parameter that could be a weight is in a row, and every row that is not ``ok`` says why."""
-    rows = sum(layer.parameters for layer in report.layers if not layer.reason.startswith("tied"))
+    rows = sum(layer.parameters for layer in report.layers if not layer.reason.startswith(("tied", "copy")))
     assert rows == report.coverage.weight_parameters
     assert all(layer.reason for layer in report.layers if layer.status != "ok")
     named = {skip.name for skip in report.coverage.skipped}
@@ -67,7 +67,7 @@ def test_a_trained_checkpoint_is_seen_whole(name: str, shared: Shared, schema: d
     assert report.coverage.parameters_analyzed > 0
     if "degenerate" not in name:
         lost = [layer.reason for layer in report.layers if layer.status != "ok"]
-        assert all(reason.startswith(("vector", "tied")) for reason in lost)
+        assert all(reason.startswith(("vector", "tied", "copy")) for reason in lost)
 
 
 @pytest.mark.parametrize("name", QUANTISED)
@@ -95,7 +95,7 @@ def test_every_odd_tensor_has_a_status_and_a_reason(shared: Shared) -> None:
         "wide": ("ok", ""), "constant": ("ok", "constant"), "denormal": ("ok", "constant"),
         "rank1": ("ok", "unresolved"), "zero": ("ok", "zero"), "with_inf": ("failed", "nonfinite"),
         "with_nan": ("failed", "nonfinite"), "bools": ("skipped", "boolean values, not weights"),
-        "dup_b": ("skipped", "tied"), "empty": ("skipped", "empty"),
+        "dup_b": ("skipped", "copy"), "empty": ("skipped", "empty"),
         "ints": ("skipped", "integer values (int64), not real weights"),
         "one_by_one": ("skipped", "vector"), "row": ("skipped", "vector"),
     }  # fmt: skip

@@ -160,7 +160,7 @@ def test_copies_are_counted_once_and_constants_are_no_copies() -> None:
     }
     report = scan(tensors)
     found = rows(report)
-    assert found["b"].reason == "tied: the same values as 'a', counted once"
+    assert found["b"].reason == "copy: the same values as 'a', counted once"
     assert found["zero2"].status == "ok"
     assert report.coverage.parameters == 3 * 72
     assert report.coverage.parameters_analyzed == report.coverage.weight_parameters == 3 * 72

@@ -1,4 +1,4 @@
-"""Ten injuries in ten layers of a trained transformer: a scan finds each, where it is, and none beforehand."""
+"""Ten injuries in ten layers of a trained transformer: a scan finds each, and none beforehand."""
 
 from __future__ import annotations
 

@@ -86,6 +86,7 @@ def test_nothing_lies_outside_the_edges() -> None:
     outside = torch.tensor([-1.0, 0.49, 4.51])
     assert law.pdf(outside).tolist() == [0, 0, 0]
     assert law.cdf(outside).tolist() == [0, 0, 1]
+    assert law.ppf(torch.tensor([])).tolist() == []
 
 
 def test_the_median_is_that_of_gavish_and_donoho() -> None:

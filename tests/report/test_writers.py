@@ -99,7 +99,7 @@ def test_markdown_tables_keep_their_columns(made: ModuleType) -> None:
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(rows) == 2 + len(made.hostile_report().layers)
     columns = {len(re.findall(r"(?<!\\)\|", row)) for row in rows}
-    assert columns == {len(made.COLUMNS) + 5}
+    assert columns == {len(made.COLUMNS) + 6}
     assert "<script" not in text
 
 

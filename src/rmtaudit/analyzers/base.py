@@ -85,8 +85,8 @@ def failed(reason: str) -> MetricValue:
 class Observation:
     """Something seen in a layer that a judge may make a finding of.
 
-    An analyzer says what it saw and how surprising it is; the severity is the judge's, who sees the p-values of
-    all layers of the model.
+    An analyzer says what it saw and how surprising it is; the severity is the judge's, who sees the p-values
+    of all layers of the model.
 
     Attributes
     ----------

@@ -1,6 +1,6 @@
 """The analyzers that are installed, found through the entry-point group ``rmtaudit.analyzers``.
 
-Nothing is imported before it is asked for, and nothing is remembered: Python's own module cache is enough.
+Nothing is imported before it is asked for.
 Analyzers of other distributions run code of theirs; ``RMTAUDIT_PLUGINS=name,name`` lets in only those named
 (unset or empty: all). Those of rmtaudit itself are always there.
 """
@@ -11,13 +11,14 @@ import difflib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
 from rmtaudit.analyzers.base import Analyzer, Metric
 from rmtaudit.analyzers.options import check_options
 from rmtaudit.errors import UsageError
 from rmtaudit.names import display_name
+from rmtaudit.plugins import registered
 
 GROUP = "rmtaudit.analyzers"
 _OWN = "rmtaudit"
@@ -44,13 +45,13 @@ class Installed:
 
 def available() -> tuple[str, ...]:
     """Return the names of the analyzers that may be loaded, sorted. Imports none of them."""
-    return tuple(sorted({entry.name for entry in _entries() if _allowed(entry)}))
+    return tuple(sorted({entry.name for entry in registered(GROUP) if _allowed(entry)}))
 
 
 def installed() -> tuple[Installed, ...]:
     """Return every analyzer found, sorted by name, broken and forbidden ones included. Imports them."""
     rows = []
-    for entry in sorted(_entries(), key=lambda entry: (entry.name, entry.value)):
+    for entry in registered(GROUP):
         distribution, version = _origin(entry)
         analyzer, problem = None, ""
         if _allowed(entry):
@@ -70,7 +71,7 @@ def load(name: str) -> type[Analyzer]:
     Raises ``UsageError``: unknown (RA-US-101), not importable (RA-US-102), not an analyzer (RA-US-103), or
     shipped twice (RA-US-104).
     """
-    found = [entry for entry in _entries() if entry.name == name and _allowed(entry)]
+    found = [entry for entry in registered(GROUP) if entry.name == name and _allowed(entry)]
     if not found:
         raise _unknown(name)
     if len(found) > 1:
@@ -129,11 +130,6 @@ def metric_catalogue(analyzers: Iterable[Analyzer]) -> dict[str, dict[str, Any]]
         for analyzer in analyzers
         for metric in analyzer.active_metrics()
     }
-
-
-def _entries() -> list[EntryPoint]:
-    unique = {(entry.name, entry.value): entry for entry in entry_points(group=GROUP)}
-    return list(unique.values())
 
 
 def _origin(entry: EntryPoint) -> tuple[str, str]:

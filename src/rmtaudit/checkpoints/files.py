@@ -17,6 +17,7 @@ from rmtaudit.errors import ChangedError, CorruptError, InputError
 from rmtaudit.names import display_name
 
 _CHUNK = 1 << 30  # one preadv call reads at most 2 GiB - 4 KiB on Linux
+_LARGE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class FileSource:
         self.snapshot = Snapshot.of(os.fstat(self._descriptor))
         self.size = self.snapshot.size
 
-    def pread(self, offset: int, length: int) -> bytearray:
+    def pread(self, offset: int, length: int) -> bytearray | memoryview:
         """Return ``length`` bytes from ``offset``, in memory of their own. Threads may call it at once.
 
         Raises
@@ -83,7 +84,7 @@ class FileSource:
             )
         descriptor, borrowed = self._borrow()
         try:
-            data = bytearray(length)
+            data = bytearray(length) if length < _LARGE else _uncleared(length)
             done = _fill(descriptor, memoryview(data), offset)
             if done < length:
                 message = f"changed while it was being read: {done} of {length} bytes at position {offset}"
@@ -236,6 +237,13 @@ def _kind(mode: int) -> str:
         (stat.S_ISBLK, "a block device"),
     )
     return next((name for test, name in kinds if test(mode)), "a special file")
+
+
+def _uncleared(length: int) -> memoryview:
+    """Return memory that nobody has written to: clearing it first is a third of the time of a read."""
+    import numpy as np
+
+    return np.empty(length, dtype=np.uint8).data
 
 
 def _fill(descriptor: int, view: memoryview, offset: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 from rmtaudit.checkpoints.base import Checkpoint, Reader
@@ -17,6 +17,7 @@ from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.checkpoints.sniff import broken_download, foreign_format
 from rmtaudit.errors import InputError, NotACheckpointError, RmtauditError, UnsafeError, UsageError
 from rmtaudit.names import display_name
+from rmtaudit.plugins import registered
 
 GROUP = "rmtaudit.readers"
 HEAD = 4096
@@ -45,7 +46,7 @@ def open_file(path: Path) -> Checkpoint:
 def reader_for(path: Path) -> tuple[Reader, list[str]]:
     """Return the reader of a file, by its content, and warnings. Raises as :func:`open_file`."""
     head, size = read_head(path)
-    own = [_load(entry) for entry in _entries() if _is_own(entry)]
+    own = [_load(entry) for entry in registered(GROUP) if _is_own(entry)]
     if not own:
         raise UsageError(
             "RA-IN-019",
@@ -94,13 +95,11 @@ def read_head(path: Path) -> tuple[bytes, int]:
 def extensions() -> dict[str, tuple[str, ...]]:
     """Return the usual file endings of each built-in reader, by its name."""
     return {
-        reader.name: reader.extensions for entry in _entries() if _is_own(entry) for reader in [_load(entry)]
+        reader.name: reader.extensions
+        for entry in registered(GROUP)
+        if _is_own(entry)
+        for reader in [_load(entry)]
     }
-
-
-def _entries() -> list[EntryPoint]:
-    unique = {(entry.name, entry.value): entry for entry in entry_points(group=GROUP)}
-    return sorted(unique.values(), key=lambda entry: (entry.name, entry.value))
 
 
 def _is_own(entry: EntryPoint) -> bool:
@@ -110,7 +109,7 @@ def _is_own(entry: EntryPoint) -> bool:
 def _plugins(problems: list[str]) -> Iterator[Reader]:
     """Yield the readers of other distributions; what cannot be loaded goes to ``problems``."""
     allowed = {name.strip() for name in os.environ.get("RMTAUDIT_PLUGINS", "").split(",")} - {""}
-    for entry in _entries():
+    for entry in registered(GROUP):
         if _is_own(entry) or (allowed and entry.name not in allowed):
             continue
         try:

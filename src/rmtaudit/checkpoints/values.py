@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def tensor_from_bytes(
-    data: bytearray,
+    data: bytearray | memoryview,
     dtype: str,
     shape: tuple[int, ...],
     stride: tuple[int, ...] | None = None,
@@ -48,7 +48,7 @@ def tensor_from_bytes(
     return flat.as_strided(shape, stride).contiguous()
 
 
-def _swapped(data: bytearray, kind: torch.dtype) -> bytearray:
+def _swapped(data: bytearray | memoryview, kind: torch.dtype) -> bytearray | memoryview:
     """Reverse the bytes of each number: of each half of a complex one."""
     import numpy as np
 

@@ -40,6 +40,11 @@ def settings_flags(command: Command) -> Command:
                 metavar="N",
                 help="Replicates for the intervals of alpha: short for --set powerlaw.bootstrap=N.",
             ),
+            click.option(
+                "--sharp",
+                type=click.Choice(["auto", "plain", "sinkhorn", "dyson", "sign-flip"]),
+                help="The null that the bulk is held against: short for --set noise.sharp=….",
+            ),
             click.option("--memory", metavar="SIZE", help="Budget for matrices in flight: 4GB, 50%, bytes."),
             click.option("--threads", metavar="N", help="Layers worked on at the same time."),
             click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute."),
@@ -64,4 +69,6 @@ def entries_of(values: Mapping[str, Any]) -> list[Entry]:
     entries = [entry for text in values["assigned"] for entry in assignments(text, "--set")]
     if values["bootstrap"] is not None:
         entries.append(flag("powerlaw.bootstrap", values["bootstrap"], "--bootstrap"))
+    if values["sharp"] is not None:
+        entries.append(flag("noise.sharp", values["sharp"], "--sharp"))
     return entries + [flag(key, values[key], f"--{key}") for key in _SETTINGS if values[key] is not None]

@@ -109,7 +109,7 @@ def _notes(report: Report) -> RenderableType:
             Text("findings"), Text(f"{' and '.join(filter(None, (more, quiet)))}: see --format json")
         )
     for remark in sentences.remarks(report):
-        notes.add_row(Text("warning"), Text(remark, style="yellow"))
+        notes.add_row(Text("note"), Text(remark, style="yellow"))
     notes.add_row(Text("run"), Text(display_name(sentences.settings_line(report))))
     return notes
 

@@ -2,8 +2,8 @@
 
 An observation is a fact about the bytes, or a test with a p-value for its layer alone. A model has many
 layers and more than one kind of test, so a p-value is multiplied by the number of both (Bonferroni) before
-the catalogue says how severe it is: where every null hypothesis holds, an ``error`` is raised in at most 1 % of
-models and a ``warning`` in at most 5 %. A fact has the severity of its kind.
+the catalogue says how severe it is: where every null hypothesis holds, an ``error`` is raised in at most
+1 % of models and a ``warning`` in at most 5 %. A fact has the severity of its kind.
 """
 
 from __future__ import annotations

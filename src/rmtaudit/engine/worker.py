@@ -177,15 +177,22 @@ def _describe(spectrum: Spectrum) -> dict[str, object]:
 
 def _remark(matrices: tuple[torch.Tensor, ...], spectrum: Spectrum) -> str:
     """Return what is degenerate about a layer that was analysed all the same, or ``""``."""
+    total = len(spectrum.eigenvalues)
+    if spectrum.unresolved < total - len(matrices):
+        return _unresolved(spectrum)
     bounds = [tuple(float(bound) for bound in torch.aminmax(matrix)) for matrix in matrices]
     if all(low == high == 0 for low, high in bounds):
         return "zero: every entry is 0"
     if all(low == high for low, high in bounds):
         return "constant: every entry has the same value"
-    if spectrum.unresolved:
-        total = len(spectrum.eigenvalues)
-        return f"unresolved: {spectrum.unresolved} of {total} singular values are below the resolution floor"
-    return ""
+    return _unresolved(spectrum)
+
+
+def _unresolved(spectrum: Spectrum) -> str:
+    if not spectrum.unresolved:
+        return ""
+    total = len(spectrum.eigenvalues)
+    return f"unresolved: {spectrum.unresolved} of {total} singular values are below the resolution floor"
 
 
 def _run(analyzer: Analyzer, given: LayerInput) -> tuple[dict[str, MetricResult], tuple[Observation, ...]]:

@@ -250,7 +250,7 @@ def _unit_ppf(q: torch.Tensor, ratio: float) -> torch.Tensor:
     for _ in range(_NEWTON):
         x = low + span * torch.sin(theta / 2) ** 2
         excess = _unit_cdf(x, ratio) - q
-        if float(excess.abs().max()) < _LEVEL_ERROR:
+        if bool((excess.abs() < _LEVEL_ERROR).all()):
             break
         left, end = torch.where(excess < 0, theta, left), torch.where(excess < 0, end, theta)
         # dF/dθ = pdf(x) dx/dθ, with the roots of the density cancelled against those of sin θ

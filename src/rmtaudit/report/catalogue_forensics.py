@@ -27,7 +27,7 @@ FORENSICS = (
         limits=(
             "A truncation that was fine-tuned afterwards has no gap. A layer built with a linear "
             "dependency (a fixed filter bank) shows it too. Layers dominated by one entry "
-            "(RA-FO-014) are not tested."
+            "(RA-FO-014) are not tested, and fp8 only for half of the rank missing."
         ),
         action=(
             "Compare with the original. If the truncation was meant, store the two factors "
@@ -58,7 +58,8 @@ FORENSICS = (
         limits=(
             "8 bits in groups of 32 or less stored as bfloat16 drown in its rounding. A grid by "
             "tensor of which one giant entry left fewer than about 10 entries off zero cannot be "
-            "told from pruning. Code books (NF4, k-means) are no uniform grid and not found."
+            "told from pruning. Code books (NF4, k-means) are no uniform grid and not found; "
+            "layers stored as fp8 are not tested."
         ),
         action=(
             "Audit the unquantised model if there is one. If the quantisation was meant, ship it "
@@ -103,8 +104,9 @@ FORENSICS = (
             "layers, with the share."
         ),
         limits=(
-            "Pruning below 1 % is taken for accident; pruning before quantisation to 4 bits or "
-            "less is not told from the level zero, unless it follows a pattern."
+            "Pruning below 1 % is taken for accident, and below 30 % in fp8, which makes zeros "
+            "itself; pruning before quantisation to 4 bits or less is not told from the level "
+            "zero, unless it follows a pattern."
         ),
         action="If the pruning was meant, store the layer sparse; if not, compare with the original.",
     ),
@@ -153,7 +155,8 @@ FORENSICS = (
         ),
         limits=(
             "In layers with heavy tails of their own even an entry ten times the largest may pass "
-            "here: see RA-FO-014. The power 0.6 was fitted on the same layers as the table."
+            "here: see RA-FO-014. The power 0.6 was fitted on the same layers as the table. "
+            "Layers stored as fp8 are not tested."
         ),
         action=(
             "Look at the position in the evidence. Compare with the original, or with the same "
@@ -241,7 +244,7 @@ FORENSICS = (
         limits=(
             "Acceptance is no proof: a small layer trained little is not told from its start, and "
             "no false-alarm rate follows from theory. A shuffled layer whose entries are near "
-            "normal looks the same."
+            "normal looks the same. Layers stored as fp8 are not tested."
         ),
         action="If the layer is in use, check the training and the names in the checkpoint.",
     ),

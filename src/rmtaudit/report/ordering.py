@@ -13,9 +13,9 @@ _DIGITS = re.compile(r"([0-9]+)")
 def worst_first(report: Report) -> tuple[LayerResult, ...]:
     """Return the rows of the report, worst first.
 
-    Failed rows; then damaged ones, those with a warning, noise-like ones; then rows by the metric ``tool["sort"]``, worst first as ``metrics[…]["better"]`` says
-    (largest first where no direction is known); then rows without that metric; skipped rows last. Ties are in
-    natural order of the names.
+    Failed rows; then damaged ones, ones with a warning, noise-like ones; then rows by the metric
+    ``tool["sort"]``, worst first as ``metrics[…]["better"]`` says (largest first where no direction is
+    known); then rows without that metric; skipped rows last. Ties are in natural order of the names.
     """
     sort = str(report.tool.get("sort", ""))
     sign = 1.0 if report.metrics.get(sort, {}).get("better") == "higher" else -1.0

@@ -16,7 +16,7 @@ GAP = 3.0
 
 _HARD_EDGE_GAP = 100.0
 _HARD_EDGE = 4
-_FINE = 2.0**-12
+_FINE, _COARSE = 2.0**-12, 2.0**-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,8 @@ def rank_deficit(
     healthy matrix in a coarse format (bfloat16, fp8) also sink below its rounding noise, but without a gap:
     the ratio of neighbours must be at least 3. The last few singular values of a square random matrix lie far
     apart by themselves (hard edge), so fewer than 4 missing ones count only with a ratio of at least 100 in a
-    format finer than float16.
+    format finer than float16. In fp8 even well separated small directions drown: half of the rank must be
+    missing.
 
     Parameters
     ----------
@@ -68,5 +69,7 @@ def rank_deficit(
     gap = kept / (lost or math.sqrt(spectrum.floor)) if lost or spectrum.floor else math.inf
     few = missing < _HARD_EDGE
     if gap < (_HARD_EDGE_GAP if few else GAP) or (few and epsilon > _FINE):
+        return None
+    if epsilon > _COARSE and 2 * missing < possible:
         return None
     return RankDeficit(rank, possible, kept, lost, gap)

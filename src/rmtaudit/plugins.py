@@ -1,0 +1,20 @@
+"""What is registered in an entry-point group: of rmtaudit itself and of other distributions."""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+
+
+def registered(group: str) -> list[EntryPoint]:
+    """Return the entry points of a group, each once, by name. Imports none of them."""
+    unique = {(entry.name, entry.value): entry for entry in _installed(group, tuple(sys.path))}
+    return sorted(unique.values(), key=lambda entry: (entry.name, entry.value))
+
+
+@lru_cache(maxsize=8)
+def _installed(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """Read the metadata of every distribution, which takes a while; again only if the path has changed."""
+    del path
+    return tuple(entry_points(group=group))

@@ -37,7 +37,8 @@ class NoiseOptions:
     sharp
         The null of the bulk: ``plain`` (every entry the same variance), ``sinkhorn`` or ``dyson`` (rows and
         columns of different scale, evened out), ``sign-flip`` (the same magnitudes with random signs), or
-        ``auto``: the first of plain, sinkhorn and dyson that the bulk agrees with.
+        ``auto``: the first of plain, sinkhorn and dyson that the bulk agrees with (dyson up to a smaller side
+        of 1536).
     draws
         Draws of random signs behind the edge of the noise, at least 1. None is made where the test that needs
         none is decisive.

@@ -24,7 +24,8 @@ LEAST_SIDE = 16
 """Below this the smaller side has no bulk worth the name."""
 _DECIDED = 1e-6
 """A rectangle test this clear needs no draws: twice its p-value already bounds the p-value of the two."""
-_IN_TURN: tuple[Null, ...] = ("plain", "sinkhorn", "dyson")
+DYSON_UP_TO = 1536
+"""Smaller side from which ``"auto"`` leaves Dyson's null out: it costs more than two exact spectra."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +117,8 @@ def noise_floor(
     generator
         On the CPU, for the draws of signs.
     sharp
-        The null of the bulk; ``"auto"`` takes the first of plain, Sinkhorn and Dyson that the bulk agrees
-        with.
+        The null of the bulk; ``"auto"`` takes the first of plain, Sinkhorn and (up to a smaller side of
+        1536) Dyson that the bulk agrees with.
     draws
         Draws of signs behind the edge, at least 1.
     level
@@ -136,7 +137,7 @@ def noise_floor(
     finder = _Finder(tall(matrix), spectrum, generator, draws)
     test = finder.test()
     nulls: list[NullFit] = []
-    for name in _IN_TURN if sharp == "auto" else tuple(dict.fromkeys(("plain", sharp))):
+    for name in _in_turn(finder.support[1]) if sharp == "auto" else tuple(dict.fromkeys(("plain", sharp))):
         values = finder.values(name)
         nulls.append(finder.fit(name, values))
         if nulls[-1].p_value >= level and (sharp in ("auto", name)):
@@ -153,6 +154,10 @@ def noise_floor(
         nulls = [_rescaled(null, scale) for null in nulls]
         accepted = nulls[-1] if accepted is not None else None
     return NoiseFloor(test, tuple(nulls), accepted, spikes, share, finder.support)
+
+
+def _in_turn(side: int) -> tuple[Null, ...]:
+    return ("plain", "sinkhorn", "dyson") if side <= DYSON_UP_TO else ("plain", "sinkhorn")
 
 
 class _Finder:

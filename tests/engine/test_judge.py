@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import t as student
+
+from rmtaudit.analyzers.base import Observation
+from rmtaudit.engine.judge import judge
+from rmtaudit.engine.peers import _two_sided, out_of_scale
+from rmtaudit.report.model import LayerResult, MetricResult
+
+
+def row(name: str = "a", *, status: str = "ok", reason: str = "", **metrics: float | str) -> LayerResult:
+    return LayerResult(
+        name=name,
+        tensor=name,
+        kind="dense",
+        view="as stored",
+        shape=(9, 9),
+        dtype="float32",
+        matrices=1,
+        parameters=81,
+        status=status,
+        reason=reason,
+        metrics={key: MetricResult(value) for key, value in metrics.items()},
+    )
+
+
+def seen(code: str, p_value: float | None = None) -> Observation:
+    return Observation(code, "Something.", {"where": [1, 2]}, p_value)
+
+
+def test_a_fact_has_the_severity_of_its_kind() -> None:
+    judged = judge([row(noise_p_value=1e-9)], {0: [seen("RA-FO-001"), seen("RA-FO-004"), seen("RA-FO-003")]})
+    assert [(each.code, each.severity) for each in judged.layers[0].findings] == [
+        ("RA-FO-001", "error"),
+        ("RA-FO-003", "info"),
+        ("RA-FO-004", "warning"),
+    ]
+    assert judged.layers[0].verdict == judged.verdict == "damaged (RA-FO-001)"
+
+
+@pytest.mark.parametrize(("layers", "p_value"), [(1, 0.004), (10, 0.0004), (100, 0.00004)])
+def test_a_p_value_is_corrected_for_layers_and_kinds_of_test(layers: int, p_value: float) -> None:
+    """Two kinds of test: 0.004 in the only layer is as surprising as 0.00004 in one of a hundred."""
+    rows = [row(str(index), noise_p_value=1e-9) for index in range(layers)]
+    for factor, severity in ((1, "error"), (4, "warning")):
+        found = judge(rows, {0: [seen("RA-FO-006", factor * p_value)]}).layers[0].findings[0]
+        assert found.severity == severity
+        assert found.evidence["p_value"] == factor * p_value
+        assert found.evidence["family_wise_p_value"] == pytest.approx(0.008 * factor)
+    assert judge(rows, {0: [seen("RA-FO-006", 8 * p_value)]}).layers[0].findings == ()
+
+
+def test_layers_that_were_not_tested_do_not_count() -> None:
+    rows = [row(), *(row(str(index), status="skipped", reason="vector: 1 x 9") for index in range(50))]
+    assert judge(rows, {0: [seen("RA-FO-006", 0.004)]}).layers[0].findings[0].severity == "error"
+
+
+@pytest.mark.parametrize(
+    ("given_row", "observed", "verdict"),
+    [
+        (row(noise_p_value=1e-9), [], "trained"),
+        (row(noise_p_value=0.4), [seen("RA-NF-001", 0.4)], "noise-like"),
+        (row(noise_p_value=0.4), [seen("RA-NF-001", 0.4), seen("RA-FO-012")], "damaged (RA-FO-012)"),
+        (row(), [], "unjudged (the analyzer noise did not run)"),
+        (row(status="skipped", reason="quantised: int8 codes"), [], "unjudged (quantised)"),
+        (
+            row(reason="constant: every entry has the same value", noise_p_value=1e-9),
+            [],
+            "unjudged (constant)",
+        ),
+        (row(status="failed", reason="nonfinite: 1 NaN"), [], "damaged (RA-SC-001)"),
+        (row(status="skipped", reason="copy: the same values as 'b'"), [], "damaged (RA-MO-001)"),
+        (row(reason="zero: every entry is 0"), [], "unjudged (zero)"),
+    ],
+)
+def test_verdicts(given_row: LayerResult, observed: list[Observation], verdict: str) -> None:
+    assert judge([given_row], {0: observed}).layers[0].verdict == verdict
+
+
+def test_a_metric_without_a_value_says_why_nothing_was_judged() -> None:
+    small = replace(
+        row(), metrics={"noise_p_value": MetricResult(None, status="skipped", reason="too small")}
+    )
+    assert judge([small], {}).layers[0].verdict == "unjudged (too small)"
+    assert judge([small], {}).verdict == "unjudged (no layer could be judged)"
+
+
+@pytest.mark.parametrize(
+    ("p_values", "verdict"), [([0.009], "trained"), ([0.02], "noise-like"), ([0.009, 0.5], "noise-like")]
+)
+def test_a_model_is_trained_if_noise_everywhere_is_rejected(p_values: list[float], verdict: str) -> None:
+    assert (
+        judge([row(str(index), noise_p_value=p) for index, p in enumerate(p_values)], {}).verdict == verdict
+    )
+
+
+def test_a_code_of_a_third_party_is_for_information() -> None:
+    (found,) = judge([row()], {0: [seen("XY-1", 1e-30)]}).layers[0].findings
+    assert found.severity == "info"
+
+
+@given(st.floats(0.01, 1e6))
+def test_the_tail_of_student_is_the_closed_form(distance: float) -> None:
+    assert _two_sided(distance) == pytest.approx(2 * student.sf(distance, 4), rel=1e-9)
+
+
+def scales(*values: float) -> list[LayerResult]:
+    return [row(str(index), log10_rms=value) for index, value in enumerate(values)]
+
+
+def test_a_layer_out_of_scale_is_seen_and_the_others_are_not() -> None:
+    usual = [-1.2, -1.3, -1.1, -1.25, -1.4, -1.15, -1.2, -1.35, -1.3]
+    assert out_of_scale(scales(*usual)) == {}
+    found = out_of_scale(scales(*usual, 2.8))
+    assert list(found) == [9]
+    (observation,) = found[9]
+    assert observation.evidence["median_of_peers"] == statistics.median(usual)
+    assert observation.p_value is not None
+    assert observation.p_value < 1e-4
+    assert f"{10**4.05:.3g} times larger" in observation.message
+
+
+def test_few_peers_or_another_kind_tell_nothing() -> None:
+    assert out_of_scale(scales(-1, -1, -1, -1, -1, -1, 5)) == {}
+    usual = scales(*[-1.0] * 9)
+    assert out_of_scale([*usual, replace(row("e", log10_rms=3.0), kind="embedding")]) == {}
+
+
+def test_layers_of_equal_scale_have_a_least_spread() -> None:
+    assert out_of_scale(scales(*[-1.0] * 9, -0.5)) == {}
+    assert math.isfinite(out_of_scale(scales(*[-1.0] * 9, 3.0))[9][0].evidence["distance"])

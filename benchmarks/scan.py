@@ -11,6 +11,7 @@ are the ratios of medians within one run, with runs of the two tools taken in tu
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -141,7 +142,7 @@ def main() -> None:
     parser.add_argument("--peer-python", required=True, help="an interpreter that has weightwatcher 0.7.7")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--one-thread", action="store_true", help="one BLAS thread for both: least CPU time")
-    cases = ("minilm", "default", "layer4096", "memory", "startup", "judge", "weightwatcher")
+    cases = ("minilm", "layer4096", "memory", "startup", "weightwatcher", "audit", "judge")
     parser.add_argument("--case", action="append", choices=cases, help="default: all")
     options = parser.parse_args()
     chosen = options.case or cases
@@ -160,10 +161,10 @@ def main() -> None:
     judging = {"mp_fit": True, "randomize": True}
     if "minilm" in chosen:
         # the same work: norms, ranks and a power law a layer
-        compare("MiniLM, preset `fast`", "1/2; analysis 1/4", minilm_path(), {"preset": "fast"}, {}, options)
-    if "default" in chosen:
+        compare("MiniLM, preset `default`", "1/2; analysis 1/4", minilm_path(), {}, {}, options)
+    if "audit" in chosen:
         # more work than the peer's: noise floor, noise's alpha, forensics, verdicts
-        compare("MiniLM, preset `default`", "", minilm_path(), {}, {}, options)
+        compare("MiniLM, preset `audit`", "", minilm_path(), {"preset": "audit"}, {}, options)
     if "judge" in chosen:
         ours = {"analyzers": ["scale", "powerlaw", "noise", "traps", "forensics"]}
         compare("MiniLM, with noise, traps and forensics", "1/10", minilm_path(), ours, judging, options)
@@ -173,20 +174,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if "layer4096" in chosen:
             path = square_layer(Path(folder), 4096)
-            compare("one 4096² float32 layer, `fast`", "1/3", path, {"preset": "fast"}, {}, options)
+            compare("one 4096² float32 layer, preset `default`", "1/3", path, {}, {}, options)
         if "memory" in chosen:
-            for size in (2048, 4096):
-                path = square_layer(Path(folder), size)
-                run = measure(
-                    [sys.executable, "-m", "rmtaudit", "scan", path, "--quiet", "-o", f"{path}.json"]
-                )
-                bound = 450 + 3 * 8 * size**2 / 2**20
-                print(f"| memory, one {size}² layer | peak memory, MB | {run.rss:.0f} | | | {bound:.0f} |")
-            run = measure(
-                [sys.executable, "-m", "rmtaudit", "scan", minilm_path(), "-q", "-o", f"{folder}/m.json"]
-            )
-            bound = 450 + 3 * 8 * 30522 * 384 / 2**20
-            print(f"| memory, MiniLM | peak memory, MB | {run.rss:.0f} | | | {bound:.0f} |")
+            paths = {
+                f"one {size}² layer": (square_layer(Path(folder), size), size**2) for size in (2048, 4096)
+            }
+            paths["MiniLM"] = (minilm_path(), 30522 * 384)
+            for (name, (path, entries)), preset in itertools.product(paths.items(), ("default", "audit")):
+                command = ["rmtaudit", "scan", path, "--preset", preset, "-q", "-o", f"{folder}/report.json"]
+                run = measure([sys.executable, "-m", *command])
+                bound = 450 + 3 * 8 * entries / 2**20
+                print(f"| memory, {name}, `{preset}` | peak memory, MB | {run.rss:.0f} | | | {bound:.0f} |")
     if "startup" in chosen:
         for flag in ("--help", "--version"):
             runs = [measure([sys.executable, "-m", "rmtaudit", flag]).cpu for _ in range(5)]

@@ -52,7 +52,7 @@ def code(raised: pytest.ExceptionInfo[UsageError]) -> tuple[str, str]:
 
 def test_the_default_preset(resolve: Resolve) -> None:
     resolved = resolve()
-    assert resolved.settings.analyzers == ("scale", "powerlaw", "noise", "null_alpha", "forensics")
+    assert resolved.settings.analyzers == ("scale", "powerlaw")
     assert resolved.settings.columns[0] == "alpha"
     assert resolved.origins["analyzers"] == "preset default"
     assert resolved.origins["threads"] == "built-in"
@@ -94,7 +94,7 @@ def test_the_preset_is_a_setting_too(resolve: Resolve) -> None:
     assert resolve(project_file="preset: weightwatcher").settings.analyzers == ("weightwatcher",)
     resolved = resolve(("preset", "fast"), project_file="preset: weightwatcher")
     assert resolved.settings.preset == "fast"
-    assert resolved.settings.analyzers == ("scale", "powerlaw")
+    assert resolved.settings.options == {"powerlaw": {"stability": False}}
     assert resolved.origins["preset"] == "--preset"
     with pytest.raises(UsageError, match=r"Unknown preset 'fats'\. Did you mean 'fast'") as raised:
         resolve(project_file="preset: fats")
@@ -245,7 +245,7 @@ def test_arguments_of_the_python_interface() -> None:
     assert resolved.settings.analyzers == ("powerlaw",)
     assert resolved.settings.seed == 5
     assert resolved.settings.conv == "flattened"
-    assert resolved.settings.options == {"powerlaw": {"bootstrap": 9}}
+    assert resolved.settings.options == {"powerlaw": {"stability": False, "bootstrap": 9}}
     with pytest.raises(UsageError, match=r"Unknown key 'sede'\. Did you mean 'seed'"):
         preset_settings(sede=1)
 

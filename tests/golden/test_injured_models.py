@@ -72,12 +72,12 @@ def injure(healthy: State) -> State:
 
 @pytest.fixture(scope="module")
 def before(healthy: State) -> Report:
-    return rmtaudit.scan(healthy)
+    return rmtaudit.scan(healthy, preset="audit")
 
 
 @pytest.fixture(scope="module")
 def after(healthy: State) -> Report:
-    return rmtaudit.scan(injure(healthy))
+    return rmtaudit.scan(injure(healthy), preset="audit")
 
 
 def rows(report: Report) -> Mapping[str, LayerResult]:

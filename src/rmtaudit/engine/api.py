@@ -31,7 +31,8 @@ def scan(
     target
         A file or folder, an opened checkpoint, a state dict, or a module.
     preset
-        ``default``, ``fast``, ``audit`` or ``weightwatcher``. Configuration files and the environment are not read.
+        ``default``, ``fast``, ``audit`` or ``weightwatcher``. Configuration files and the environment are
+        not read.
     analyzers
         Names of analyzers, instead of the preset's.
     progress

@@ -11,8 +11,9 @@ MODEL  ?= examples/resnet20_cifar10.safetensors examples/silero_vad_v6_16k.safet
 scan: $(VENV)/.installed
 	$(BIN)/rmtaudit scan $(MODEL)
 
+# one BLAS thread a test process: there is a process for every CPU already
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n auto -m "not slow" $(PYTEST)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow" $(PYTEST)
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff format --check .

@@ -13,7 +13,7 @@ import pytest
 
 from rmtaudit.errors import UsageError
 from rmtaudit.report.document import layer_to_dict, report_to_dict
-from rmtaudit.report.model import FailedSubject
+from rmtaudit.report.model import FailedSubject, Finding
 from rmtaudit.report.writers import FORMATS, writer_for
 from rmtaudit.report.writers.markdown import escape_markdown
 
@@ -110,3 +110,20 @@ def test_markdown_says_what_is_in_the_report(made: ModuleType) -> None:
     assert "2.50 ± 0.15" in text
     assert text.index("encoder.layer.4.weight") < text.index("encoder.layer.2.weight")
     assert "Could not be scanned: No such file. (RA-IN-001)" in text
+
+
+def test_csv_has_the_verdict_and_the_codes(made: ModuleType) -> None:
+    finding = Finding("RA-FO-001", "error", "The rank is 3 of 9.")
+    report = made.report((made.layer("a", verdict="damaged (RA-FO-001)", findings=(finding, finding)),))
+    (row,) = csv.DictReader(io.StringIO(writer_for("csv")([report])))
+    assert (row["verdict"], row["findings"]) == ("damaged (RA-FO-001)", "RA-FO-001 RA-FO-001")
+
+
+def test_markdown_counts_the_findings_for_information(made: ModuleType) -> None:
+    findings = tuple(
+        Finding("RA-NF-004", severity, f"of {severity}") for severity in ("info", "warning", "info")
+    )
+    text = writer_for("markdown")([made.report((made.layer("a", findings=findings),))])
+    assert "- Finding (warning): a: of warning" in text
+    assert "of info" not in text
+    assert "- Findings for information: 2, in the JSON" in text

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
+
+from rmtaudit.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -66,11 +69,11 @@ class Checkpoint(ABC):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
+        if kind is None:
             self.close()
-        except Exception:
-            if kind is None:
-                raise
+            return
+        with suppress(InputError):  # the exception on its way out matters more than a file that changed
+            self.close()
 
 
 class Reader(ABC):

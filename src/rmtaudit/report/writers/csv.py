@@ -16,6 +16,7 @@ from rmtaudit.report.model import FailedSubject, LayerResult, MetricResult, Repo
 
 IDENTITY = (
     "name", "tensor", "kind", "view", "shape", "dtype", "matrices", "parameters", "status", "reason",
+    "verdict", "findings",
 )  # fmt: skip
 """The columns before the metrics."""
 
@@ -33,9 +34,9 @@ def write(results: Sequence[Report | FailedSubject]) -> str:
     writer.writerow(["path", *IDENTITY, *(_cell(column) for column, _, _ in columns)])
     for result in results:
         if isinstance(result, FailedSubject):
-            blank = [""] * (len(IDENTITY) - 2)
-            reason = f"{result.message} [{result.code}]"
-            writer.writerow([_cell(result.path), *blank, "failed", _cell(reason), *[""] * len(columns)])
+            known = {"status": "failed", "reason": _cell(f"{result.message} [{result.code}]")}
+            cells = [known.get(column, "") for column in IDENTITY]
+            writer.writerow([_cell(result.path), *cells, *[""] * len(columns)])
             continue
         for layer in result.layers:
             values = [_part(layer.metrics.get(name), part) for _, name, part in columns]
@@ -45,11 +46,13 @@ def write(results: Sequence[Report | FailedSubject]) -> str:
 
 
 def identity(layer: LayerResult) -> list[Any]:
-    """Return the values of :data:`IDENTITY`; a shape is written ``384x1536``."""
+    """Return the values of :data:`IDENTITY`: a shape as ``384x1536``, findings as their codes."""
+    codes = " ".join(finding.code for finding in layer.findings)
     shape = "x".join(str(size) for size in layer.shape)
     return [
         layer.name, layer.tensor, str(layer.kind), layer.view, shape, layer.dtype,
         layer.matrices, layer.parameters, layer.status, layer.reason,
+        layer.verdict, codes,
     ]  # fmt: skip
 
 

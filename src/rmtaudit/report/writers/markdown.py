@@ -52,9 +52,10 @@ def _section(report: Report) -> str:
     skipped = sentences.skipped_line(report)
     if skipped:
         lines.append(f"- Not analysed: {escape_markdown(skipped)}")
-    lines += [
-        f"- Finding ({severity}): {escape_markdown(text)}" for severity, text in sentences.findings(report)
-    ]
+    found = sentences.findings(report)
+    lines += [f"- Finding ({how}): {escape_markdown(text)}" for how, text in found if how != "info"]
+    quiet = sum(how == "info" for how, _ in found)
+    lines += [f"- Findings for information: {quiet}, in the JSON"] if quiet else []
     lines += [f"- Warning: {escape_markdown(remark)}" for remark in sentences.remarks(report)]
     lines += [f"- Run: {escape_markdown(sentences.settings_line(report))}", "", sentences.not_claimed(report)]
     return "\n".join(lines) + "\n"

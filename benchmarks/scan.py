@@ -100,17 +100,20 @@ def minilm_path() -> str:
     return str(Path(spec.origin).parent / "model" / "model.safetensors")
 
 
-def square_layer(folder: Path, size: int) -> str:
-    """Write one heavy-tailed float32 layer: a Gaussian matrix with inverse-gamma(2) column variances."""
+def square_layer(folder: Path, size: int, layers: int = 1) -> str:
+    """Write heavy-tailed float32 layers: Gaussian matrices with inverse-gamma(2) column variances."""
     import numpy as np
     import torch
     from safetensors.torch import save_file
 
     rng = np.random.default_rng(0)
-    scales = 1 / np.sqrt(rng.gamma(2.0, size=size))
-    weight = rng.standard_normal((size, size), dtype=np.float32) * scales.astype(np.float32)
-    path = folder / f"layer{size}.safetensors"
-    save_file({"layer.weight": torch.from_numpy(weight / np.sqrt(size).astype(np.float32))}, str(path))
+    state = {}
+    for index in range(layers):
+        scales = 1 / np.sqrt(rng.gamma(2.0, size=size) * size)
+        weight = rng.standard_normal((size, size), dtype=np.float32) * scales.astype(np.float32)
+        state[f"layers.{index}.weight"] = torch.from_numpy(weight)
+    path = folder / f"{layers}x{size}.safetensors"
+    save_file(state, str(path))
     return str(path)
 
 
@@ -179,6 +182,7 @@ def main() -> None:
             paths = {
                 f"one {size}² layer": (square_layer(Path(folder), size), size**2) for size in (2048, 4096)
             }
+            paths["four 4096² layers"] = (square_layer(Path(folder), 4096, layers=4), 4096**2)
             paths["MiniLM"] = (minilm_path(), 30522 * 384)
             for (name, (path, entries)), preset in itertools.product(paths.items(), ("default", "audit")):
                 command = ["rmtaudit", "scan", path, "--preset", preset, "-q", "-o", f"{folder}/report.json"]

@@ -14,7 +14,9 @@ from rmtaudit.engine import scan as engine
 from rmtaudit.engine.progress import Progress
 from rmtaudit.engine.scan import scan_checkpoint
 from rmtaudit.engine.settings import ScanSettings
+from rmtaudit.engine.worker import AnalysedLayer, LayerWork
 from rmtaudit.errors import ChangedError, CorruptError
+from rmtaudit.matrices.layers import Layer
 from rmtaudit.report.document import dumps
 from rmtaudit.report.model import LayerResult, Report
 
@@ -277,3 +279,38 @@ def test_nothing_to_analyse_is_an_empty_report() -> None:
     assert report.layers == ()
     assert report.coverage.fraction == 0
     assert report.summary["alpha"].value is None
+
+
+def test_a_fault_of_ours_in_one_layer_loses_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = engine.analyse_layer
+
+    def faulty(layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork) -> AnalysedLayer:
+        if layer.name == "head.weight":
+            raise KeyError("oh")
+        return real(layer, tensors, work)
+
+    monkeypatch.setattr(engine, "analyse_layer", faulty)
+    found = rows(scan(state()))
+    assert found["head.weight"].reason == "internal error: KeyError: 'oh'"
+    assert found["conv.weight"].status == "ok"
+
+
+def test_what_is_beyond_the_budget_is_hashed_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = {"big": gaussian(400, 300), "small": gaussian(9, 8)}
+    whole = scan(tensors).subject["digest"]
+    read: list[str] = []
+
+    class Watched(StateDictCheckpoint):
+        def read(self, name: str) -> torch.Tensor:
+            read.append(name)
+            return super().read(name)
+
+        def read_band(self, name: str, start: int, stop: int) -> torch.Tensor:
+            assert (stop - start) * 300 * 4 <= 10_000
+            return super().read(name)[start:stop]
+
+    monkeypatch.setattr(engine, "_SLACK", 10_000)
+    report = scan_checkpoint(Watched(tensors), replace(SETTINGS, memory=100_000))
+    assert rows(report)["big"].status == "skipped"
+    assert report.subject["digest"] == whole
+    assert read == ["small"]

@@ -32,6 +32,7 @@ from rmtaudit.errors import CorruptError, RmtauditError, UsageError
 from rmtaudit.kernels import openblas
 from rmtaudit.matrices.layers import Layer, LayerKind, LayerPlan, plan_layers
 from rmtaudit.matrices.tensors import ITEMSIZE, TensorSpec
+from rmtaudit.names import display_name
 from rmtaudit.report.model import LayerResult, Report
 
 _SLACK = 64 << 20
@@ -119,17 +120,19 @@ def scan_checkpoint(
             complete, problem = False, error
         finally:
             pool.abandon()
+    with scan.lock:  # after an interrupt, layers under way go on and would still add theirs
+        rows, observed, seconds = dict(scan.rows), dict(scan.observed), dict(scan.seconds)
     return assemble_report(
         checkpoint=checkpoint,
         settings=settings,
         device=work.device.type,
         analyzers=analyzers,
         plan=scan.plan,
-        rows=dict(scan.rows),
-        observed=scan.observed,
+        rows=rows,
+        observed=observed,
         repeats=scan.repeats,
         digest=scan.digest.hexdigest() if complete else None,
-        timings={**scan.seconds, "threads": threads, "total": time.perf_counter() - started},
+        timings={**seconds, "threads": threads, "total": time.perf_counter() - started},
         complete=complete,
         error=problem,
     )
@@ -234,7 +237,15 @@ def _is_shared_table(scan: _Scan, job: _Job, original: str) -> bool:
 def _run_job(scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], gate: MemoryGate) -> None:
     try:
         for index in job.indices:
-            _finish(scan, index, analyse_layer(scan.plan.layers[index], tensors, scan.work))
+            layer = scan.plan.layers[index]
+            try:
+                analysed = analyse_layer(layer, tensors, scan.work)
+            except (
+                Exception
+            ) as error:  # a fault of ours in one layer is recorded, and must not lose the others
+                reason = f"internal error: {display_name(f'{type(error).__name__}: {error}')}"
+                analysed = AnalysedLayer(row(layer, "failed", reason))
+            _finish(scan, index, analysed)
     finally:
         del tensors
         gate.release(job.size)
@@ -263,10 +274,17 @@ def _finish(scan: _Scan, index: int, analysed: AnalysedLayer) -> None:
 
 
 def _hash_the_rest(scan: _Scan) -> None:
-    """Read what no layer needed, for the digest of the whole."""
+    """Read what no layer needed, for the digest: in bands, for a tensor may be larger than the budget."""
     for spec in scan.checkpoint.tensors:
-        if spec.unreadable is None and not scan.digest.has(spec.name):
+        if spec.unreadable is not None or scan.digest.has(spec.name):
+            continue
+        if spec.nbytes <= _SLACK:
             scan.digest.update(spec, scan.checkpoint.read(spec.name))
+            continue
+        step = max(1, _SLACK * spec.shape[0] // spec.nbytes)
+        for start in range(0, spec.shape[0], step):
+            band = scan.checkpoint.read_band(spec.name, start, min(start + step, spec.shape[0]))
+            scan.digest.update(spec, band)
 
 
 def _float64_size(layer: Layer) -> int:

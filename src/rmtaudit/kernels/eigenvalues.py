@@ -6,8 +6,8 @@ singular values of ``W`` itself resolve those too.
 
 The absolute error of every eigenvalue of the Gram route is bounded by ``floor = c eps λ₁``: forming the
 product and a backward-stable solver perturb the matrix by a small multiple of ``eps ||WᵀW||``, and Weyl's
-inequality carries that to the eigenvalues. ``c = max(16, 4 sqrt(n))`` is a bound that no measured error has
-passed (the largest were about half of it), not a proven one.
+inequality carries that to the eigenvalues. ``c = max(32, 4 sqrt(n))`` is a bound that no measured error has
+passed, not a proven one: docs/spectra.md says what was measured.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def _solve(gram: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _gram_floor(values: npt.NDArray[np.float64], n: int) -> float:
-    return max(16.0, 4 * math.sqrt(n)) * EPSILON * max(float(values[-1]), 0.0)
+    return max(32.0, 4 * math.sqrt(n)) * EPSILON * max(float(values[-1]), 0.0)
 
 
 def _spectrum(values: npt.NDArray[np.float64], scale: float, rows: int, cols: int, floor: float) -> Spectrum:

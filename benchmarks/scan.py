@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import multiprocessing
 import os
 import platform
 import statistics
@@ -101,6 +102,19 @@ def minilm_path() -> str:
 
 
 def square_layer(folder: Path, size: int, layers: int = 1) -> str:
+    """Write such a checkpoint from a process of its own, and return its path.
+
+    Linux counts the peak memory of the process that starts another to the peak of the other, so this one has
+    to stay small.
+    """
+    path = folder / f"{layers}x{size}.safetensors"
+    writer = multiprocessing.get_context("spawn").Process(target=write_layers, args=(path, size, layers))
+    writer.start()
+    writer.join()
+    return str(path)
+
+
+def write_layers(path: Path, size: int, layers: int) -> None:
     """Write heavy-tailed float32 layers: Gaussian matrices with inverse-gamma(2) column variances."""
     import numpy as np
     import torch
@@ -112,9 +126,7 @@ def square_layer(folder: Path, size: int, layers: int = 1) -> str:
         scales = 1 / np.sqrt(rng.gamma(2.0, size=size) * size)
         weight = rng.standard_normal((size, size), dtype=np.float32) * scales.astype(np.float32)
         state[f"layers.{index}.weight"] = torch.from_numpy(weight)
-    path = folder / f"{layers}x{size}.safetensors"
     save_file(state, str(path))
-    return str(path)
 
 
 def compare(

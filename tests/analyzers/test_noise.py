@@ -111,10 +111,26 @@ def test_no_count_where_no_null_fits() -> None:
         assert isinstance(value, MetricValue)
         assert value.status == "skipped"
         assert "every null" in value.reason
-    tried = [null["name"] for null in found.observations[0].evidence["nulls"]]
-    assert tried == ["plain", "sinkhorn", "dyson"]
     assert number(found, "bulk_p_value") == found.observations[0].p_value
     assert number(found, "bulk_p_value") < 0.01
+
+
+def test_dyson_is_tried_where_it_may_help_and_left_out_where_it_cannot() -> None:
+    far = Noise().analyze(layer_input(trained_like(300, 150)))
+    assert _tried(far) == ["plain", "sinkhorn"]
+    # a few strong localised directions pull Sinkhorn's scales, and Dyson's see through them
+    left, right = torch.zeros(300, 1), torch.zeros(200, 1)
+    left[:30], right[:20] = gaussian(30, 1, seed=2), gaussian(20, 1, seed=3)
+    spike = 20 * 300**0.5 * (left / left.norm()) @ (right / right.norm()).T
+    uneven = torch.exp(0.35 * gaussian(300, 1, seed=4)) * torch.exp(0.35 * gaussian(1, 200, seed=5))
+    near = Noise().analyze(layer_input((gaussian(300, 200) + spike) * uneven))
+    assert near.values["bulk_null"] == "accepted: dyson"
+    assert near.values["spikes"] == 1
+
+
+def _tried(found: Analysis) -> list[str]:
+    (rejected,) = (o for o in found.observations if o.code == "RA-NF-002")
+    return [null["name"] for null in rejected.evidence["nulls"]]
 
 
 def test_columns_more_even_than_noise_are_no_noise() -> None:

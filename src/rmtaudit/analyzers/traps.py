@@ -158,10 +158,8 @@ def _erg(eigenvalues: torch.Tensor) -> dict[str, MetricValue | Scalar]:
 
 
 def _trap(shuffle: Randomised, matrix: torch.Tensor) -> Observation:
-    import torch
-
     flat = int(matrix.abs().argmax())
-    position = [int(index) for index in torch.unravel_index(torch.tensor(flat), matrix.shape)]
+    position = list(divmod(flat, matrix.shape[1]))
     largest = float(matrix.reshape(-1)[flat])
     size = abs(largest - shuffle.mean) / math.sqrt(shuffle.variance)
     return Observation(

@@ -12,7 +12,7 @@ from rmtaudit.kernels import openblas
 _BLOCK_BYTES = 2 << 20  # a block and its transform stay in a core's cache
 
 Transform = Callable[[torch.Tensor, slice], torch.Tensor]
-"""From a float64 block of rows, and which rows it is, to the block that is summed; may work in place."""
+"""From a block of rows, and which rows it is, to the block that is summed; may work in place."""
 
 
 def tall(matrix: torch.Tensor) -> torch.Tensor:
@@ -20,17 +20,21 @@ def tall(matrix: torch.Tensor) -> torch.Tensor:
     return matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
 
 
-def row_blocks(matrix: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield fresh contiguous float64 copies of bands of rows, with a size fixed by the shape alone."""
+def row_blocks(
+    matrix: torch.Tensor, dtype: torch.dtype = torch.float64
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yield fresh contiguous copies of bands of rows, with a size fixed by the shape alone."""
     rows, cols = matrix.shape
     step = max(64, _BLOCK_BYTES // (8 * max(1, cols)))
     for start in range(0, rows, step):
         band = slice(start, min(start + step, rows))
-        copy = torch.empty(matrix[band].shape, dtype=torch.float64, device=matrix.device)
+        copy = torch.empty(matrix[band].shape, dtype=dtype, device=matrix.device)
         yield band, copy.copy_(matrix[band])
 
 
-def gram(matrix: torch.Tensor, transform: Transform | None = None) -> torch.Tensor:
+def gram(
+    matrix: torch.Tensor, transform: Transform | None = None, *, dtype: torch.dtype = torch.float64
+) -> torch.Tensor:
     """Return ``AᵀA`` for ``A`` of at least as many rows as columns, each block passed through ``transform``.
 
     Parameters
@@ -39,23 +43,42 @@ def gram(matrix: torch.Tensor, transform: Transform | None = None) -> torch.Tens
         Shape ``(n, p)``, floating, on the CPU or a CUDA device. Not changed.
     transform
         Scales, squares or flips signs of a block of rows; ``None`` leaves it.
+    dtype
+        What blocks are computed and summed in: float64, or float32 at half the cost where 1e-6 of the largest
+        entry is enough.
 
     Returns
     -------
     torch.Tensor
-        Shape ``(p, p)``, float64, symmetric, on the device of ``matrix``.
+        Shape ``(p, p)``, of that dtype, symmetric, on the device of ``matrix``.
     """
     size = matrix.shape[1]
     library = openblas.load() if not matrix.is_cuda else None
-    total = torch.zeros(size, size, dtype=torch.float64, device=matrix.device)
-    for band, block in row_blocks(matrix):
+    total = torch.zeros(size, size, dtype=dtype, device=matrix.device)
+    for band, block in row_blocks(matrix, dtype):
         part = block if transform is None else transform(block, band)
         if library is None:
             total += part.T @ part
         else:
             library.accumulate_gram(np.ascontiguousarray(part.numpy()), total.numpy())
-    # OpenBLAS sums the upper triangle alone
-    return total if library is None else total.triu() + total.triu(1).T
+    if library is not None:
+        _mirror(total)
+    return total
+
+
+def squared_norm(symmetric: torch.Tensor) -> float:
+    """Return the squared Frobenius norm, summed in float64 without a copy of the matrix."""
+    return float(torch.linalg.vector_norm(symmetric, dtype=torch.float64)) ** 2
+
+
+def _mirror(upper: torch.Tensor) -> None:
+    """Copy the upper triangle, all that OpenBLAS sums, to the lower one, in bands: no second matrix is made."""
+    step = max(64, _BLOCK_BYTES // (8 * max(1, len(upper))))
+    for start in range(0, len(upper), step):
+        stop = min(start + step, len(upper))
+        upper[start:stop, :start] = upper[:start, start:stop].T
+        corner = upper[start:stop, start:stop]
+        corner.copy_(corner.triu() + corner.triu(1).T)
 
 
 def eigenvalues(symmetric: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Four routines of the OpenBLAS that SciPy (or NumPy) ships, called directly.
+"""A few routines of the OpenBLAS that SciPy (or NumPy) ships, called directly.
 
 Why not through SciPy: the two-stage reduction ``dsyevd_2stage`` is exported by the library but wrapped
 nowhere, and SciPy's wrapper of ``dsyevd`` holds the interpreter lock, so that layers could not be worked on
@@ -16,14 +16,16 @@ import importlib.util
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Driver = Literal["dsyevd", "dsyevd_2stage"]
+_Real = TypeVar("_Real", np.float32, np.float64)
 
 _HOMES = (("scipy", "scipy_{}_", np.int32), ("numpy", "scipy_{}_64_", np.int64))
+_ROUTINES = ("dsyrk", "ssyrk", "dsyevd", "dsyevd_2stage")
 _FOLDERS = ("../{}.libs", ".dylibs")
 
 
@@ -47,29 +49,33 @@ class OpenBLAS:
         return np.array([value], dtype=self.integer)
 
     def accumulate_gram(
-        self, block: npt.NDArray[np.float64], gram: npt.NDArray[np.float64], *, of_rows: bool = False
+        self, block: npt.NDArray[_Real], gram: npt.NDArray[_Real], *, of_rows: bool = False
     ) -> None:
-        """Add ``blockᵀ block``, or ``block blockᵀ``, to the upper triangle of ``gram`` in place (``dsyrk``).
+        """Add ``blockᵀ block``, or ``block blockᵀ``, to the upper triangle of ``gram`` in place.
+
+        ``dsyrk``, or ``ssyrk`` where both are float32.
 
         Parameters
         ----------
         block
-            Shape ``(m, n)``, or ``(n, m)`` for ``block blockᵀ``; float64, C-contiguous.
+            Shape ``(m, n)``, or ``(n, m)`` for ``block blockᵀ``; float64 or float32, C-contiguous.
         gram
-            Shape ``(n, n)``, float64, C-contiguous, writeable. Its strict lower triangle is not touched.
+            Shape ``(n, n)``, same dtype, C-contiguous, writeable. Its strict lower triangle is not touched.
         of_rows
             Whether to add the inner products of the rows, ``block blockᵀ``.
         """
-        _check(block, "block", block.shape)
+        dtype = np.float32 if block.dtype == np.float32 else np.float64
+        _check(block, "block", block.shape, dtype)
         n, m = block.shape if of_rows else block.shape[::-1]
-        _check(gram, "gram", (n, n), writeable=True)
+        _check(gram, "gram", (n, n), dtype, writeable=True)
         if not block.size:
             return
         # A C-ordered (m, n) block is a Fortran-ordered (n, m) one; a C upper triangle is a Fortran lower one.
-        one = np.ones(1)
+        one = np.ones(1, dtype)
         size, depth, leading = self._integer(n), self._integer(m), self._integer(block.shape[1])
         side = b"T" if of_rows else b"N"
-        self._call("dsyrk", b"L", side, size, depth, one, block, leading, one, gram, size, hidden=2)
+        routine = "ssyrk" if dtype is np.float32 else "dsyrk"
+        self._call(routine, b"L", side, size, depth, one, block, leading, one, gram, size, hidden=2)
 
     def symmetric_eigenvalues(
         self, matrix: npt.NDArray[np.float64], driver: Driver = "dsyevd_2stage"
@@ -89,7 +95,7 @@ class OpenBLAS:
             If LAPACK reports that it did not converge.
         """
         n = matrix.shape[0]
-        _check(matrix, "matrix", (n, n), writeable=True)
+        _check(matrix, "matrix", (n, n), np.float64, writeable=True)
         if n == 0:
             return np.empty(0)
         values, info = np.empty(n), self._integer(0)
@@ -128,7 +134,7 @@ def _open(path: Path, pattern: str, integer: type[np.int32] | type[np.int64]) ->
         handle = ctypes.CDLL(str(path))
     except OSError:
         return None
-    if all(hasattr(handle, pattern.format(name)) for name in ("dsyrk", "dsyevd", "dsyevd_2stage")):
+    if all(hasattr(handle, pattern.format(name)) for name in _ROUTINES):
         return OpenBLAS(path, pattern, integer, handle)
     return None
 
@@ -140,10 +146,15 @@ def _reference(argument: bytes | npt.NDArray[Any]) -> Any:
 
 
 def _check(
-    array: npt.NDArray[np.float64], name: str, shape: tuple[int, ...], *, writeable: bool = False
+    array: npt.NDArray[_Real],
+    name: str,
+    shape: tuple[int, ...],
+    dtype: type[np.float32] | type[np.float64],
+    *,
+    writeable: bool = False,
 ) -> None:
-    if array.dtype != np.float64 or not array.dtype.isnative:
-        raise TypeError(f"{name} must be native float64, not {array.dtype}")
+    if array.dtype != dtype or not array.dtype.isnative:
+        raise TypeError(f"{name} must be native {dtype.__name__}, not {array.dtype}")
     if array.ndim != 2 or array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, not {array.shape}")
     if not array.flags.c_contiguous or not array.flags.aligned:

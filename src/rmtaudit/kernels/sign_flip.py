@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rmtaudit.kernels.gram import eigenvalues, gram
+from rmtaudit.kernels.gram import eigenvalues, gram, squared_norm
 from rmtaudit.kernels.tracy_widom import MEAN, STANDARD_DEVIATION, sf
 from rmtaudit.kernels.variance_profile import Profile
 
@@ -71,7 +71,8 @@ def rectangle_test(matrix: torch.Tensor, profile: Profile, product: torch.Tensor
     Parameters
     ----------
     matrix
-        ``W``, shape ``(n, p)`` with ``n >= p``, floating.
+        ``W``, shape ``(n, p)`` with ``n >= p``, floating; float32 is computed in float32, so with entries
+        between 1e-15 and 1e15 at the largest.
     profile
         Scales of rows and columns; they must depend on the magnitudes alone, as Sinkhorn's do.
     product
@@ -87,28 +88,29 @@ def rectangle_test(matrix: torch.Tensor, profile: Profile, product: torch.Tensor
     The statistic is that of Schott, *Testing for complete independence in high dimensions*, Biometrika 92
     (2005), on unstandardised columns; its exact moments over random signs are elementary.
     """
-    sums = torch.zeros(matrix.shape[1], dtype=torch.float64, device=matrix.device)
-    fourth, row_total = sums.clone(), 0.0
+    pairs, fourth, eighth = 0.0, 0.0, 0.0
 
     def squares(block: torch.Tensor, band: slice) -> torch.Tensor:
-        nonlocal row_total
-        block.mul_(profile.rows[band, None]).mul_(profile.cols).square_()
+        nonlocal pairs, fourth, eighth
+        block.mul_(rows[band, None]).mul_(cols).square_()
         power = block.square()
-        fourth.add_((power * power).sum(0))
-        row_total += float(power.sum(1).square().sum())
+        in_row = power.sum(1).double()
         # E Σ_{i<j}(wᵢ·wⱼ)² = ½ Σ_k [(Σᵢ w²)² - Σᵢ w⁴]
-        sums.add_((block.sum(1, keepdim=True) * block - power).sum(0))
+        pairs += float((block.sum(1).double().square() - in_row).sum())
+        fourth += float(in_row.square().sum())
+        eighth += float(power.square_().sum(1).double().sum())
         return block
 
-    overlap = gram(matrix, squares)
-    mean = float(sums.sum()) / 2
-    same_rows = row_total - float(fourth.sum())
-    off = float(overlap.square().sum() - overlap.diagonal().square().sum())
+    dtype = _working(matrix)
+    rows, cols = profile.rows.to(dtype), profile.cols.to(dtype)
+    off = squared_norm(gram(matrix, squares, dtype=dtype).fill_diagonal_(0))
+    mean = pairs / 2
+    same_rows = fourth - eighth
     variance = off - same_rows
     # of a diagonal or a permutation nothing is left but rounding
-    if not variance > off * 1e-9:
+    if not variance > off * 1e-5:
         raise ArithmeticError("no two columns meet in two rows: random signs change nothing")
-    statistic = float(product.square().sum() - product.diagonal().square().sum()) / 2
+    statistic = (squared_norm(product) - float(product.diagonal().square().sum())) / 2
     z = (statistic - mean) / math.sqrt(variance)
     n, p = profile.support
     return RectangleTest(z, _two_sided(z, 4 * (n + p) / (n * p)))
@@ -156,12 +158,14 @@ def edge_test(
 
 def flipped_gram(matrix: torch.Tensor, profile: Profile, generator: torch.Generator) -> torch.Tensor:
     """Return the Gram matrix of ``Ŵ`` with random signs, shape ``(p, p)``, float64."""
+    dtype = _working(matrix)
+    rows, cols = profile.rows.to(dtype), profile.cols.to(dtype)
 
     def flip(block: torch.Tensor, band: slice) -> torch.Tensor:
         signs = random_signs(block.numel(), generator).to(block.device)
-        return block.mul_(profile.rows[band, None]).mul_(profile.cols).mul_(signs.view_as(block))
+        return block.mul_(rows[band, None]).mul_(cols).mul_(signs.view_as(block))
 
-    return gram(matrix, flip)
+    return gram(matrix, flip, dtype=dtype).double()
 
 
 def random_signs(count: int, generator: torch.Generator) -> torch.Tensor:
@@ -191,6 +195,11 @@ def largest_eigenvalue(symmetric: torch.Tensor) -> float:
         basis.append(torch.linalg.qr(block).Q)
     space = torch.cat(basis, 1)
     return float(torch.linalg.eigvalsh(space.T @ (symmetric @ space))[-1])
+
+
+def _working(matrix: torch.Tensor) -> torch.dtype:
+    """Return what sums over random signs are taken in: scaled squares have mean 1, so float32 is enough."""
+    return torch.float64 if matrix.dtype == torch.float64 else torch.float32
 
 
 def _two_sided(z: float, skewness: float) -> float:

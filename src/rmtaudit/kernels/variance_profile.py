@@ -55,7 +55,8 @@ def sinkhorn(matrix: torch.Tensor) -> Profile:
     Landa, Zhang, Kluger, *Biwhitening reveals the rank of a count matrix*, SIAM J. Math. Data Sci. 4 (2022),
     algorithm 1.
     """
-    scale = float(matrix.abs().max())
+    low, high = torch.aminmax(matrix)
+    scale = max(-float(low), float(high))
     if scale == 0:
         zero = torch.zeros(matrix.shape[0] + matrix.shape[1], dtype=torch.float64, device=matrix.device)
         return Profile(zero[: matrix.shape[0]], zero[matrix.shape[0] :])

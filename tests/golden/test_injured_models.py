@@ -72,12 +72,12 @@ def injure(healthy: State) -> State:
 
 @pytest.fixture(scope="module")
 def before(healthy: State) -> Report:
-    return rmtaudit.scan(healthy, preset="audit")
+    return rmtaudit.scan(healthy)
 
 
 @pytest.fixture(scope="module")
 def after(healthy: State) -> Report:
-    return rmtaudit.scan(injure(healthy), preset="audit")
+    return rmtaudit.scan(injure(healthy))
 
 
 def rows(report: Report) -> Mapping[str, LayerResult]:

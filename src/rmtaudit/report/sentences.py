@@ -11,7 +11,7 @@ from rmtaudit.report.numbers import format_value, human_count, percent
 
 _METRICS_ONLY = (
     "Metrics, not a verdict: a number says how a layer compares with others and with its published range, "
-    "not that the model is good or bad."
+    "not that the model is good or bad. The presets default and audit judge."
 )
 _JUDGED = (
     "A verdict is what tests with stated false-alarm rates, and facts about the bytes, can say; it does not "

@@ -79,10 +79,9 @@ def zero_pattern(matrix: torch.Tensor) -> ZeroPattern:
     matrix
         Shape ``(rows, cols)``, real floating dtype, finite, not all zero.
     """
-    squares = matrix.square()
-    rows, cols = _dead(squares, 1), _dead(squares, 0)
+    rows, cols = _dead(matrix, 1), _dead(matrix, 0)
     entries = matrix.numel()
-    zeros = int((matrix == 0).sum())
+    zeros = entries - int(torch.count_nonzero(matrix))
     core = matrix
     if rows or cols:
         keep_rows = torch.ones(matrix.shape[0], dtype=torch.bool, device=matrix.device)
@@ -105,10 +104,10 @@ def zero_pattern(matrix: torch.Tensor) -> ZeroPattern:
     )
 
 
-def _dead(squares: torch.Tensor, along: int) -> tuple[int, ...]:
+def _dead(matrix: torch.Tensor, along: int) -> tuple[int, ...]:
     """Return the positions whose mean square vanishes beside the greatest; float32 sums are exact enough."""
-    means = squares.mean(along)
-    if squares.shape[along] < 2 or not means.max() > 0:
+    means = torch.linalg.vector_norm(matrix, dim=along).square() / matrix.shape[along]
+    if matrix.shape[along] < 2 or not means.max() > 0:
         return ()
     dead = means <= VANISHED**2 * means.mean()
     return tuple(int(index) for index in dead.nonzero().reshape(-1))

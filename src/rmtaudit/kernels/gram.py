@@ -72,7 +72,7 @@ def squared_norm(symmetric: torch.Tensor) -> float:
 
 
 def _mirror(upper: torch.Tensor) -> None:
-    """Copy the upper triangle, all that OpenBLAS sums, to the lower one, in bands: no second matrix is made."""
+    """Copy the upper triangle, all that OpenBLAS sums, to the lower one, in bands: no second matrix."""
     step = max(64, _BLOCK_BYTES // (8 * max(1, len(upper))))
     for start in range(0, len(upper), step):
         stop = min(start + step, len(upper))

@@ -242,7 +242,7 @@ def _unit_cdf(x: _Array, ratio: float) -> _Array:
     first = np.arctan2(high + low - 2 * x, 2 * s)
     second = np.arctan2(2 * high * low - (high + low) * x, 2 * (1 - ratio) * s)
     total = math.pi * ratio + s - (1 + ratio) * first + (1 - ratio) * second
-    return np.clip(total / (2 * math.pi * ratio), 0, 1)
+    return np.asarray(np.clip(total / (2 * math.pi * ratio), 0, 1))
 
 
 def _unit_ppf(q: _Array, ratio: float) -> _Array:

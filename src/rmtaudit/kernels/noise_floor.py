@@ -120,7 +120,7 @@ def noise_floor(
     generator
         On the CPU, for the draws of signs.
     sharp
-        The null of the bulk; ``"auto"`` takes the first of plain, Sinkhorn and Dyson that the bulk agrees with.
+        The null of the bulk; ``"auto"`` takes the first of plain, Sinkhorn, Dyson that the bulk agrees with.
         It leaves Dyson's out above a smaller side of 1536, and where Sinkhorn's bulk is far beyond what
         better scales have mended (a distance above 0.1, and of more than 20 eigenvalues).
     draws
@@ -267,10 +267,7 @@ def _spikes(values: torch.Tensor, fit: BulkFit, support: tuple[int, int]) -> tup
 
 
 def _scale(matrix: torch.Tensor) -> float:
-    """Return a power of two that keeps scaled entries within float32 and their squares' squares within float64.
-
-    Mostly 1.
-    """
+    """Return a power of two (mostly 1) that keeps scaled entries in float32, their fourth powers in float64."""
     low, high = (float(bound) for bound in torch.aminmax(matrix))
     largest = max(abs(low), abs(high))
     if largest == 0 or 1e-15 < largest < 1e15:

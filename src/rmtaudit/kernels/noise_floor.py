@@ -267,7 +267,7 @@ def _spikes(values: torch.Tensor, fit: BulkFit, support: tuple[int, int]) -> tup
 
 
 def _scale(matrix: torch.Tensor) -> float:
-    """Return a power of two (mostly 1) that keeps scaled entries in float32, their fourth powers in float64."""
+    """Return a power of two, mostly 1, that keeps scaled entries in float32 and fourth powers in float64."""
     low, high = (float(bound) for bound in torch.aminmax(matrix))
     largest = max(abs(low), abs(high))
     if largest == 0 or 1e-15 < largest < 1e15:

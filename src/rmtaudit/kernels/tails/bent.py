@@ -1,7 +1,7 @@
 """Bent power laws: exponential families on a half-line that have the power law on their boundary.
 
-With ``v = log(x/xmin) >= 0`` a power law is the exponential law ``e^(-a v)``, ``a = alpha - 1``. Two laws bend
-it by one more term, ``e^(-a v - c s(v))`` with ``c >= 0``:
+With ``v = log(x/xmin) >= 0`` a power law is the exponential law ``e^(-a v)``, ``a = alpha - 1``. Two laws
+bend it by one more term, ``e^(-a v - c s(v))`` with ``c >= 0``:
 
 * ``s(v) = e^v - 1``: the power law with exponential cut-off, ``x^(-alpha) e^(-rate x)``, which is a gamma law
   cut off on the left, and on ``1/x`` an inverse gamma law near zero;

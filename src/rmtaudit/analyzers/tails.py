@@ -11,7 +11,6 @@ from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, S
 if TYPE_CHECKING:
     import torch
 
-    from rmtaudit.kernels.powerlaw import NoFit
     from rmtaudit.kernels.tails.bootstrap import TailBootstrap
     from rmtaudit.kernels.tails.tail import Tail
 
@@ -165,18 +164,18 @@ class Tails(Analyzer):
         tail = fit_tail(values, side, min_tail=options.min_tail, level=options.level, stability=False)
         if isinstance(tail, NoFit):
             return _none(names, "failed", tail.reason)
-        spread: TailBootstrap | NoFit | None = None
+        spread = None
         if options.bootstrap:
-            spread = bootstrap_tail(
+            found = bootstrap_tail(
                 values,
                 tail,
                 replicas=options.bootstrap,
                 generator=given.generator(f"tails {side}"),
                 confidence=options.confidence,
             )
-            if isinstance(spread, NoFit):
-                return _none(names, "failed", spread.reason)
-            tail = calibrated(tail, spread)
+            if isinstance(found, NoFit):
+                return _none(names, "failed", found.reason)
+            tail, spread = calibrated(tail, found), found
         fit = tail.power_law
         if side == "upper":
             return {

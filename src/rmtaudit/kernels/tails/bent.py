@@ -31,9 +31,7 @@ _NODES = 128
 _DROP = 42.0  # nats below the peak at which the quadrature ends: e^-42 is under the rounding of the integral
 _ITERATIONS = 200
 _NEGLIGIBLE = 1e-8  # nats by which the bend lowers the density of the largest value: then it is none
-_TOLERANCE = (
-    1e-10  # of the matched means, in their standard deviations: the likelihood is then exact to its square
-)
+_TOLERANCE = 1e-8  # of the matched means, in their standard deviations: the likelihood is exact to its square
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,10 @@ class BentFit:
 def bend_of(v: NDArray[np.float64], bend: Bend) -> NDArray[np.float64]:
     """Return ``t(v)`` of :class:`BentFit`."""
     with np.errstate(over="ignore"):
-        return v * v if bend == "lognormal" else np.expm1(v) - v
+        if bend == "lognormal":
+            return v * v
+        series = v * v / 2 * (1 + v / 3 * (1 + v / 4 * (1 + v / 5 * (1 + v / 6))))
+        return np.where(v < 0.01, series, np.expm1(v) - v)  # the difference of two close numbers
 
 
 def fit_bent(v: NDArray[np.float64], bend: Bend) -> BentFit:

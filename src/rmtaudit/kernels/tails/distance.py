@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.interpolate import CubicHermiteSpline
 from scipy.special import log_ndtr
 
 from rmtaudit.kernels.tails.laws import Law, LawFit
@@ -61,6 +62,7 @@ def _cut_off(alpha: float, rate: float, v: NDArray[np.float64]) -> NDArray[np.fl
     density = np.exp(exponent - exponent.max())
     pieces = (density[:-2:2] + 4 * density[1::2] + density[2::2]) * (end / (6 * _GRID))
     right = np.append(np.cumsum(pieces[::-1])[::-1], 0.0)
+    between = CubicHermiteSpline(grid[::2], right, -density[::2])
     with np.errstate(divide="ignore"):
-        result: NDArray[np.float64] = np.log(np.interp(v, grid[::2], right) / right[0])
+        result: NDArray[np.float64] = np.log(np.maximum(between(v), 0.0) / right[0])
     return result

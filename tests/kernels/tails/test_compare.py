@@ -40,7 +40,7 @@ def test_every_two_laws_are_compared_once_in_order() -> None:
 @pytest.mark.parametrize("nested", [False, True])
 def test_ratio_and_p_value_are_those_of_powerlaw(nested: bool) -> None:
     powerlaw = pytest.importorskip("powerlaw")
-    x = lognormal(2000, RNG(3))
+    x = lognormal(600, RNG(3))
     other = "truncated_power_law" if nested else "exponential"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -8,8 +8,9 @@ Needs ``powerlaw>=2.0`` (the extra ``test``)::
 ``difference`` is how much higher our log-likelihood is, in nats: negative would mean that ours stopped short.
 ``verdicts``: independent samples of known laws. ``noise``: Gaussian layers and layers with a power-law
 population, drawn again and again: what is said of them, and the spread of the log-likelihood ratio of power
-law and exponential over layers, as a share of the spread that Vuong's test assumes. ``ntk``: the kernel of
-``../shared/data`` (specification 5.3).
+law and exponential over layers, as a share of the spread that Vuong's test assumes; ``independent`` is the
+same for independent draws of the same values, which is not 1 where the tails are heavy. ``ntk``: the kernel
+of ``../shared/data`` (specification 5.3).
 """
 
 from __future__ import annotations
@@ -117,9 +118,7 @@ def verdicts(repeats: int) -> None:
 
 
 def layer(kind: str, rows: int, cols: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw the eigenvalues of ``WᵀW/rows``, or as many independent values."""
-    if kind == "independent":
-        return np.sort((1 - rng.random(cols)) ** (-1 / 1.5))
+    """Draw the eigenvalues of ``WᵀW/rows``."""
     w = rng.standard_normal((rows, cols))
     if kind == "fixed population":  # the same quantiles of a power law of exponent 2.5 in every layer
         w *= ((np.arange(cols) + 0.5) / cols) ** (-0.5 / 1.5)
@@ -129,10 +128,10 @@ def layer(kind: str, rows: int, cols: int, rng: np.random.Generator) -> np.ndarr
 
 
 def noise(repeats: int) -> None:
-    print("| layers | shape | a law wins: upper, lower | 'like' a law | spread of the log-ratio / assumed |")
-    print("|---|---|---:|---:|---:|")
+    print("| layers | shape | a law wins: upper, lower | 'like' a law | spread / assumed | independent |")
+    print("|---|---|---:|---:|---:|---:|")
     rng = np.random.default_rng(2)
-    for kind in ("Gaussian", "fixed population", "drawn population", "independent"):
+    for kind in ("Gaussian", "fixed population", "drawn population"):
         for rows, cols in ((256, 256), (1024, 256)):
             counts: Counter[str] = Counter()
             spectra = [layer(kind, rows, cols, rng) for _ in range(repeats)]
@@ -142,15 +141,23 @@ def noise(repeats: int) -> None:
                     assert isinstance(tail, Tail)
                     counts[f"{side} wins"] += tail.verdict.winner is not None
                     counts[f"{side} like"] += tail.verdict.simplest is not None
-            # the same number of values in every layer, so that nothing but the eigenvalues varies
-            tails = [values[-cols // 4 :] for values in spectra]
-            cases = [compare_laws(fit_laws(values, float(values[0])))[3] for values in tails]
-            ratios = np.array([case.log_ratio for case in cases])
-            assumed = math.sqrt(float(np.mean([(case.log_ratio / case.z) ** 2 for case in cases])))
             wins = ", ".join(f"{counts[f'{side} wins'] / repeats:.2f}" for side in ("upper", "lower"))
             like = ", ".join(f"{counts[f'{side} like'] / repeats:.2f}" for side in ("upper", "lower"))
-            share = ratios.std(ddof=1) / assumed
-            print(f"| {kind} | {rows} × {cols} | {wins} | {like} | {share:.2f} |")
+            pooled = np.concatenate(spectra)
+            drawn = [np.sort(rng.choice(pooled, cols)) for _ in spectra]
+            shares = f"{spread(spectra):.2f} | {spread(drawn):.2f}"
+            print(f"| {kind} | {rows} × {cols} | {wins} | {like} | {shares} |")
+
+
+def spread(spectra: list[np.ndarray]) -> float:
+    """Return the spread of the log-ratio over layers, as a share of what Vuong's test assumes.
+
+    The highest quarter of every layer: as many values each, so that nothing but the values varies.
+    """
+    tails = [values[-len(values) // 4 :] for values in spectra]
+    cases = [compare_laws(fit_laws(values, float(values[0])))[3] for values in tails]
+    assumed = math.sqrt(float(np.mean([(case.log_ratio / case.z) ** 2 for case in cases])))
+    return float(np.std([case.log_ratio for case in cases], ddof=1)) / assumed
 
 
 def ntk() -> None:

@@ -71,7 +71,13 @@ def test_every_exit_code_is_described() -> None:
 
 def test_every_flag_of_the_commands_exists() -> None:
     known = set(re.findall(r"--[a-z-]+", page("cli.md")))
-    for name in ("commands/scan.md", "commands/report.md", "configuration.md", "writing-an-analyzer.md"):
+    for name in (
+        "commands/scan.md",
+        "commands/report.md",
+        "commands/tails.md",
+        "configuration.md",
+        "writing-an-analyzer.md",
+    ):
         assert set(re.findall(r"--[a-z][a-z-]+", page(name))) <= known, name
 
 

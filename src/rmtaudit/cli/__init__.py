@@ -15,6 +15,7 @@ from rmtaudit.cli.errors import run
 from rmtaudit.cli.explain import explain
 from rmtaudit.cli.report import report
 from rmtaudit.cli.scan import scan
+from rmtaudit.cli.tails import tails
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -29,6 +30,7 @@ def cli() -> None:
 
 cli.add_command(scan)
 cli.add_command(report)
+cli.add_command(tails)
 cli.add_command(analyzers)
 cli.add_command(config)
 cli.add_command(explain)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -44,12 +44,27 @@ _ROW_STYLE = {"failed": "red", "skipped": "dim", "ok": ""}
 
 def print_report(report: Report, *, top: int) -> None:
     """Print the report on stdout; ``top`` rows of the table, 0 for all."""
+    draw_report(stdout_console(), report, top)
+
+
+def stdout_console() -> Console:
+    """Return a console on stdout, as wide as the terminal."""
     width, height = (None, None) if sys.stdout.isatty() else (_width_elsewhere(), _HEIGHT_ELSEWHERE)
-    draw_report(_Console(width=width, height=height, highlight=False), report, top)
+    return _Console(width=width, height=height, highlight=False)
 
 
 def table_text(reports: Sequence[Report], *, top: int) -> str:
     """Return the tables of the reports as plain text, as wide as for a pipe."""
+
+    def draw(console: Console) -> None:
+        for report in reports:
+            draw_report(console, report, top)
+
+    return drawn_text(draw)
+
+
+def drawn_text(draw: Callable[[Console], None]) -> str:
+    """Return what is drawn on a console as plain text, as wide as for a pipe."""
     text = io.StringIO()
     console = Console(
         file=text,
@@ -59,8 +74,7 @@ def table_text(reports: Sequence[Report], *, top: int) -> str:
         color_system=None,
         highlight=False,
     )
-    for report in reports:
-        draw_report(console, report, top)
+    draw(console)
     return text.getvalue()
 
 

@@ -109,8 +109,8 @@ def bootstrap_power_law(
     if x.size != fit.size or np.count_nonzero(x >= fit.xmin) < fit.tail_size:
         raise ValueError("fit was not fitted to these values")
 
-    synthetic = [_refit(_semiparametric(x, fit, generator), fit) for _ in range(replicas)]
-    resampled = [_refit(x[_integers(x.size, x.size, generator)], fit) for _ in range(replicas)]
+    synthetic = [refit(semiparametric_replica(x, fit, generator), fit) for _ in range(replicas)]
+    resampled = [refit(x[random_integers(x.size, x.size, generator)], fit) for _ in range(replicas)]
     distances = np.array([replica.ks_distance for replica in synthetic if isinstance(replica, PowerLawFit)])
     spread = [replica for replica in resampled if isinstance(replica, PowerLawFit)]
     if distances.size < 2 or len(spread) < 2:
@@ -124,21 +124,23 @@ def bootstrap_power_law(
         p_value=count / distances.size,
         p_value_se=math.sqrt(posterior * (1 - posterior) / (distances.size + 3)),
         alpha_se=float(alpha.std(ddof=1)),
-        alpha_ci=_interval(alpha, confidence),
-        xmin_ci=_interval(xmin, confidence),
+        alpha_ci=percentile_interval(alpha, confidence),
+        xmin_ci=percentile_interval(xmin, confidence),
         confidence=confidence,
         replicas=replicas,
         unfitted=2 * replicas - distances.size - len(spread),
     )
 
 
-def _refit(replica: NDArray[np.float64], fit: PowerLawFit) -> PowerLawFit | NoFit:
+def refit(replica: NDArray[np.float64], fit: PowerLawFit) -> PowerLawFit | NoFit:
+    """Fit a replica, in any order, as ``fit`` was fitted."""
     return fit_sorted(np.sort(replica), excluded=0, min_tail=fit.min_tail, ecdf=fit.ecdf, margin=None)
 
 
-def _semiparametric(
+def semiparametric_replica(
     x: NDArray[np.float64], fit: PowerLawFit, generator: torch.Generator
 ) -> NDArray[np.float64]:
+    """Draw as many values as ``x``, ascending, holds: the tail from ``fit``, the body from that of ``x``."""
     # Split by position, not by value: with ecdf="lower" a tail may start among values equal to its xmin
     body = x[: x.size - fit.tail_size]
     uniform = torch.rand(x.size, 2, dtype=torch.float64, generator=generator).numpy()
@@ -147,15 +149,17 @@ def _semiparametric(
         tail = fit.xmin * (1 - uniform[in_tail, 1]) ** (-1 / (fit.alpha - 1))
     # An exponent next to 1 draws values that no float holds; the largest float stands for them
     tail = np.minimum(tail, np.finfo(np.float64).max)
-    return np.concatenate((body[_integers(body.size, x.size - tail.size, generator)], tail))
+    return np.concatenate((body[random_integers(body.size, x.size - tail.size, generator)], tail))
 
 
-def _integers(below: int, count: int, generator: torch.Generator) -> NDArray[np.int64]:
+def random_integers(below: int, count: int, generator: torch.Generator) -> NDArray[np.int64]:
+    """Draw ``count`` integers from 0 to ``below - 1``."""
     # an empty body is never drawn from, but torch wants a range that is not empty
     drawn: NDArray[np.int64] = torch.randint(max(below, 1), (count,), generator=generator).numpy()
     return drawn
 
 
-def _interval(replicas: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+def percentile_interval(replicas: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    """Return the central interval that holds the share ``confidence`` of the replicas."""
     low, high = np.quantile(replicas, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)

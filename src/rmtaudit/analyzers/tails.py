@@ -1,0 +1,224 @@
+"""``tails``: which laws the two ends of a layer's spectrum follow, where that can be told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, Status, failed, skipped
+
+if TYPE_CHECKING:
+    import torch
+
+    from rmtaudit.kernels.tails.bootstrap import TailBootstrap
+    from rmtaudit.kernels.tails.tail import Tail
+
+_CLAUSET = "Clauset, Shalizi, Newman 2009"
+_HODGKINSON = "Hodgkinson, Wang, Mahoney 2025, inverse gamma law near zero"
+_UPPER = ("upper_law", "upper_alpha", "upper_size", "cutoff_p_value")
+_LOWER = ("lower_law", "lower_exponent", "lower_size")
+_ZERO = ("zero_power", "zero_rate", "zero_gain", "zero_p_value")
+
+Values = dict[str, MetricValue | float | int | str]
+
+
+@dataclass(frozen=True, slots=True)
+class TailsOptions:
+    """Options of :class:`Tails`.
+
+    Attributes
+    ----------
+    bootstrap
+        Replicas of each bootstrap; 0 for none, or at least 100: with fewer, no law could be ruled out.
+    min_tail
+        Least number of eigenvalues in a tail, at least 2.
+    level
+        Chance, at most, that the true law is ruled out, were the eigenvalues independent.
+    fraction
+        Share of the lowest eigenvalues that the inverse gamma law is fitted to.
+    confidence
+        Coverage of the bootstrap's intervals.
+    """
+
+    bootstrap: int = 0
+    min_tail: int = 8
+    level: float = 0.05
+    fraction: float = 0.05
+    confidence: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.bootstrap != 0 and self.bootstrap < 100:
+            raise ValueError(f"bootstrap must be 0 or at least 100, not {self.bootstrap}")
+        if self.min_tail < 2:
+            raise ValueError(f"min_tail must be at least 2, not {self.min_tail}")
+        for name in ("level", "fraction", "confidence"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
+
+
+class Tails(Analyzer):
+    """Five laws for each tail of the resolved eigenvalues, and the inverse gamma law near zero."""
+
+    name = "tails"
+    metrics = (
+        Metric(
+            "upper_law",
+            "",
+            None,
+            "Law of the upper tail if each of four others is ruled out; 'like LAW' if no law that contains "
+            "it is better; else 'undecided'.",
+            f"{_CLAUSET}, section 5; Vuong 1989",
+            summarised=False,
+        ),
+        Metric(
+            "upper_alpha",
+            "",
+            "lower",
+            "Exponent of the power law of the upper tail.",
+            f"{_CLAUSET}, equation 3.1",
+        ),
+        Metric("upper_size", "count", None, "Eigenvalues in the upper tail.", _CLAUSET),
+        Metric(
+            "cutoff_p_value",
+            "",
+            None,
+            "Of the gain that an exponential cut-off brings over the power law of the upper tail; small: "
+            "there is a cut-off.",
+            f"{_CLAUSET}, appendix C",
+        ),
+        Metric(
+            "lower_law",
+            "",
+            None,
+            "Law of the reciprocals of the lower tail, in the words of upper_law.",
+            f"{_CLAUSET}, section 5; Vuong 1989",
+            summarised=False,
+        ),
+        Metric(
+            "lower_exponent",
+            "",
+            None,
+            "Exponent of the share of eigenvalues under a small value, P(x < y) ~ y^exponent.",
+            f"{_CLAUSET}, equation 3.1, on the reciprocals",
+        ),
+        Metric("lower_size", "count", None, "Eigenvalues in the lower tail.", _CLAUSET),
+        Metric(
+            "zero_power",
+            "",
+            None,
+            "Power of the inverse gamma law x^(-power) e^(-rate/x) of the lowest eigenvalues.",
+            _HODGKINSON,
+        ),
+        Metric(
+            "zero_rate",
+            "w²",
+            None,
+            "Rate of the inverse gamma law x^(-power) e^(-rate/x) of the lowest eigenvalues.",
+            _HODGKINSON,
+            summarised=False,
+        ),
+        Metric(
+            "zero_gain",
+            "nats",
+            None,
+            "Log-likelihood of the inverse gamma law less that of a power law, on the lowest eigenvalues.",
+            _HODGKINSON,
+            summarised=False,
+        ),
+        Metric(
+            "zero_p_value",
+            "",
+            None,
+            "Of such a gain if the law were a power law.",
+            _HODGKINSON,
+        ),
+    )
+    Options = TailsOptions
+
+    def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | float | int | str]:
+        """Fit both tails; without a fit, every metric of the tail has the same reason."""
+        values = given.spectrum.resolved
+        if not given.spectrum.eigenvalues.max() > 0:
+            return _none(_UPPER + _LOWER + _ZERO, "failed", "the matrix is zero")
+        least = self.options.min_tail
+        if len(values) < least:
+            reason = f"{len(values)} resolved eigenvalues, fewer than the {least} of a tail"
+            return _none(_UPPER + _LOWER + _ZERO, "skipped", reason)
+        if float(values[-1] - values[0]) <= 2 * given.spectrum.floor:
+            reason = "the eigenvalues are all equal to within their resolution"
+            return _none(_UPPER + _LOWER + _ZERO, "failed", reason)
+        found = self._side(given, values, "upper")
+        if given.spectrum.unresolved:
+            reason = f"{given.spectrum.unresolved} eigenvalues are not resolved: the lower tail is not known"
+            return {**found, **_none(_LOWER + _ZERO, "skipped", reason)}
+        return {**found, **self._side(given, values, "lower"), **self._near_zero(values)}
+
+    def _side(self, given: LayerInput, values: torch.Tensor, side: Literal["upper", "lower"]) -> Values:
+        from rmtaudit.kernels.powerlaw import NoFit
+        from rmtaudit.kernels.tails.bootstrap import bootstrap_tail, calibrated
+        from rmtaudit.kernels.tails.tail import fit_tail
+
+        options = self.options
+        names = _UPPER if side == "upper" else _LOWER
+        tail = fit_tail(values, side, min_tail=options.min_tail, level=options.level, stability=False)
+        if isinstance(tail, NoFit):
+            return _none(names, "failed", tail.reason)
+        spread = None
+        if options.bootstrap:
+            found = bootstrap_tail(
+                values,
+                tail,
+                replicas=options.bootstrap,
+                generator=given.generator(f"tails {side}"),
+                confidence=options.confidence,
+            )
+            if isinstance(found, NoFit):
+                return _none(names, "failed", found.reason)
+            tail, spread = calibrated(tail, found), found
+        fit = tail.power_law
+        if side == "upper":
+            return {
+                "upper_law": _word(tail),
+                "upper_alpha": _exponent(tail, spread, 0.0),
+                "upper_size": fit.tail_size,
+                "cutoff_p_value": tail.comparisons[0].p_value,
+            }
+        return {
+            "lower_law": _word(tail),
+            "lower_exponent": _exponent(tail, spread, -1.0),
+            "lower_size": fit.tail_size,
+        }
+
+    def _near_zero(self, values: torch.Tensor) -> Values:
+        from rmtaudit.kernels.powerlaw import NoFit
+        from rmtaudit.kernels.tails.near_zero import fit_near_zero
+
+        fit = fit_near_zero(values, fraction=self.options.fraction, min_tail=self.options.min_tail)
+        if isinstance(fit, NoFit):
+            return _none(_ZERO, "skipped", fit.reason)
+        return {
+            "zero_power": MetricValue(fit.power, se=fit.power_se),
+            "zero_rate": MetricValue(fit.rate, se=fit.rate_se),
+            "zero_gain": fit.gain,
+            "zero_p_value": fit.p_value,
+        }
+
+
+def _exponent(tail: Tail, spread: TailBootstrap | None, shift: float) -> MetricValue:
+    value = tail.power_law.alpha + shift
+    if spread is None:
+        return MetricValue(value, se=tail.power_law.sigma)
+    low, high = spread.alpha_ci
+    return MetricValue(value, se=spread.alpha_se, ci=(low + shift, high + shift))
+
+
+def _word(tail: Tail) -> str:
+    if tail.verdict.winner is not None:
+        return tail.verdict.winner
+    return f"like {tail.verdict.simplest}" if tail.verdict.simplest is not None else "undecided"
+
+
+def _none(names: tuple[str, ...], status: Status, reason: str) -> Values:
+    value = failed(reason) if status == "failed" else skipped(reason)
+    return dict.fromkeys(names, value)

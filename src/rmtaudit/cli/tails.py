@@ -1,0 +1,151 @@
+"""``rmtaudit tails``: which laws the two ends of a sample follow, and whether that can be told."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from rmtaudit.cli.errors import FINE
+from rmtaudit.cli.output import output_file
+from rmtaudit.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_FORMATS = ("table", "json")
+_ENDINGS = {".json": "json", ".txt": "table"}
+
+
+@click.command()
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.option(
+    "--side",
+    type=click.Choice(["both", "upper", "lower"]),
+    default="both",
+    show_default=True,
+    help="Which tails.",
+)
+@click.option(
+    "--bootstrap",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Replicas of each bootstrap, for p-values and intervals; 0, or at least 100.",
+)
+@click.option(
+    "--fraction",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.05,
+    show_default=True,
+    help="Share of the lowest values that the inverse gamma law is fitted to.",
+)
+@click.option(
+    "--min-tail",
+    metavar="N",
+    type=click.IntRange(min=2),
+    default=8,
+    show_default=True,
+    help="Least number of values in a tail.",
+)
+@click.option(
+    "--level",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.05,
+    show_default=True,
+    help="Chance, at most, that the true law is ruled out.",
+)
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.9,
+    show_default=True,
+    help="Coverage of the intervals.",
+)
+@click.option(
+    "--seed",
+    metavar="N",
+    type=click.IntRange(min=0, max=2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of the bootstraps.",
+)
+@click.option("--format", "format_", type=click.Choice(_FORMATS), help="Format of the result.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write the result to a file, in the format of its ending; the table still goes to stdout.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr; with -o, no table either.")
+def tails(
+    file: Path,
+    side: Literal["both", "upper", "lower"],
+    bootstrap: int,
+    fraction: float,
+    min_tail: int,
+    level: float,
+    confidence: float,
+    seed: int,
+    format_: str | None,
+    output: Path | None,
+    quiet: bool,
+) -> int:
+    """Fit the tails of a sample: eigenvalues, gradient norms, or any numbers.
+
+    FILE is a .npy array, or a .csv or .txt with one number a line. Five laws are fitted above the same start
+    of the upper tail, and five to the reciprocals for the lower one; none is named the winner unless each of
+    the others is ruled out.
+    """
+    from rmtaudit.engine.tails import TailSettings, study_file
+    from rmtaudit.report.document import dumps
+
+    format_ = _format_for(format_, output)
+    settings = TailSettings(side, bootstrap, fraction, min_tail, level, confidence, seed)
+    with output_file(output, [file]) if output else nullcontext() as target:
+        if bootstrap and not quiet:
+            click.echo(f"rmtaudit: {bootstrap} replicas of each bootstrap …", err=True)
+        document = study_file(file, settings)
+        text = dumps(document)
+        if target is not None:
+            target.write(text if format_ == "json" else _table_text(document))
+        if target is None and format_ == "json":
+            sys.stdout.write(text)
+        elif target is None or not quiet:
+            from rmtaudit.cli.table import stdout_console
+
+            _draw(stdout_console(), document)
+    return FINE
+
+
+def _format_for(chosen: str | None, output: Path | None) -> str:
+    if chosen is not None:
+        return chosen
+    if output is None:
+        return "table"
+    if output.suffix.lower() not in _ENDINGS:
+        raise UsageError(
+            "RA-US-002",
+            f"The ending {output.suffix!r} says no format.",
+            hint=f"Add --format {'|'.join(_FORMATS)}.",
+            where=str(output),
+        )
+    return _ENDINGS[output.suffix.lower()]
+
+
+def _table_text(document: Mapping[str, Any]) -> str:
+    from rmtaudit.cli.table import drawn_text
+
+    return drawn_text(lambda console: _draw(console, document))
+
+
+def _draw(console: Console, document: Mapping[str, Any]) -> None:
+    from rmtaudit.cli.tails_table import draw_tails
+
+    draw_tails(console, document)

@@ -1,0 +1,181 @@
+"""How the tails of a sample look in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rmtaudit.names import display_name
+from rmtaudit.report.numbers import format_value, percent
+
+_WIDE = 110  # columns from which the table has room for the bootstrap's own columns
+_INDEPENDENT = (
+    "p-values and intervals take the values for independent draws. Eigenvalues of one matrix are not: they "
+    "repel each other, so sums over them vary less than is assumed here."
+)
+_HEADINGS = {
+    "upper": "upper tail: x ≥ xmin",
+    "lower": "lower tail: x ≤ xmax, fitted as the upper tail of 1/x",
+    "near_zero": "near zero",
+}
+_GREEK = {"alpha": "α", "beta": "β", "mu": "μ", "sigma": "σ", "rate": "rate", "strength": "s"}
+
+
+def draw_tails(console: Console, document: Mapping[str, Any]) -> None:
+    """Print the document of :mod:`rmtaudit.engine.tails` on a console."""
+    subject = document["subject"]
+    console.print(Text(display_name(subject["path"]) or "values", style="bold", overflow="fold"))
+    console.print(Text(_facts(subject), style="dim"))
+    for part, heading in _HEADINGS.items():
+        if part not in document:
+            continue
+        found = document[part]
+        console.print()
+        console.print(Text(heading, style="bold"))
+        if found["status"] != "ok":
+            console.print(Text(f"no fit: {found['reason']}", style="yellow"))
+            continue
+        lines = _near_zero_lines(found) if part == "near_zero" else _tail_lines(found)
+        console.print(_grid(lines))
+        if "laws" in found:
+            console.print()
+            console.print(_laws(found, wide=console.width >= _WIDE))
+        console.print(Text(found["sentence"] if part == "near_zero" else found["verdict"]["sentence"]))
+    console.print()
+    for note in _notes(document):
+        console.print(Text(note, style="yellow"))
+    console.print(Text(f"{_INDEPENDENT}\n{_options(document)}", style="dim"))
+
+
+def _facts(subject: Mapping[str, Any]) -> str:
+    text = f"{subject['values']} values"
+    if subject["positive"]:
+        text += f" from {format_value(subject['least_positive'])} to {format_value(subject['greatest'])}"
+    if subject["excluded"]:
+        text += f"; {subject['excluded']} zero or negative, left out"
+    return text
+
+
+def _grid(lines: Sequence[tuple[str, str]]) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True, style="dim")
+    grid.add_column(overflow="fold")
+    for name, text in lines:
+        grid.add_row(Text(name), Text(text))
+    return grid
+
+
+def _tail_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    upper = "alpha" in found
+    name, start = ("alpha", "xmin") if upper else ("exponent", "xmax")
+    low, high = found[f"{name}_range"]
+    law = "density ~ x^-alpha" if upper else "P(x < y) ~ y^exponent"
+    lines = [
+        (name, f"{_estimate(found[name])}   {law}"),
+        ("", f"from {low:.3f} to {high:.3f} over the starts that fit as well"),
+        (start, _estimate(found[start])),
+        ("in the tail", f"{found['tail_size']} values, {percent(found['tail_share'])}"),
+        ("KS distance", format_value(found["ks_distance"])),
+    ]
+    if found["p_value"] is not None:
+        lines.append(("goodness of fit", f"p = {_p(found['p_value'])} for the power law"))
+    return lines
+
+
+def _near_zero_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    size = f"{found['tail_size']} values up to {format_value(found['threshold'])}"
+    p_value = f"p = {_p(found['p_value'])}"
+    if found["bootstrap_p_value"] is not None:
+        p_value += f", by bootstrap {_p(found['bootstrap_p_value'])}"
+    return [
+        ("lowest", f"{percent(found['fraction'])}: {size}"),
+        ("inverse gamma", "x^-power · e^(-rate/x)"),
+        ("  power", _estimate(found["power"])),
+        ("  rate", _estimate(found["rate"])),
+        ("power law", f"P(x < y) ~ y^{_estimate(found['exponent'])}"),
+        ("gain", f"{found['gain']:.1f} nats over the power law, {p_value}"),
+    ]
+
+
+def _laws(found: Mapping[str, Any], *, wide: bool) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column("law", no_wrap=True)
+    table.add_column(f"parameters of {found['laws'][0]['of']}", overflow="fold")
+    if wide:
+        table.add_column("KS", justify="right", no_wrap=True)
+    table.add_column("gain", justify="right", no_wrap=True)
+    table.add_column("p", justify="right", no_wrap=True)
+    boot = wide and found["p_value"] is not None
+    if boot:
+        table.add_column("p boot", justify="right", no_wrap=True)
+        table.add_column("best in", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=not wide, overflow="fold")
+    names = {law["law"]: law["name"] for law in found["laws"]}
+    beaten = {case["law"]: names[case["by"]] for case in found["verdict"]["ruled_out"]}
+    winner = found["verdict"]["winner"]
+    for law in found["laws"]:
+        out = law["law"] in beaten
+        word = "winner" if law["law"] == winner else "ruled out" if out else "not ruled out"
+        if wide and out:
+            word += f" by {beaten[law['law']]}"
+        cells = [law["name"], _parameters(law)]
+        cells += [f"{law['ks_distance']:.4f}"] if wide else []
+        cells += [f"{law['gain']:.1f}", _p(law["p_value"])]
+        if boot:
+            cells += [_p(law["bootstrap_p_value"]), percent(law["best_share"])]
+        style = "dim" if out else "bold" if law["law"] == winner else ""
+        table.add_row(*(Text(cell) for cell in [*cells, word]), style=style)
+    return table
+
+
+def _parameters(law: Mapping[str, Any]) -> str:
+    if law["degenerate"]:
+        return "is the power law"
+    return ", ".join(f"{_GREEK[name]} {_estimate(each)}" for name, each in law["parameters"].items())
+
+
+def _estimate(found: Mapping[str, Any]) -> str:
+    value, se, ci = found["value"], found.get("se"), found.get("ci")
+    if se is not None and 0.0005 <= se < 100 and abs(value) >= 0.01:
+        digits = 3 if se < 0.1 else 2
+        text = f"{value:.{digits}f} ± {se:.{digits}f}"
+    else:
+        text = format_value(float(value)) + ("" if se is None else f" ± {se:.1e}")
+    return text if ci is None else f"{text}  [{format_value(float(ci[0]))}, {format_value(float(ci[1]))}]"
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "—"
+    if value < 1e-4:
+        return f"{value:.0e}" if value > 1e-99 else "< 1e-99"
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.4f}"
+
+
+def _notes(document: Mapping[str, Any]) -> list[str]:
+    subject = document["subject"]
+    notes = []
+    rounding = subject["positive_below_rounding"]
+    if rounding and "lower" in document:
+        notes.append(
+            f"If these are eigenvalues: {rounding} are below the rounding error of a float64 solver "
+            "(n · 2^-52 · the largest), and the lower tail is made of it."
+        )
+    if subject["excluded"] and "lower" in document:
+        notes.append(
+            f"{subject['excluded']} values are zero or negative: the lower tail is that of the others."
+        )
+    return notes
+
+
+def _options(document: Mapping[str, Any]) -> str:
+    options = document["tool"]["options"]
+    parts = [f"bootstrap {options['bootstrap'] or 'none'}", f"level {options['level']:g}"]
+    if options["bootstrap"]:
+        parts += [f"intervals {100 * options['confidence']:g} %", f"seed {options['seed']}"]
+    return ", ".join(parts)

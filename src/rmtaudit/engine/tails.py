@@ -1,0 +1,321 @@
+"""The two tails of a sample, as a document of strict JSON: what ``rmtaudit tails`` prints."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rmtaudit.errors import NothingAuditableError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from rmtaudit.kernels.powerlaw import NoFit
+    from rmtaudit.kernels.tails.bootstrap import TailBootstrap
+    from rmtaudit.kernels.tails.tail import Side, Tail
+
+SCHEMA_NAME = "rmtaudit.tails"
+SCHEMA_VERSION = "1.0"
+
+UPPER_NAMES = {
+    "power_law": "power law",
+    "truncated_power_law": "truncated power law",
+    "lognormal": "lognormal",
+    "stretched_exponential": "stretched exponential",
+    "exponential": "exponential",
+}
+LOWER_NAMES = {
+    "power_law": "power law",
+    "truncated_power_law": "inverse gamma",
+    "lognormal": "lognormal",
+    "stretched_exponential": "Fréchet",
+    "exponential": "inverse exponential",
+}
+"""What the laws of ``1/x`` are called as laws of ``x``."""
+
+_IMPLAUSIBLE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class TailSettings:
+    """How tails are fitted.
+
+    Attributes
+    ----------
+    side
+        Which tails.
+    bootstrap
+        Replicas of each bootstrap: 0 for none, or at least 100. With fewer no law could be ruled out.
+    fraction
+        Share of the lowest values that the inverse gamma law is fitted to.
+    min_tail
+        Least number of values in a tail.
+    level
+        Chance, at most, that the true law is ruled out.
+    confidence
+        Coverage of the intervals.
+    seed
+        Seed of the bootstraps.
+    """
+
+    side: Literal["both", "upper", "lower"] = "both"
+    bootstrap: int = 0
+    fraction: float = 0.05
+    min_tail: int = 8
+    level: float = 0.05
+    confidence: float = 0.9
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = 100
+        if self.bootstrap and self.bootstrap < least:
+            raise UsageError(
+                "RA-US-401",
+                f"{self.bootstrap} replicas cannot rule out a law: the smallest p-value is "
+                f"1/{self.bootstrap + 1}.",
+                hint=f"Give 0 or at least {least}.",
+            )
+
+
+def study_file(path: Path, settings: TailSettings) -> dict[str, Any]:
+    """Return the document of the values of a file.
+
+    Raises
+    ------
+    InputError
+        RA-SA-…, as :func:`rmtaudit.matrices.samples.read_samples`.
+    NothingAuditableError
+        RA-NA-002 where none of the tails asked for can be fitted.
+    """
+    from rmtaudit.matrices.samples import read_samples
+
+    return study_values(read_samples(path), settings, path=str(path))
+
+
+def study_values(values: torch.Tensor, settings: TailSettings, *, path: str = "") -> dict[str, Any]:
+    """Return the document of ``values``: shape ``(n,)``, finite. Raises as :func:`study_file`."""
+    from rmtaudit import __version__
+
+    document: dict[str, Any] = {
+        "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
+        "tool": {"version": __version__, "options": asdict(settings), "seed": settings.seed},
+        "subject": {"path": path, **_facts(values)},
+    }
+    if settings.side != "lower":
+        document["upper"] = _tail(values, "upper", settings)
+    if settings.side != "upper":
+        document["lower"] = _tail(values, "lower", settings)
+        document["near_zero"] = _near_zero(values, settings)
+    parts = [document[part] for part in ("upper", "lower", "near_zero") if part in document]
+    if all(part["status"] == "failed" for part in parts):
+        raise NothingAuditableError("RA-NA-002", f"No tail: {parts[0]['reason']}.", where=path)
+    return document
+
+
+def _facts(values: torch.Tensor) -> dict[str, Any]:
+    positive = values[values > 0]
+    # the error that a float64 eigenvalue solver may leave; for other samples it means nothing
+    rounding = len(values) * 2.0**-52 * float(values.abs().max())
+    return {
+        "values": len(values),
+        "positive": len(positive),
+        "excluded": len(values) - len(positive),
+        "least_positive": float(positive.min()) if len(positive) else None,
+        "greatest": float(values.max()),
+        "positive_below_rounding": int((positive < rounding).sum()),
+    }
+
+
+def _tail(values: torch.Tensor, side: Side, settings: TailSettings) -> dict[str, Any]:
+    from rmtaudit.kernels.powerlaw import NoFit
+    from rmtaudit.kernels.tails.bootstrap import bootstrap_tail, calibrated
+    from rmtaudit.kernels.tails.tail import fit_tail
+
+    tail = fit_tail(values, side, min_tail=settings.min_tail, level=settings.level)
+    if isinstance(tail, NoFit):
+        return _failed(tail)
+    found = None
+    if settings.bootstrap:
+        spread = bootstrap_tail(
+            values,
+            tail,
+            replicas=settings.bootstrap,
+            generator=_generator(settings.seed, side),
+            confidence=settings.confidence,
+        )
+        if isinstance(spread, NoFit):
+            return _failed(spread)
+        tail, found = calibrated(tail, spread), spread
+    return {
+        "status": "ok",
+        "reason": "",
+        **_power_law(tail, found),
+        "laws": _laws(tail, found, values),
+        "comparisons": [
+            {
+                **asdict(comparison),
+                "z": comparison.z if math.isfinite(comparison.z) else None,
+                "better": comparison.better,
+            }
+            for comparison in tail.comparisons
+        ],
+        "verdict": _verdict(tail, found),
+    }
+
+
+def _power_law(tail: Tail, found: TailBootstrap | None) -> dict[str, Any]:
+    """Return the power law: of ``x``, or for the lower tail of the distribution function at small ``x``."""
+    fit = tail.power_law
+    se = fit.sigma if found is None else found.alpha_se
+    low, high = (fit.alpha_low, fit.alpha_high)
+    assert low is not None
+    assert high is not None
+    alpha_ci = None if found is None else list(found.alpha_ci)
+    xmin_ci = None if found is None else list(found.xmin_ci)
+    common: dict[str, Any] = {
+        "tail_size": fit.tail_size,
+        "tail_size_ci": None if found is None else list(found.tail_size_ci),
+        "tail_share": fit.tail_size / fit.size,
+        "ks_distance": fit.ks_distance,
+        "p_value": None if found is None else found.p_value,
+    }
+    if tail.side == "upper":
+        return {
+            "alpha": {"value": fit.alpha, "se": se, "ci": alpha_ci},
+            "alpha_range": [low, high],
+            "xmin": {"value": fit.xmin, "ci": xmin_ci},
+            **common,
+        }
+    return {
+        "exponent": {"value": fit.alpha - 1, "se": se, "ci": alpha_ci and [end - 1 for end in alpha_ci]},
+        "exponent_range": [low - 1, high - 1],
+        "xmax": {"value": 1 / fit.xmin, "ci": xmin_ci and [1 / end for end in reversed(xmin_ci)]},
+        **common,
+    }
+
+
+def _laws(tail: Tail, found: TailBootstrap | None, values: torch.Tensor) -> list[dict[str, Any]]:
+    from rmtaudit.kernels.tails.distance import ks_distances
+    from rmtaudit.kernels.tails.tail import side_values
+
+    x, _ = side_values(values, tail.side)
+    distances = ks_distances(tail.laws, x[x >= tail.power_law.xmin], tail.power_law.xmin)
+    names = UPPER_NAMES if tail.side == "upper" else LOWER_NAMES
+    base = tail.laws[0].log_likelihood
+    against = {case.second: case.p_value for case in tail.comparisons if case.first == "power_law"}
+    return [
+        {
+            "law": fit.law,
+            "of": "x" if tail.side == "upper" else "1/x",
+            "name": names[fit.law],
+            "parameters": {name: asdict(parameter) for name, parameter in fit.parameters.items()},
+            "degenerate": fit.degenerate,
+            "ks_distance": distances[fit.law],
+            "gain": fit.log_likelihood - base,
+            "p_value": against.get(fit.law),
+            "bootstrap_p_value": None if found is None else found.gain_p_values.get(fit.law),
+            "best_share": None if found is None else found.best_shares[fit.law],
+        }
+        for fit in tail.laws
+    ]
+
+
+def _verdict(tail: Tail, found: TailBootstrap | None) -> dict[str, Any]:
+    verdict = tail.verdict
+    return {
+        "winner": verdict.winner,
+        "simplest": verdict.simplest,
+        "plausible": list(verdict.plausible),
+        "ruled_out": [{"law": law, "by": by} for law, by in verdict.ruled_out],
+        "best": verdict.best,
+        "level": verdict.level,
+        "sentence": _sentence(tail, found),
+    }
+
+
+def _sentence(tail: Tail, found: TailBootstrap | None) -> str:
+    names = UPPER_NAMES if tail.side == "upper" else LOWER_NAMES
+    verdict = tail.verdict
+    left = [names[law] for law in verdict.plausible]
+    if verdict.winner is not None:
+        text = (
+            f"{left[0]}: each of the four other laws is ruled out. It is the best of five, not proved to fit."
+        )
+    elif not verdict.ruled_out:
+        text = (
+            f"Nothing is distinguishable: {tail.power_law.tail_size} values rule out none of the five laws."
+        )
+    elif verdict.simplest is not None:
+        simple = names[verdict.simplest]
+        bends = _listed([name for name in left if name != simple])
+        text = f"Not distinguishable from the {simple}: {bends} contain it and fit no better."
+    else:
+        text = f"Undecided: {_listed(left)} cannot be told apart."
+    if verdict.winner is None and verdict.ruled_out:
+        text += f" Ruled out: {_listed([names[law] for law, _ in verdict.ruled_out])}."
+    if found is not None and found.p_value < _IMPLAUSIBLE:
+        text += f" A power law itself is implausible (p = {found.p_value:.2g})."
+    return text
+
+
+def _near_zero(values: torch.Tensor, settings: TailSettings) -> dict[str, Any]:
+    from rmtaudit.kernels.powerlaw import NoFit
+    from rmtaudit.kernels.tails.near_zero import bootstrap_near_zero, fit_near_zero
+
+    fit = fit_near_zero(values, fraction=settings.fraction, min_tail=settings.min_tail)
+    if isinstance(fit, NoFit):
+        return _failed(fit)
+    found = None
+    if settings.bootstrap:
+        spread = bootstrap_near_zero(
+            values,
+            fit,
+            replicas=settings.bootstrap,
+            generator=_generator(settings.seed, "near zero"),
+            confidence=settings.confidence,
+        )
+        if isinstance(spread, NoFit):
+            return _failed(spread)
+        found = spread
+    p_value = fit.p_value if found is None else max(fit.p_value, found.p_value)
+    if p_value < settings.level:
+        sentence = "An inverse gamma law describes the lowest values better than a power law."
+    else:
+        sentence = "Nothing is distinguishable: the inverse gamma law fits no better than a power law."
+    return {
+        "status": "ok",
+        "reason": "",
+        "fraction": fit.fraction,
+        "threshold": fit.threshold,
+        "tail_size": fit.tail_size,
+        "power": {"value": fit.power, "se": fit.power_se, "ci": found and list(found.power_ci)},
+        "rate": {"value": fit.rate, "se": fit.rate_se, "ci": found and list(found.rate_ci)},
+        "exponent": {"value": fit.exponent, "se": fit.exponent_se, "ci": found and list(found.exponent_ci)},
+        "gain": fit.gain,
+        "p_value": fit.p_value,
+        "bootstrap_p_value": found and found.p_value,
+        "better": p_value < settings.level,
+        "sentence": sentence,
+    }
+
+
+def _failed(found: NoFit) -> dict[str, Any]:
+    return {"status": "failed", "reason": found.reason}
+
+
+def _generator(seed: int, purpose: str) -> torch.Generator:
+    """Return a generator of its own for each part, so that leaving one out changes no other."""
+    import torch
+
+    digest = hashlib.sha256(f"{seed}\0tails {purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"

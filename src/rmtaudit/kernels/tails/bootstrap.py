@@ -1,0 +1,157 @@
+"""How far the fits of a tail can be trusted: bootstraps that choose ``xmin`` anew in every replica."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rmtaudit.kernels.powerlaw import NoFit, PowerLawFit
+from rmtaudit.kernels.powerlaw_bootstrap import (
+    percentile_interval,
+    random_integers,
+    refit,
+    semiparametric_replica,
+)
+from rmtaudit.kernels.tails.compare import INSIDE, Comparison, judge
+from rmtaudit.kernels.tails.laws import LAWS, Law, LawFit, fit_laws
+from rmtaudit.kernels.tails.tail import Tail, side_values
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+LEAST_REPLICAS = 100
+"""Fewer cannot rule a law out: the smallest p-value is ``1/(1 + replicas)``, the level of one test 1/80."""
+
+
+@dataclass(frozen=True, slots=True)
+class TailBootstrap:
+    """What the replicas of a tail say.
+
+    Attributes
+    ----------
+    p_value
+        Goodness of fit of the power law: share, with the values themselves counted, of the samples of the
+        fitted power law that are as far from their own fit. Small: implausible.
+    alpha_se, alpha_ci, xmin_ci, tail_size_ci
+        Spread over resamples of all the values.
+    gain_p_values
+        Of each law that contains the power law: share, likewise, of the samples of the fitted power law on
+        which it gains as much over it.
+    best_shares
+        Share of the resamples in which a law has the least BIC: an indication of how stable an order is.
+    confidence, replicas, unfitted
+        As asked, and the replicas of either kind that hold no tail.
+    """
+
+    p_value: float
+    alpha_se: float
+    alpha_ci: tuple[float, float]
+    xmin_ci: tuple[float, float]
+    tail_size_ci: tuple[float, float]
+    gain_p_values: Mapping[Law, float]
+    best_shares: Mapping[Law, float]
+    confidence: float
+    replicas: int
+    unfitted: int
+
+
+def bootstrap_tail(
+    values: torch.Tensor,
+    tail: Tail,
+    *,
+    replicas: int,
+    generator: torch.Generator,
+    confidence: float = 0.9,
+) -> TailBootstrap | NoFit:
+    """Measure the goodness of the power law, the spread of its parameters and what bends gain by chance.
+
+    *Samples of the power law* are semiparametric, *resamples* are drawn with replacement, ``replicas`` of
+    each; both are those of :func:`~rmtaudit.kernels.powerlaw_bootstrap.bootstrap_power_law`, and take the
+    values for independent draws.
+
+    Parameters
+    ----------
+    values, tail
+        What :func:`~rmtaudit.kernels.tails.tail.fit_tail` was given, and what it returned.
+    replicas
+        At least 2.
+    generator
+        Source of the randomness, on the CPU.
+    confidence
+        Coverage of the intervals, between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two replicas, a confidence outside (0, 1), or values that are not those of ``tail``.
+    """
+    if replicas < 2:
+        raise ValueError(f"replicas must be at least 2, not {replicas}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
+    x, _ = side_values(values, tail.side)
+    fit = tail.power_law
+    if x.size != fit.size or np.count_nonzero(x >= fit.xmin) != fit.tail_size:
+        raise ValueError("tail was not fitted to these values")
+
+    synthetic = [_fit(semiparametric_replica(x, fit, generator), fit) for _ in range(replicas)]
+    resampled = [_fit(x[random_integers(x.size, x.size, generator)], fit) for _ in range(replicas)]
+    null = [found for found in synthetic if found is not None]
+    spread = [found for found in resampled if found is not None]
+    if len(null) < 2 or len(spread) < 2:
+        return NoFit("fewer than two replicas have a tail with two different values", x.size, fit.excluded)
+
+    observed = _gains(tail.laws)
+    gains = [_gains(laws) for _, laws in null]
+    best = Counter(judge(laws, ()).best for _, laws in spread)
+    alpha = np.array([found.alpha for found, _ in spread])
+    return TailBootstrap(
+        p_value=_share([found.ks_distance >= fit.ks_distance for found, _ in null]),
+        alpha_se=float(alpha.std(ddof=1)),
+        alpha_ci=percentile_interval(alpha, confidence),
+        xmin_ci=percentile_interval(np.array([found.xmin for found, _ in spread]), confidence),
+        tail_size_ci=percentile_interval(np.array([found.tail_size for found, _ in spread]), confidence),
+        gain_p_values={law: _share([each[law] >= gain for each in gains]) for law, gain in observed.items()},
+        best_shares={law: best[law] / len(spread) for law in LAWS},
+        confidence=confidence,
+        replicas=replicas,
+        unfitted=2 * replicas - len(null) - len(spread),
+    )
+
+
+def calibrated(tail: Tail, bootstrap: TailBootstrap) -> Tail:
+    """Return the tail judged with the larger of the two p-values of each law against the power law."""
+
+    def of(comparison: Comparison) -> Comparison:
+        bent = comparison.second
+        if comparison.first != "power_law" or bent not in bootstrap.gain_p_values:
+            return comparison
+        return replace(comparison, p_value=max(comparison.p_value, bootstrap.gain_p_values[bent]))
+
+    comparisons = tuple(map(of, tail.comparisons))
+    verdict = judge(tail.laws, comparisons, level=tail.verdict.level)
+    return replace(tail, comparisons=comparisons, verdict=verdict)
+
+
+def _fit(replica: NDArray[np.float64], fit: PowerLawFit) -> tuple[PowerLawFit, tuple[LawFit, ...]] | None:
+    found = refit(replica, fit)
+    if isinstance(found, NoFit):
+        return None
+    try:
+        return found, fit_laws(replica[replica >= found.xmin], found.xmin)
+    except ArithmeticError:  # values that are too far apart
+        return None
+
+
+def _gains(laws: tuple[LawFit, ...]) -> dict[Law, float]:
+    by_law = {fit.law: fit.log_likelihood for fit in laws}
+    return {law: by_law[law] - by_law["power_law"] for law in LAWS if "power_law" in INSIDE[law]}
+
+
+def _share(as_far: list[bool]) -> float:
+    return (1 + sum(as_far)) / (1 + len(as_far))

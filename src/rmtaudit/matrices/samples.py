@@ -1,0 +1,228 @@
+"""Samples from a file: eigenvalues, gradient norms, or whatever else is one number after another.
+
+A file is hostile until read: nothing is ever unpickled, and the size that a header announces is compared with
+the file before memory is taken.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import stat
+from array import array
+from pathlib import Path
+from tokenize import TokenError
+from typing import TYPE_CHECKING, BinaryIO, Literal
+
+import numpy as np
+import torch
+
+from rmtaudit.errors import CorruptError, InputError, NotACheckpointError, UnsafeError
+from rmtaudit.names import display_name
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Sign = Literal["any", "nonnegative", "positive"]
+
+_LARGEST_TEXT = 1 << 30  # bytes; a line is held in memory whole, and .npy is eight times as fast
+_MAGIC = b"\x93NUMPY"
+_SAVE = "Save them with numpy.save(path, values)."
+
+
+def read_samples(path: Path | str, *, sign: Sign = "any") -> torch.Tensor:
+    """Return the values of a file, in the file's order.
+
+    ``.npy``: one-dimensional, any real dtype and byte order; the file is mapped and copied once. ``.csv`` and
+    ``.txt``: one number a line, or all on one line; separated by commas, semicolons or white space; a first
+    line without a number is taken for a heading, and what follows ``#`` is left out.
+
+    Parameters
+    ----------
+    path
+        The file. Symbolic links are followed.
+    sign
+        Which values are taken: ``"nonnegative"`` for eigenvalues of a Gram or kernel matrix, ``"positive"``
+        where a logarithm is needed.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape ``(n,)``, float64, finite, ``n >= 1``, in memory of its own. Wider values (longdouble, 64-bit
+        integers) are rounded.
+
+    Raises
+    ------
+    InputError
+        RA-SA-001 no regular file, or unreadable; RA-SA-005 not real numbers; RA-SA-006 not one-dimensional;
+        RA-SA-007 no values; RA-SA-008 not finite; RA-SA-009 of the wrong sign; RA-SA-010 a field that is no
+        number; RA-SA-011 rows of several columns; RA-SA-013 a text larger than 1 GiB.
+    NotACheckpointError
+        RA-SA-002: the ending is none of the three.
+    CorruptError
+        RA-SA-003 no header of ``.npy``; RA-SA-004 the values are cut short or more bytes follow.
+    UnsafeError
+        RA-SA-012: Python objects, which only a pickle could restore.
+    """
+    path = Path(path)
+    where = display_name(str(path))
+    suffix = path.suffix.lower()
+    if suffix not in {".npy", ".csv", ".txt"}:
+        message = f"The ending {display_name(path.suffix)!r} is none of .npy, .csv and .txt."
+        raise NotACheckpointError("RA-SA-002", message, hint=_SAVE, where=where)
+    try:
+        mode = path.stat().st_mode  # before opening: a FIFO would wait for its writer
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a FIFO, a socket or a device"
+            raise InputError("RA-SA-001", f"Is {kind}.", hint="Give a regular file.", where=where)
+        with path.open("rb") as file:
+            values = _of_npy(file, where) if suffix == ".npy" else _of_text(file, where)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(
+            "RA-SA-001", f"Cannot be read: {reason}.", hint="Check the path.", where=where
+        ) from error
+    _check(values, sign, where)
+    return torch.from_numpy(values)
+
+
+def _of_npy(file: BinaryIO, where: str) -> NDArray[np.float64]:
+    shape, dtype = _header(file, where)
+    if dtype.hasobject:
+        raise UnsafeError(
+            "RA-SA-012",
+            "Holds Python objects, which only running a pickle could restore.",
+            hint="Convert where you trust it: numpy.save(path, numpy.asarray(values, float)).",
+            where=where,
+        )
+    if dtype.kind not in "fiu" or dtype.names:
+        kind = {"c": "complex numbers", "b": "truth values"}.get(dtype.kind, f"dtype {dtype}")
+        hint = "Eigenvalues of a symmetric matrix are real: save those." if dtype.kind == "c" else _SAVE
+        raise InputError(
+            "RA-SA-005", f"Holds {display_name(kind)}, not real numbers.", hint=hint, where=where
+        )
+    if len(shape) != 1:
+        raise InputError(
+            "RA-SA-006",
+            f"Has the shape {shape}, not that of a list.",
+            hint="Of a matrix, save the eigenvalues; of several samples, one: numpy.save(path, values[0]).",
+            where=where,
+        )
+    start = file.tell()
+    bytes_ = shape[0] * dtype.itemsize
+    there = file.seek(0, 2) - start
+    if there != bytes_:
+        raise CorruptError(
+            "RA-SA-004",
+            f"The header announces {bytes_} bytes of values, the file has {there}.",
+            hint="Copy or save it again.",
+            where=where,
+        )
+    if not bytes_:
+        return np.empty(0)
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, np.errstate(over="ignore"):
+        view = np.frombuffer(mapped, dtype, shape[0], start)
+        values = view.astype(np.float64)
+        del view  # a map that is still looked at cannot be closed
+    return values
+
+
+def _header(file: BinaryIO, where: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    """Return shape and dtype; the file is then at its first value."""
+    start = file.read(8)
+    file.seek(0)
+    try:
+        if start[:6] != _MAGIC:
+            raise ValueError("it does not begin as numpy.save writes")  # noqa: TRY301
+        version = np.lib.format.read_magic(file)
+        if version not in {(1, 0), (2, 0)}:  # 3.0 exists for names of fields alone
+            raise ValueError(f"version {version[0]}.{version[1]}")  # noqa: TRY301
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(file)
+        if any(size < 0 for size in shape):
+            raise ValueError(f"a negative size in {shape}")  # noqa: TRY301
+    # TokenError: numpy parses the headers of Python 2 anew, and lets it pass
+    except (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
+        message = f"Not a .npy file: {display_name(str(error) or type(error).__name__)}."
+        raise CorruptError("RA-SA-003", message, hint=_SAVE, where=where) from None
+    return shape, dtype
+
+
+def _of_text(file: BinaryIO, where: str) -> NDArray[np.float64]:
+    size = file.seek(0, 2)
+    if size > _LARGEST_TEXT:
+        raise InputError("RA-SA-013", f"A text of {size} bytes.", hint=_SAVE, where=where)
+    file.seek(0)
+    values = array("d")
+    rows, widest, heading = 0, 0, False
+    for number, raw in enumerate(file, 1):
+        text = raw.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"").decode("utf-8", "backslashreplace")
+        line = text.partition("#")[0].strip()
+        if not line:
+            continue
+        # an empty field between two commas is a missing value, not white space
+        fields = [field.strip() for field in line.replace(";", ",").split(",")]
+        fields = [part for field in fields for part in (field.split() or [""])]
+        numbers = [_number(field) for field in fields]
+        if rows == 0 and not heading and all(value is None for value in numbers):
+            heading = True
+            continue
+        for field, value in zip(fields, numbers, strict=True):
+            if value is None:
+                raise InputError(
+                    "RA-SA-010",
+                    f"Line {number}: {display_name(field, longest=40)!r} is no number.",
+                    hint="Numbers are written as 1.5e-3; a missing value must be left out.",
+                    where=where,
+                )
+            values.append(value)
+        rows += 1
+        widest = max(widest, len(fields))
+        if rows > 1 and widest > 1:
+            raise InputError(
+                "RA-SA-011",
+                f"Has rows of {widest} columns; which one is meant is not known.",
+                hint="Keep one: cut -d, -f1 file.csv",
+                where=where,
+            )
+    return np.array(values, dtype=np.float64)
+
+
+def _number(field: str) -> float | None:
+    try:
+        return float(field) if "_" not in field else None  # Python's own digits: 1_000
+    except ValueError:
+        return None
+
+
+def _check(values: NDArray[np.float64], sign: Sign, where: str) -> None:
+    if not values.size:
+        raise InputError("RA-SA-007", "Holds no values.", where=where)
+    finite = np.isfinite(values)
+    if not finite.all():
+        first = int(np.argmin(finite))
+        raise InputError(
+            "RA-SA-008",
+            f"{values.size - np.count_nonzero(finite)} of {values.size} values are not finite; "
+            f"the first is number {first + 1}: {values[first]}.",
+            hint="Find out where they come from before leaving them out.",
+            where=where,
+        )
+    if sign == "any":
+        return
+    wrong = values < 0 if sign == "nonnegative" else values <= 0
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        worst = float(values.min())
+        kind = "negative" if sign == "nonnegative" else "zero or negative"
+        hint = "Rounding errors of a positive matrix: set them to 0, or leave them out, knowingly."
+        small = worst < 0 and math.fabs(worst) <= 1e-6 * float(values.max())
+        raise InputError(
+            "RA-SA-009",
+            f"{np.count_nonzero(wrong)} of {values.size} values are {kind}; the first is number {first + 1}: "
+            f"{values[first]:.6g}.",
+            hint=hint if small or worst == 0 else "Only values of one sign have a meaning here.",
+            where=where,
+        )

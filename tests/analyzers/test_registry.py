@@ -88,6 +88,7 @@ def test_the_built_in_ones_are_found_and_sound() -> None:
         "null_alpha",
         "powerlaw",
         "scale",
+        "tails",
         "traps",
         "weightwatcher",
     ]

@@ -86,6 +86,7 @@ def test_the_built_in_ones_are_found_and_sound() -> None:
         "forensics",
         "noise",
         "null_alpha",
+        "phase",
         "powerlaw",
         "scale",
         "tails",

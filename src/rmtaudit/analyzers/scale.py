@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, NoOptions, failed, skipped
-from rmtaudit.matrices.tensors import FLOATING
+from rmtaudit.matrices.tensors import smallest_normal
 
 if TYPE_CHECKING:
     from rmtaudit.kernels.spectrum import Spectrum
@@ -94,7 +94,7 @@ class Scale(Analyzer):
         spectrum = given.spectrum
         values = spectrum.eigenvalues
         rank = scale.numerical_rank(
-            spectrum, epsilon=given.epsilon, smallest_normal=_smallest_normal(given.layer.dtype)
+            spectrum, epsilon=given.epsilon, smallest_normal=smallest_normal(given.layer.dtype)
         )
         sizes: dict[str, MetricValue | float | int] = {
             "frobenius_norm": scale.frobenius_norm(values),
@@ -132,9 +132,3 @@ def _condition(spectrum: Spectrum) -> float | MetricValue:
         f"σ_min is unresolved: below the resolution floor {floor:.3g}; "
         f"the condition number is at least {bound:.3g}"
     )
-
-
-def _smallest_normal(dtype: str) -> float:
-    import torch
-
-    return torch.finfo(getattr(torch, dtype)).smallest_normal if dtype in FLOATING else 0.0

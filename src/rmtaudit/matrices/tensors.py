@@ -59,3 +59,10 @@ class TensorSpec:
     def nbytes(self) -> int:
         """Size of the values in bytes, as stored (0 for a dtype without a fixed item size)."""
         return self.parameters * ITEMSIZE.get(self.dtype, 0)
+
+
+def smallest_normal(dtype: str) -> float:
+    """Return the smallest normal number of a dtype by torch's name; 0 for one without: integers."""
+    import torch
+
+    return float(torch.finfo(getattr(torch, dtype)).smallest_normal) if dtype in FLOATING else 0.0

@@ -25,7 +25,7 @@ Driver = Literal["dsyevd", "dsyevd_2stage"]
 _Real = TypeVar("_Real", np.float32, np.float64)
 
 _HOMES = (("scipy", "scipy_{}_", np.int32), ("numpy", "scipy_{}_64_", np.int64))
-_ROUTINES = ("dsyrk", "ssyrk", "dsyevd", "dsyevd_2stage")
+_ROUTINES = ("dsyrk", "ssyrk", "dsyevd", "dsyevd_2stage", "dlasq1")
 _FOLDERS = ("../{}.libs", ".dylibs")
 
 
@@ -110,6 +110,34 @@ class OpenBLAS:
             self._call(driver, *head, work, sizes[0], iwork, sizes[1], info, hidden=2)
         if info[0] != 0:
             raise ArithmeticError(f"LAPACK {driver} failed on a {n} x {n} matrix (info = {int(info[0])})")
+        return values
+
+    def bidiagonal_singular_values(
+        self, diagonal: npt.NDArray[np.float64], beside: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        """Return the singular values, descending, of a bidiagonal matrix (``dlasq1``).
+
+        Each is accurate relative to itself, however small.
+
+        Parameters
+        ----------
+        diagonal, beside
+            Shapes ``(n,)`` and ``(n - 1,)``, float64, finite. Not changed.
+
+        Raises
+        ------
+        ArithmeticError
+            If LAPACK reports that it did not converge.
+        """
+        n = diagonal.size
+        if diagonal.ndim != 1 or n < 1 or beside.shape != (n - 1,):
+            raise ValueError(f"not a bidiagonal matrix: {diagonal.shape} and {beside.shape}")
+        values = np.array(diagonal, dtype=np.float64)
+        other = np.append(beside, 0.0).astype(np.float64)
+        work, info = np.empty(4 * n), self._integer(0)
+        self._call("dlasq1", self._integer(n), values, other, work, info)
+        if info[0] != 0:
+            raise ArithmeticError(f"LAPACK dlasq1 failed on {n} values (info = {int(info[0])})")
         return values
 
 

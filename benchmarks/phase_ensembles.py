@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 
@@ -45,10 +46,8 @@ class Source:
         return torch.randn(size, generator=self.generator, dtype=torch.float64)
 
     def gamma(self, shape: float, *size: int) -> torch.Tensor:
-        """Gamma of any shape, by the quantile transform of scipy: torch's sampler takes no generator."""
-        from scipy.special import gammaincinv
-
-        return torch.from_numpy(gammaincinv(shape, self.uniform(size=size).numpy()))
+        """Gamma of any shape, from NumPy: torch's own takes no generator."""
+        return torch.from_numpy(np.random.default_rng(self.whole(0, 2**62)).standard_gamma(shape, size))
 
     def directions(self, side: int, number: int) -> torch.Tensor:
         return torch.linalg.qr(self.normal(side, number)).Q
@@ -127,11 +126,6 @@ def _fresh() -> dict[str, dict[str, Maker]]:
         nu = s.between(0.8, 1.7)
         return s.normal(p, n) / torch.sqrt(s.gamma(nu / 2, p, n) / (nu / 2))
 
-    def zeroed(p: int, n: int, s: Source) -> torch.Tensor:
-        u, sigma, v = torch.linalg.svd(s.normal(p, n), full_matrices=False)
-        sigma[p - round(p * s.between(0.03, 0.3)) :] = 0
-        return ((u * sigma) @ v).float().double()
-
     def product(p: int, n: int, s: Source) -> torch.Tensor:
         rank = round(p * s.between(0.05, 0.97))
         return (s.normal(p, rank) @ s.normal(rank, n)).float().double()
@@ -173,8 +167,33 @@ def _fresh() -> dict[str, dict[str, Maker]]:
             ),
             "Student t entries, ν 0.8 to 1.7": student,
         },
-        "rank-collapse": {"3 % to 30 % zeroed": zeroed, "product, rank 5 % to 97 %": product},
+        "rank-collapse": {
+            "3 % to 30 % zeroed": lambda p, n, s: _zeroed(p, n, s.between(0.03, 0.3), s),
+            "product, rank 5 % to 97 %": product,
+        },
     }
+
+
+def _between() -> dict[str, Maker]:
+    return {
+        "spikes of Σ at 1.12 to 1.25 edges": lambda p, n, s: population_spikes(
+            p, n, s.uniform(0.12, 0.25, (s.whole(1, 8),)), s
+        ),
+        "Student t entries, ν = 3": lambda p, n, s: s.normal(p, n) / torch.sqrt(s.gamma(1.5, p, n) / 1.5),
+        "Student t entries, ν = 2": lambda p, n, s: s.normal(p, n) / torch.sqrt(s.gamma(1, p, n)),
+        "lognormal Σ, s = 0.6": lambda p, n, s: coloured(torch.exp(0.6 * s.normal(p)), n, s),
+        "lognormal Σ, s = 1": lambda p, n, s: coloured(torch.exp(s.normal(p)), n, s),
+        "Pareto Σ, alpha 4": lambda p, n, s: coloured(s.uniform(size=(p,)) ** (-1 / 3), n, s),
+        "2 % zeroed": lambda p, n, s: _zeroed(p, n, 0.02, s),
+        "orthogonal rows": lambda p, n, s: s.directions(n, p).T.contiguous(),
+    }
+
+
+def _zeroed(p: int, n: int, share: float, source: Source) -> torch.Tensor:
+    """Noise with a share of its directions projected out."""
+    lost = source.directions(p, round(p * share))
+    matrix = source.normal(p, n)
+    return (matrix - lost @ (lost.T @ matrix)).float().double()
 
 
 CALIBRATION = _calibration()
@@ -182,6 +201,8 @@ CALIBRATION = _calibration()
 CALIBRATION_SHAPES = ((256, 512), (500, 1000), (512, 2048), (768, 768), (800, 1000))
 FRESH = _fresh()
 """Those that were held out."""
+BETWEEN = _between()
+"""Spectra between two phases: no answer is right."""
 
 
 def calibration_shape(source: Source) -> tuple[int, int]:

@@ -61,7 +61,7 @@ class PhaseOfTraining(Analyzer):
             "phase",
             "",
             None,
-            "random-like, bleeding-out, bulk+spikes, bulk-decay, heavy-tailed or rank-collapse; or undecided.",
+            "One of the 5+1 phases; none, where none describes the spectrum; or undecided.",
             f"{_MARTIN}, section 4",
             summarised=False,
         ),

@@ -155,7 +155,7 @@ class BulkFit:
     n_ks: float
 
 
-def fit_bulk(eigenvalues: torch.Tensor, rows: int, cols: int) -> BulkFit:
+def fit_bulk(eigenvalues: torch.Tensor, rows: int, cols: int, *, both_sides: bool = False) -> BulkFit:
     """Fit the noise variance of a spectrum from its lower quantiles, and take off spikes until none is left.
 
     The scale is the median, over the quantiles from 10 % to 60 %, of the eigenvalue over the law's quantile:
@@ -167,6 +167,11 @@ def fit_bulk(eigenvalues: torch.Tensor, rows: int, cols: int) -> BulkFit:
         Shape ``(p,)``, ``p = min(rows, cols)``, float64, ascending, those of ``WᵀW`` in (weight units)².
     rows, cols
         Shape of ``W``.
+    both_sides
+        Whether a spike takes a direction from either side, as a fixed matrix of low rank added to noise does,
+        so that ``(p-k) x (n-k)`` noise is left. Otherwise it is one of the covariance of the longer side's
+        vectors, and ``(p-k) x n`` is left: the edges then are those of ``n`` columns. The two differ near
+        the hard edge of a square matrix.
 
     Raises
     ------
@@ -189,8 +194,9 @@ def fit_bulk(eigenvalues: torch.Tensor, rows: int, cols: int) -> BulkFit:
     spikes = 0
     for _ in range(_ROUNDS):
         bulk = values[: p - spikes]
-        variance = _scale(bulk, n)
-        edge, width = soft_edge(n, p - spikes)
+        left = n - spikes if both_sides else n
+        variance = _scale(bulk, left)
+        edge, width = soft_edge(left, p - spikes)
         threshold = variance * (edge + _OUTLIER * width)
         above = int((values > threshold).sum())
         # fewer than half may leave: the scale rests on the others
@@ -198,10 +204,10 @@ def fit_bulk(eigenvalues: torch.Tensor, rows: int, cols: int) -> BulkFit:
         if above <= spikes:
             break
         spikes = above
-    law = MarchenkoPastur(variance, (p - spikes) / n)
+    law = MarchenkoPastur(variance, (p - spikes) / left)
     low, high = law.edges
-    distance = ks_distance(bulk / n, law)
-    return BulkFit(variance, low * n, high * n, threshold, spikes, distance, len(bulk) * distance)
+    distance = ks_distance(bulk / left, law)
+    return BulkFit(variance, low * left, high * left, threshold, spikes, distance, len(bulk) * distance)
 
 
 def ks_distance(values: torch.Tensor, law: MarchenkoPastur) -> float:

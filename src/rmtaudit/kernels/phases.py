@@ -17,8 +17,12 @@ from rmtaudit.kernels.noise_table import LEAST_P, bulk_p_value
 from rmtaudit.kernels.powerlaw import NoFit, PowerLawFit, fit_power_law
 from rmtaudit.kernels.tracy_widom import STANDARD_DEVIATION, soft_edge
 
-Phase = Literal["random-like", "bleeding-out", "bulk+spikes", "bulk-decay", "heavy-tailed", "rank-collapse"]
-PHASES: tuple[Phase, ...] = get_args(Phase)
+Phase = Literal[
+    "random-like", "bleeding-out", "bulk+spikes", "bulk-decay", "heavy-tailed", "rank-collapse", "none"
+]
+OUTCOMES: tuple[Phase, ...] = get_args(Phase)
+PHASES = OUTCOMES[:-1]
+"""The 5+1. ``none`` is a spectrum that none of them describes: narrower than noise, as orthogonal columns."""
 
 LEAST_SIDE = 32
 """Fewer eigenvalues tell no phase: a bulk, an edge and a tail each need some."""
@@ -26,7 +30,7 @@ LEAST_SIDE = 32
 # docs/analyzers/phase.md says what each lies between on the matrices that set it
 ZERO_SHARE = 0.02
 BULK_LEVEL = 0.05
-SPIKE_SHARE = 0.1
+SPIKE_SHARE = 0.06
 GAP = 0.18
 HEAVY_ALPHA = 4.0
 TAIL_SHARE = 0.02
@@ -52,10 +56,10 @@ class PhaseStatistics:
         Share of eigenvalues that are zero: beyond the numerical rank, under 1e-6 of the median of the others,
         or under 1e-3 of the lower edge of the bulk.
     bulk
-        The bulk as Marchenko-Pastur noise, spikes taken off; ``None`` where too much is zero for one.
+        The bulk as Marchenko-Pastur noise, spikes taken off from one side of the matrix or from both,
+        whichever is closer to the law; ``None`` where too much is zero for a bulk.
     bulk_p_value
-        Chance that the bulk of noise is as far from that law, or from that of ``(p - k) x (n - k)`` noise,
-        whichever is closer: ``k`` fixed directions take as much from either side. 0 without a bulk.
+        Chance that the bulk of noise is as far from that law; 0 without a bulk.
     gap
         Largest distance from an eigenvalue above the bulk to the next below it, over ``lambda_plus``; 0
         without spikes.
@@ -156,7 +160,7 @@ def phase_statistics(eigenvalues: torch.Tensor, rows: int, cols: int, *, rank: i
     tail = None if isinstance(fit, NoFit) else fit
     reach = math.log(float(values[-1]) / tail.xmin) if tail else 0.0
     try:
-        bulk = fit_bulk(values, rows, cols)
+        bulk = _fit_bulk(values, rows, cols)
     except ArithmeticError:
         return PhaseStatistics(p, zeros / p, None, 0.0, 0.0, tail, reach)
     zeros = max(zeros, int((values <= _BELOW_EDGE * bulk.lambda_minus).sum()))
@@ -164,7 +168,7 @@ def phase_statistics(eigenvalues: torch.Tensor, rows: int, cols: int, *, rank: i
         size=p,
         zero_share=zeros / p,
         bulk=bulk,
-        bulk_p_value=bulk_p_value(_least_n_ks(values, n, bulk), rows, cols),
+        bulk_p_value=bulk_p_value(bulk.n_ks, rows, cols),
         gap=float(_gap(values[-bulk.spikes - 1 :], bulk)),
         tail=tail,
         reach=reach,
@@ -174,14 +178,14 @@ def phase_statistics(eigenvalues: torch.Tensor, rows: int, cols: int, *, rank: i
 def phase_of(statistics: PhaseStatistics) -> Phase:
     """Return the phase that the statistics tell.
 
-    In this order: *rank-collapse* where more than 2 % of the eigenvalues are zero. Where the bulk is noise and
-    fewer than 10 % of the eigenvalues stand above it: *random-like* if none does, *bulk+spikes* if there is a
-    gap of more than 0.18 edges among them or below them, else *bleeding-out*. Otherwise *heavy-tailed* where
-    a power law of an exponent below 4 fits a tail of at least 2 % of the eigenvalues, to its end, else
-    *bulk-decay*.
+    In this order: *rank-collapse* where more than 2 % of the eigenvalues are zero. Where the bulk is noise
+    and fewer than 6 % of the eigenvalues stand above it: *random-like* if none does, *bulk+spikes* if there
+    is a gap of more than 0.18 edges among them or below them, else *bleeding-out*. Otherwise *heavy-tailed*
+    where a power law of an exponent below 4 fits a tail of at least 2 % of the eigenvalues, to its end;
+    *bulk-decay* where it does not, but something stands above the edge; else *none*.
     """
     here = _Moved(*(torch.tensor([value], dtype=torch.float64) for value in _as_they_are(statistics)))
-    return PHASES[int(_decide(statistics, here))]
+    return OUTCOMES[int(_decide(statistics, here))]
 
 
 def phase_confidence(
@@ -239,8 +243,8 @@ def phase_confidence(
         alpha = 1 + (statistics.tail.alpha - 1) * torch.exp(_log_error(statistics.tail) * alpha)
     misfit = statistics.tail_misfit + _MISFIT_ERROR * misfit
     codes = _decide(statistics, _Moved(score, spikes, gap, alpha, misfit))
-    counts = torch.bincount(codes, minlength=len(PHASES)).tolist()
-    shares = [(phase, count / draws) for phase, count in zip(PHASES, counts, strict=True) if count]
+    counts = torch.bincount(codes, minlength=len(OUTCOMES)).tolist()
+    shares = [(phase, count / draws) for phase, count in zip(OUTCOMES, counts, strict=True) if count]
     phase = phase_of(statistics)
     return PhaseVerdict(
         phase,
@@ -273,18 +277,19 @@ def _as_they_are(statistics: PhaseStatistics) -> tuple[float, ...]:
 
 
 def _decide(statistics: PhaseStatistics, moved: _Moved) -> torch.Tensor:
-    """Return the position in ``PHASES`` of every draw, int64, shape ``(draws,)``."""
-    codes = torch.full(moved.gap.shape, PHASES.index("bulk-decay"))
+    """Return the position in ``OUTCOMES`` of every draw, int64, shape ``(draws,)``."""
+    codes = torch.full(moved.gap.shape, OUTCOMES.index("bulk-decay"))
     if statistics.zero_share > ZERO_SHARE:
-        return codes.fill_(PHASES.index("rank-collapse"))
+        return codes.fill_(OUTCOMES.index("rank-collapse"))
+    codes[moved.spikes == 0] = OUTCOMES.index("none")
     if statistics.tail is not None and statistics.tail_share >= TAIL_SHARE:
         whole = _expected_beyond(statistics, moved.alpha) <= -math.log(TAIL_LEVEL)
         heavy = (moved.alpha < HEAVY_ALPHA) & (moved.misfit <= TAIL_MISFIT) & whole
-        codes[heavy] = PHASES.index("heavy-tailed")
+        codes[heavy] = OUTCOMES.index("heavy-tailed")
     noise = (moved.score <= _score(BULK_LEVEL)) & (moved.spikes < SPIKE_SHARE * statistics.size)
-    codes[noise] = PHASES.index("bleeding-out")
-    codes[noise & (moved.gap > GAP)] = PHASES.index("bulk+spikes")
-    codes[noise & (moved.spikes == 0)] = PHASES.index("random-like")
+    codes[noise] = OUTCOMES.index("bleeding-out")
+    codes[noise & (moved.gap > GAP)] = OUTCOMES.index("bulk+spikes")
+    codes[noise & (moved.spikes == 0)] = OUTCOMES.index("random-like")
     return codes
 
 
@@ -303,14 +308,12 @@ def _expected_beyond(statistics: PhaseStatistics, alpha: torch.Tensor) -> torch.
     return size * torch.exp(-statistics.reach * (alpha - 1))
 
 
-def _least_n_ks(values: torch.Tensor, n: int, bulk: BulkFit) -> float:
-    p, k = len(values), bulk.spikes
-    if not 0 < k < SPIKE_SHARE * p:
-        return bulk.n_ks
-    try:
-        return min(bulk.n_ks, fit_bulk(values[: p - k], p - k, n - k).n_ks)
-    except ArithmeticError:
-        return bulk.n_ks
+def _fit_bulk(values: torch.Tensor, rows: int, cols: int) -> BulkFit:
+    one = fit_bulk(values, rows, cols)
+    if not one.spikes:
+        return one
+    both = fit_bulk(values, rows, cols, both_sides=True)
+    return both if both.n_ks < one.n_ks else one
 
 
 def _log_error(tail: PowerLawFit) -> float:

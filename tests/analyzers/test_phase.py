@@ -1,0 +1,101 @@
+"""The phase analyzer: what it says of a layer, and what it refuses to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from rmtaudit.analyzers.base import MetricValue
+from rmtaudit.analyzers.contract import AnalyzerContract, layer_input
+from rmtaudit.analyzers.phase import PhaseOfTraining, PhaseOptions
+
+
+class TestContract(AnalyzerContract):
+    analyzer = PhaseOfTraining()
+
+
+def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_noise() -> None:
+    found = PhaseOfTraining().analyze(layer_input(0.02 * gaussian(300, 150)))
+    assert found["phase"] == found["phase_nearest"] == "random-like"
+    assert (found["phase_spikes"], found["phase_gap"], found["phase_zero_share"]) == (0, 0.0, 0.0)
+    confidence = found["phase_confidence"]
+    assert isinstance(confidence, MetricValue)
+    assert confidence.value > 0.9
+    assert confidence.se == pytest.approx((confidence.value * (1 - confidence.value) / 400) ** 0.5)
+
+
+def test_undecided_keeps_the_nearest_phase_and_says_what_else_it_may_be() -> None:
+    y2 = 1.18 * 4 - 2
+    strength = ((y2 + (y2**2 - 4) ** 0.5) / 2) ** 0.5
+    left, right = (torch.linalg.qr(gaussian(400, 1, seed=seed)).Q for seed in (1, 2))
+    given = layer_input(gaussian(400, 400, seed=5) + 20 * strength * left @ right.T)
+    strict = PhaseOfTraining(PhaseOptions(least_confidence=0.95)).analyze(given)
+    assert strict["phase"] == "undecided"
+    assert {strict["phase_nearest"], strict["phase_runner_up"]} == {"bleeding-out", "bulk+spikes"}
+    lenient = PhaseOfTraining(PhaseOptions(least_confidence=0.0)).analyze(given)
+    assert lenient["phase"] == strict["phase_nearest"]
+    assert lenient["phase_confidence"] == strict["phase_confidence"]
+
+
+def test_the_exponent_is_that_of_powerlaw() -> None:
+    from rmtaudit.analyzers.powerlaw import PowerLaw
+
+    given = layer_input(gaussian(200, 100) / torch.rand(200, 100, generator=torch.Generator().manual_seed(1)))
+    assert PhaseOfTraining().analyze(given)["phase_tail_alpha"] == PowerLaw().analyze(given)["alpha"]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_what_rounding_leaves_of_a_zero_counts_as_zero(dtype: str) -> None:
+    from dataclasses import replace
+
+    from rmtaudit.matrices.tensors import UNIT_ROUNDOFF
+
+    matrix = gaussian(200, 150) @ gaussian(150, 300, seed=1)
+    given = layer_input(matrix.to(getattr(torch, dtype)).float())
+    given = replace(given, epsilon=UNIT_ROUNDOFF[dtype], layer=replace(given.layer, dtype=dtype))
+    found = PhaseOfTraining().analyze(given)
+    assert found["phase"] == "rank-collapse"
+    assert found["phase_zero_share"] == 0.25
+
+
+def test_layers_that_have_no_phase_are_refused() -> None:
+    for given, status, words in (
+        (layer_input(gaussian(31, 80)), "skipped", "31 eigenvalues"),
+        (layer_input(torch.zeros(40, 40)), "failed", "zero"),
+        (layer_input(gaussian(40, 40), gaussian(40, 40)), "skipped", "pools 2"),
+    ):
+        for value in PhaseOfTraining().analyze(given).values():
+            assert isinstance(value, MetricValue)
+            assert value.status == status
+            assert words in value.reason
+
+
+def test_a_layer_that_is_mostly_zero_has_no_bulk() -> None:
+    found = PhaseOfTraining().analyze(layer_input(gaussian(80, 8) @ gaussian(8, 60, seed=1)))
+    assert found["phase"] == "rank-collapse"
+    assert found["phase_bulk_p_value"].status == "failed"
+    assert found["phase_tail_alpha"].status == "ok"
+
+
+def test_options_are_checked() -> None:
+    for options in ({"draws": 0}, {"least_confidence": -0.1}, {"least_confidence": 1.1}):
+        with pytest.raises(ValueError, match="must"):
+            PhaseOptions(**options)
+
+
+def test_the_unused_pooler_of_minilm_is_random_and_its_neighbours_are_not(minilm: Path) -> None:
+    from safetensors import safe_open
+
+    def phase(name: str) -> object:
+        with safe_open(minilm, framework="pt") as file:
+            return PhaseOfTraining().analyze(layer_input(file.get_tensor(name)))["phase"]
+
+    assert phase("pooler.dense.weight") == "random-like"
+    assert phase("encoder.layer.2.output.dense.weight") == "heavy-tailed"
+    assert phase("encoder.layer.5.attention.self.value.weight") == "bulk-decay"

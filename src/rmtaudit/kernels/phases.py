@@ -146,7 +146,7 @@ def phase_statistics(eigenvalues: torch.Tensor, rows: int, cols: int, *, rank: i
     ----------
     Martin, Mahoney, *Implicit Self-Regularization in Deep Neural Networks*, JMLR 22 (2021), section 4.
     """
-    p, n = sorted((rows, cols))
+    p = min(rows, cols)
     if len(eigenvalues) != p:
         raise ValueError(f"a {rows} x {cols} matrix has {p} eigenvalues, not {len(eigenvalues)}")
     if p < LEAST_SIDE:
@@ -204,9 +204,9 @@ def phase_confidence(
     statistic is moved independently of the others, by a Gaussian:
 
     - the normal score of ``bulk_p_value`` by 1, which is how much it fluctuates over noise;
-    - the largest eigenvalues by the Tracy-Widom standard deviation, or for a spike by ``λ √(2/n)`` where that
-      is more (an upper bound of the spike's own: Paul 2007, theorem 3); the number of spikes and the gap are
-      counted again;
+    - the largest eigenvalues by the Tracy-Widom standard deviation, or by that of a spike (Paul 2007, theorem
+      3) where that is more; the number of spikes and the gap are counted again, and the gaps moved back by as
+      much as their median exceeds the gap: the largest of several steps grows when all are moved;
     - ``log(alpha - 1)`` by its standard error, widened by a quarter of its range over the starts of the tail
       that fit as well; the chance of the tail's reach follows;
     - the misfit of the tail by 0.15, its standard deviation over samples of power laws.
@@ -334,11 +334,25 @@ def _moved_edge(
         return unmoved[0].expand(draws), unmoved[1].expand(draws)
     top = eigenvalues.double()[-min(p, bulk.spikes + _EDGE_VALUES) :]
     _, width = soft_edge(n, p - bulk.spikes)
-    edge = STANDARD_DEVIATION * width * bulk.variance
-    error = torch.where(top > bulk.threshold, (top * math.sqrt(2 / n)).clamp(min=edge), edge)
+    error = bulk.variance * torch.clamp(
+        _spike_error(top / bulk.variance, p, n), min=STANDARD_DEVIATION * width
+    )
     moved = top + error * torch.randn(draws, len(top), generator=generator, dtype=torch.float64)
     moved = moved.sort(dim=1).values
-    return (moved > bulk.threshold).sum(1).double(), _gap(moved, bulk)
+    gap = _gap(moved, bulk)
+    return (moved > bulk.threshold).sum(1).double(), gap - (gap.median() - statistics.gap)
+
+
+def _spike_error(values: torch.Tensor, p: int, n: int) -> torch.Tensor:
+    """Return the standard deviation of eigenvalues of ``WᵀW`` as spikes of unit noise; 0 inside the bulk.
+
+    ``1 + l`` comes to ``λ/n = (1 + l)(1 + c/l)``, with a variance of ``2 (1 + l)² (1 - c/l²)/n``.
+    """
+    c = p / n
+    b = values / n - 1 - c
+    strength = (b + (b.square() - 4 * c).clamp(min=0).sqrt()) / 2
+    share = (1 - c / strength.square()).clamp(min=0)
+    return torch.where(b > 2 * math.sqrt(c), (1 + strength) * torch.sqrt(2 * n * share), 0.0)
 
 
 def _gap(ascending: torch.Tensor, bulk: BulkFit) -> torch.Tensor:

@@ -16,22 +16,62 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from phase_ensembles import BETWEEN, CALIBRATION, FRESH, Drawn, Source, calibration_shape, draw, fresh_shape
+from phase_ensembles import (
+    BETWEEN,
+    CALIBRATION,
+    CALIBRATION_SHAPES,
+    FRESH,
+    Drawn,
+    Source,
+    calibration_shape,
+    draw,
+    fresh_shape,
+)
 
 import rmtaudit
+from rmtaudit.analyzers.base import MetricValue
 from rmtaudit.analyzers.contract import layer_input
-from rmtaudit.analyzers.phase import UNDECIDED, PhaseOfTraining
+from rmtaudit.analyzers.phase import UNDECIDED, PhaseOfTraining, PhaseOptions
 from rmtaudit.kernels.phases import OUTCOMES, PHASES
 
-SMALL = ((48, 64), (96, 128), (192, 256))
+STATISTICS = (
+    "zero_share",
+    "bulk_p_value",
+    "spikes",
+    "gap",
+    "tail_alpha",
+    "tail_misfit",
+    "tail_reach_p_value",
+)
+SMALL = ((48, 64), (96, 127), (128, 191), (192, 255), (256, 383))
 BANDS = (0.0, 0.6, 0.8, 0.9, 0.97, 1.0)
 
 
 def judged(matrix: torch.Tensor) -> tuple[str, str, float]:
     """Return the phase, the nearest phase and the confidence, as a scan would report them."""
-    values = PhaseOfTraining().analyze(layer_input(matrix.float()))
+    values = PhaseOfTraining(PhaseOptions(least_side=32)).analyze(layer_input(matrix.float()))
     confidence = values["phase_confidence"]
     return str(values["phase"]), str(values["phase_nearest"]), float(confidence.value)
+
+
+def ranges(number: int, source: Source) -> None:
+    """Print the range of every statistic over the matrices that set the thresholds, sides of 500 on."""
+    print("| phase | " + " | ".join(STATISTICS) + " |\n|---|" + "---|" * len(STATISTICS))
+    shapes = [shape for shape in CALIBRATION_SHAPES if min(shape) >= 500]
+    for phase in PHASES:
+        found: dict[str, list[float]] = defaultdict(list)
+        for _ in range(number):
+            shape = shapes[source.whole(0, len(shapes) - 1)]
+            values = PhaseOfTraining().analyze(
+                layer_input(draw(phase, CALIBRATION, shape, source).matrix.float())
+            )
+            for name in STATISTICS:
+                value = values[f"phase_{name}"]
+                value = value.value if isinstance(value, MetricValue) else value
+                if value is not None:
+                    found[name].append(float(value))
+        cells = [f"{min(found[name]):.2g} to {max(found[name]):.2g}" for name in STATISTICS if found[name]]
+        print(f"| {phase} | " + " | ".join(cells) + " |")
 
 
 def interval(right: int, number: int) -> str:
@@ -133,6 +173,8 @@ def main() -> None:
     elif given.small:
         small(given.matrices, source)
     elif given.calibration:
+        ranges(given.matrices, source)
+        print()
         known(CALIBRATION, given.matrices, calibration_shape, source)
     else:
         known(FRESH, given.matrices, fresh_shape, source)

@@ -16,6 +16,12 @@ class TestContract(AnalyzerContract):
     analyzer = PhaseOfTraining()
 
 
+class TestContractOfSmallLayers(AnalyzerContract):
+    """The contract's layers are small: with the default they are all skipped."""
+
+    analyzer = PhaseOfTraining(PhaseOptions(least_side=32, draws=50))
+
+
 def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
@@ -46,7 +52,7 @@ def test_undecided_keeps_the_nearest_phase_and_says_what_else_it_may_be() -> Non
 def test_the_exponent_is_that_of_powerlaw() -> None:
     from rmtaudit.analyzers.powerlaw import PowerLaw
 
-    given = layer_input(gaussian(200, 100) / torch.rand(200, 100, generator=torch.Generator().manual_seed(1)))
+    given = layer_input(gaussian(200, 150) / torch.rand(200, 150, generator=torch.Generator().manual_seed(1)))
     assert PhaseOfTraining().analyze(given)["phase_tail_alpha"] == PowerLaw().analyze(given)["alpha"]
 
 
@@ -66,7 +72,7 @@ def test_what_rounding_leaves_of_a_zero_counts_as_zero(dtype: str) -> None:
 
 def test_layers_that_have_no_phase_are_refused() -> None:
     for given, status, words in (
-        (layer_input(gaussian(31, 80)), "skipped", "31 eigenvalues"),
+        (layer_input(gaussian(127, 200)), "skipped", "127 eigenvalues"),
         (layer_input(torch.zeros(40, 40)), "failed", "zero"),
         (layer_input(gaussian(40, 40), gaussian(40, 40)), "skipped", "pools 2"),
     ):
@@ -77,14 +83,14 @@ def test_layers_that_have_no_phase_are_refused() -> None:
 
 
 def test_a_layer_that_is_mostly_zero_has_no_bulk() -> None:
-    found = PhaseOfTraining().analyze(layer_input(gaussian(80, 8) @ gaussian(8, 60, seed=1)))
+    found = PhaseOfTraining().analyze(layer_input(gaussian(180, 8) @ gaussian(8, 160, seed=1)))
     assert found["phase"] == "rank-collapse"
     assert found["phase_bulk_p_value"].status == "failed"
     assert found["phase_tail_alpha"].status == "ok"
 
 
 def test_options_are_checked() -> None:
-    for options in ({"draws": 0}, {"least_confidence": -0.1}, {"least_confidence": 1.1}):
+    for options in ({"draws": 0}, {"least_confidence": -0.1}, {"least_confidence": 1.1}, {"least_side": 31}):
         with pytest.raises(ValueError, match="must"):
             PhaseOptions(**options)
 

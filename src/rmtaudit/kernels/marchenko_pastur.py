@@ -155,7 +155,9 @@ class BulkFit:
     n_ks: float
 
 
-def fit_bulk(eigenvalues: torch.Tensor, rows: int, cols: int, *, both_sides: bool = False) -> BulkFit:
+def fit_bulk(
+    eigenvalues: torch.Tensor, rows: int, cols: int, *, both_sides: bool = False, most: int | None = None
+) -> BulkFit:
     """Fit the noise variance of a spectrum from its lower quantiles, and take off spikes until none is left.
 
     The scale is the median, over the quantiles from 10 % to 60 %, of the eigenvalue over the law's quantile:
@@ -172,13 +174,15 @@ def fit_bulk(eigenvalues: torch.Tensor, rows: int, cols: int, *, both_sides: boo
         so that ``(p-k) x (n-k)`` noise is left. Otherwise it is one of the covariance of the longer side's
         vectors, and ``(p-k) x n`` is left: the edges then are those of ``n`` columns. The two differ near
         the hard edge of a square matrix.
+    most
+        Give up beyond this number of spikes; ``None`` for no limit but half of the eigenvalues.
 
     Raises
     ------
     ValueError
         If the number of eigenvalues is not ``min(rows, cols)``, or is below 8.
     ArithmeticError
-        If more than half of the eigenvalues are 0: there is no bulk to fit.
+        If more than half of the eigenvalues are 0: there is no bulk to fit; or beyond ``most`` spikes.
 
     References
     ----------
@@ -203,6 +207,8 @@ def fit_bulk(eigenvalues: torch.Tensor, rows: int, cols: int, *, both_sides: boo
         above = min(above, p - max(8, p // 2))
         if above <= spikes:
             break
+        if most is not None and above > most:
+            raise ArithmeticError(f"more than {most} eigenvalues stand above the bulk")
         spikes = above
     law = MarchenkoPastur(variance, (p - spikes) / left)
     low, high = law.edges

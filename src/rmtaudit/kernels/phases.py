@@ -56,8 +56,8 @@ class PhaseStatistics:
         Share of eigenvalues that are zero: beyond the numerical rank, under 1e-6 of the median of the others,
         or under 1e-3 of the lower edge of the bulk.
     bulk
-        The bulk as Marchenko-Pastur noise, spikes taken off from one side of the matrix or from both,
-        whichever is closer to the law; ``None`` where too much is zero for a bulk.
+        The bulk as Marchenko-Pastur noise, spikes taken off from one side of the matrix or, where they are
+        few and that is closer to the law, from both; ``None`` where too much is zero for a bulk.
     bulk_p_value
         Chance that the bulk of noise is as far from that law; 0 without a bulk.
     gap
@@ -312,7 +312,10 @@ def _fit_bulk(values: torch.Tensor, rows: int, cols: int) -> BulkFit:
     one = fit_bulk(values, rows, cols)
     if not one.spikes:
         return one
-    both = fit_bulk(values, rows, cols, both_sides=True)
+    try:
+        both = fit_bulk(values, rows, cols, both_sides=True, most=int(SPIKE_SHARE * len(values)))
+    except ArithmeticError:
+        return one
     return both if both.n_ks < one.n_ks else one
 
 

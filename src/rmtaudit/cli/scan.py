@@ -23,11 +23,13 @@ from rmtaudit.cli.errors import (
 from rmtaudit.cli.flags import entries_of, settings_flags
 from rmtaudit.cli.output import ALL_FORMATS, OutputFile, format_for, output_file
 from rmtaudit.errors import ChangedError, InputError, NothingAuditableError, RmtauditError
+from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
     from rmtaudit.engine.presets import ResolvedSettings
     from rmtaudit.engine.settings import ScanSettings
     from rmtaudit.report.model import FailedSubject, Report
+    from rmtaudit.report.plots import PlotFolder
 
 
 @click.command()
@@ -49,6 +51,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Rows of the table; 0: all.",
 )
+@click.option(
+    "--plots",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Draw every layer, and the layers side by side, into a folder, as SVG and PNG.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress; with -o, no table either.")
 @click.option(
     "-v", "--verbose", is_flag=True, help="Say on stderr where each setting is from and what took how long."
@@ -59,6 +67,7 @@ def scan(
     format_: str | None,
     output: Path | None,
     top: int,
+    plots: Path | None,
     quiet: bool,
     verbose: bool,
     no_progress: bool,
@@ -78,8 +87,9 @@ def scan(
         if verbose:
             _say_settings(resolved)
         run = _Run(settings, format_, file, top, quiet, progress=not (quiet or no_progress))
+        folders = _plot_folders(plots, paths)
         for path in paths:
-            if not run.scan(path):
+            if not run.scan(path, folders.get(path)):
                 break
             if verbose:
                 run.say_timings()
@@ -100,10 +110,10 @@ class _Run:
     results: list[Report | FailedSubject] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
 
-    def scan(self, path: Path) -> bool:
+    def scan(self, path: Path, plots: PlotFolder | None = None) -> bool:
         """Scan one subject and show what can be shown at once; false if the user has interrupted it."""
         try:
-            report = _scan_one(path, self.settings, self.progress)
+            report = _scan_one(path, self.settings, self.progress, plots)
         except RmtauditError as error:
             print_error(_placed(error, path))
             self._lose(path, error)
@@ -118,7 +128,9 @@ class _Run:
         self.results.append(report)
         self.codes.append(_judge(report, path))
         self._show(report)
-        return self.codes[-1] != INTERRUPTED
+        if plots is not None:
+            self.codes.append(_finish_plots(plots, report))
+        return INTERRUPTED not in self.codes
 
     def _lose(self, path: Path, error: RmtauditError) -> None:
         from rmtaudit.report.model import FailedSubject
@@ -181,7 +193,31 @@ def _checked(resolved: ResolvedSettings) -> ScanSettings:
     return select_metrics(resolved, metric_catalogue(analyzers))
 
 
-def _scan_one(path: Path, settings: ScanSettings, progress: bool) -> Report:
+def _plot_folders(target: Path | None, paths: tuple[Path, ...]) -> dict[Path, PlotFolder]:
+    """Return the folder of each subject: the target itself if there is but one."""
+    if target is None:
+        return {}
+    from rmtaudit.report.plots import PlotFolder
+    from rmtaudit.report.plots.folder import slug
+
+    several = len(set(paths)) > 1
+    return {
+        path: PlotFolder(target / slug(str(path)) if several else target, str(path)) for path in set(paths)
+    }
+
+
+def _finish_plots(plots: PlotFolder, report: Report) -> int:
+    try:
+        plots.finish(report)
+    except RmtauditError as error:
+        print_error(error)
+        return code_of(error)
+    for name, reason in plots.left_out.items():
+        click.echo(f"rmtaudit: not drawn: {display_name(name)}: {reason}", err=True)
+    return FINE
+
+
+def _scan_one(path: Path, settings: ScanSettings, progress: bool, plots: PlotFolder | None) -> Report:
     from rmtaudit.checkpoints import open_checkpoint
     from rmtaudit.cli.progress import watch
     from rmtaudit.engine.scan import scan_checkpoint
@@ -189,7 +225,9 @@ def _scan_one(path: Path, settings: ScanSettings, progress: bool) -> Report:
     checkpoint = open_checkpoint(path)
     try:
         with watch(path.name or str(path), enabled=progress) as watcher:
-            return scan_checkpoint(checkpoint, settings, progress=watcher)
+            return scan_checkpoint(
+                checkpoint, settings, progress=watcher, inspect=plots.draw_layer if plots else None
+            )
     finally:
         with suppress(ChangedError):  # the scan has looked for that itself, and its report says so
             checkpoint.close()

@@ -30,6 +30,7 @@ from rmtaudit.engine.settings import Device, ScanSettings
 from rmtaudit.engine.worker import AnalysedLayer, LayerWork, analyse_layer, row
 from rmtaudit.errors import CorruptError, RmtauditError, UsageError
 from rmtaudit.kernels import openblas
+from rmtaudit.kernels.spectrum import Spectrum
 from rmtaudit.matrices.layers import Layer, LayerKind, LayerPlan, plan_layers
 from rmtaudit.matrices.tensors import ITEMSIZE, TensorSpec
 from rmtaudit.names import display_name
@@ -37,6 +38,10 @@ from rmtaudit.report.model import LayerResult, Report
 
 _SLACK = 64 << 20
 """Bytes in flight beyond three times the largest matrix: blocks, and the next small tensors."""
+
+
+Inspect = Callable[[LayerResult, Spectrum], None]
+"""Is given the row, without findings, and the spectrum of every layer that was analysed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ class _Scan:
     work: LayerWork
     specs: dict[str, TensorSpec]
     progress: Callable[[Progress], None]
+    inspect: Inspect | None
     rows: dict[int, LayerResult] = field(default_factory=dict)
     observed: dict[int, tuple[Observation, ...]] = field(default_factory=dict)
     repeats: dict[int, str] = field(default_factory=dict)
@@ -69,7 +75,11 @@ class _Scan:
 
 
 def scan_checkpoint(
-    checkpoint: Checkpoint, settings: ScanSettings, *, progress: Callable[[Progress], None] | None = None
+    checkpoint: Checkpoint,
+    settings: ScanSettings,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    inspect: Inspect | None = None,
 ) -> Report:
     """Analyse every weight matrix of an opened checkpoint.
 
@@ -81,6 +91,9 @@ def scan_checkpoint(
         How to scan.
     progress
         Told after every layer, from any thread.
+    inspect
+        Given every layer that was analysed, from any thread: its row and its spectrum, which the scan then
+        lets go.
 
     Returns
     -------
@@ -102,6 +115,7 @@ def scan_checkpoint(
         work=work,
         specs={spec.name: spec for spec in checkpoint.tensors},
         progress=progress or (lambda _: None),
+        inspect=inspect,
     )
     scan.parameters_total = sum(layer.parameters for layer in scan.plan.layers)
     budget = free_memory() // 2 if settings.memory is None else settings.memory
@@ -245,6 +259,8 @@ def _run_job(scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], gate: Me
             ) as error:  # a fault of ours in one layer is recorded, and must not lose the others
                 reason = f"internal error: {display_name(f'{type(error).__name__}: {error}')}"
                 analysed = AnalysedLayer(row(layer, "failed", reason))
+            if scan.inspect is not None and analysed.spectrum is not None:
+                scan.inspect(analysed.row, analysed.spectrum)
             _finish(scan, index, analysed)
     finally:
         del tensors

@@ -35,11 +35,12 @@ class LayerWork:
 
 @dataclass(frozen=True, slots=True)
 class AnalysedLayer:
-    """A layer's row without findings, what the analyzers observed, and how long its parts took."""
+    """A layer's row without findings, what the analyzers observed, how long its parts took, its spectrum."""
 
     row: LayerResult
     observed: tuple[Observation, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    spectrum: Spectrum | None = None
 
 
 class UnanalysableError(Exception):
@@ -95,7 +96,7 @@ def analyse_layer(layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWo
         observed.extend(observations)
         seconds[analyzer.name] = time.perf_counter() - started
     result = row(layer, "ok", remark, spectrum=_describe(spectrum), metrics=metrics)
-    return AnalysedLayer(result, tuple(observed), seconds)
+    return AnalysedLayer(result, tuple(observed), seconds, spectrum)
 
 
 def row(

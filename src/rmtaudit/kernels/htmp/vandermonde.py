@@ -34,7 +34,9 @@ def log_vandermonde(values: NDArray[np.float64]) -> float:
     _, exponent = math.frexp(float(values[-1] - values[0]))
     scaled = np.ldexp(values, -exponent)
     least = math.ldexp(gap, -exponent)
-    factors = max(1, int(_EXPONENTS / -math.log2(least))) if 0 < least < 1 else 1
+    if not least > 0:
+        return -math.inf  # apart by less than any number can be
+    factors = max(1, int(_EXPONENTS / -math.log2(least))) if least < 1 else 1
     product, difference = np.ones(n), np.empty(n)
     total = 0.0
     for shift in range(1, n):

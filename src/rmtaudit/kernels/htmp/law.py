@@ -124,7 +124,7 @@ class HTMP:
         """
         unit = self.mean / self.a
         if t.is_complex():
-            given = t.detach().cpu().to(torch.complex128).numpy() / unit
+            given = np.asarray(t.detach().cpu().to(torch.complex128).numpy() / unit, dtype=np.complex128)
             return torch.from_numpy(stieltjes(given.ravel(), self._c, self.delta).reshape(t.shape)) / unit
         return self._mean_of(t, lambda y, at: 1 / (y + at)) / unit
 

@@ -70,7 +70,7 @@ def product_pdf(law: HTMP, population: torch.Tensor, x: torch.Tensor) -> torch.T
 
 def _fixed_point(law: HTMP, atoms: NDArray[np.float64], z: Complex) -> Complex:
     """Return the fixed point at every ``z``, by the iteration sped up with Aitken's extrapolation."""
-    w = z * atoms.mean()
+    w: Complex = z * atoms.mean()
     open_ = np.arange(z.size)
     for _ in range(_ROUNDS):
         here, at = w[open_], z[open_]
@@ -88,7 +88,7 @@ def _fixed_point(law: HTMP, atoms: NDArray[np.float64], z: Complex) -> Complex:
 
 
 def _step(law: HTMP, atoms: NDArray[np.float64], z: Complex, w: Complex) -> Complex:
-    return z * _h_atoms(atoms, z * _h_law(law, w))
+    return np.asarray(z * _h_atoms(atoms, z * _h_law(law, w)))
 
 
 def _h_law(law: HTMP, w: Complex) -> Complex:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,7 +122,7 @@ class Table:
     def _fall(self, u: Array, y: Array) -> Array:
         """Return by how much ``log(y f)`` falls beyond the last point, to leading order."""
         last = self.u[-1]
-        return (self.delta + 2 * self.c) * (u - last) - (y - math.exp(last))
+        return np.asarray((self.delta + 2 * self.c) * (u - last) - (y - math.exp(last)))
 
     def _log_mass(self, y: Array) -> tuple[Array, NDArray[np.bool_]]:
         u, index, share, inside = self._locate(y)
@@ -142,7 +143,7 @@ class Table:
         """Return ``F`` below the first point, in closed form: the phase that ``U`` has turned by."""
         with np.errstate(under="ignore"):
             s = np.exp(self.delta * (u - self.u[0]))
-        return np.angle(1 + self.turn * s) / (math.pi * self.c)
+        return np.asarray(np.angle(1 + self.turn * s) / (math.pi * self.c))
 
     def _newton(self, q: Array) -> Array:
         with np.errstate(divide="ignore"):
@@ -233,7 +234,9 @@ def _of_mass(
     return hermite(steps, np.log(mass), ratio, ratio_1, ratio_2)
 
 
-def hermite(steps: Array, value: Array, first: Array, second: Array, third: Array) -> Array:
+def hermite(
+    steps: Array, value: NDArray[Any], first: NDArray[Any], second: NDArray[Any], third: NDArray[Any]
+) -> NDArray[Any]:
     """Return the polynomial of degree 7 of every interval with these values and derivatives at its ends."""
     h1, h2, h3 = steps, steps**2 / 2, steps**3 / 6
     low = (value[:-1], h1 * first[:-1], h2 * second[:-1], h3 * third[:-1])
@@ -255,9 +258,9 @@ def _powers(share: Array) -> Array:
     return share[:, None] ** np.arange(8)
 
 
-def horner(coefficients: Array, index: NDArray[np.intp], share: Array) -> Array:
+def horner(coefficients: NDArray[Any], index: NDArray[np.intp], share: NDArray[Any]) -> NDArray[Any]:
     """Return the polynomials of the intervals ``index`` at a ``share`` (real or complex) of their length."""
-    found = coefficients[7].take(index)
+    found: NDArray[Any] = coefficients[7].take(index)
     for row in coefficients[6::-1]:
         found *= share
         found += row.take(index)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from rmtaudit.kernels.htmp.density import Array
 from rmtaudit.kernels.htmp.resolvent import stieltjes
-from rmtaudit.kernels.htmp.table import Array, Table, tabulate
+from rmtaudit.kernels.htmp.table import Table, tabulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

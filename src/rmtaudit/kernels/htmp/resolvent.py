@@ -11,7 +11,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from rmtaudit.kernels.htmp.table import hermite, horner, tabulate
+from rmtaudit.kernels.htmp.density import hermite, horner
+from rmtaudit.kernels.htmp.table import tabulate
 from rmtaudit.kernels.htmp.wave import solve
 
 _NEAR = 0.7
@@ -31,14 +32,15 @@ def stieltjes(t: NDArray[np.complex128], c: float, delta: float) -> NDArray[np.c
     """
     upper = np.where(t.imag < 0, t.conj(), t)
     table = tabulate(c, delta)
+    points = table.density.u
     found = np.empty(t.shape, dtype=np.complex128)
     y = -upper  # in the lower half-plane, where log y is continuous down from the positive axis
     u = np.log(np.where(y == 0, 1.0, y))
-    index = np.clip(np.searchsorted(table.u, u.real, side="right") - 1, 0, table.u.size - 2)
-    width = table.u[index + 1] - table.u[index]
-    inside = (u.real >= table.u[0]) & (u.real <= table.u[-1])
+    index = np.clip(np.searchsorted(points, u.real, side="right") - 1, 0, points.size - 2)
+    width = points[index + 1] - points[index]
+    inside = (u.real >= points[0]) & (u.real <= points[-1])
     near = inside & (np.abs(u.imag) < _NEAR * width)
-    share = (u[near] - table.u[index[near]]) / width[near]
+    share = (u[near] - points[index[near]]) / width[near]
     rho = horner(_boundary(c, delta), index[near], share)
     # v'/v = c S - (delta-1)/(2y) + 1/2
     found[near] = ((rho + (delta - 1) / 2) / y[near] - 0.5) / c

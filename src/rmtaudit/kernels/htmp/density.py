@@ -1,8 +1,8 @@
 """The density of a law on the half-line as polynomials between points.
 
 Between the points of :class:`~rmtaudit.kernels.htmp.wave.Wave` the logarithm of the density is a polynomial
-of degree 7 in ``log y`` that agrees with the law in value and three derivatives at both ends. The logarithm is
-smooth where the density itself falls by orders of magnitude, so both tails keep their relative accuracy.
+of degree 7 in ``log y`` that agrees with the law in value and three derivatives at both ends. It is smooth
+where the density itself falls by orders of magnitude, so both tails keep their relative accuracy.
 """
 
 from __future__ import annotations

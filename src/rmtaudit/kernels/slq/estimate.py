@@ -1,0 +1,344 @@
+"""The third noun: what is estimated, from how many probes and steps, and how far off it can be.
+
+Two errors are kept apart. Each probe's ``uᵀ f(A) u`` is known up to a bracket (quadrature). The mean over the
+probes is a sample mean (Monte Carlo). The interval goes from Student's lower limit of the lower ends to his
+upper limit of the upper ends, so that it covers at its level whatever the quadrature left over.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from scipy.special import stdtrit
+
+from rmtaudit.kernels.slq.integrands import LOG, Integrand
+from rmtaudit.kernels.slq.lanczos import Jacobi, Process, start
+from rmtaudit.kernels.slq.operators import Gram, Operator, Symmetric
+from rmtaudit.kernels.slq.quadrature import Bracket, Rule, bracket, gauss, step_bracket
+from rmtaudit.kernels.slq.samplers import Sampler
+
+BLOCK = 32
+"""Probes that share one product; fixed, so that the numbers do not depend on how many are asked for."""
+
+_FIRST_CHECK = 12
+_AGREE = 0.1
+
+Edge = Literal["given", "converged", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is spent.
+
+    Attributes
+    ----------
+    probes
+        At least 2. With a ``tolerance``, those of the pilot.
+    steps
+        Most Lanczos steps a probe; fewer where the brackets are narrow before.
+    level
+        Of the interval.
+    tolerance
+        Half width that the Monte Carlo part of the interval is to have, in the units of the estimate;
+        ``None`` keeps to ``probes``. The number of probes is fixed once, from the pilot, and the interval
+        takes the pilot's variance (Stein 1945), so that the level holds.
+    most
+        Most probes that a tolerance may ask for.
+    share
+        Steps end where the mean bracket is narrower than this share of the standard error.
+    """
+
+    probes: int = 16
+    steps: int = 200
+    level: float = 0.95
+    tolerance: float | None = None
+    most: int = 512
+    share: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.probes < 2 or self.steps < 1 or self.most < self.probes:
+            raise ValueError(
+                "at least 2 probes, 1 step and as many probes at most as in the pilot are needed"
+            )
+        if not 0 < self.level < 1 or not self.share > 0 or not (self.tolerance is None or self.tolerance > 0):
+            raise ValueError("the level lies between 0 and 1; share and tolerance are positive")
+
+
+@dataclass(frozen=True, slots=True)
+class TraceEstimate:
+    """``tr f(A)`` with its errors apart.
+
+    Attributes
+    ----------
+    value
+        Mean of the middles of the brackets; of the Gauss rules where a side is missing.
+    bracket
+        Means of the lower and of the upper ends: what the probes' own mean is known to, infinite where that
+        side is not known.
+    standard_error
+        Of the mean over the probes.
+    interval, level
+        See the module; infinite where the bracket is.
+    probes, steps, products
+        Probes used, Lanczos steps a probe, and products with single vectors.
+    edge, edge_source
+        The lower bound of the spectrum behind the bracket, and where it is from: ``given`` with the operator,
+        ``converged`` (the smallest Ritz values of all the probes less their residuals), or ``none``.
+    rounding
+        What is allowed in the bracket for rounding.
+    samples
+        Lower and upper ends, probe by probe, in units of the trace.
+    reason
+        Why a side is missing, or empty.
+    """
+
+    value: float
+    bracket: tuple[float, float]
+    standard_error: float
+    interval: tuple[float, float]
+    level: float
+    probes: int
+    steps: int
+    products: int
+    edge: float | None
+    edge_source: Edge
+    rounding: float
+    samples: tuple[tuple[float, float], ...]
+    reason: str = ""
+
+
+def trace(
+    operator: Operator, integrand: Integrand, sampler: Sampler, effort: Effort = Effort()
+) -> TraceEstimate:
+    """Return ``tr f(A)`` by stochastic Lanczos quadrature (Ubaru, Chen, Saad 2017), bracketed.
+
+    Equivalent to ``f(numpy.linalg.eigvalsh(A)).sum()`` within ``interval``.
+
+    Raises
+    ------
+    ValueError
+        If the function has no value at eigenvalues that the shape makes 0.
+    ArithmeticError
+        If the matrix is not symmetric, if a product is not finite, or if f needs a positive definite matrix
+        and a Ritz value says that this is none: Ritz values lie inside the spectrum, so that is a proof for
+        an indefinite one, and for a singular one a statement about the working precision.
+    """
+    if operator.zeros and integrand.at_zero is None:
+        raise ValueError(
+            f"{operator.zeros} eigenvalues of this Gram matrix are 0 because of its shape, where "
+            f"{integrand.name} has no value: take the Gram matrix of the smaller side"
+        )
+
+    def measure(jacobi: Jacobi, rule: Rule, edges: _Edges) -> Bracket:
+        return bracket(jacobi, rule, integrand, edges.smallest, edges.largest, edges.epsilon)
+
+    found = _run(operator, measure, sampler, effort, positive=integrand.positive, order=integrand.order,
+                 nonnegative=integrand.nonnegative)  # fmt: skip
+    offset = operator.zeros * (integrand.at_zero or 0.0)
+    return moved(found, offset) if offset else found
+
+
+def log_determinant(operator: Operator, sampler: Sampler, effort: Effort = Effort()) -> TraceEstimate:
+    """Return ``log det A`` of a positive definite matrix: :func:`trace` of ``log``. In nats."""
+    return trace(operator, LOG, sampler, effort)
+
+
+def count(operator: Operator, threshold: float, sampler: Sampler, effort: Effort = Effort()) -> TraceEstimate:
+    """Return the number of eigenvalues at or below a threshold, bracketed by the separation theorem."""
+
+    def measure(jacobi: Jacobi, rule: Rule, edges: _Edges) -> Bracket:
+        del rule, edges
+        return step_bracket(jacobi, threshold)
+
+    found = _run(operator, measure, sampler, effort)
+    return moved(found, float(operator.zeros)) if operator.zeros and threshold >= 0 else found
+
+
+@dataclass(frozen=True, slots=True)
+class _Edges:
+    smallest: float | None
+    largest: float | None
+    source: Edge
+    epsilon: float
+    reason: str = ""
+
+
+_Measure = Callable[[Jacobi, Rule, _Edges], Bracket]
+
+
+def _run(
+    operator: Operator,
+    measure: _Measure,
+    sampler: Sampler,
+    effort: Effort,
+    *,
+    positive: bool = False,
+    nonnegative: bool = False,
+    order: float = 0.0,
+) -> TraceEstimate:
+    processes: list[Process] = []
+    steps = min(effort.steps, operator.size)
+    level = min(max(_FIRST_CHECK, math.ceil((order + 1) / 2)), steps)
+
+    def grow(probes: int) -> None:
+        # whole blocks, so that a probe's numbers are those of any other number of probes
+        while BLOCK * len(processes) < probes:
+            first = BLOCK * len(processes)
+            last = min(first + BLOCK, probes) if effort.tolerance is None else first + BLOCK
+            processes.append(start(operator, sampler.unit(range(first, last), operator.size)))
+
+    def read(probes: int) -> tuple[Bracket, _Edges]:
+        parts = [process.extend(level) for process in processes]
+        rules = [gauss(part) for part in parts]
+        epsilon = operator.epsilon
+        # Golub-Kahan resolves singular values to eps, Lanczos eigenvalues
+        floor = 8 * epsilon * level**0.5
+        _check_domain(
+            rules,
+            floor**2 if isinstance(operator, Gram) else floor,
+            positive=positive,
+            nonnegative=nonnegative,
+        )
+        edges = _edges(operator, parts, rules, epsilon, positive=positive)
+        found = [measure(part, rule, edges) for part, rule in zip(parts, rules, strict=True)]
+        return _first(found, probes), edges
+
+    probes = effort.probes
+    grow(probes)
+    while True:
+        found, edges = read(probes)
+        width = float((found.upper - found.lower).mean())
+        spread = float(found.gauss.std()) / math.sqrt(probes)
+        if level >= steps or width <= max(effort.share * spread, 4 * float(found.rounding.mean())):
+            break
+        level = min(max(level + 4, int(1.4 * level)), steps)
+    pilot = probes
+    deviations = _deviations(found)
+    if effort.tolerance is not None:
+        wanted = effort.tolerance / operator.size
+        quantile = float(stdtrit(pilot - 1, (1 + effort.level) / 2))
+        probes = min(max(pilot, math.ceil((quantile * max(deviations) / wanted) ** 2)), effort.most)
+        if probes > pilot:
+            grow(probes)
+            found, edges = read(probes)
+    return _summary(operator, found, edges, effort, deviations, pilot, processes)
+
+
+def _first(parts: list[Bracket], probes: int) -> Bracket:
+    def join(name: str) -> torch.Tensor:
+        return torch.cat([getattr(part, name) for part in parts])[:probes]
+
+    return Bracket(join("lower"), join("upper"), join("gauss"), join("rounding"))
+
+
+def _check_domain(rules: list[Rule], relative: float, *, positive: bool, nonnegative: bool) -> None:
+    if not (positive or nonnegative):
+        return
+    low = min(float(rule.nodes.min()) for rule in rules)
+    high = max(float(rule.nodes.max()) for rule in rules)
+    floor = relative * high
+    if low < -floor or high < 0:
+        raise ArithmeticError(
+            f"the matrix is not positive {'definite' if positive else 'semidefinite'}: it has an eigenvalue of "
+            f"{low:.3g} or less, beside one of {high:.3g} or more"
+        )
+    if positive and low <= floor:
+        raise ArithmeticError(
+            f"the matrix is singular to working precision: it has an eigenvalue of {max(low, 0.0):.3g} or less, "
+            f"beside one of {high:.3g} or more (floor {floor:.3g})"
+        )
+
+
+def _edges(
+    operator: Operator, parts: list[Jacobi], rules: list[Rule], epsilon: float, *, positive: bool
+) -> _Edges:
+    low = min(float(rule.nodes.min()) for rule in rules)
+    high = max(float(rule.nodes.max()) for rule in rules)
+    relative = 8 * epsilon * rules[0].nodes.shape[1] ** 0.5
+    size = max(abs(low), abs(high))
+    margin = relative * (size if isinstance(operator, Symmetric) else 2 * math.sqrt(low * size))
+    for bound, wrong in (
+        (operator.smallest, operator.smallest is not None and operator.smallest > low + margin),
+        (operator.largest, operator.largest is not None and operator.largest < high - margin),
+    ):
+        if wrong:
+            raise ArithmeticError(
+                f"{bound:.6g} is no bound of the spectrum: there are eigenvalues at {low:.6g} and {high:.6g}"
+            )
+    largest = None if operator.largest is None else max(operator.largest, high + margin)
+    known = 0.0 if operator.smallest is None and isinstance(operator, Gram) else operator.smallest
+    if known is not None and (known > 0 or not positive):
+        smallest = min(known, low - margin) if isinstance(operator, Symmetric) else min(known, low)
+        if smallest > 0 or not positive:
+            return _Edges(smallest, largest, "given", epsilon)
+    bounds = torch.cat(
+        [rule.nodes[:, 0] - part.next * rule.last[:, 0] for part, rule in zip(parts, rules, strict=True)]
+    )
+    smallest = float(bounds.min()) - margin
+    ritz = torch.cat([rule.nodes[:, 0] for rule in rules])
+    if bool((bounds > (1 - _AGREE) * ritz).all()) and smallest > 0:
+        return _Edges(smallest, largest, "converged", epsilon)
+    reason = (
+        "no lower bound of the spectrum is known: none was given, and the smallest Ritz values have not "
+        "converged in these steps"
+    )
+    return _Edges(None, largest, "none", epsilon, reason)
+
+
+def _deviations(found: Bracket) -> tuple[float, float]:
+    """Return the standard deviations of the lower and the upper ends, of Gauss where an end is missing."""
+    ends = (found.lower, found.upper)
+    usable = [end if bool(torch.isfinite(end).all()) else found.gauss for end in ends]
+    return float(usable[0].std()), float(usable[1].std())
+
+
+def _summary(
+    operator: Operator,
+    found: Bracket,
+    edges: _Edges,
+    effort: Effort,
+    deviations: tuple[float, float],
+    pilot: int,
+    processes: list[Process],
+) -> TraceEstimate:
+    n, probes = operator.size, len(found.gauss)
+    quantile = float(stdtrit(pilot - 1, (1 + effort.level) / 2)) / math.sqrt(probes)
+    low, high = float(found.lower.mean()), float(found.upper.mean())
+    both = math.isfinite(low) and math.isfinite(high)
+    middle = (found.lower + found.upper) / 2 if both else found.gauss
+    nowhere = not math.isfinite(low) and not math.isfinite(high)
+    reason = "the signs of the derivatives of f are not known" if nowhere else edges.reason
+    return TraceEstimate(
+        value=n * float(middle.mean()),
+        bracket=(n * low, n * high),
+        standard_error=n * max(deviations) / math.sqrt(probes),
+        interval=(n * (low - quantile * deviations[0]), n * (high + quantile * deviations[1])),
+        level=effort.level,
+        probes=probes,
+        steps=processes[0].steps,
+        products=sum(process.steps for process in processes) * min(BLOCK, probes),
+        edge=edges.smallest,
+        edge_source=edges.source,
+        rounding=n * float(found.rounding.mean()),
+        samples=tuple((n * float(a), n * float(b)) for a, b in zip(found.lower, found.upper, strict=True)),
+        reason="" if both else reason,
+    )
+
+
+def moved(found: TraceEstimate, offset: float) -> TraceEstimate:
+    """Return the estimate of the trace plus a known number."""
+
+    def move(pair: tuple[float, float]) -> tuple[float, float]:
+        return pair[0] + offset, pair[1] + offset
+
+    return replace(
+        found,
+        value=found.value + offset,
+        bracket=move(found.bracket),
+        interval=move(found.interval),
+        samples=tuple(move(pair) for pair in found.samples),
+    )

@@ -1,0 +1,154 @@
+"""Matrices that are known by their products alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+Product = Callable[[torch.Tensor], torch.Tensor]
+"""From a block of columns, shape ``(n, s)``, to the product with each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Symmetric:
+    """A symmetric matrix ``A`` by ``X -> A X``.
+
+    Attributes
+    ----------
+    size
+        Order n.
+    matmul
+        From shape ``(n, s)`` to ``(n, s)``, of ``dtype`` on ``device``. That it is symmetric is checked on
+        the first block of probes.
+    smallest, largest
+        Bounds of the spectrum where they are known: ``smallest <= λ_min`` and ``largest >= λ_max``.
+    accuracy
+        Relative accuracy of the products, in units of the norm; 0 for the round-off of ``dtype``.
+    """
+
+    size: int
+    matmul: Product
+    smallest: float | None = None
+    largest: float | None = None
+    dtype: torch.dtype = torch.float64
+    device: torch.device = torch.device("cpu")
+    accuracy: float = 0.0
+
+    @property
+    def epsilon(self) -> float:
+        """Unit round-off of the products: of their dtype, or worse where that was said."""
+        return max(self.accuracy, 2.0**-52, torch.finfo(self.dtype).eps)
+
+    @property
+    def zeros(self) -> int:
+        """Eigenvalues known to be 0 beside the ``size`` that are looked at."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gram:
+    """``WᵀW`` or ``WWᵀ`` by products with ``W`` and ``Wᵀ``, never formed.
+
+    Attributes
+    ----------
+    rows, cols
+        Shape of ``W``.
+    matmul, transposed
+        ``X -> W X`` and ``Y -> Wᵀ Y``.
+    side
+        Which Gram matrix: ``smaller`` (the one of the smaller side, of order ``min(rows, cols)``), ``cols``
+        (``WᵀW``) or ``rows`` (``WWᵀ``). The larger one has the same eigenvalues and zeros beside them.
+    smallest, largest
+        Bounds of the eigenvalues of the smaller one, where they are known.
+    """
+
+    rows: int
+    cols: int
+    matmul: Product
+    transposed: Product
+    side: Literal["smaller", "cols", "rows"] = "smaller"
+    smallest: float | None = None
+    largest: float | None = None
+    dtype: torch.dtype = torch.float64
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def epsilon(self) -> float:
+        """Unit round-off of the products."""
+        return max(2.0**-52, torch.finfo(self.dtype).eps)
+
+    @property
+    def size(self) -> int:
+        """Order of the smaller Gram matrix, in which the probes live."""
+        return min(self.rows, self.cols)
+
+    @property
+    def zeros(self) -> int:
+        """Eigenvalues of the Gram matrix of this side that are 0 because of the shape."""
+        order = {"smaller": self.size, "cols": self.cols, "rows": self.rows}[self.side]
+        return order - self.size
+
+
+Operator = Symmetric | Gram
+
+
+def dense(matrix: torch.Tensor, *, smallest: float | None = None, largest: float | None = None) -> Symmetric:
+    """Return the operator of a symmetric matrix in memory, shape ``(n, n)``; products in its dtype.
+
+    Raises
+    ------
+    ValueError
+        If it is not square.
+    """
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"a square matrix is needed, not shape {tuple(matrix.shape)}")
+    # Xᵀ A with the probes as rows is what A X is, and reads A along its rows; torch's product and not NumPy's,
+    # a third faster on some processors: its bits do not depend on the number of threads
+    return Symmetric(
+        matrix.shape[0],
+        lambda X: (X.T @ matrix).T,
+        smallest,
+        largest,
+        dtype=matrix.dtype,
+        device=matrix.device,
+    )
+
+
+def gram(
+    matrix: torch.Tensor,
+    side: Literal["smaller", "cols", "rows"] = "smaller",
+    *,
+    smallest: float | None = None,
+    largest: float | None = None,
+) -> Gram:
+    """Return the Gram operator of a matrix in memory, shape ``(rows, cols)``; products in its dtype."""
+    if matrix.ndim != 2 or not matrix.numel():
+        raise ValueError(f"a matrix with at least one entry is needed, not shape {tuple(matrix.shape)}")
+    rows, cols = matrix.shape
+    return Gram(
+        rows,
+        cols,
+        lambda X: (X.T @ matrix.T).T,
+        lambda Y: (Y.T @ matrix).T,
+        side,
+        smallest,
+        largest,
+        dtype=matrix.dtype,
+        device=matrix.device,
+    )
+
+
+def shifted(operator: Symmetric, shift: float) -> Symmetric:
+    """Return ``A + t I``."""
+    return Symmetric(
+        operator.size,
+        lambda X: operator.matmul(X) + shift * X,
+        None if operator.smallest is None else operator.smallest + shift,
+        None if operator.largest is None else operator.largest + shift,
+        operator.dtype,
+        operator.device,
+        operator.accuracy,
+    )

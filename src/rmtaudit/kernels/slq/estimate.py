@@ -68,6 +68,10 @@ class Effort:
             raise ValueError("the level lies between 0 and 1; share and tolerance are positive")
 
 
+STANDARD = Effort()
+"""16 probes, at most 200 steps, 95 %."""
+
+
 @dataclass(frozen=True, slots=True)
 class TraceEstimate:
     """``tr f(A)`` with its errors apart.
@@ -112,7 +116,7 @@ class TraceEstimate:
 
 
 def trace(
-    operator: Operator, integrand: Integrand, sampler: Sampler, effort: Effort = Effort()
+    operator: Operator, integrand: Integrand, sampler: Sampler, effort: Effort = STANDARD
 ) -> TraceEstimate:
     """Return ``tr f(A)`` by stochastic Lanczos quadrature (Ubaru, Chen, Saad 2017), bracketed.
 
@@ -142,12 +146,12 @@ def trace(
     return moved(found, offset) if offset else found
 
 
-def log_determinant(operator: Operator, sampler: Sampler, effort: Effort = Effort()) -> TraceEstimate:
+def log_determinant(operator: Operator, sampler: Sampler, effort: Effort = STANDARD) -> TraceEstimate:
     """Return ``log det A`` of a positive definite matrix: :func:`trace` of ``log``. In nats."""
     return trace(operator, LOG, sampler, effort)
 
 
-def count(operator: Operator, threshold: float, sampler: Sampler, effort: Effort = Effort()) -> TraceEstimate:
+def count(operator: Operator, threshold: float, sampler: Sampler, effort: Effort = STANDARD) -> TraceEstimate:
     """Return the number of eigenvalues at or below a threshold, bracketed by the separation theorem."""
 
     def measure(jacobi: Jacobi, rule: Rule, edges: _Edges) -> Bracket:
@@ -243,13 +247,13 @@ def _check_domain(rules: list[Rule], relative: float, *, positive: bool, nonnega
     floor = relative * high
     if low < -floor or high < 0:
         raise ArithmeticError(
-            f"the matrix is not positive {'definite' if positive else 'semidefinite'}: it has an eigenvalue of "
-            f"{low:.3g} or less, beside one of {high:.3g} or more"
+            f"the matrix is not positive {'definite' if positive else 'semidefinite'}: it has an eigenvalue "
+            f"of {low:.3g} or less, beside one of {high:.3g} or more"
         )
     if positive and low <= floor:
         raise ArithmeticError(
-            f"the matrix is singular to working precision: it has an eigenvalue of {max(low, 0.0):.3g} or less, "
-            f"beside one of {high:.3g} or more (floor {floor:.3g})"
+            f"the matrix is singular to working precision: it has an eigenvalue of {max(low, 0.0):.3g} or "
+            f"less, beside one of {high:.3g} or more (floor {floor:.3g})"
         )
 
 

@@ -61,7 +61,7 @@ def start(operator: Operator, probes: torch.Tensor) -> Process:
 class _Basis:
     """The orthonormal vectors of every probe so far, shape ``(s, k, n)``; grows as needed."""
 
-    def __init__(self, probes: int, size: int, device: torch.device) -> None:
+    def __init__(self, probes: int, size: int, device: torch.device | str) -> None:
         self.vectors = torch.empty(probes, _GROWTH, size, dtype=torch.float64, device=device)
         self.count = 0
 

@@ -34,7 +34,7 @@ class Symmetric:
     smallest: float | None = None
     largest: float | None = None
     dtype: torch.dtype = torch.float64
-    device: torch.device = torch.device("cpu")
+    device: torch.device | str = "cpu"
     accuracy: float = 0.0
 
     @property
@@ -73,7 +73,7 @@ class Gram:
     smallest: float | None = None
     largest: float | None = None
     dtype: torch.dtype = torch.float64
-    device: torch.device = torch.device("cpu")
+    device: torch.device | str = "cpu"
 
     @property
     def epsilon(self) -> float:
@@ -105,8 +105,8 @@ def dense(matrix: torch.Tensor, *, smallest: float | None = None, largest: float
     """
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"a square matrix is needed, not shape {tuple(matrix.shape)}")
-    # Xᵀ A with the probes as rows is what A X is, and reads A along its rows; torch's product and not NumPy's,
-    # a third faster on some processors: its bits do not depend on the number of threads
+    # probes as rows: A is read along its rows. torch's product and not NumPy's, a third faster on some
+    # processors: its bits do not depend on the number of threads
     return Symmetric(
         matrix.shape[0],
         lambda X: (X.T @ matrix).T,

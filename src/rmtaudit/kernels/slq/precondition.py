@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from rmtaudit.kernels.randnla.nystrom import Nystrom, PivotedCholesky
-from rmtaudit.kernels.slq.estimate import Effort, TraceEstimate, log_determinant, moved
+from rmtaudit.kernels.slq.estimate import STANDARD, Effort, TraceEstimate, log_determinant, moved
 from rmtaudit.kernels.slq.operators import Symmetric
 from rmtaudit.kernels.slq.samplers import Sampler
 
@@ -30,8 +30,8 @@ class Preconditioner:
     log_determinant
         ``log det P``.
     shift
-        μ, where ``P`` is a part of ``A`` that is at most ``A`` and μ on the diagonal; ``None`` where it is not
-        known to be so.
+        μ, where ``P`` is something that is at most ``A`` and μ on the diagonal; ``None`` where that is not
+        known.
     """
 
     solve: Callable[[torch.Tensor], torch.Tensor]
@@ -51,7 +51,9 @@ def from_pivoted_cholesky(found: PivotedCholesky, shift: float) -> Preconditione
     return _low_rank(vectors, sigma**2, shift)
 
 
-def low_precision_cholesky(matrix: torch.Tensor, *, precision: torch.dtype = torch.float32) -> Preconditioner:
+def low_precision_cholesky(
+    matrix: torch.Tensor, *, precision: torch.dtype = torch.float32
+) -> Preconditioner:
     """Return the Cholesky factor of a dense matrix computed in a lower precision.
 
     Where that breaks down, the diagonal is raised by a multiple of the precision's round-off times its mean,
@@ -79,10 +81,12 @@ def low_precision_cholesky(matrix: torch.Tensor, *, precision: torch.dtype = tor
     wide = factor.to(torch.float64)
 
     def solve(X: torch.Tensor) -> torch.Tensor:
-        return torch.linalg.solve_triangular(wide, X, upper=False)
+        solved: torch.Tensor = torch.linalg.solve_triangular(wide, X, upper=False)
+        return solved
 
     def solve_transposed(X: torch.Tensor) -> torch.Tensor:
-        return torch.linalg.solve_triangular(wide.T, X, upper=True)
+        solved: torch.Tensor = torch.linalg.solve_triangular(wide.T, X, upper=True)
+        return solved
 
     return Preconditioner(solve, solve_transposed, 2 * float(wide.diagonal().log().sum()))
 
@@ -113,7 +117,7 @@ def preconditioned(operator: Symmetric, by: Preconditioner) -> Symmetric:
 
 
 def preconditioned_log_determinant(
-    operator: Symmetric, by: Preconditioner, sampler: Sampler, effort: Effort = Effort()
+    operator: Symmetric, by: Preconditioner, sampler: Sampler, effort: Effort = STANDARD
 ) -> TraceEstimate:
     """Return ``log det A`` with a preconditioner; ``steps``, ``edge`` and ``rounding`` are of ``R⁻¹AR⁻ᵀ``."""
     return moved(log_determinant(preconditioned(operator, by), sampler, effort), by.log_determinant)
@@ -133,7 +137,8 @@ def _low_rank(vectors: torch.Tensor, eigenvalues: torch.Tensor, shift: float) ->
     root = shift**0.5
 
     def solve(X: torch.Tensor) -> torch.Tensor:
-        return (X + vectors @ (scale[:, None] * (vectors.T @ X))) / root
+        solved: torch.Tensor = (X + vectors @ (scale[:, None] * (vectors.T @ X))) / root
+        return solved
 
     n, k = vectors.shape
     value = float((eigenvalues + shift).log().sum()) + (n - k) * float(

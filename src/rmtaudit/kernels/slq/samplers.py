@@ -33,4 +33,5 @@ class Sampler:
         if self.kind == "rademacher":
             return signs(self.seed, _PROBES, probes, size).div_(size**0.5)
         rows = normals(self.seed, _PROBES, probes, size)
-        return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+        rows /= torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+        return rows

@@ -1,0 +1,116 @@
+"""What is known of a growing matrix: the log-determinants of its leading minors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MinorSeries:
+    """Log-determinants ``ℓ_n = log det K_n`` of nested leading minors of a positive definite matrix.
+
+    ``K_n`` belongs to the first ``n`` points and has ``n·outputs`` rows. Use :meth:`from_pivots` for every
+    minor of one Cholesky factor and :meth:`of` for a few sizes.
+
+    Attributes
+    ----------
+    sizes
+        Shape ``(k,)``, int64: the ``n`` that are known, growing.
+    logdets
+        Shape ``(k,)``, float64: ``ℓ_n``, in nats.
+    outputs
+        Rows that a point adds (``d``): 10 for the kernel of a network with ten logits.
+    smallest, largest
+        Bounds of the spectrum at the largest size, for the test of the rounding floor: its extreme
+        eigenvalues, or its extreme pivots (no eigenvalue is above the smallest pivot, and the largest
+        eigenvalue is not below the largest). ``None`` where they are not known.
+    """
+
+    sizes: torch.Tensor
+    logdets: torch.Tensor
+    outputs: int = 1
+    smallest: float | None = None
+    largest: float | None = None
+
+    def __post_init__(self) -> None:
+        sizes, logdets = self.sizes, self.logdets
+        if sizes.ndim != 1 or sizes.shape != logdets.shape:
+            raise ValueError(
+                f"sizes and log-determinants must be two vectors of one length, not of shapes "
+                f"{tuple(sizes.shape)} and {tuple(logdets.shape)}"
+            )
+        if self.outputs < 1:
+            raise ValueError(f"a point has at least one output, not {self.outputs}")
+        if len(sizes) and (int(sizes[0]) < 1 or bool((sizes.diff() <= 0).any())):
+            raise ValueError("sizes must be positive and growing")
+        if not bool(torch.isfinite(logdets).all()):
+            raise ValueError("a log-determinant is not finite: the matrix is singular or was not computed")
+
+    @classmethod
+    def of(
+        cls,
+        sizes: torch.Tensor | NDArray[np.int64] | list[int],
+        logdets: torch.Tensor | NDArray[np.float64] | list[float],
+        *,
+        outputs: int = 1,
+        smallest: float | None = None,
+        largest: float | None = None,
+    ) -> Self:
+        """Return the series of a few sizes, from anything that holds numbers."""
+        return cls(
+            torch.as_tensor(sizes, dtype=torch.int64),
+            torch.as_tensor(logdets, dtype=torch.float64),
+            outputs,
+            smallest,
+            largest,
+        )
+
+    @classmethod
+    def from_minors(cls, minors: torch.Tensor, *, outputs: int = 1) -> Self:
+        """Return the series of every leading minor, as a Cholesky factorisation gives them.
+
+        Parameters
+        ----------
+        minors
+            Shape ``(m,)``, float64: log-determinant of the leading ``k`` rows, ``k = 1..m``; that is
+            ``2·cumsum(log diag L)``. The rows of a point follow each other.
+        outputs
+            Rows of a point. Minors that end within a point are used for the pivots alone.
+        """
+        minors = minors.to(torch.float64)
+        pivots = torch.diff(minors, prepend=minors.new_zeros(1))
+        whole = len(minors) // outputs
+        return cls(
+            torch.arange(1, whole + 1),
+            minors[outputs - 1 :: outputs][:whole],
+            outputs,
+            float(pivots.min().exp()) if len(pivots) else None,
+            float(pivots.max().exp()) if len(pivots) else None,
+        )
+
+    @property
+    def last_size(self) -> int:
+        """The largest ``n`` that is known."""
+        return int(self.sizes[-1])
+
+    def first(self, size: int) -> MinorSeries:
+        """Return the series as it was known at ``size``. Its extremes are no longer known."""
+        keep = self.sizes <= size
+        return MinorSeries(self.sizes[keep], self.logdets[keep], self.outputs)
+
+    def thinned(self, resolution: int = 1024) -> MinorSeries:
+        """Return the series at no more than ``resolution`` sizes per factor of ``e``, the last among them.
+
+        Steps grow with ``n``, so that no scale is lost. Increments add up, so only the noise within a step is
+        averaged.
+        """
+        bins = np.floor(resolution * np.log(self.sizes.numpy()))
+        keep = torch.from_numpy(np.flatnonzero(np.append(np.diff(bins) > 0, True)))
+        return MinorSeries(self.sizes[keep], self.logdets[keep], self.outputs, self.smallest, self.largest)

@@ -1,7 +1,7 @@
 """FLODANCE: the log-determinant of a matrix too large to factor, from its leading minors, with an interval.
 
-The increments of the log-determinant follow ``log c - ν log n`` plus corrections and noise. They are regressed
-on the sizes that are known, anchored at the last exact value, and summed up to the size that is asked.
+The increments of the log-determinant follow ``log c - ν log n`` plus corrections and noise. They are
+regressed on the sizes that are known, anchored at the last exact value, and summed up to the size asked.
 :func:`extrapolate` is the front door; :func:`extrapolate_until` grows the matrix until it knows enough.
 """
 

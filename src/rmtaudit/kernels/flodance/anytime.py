@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, unique
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 GROWTH = 1.19  # Four looks per doubling: each costs about as much as a few hundred rows at n = 2000.
-CONFIRMATIONS = 2
 
 
 @unique
@@ -35,11 +34,11 @@ class Anytime:
     Attributes
     ----------
     extrapolation
-        The last one made.
+        The last one made; at ``Stop.TOLERANCE`` with the interval that holds those of the last two.
     stop
         Why growing ended.
     looks
-        Every extrapolation on the way, with the last.
+        Every extrapolation on the way, each with its own interval.
     """
 
     extrapolation: Extrapolation
@@ -60,8 +59,9 @@ def extrapolate_until(
     ``pieces`` are only drawn while more is needed, so that what makes them (a factorisation that grows, block
     row by block row: :func:`~rmtaudit.kernels.flodance.growing.grow_minors`) does no work in vain.
 
-    Looking often and stopping at the first narrow interval would choose intervals that are narrow by chance:
-    two looks in a row must agree, and looks are a factor of 1.19 apart.
+    Looking often and stopping at the first narrow interval would choose intervals that are narrow by chance.
+    So looks are a factor of 1.19 apart, and the interval that must be within the tolerance, and is returned,
+    is the one that holds those of two looks in a row.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def extrapolate_until(
         raise ValueError(f"a tolerance is positive, not {tolerance}")
     minors = torch.empty(0, dtype=torch.float64)
     looks: list[Extrapolation] = []
-    good, looked = 0, 0
+    looked = 0
     for piece in pieces:
         minors = torch.cat([minors, piece.to(torch.float64)])
         points = len(minors) // outputs
@@ -98,10 +98,9 @@ def extrapolate_until(
             return Anytime(look, Stop.COMPLETE, tuple(looks))
         if look.status is Status.ROUNDING_FLOOR:
             return Anytime(look, Stop.ROUNDING_FLOOR, tuple(looks))
-        width = look.half_width_per_dimension
-        good = good + 1 if width is not None and width <= tolerance else 0
-        if good == CONFIRMATIONS:
-            return Anytime(look, Stop.TOLERANCE, tuple(looks))
+        both = _hull(looks[-2:])
+        if both is not None and (both.half_width_per_dimension or 0.0) <= tolerance:
+            return Anytime(both, Stop.TOLERANCE, tuple(looks))
     if len(minors) < outputs:
         raise ValueError("the pieces hold no whole point")
     if len(minors) // outputs > looked:
@@ -109,6 +108,15 @@ def extrapolate_until(
     last = looks[-1]
     ends = {Status.KNOWN: Stop.COMPLETE, Status.ROUNDING_FLOOR: Stop.ROUNDING_FLOOR}
     return Anytime(last, ends.get(last.status, Stop.EXHAUSTED), tuple(looks))
+
+
+def _hull(looks: list[Extrapolation]) -> Extrapolation | None:
+    """Return the last of two looks with the interval that holds both; ``None`` unless both have one."""
+    lows = [look.low for look in looks if look.low is not None]
+    highs = [look.high for look in looks if look.high is not None]
+    if len(lows) < 2 or len(highs) < 2:
+        return None
+    return replace(looks[-1], low=min(lows), high=max(highs))
 
 
 def _look(minors: torch.Tensor, size: int, outputs: int, confidence: float) -> Extrapolation:

@@ -1,7 +1,8 @@
 """Rolling-origin back-test: which burn-in and order would have forecast what is already known.
 
 From every origin, each candidate forecasts as many times further as is asked of it now (or the last known
-size), and its density at the value that came is its score. NumPy on the CPU.
+size), and its density at the value that came is its score. A candidate whose own residuals show a change of
+law is left out. NumPy on the CPU.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
+from rmtaudit.kernels.flodance.checks import RegimeTest, regime_change
 from rmtaudit.kernels.flodance.mixture import Mixture
 from rmtaudit.kernels.flodance.regression import Forecast, Regression, basis, fit_increments
 
@@ -29,6 +31,8 @@ ORIGINS = 10
 SHORTEST_ORIGIN = 40  # Increments: half of them still leave 16 degrees of freedom at order 2.
 LAST_ORIGIN = 1.2  # The last origin is the last size over this.
 DEPTH = 2.0
+LEVEL = 0.01  # Of the test for a change of law.
+NEGLIGIBLE = 0.01  # A lower weight is not worth a test, and is not used.
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,13 @@ class Candidate:
         Mean log-density of its back-test forecasts, in nats; ``None`` if it could not be tested.
     tested
         Origins at which it could make a forecast with an interval.
+    regime
+        Test for a change of law in its window; ``None`` if its weight is negligible or there is too little
+        for it.
+    likelihood
+        Share that the scores alone would give it; 0 if it could not be tested and others could.
     weight
-        Share in the combined forecast; 0 if it could not be tested and others could.
+        Share in the combined forecast: 0 if its law changed, or if its likelihood is below 1 %.
     """
 
     burn_in: float
@@ -61,7 +70,14 @@ class Candidate:
     forecast: Forecast
     score: float | None
     tested: int
+    regime: RegimeTest | None
+    likelihood: float
     weight: float
+
+    @property
+    def changed(self) -> bool:
+        """Whether its residuals show a change of law, at the level of 1 %."""
+        return _changed(self.regime)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +102,8 @@ class BackTestRow:
 class BackTest:
     """The candidates and the rows of the combined forecast.
 
-    ``depth`` is the number of back-tests that do not overlap, by which scores are multiplied: the logarithm of
-    the range of origins over that of the factor asked, between 1 and 2. ``factor`` is the largest
+    ``depth`` is the number of back-tests that do not overlap, by which scores are multiplied: the logarithm
+    of the range of origins over that of the factor asked, between 1 and 2. ``factor`` is the largest
     ``target/origin`` that was tested.
     """
 
@@ -108,6 +124,11 @@ class BackTest:
             row.low is not None and row.high is not None and not row.low <= row.known <= row.high
             for row in self.rows
         )
+
+    @property
+    def changed(self) -> float:
+        """Likelihood of the candidates whose residuals show a change of law, of 1 in all."""
+        return sum(candidate.likelihood for candidate in self.candidates if candidate.changed)
 
     @property
     def inflation(self) -> float:
@@ -143,7 +164,14 @@ def back_test(sizes: Vector, logdets: Vector, size: int, confidence: float) -> B
         fits = (_fit(sizes[: o + 1], logdets[: o + 1], burn_in, order) for o in origins)
         table.append([fit.forecast(sizes[t]) if fit else None for fit, t in zip(fits, targets, strict=True)])
     scores = [_score(row, logdets[targets]) for row in table]
-    weights = _weights(scores, [sum(f is not None for f in row) for row in table], len(origins), depth)
+    likelihoods = _likelihoods(
+        scores, [sum(f is not None for f in row) for row in table], len(origins), depth
+    )
+    regimes = [
+        _regime(sizes, logdets, *setting) if likelihood >= NEGLIGIBLE else None
+        for (setting, _), likelihood in zip(usable, likelihoods, strict=True)
+    ]
+    weights = _weights(likelihoods, regimes)
     candidates = tuple(
         Candidate(
             burn_in=burn_in,
@@ -154,9 +182,13 @@ def back_test(sizes: Vector, logdets: Vector, size: int, confidence: float) -> B
             forecast=fit.forecast(size),
             score=score,
             tested=sum(f is not None for f in row),
+            regime=regime,
+            likelihood=likelihood,
             weight=weight,
         )
-        for ((burn_in, order), fit), row, score, weight in zip(usable, table, scores, weights, strict=True)
+        for ((burn_in, order), fit), row, score, regime, likelihood, weight in zip(
+            usable, table, scores, regimes, likelihoods, weights, strict=True
+        )
     )
     rows = tuple(
         _row(sizes, logdets, origin, target, [line[k] for line in table], weights, confidence)
@@ -209,13 +241,30 @@ def _score(forecasts: Sequence[Forecast | None], known: Vector) -> float | None:
     return sum(densities) / len(densities) if densities else None
 
 
-def _weights(
+def _regime(sizes: Vector, logdets: Vector, burn_in: float, order: int) -> RegimeTest | None:
+    start = _start(sizes, burn_in)
+    return regime_change(sizes[start:], logdets[start:], order)
+
+
+def _changed(regime: RegimeTest | None) -> bool:
+    return regime is not None and regime.p_value < LEVEL
+
+
+def _weights(likelihoods: Sequence[float], regimes: Sequence[RegimeTest | None]) -> list[float]:
+    """Leave out what changed and what is negligible; where nothing is left, only what is negligible."""
+    kept = [w if w >= NEGLIGIBLE else 0.0 for w in likelihoods]
+    lawful = [0.0 if _changed(regime) else w for w, regime in zip(kept, regimes, strict=True)]
+    chosen = lawful if any(lawful) else kept
+    return [w / sum(chosen) for w in chosen] if chosen else []
+
+
+def _likelihoods(
     scores: Sequence[float | None], tested: Sequence[int], origins: int, depth: float
 ) -> list[float]:
-    """Weigh candidates by their likelihood; those tested at less than half of the origins are not compared."""
+    """Return shares of the likelihood; a candidate tested at less than half of the origins is not compared."""
     eligible = [s for s, n in zip(scores, tested, strict=True) if s is not None and 2 * n >= origins]
     if not eligible:
-        return [1 / len(scores)] * len(scores)
+        return [1 / len(scores) for _ in scores]
     best = max(eligible)
     raw = [
         math.exp(depth * (s - best)) if s is not None and 2 * n >= origins else 0.0

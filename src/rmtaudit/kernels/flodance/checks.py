@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
 
 MIN_RECURSIVE = 20
-MOST_GROUPS = 256
+MOST_GROUPS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def regime_change(sizes: Vector, logdets: Vector, order: int) -> RegimeTest | No
 
     Each increment is forecast from those before it; under one law the scaled errors are independent, and
     their sum leaves ``±a(√T + 2t/√T)`` with a known probability. Adjacent increments are first pooled to at
-    most 256 groups, which also takes up short correlations. ``None`` with less than 20 errors.
+    most 128 groups, which also takes up short correlations. ``None`` with less than 20 errors.
 
     References
     ----------
@@ -114,15 +114,14 @@ def recursive_residuals(rows: Vector, target: Vector) -> Vector:
     Under the linear model with white errors they are white too, with the same variance.
     """
     count, columns = rows.shape
-    errors = np.empty(count - columns)
-    # A triangular factor grows row by row, so that the first, ill-conditioned steps lose no digits.
-    factor = np.linalg.qr(np.column_stack([rows[:columns], target[:columns]]), mode="r")
-    for t in range(columns, count):
-        triangle, right = factor[:columns, :columns], factor[:columns, columns]
-        leverage = np.linalg.solve(triangle.T, rows[t])
-        errors[t - columns] = (target[t] - leverage @ right) / math.sqrt(1 + float(leverage @ leverage))
-        bordered = np.vstack([np.column_stack([triangle, right]), np.append(rows[t], target[t])])
-        factor = np.linalg.qr(bordered, mode="r")
+    # One triangular factor for each beginning, all in one call: what comes later is set to zero.
+    bordered = np.column_stack([rows, target])
+    known = np.arange(count)[None, :] < np.arange(columns, count)[:, None]
+    factors = np.linalg.qr(np.where(known[:, :, None], bordered[None], 0.0), mode="r")
+    triangles, right = factors[:, :columns, :columns], factors[:, :columns, columns]
+    leverage = np.linalg.solve(triangles.transpose(0, 2, 1), rows[columns:, :, None])[:, :, 0]
+    forecast = (leverage * right).sum(axis=1)
+    errors: Vector = (target[columns:] - forecast) / np.sqrt(1 + (leverage**2).sum(axis=1))
     return errors
 
 

@@ -51,7 +51,7 @@ def grow_minors(rows: Callable[[int, int], torch.Tensor], ends: Iterable[int]) -
         corner, failed = torch.linalg.cholesky_ex(new[:, start:] - left @ left.T)
         if int(failed):
             raise ArithmeticError(
-                f"the leading minor of size {start + int(failed)} is not positive definite to working precision"
+                f"the leading minor of size {start + int(failed)} is not positive definite to float64"
             )
         factor[start:stop, :start], factor[start:stop, start:stop] = left, corner
         minors = total + 2 * corner.diagonal().log().cumsum(0)

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from scipy import stats
 
 from rmtaudit.kernels.flodance.backtest import BackTest, Candidate, back_test
-from rmtaudit.kernels.flodance.checks import RegimeTest, RoundingFloor, regime_change, rounding_floor
+from rmtaudit.kernels.flodance.checks import RoundingFloor, rounding_floor
 from rmtaudit.kernels.flodance.mixture import Mixture
 from rmtaudit.kernels.flodance.series import MinorSeries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LEVEL = 0.01  # Of the tests that lead to a refusal.
+LEVEL = 0.01  # Of the test that the back-test can fail.
+MOST_CHANGED = 0.5  # Of the likelihood, on candidates whose law changed.
 MOST_SIZES = 4096  # More are pooled: the scales they hold matter, not their number.
 FEW_DOF = 5.0
 
@@ -31,10 +32,10 @@ class Status(Enum):
     TOO_FEW_SIZES = "too few sizes to estimate the noise: give at least four, or every leading minor"
     ROUNDING_FLOOR = (
         "refused: the smallest pivots or eigenvalues are at the level of rounding, so the log-determinants "
-        "that are known are partly noise; add a nugget, drop dependent outputs, or compute in higher precision"
+        "that are known are partly noise; add a nugget, drop dependent outputs or compute in higher precision"
     )
     REGIME_CHANGE = (
-        "refused: the increments do not follow one law over the window that forecast best; "
+        "refused: the increments do not follow one law, in any of the windows that forecast well; "
         "give more sizes beyond the change, or shuffle the points if their order means something"
     )
     BACK_TEST_FAILED = (
@@ -82,8 +83,8 @@ class Extrapolation:
         What could not be checked and what weakens the interval.
     back_test
         Candidates, weights and rows; ``None`` where it did not come to that.
-    regime, floor
-        The two tests; ``None`` where they could not be made.
+    floor
+        The test of the rounding floor; ``None`` where it could not be made.
     """
 
     status: Status
@@ -98,7 +99,6 @@ class Extrapolation:
     noise: float | None = None
     flags: tuple[Flag, ...] = ()
     back_test: BackTest | None = None
-    regime: RegimeTest | None = None
     floor: RoundingFloor | None = None
 
     @property
@@ -143,7 +143,7 @@ def extrapolate(
     combination forecasts, from earlier sizes, what is already known, and is weighted by the density that it
     gave to what came. The interval holds the noise to come (with its long-run variance), the uncertainty of
     the coefficients (Student's t), and the disagreement of the candidates that the back-test cannot tell
-    apart; it is widened if the back-test's own deviates are too large, and withheld if they are far too large.
+    apart; it is widened if the back-test's deviates are too large, and withheld if they are far too large.
 
     It presumes that the points come in random order and that the law seen so far goes on. A change of law
     beyond the sizes that are known leaves no trace in them.
@@ -193,15 +193,13 @@ def extrapolate(
     if not tests.candidates:
         return _answer(Status.TOO_FEW_SIZES, series, size, confidence, floor=floor, back_test=tests)
     best = max(tests.candidates, key=lambda candidate: candidate.weight)
-    window = sizes >= best.first_size
-    regime = regime_change(sizes[window], logdets[window], best.order)
-    flags = tuple(_flags(tests, best, size / series.last_size, regime, floor))
+    flags = tuple(_flags(tests, best, size / series.last_size, floor))
     mixture = Mixture.of((candidate.weight, candidate.forecast) for candidate in tests.candidates)
     middle = mixture.median
     low, high = (middle + tests.inflation * (end - middle) for end in mixture.interval(confidence))
     noise = _noise(tests, size, series.last_size, confidence)
     status = Status.PREDICTED
-    if regime is not None and regime.p_value < LEVEL:
+    if tests.changed > MOST_CHANGED:
         status = Status.REGIME_CHANGE
     elif tests.inflation > worst_inflation(len(tests.judged)):
         status = Status.BACK_TEST_FAILED
@@ -219,7 +217,6 @@ def extrapolate(
         noise=noise if said else None,
         flags=flags,
         back_test=tests,
-        regime=regime,
         floor=floor,
     )
 
@@ -265,16 +262,14 @@ def _answer(status: Status, series: MinorSeries, size: int, confidence: float, *
     )
 
 
-def _flags(
-    tests: BackTest, best: Candidate, factor: float, regime: RegimeTest | None, floor: RoundingFloor | None
-) -> Iterator[Flag]:
+def _flags(tests: BackTest, best: Candidate, factor: float, floor: RoundingFloor | None) -> Iterator[Flag]:
     if floor is None:
         yield Flag.FLOOR_UNCHECKED
     if not tests.judged:
         yield Flag.BACK_TEST_EMPTY
     elif tests.factor < 0.9 * factor:
         yield Flag.FACTOR_UNTESTED
-    if regime is None:
+    if best.regime is None:
         yield Flag.REGIME_UNCHECKED
     if best.forecast.dof < FEW_DOF:
         yield Flag.FEW_DEGREES

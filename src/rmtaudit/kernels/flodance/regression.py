@@ -71,7 +71,7 @@ class Regression:
 
 
 def basis(sizes: Vector, order: int) -> Vector:
-    """Return the columns ``n``, ``log n!`` and ``n^-i log n!``, ``i = 1..order``: shape ``(k, order + 2)``."""
+    """Return the columns ``n``, ``log n!`` and ``n^-i log n!`` for ``i = 1..order``: ``(k, order + 2)``."""
     factorial = gammaln(sizes + 1)
     return np.stack([sizes, factorial, *(factorial / sizes**i for i in range(1, order + 1))], axis=1)
 

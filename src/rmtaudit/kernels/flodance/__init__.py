@@ -6,8 +6,9 @@ regressed on the sizes that are known, anchored at the last exact value, and sum
 """
 
 from rmtaudit.kernels.flodance.anytime import Anytime, Stop, extrapolate_until
-from rmtaudit.kernels.flodance.backtest import BackTest, BackTestRow, Candidate
+from rmtaudit.kernels.flodance.evidence import BackTest, BackTestRow, Candidate
 from rmtaudit.kernels.flodance.growing import grow_minors
+from rmtaudit.kernels.flodance.orderings import ordering_average
 from rmtaudit.kernels.flodance.predict import Extrapolation, Flag, Status, extrapolate
 from rmtaudit.kernels.flodance.series import MinorSeries
 
@@ -24,4 +25,5 @@ __all__ = [
     "extrapolate",
     "extrapolate_until",
     "grow_minors",
+    "ordering_average",
 ]

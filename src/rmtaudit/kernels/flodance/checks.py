@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Vector = NDArray[np.float64]
 
+LEVEL = 0.01
 MIN_RECURSIVE = 20
 MOST_GROUPS = 128
 
@@ -42,6 +43,11 @@ class RegimeTest:
     p_value: float
     size: int
     backward: bool
+
+    @property
+    def changed(self) -> bool:
+        """Whether so large an excursion has a probability below 1 %."""
+        return self.p_value < LEVEL
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class Mixture:
         return self.quantile(tail), self.quantile(1 - tail)
 
     def deviate(self, value: float) -> float:
-        """Return the normal deviate with as much probability below it as ``value``: standard if calibrated."""
+        """Return the normal deviate with as much probability below it as ``value`` has."""
         below = float(self.weights @ stats.t.cdf((value - self.means) / self.scales, self.dofs))
         above = float(self.weights @ stats.t.sf((value - self.means) / self.scales, self.dofs))
         # The smaller tail keeps its digits.

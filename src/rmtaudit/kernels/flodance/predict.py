@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from scipy import stats
 
-from rmtaudit.kernels.flodance.backtest import BackTest, Candidate, back_test
-from rmtaudit.kernels.flodance.checks import RoundingFloor, rounding_floor
+from rmtaudit.kernels.flodance.backtest import back_test
+from rmtaudit.kernels.flodance.checks import LEVEL, RoundingFloor, rounding_floor
+from rmtaudit.kernels.flodance.evidence import BackTest, Candidate
 from rmtaudit.kernels.flodance.mixture import Mixture
 from rmtaudit.kernels.flodance.series import MinorSeries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-LEVEL = 0.01  # Of the test that the back-test can fail.
+    import torch
+
 MOST_CHANGED = 0.5  # Of the likelihood, on candidates whose law changed.
 MOST_SIZES = 4096  # More are pooled: the scales they hold matter, not their number.
 FEW_DOF = 5.0
@@ -134,7 +136,12 @@ class Extrapolation:
 
 
 def extrapolate(
-    series: MinorSeries, size: int, *, confidence: float = 0.95, tolerance: float | None = None
+    series: MinorSeries,
+    size: int,
+    *,
+    confidence: float = 0.95,
+    tolerance: float | None = None,
+    averaged: Callable[[int], torch.Tensor] | None = None,
 ) -> Extrapolation:
     r"""Predict ``log det K_size`` from smaller leading minors.
 
@@ -158,6 +165,11 @@ def extrapolate(
         Coverage of the interval.
     tolerance
         Greatest half-width allowed, in nats per dimension; wider is refused. ``None``: any.
+    averaged
+        ``averaged(n)``: log-determinants of the points ``1..n``, averaged over orderings of the first ``n``
+        (:func:`~rmtaudit.kernels.flodance.orderings.ordering_average`). Every candidate is then tried with
+        and without, and the back-test weighs both; the evidence is in the candidates. For a series of every
+        minor.
 
     Returns
     -------
@@ -167,8 +179,9 @@ def extrapolate(
     Raises
     ------
     ValueError
-        If ``size``, ``confidence`` or ``tolerance`` make no sense, the series is empty, or the size is below
-        the last that is known and not among those that are.
+        If ``size``, ``confidence`` or ``tolerance`` make no sense, the series is empty, the size is below the
+        last that is known and not among those that are, or ``averaged`` is given for a series with gaps or
+        with more than 4096 sizes.
 
     References
     ----------
@@ -189,7 +202,10 @@ def extrapolate(
         return _answer(Status.ROUNDING_FLOOR, series, size, confidence, floor=floor)
     pooled = series if len(series.sizes) <= MOST_SIZES else series.thinned()
     sizes, logdets = pooled.sizes.double().numpy(), pooled.logdets.numpy()
-    tests = back_test(sizes, logdets, size, confidence)
+    if averaged is not None and (len(series.sizes) != series.last_size or series.last_size > MOST_SIZES):
+        raise ValueError(f"averaging over orderings needs every minor, of at most {MOST_SIZES} points")
+    curve = None if averaged is None else lambda n: averaged(n).double().numpy()
+    tests = back_test(sizes, logdets, size, confidence, curve)
     if not tests.candidates:
         return _answer(Status.TOO_FEW_SIZES, series, size, confidence, floor=floor, back_test=tests)
     best = max(tests.candidates, key=lambda candidate: candidate.weight)

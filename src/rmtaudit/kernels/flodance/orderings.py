@@ -17,8 +17,8 @@ def ordering_average(
 
     It looks at nothing beyond the first ``n`` points, so that a back-test with it is honest. No new entries
     of the matrix are needed; each call factors ``orderings`` matrices of ``n`` points. For points that come
-    in random order all orderings have the same law. They share their points, and ``ℓ_n`` of all of them is the
-    same, so the noise falls by less than the number of orderings suggests: the interval does not count on it.
+    in random order all orderings have the same law. They share their points, and ``ℓ_n`` is the same for
+    all, so the noise falls by less than the number of orderings suggests: the interval does not count on it.
 
     Parameters
     ----------

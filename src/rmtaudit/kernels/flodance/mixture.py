@@ -51,9 +51,11 @@ class Mixture:
         """Return the value below which lies a probability of ``level``."""
         each = self.means + self.scales * stats.t.ppf(level, self.dofs)
         low, high = float(each.min()), float(each.max())
-        if not low < high:
+        # The quantile of a mixture lies between those of its components; rounding may put it on an end.
+        if self.cdf(low) >= level:
             return low
-        # The quantile of a mixture lies between those of its components.
+        if self.cdf(high) <= level:
+            return high
         return float(optimize.brentq(lambda x: self.cdf(x) - level, low, high, xtol=1e-12 * max(1, abs(low))))
 
     @property

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import torch
 
-MOST_CHANGED = 0.5  # Of the likelihood, on candidates whose law changed.
+MOST_CHANGED = 0.9  # Of the likelihood, on candidates whose law changed.
 MOST_SIZES = 4096  # More are pooled: the scales they hold matter, not their number.
 FEW_DOF = 5.0
 

@@ -1,0 +1,1 @@
+"""Free decompression: the spectrum of a large matrix from that of a small principal block."""

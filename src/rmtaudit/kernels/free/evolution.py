@@ -1,0 +1,327 @@
+"""The law of a larger matrix: evolution of a Levy measure, by one monotone root find a point.
+
+The boundary of the law at factor ``α`` is the image of the curve ``u = s + iv(s)`` under
+``z = αu + κ₁ + (1-β)T(u)``, ``F = αu - βT(u)``, ``T(u) = ∫G(dx)/(u - x)``, ``β = α·index``. On it ``z`` is real
+and increases with ``s``, so density, distribution function and quantiles need no search in the complex plane.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from rmtaudit.kernels.free.measure import LevyMeasure, heights, inverse_square, potential, real_transform
+
+_COARSE = 1000
+_BISECTIONS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class EvolvedLaw:
+    """The law at one factor, as a fine curve and as functions of the eigenvalue.
+
+    Attributes
+    ----------
+    measure, factor
+        What it is the evolution of, and by how much the matrix grows.
+    s, v
+        Shape ``(M,)``: the curve in the plane of ``u``.
+    x, density, level
+        Shape ``(M,)``, ascending in ``x``: eigenvalue, density of the continuous part there, and mass at or
+        below it.
+    atoms
+        Places and masses of point masses.
+    """
+
+    measure: LevyMeasure
+    factor: float
+    s: torch.Tensor
+    v: torch.Tensor
+    x: torch.Tensor
+    density: torch.Tensor
+    level: torch.Tensor
+    atoms: tuple[tuple[float, float], ...]
+
+    @property
+    def mass(self) -> float:
+        """Mass of the continuous part by quadrature of the density, plus that of the atoms: 1 if all is well."""
+        trapezoid = float(torch.trapezoid(self.density, self.x))
+        return trapezoid + math.fsum(mass for _, mass in self.atoms)
+
+    def pdf(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the density of the continuous part at ``x``, any shape, float64."""
+        s, v = self._parameter(x)
+        return _density(self.measure, s, v, self.factor).reshape(x.shape)
+
+    def cdf(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the mass at or below ``x``, any shape, float64."""
+        flat = x.double().reshape(-1)
+        if self.measure.index == 0:
+            s, v = self._parameter(flat)
+            level = 1 - potential(self.measure, s, v, self.factor)[1] / math.pi
+        else:
+            level = _interpolate(flat, self.x, self.level)
+        level = torch.where(flat < self.x[0], 0.0, torch.where(flat >= self.x[-1], 1.0, level))
+        for place, mass in self.atoms:  # beside a gap's atom the parameter cannot tell the two sides apart
+            near = (flat - place).abs() <= 1e-12 * (self.x[-1] - self.x[0])
+            if bool(near.any()):
+                below = self.level[torch.searchsorted(self.x, torch.tensor(place).to(self.x)) - 1]
+                level = torch.where(near, below + mass, level)
+        return level.clamp(0, 1).reshape(x.shape)
+
+    def ppf(self, q: torch.Tensor) -> torch.Tensor:
+        """Return the quantiles at the levels ``q`` in [0, 1], any shape, float64, from the curve."""
+        if not bool(((q >= 0) & (q <= 1)).all()):
+            raise ValueError("probabilities must lie between 0 and 1")
+        return _interpolate(q.double().reshape(-1), self.level, self.x).reshape(q.shape)
+
+    def quantiles(self, count: int) -> torch.Tensor:
+        """Return ``count`` quantiles at the levels ``(i + 1/2)/count``: the eigenvalues predicted."""
+        levels = (torch.arange(count, dtype=torch.float64, device=self.x.device) + 0.5) / count
+        return self.ppf(levels)
+
+    def log_det(self, ridge: float = 0.0) -> float:
+        """Return ``∫log|λ + ridge|ρ(dλ)``, exact for index 0; ``-inf`` where an atom sits at ``-ridge``."""
+        if any(abs(place + ridge) <= 1e-12 * float(self.x[-1] - self.x[0]) for place, _ in self.atoms):
+            return -math.inf
+        if self.measure.index == 0:
+            s, v = self._parameter(torch.tensor([-ridge], dtype=torch.float64, device=self.x.device))
+            return float(potential(self.measure, s, v, self.factor)[0])
+        values = (self.quantiles(100_000) + ridge).abs()
+        return float(values.clamp(min=1e-300).log().mean())
+
+    def cumulant(self, order: int) -> float:
+        """Return the free cumulant ``κ_j``, ``j`` from 1 to 3: mean, variance, third central moment."""
+        if order not in (1, 2, 3):
+            raise ValueError("free cumulants of order 1 to 3 follow from the measure alone")
+        if order == 1:
+            return self.measure.mean
+        return self.measure.moment(order - 2) * self.factor ** (order - 1)
+
+    @property
+    def edges(self) -> tuple[tuple[float, float], ...]:
+        """Ends of the intervals of the continuous part, to the curve's resolution, without the atoms."""
+        inside = self.v > 0
+        change = torch.diff(torch.nn.functional.pad(inside.to(torch.int8), (1, 1)))
+        starts = torch.nonzero(change == 1).flatten().tolist()
+        ends = torch.nonzero(change == -1).flatten().tolist()
+        return tuple(
+            (float(self.x[max(start - 1, 0)]), float(self.x[min(end, len(self.x) - 1)]))
+            for start, end in zip(starts, ends, strict=True)
+        )
+
+    def _parameter(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the points of the curve whose eigenvalue is ``x``: a bracketed search, monotone."""
+        flat = x.double().reshape(-1)
+        low, high = _brackets(self, flat)
+        effective = self.factor / (1 - self.factor * self.measure.index)
+        f_low = _image(self.measure, low, heights(self.measure, low, effective), self.factor) - flat
+        f_high = _image(self.measure, high, heights(self.measure, high, effective), self.factor) - flat
+        side = torch.zeros_like(flat)
+        for _ in range(_BISECTIONS):
+            guess = low - f_low * (high - low) / (f_high - f_low).clamp(min=1e-300)
+            middle = torch.where((guess > low) & (guess < high), guess, (low + high) / 2)
+            v = heights(self.measure, middle, effective)
+            error = _image(self.measure, middle, v, self.factor) - flat
+            if bool((error.abs() <= 1e-13 * (flat.abs() + self.x[-1] - self.x[0])).all()):
+                break
+            below = error < 0
+            # Illinois: the end that stays twice counts half
+            f_high = torch.where(below, torch.where(side < 0, f_high / 2, f_high), error)
+            f_low = torch.where(below, error, torch.where(side > 0, f_low / 2, f_low))
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+            side = torch.where(below, -1.0, 1.0)
+        return middle, heights(self.measure, middle, effective)
+
+
+def evolve(measure: LevyMeasure, factor: float, points: int = 4000) -> EvolvedLaw:
+    """Return the law of a matrix ``factor`` times as large as the one that the measure describes.
+
+    Parameters
+    ----------
+    measure
+        A Levy measure.
+    factor
+        ``α > 0``. Above 1 decompresses, below 1 compresses.
+    points
+        Points of the curve.
+
+    Raises
+    ------
+    ValueError
+        If the factor is not positive, or not below ``1/index``: no such law exists.
+
+    References
+    ----------
+    Ameli et al., *Spectral Estimation with Free Decompression*, arXiv 2506.11994, for the flow; the solution
+    through the Levy measure is the free analogue of a Levy-Khintchine formula (Bercovici, Voiculescu 1993).
+    """
+    if not (factor > 0 and math.isfinite(factor)):
+        raise ValueError(f"the factor must be positive and finite, not {factor}")
+    if factor * measure.index >= 1:
+        raise ValueError(f"the law can be decompressed by less than {1 / measure.index:g}, not by {factor:g}")
+    measure = measure.pruned()
+    if not len(measure.mass):
+        raise ValueError("a law without variance is a point, and stays one")
+    effective = factor / (1 - factor * measure.index)
+    coarse = _first_grid(measure, factor)
+    v = heights(measure, coarse, effective)
+    s = _second_grid(measure, coarse, v, factor, points)
+    start = _interpolate(s, coarse, v) * 1.01
+    v = heights(measure, s, effective, start)
+    x = torch.cummax(_image(measure, s, v, factor), 0).values
+    density = _density(measure, s, v, factor)
+    atoms = _atoms(measure, s, v, x, factor)
+    return EvolvedLaw(measure, factor, s, v, x, density, _levels(measure, s, v, x, density, atoms, factor), atoms)
+
+
+def _image(measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor, factor: float) -> torch.Tensor:
+    return factor * s + measure.mean + (1 - factor * measure.index) * real_transform(measure, s, v)
+
+
+def _density(measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor, factor: float) -> torch.Tensor:
+    if measure.index == 0:
+        return v / (math.pi * factor * (s * s + v * v))
+    share = factor * measure.index
+    real = factor * s - share * real_transform(measure, s, v)
+    imaginary = factor * v / (1 - share)
+    return imaginary / (math.pi * (real * real + imaginary * imaginary))
+
+
+def _levels(
+    measure: LevyMeasure,
+    s: torch.Tensor,
+    v: torch.Tensor,
+    x: torch.Tensor,
+    density: torch.Tensor,
+    atoms: tuple[tuple[float, float], ...],
+    factor: float,
+) -> torch.Tensor:
+    if measure.index == 0:
+        level = 1 - potential(measure, s, v, factor)[1] / math.pi
+    else:
+        level = torch.cumulative_trapezoid(density, x)
+        level = torch.cat([torch.zeros_like(level[:1]), level])
+        for place, mass in atoms:
+            level = level + torch.where(x > place, mass, 0.0)
+        level = level / level[-1].clamp(min=1)  # the quadrature's error, which `mass` reports
+    return torch.cummax(level.clamp(0, 1), 0).values
+
+
+def _atoms(
+    measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor, x: torch.Tensor, factor: float
+) -> tuple[tuple[float, float], ...]:
+    """Return the zeros of ``F`` on the real line outside the support, with masses ``1/F'``."""
+    if measure.index == 0:
+        first, second = measure.inverse_moments()
+        return ((measure.mean - first, 1 - second / factor),) if second < factor * (1 - 1e-12) else ()
+    share = factor * measure.index
+    real = factor * s - share * real_transform(measure, s, v)
+    found = []
+    crossing = (v[:-1] == 0) & (v[1:] == 0) & (real[:-1] <= 0) & (real[1:] > 0)
+    for index in torch.nonzero(crossing).flatten().tolist():
+        low, high = s[index : index + 1], s[index + 1 : index + 2]
+        if bool(((measure.left <= high) & (measure.right >= low) & (measure.mass > 0)).any()):
+            continue  # a pole of the transform, not a zero
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            below = factor * middle - share * real_transform(measure, middle, torch.zeros_like(middle)) <= 0
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        square = float(inverse_square(measure, low))
+        mass = (factor - (1 - share) * square) / (factor + share * square)
+        place = float(_image(measure, low, torch.zeros_like(low), factor))
+        found.append((place, mass))
+    return tuple(found)
+
+
+def _first_grid(measure: LevyMeasure, factor: float) -> torch.Tensor:
+    """Return points of the real line that see every cell, every gap, every atom and every edge."""
+    left, right, mass = measure.left, measure.right, measure.mass
+    effective = factor / (1 - factor * measure.index)
+    # beyond the last cell the curve is flat after the first length, and F has no zero after the second
+    reach = 1.0001 * math.sqrt(measure.variance * max(1 / effective, measure.index))
+    steps = max(4, _COARSE // len(mass))
+    inner = left[:, None] + (right - left)[:, None] * _unit(steps + 1, left)
+    spread = torch.sinh(6 * (2 * _unit(2 * steps + 1, left) - 1)) / math.sinh(6)
+    own = 2 * (mass / effective).sqrt()
+    parts = [inner.reshape(-1)]
+    apart = left[1:] - right[:-1] > 1e-9 * (right[-1] - left[0])
+    for edge, alone in (
+        (left, torch.nn.functional.pad(apart, (1, 0), value=True)),
+        (right, torch.nn.functional.pad(apart, (0, 1), value=True)),
+    ):
+        parts.append((edge[alone, None] + own[alone, None] * spread).reshape(-1))
+    gap = (left[1:] - right[:-1])[apart, None]
+    parts.append((right[:-1][apart, None] + gap * _unit(steps + 1, left)).reshape(-1))
+    low, high = left.min() - reach, right.max() + reach
+    squares = _unit(101, left) ** 2
+    grid = torch.cat([*parts, low + reach * squares, high - reach * squares])
+    return _distinct(grid[(grid >= low) & (grid <= high)])
+
+
+def _second_grid(
+    measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor, factor: float, points: int
+) -> torch.Tensor:
+    """Return the points between which mass, angle and length of the curve are spread evenly; edges are kept."""
+    x = torch.cummax(_image(measure, s, v, factor), 0).values
+    density = _density(measure, s, v, factor)
+    mass = torch.cumulative_trapezoid(density, x)
+    step = torch.diff(s)
+    length = (step**2 + torch.diff(v) ** 2).sqrt() / (s.abs() + v)[1:].clamp(min=1e-300)
+    parts = [mass.diff(prepend=torch.zeros_like(mass[:1])), step, length, torch.diff(x), (torch.diff(v).abs() + step).sqrt()]
+    weight = sum(part / part.sum().clamp(min=1e-300) for part in parts)
+    assert isinstance(weight, torch.Tensor)
+    total = torch.cat([torch.zeros_like(weight[:1]), torch.cumsum(weight, 0)])
+    grid = _interpolate(float(total[-1]) * _unit(points, s), total, s)
+    edges = _edge_points(measure, s, v, factor / (1 - factor * measure.index))
+    return _distinct(torch.cat([grid, edges]))
+
+
+def _edge_points(measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor, effective: float) -> torch.Tensor:
+    """Return the edges ``∫G(dx)/(s-x)² = factor`` by bisection, and points crowding towards them."""
+    inside = v > 0
+    at = torch.nonzero(inside[1:] != inside[:-1]).flatten()
+    low, high = s[at].clone(), s[at + 1].clone()
+    rising = inside[at + 1]
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        within = inverse_square(measure, middle) > effective
+        up = within != rising
+        low, high = torch.where(up, middle, low), torch.where(up, high, middle)
+    edge = torch.where(rising, low, high)
+    scale = torch.where(rising, 1.0, -1.0) * torch.maximum(s[at + 1] - s[at], edge.abs() * 1e-6)
+    crowd = torch.logspace(-7, 0, 15, dtype=s.dtype, device=s.device)
+    return torch.cat([edge, (edge[:, None] + scale[:, None] * crowd).reshape(-1)])
+
+
+def _brackets(law: EvolvedLaw, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return values of ``s`` whose images lie on both sides of ``x``, also beyond the curve."""
+    right = torch.searchsorted(law.x, x).clamp(1, len(law.x) - 1)
+    low, high = law.s[right - 1].clone(), law.s[right].clone()
+    span = law.s[-1] - law.s[0]
+    reach = (x - law.x[0]).abs().maximum((x - law.x[-1]).abs()) / law.factor + span
+    low = torch.where(x < law.x[0], law.s[0] - reach, low)
+    high = torch.where(x > law.x[-1], law.s[-1] + reach, high)
+    return low, high
+
+
+def _unit(points: int, like: torch.Tensor) -> torch.Tensor:
+    return torch.linspace(0, 1, points, dtype=like.dtype, device=like.device)
+
+
+def _distinct(grid: torch.Tensor) -> torch.Tensor:
+    """Return the points ascending, without repeats and without 0, where ``F`` may vanish."""
+    grid = torch.unique(grid)
+    tiny = 1e-13 * (grid[-1] - grid[0])
+    grid = torch.where(grid.abs() < tiny, tiny, grid)
+    return grid[torch.cat([torch.ones_like(grid[:1], dtype=torch.bool), torch.diff(grid) > 0])]
+
+
+def _interpolate(at: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Return ``y`` at the points ``at``, linear between ascending ``x``, constant outside."""
+    right = torch.searchsorted(x, at.contiguous()).clamp(1, len(x) - 1)
+    x0, x1 = x[right - 1], x[right]
+    share = ((at - x0) / (x1 - x0).clamp(min=1e-300)).clamp(0, 1)
+    return y[right - 1] + share * (y[right] - y[right - 1])

@@ -1,0 +1,282 @@
+"""The Levy measure behind a spectrum, by non-negative least squares on its empirical transform.
+
+At points ``z`` above the spectrum ``z - κ₁ - F(z) = ∫G(dx)/(F(z) - x)`` is linear in ``G``. The noise of an
+empirical transform at height ``η`` is known (eigenvalues repel each other, so it is ``0.75/(nη)`` at any
+density), which makes ``χ²`` a test of the class, and its slack the one choice that is left: how smooth ``G`` is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from rmtaudit.kernels.free.measure import LevyMeasure, cauchy_imaginary, cauchy_real
+from rmtaudit.kernels.free.nonnegative import nonnegative_least_squares
+
+CELLS = 120
+SLACKS = (0.5, 2.0, 8.0, 32.0, 128.0)
+_NOISE = 0.75
+_CROWD = 8
+_LADDER = tuple(float(power) for power in range(-3, 14, 2))
+_MOST_LEVELS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class LevyFit:
+    """A Levy measure, and how well it explains the spectrum.
+
+    Attributes
+    ----------
+    measure
+        The measure, in the units of the eigenvalues.
+    chi_square
+        ``χ²/n_data`` of the least smooth measure: near 1 if the law can be decompressed without end (or to
+        the factor of the index), far above if not.
+    n_data
+        Number of data: two for each point of the transform.
+    slack
+        By how much ``χ²`` was let grow for smoothness, in units of twice its own mean per datum.
+    positive
+        Whether the measure is of the class that stays positive semidefinite at every size.
+    """
+
+    measure: LevyMeasure
+    chi_square: float
+    n_data: int
+    slack: float
+    positive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _System:
+    """Normal equations in units of the standard deviation."""
+
+    matrix: torch.Tensor
+    target: torch.Tensor
+    left: torch.Tensor
+    right: torch.Tensor
+    mean: float
+    scale: float
+    n_data: int
+    index: float
+    positive: bool
+
+    def normal(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.matrix.T @ self.matrix, self.matrix.T @ self.target
+
+    def chi_square(self, masses: torch.Tensor) -> torch.Tensor:
+        return ((masses @ self.matrix.T - self.target) ** 2).sum(-1)
+
+    def measure(self, masses: torch.Tensor) -> LevyMeasure:
+        mass = masses[: len(self.left)] * self.scale**2
+        return LevyMeasure(
+            self.left * self.scale, self.right * self.scale, mass, self.mean * self.scale, self.index
+        )
+
+
+def fit_levy(
+    spectra: torch.Tensor,
+    *,
+    positive: bool,
+    slacks: tuple[float, ...] = (8.0,),
+    index: float = 0.0,
+    cells: int = CELLS,
+) -> tuple[LevyFit, ...]:
+    """Fit the Levy measure of one spectrum, or of several samples of one size pooled; one fit a slack.
+
+    Parameters
+    ----------
+    spectra
+        Shape ``(n,)`` or ``(R, n)``, float64: eigenvalues of ``R`` principal blocks of size ``n``.
+    positive
+        Whether the matrix stays positive semidefinite at every size.
+    slacks
+        How far ``χ²`` may rise over its minimum for smoothness; the search of the best is
+        :func:`rmtaudit.kernels.free.validation.choose`.
+    index
+        Reciprocal of the last factor to which the law can be decompressed; 0 for without end.
+    cells
+        Cells of the measure, evenly spread in ``asinh(x/scale)``.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 32 eigenvalues, or they are not finite, or all alike.
+
+    References
+    ----------
+    Arizmendi, Tarrago, Vargas, *Subordination methods for free deconvolution*, arXiv 1711.08871, for the
+    idea of turning a free problem into a classical linear one.
+    """
+    return fit_many([spectra], positive=positive, slacks=slacks, index=index, cells=cells)[0]
+
+
+def fit_many(
+    batch: list[torch.Tensor],
+    *,
+    positive: bool,
+    slacks: tuple[float, ...] = (8.0,),
+    index: float = 0.0,
+    cells: int = CELLS,
+) -> list[tuple[LevyFit, ...]]:
+    """Fit many spectra, of any sizes, with one batch of least-squares problems; see :func:`fit_levy`."""
+    systems = [_system(spectra, positive, index, cells) for spectra in batch]
+    normal = [system.normal() for system in systems]
+    gram, right = torch.stack([pair[0] for pair in normal]), torch.stack([pair[1] for pair in normal])
+    rough = _roughness(cells, gram.shape[-1], gram)
+    ladder = torch.tensor([10.0**power for power in _LADDER], dtype=gram.dtype, device=gram.device)
+    tried = nonnegative_least_squares(
+        gram[:, None] + ladder[:, None, None] * rough, right[:, None].expand(-1, len(ladder), -1)
+    )
+    strengths, lowest = [], []
+    for system, masses in zip(systems, tried, strict=True):
+        chi = torch.cummax(system.chi_square(masses), 0).values
+        lowest.append(float(chi[0]))
+        strengths.append(_strengths(chi, slacks, system.n_data))
+    final = nonnegative_least_squares(
+        gram[:, None] + torch.tensor(strengths, dtype=gram.dtype, device=gram.device)[..., None, None] * rough,
+        right[:, None].expand(-1, len(slacks), -1),
+    )
+    return [
+        tuple(
+            LevyFit(system.measure(masses), low / system.n_data, system.n_data, slack, positive)
+            for slack, masses in zip(slacks, group, strict=True)
+        )
+        for system, low, group in zip(systems, lowest, final, strict=True)
+    ]
+
+
+def empirical_stieltjes(
+    eigenvalues: torch.Tensor, real: torch.Tensor, height: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return real and imaginary part of ``mean 1/(λ - z)`` at ``z = real + i·height``, shape ``(M,)`` each."""
+    out = []
+    for x, eta in zip(real.split(512), height.split(512), strict=True):
+        away = eigenvalues - x[:, None]
+        inverse = 1 / torch.addcmul((eta * eta)[:, None], away, away)
+        out.append(((away * inverse).mean(1), eta * inverse.mean(1)))
+    return torch.cat([part[0] for part in out]), torch.cat([part[1] for part in out])
+
+
+def point_mass_at_zero(spectra: torch.Tensor) -> float:
+    """Return the share of eigenvalues that are 0 to rounding."""
+    floor = 4 * torch.finfo(torch.float64).eps * spectra.shape[-1] * float(spectra.abs().max())
+    return float((spectra.abs() <= floor).double().mean())
+
+
+def _system(spectra: torch.Tensor, positive: bool, index: float, cells: int) -> _System:
+    spectra = spectra.double()
+    n, samples = spectra.shape[-1], spectra.numel() // spectra.shape[-1]
+    values = spectra.reshape(-1).sort().values
+    if n < 32:
+        raise ValueError(f"a fit needs 32 eigenvalues, not {n}")
+    if not bool(torch.isfinite(values).all()):
+        raise ValueError("the eigenvalues must be finite")
+    scale = float(values.std(correction=0))
+    if not scale > 1e-12 * float(values.abs().max()):
+        raise ValueError("all eigenvalues are alike: there is nothing to decompress")
+    at_zero = point_mass_at_zero(spectra)
+    values = values / scale
+    mean = float(values.mean())
+    real, height = _points(values)
+    m_real, m_imaginary = empirical_stieltjes(values, real, height)
+    square = m_real**2 + m_imaginary**2
+    f_real, f_imaginary = -m_real / square, m_imaginary / square
+    noise = _NOISE / (n * math.sqrt(samples) * height * square)
+    y_real, y_imaginary = real - mean - f_real, height - f_imaginary
+    left, right = _cells(values, n, positive, cells)
+    u_real, u_imaginary = f_real + index * y_real, f_imaginary + index * y_imaginary
+    rows = [
+        cauchy_real(left, right, u_real, u_imaginary) / noise[:, None],
+        cauchy_imaginary(left, right, u_real, u_imaginary) / noise[:, None],
+        torch.full((1, cells), n / 0.3, dtype=values.dtype, device=values.device),
+    ]
+    target = [y_real / noise, y_imaginary / noise, values.new_full((1,), n / 0.3)]
+    extra = []
+    if positive:
+        # b + ∫G/x = κ₁ with b >= 0 an unknown of its own, 0 where 0 is an eigenvalue of the law
+        width = right - left
+        rows.append((torch.log(right / left) / width * (2 * n))[None])
+        target.append(values.new_full((1,), mean * 2 * n))
+        extra.append(2.0 * n if at_zero == 0 else 0.0)
+        if at_zero > 0:
+            rows.append((n / (left * right))[None])
+            target.append(values.new_full((1,), (1 - at_zero) * n))
+            extra.append(0.0)
+    matrix = torch.cat(rows)
+    if extra:
+        column = torch.zeros(len(matrix), 1, dtype=values.dtype, device=values.device)
+        column[-len(extra) :, 0] = values.new_tensor(extra)
+        matrix = torch.cat([matrix, column], 1)
+    return _System(
+        matrix, torch.cat(target), left, right, mean, scale, 2 * len(real), index, positive
+    )
+
+
+def _points(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return points above the spectrum: at each height ``η`` one every ``2η`` where 8 eigenvalues are near.
+
+    The heights fall by halves until no place is crowded: a spectrum over six decades gets its points near 0
+    at heights of its own.
+    """
+    low, span = values[0], float(values[-1] - values[0])
+    apart = torch.diff(values, prepend=values[:1] - span) > 1e-11 * span
+    single = values[apart]
+    real, heights = [], []
+    eta = span
+    for _ in range(_MOST_LEVELS):
+        place, count = torch.unique(((single - low) / (2 * eta)).floor().long(), return_counts=True)
+        crowded = place[count >= _CROWD]
+        if not len(crowded):
+            break
+        around = torch.unique(torch.cat([crowded - 1, crowded, crowded + 1]))
+        real.append(low + (around + 0.5) * 2 * eta)
+        heights.append(torch.full_like(real[-1], eta))
+        eta /= 2
+    return torch.cat(real), torch.cat(heights)
+
+
+def _cells(values: torch.Tensor, n: int, positive: bool, cells: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return edges of cells over the range of ``F`` on the spectrum, fine around 0, where growth looks."""
+    step = n ** (-2 / 3)
+    ends = torch.stack([values[0] - step, values[-1] + step])
+    m_real, m_imaginary = empirical_stieltjes(values, ends, torch.full_like(ends, step))
+    low, high = (-m_real / (m_real**2 + m_imaginary**2)).tolist()
+    scale = 1 / math.sqrt(n)
+    if positive:
+        harmonic = 1 / float((1 / values.clamp(min=1e-12)).mean())
+        scale = min(scale, max(harmonic, 1e-9))
+        low = scale / 8
+    share = torch.linspace(
+        math.asinh(low / scale), math.asinh(high / scale), cells + 1, dtype=values.dtype, device=values.device
+    )
+    edges = scale * torch.sinh(share)
+    return edges[:-1], edges[1:]
+
+
+def _roughness(cells: int, unknowns: int, like: torch.Tensor) -> torch.Tensor:
+    """Return the form of the second differences of the masses."""
+    difference = torch.eye(cells, dtype=like.dtype, device=like.device).diff(dim=0).diff(dim=0)
+    form = torch.zeros(unknowns, unknowns, dtype=like.dtype, device=like.device)
+    form[:cells, :cells] = difference.T @ difference
+    return form
+
+
+def _strengths(chi: torch.Tensor, slacks: tuple[float, ...], n_data: int) -> list[float]:
+    """Return for each slack the largest weight of smoothness that it allows, between those tried."""
+    low = float(chi[0])
+    unit = 2 * low / n_data
+    rise = ((chi - low) / unit).clamp(min=1e-6).log().tolist()
+    out = []
+    for slack in slacks:
+        aim = math.log(slack)
+        power = _LADDER[-1]
+        for index in range(1, len(rise)):
+            if rise[index] > aim:
+                share = (aim - rise[index - 1]) / max(rise[index] - rise[index - 1], 1e-12)
+                power = _LADDER[index - 1] + min(max(share, 0.0), 1.0) * (_LADDER[index] - _LADDER[index - 1])
+                break
+        out.append(10.0**power)
+    return out

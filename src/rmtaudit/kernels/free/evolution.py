@@ -168,12 +168,13 @@ def evolve(measure: LevyMeasure, factor: float, points: int = 4000) -> EvolvedLa
     effective = factor / (1 - factor * measure.index)
     coarse = _first_grid(measure, factor)
     v = heights(measure, coarse, effective)
-    s = _second_grid(measure, coarse, v, factor, points)
+    zeros = _zeros(measure, coarse, v, factor)
+    s = _second_grid(measure, coarse, v, factor, points, zeros)
     start = _interpolate(s, coarse, v) * 1.01
     v = heights(measure, s, effective, start)
     x = torch.cummax(_image(measure, s, v, factor), 0).values
     density = _density(measure, s, v, factor)
-    atoms = _atoms(measure, s, v, x, factor)
+    atoms = tuple(_atom(measure, zero, factor) for zero in zeros)
     return EvolvedLaw(measure, factor, s, v, x, density, _levels(measure, s, v, x, density, atoms, factor), atoms)
 
 
@@ -183,11 +184,12 @@ def _image(measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor, factor: float
 
 def _density(measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor, factor: float) -> torch.Tensor:
     if measure.index == 0:
-        return v / (math.pi * factor * (s * s + v * v))
+        return v / (math.pi * factor * (s * s + v * v))  # s is never 0
     share = factor * measure.index
     real = factor * s - share * real_transform(measure, s, v)
     imaginary = factor * v / (1 - share)
-    return imaginary / (math.pi * (real * real + imaginary * imaginary))
+    square = (real * real + imaginary * imaginary).clamp(min=torch.finfo(s.dtype).tiny)
+    return imaginary / (math.pi * square)
 
 
 def _levels(
@@ -210,30 +212,35 @@ def _levels(
     return torch.cummax(level.clamp(0, 1), 0).values
 
 
-def _atoms(
-    measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor, x: torch.Tensor, factor: float
-) -> tuple[tuple[float, float], ...]:
-    """Return the zeros of ``F`` on the real line outside the support, with masses ``1/F'``."""
+def _zeros(measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor, factor: float) -> tuple[float, ...]:
+    """Return the zeros of ``F`` on the real line outside the support: the places of atoms, as ``u``."""
     if measure.index == 0:
-        first, second = measure.inverse_moments()
-        return ((measure.mean - first, 1 - second / factor),) if second < factor * (1 - 1e-12) else ()
+        return (0.0,) if measure.inverse_moments()[1] < factor * (1 - 1e-12) else ()
     share = factor * measure.index
     real = factor * s - share * real_transform(measure, s, v)
     found = []
     crossing = (v[:-1] == 0) & (v[1:] == 0) & (real[:-1] <= 0) & (real[1:] > 0)
     for index in torch.nonzero(crossing).flatten().tolist():
         low, high = s[index : index + 1], s[index + 1 : index + 2]
-        if bool(((measure.left <= high) & (measure.right >= low) & (measure.mass > 0)).any()):
+        if bool(((measure.left <= high) & (measure.right >= low)).any()):
             continue  # a pole of the transform, not a zero
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
             below = factor * middle - share * real_transform(measure, middle, torch.zeros_like(middle)) <= 0
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        square = float(inverse_square(measure, low))
-        mass = (factor - (1 - share) * square) / (factor + share * square)
-        place = float(_image(measure, low, torch.zeros_like(low), factor))
-        found.append((place, mass))
+        found.append(float(low))
     return tuple(found)
+
+
+def _atom(measure: LevyMeasure, zero: float, factor: float) -> tuple[float, float]:
+    """Return place and mass, ``1/F'``, of the atom at a zero of ``F``."""
+    if measure.index == 0:
+        first, second = measure.inverse_moments()
+        return measure.mean - first, 1 - second / factor
+    at = torch.tensor([zero], dtype=torch.float64, device=measure.mass.device)
+    square, share = float(inverse_square(measure, at)), factor * measure.index
+    place = float(_image(measure, at, torch.zeros_like(at), factor))
+    return place, (factor - (1 - share) * square) / (factor + share * square)
 
 
 def _first_grid(measure: LevyMeasure, factor: float) -> torch.Tensor:
@@ -256,13 +263,20 @@ def _first_grid(measure: LevyMeasure, factor: float) -> torch.Tensor:
     gap = (left[1:] - right[:-1])[apart, None]
     parts.append((right[:-1][apart, None] + gap * _unit(steps + 1, left)).reshape(-1))
     low, high = left.min() - reach, right.max() + reach
+    if measure.index > 0:
+        low, high = low.clamp(max=-reach), high.clamp(min=reach)
     squares = _unit(101, left) ** 2
-    grid = torch.cat([*parts, low + reach * squares, high - reach * squares])
+    grid = torch.cat([*parts, low + (left.min() - low) * squares, high - (high - right.max()) * squares])
     return _distinct(grid[(grid >= low) & (grid <= high)])
 
 
 def _second_grid(
-    measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor, factor: float, points: int
+    measure: LevyMeasure,
+    s: torch.Tensor,
+    v: torch.Tensor,
+    factor: float,
+    points: int,
+    zeros: tuple[float, ...],
 ) -> torch.Tensor:
     """Return the points between which mass, angle and length of the curve are spread evenly; edges are kept."""
     x = torch.cummax(_image(measure, s, v, factor), 0).values
@@ -276,7 +290,9 @@ def _second_grid(
     total = torch.cat([torch.zeros_like(weight[:1]), torch.cumsum(weight, 0)])
     grid = _interpolate(float(total[-1]) * _unit(points, s), total, s)
     edges = _edge_points(measure, s, v, factor / (1 - factor * measure.index))
-    return _distinct(torch.cat([grid, edges]))
+    # an atom is a jump between two points that lie close on its two sides
+    sides = grid.new_tensor([zero + side * 1e-12 * float(s[-1] - s[0]) for zero in zeros for side in (-1, 1)])
+    return _distinct(torch.cat([grid, edges, sides]))
 
 
 def _edge_points(measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor, effective: float) -> torch.Tensor:
@@ -298,7 +314,7 @@ def _edge_points(measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor, effecti
 
 def _brackets(law: EvolvedLaw, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return values of ``s`` whose images lie on both sides of ``x``, also beyond the curve."""
-    right = torch.searchsorted(law.x, x).clamp(1, len(law.x) - 1)
+    right = torch.searchsorted(law.x, x.contiguous()).clamp(1, len(law.x) - 1)
     low, high = law.s[right - 1].clone(), law.s[right].clone()
     span = law.s[-1] - law.s[0]
     reach = (x - law.x[0]).abs().maximum((x - law.x[-1]).abs()) / law.factor + span

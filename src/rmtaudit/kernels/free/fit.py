@@ -15,7 +15,7 @@ import torch
 from rmtaudit.kernels.free.measure import LevyMeasure, cauchy_imaginary, cauchy_real
 from rmtaudit.kernels.free.nonnegative import nonnegative_least_squares
 
-CELLS = 120
+CELLS = 160
 SLACKS = (0.5, 2.0, 8.0, 32.0, 128.0)
 _NOISE = 0.75
 _CROWD = 8
@@ -246,8 +246,8 @@ def _cells(values: torch.Tensor, n: int, positive: bool, cells: int) -> tuple[to
     low, high = (-m_real / (m_real**2 + m_imaginary**2)).tolist()
     scale = 1 / math.sqrt(n)
     if positive:
-        harmonic = 1 / float((1 / values.clamp(min=1e-12)).mean())
-        scale = min(scale, max(harmonic, 1e-9))
+        above = values[values > 4 * torch.finfo(torch.float64).eps * n * values[-1]]
+        scale = min(scale, 1 / float((1 / above).mean()))
         low = scale / 8
     share = torch.linspace(
         math.asinh(low / scale), math.asinh(high / scale), cells + 1, dtype=values.dtype, device=values.device

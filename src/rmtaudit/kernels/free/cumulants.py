@@ -32,7 +32,8 @@ def moments_of(cumulants: torch.Tensor) -> torch.Tensor:
     series[0] = 1
     for n in range(1, order + 1):
         series[n] = sum(
-            (cumulants[s - 1] * _power(series, s, n)[n - s] for s in range(1, n + 1)), torch.zeros(()).double()
+            (cumulants[s - 1] * _power(series, s, n)[n - s] for s in range(1, n + 1)),
+            torch.zeros(()).double(),
         )
     return series[1:]
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
 from rmtaudit.kernels.free.cumulants import cumulant_laws
 from rmtaudit.kernels.free.evolution import EvolvedLaw, evolve
-from rmtaudit.kernels.free.fit import LevyFit, fit_levy, point_mass_at_zero
+from rmtaudit.kernels.free.fit import LevyFit, fit_levy
 from rmtaudit.kernels.free.validation import Choice, Freeness, choose, free_block
+from rmtaudit.kernels.free.validation import freeness as test_freeness
 
 REJECTED = 2.0
 """A χ² per datum above this rejects the class: sampled laws of the class reached 1.5."""
@@ -110,19 +110,18 @@ def decompress_spectrum(
         raise ValueError(f"the factor must be above 1, not {factor}")
     rows = spectra.double().reshape(-1, spectra.shape[-1]).sort(-1).values
     bulk, outliers = take_spikes(rows)
-    scaled = factor
     fit = _class_of(bulk)
     last = math.inf if fit.measure.index == 0 else 1 / fit.measure.index
     index = fit.measure.index if factor < last else 0.0
     choice = choose(bulk[0], positive=fit.positive, index=index, generator=generator)
     slack = choice.slack if choice else 8.0
     fit = fit_levy(bulk, positive=fit.positive, slacks=(slack,), index=index)[0]
-    test = None if matrix is None else _test(matrix, generator)
+    test = None if matrix is None else test_freeness(matrix, generator)
     verdict, reason = _verdict(fit, choice, last, factor, test)
     simple = cumulant_laws(bulk)[2]
     measure = simple if verdict == "not decompressible" else fit.measure
-    law = evolve(measure, scaled)
-    drawn = _replicas(bulk, law, fit, slack, scaled, replicas, generator, refused=measure is simple)
+    law = evolve(measure, factor)
+    drawn = _replicas(bulk, law, fit, slack, factor, replicas, generator, refused=measure is simple)
     spikes = tuple((value, _carried(bulk, value, factor)) for value in outliers)
     pooled = len(bulk) > 1 and bool(drawn)
     return Decompression(verdict, reason, law, fit, choice, last, spikes, test, drawn, pooled)
@@ -174,7 +173,10 @@ def _verdict(
     if factor >= last:
         return refused, f"the law can be decompressed by less than {last:.3g}, and {factor:.4g} was asked for"
     if fit.chi_square > REJECTED:
-        return refused, f"χ² is {fit.chi_square:.2g} per datum: no law that can be decompressed fits the block"
+        return (
+            refused,
+            f"χ² is {fit.chi_square:.2g} per datum: no law that can be decompressed fits the block",
+        )
     if test is not None and not test.free:
         return refused, (
             f"the matrix is not free of its coordinates: nested blocks differ by KS {test.distance:.2%} "
@@ -188,12 +190,6 @@ def _verdict(
     if best <= _AS_GOOD * choice.score:
         return "baseline as good", f"{order} free cumulants predict the block from its quarter as well"
     return "decompressible", ""
-
-
-def _test(matrix: torch.Tensor, generator: torch.Generator) -> Freeness:
-    from rmtaudit.kernels.free.validation import freeness
-
-    return freeness(matrix, generator)
 
 
 def _replicas(
@@ -220,7 +216,9 @@ def _replicas(
         spectra = [free_block(parent, n, generator) for _ in range(count)]
     return tuple(
         evolve(
-            fit_levy(spectrum, positive=fit.positive, slacks=(slack,), index=measure.index)[0].measure, factor, 1500
+            fit_levy(spectrum, positive=fit.positive, slacks=(slack,), index=measure.index)[0].measure,
+            factor,
+            1500,
         )
         for spectrum in spectra
     )
@@ -230,8 +228,3 @@ def _carried(bulk: torch.Tensor, value: float, factor: float) -> float:
     """Return where a delocalised outlier of the block goes: along its real characteristic."""
     transform = float((1 / (bulk[0] - value)).mean())
     return value - (factor - 1) / transform
-
-
-def zero_share(spectra: torch.Tensor) -> float:
-    """Return the share of exact zeros of the block."""
-    return point_mass_at_zero(spectra)

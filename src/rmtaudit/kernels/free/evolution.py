@@ -175,7 +175,9 @@ def evolve(measure: LevyMeasure, factor: float, points: int = 4000) -> EvolvedLa
     x = torch.cummax(_image(measure, s, v, factor), 0).values
     density = _density(measure, s, v, factor)
     atoms = tuple(_atom(measure, zero, factor) for zero in zeros)
-    return EvolvedLaw(measure, factor, s, v, x, density, _levels(measure, s, v, x, density, atoms, factor), atoms)
+    return EvolvedLaw(
+        measure, factor, s, v, x, density, _levels(measure, s, v, x, density, atoms, factor), atoms
+    )
 
 
 def _image(measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor, factor: float) -> torch.Tensor:
@@ -284,7 +286,13 @@ def _second_grid(
     mass = torch.cumulative_trapezoid(density, x)
     step = torch.diff(s)
     length = (step**2 + torch.diff(v) ** 2).sqrt() / (s.abs() + v)[1:].clamp(min=1e-300)
-    parts = [mass.diff(prepend=torch.zeros_like(mass[:1])), step, length, torch.diff(x), (torch.diff(v).abs() + step).sqrt()]
+    parts = [
+        mass.diff(prepend=torch.zeros_like(mass[:1])),
+        step,
+        length,
+        torch.diff(x),
+        (torch.diff(v).abs() + step).sqrt(),
+    ]
     weight = sum(part / part.sum().clamp(min=1e-300) for part in parts)
     assert isinstance(weight, torch.Tensor)
     total = torch.cat([torch.zeros_like(weight[:1]), torch.cumsum(weight, 0)])

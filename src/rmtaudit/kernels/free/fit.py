@@ -136,7 +136,8 @@ def fit_many(
         lowest.append(float(chi[0]))
         strengths.append(_strengths(chi, slacks, system.n_data))
     final = nonnegative_least_squares(
-        gram[:, None] + torch.tensor(strengths, dtype=gram.dtype, device=gram.device)[..., None, None] * rough,
+        gram[:, None]
+        + torch.tensor(strengths, dtype=gram.dtype, device=gram.device)[..., None, None] * rough,
         right[:, None].expand(-1, len(slacks), -1),
     )
     return [
@@ -153,7 +154,7 @@ def empirical_stieltjes(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return real and imaginary part of ``mean 1/(λ - z)`` at ``z = real + i·height``, shape ``(M,)`` each."""
     out = []
-    for x, eta in zip(real.split(512), height.split(512), strict=True):
+    for x, eta in zip(torch.split(real, 512), torch.split(height, 512), strict=True):
         away = eigenvalues - x[:, None]
         inverse = 1 / torch.addcmul((eta * eta)[:, None], away, away)
         out.append(((away * inverse).mean(1), eta * inverse.mean(1)))
@@ -210,9 +211,7 @@ def _system(spectra: torch.Tensor, positive: bool, index: float, cells: int) -> 
         column = torch.zeros(len(matrix), 1, dtype=values.dtype, device=values.device)
         column[-len(extra) :, 0] = values.new_tensor(extra)
         matrix = torch.cat([matrix, column], 1)
-    return _System(
-        matrix, torch.cat(target), left, right, mean, scale, 2 * len(real), index, positive
-    )
+    return _System(matrix, torch.cat(target), left, right, mean, scale, 2 * len(real), index, positive)
 
 
 def _points(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

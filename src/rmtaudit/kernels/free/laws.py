@@ -70,7 +70,11 @@ class QuadraticLaw:
     @property
     def atoms(self) -> tuple[tuple[float, float], ...]:
         """Places and masses of the point masses: zeros of ``Q`` where the residue ``P/Q'`` has the right sign."""
-        roots = np.roots([self.q2, self.q1, self.q0]) if self.q2 else np.array([-self.q0 / self.q1] if self.q1 else [])
+        roots = (
+            np.roots([self.q2, self.q1, self.q0])
+            if self.q2
+            else np.array([-self.q0 / self.q1] if self.q1 else [])
+        )
         low, high = self.edges
         found = []
         for root in sorted(roots[np.isreal(roots)].real.tolist()):
@@ -193,5 +197,5 @@ def sample_matrix(measure: LevyMeasure, size: int, generator: torch.Generator) -
     large = round(size * factor)
     eigenvalues = evolve(measure, large / size).quantiles(large)
     noise = torch.randn(large, size, generator=generator, dtype=torch.float64)
-    columns = torch.linalg.qr(noise).Q
+    columns: torch.Tensor = torch.linalg.qr(noise).Q
     return columns.T @ (eigenvalues[:, None] * columns)

@@ -80,7 +80,9 @@ class LevyMeasure:
         return float((mass * first).sum()), float((mass / (a * b)).sum())
 
 
-def heights(measure: LevyMeasure, s: torch.Tensor, factor: float, start: torch.Tensor | None = None) -> torch.Tensor:
+def heights(
+    measure: LevyMeasure, s: torch.Tensor, factor: float, start: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return the imaginary parts ``v(s)`` of the boundary: ``∫G(dx)/((s-x)² + v²) = factor``, or 0.
 
     ``1/∫`` is a concave function of ``v²``, so that Newton's steps from the left of the root never pass it;
@@ -108,7 +110,9 @@ def heights(measure: LevyMeasure, s: torch.Tensor, factor: float, start: torch.T
         return out
     s = s[inside]
     bound = torch.full_like(s, measure.variance / factor)
-    square = bound if start is None else torch.where(start[inside] > 0, start[inside] ** 2, bound).minimum(bound)
+    square = (
+        bound if start is None else torch.where(start[inside] > 0, start[inside] ** 2, bound).minimum(bound)
+    )
     left = torch.arange(len(s), device=s.device)
     result = square.clone()
     for _ in range(_STEPS):

@@ -79,7 +79,9 @@ def choose(
     scores = {slack: sum(found) / len(found) for slack, found in fits.items()}
     best = min(scores.values())
     slack = max(slack for slack, score in scores.items() if score <= _TOLERANCE * best)
-    baselines = {order: sum(found) / len(found) for order, found in sorted(simple.items()) if len(found) == _DRAWS}
+    baselines = {
+        order: sum(found) / len(found) for order, found in sorted(simple.items()) if len(found) == _DRAWS
+    }
     return Choice(slack, scores[slack], scores, baselines)
 
 

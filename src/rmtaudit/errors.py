@@ -9,6 +9,7 @@
     │   ├── CorruptError          the file breaks its own format
     │   ├── UnsafeError           reading it further could run code or exhaust the machine
     │   └── ChangedError          the file changed while it was being read
+    ├── UnreachableError          the matrix cannot be reached in the way that was asked for (exit 2)
     ├── OutputError               a result cannot be written (exit 2)
     └── NothingAuditableError     read without fault, but holds no weight matrix (exit 3)
 
@@ -69,6 +70,10 @@ class UnsafeError(InputError):
 
 class ChangedError(InputError):
     """The file changed while it was being read."""
+
+
+class UnreachableError(RmtauditError):
+    """The matrix cannot be reached in the way that was asked for."""
 
 
 class OutputError(RmtauditError):

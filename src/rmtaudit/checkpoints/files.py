@@ -95,6 +95,37 @@ class FileSource:
             if not borrowed:
                 os.close(descriptor)
 
+    def pread_rows(self, offset: int, stride: int, rows: memoryview) -> None:
+        """Fill ``rows``, two-dimensional bytes, from pieces of the file that lie ``stride`` bytes apart.
+
+        No memory is taken. Raises as :meth:`pread`.
+        """
+        count, length = rows.shape or (0, 0)
+        last = offset + stride * (count - 1) + length
+        if offset < 0 or stride < length or last > self.size:
+            raise CorruptError(
+                "RA-IN-005",
+                f"bytes {offset} to {last} were asked for, but the file has {self.size} bytes.",
+                where=self.where,
+            )
+        descriptor, borrowed = self._borrow()
+        try:
+            flat = rows.cast("B")
+            if stride == length:
+                count, length = 1, count * length
+            for row in range(count):
+                piece = flat[row * length : (row + 1) * length]
+                done = os.preadv(descriptor, (piece,), offset + row * stride)
+                if done < length:
+                    done += _fill(descriptor, piece[done:], offset + row * stride + done)
+                if done < length:
+                    message = f"changed while it was being read: {done} of {length} bytes"
+                    raise self._changed(f"{message} at position {offset + row * stride}")
+            self._compare(os.fstat(descriptor))
+        finally:
+            if not borrowed:
+                os.close(descriptor)
+
     def check_unchanged(self) -> str:
         """Compare the file with its state at opening.
 

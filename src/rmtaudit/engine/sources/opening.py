@@ -1,0 +1,249 @@
+"""From the words of a command line to a matrix source.
+
+``PATH`` or ``PATH::NAME``; two of them with `` @ `` between are a product. What a path is, is decided by its
+content, never by its ending alone; what cannot be decided is asked back, with the words that decide it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rmtaudit.checkpoints import open_checkpoint
+from rmtaudit.checkpoints.files import FileSource
+from rmtaudit.checkpoints.registry import read_head
+from rmtaudit.engine.sources.archives import is_npz, open_npz, open_zarr
+from rmtaudit.engine.sources.options import SourceOptions, View
+from rmtaudit.engine.sources.texts import read_edges, read_points
+from rmtaudit.engine.sources.words import choose, no_name, printed, split_name
+from rmtaudit.errors import CorruptError, UsageError
+from rmtaudit.matrices.sources import (
+    FileMatrix,
+    Gram,
+    Laplacian,
+    Layout,
+    MaternMatrix,
+    MatrixSource,
+    Product,
+    Shifted,
+    TensorSource,
+    npy_layout,
+)
+from rmtaudit.matrices.tensors import ITEMSIZE
+from rmtaudit.names import display_name
+
+if TYPE_CHECKING:
+    import torch
+
+_SHAPE = re.compile(r"([0-9]{1,15})(?:\s*[x×,]\s*([0-9]{1,15}))?")
+
+
+def open_source(text: str | Path, options: SourceOptions | None = None) -> MatrixSource:
+    """Open the matrix that a command line names.
+
+    Parameters
+    ----------
+    text
+        ``kernel.npy``, ``arrays.npz::K``, ``sparse.npz``, ``folder.zarr``, ``group.zarr::K``,
+        ``model.safetensors::layer.name``, ``points.npy`` with ``kernel``, ``edges.csv`` with ``laplacian``, a
+        raw file with ``dtype`` and ``shape``; ``A @ B`` is a product.
+    options
+        What a path cannot say of itself.
+
+    Returns
+    -------
+    MatrixSource
+        To be closed by the caller.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or breaks its format.
+    UsageError
+        The words do not decide what the matrix is, or contradict each other.
+    """
+    chosen = options or SourceOptions()
+    words = str(text)
+    with ExitStack() as opened:
+        parts = [part for part in words.split(" @ ") if part.strip()]
+        if " @ " in words and len(parts) < 2:
+            raise UsageError("RA-MS-030", "a product has a matrix on either side of ' @ '.")
+        sources = []
+        for part in parts or [words]:
+            source = _open_one(part.strip() if len(parts) > 1 else part, chosen)
+            opened.callback(source.close)
+            sources.append(source)
+        source = sources[0]
+        for other in sources[1:]:
+            source = Product(source, other)
+        if chosen.shift:
+            source = Shifted(source, chosen.shift)
+        opened.pop_all()
+        return source
+
+
+def _open_one(text: str, options: SourceOptions) -> MatrixSource:
+    path, name = split_name(text)
+    _refuse_contradictions(options)
+    if options.kernel is not None:
+        return _kernel(path, name, options)
+    if options.laplacian is not None:
+        return Laplacian(read_edges(path), options.laplacian, printed(path))
+    if options.dtype is not None or options.shape is not None:
+        return _viewed(_raw(path, options), options)
+    opener, layer = _opener(path)
+    source = opener(path, name, options)
+    view = options.view
+    if view == "auto" and layer:
+        view = "wtw" if source.shape[0] >= source.shape[1] else "wwt"
+    return _viewed(source, options, view)
+
+
+def _viewed(source: MatrixSource, options: SourceOptions, view: View | None = None) -> MatrixSource:
+    match view or options.view:
+        case "wtw":
+            return Gram(source, "columns")
+        case "wwt":
+            return Gram(source, "rows")
+        case _:
+            return source
+
+
+Open = Callable[[Path, str, SourceOptions], MatrixSource]
+
+
+def _opener(path: Path) -> tuple[Open, bool]:
+    """Return what opens a path, and whether it is a checkpoint, whose matrices are layers."""
+    if path.is_dir():
+        if any((path / mark).exists() for mark in ("zarr.json", ".zarray", ".zgroup")):
+            return lambda at, name, options: open_zarr(at, name, options.symmetric), False
+        return _layer, True
+    head, size = read_head(path)
+    if head.startswith(b"\x93NUMPY"):
+        return _npy, False
+    if head.startswith(b"PK\x03\x04") and is_npz(path):
+        return lambda at, name, options: open_npz(at, name, options.symmetric), False
+    if path.suffix.lower() in {".csv", ".tsv", ".edges", ".txt"}:
+        raise UsageError(
+            "RA-MS-031",
+            "a text file is a list of edges or a list of points; it does not say which.",
+            hint="Add --laplacian normalised (or combinatorial), or --kernel matern --length L.",
+            where=printed(path),
+        )
+    if path.suffix.lower() in {".npy", ".npz"}:
+        raise CorruptError(
+            "RA-MS-012",
+            f"no numpy file begins with {head[:8]!r}.",
+            hint="Make it again.",
+            where=printed(path),
+        )
+    if path.suffix.lower() in {".bin", ".raw", ".dat"} and not head.startswith((b"PK", b"\x80")):
+        raise UsageError(
+            "RA-MS-032",
+            f"{size:,} bytes of which nothing says what they are.",
+            hint="If they are raw numbers add --dtype float64 --shape ROWSxCOLUMNS.",
+            where=printed(path),
+        )
+    return _layer, True
+
+
+def _npy(path: Path, name: str, options: SourceOptions) -> MatrixSource:
+    no_name(path, name)
+    with _guarded(path) as (file, keep):
+        layout = npy_layout(file, printed(path))
+        return keep(FileMatrix(file, layout, printed(path), symmetric=options.symmetric))
+
+
+def _raw(path: Path, options: SourceOptions) -> MatrixSource:
+    if options.dtype is None or options.shape is None:
+        raise UsageError("RA-MS-032", "raw numbers need --dtype and --shape both.", where=printed(path))
+    match = _SHAPE.fullmatch(options.shape.strip())
+    if match is None:
+        raise UsageError("RA-MS-032", f"{display_name(options.shape)!r} is no shape.", hint="8192x8192")
+    rows, cols = int(match[1]), int(match[2] or match[1])
+    with _guarded(path) as (file, keep):
+        source = FileMatrix(
+            file, Layout(0, (rows, cols), options.dtype), printed(path), symmetric=options.symmetric
+        )
+        spare = file.size - rows * cols * ITEMSIZE[options.dtype]
+        if spare:
+            raise UsageError(
+                "RA-MS-032",
+                f"the file has {spare:,} bytes more than {rows} x {cols} numbers of {options.dtype}.",
+                where=printed(path),
+            )
+        return keep(source)
+
+
+def _layer(path: Path, name: str, options: SourceOptions) -> MatrixSource:
+    from rmtaudit.matrices.layers import plan_layers
+
+    with open_checkpoint(path) as checkpoint:
+        plan = plan_layers(checkpoint.tensors, config=checkpoint.config)
+        layers = {layer.name: layer for layer in plan.layers}
+        skipped = {row.spec.name: row.reason for row in plan.skipped}
+        if name in skipped and name not in layers:
+            raise UsageError(
+                "RA-MS-034",
+                f"'{display_name(name)}' is not a weight matrix: {skipped[name]}.",
+                where=printed(path),
+            )
+        layer = layers[choose(name, list(layers), printed(path), "layer")]
+        if layer.band is not None:
+            stored: list[torch.Tensor] = [checkpoint.read_band(layer.tensor, *layer.band)]
+        else:
+            stored = [checkpoint.read(tensor) for tensor in layer.tensors]
+        (matrix,) = layer.build(tuple(_wide(tensor) for tensor in stored))
+    source = TensorSource(matrix, f"'{display_name(layer.name)}'", symmetric=options.symmetric)
+    source.dtype = layer.dtype
+    return source
+
+
+def _wide(tensor: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return tensor.to(torch.float64)
+
+
+def _kernel(path: Path, name: str, options: SourceOptions) -> MatrixSource:
+    no_name(path, name)
+    if options.length is None:
+        raise UsageError("RA-MS-020", "a kernel needs a length scale.", hint="Add --length L.")
+    nu = math.inf if options.kernel == "rbf" else options.nu
+    return MaternMatrix(read_points(path), nu=nu, length=options.length, name=printed(path))
+
+
+class _guarded:  # noqa: N801  # reads as a function
+    """Open a file; it stays open where a source has been made of it, and is closed where that failed."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = FileSource(path)
+        self._kept = False
+
+    def __enter__(self) -> tuple[FileSource, Callable[[MatrixSource], MatrixSource]]:
+        return self._file, self._keep
+
+    def __exit__(self, *_: object) -> None:
+        if not self._kept:
+            self._file.abandon()
+
+    def _keep(self, source: MatrixSource) -> MatrixSource:
+        self._kept = True
+        return source
+
+
+def _refuse_contradictions(options: SourceOptions) -> None:
+    given = {
+        "--kernel": options.kernel is not None,
+        "--laplacian": options.laplacian is not None,
+        "--dtype and --shape": options.dtype is not None or options.shape is not None,
+    }
+    chosen = [word for word, present in given.items() if present]
+    if len(chosen) > 1:
+        raise UsageError("RA-MS-036", f"{' and '.join(chosen)} cannot both say what the path is.")
+    if chosen and chosen[0] != "--dtype and --shape" and options.view != "auto":
+        raise UsageError("RA-MS-036", f"{chosen[0]} makes a symmetric matrix: --as has no meaning.")

@@ -1,0 +1,62 @@
+"""Names in messages, and the choice of one thing among several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rmtaudit.errors import InputError, UsageError
+from rmtaudit.names import display_name
+
+SEPARATOR = "::"
+
+
+def split_name(text: str) -> tuple[Path, str]:
+    """Return path and name. A path that exists as it is written is never split."""
+    if not text or "\0" in text:
+        raise InputError("RA-IN-001", "an empty path.", hint="Check the path.")
+    path = Path(text)
+    if SEPARATOR not in text or path.exists():
+        return path, ""
+    head, _, name = text.partition(SEPARATOR)
+    return Path(head), name
+
+
+def choose(name: str, names: list[str], where: str, what: str) -> str:
+    """Return ``name``, or the only one there is. Raises ``UsageError`` (RA-MS-034) that lists some."""
+    if name:
+        if name in names:
+            return name
+        close = [item for item in names if name.lower() in item.lower()]
+        raise UsageError(
+            "RA-MS-034",
+            f"no {what} is called '{display_name(name)}'.",
+            hint=_listed(close or names, where),
+            where=where,
+        )
+    if len(names) == 1:
+        return names[0]
+    raise UsageError(
+        "RA-MS-034",
+        f"{len(names)} {what}s; one is wanted." if names else f"no {what} in it.",
+        hint=_listed(names, where) if names else "",
+        where=where,
+    )
+
+
+def no_name(path: Path, name: str) -> None:
+    """Raise ``UsageError`` (RA-MS-034) if a name was given where nothing has one."""
+    if name:
+        raise UsageError(
+            "RA-MS-034", f"it holds one array, which has no name '{display_name(name)}'.", where=printed(path)
+        )
+
+
+def printed(path: Path) -> str:
+    """Return the file name as one printable line."""
+    return display_name(path.name or str(path))
+
+
+def _listed(names: list[str], where: str) -> str:
+    shown = ", ".join(f"{where}{SEPARATOR}{display_name(name, longest=60)}" for name in names[:5])
+    rest = f" … and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"Such as {shown}{rest}."

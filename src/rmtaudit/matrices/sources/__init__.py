@@ -1,0 +1,26 @@
+"""Matrices, and how much of each can be reached."""
+
+from rmtaudit.matrices.sources.algebra import Gram, Product, Shifted, Updated
+from rmtaudit.matrices.sources.arrays import TensorSource
+from rmtaudit.matrices.sources.base import MatrixSource, Reach
+from rmtaudit.matrices.sources.covariance import KernelMatrix, MaternMatrix
+from rmtaudit.matrices.sources.files import FileMatrix, Layout, ZarrMatrix, npy_layout
+from rmtaudit.matrices.sources.sparse import Laplacian, SparseMatrix
+
+__all__ = [
+    "FileMatrix",
+    "Gram",
+    "KernelMatrix",
+    "Laplacian",
+    "Layout",
+    "MaternMatrix",
+    "MatrixSource",
+    "Product",
+    "Reach",
+    "Shifted",
+    "SparseMatrix",
+    "TensorSource",
+    "Updated",
+    "ZarrMatrix",
+    "npy_layout",
+]

@@ -1,0 +1,259 @@
+"""Matrices made of others without forming them: ``A + t I``, ``A B``, ``WᵀW`` and ``W Wᵀ``, ``A + V Vᵀ``."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import TYPE_CHECKING, Literal
+
+from rmtaudit.errors import UsageError
+from rmtaudit.matrices.sources.base import MatrixSource, Reach
+
+if TYPE_CHECKING:
+    import torch
+
+_INNER = 1024
+"""Rows of the inner side of a product that are multiplied at a time."""
+
+
+class Shifted(MatrixSource):
+    """``A + t I``.
+
+    Parameters
+    ----------
+    base
+        A square source; it is closed with this one.
+    shift
+        ``t``, finite.
+
+    Raises
+    ------
+    UsageError
+        RA-MS-004: not square. RA-MS-021: ``t`` is not finite.
+    """
+
+    def __init__(self, base: MatrixSource, shift: float) -> None:
+        if not base.square:
+            raise UsageError("RA-MS-004", f"{base.name} is not square: it has no shift.")
+        if not math.isfinite(shift):
+            raise UsageError("RA-MS-021", f"a shift is a finite number, not {shift}.")
+        self.base, self.shift = base, shift
+        sign = "-" if shift < 0 else "+"
+        self.name, self.shape, self.dtype = f"{base.name} {sign} {abs(shift):g} I", base.shape, base.dtype
+        self.symmetric, self.symmetry, self.reach = base.symmetric, base.symmetry, base.reach
+        self.semidefinite = base.semidefinite and shift >= 0
+
+    def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
+        """Write a block (see :meth:`MatrixSource.block_into`)."""
+        self.base.block_into(rows, cols, out)
+        on_diagonal = range(max(rows.start, cols.start), min(rows.stop, cols.stop))
+        if len(on_diagonal):
+            out.diagonal(rows.start - cols.start).add_(self.shift)
+
+    def principal(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return a principal submatrix; an index given twice is shifted where it meets itself."""
+        found = self.base.principal(indices).clone()
+        found[indices[:, None] == indices[None, :]] += self.shift
+        return found
+
+    def matmul(self, X: torch.Tensor) -> torch.Tensor:
+        """Return ``A X + t X``."""
+        import torch
+
+        return self.base.matmul(X) + self.shift * X.to(torch.float64)
+
+    def rmatmul(self, X: torch.Tensor) -> torch.Tensor:
+        """Return ``Aᵀ X + t X``."""
+        import torch
+
+        return self.base.rmatmul(X) + self.shift * X.to(torch.float64)
+
+    def fingerprint(self) -> str:
+        """Return the fingerprint of the base with the shift."""
+        return f"{self.base.fingerprint()}+{self.shift.hex()}"
+
+    def close(self) -> None:
+        """Close the base."""
+        self.base.close()
+
+
+class Product(MatrixSource):
+    """``A B``, never formed.
+
+    Parameters
+    ----------
+    left, right
+        Sources whose inner sides agree; both offer products, or both blocks. They are closed with this one.
+
+    Raises
+    ------
+    UsageError
+        RA-MS-022: the inner sides differ, or the two offer nothing in common.
+    """
+
+    def __init__(self, left: MatrixSource, right: MatrixSource) -> None:
+        if left.shape[1] != right.shape[0]:
+            raise UsageError(
+                "RA-MS-022",
+                f"{left.name} is {left.shape[0]} x {left.shape[1]} and {right.name} is "
+                f"{right.shape[0]} x {right.shape[1]}: they have no product.",
+            )
+        self.left, self.right = left, right
+        self.reach = left.reach & right.reach & {Reach.MATMUL, Reach.BLOCK, Reach.DENSE}
+        if not self.reach:
+            raise UsageError("RA-MS-022", f"{left.name} and {right.name} offer nothing in common.")
+        self.name, self.shape = f"{left.name} @ {right.name}", (left.shape[0], right.shape[1])
+        self.symmetry = "a product of two matrices"
+
+    def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
+        """Multiply a strip of the left by a strip of the right, a piece of the inner side at a time."""
+        if Reach.BLOCK not in self.reach:
+            raise self._unreachable(Reach.BLOCK)
+        out.zero_()
+        inner = self.left.shape[1]
+        for start in range(0, inner, _INNER):
+            there = range(start, min(inner, start + _INNER))
+            out.addmm_(self.left.block(rows, there), self.right.block(there, cols))
+
+    def matmul(self, X: torch.Tensor) -> torch.Tensor:
+        """Return ``A (B X)``."""
+        return self.left.matmul(self.right.matmul(X))
+
+    def rmatmul(self, X: torch.Tensor) -> torch.Tensor:
+        """Return ``Bᵀ (Aᵀ X)``."""
+        return self.right.rmatmul(self.left.rmatmul(X))
+
+    def fingerprint(self) -> str:
+        """Return both fingerprints."""
+        return f"{self.left.fingerprint()}@{self.right.fingerprint()}"
+
+    def close(self) -> None:
+        """Close both."""
+        self.left.close()
+        self.right.close()
+
+
+class Gram(MatrixSource):
+    """``WᵀW`` (``of="columns"``) or ``W Wᵀ`` (``of="rows"``), never formed as a whole.
+
+    Parameters
+    ----------
+    factor
+        The source of ``W``, kept as :attr:`factor` for methods that work on it (Golub-Kahan); it is closed
+        with this one.
+    of
+        Whose inner products they are.
+    """
+
+    def __init__(self, factor: MatrixSource, of: Literal["columns", "rows"]) -> None:
+        self.factor, self.of = factor, of
+        side = factor.shape[1 if of == "columns" else 0]
+        self.name = f"{'WᵀW' if of == 'columns' else 'WWᵀ'} of {factor.name}"
+        self.shape = (side, side)
+        self.symmetric, self.symmetry, self.semidefinite = True, "by construction", True
+        self.reach = factor.reach & {Reach.MATMUL, Reach.BLOCK, Reach.DENSE}
+        if Reach.BLOCK in self.reach:
+            self.reach |= {Reach.PRINCIPAL}
+
+    @property
+    def rank_bound(self) -> int:
+        """The smaller side of ``W``: no Gram matrix of it has a higher rank."""
+        return min(self.factor.shape)
+
+    def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
+        """Form the inner products of a block (see :meth:`MatrixSource.block_into`)."""
+        if Reach.BLOCK not in self.reach:
+            raise self._unreachable(Reach.BLOCK)
+        out.zero_()
+        for there in self._pieces():
+            if self.of == "columns":
+                out.addmm_(self.factor.block(there, rows).T, self.factor.block(there, cols))
+            else:
+                out.addmm_(self.factor.block(rows, there), self.factor.block(cols, there).T)
+
+    def principal(self, indices: torch.Tensor) -> torch.Tensor:
+        """Form the inner products of some columns (rows)."""
+        import torch
+
+        if Reach.PRINCIPAL not in self.reach:
+            raise self._unreachable(Reach.PRINCIPAL)
+        low, high = int(indices.min()), int(indices.max()) + 1
+        found = torch.zeros((len(indices), len(indices)), dtype=torch.float64)
+        for there in self._pieces():
+            if self.of == "columns":
+                chosen = self.factor.block(there, range(low, high))[:, indices - low]
+                found.addmm_(chosen.T, chosen)
+            else:
+                chosen = self.factor.block(range(low, high), there)[indices - low]
+                found.addmm_(chosen, chosen.T)
+        return found
+
+    def matmul(self, X: torch.Tensor) -> torch.Tensor:
+        """Return ``Wᵀ (W X)`` or ``W (Wᵀ X)``."""
+        if self.of == "columns":
+            return self.factor.rmatmul(self.factor.matmul(X))
+        return self.factor.matmul(self.factor.rmatmul(X))
+
+    def fingerprint(self) -> str:
+        """Return the fingerprint of the factor and the side."""
+        return f"gram-of-{self.of}:{self.factor.fingerprint()}"
+
+    def close(self) -> None:
+        """Close the factor."""
+        self.factor.close()
+
+    def _pieces(self) -> list[range]:
+        inner = self.factor.shape[0 if self.of == "columns" else 1]
+        return [range(start, min(inner, start + _INNER)) for start in range(0, inner, _INNER)]
+
+
+class Updated(MatrixSource):
+    """``A + V Vᵀ`` for a few columns ``V``.
+
+    With an orthonormal basis ``V`` of the null space of a symmetric ``A`` its determinant is the
+    pseudo-determinant of ``A``: the zero eigenvalues become ones, the others stay.
+
+    Parameters
+    ----------
+    base
+        A symmetric source; it is closed with this one.
+    V
+        Float64, shape ``(n, k)``.
+    """
+
+    def __init__(self, base: MatrixSource, V: torch.Tensor) -> None:
+        if not base.symmetric or V.shape[0] != base.shape[0]:
+            raise UsageError("RA-MS-004", f"{base.name} is not symmetric, or V is not of its order.")
+        self.base, self.V = base, V
+        self.name, self.shape, self.dtype = (
+            f"{base.name} + VVᵀ ({V.shape[1]} columns)",
+            base.shape,
+            base.dtype,
+        )
+        self.symmetric, self.symmetry, self.reach = True, base.symmetry, base.reach
+        self.semidefinite = base.semidefinite
+
+    def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
+        """Write a block (see :meth:`MatrixSource.block_into`)."""
+        self.base.block_into(rows, cols, out)
+        out.addmm_(self.V[rows.start : rows.stop], self.V[cols.start : cols.stop].T)
+
+    def principal(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return a principal submatrix."""
+        return self.base.principal(indices) + self.V[indices] @ self.V[indices].T
+
+    def matmul(self, X: torch.Tensor) -> torch.Tensor:
+        """Return ``A X + V (Vᵀ X)``."""
+        import torch
+
+        X = X.to(torch.float64)
+        return self.base.matmul(X) + self.V @ (self.V.T @ X)
+
+    def fingerprint(self) -> str:
+        """Return the fingerprint of the base with a digest of ``V``."""
+        digest = hashlib.sha256(self.V.contiguous().numpy().tobytes()).hexdigest()
+        return f"{self.base.fingerprint()}+vv:{digest}"
+
+    def close(self) -> None:
+        """Close the base."""
+        self.base.close()

@@ -1,0 +1,258 @@
+"""One abstraction for a matrix: its shape, and how much of it can be reached.
+
+What can be computed of a matrix depends on one thing, the way its entries can be had: all of them in memory,
+only products ``A X``, one block at a time, only small principal submatrices. A source says which of these it
+offers (:attr:`MatrixSource.reach`); a method asks for the weakest that it needs. What a source does not offer
+raises :class:`~rmtaudit.errors.UnreachableError`; nothing is emulated behind the caller's back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from rmtaudit.errors import UnreachableError
+
+if TYPE_CHECKING:
+    import torch
+
+_STRIP = 1 << 20
+"""Entries of the temporaries with which a product or a diagonal is made of blocks: 8 MiB of float64."""
+_SAMPLES, _SAMPLE_SIDE, _COMPARED_WHOLE = 64, 32, 512
+
+
+class Reach(StrEnum):
+    """A way in which entries of a matrix can be had."""
+
+    DENSE = "dense"
+    MATMUL = "matmul"
+    BLOCK = "block"
+    PRINCIPAL = "principal"
+
+
+class MatrixSource(ABC):
+    """A real matrix, and how much of it can be reached.
+
+    Whatever the stored dtype, values come out as float64 on the CPU: every number of a float32, float16 or
+    bfloat16 file is exact in it. Threads may call a source at the same time.
+
+    Attributes
+    ----------
+    name
+        What it is, in printable words: ``"kernel.npy"``, ``"WᵀW of 'fc.weight'"`` …
+    shape
+        Rows and columns.
+    dtype
+        torch's name of the stored dtype (``"float64"`` for what is computed).
+    symmetric
+        Whether the matrix is treated as symmetric; then only entries with row >= column need be read.
+    symmetry
+        On what ground, in words: ``"by construction"``, ``"every pair compared"``, ``"declared by the
+        user"``, ``"64 sampled blocks … compared"``; of a matrix that is not symmetric, what speaks against it.
+    semidefinite
+        Whether the construction makes it positive semidefinite (a Gram matrix, a covariance function, a
+        Laplacian); rounding may still make it indefinite by a few ulps.
+    reach
+        What is offered.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    dtype: str = "float64"
+    symmetric: bool = False
+    symmetry: str = "not known"
+    semidefinite: bool = False
+    reach: frozenset[Reach] = frozenset()
+
+    def dense(self) -> torch.Tensor:
+        """Return the whole matrix: float64, its own memory. Needs ``Reach.DENSE``."""
+        import torch
+
+        if Reach.DENSE not in self.reach:
+            raise self._unreachable(Reach.DENSE)
+        out = torch.empty(self.shape, dtype=torch.float64)
+        self.block_into(range(self.shape[0]), range(self.shape[1]), out)
+        return out
+
+    def block(self, rows: range, cols: range) -> torch.Tensor:
+        """Return the entries of ``rows`` x ``cols``: float64, its own memory. Needs ``Reach.BLOCK``.
+
+        Parameters
+        ----------
+        rows, cols
+            Ranges of step 1 within the shape.
+        """
+        import torch
+
+        out = torch.empty((len(rows), len(cols)), dtype=torch.float64)
+        self.block_into(rows, cols, out)
+        return out
+
+    def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:  # noqa: ARG002
+        """Write the entries of ``rows`` x ``cols`` into ``out``, with temporaries of at most a few MB.
+
+        Parameters
+        ----------
+        rows, cols
+            Ranges of step 1 within the shape.
+        out
+            Float64, shape ``(len(rows), len(cols))``, CPU, last side contiguous.
+        """
+        raise self._unreachable(Reach.BLOCK)
+
+    def principal(self, indices: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+        """Return ``A[indices][:, indices]``: float64. Needs ``Reach.PRINCIPAL``.
+
+        Parameters
+        ----------
+        indices
+            Int64, one-dimensional, within the shape of a square matrix; in any order.
+        """
+        raise self._unreachable(Reach.PRINCIPAL)
+
+    def matmul(self, X: torch.Tensor) -> torch.Tensor:
+        """Return ``A X``, float64, for ``X`` of shape ``(columns, k)``. Needs ``Reach.MATMUL``."""
+        if Reach.MATMUL not in self.reach or Reach.BLOCK not in self.reach:
+            raise self._unreachable(Reach.MATMUL)
+        return self._streamed(X, transposed=False)
+
+    def rmatmul(self, X: torch.Tensor) -> torch.Tensor:
+        """Return ``Aᵀ X``, float64, for ``X`` of shape ``(rows, k)``. Offered wherever ``matmul`` is."""
+        if self.symmetric:
+            return self.matmul(X)
+        if Reach.MATMUL not in self.reach or Reach.BLOCK not in self.reach:
+            raise self._unreachable(Reach.MATMUL)
+        return self._streamed(X, transposed=True)
+
+    def diagonal(self) -> torch.Tensor:
+        """Return the main diagonal, float64. Needs ``Reach.BLOCK`` or ``Reach.PRINCIPAL``."""
+        import torch
+
+        n, step = min(self.shape), 256
+        parts = []
+        for start in range(0, n, step):
+            here = range(start, min(n, start + step))
+            if Reach.BLOCK in self.reach:
+                parts.append(self.block(here, here).diagonal().clone())
+            else:
+                parts.append(self.principal(torch.arange(here.start, here.stop)).diagonal().clone())
+        return torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)
+
+    def fingerprint(self) -> str:
+        """Return a text that is equal for two sources that hold the same matrix, as far as samples tell.
+
+        A SHA-256 of shape, dtype and 64 blocks of 32 x 32 entries on and below the diagonal (of principal
+        submatrices where blocks are not offered); a file adds its own facts. It guards a resumed computation.
+        """
+        digest = hashlib.sha256(f"{type(self).__name__} {self.shape} {self.dtype} {self.symmetric}".encode())
+        for sample in self._samples():
+            digest.update(sample.contiguous().numpy().tobytes())
+        return f"sha256:{digest.hexdigest()}"
+
+    def close(self) -> None:
+        """Give back files; idempotent. Raises ``ChangedError`` if a file changed since it was opened."""
+        return
+
+    @property
+    def square(self) -> bool:
+        """Whether there are as many rows as columns."""
+        return self.shape[0] == self.shape[1]
+
+    @property
+    def entries_bytes(self) -> int:
+        """Size of the whole matrix in float64."""
+        return 8 * self.shape[0] * self.shape[1]
+
+    def _samples(self) -> Iterator[torch.Tensor]:
+        import torch
+
+        rows, cols = self.shape
+        generator = torch.Generator().manual_seed(20_260_101)
+        if Reach.BLOCK in self.reach:
+            for row, col in sample_corners(rows, cols, generator):
+                here, there = _side(row, rows), _side(col, cols)
+                yield self.block(here, there)
+        elif Reach.PRINCIPAL in self.reach:
+            count = min(rows, 4 * _SAMPLE_SIDE)
+            yield self.principal(torch.randperm(rows, generator=generator)[:count])
+        elif Reach.MATMUL in self.reach:
+            yield self.matmul(torch.randn(cols, 2, generator=generator, dtype=torch.float64))
+
+    def _streamed(self, X: torch.Tensor, *, transposed: bool) -> torch.Tensor:
+        import torch
+
+        rows, cols = self.shape
+        X = X.to(torch.float64)
+        result = torch.zeros((cols if transposed else rows, X.shape[1]), dtype=torch.float64)
+        width = max(1, min(cols, _STRIP))
+        height = max(1, _STRIP // width)
+        buffer = torch.empty((min(height, rows), width), dtype=torch.float64)
+        for top in range(0, rows, height):
+            here = range(top, min(rows, top + height))
+            for left in range(0, cols, width):
+                there = range(left, min(cols, left + width))
+                part = buffer[: len(here), : len(there)]
+                self.block_into(here, there, part)
+                if transposed:
+                    result[there.start : there.stop] += part.T @ X[here.start : here.stop]
+                else:
+                    result[here.start : here.stop] += part @ X[there.start : there.stop]
+        return result
+
+    def _unreachable(self, wanted: Reach) -> UnreachableError:
+        offered = ", ".join(sorted(self.reach)) or "nothing"
+        return UnreachableError(
+            "RA-MS-001",
+            f"{self.name} offers {offered}; {wanted} was asked for.",
+            hint="Choose a method that needs less, or a source that offers more.",
+        )
+
+
+def sampled_symmetry(source: MatrixSource) -> tuple[bool, str]:
+    """Compare sampled blocks of a square matrix with their mirror images, bit for bit.
+
+    Returns
+    -------
+    tuple of bool and str
+        Whether every pair that was compared is equal, and the evidence in words. A matrix with a few unequal
+        pairs in a large file can pass: the words say what was looked at. A small one is compared whole.
+    """
+    import torch
+
+    n = source.shape[0]
+    generator = torch.Generator().manual_seed(20_260_102)
+    corners = iter([(0, 0)]) if n <= _COMPARED_WHOLE else sample_corners(n, n, generator)
+    side = _COMPARED_WHOLE if n <= _COMPARED_WHOLE else _SAMPLE_SIDE
+    for row, col in corners:
+        here, there = range(row, min(n, row + side)), range(col, min(n, col + side))
+        different = source.block(here, there) != source.block(there, here).T
+        if bool(different.any()):
+            i, j = (int(part) for part in different.nonzero()[0])
+            i, j = here.start + i, there.start + j
+            return False, f"entries ({i}, {j}) and ({j}, {i}) differ"
+    if n <= _COMPARED_WHOLE:
+        return True, "every pair compared"
+    return True, f"{_SAMPLES} sampled blocks of {_SAMPLE_SIDE} x {_SAMPLE_SIDE} compared with their mirrors"
+
+
+def sample_corners(rows: int, cols: int, generator: torch.Generator) -> Iterator[tuple[int, int]]:
+    """Yield the corners of 64 blocks of 32 x 32, row >= column where the shape allows it."""
+    import torch
+
+    if rows == 0 or cols == 0:
+        return
+    for _ in range(_SAMPLES):
+        first, second = (
+            int(torch.randint(0, max(1, side - _SAMPLE_SIDE + 1), (), generator=generator))
+            for side in (rows, cols)
+        )
+        if second > first and second < rows and first < cols:
+            first, second = second, first
+        yield first, second
+
+
+def _side(start: int, length: int) -> range:
+    return range(start, min(length, start + _SAMPLE_SIDE))

@@ -1,0 +1,174 @@
+"""Sparse matrices in compressed rows (scipy, so on the CPU), and Laplacians of graphs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from rmtaudit.errors import CorruptError, InputError, UsageError
+from rmtaudit.matrices.sources.arrays import EVERYTHING, check_shape, declared_symmetry
+from rmtaudit.matrices.sources.base import MatrixSource, Reach
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+Normalisation = Literal["normalised", "combinatorial"]
+
+
+class SparseMatrix(MatrixSource):
+    """A sparse matrix; entries that are not stored are zero.
+
+    Parameters
+    ----------
+    matrix
+        Any scipy sparse matrix or array of real numbers. Entries stored twice are added, as scipy does.
+    name
+        Printable.
+    symmetric
+        ``None`` compares the whole matrix with its transpose.
+
+    Raises
+    ------
+    CorruptError
+        RA-MS-013: its indices leave the shape, or its row pointers do not rise.
+    UsageError, InputError
+        As :class:`~rmtaudit.matrices.sources.arrays.TensorSource`.
+    """
+
+    def __init__(self, matrix: Any, name: str = "<sparse>", *, symmetric: bool | None = None) -> None:
+        import numpy as np
+        import scipy.sparse
+
+        check_shape(tuple(matrix.shape), name)
+        if matrix.dtype.kind not in "fiub" or matrix.dtype.itemsize > 8:
+            raise UsageError("RA-MS-003", f"{name} holds {matrix.dtype}, not real numbers.")
+        self.dtype = matrix.dtype.newbyteorder("=").name
+        found = scipy.sparse.csr_array(matrix).astype(np.float64)
+        try:
+            found.check_format(full_check=True)  # scipy's C code trusts the indices; a file must not be
+        except ValueError as error:
+            raise CorruptError(
+                "RA-MS-013", f"{name} breaks the format of compressed rows: {error}."
+            ) from error
+        found.sum_duplicates()
+        if not np.isfinite(found.data).all():
+            bad = int((~np.isfinite(found.data)).sum())
+            raise InputError("RA-MS-005", f"{bad:,} stored entries of {name} are NaN or infinite.")
+        self.matrix = found
+        self.name, self.shape = name, (int(found.shape[0]), int(found.shape[1]))
+        self.reach = EVERYTHING if self.square else EVERYTHING - {Reach.PRINCIPAL}
+        self.symmetric, self.symmetry = declared_symmetry(symmetric, self.square, name) or _mirrored(found)
+
+    @property
+    def stored(self) -> int:
+        """Number of stored entries."""
+        return int(self.matrix.nnz)
+
+    def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
+        """Write a block (see :meth:`MatrixSource.block_into`)."""
+        out.zero_()
+        found = self.matrix[rows.start : rows.stop, cols.start : cols.stop].tocoo()
+        out.numpy()[found.coords[0], found.coords[1]] = found.data
+
+    def principal(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return a principal submatrix."""
+        import torch
+
+        if not self.square:
+            raise self._unreachable(Reach.PRINCIPAL)
+        wanted = indices.numpy()
+        return torch.from_numpy(self.matrix[wanted][:, wanted].toarray())
+
+    def matmul(self, X: torch.Tensor) -> torch.Tensor:
+        """Return ``A X``."""
+        import torch
+
+        return torch.from_numpy(self.matrix @ X.to("cpu", torch.float64).contiguous().numpy())
+
+    def rmatmul(self, X: torch.Tensor) -> torch.Tensor:
+        """Return ``Aᵀ X``."""
+        import torch
+
+        return torch.from_numpy(self.matrix.T @ X.to("cpu", torch.float64).contiguous().numpy())
+
+    def diagonal(self) -> torch.Tensor:
+        """Return the main diagonal."""
+        import torch
+
+        return torch.from_numpy(self.matrix.diagonal().copy())
+
+
+class Laplacian(SparseMatrix):
+    """The Laplacian of an undirected graph: symmetric, positive semidefinite, with a known null space.
+
+    ``combinatorial``: ``D - A``. ``normalised``: ``I - D^-½ A D^-½`` on vertices that have an edge; the row
+    of an isolated vertex is zero. The null space has one dimension for every connected component.
+
+    Parameters
+    ----------
+    edges
+        Int64, shape ``(m, 2)``: the ends of each edge. Vertices are the numbers that occur, in rising order.
+        An edge given twice, or in both directions, counts once; a loop gives its vertex no edge.
+    kind
+        The normalisation.
+    name
+        Printable.
+
+    Raises
+    ------
+    InputError
+        RA-MS-014: no edge between two vertices.
+    """
+
+    def __init__(
+        self, edges: np.ndarray[Any, Any], kind: Normalisation = "normalised", name: str = "<graph>"
+    ) -> None:
+        import numpy as np
+        import scipy.sparse
+        from scipy.sparse.csgraph import connected_components
+
+        labels, ends = np.unique(np.asarray(edges, dtype=np.int64), return_inverse=True)
+        ends = ends.reshape(-1, 2)
+        loops = int((ends[:, 0] == ends[:, 1]).sum())
+        ends = np.unique(np.sort(ends[ends[:, 0] != ends[:, 1]], axis=1), axis=0)
+        if not len(ends):
+            raise InputError("RA-MS-014", f"{name} has no edge between two different vertices.")
+        count = len(labels)
+        ones = np.ones(len(ends))
+        half = scipy.sparse.coo_array((ones, (ends[:, 0], ends[:, 1])), shape=(count, count))
+        adjacency = scipy.sparse.csr_array(half + half.T)
+        degrees: np.ndarray[Any, Any] = np.asarray(adjacency.sum(axis=1)).ravel()
+        self.vertices, self.edges, self.loops = labels, len(ends), loops
+        self.kind, self.degrees = kind, degrees
+        self.components, self._component = connected_components(adjacency, directed=False)
+        laplacian = scipy.sparse.diags_array(degrees) - adjacency
+        if kind == "normalised":
+            root = np.divide(1.0, np.sqrt(degrees), out=np.zeros(count), where=degrees > 0)
+            scale = scipy.sparse.diags_array(root)
+            laplacian = scale @ laplacian @ scale
+            laplacian.setdiag((degrees > 0).astype(np.float64))
+        super().__init__(scipy.sparse.csr_array(laplacian), f"{kind} Laplacian of {name}", symmetric=True)
+        self.symmetry, self.semidefinite = "by construction", True
+
+    def null_basis(self) -> torch.Tensor:
+        """Return an orthonormal basis of the null space, float64, shape ``(n, components)``.
+
+        Of a component the vector ``1``, of the normalised Laplacian ``D^½ 1``, restricted to it.
+        """
+        import numpy as np
+        import torch
+
+        weight = np.sqrt(self.degrees) if self.kind == "normalised" else np.ones(len(self.degrees))
+        weight = np.where(weight > 0, weight, 1.0)
+        basis = np.zeros((len(weight), self.components))
+        basis[np.arange(len(weight)), self._component] = weight
+        return torch.from_numpy(basis / np.linalg.norm(basis, axis=0))
+
+
+def _mirrored(matrix: Any) -> tuple[bool, str]:
+    different = (matrix - matrix.T).tocoo()
+    wrong = different.data != 0
+    if wrong.any():
+        i, j = int(different.coords[0][wrong][0]), int(different.coords[1][wrong][0])
+        return False, f"entries ({i}, {j}) and ({j}, {i}) differ"
+    return True, "every pair compared"

@@ -17,7 +17,7 @@ from rmtaudit.names import display_name
 if TYPE_CHECKING:
     import numpy as np
 
-_SPARSE_MEMBERS = frozenset({"data", "indices", "indptr", "shape"})
+_SPARSE_MEMBERS = frozenset({"data", "indices", "indptr", "row", "col", "shape", "format"})
 _LONGEST_HEADER = 64 << 10
 
 
@@ -37,10 +37,10 @@ def open_npz(path: Path, name: str, symmetric: bool | None) -> MatrixSource:
     try:
         with zipfile.ZipFile(path) as archive:
             members = {Path(item.filename).stem: item for item in archive.infolist()}
-            if not name and set(members) >= _SPARSE_MEMBERS:
-                wanted = (_SPARSE_MEMBERS | {"format"}) & set(members)
+            if not name and {"data", "shape", "format"} <= set(members):
+                wanted = _SPARSE_MEMBERS & set(members)
                 arrays = {key: _member(archive, members[key], where) for key in wanted}
-                return SparseMatrix(_compressed(arrays, where), where, symmetric=symmetric)
+                return SparseMatrix(_sparse(arrays, where), where, symmetric=symmetric)
             chosen = choose(name, sorted(members), where, "array")
             array = _member(archive, members[chosen], where)
     except (zipfile.BadZipFile, ValueError, EOFError, OSError, NotImplementedError) as error:
@@ -137,26 +137,28 @@ def _member(archive: zipfile.ZipFile, item: zipfile.ZipInfo, where: str) -> np.n
     return array_of(data)
 
 
-def _compressed(arrays: dict[str, np.ndarray[Any, Any]], where: str) -> Any:
+def _sparse(arrays: dict[str, np.ndarray[Any, Any]], where: str) -> Any:
     import scipy.sparse
 
-    kind = arrays["format"].item() if "format" in arrays and arrays["format"].size == 1 else b"csr"
+    kind = arrays["format"].item() if arrays["format"].size == 1 else ""
     kind = kind.decode("ascii", "replace") if isinstance(kind, bytes) else str(kind)
-    if kind not in {"csr", "csc"}:
+    builders = {"csr": scipy.sparse.csr_array, "csc": scipy.sparse.csc_array, "coo": scipy.sparse.coo_array}
+    if kind not in builders:
         raise UsageError(
             "RA-MS-013",
             f"a sparse matrix in the format {display_name(kind, longest=20)!r}.",
             hint="Save it in compressed rows: scipy.sparse.save_npz(path, matrix.tocsr()).",
             where=where,
         )
-    shape = tuple(int(side) for side in arrays["shape"].ravel())
-    if len(shape) != 2 or min(shape) < 1 or max(shape) > 1 << 40:
-        raise CorruptError("RA-MS-013", f"a sparse matrix of shape {shape[:4]}.", where=where)
-    build = scipy.sparse.csr_array if kind == "csr" else scipy.sparse.csc_array
     try:
-        found = build((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
-        found.check_format(full_check=True)
-    except (ValueError, TypeError, IndexError) as error:
-        message = f"the format of compressed rows is broken: {display_name(str(error))}."
+        shape = tuple(int(side) for side in arrays["shape"].ravel())
+        if len(shape) != 2 or min(shape) < 1 or max(shape) > 1 << 40:
+            raise ValueError(f"its shape is {shape[:4]}")  # noqa: TRY301
+        if kind == "coo":
+            return scipy.sparse.coo_array((arrays["data"], (arrays["row"], arrays["col"])), shape=shape)
+        found = builders[kind]((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
+        found.check_format(full_check=True)  # scipy's C code trusts the indices; those of a file are not safe
+    except (ValueError, TypeError, IndexError, KeyError) as error:
+        message = f"the sparse format is broken: {display_name(str(error))}."
         raise CorruptError("RA-MS-013", message, where=where) from error
     return found

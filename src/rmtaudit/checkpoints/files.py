@@ -126,6 +126,15 @@ class FileSource:
             if not borrowed:
                 os.close(descriptor)
 
+    def advise(self, offset: int, stride: int, length: int, count: int) -> None:
+        """Have the kernel read ``count`` pieces of ``length`` bytes ahead; nothing where it cannot."""
+        if not hasattr(os, "posix_fadvise") or self._descriptor is None:
+            return
+        if stride == length:
+            length, count = length * count, 1
+        for piece in range(count):
+            os.posix_fadvise(self._descriptor, offset + piece * stride, length, os.POSIX_FADV_WILLNEED)
+
     def check_unchanged(self) -> str:
         """Compare the file with its state at opening.
 

@@ -1,9 +1,9 @@
 """A few routines of the OpenBLAS that SciPy (or NumPy) ships, called directly.
 
 Why not through SciPy: the two-stage reduction ``dsyevd_2stage`` is exported by the library but wrapped
-nowhere, and SciPy's wrapper of ``dsyevd`` holds the interpreter lock, so that layers could not be worked on
-side by side. A call through ctypes releases it. Every argument that the Fortran side trusts is checked here;
-nothing else in rmtaudit calls a foreign function.
+nowhere, and SciPy's wrappers hold the interpreter lock, so that layers could not be worked on side by side,
+nor a file be read meanwhile. A call through ctypes releases it. Every argument that the Fortran side trusts
+is checked here; nothing else in rmtaudit calls a foreign function.
 
 The library is found by its file beside the installed package, which also saves importing ``scipy.linalg``.
 Where it is not found (a build against MKL or Accelerate), :func:`load` returns ``None``.
@@ -25,7 +25,7 @@ Driver = Literal["dsyevd", "dsyevd_2stage"]
 _Real = TypeVar("_Real", np.float32, np.float64)
 
 _HOMES = (("scipy", "scipy_{}_", np.int32), ("numpy", "scipy_{}_64_", np.int64))
-_ROUTINES = ("dsyrk", "ssyrk", "dsyevd", "dsyevd_2stage", "dlasq1")
+_ROUTINES = ("dgemm", "dsyrk", "ssyrk", "dtrsm", "dpotrf", "dsyevd", "dsyevd_2stage", "dlasq1")
 _FOLDERS = ("../{}.libs", ".dylibs")
 
 
@@ -76,6 +76,61 @@ class OpenBLAS:
         side = b"T" if of_rows else b"N"
         routine = "ssyrk" if dtype is np.float32 else "dsyrk"
         self._call(routine, b"L", side, size, depth, one, block, leading, one, gram, size, hidden=2)
+
+    def subtract_product(
+        self, C: npt.NDArray[np.float64], A: npt.NDArray[np.float64], B: npt.NDArray[np.float64]
+    ) -> None:
+        """Subtract ``A Bᵀ`` from ``C`` in place (``dgemm``).
+
+        Parameters
+        ----------
+        C, A, B
+            Shapes ``(m, n)``, ``(m, k)``, ``(n, k)``; float64, contiguous rows (views will do).
+        """
+        (m, n), k = C.shape, A.shape[1]
+        ldc = _leading(C, "C", (m, n), writeable=True)
+        lda, ldb = _leading(A, "A", (m, k)), _leading(B, "B", (n, k))
+        if not (m and n and k):
+            return
+        sizes = self._integer(n), self._integer(m), self._integer(k)
+        one, minus = np.ones(1), -np.ones(1)
+        lead = self._integer(ldb), self._integer(lda), self._integer(ldc)
+        arguments = (*sizes, minus, B, lead[0], A, lead[1], one, C, lead[2])
+        self._call("dgemm", b"T", b"N", *arguments, hidden=2)
+
+    def subtract_gram(self, C: npt.NDArray[np.float64], A: npt.NDArray[np.float64]) -> None:
+        """Subtract ``A Aᵀ`` from the lower triangle of ``C`` in place (``dsyrk``); rows contiguous."""
+        n, k = A.shape
+        ldc, lda = _leading(C, "C", (n, n), writeable=True), _leading(A, "A", (n, k))
+        if not (n and k):
+            return
+        one, minus = np.ones(1), -np.ones(1)
+        sizes, lead = (self._integer(n), self._integer(k)), (self._integer(lda), self._integer(ldc))
+        self._call("dsyrk", b"U", b"T", *sizes, minus, A, lead[0], one, C, lead[1], hidden=2)
+
+    def solve_right(self, L: npt.NDArray[np.float64], X: npt.NDArray[np.float64]) -> None:
+        """Replace ``X`` by ``X L⁻ᵀ`` (``dtrsm``); ``L`` lower triangular, rows contiguous."""
+        m, n = X.shape
+        ldx, ldl = _leading(X, "X", (m, n), writeable=True), _leading(L, "L", (n, n))
+        if not (m and n):
+            return
+        sizes, lead = (self._integer(n), self._integer(m)), (self._integer(ldl), self._integer(ldx))
+        self._call("dtrsm", b"L", b"U", b"T", b"N", *sizes, np.ones(1), L, lead[0], X, lead[1], hidden=4)
+
+    def cholesky(self, C: npt.NDArray[np.float64]) -> int:
+        """Factor the lower triangle of ``C`` in place (``dpotrf``); rows contiguous.
+
+        Returns
+        -------
+        int
+            0, or the order of the first leading minor that is not positive; then the pivot, zero or less, is
+            in its place on the diagonal.
+        """
+        n = C.shape[0]
+        ldc, info = _leading(C, "C", (n, n), writeable=True), self._integer(0)
+        if n:
+            self._call("dpotrf", b"U", self._integer(n), C, self._integer(ldc), info, hidden=1)
+        return int(info[0])
 
     def symmetric_eigenvalues(
         self, matrix: npt.NDArray[np.float64], driver: Driver = "dsyevd_2stage"
@@ -189,3 +244,21 @@ def _check(
         raise ValueError(f"{name} must be C-contiguous and aligned")
     if writeable and not array.flags.writeable:
         raise ValueError(f"{name} must be writeable")
+
+
+def _leading(
+    array: npt.NDArray[np.float64], name: str, shape: tuple[int, int], *, writeable: bool = False
+) -> int:
+    """Check an array whose rows are contiguous, and return the entries from one row to the next."""
+    if array.dtype != np.float64 or not array.dtype.isnative:
+        raise TypeError(f"{name} must be native float64, not {array.dtype}")
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, not {array.shape}")
+    leading, rest = divmod(array.strides[0], 8)
+    if shape[0] <= 1 or not array.size:
+        leading, rest = max(1, shape[1]), 0
+    if (array.size and shape[1] > 1 and array.strides[1] != 8) or rest or leading < max(1, shape[1]):
+        raise ValueError(f"{name} must have contiguous rows that do not overlap, not strides {array.strides}")
+    if not array.flags.aligned or (writeable and not array.flags.writeable):
+        raise ValueError(f"{name} must be aligned{' and writeable' if writeable else ''}")
+    return leading

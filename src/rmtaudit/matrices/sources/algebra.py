@@ -50,6 +50,10 @@ class Shifted(MatrixSource):
         if len(on_diagonal):
             out.diagonal(rows.start - cols.start).add_(self.shift)
 
+    def announce(self, rows: range, cols: range) -> None:
+        """Announce it to the base."""
+        self.base.announce(rows, cols)
+
     def principal(self, indices: torch.Tensor) -> torch.Tensor:
         """Return a principal submatrix; an index given twice is shifted where it meets itself."""
         found = self.base.principal(indices).clone()
@@ -237,6 +241,10 @@ class Updated(MatrixSource):
         """Write a block (see :meth:`MatrixSource.block_into`)."""
         self.base.block_into(rows, cols, out)
         out.addmm_(self.V[rows.start : rows.stop], self.V[cols.start : cols.stop].T)
+
+    def announce(self, rows: range, cols: range) -> None:
+        """Announce it to the base."""
+        self.base.announce(rows, cols)
 
     def principal(self, indices: torch.Tensor) -> torch.Tensor:
         """Return a principal submatrix."""

@@ -51,7 +51,7 @@ class MatrixSource(ABC):
         Whether the matrix is treated as symmetric; then only entries with row >= column need be read.
     symmetry
         On what ground, in words: ``"by construction"``, ``"every pair compared"``, ``"declared by the
-        user"``, ``"64 sampled blocks … compared"``; of a matrix that is not symmetric, what speaks against it.
+        user"``, ``"64 sampled blocks … compared"``; of one that is not symmetric, what speaks against it.
     semidefinite
         Whether the construction makes it positive semidefinite (a Gram matrix, a covariance function, a
         Laplacian); rounding may still make it indefinite by a few ulps.
@@ -102,6 +102,10 @@ class MatrixSource(ABC):
             Float64, shape ``(len(rows), len(cols))``, CPU, last side contiguous.
         """
         raise self._unreachable(Reach.BLOCK)
+
+    def announce(self, rows: range, cols: range) -> None:  # noqa: ARG002
+        """Say that a block will be asked for soon; a source on disk has it fetched meanwhile."""
+        return
 
     def principal(self, indices: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
         """Return ``A[indices][:, indices]``: float64. Needs ``Reach.PRINCIPAL``.

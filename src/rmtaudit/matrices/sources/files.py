@@ -39,6 +39,9 @@ class Bytes(Protocol):
     def pread_rows(self, offset: int, stride: int, rows: memoryview) -> None:
         """Fill two-dimensional bytes from pieces that lie ``stride`` bytes apart."""
 
+    def advise(self, offset: int, stride: int, length: int, count: int) -> None:
+        """Have pieces read ahead."""
+
     def close(self) -> str:
         """Close; raises ``ChangedError`` if the file changed."""
 
@@ -118,6 +121,12 @@ class FileMatrix(MatrixSource):
             self._read(rows, cols, out)
         check_finite(self.name, out)
 
+    def announce(self, rows: range, cols: range) -> None:
+        """Have the kernel read a block ahead (see :meth:`MatrixSource.announce`)."""
+        lines, cells = (cols, rows) if self._layout.by_columns else (rows, cols)
+        start, stride, length = self._place(lines, cells)
+        self._file.advise(start, stride, length, len(lines))
+
     def principal(self, indices: torch.Tensor) -> torch.Tensor:
         """Return a principal submatrix: runs of neighbouring columns are read together."""
         import torch
@@ -147,22 +156,26 @@ class FileMatrix(MatrixSource):
         """Close the file. Raises ``ChangedError`` if it changed."""
         self._file.close()
 
+    def _place(self, lines: range, cells: range) -> tuple[int, int, int]:
+        """Return the first byte of a block, the bytes from one line to the next, and those wanted of each."""
+        stride = self.shape[0 if self._layout.by_columns else 1] * self._itemsize
+        start = self._layout.offset + lines.start * stride + cells.start * self._itemsize
+        return start, stride, len(cells) * self._itemsize
+
     def _read(self, lines: range, cells: range, out: torch.Tensor) -> None:
         """Read ``cells`` of ``lines``, the direction in which the numbers lie one after another."""
         import numpy as np
 
         size = self._itemsize
-        length = self.shape[0] if self._layout.by_columns else self.shape[1]
-        stride = length * size
-        start = self._layout.offset + cells.start * size
+        start, stride, _ = self._place(lines, cells)
         if self.dtype == "float64" and not self._layout.swapped and out.is_contiguous():
-            self._file.pread_rows(start + lines.start * stride, stride, _bytes_of(out.numpy()))
+            self._file.pread_rows(start, stride, _bytes_of(out.numpy()))
             return
         count = max(1, _STAGE // max(1, len(cells) * size))
         stage = np.empty((min(count, len(lines)), len(cells) * size), dtype=np.uint8)
         for first in range(0, len(lines), count):
             part = stage[: min(count, len(lines) - first)]
-            self._file.pread_rows(start + (lines.start + first) * stride, stride, _bytes_of(part))
+            self._file.pread_rows(start + first * stride, stride, _bytes_of(part))
             out[first : first + len(part)] = _decoded(part, self.dtype, self._layout.swapped)
 
 

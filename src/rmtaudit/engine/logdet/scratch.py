@@ -1,0 +1,318 @@
+"""The factor on disk, with a journal of finished tiles: what a killed computation goes on from.
+
+A folder with four files: ``lock`` (held while a computation is alive), ``manifest.json`` (of which matrix, in
+which tiling), ``factor.bin`` and ``journal`` (a line a tile, with the CRC-32 of its bytes and of the line).
+A line is written after the tile is; a line or a tile that was cut short, also by a loss of power, does not
+match its checksum, and everything from it on is computed again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rmtaudit.engine.logdet.tiling import ITEM, Tiling
+from rmtaudit.errors import OutputError, UsageError
+from rmtaudit.names import display_name
+
+if TYPE_CHECKING:
+    import torch
+
+_SCHEMA = "rmtaudit.logdet.scratch/1"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_OURS = ("lock", "manifest.json", "factor.bin", "journal")
+
+
+class Scratch:
+    """The scratch folder of one computation.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there. Its parent must exist.
+    tiling, fingerprint
+        Of this computation. A folder is gone on with only where both agree.
+    resume
+        Whether to go on; otherwise what an earlier computation left there is removed.
+
+    Attributes
+    ----------
+    finished
+        Number of finished tiles found, in their order.
+    damaged
+        Tiles that the journal has as finished and whose bytes say otherwise.
+
+    Raises
+    ------
+    UsageError
+        RA-LD-010: the folder holds something else. RA-LD-011: another process works in it. RA-LD-012: it is
+        of another matrix or tiling.
+    OutputError
+        RA-LD-013: the disk is full, or the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, tiling: Tiling, fingerprint: str, *, resume: bool) -> None:
+        self.folder, self.tiling = folder, tiling
+        self.finished = self.damaged = 0
+        self.bytes_read = self.bytes_written = 0
+        self._sums: list[int] = []
+        self._lock = self._factor = self._journal = -1
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="rmtaudit-strips")
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)
+            with self._writing():
+                folder.mkdir(exist_ok=True)
+            self._take_lock()
+            if resume and (folder / "manifest.json").exists():
+                self._compare({"fingerprint": fingerprint, **asdict(tiling)})
+                self._open()
+                self._read_journal()
+            else:
+                self._begin({"schema": _SCHEMA, "fingerprint": fingerprint, **asdict(tiling)})
+            undo.pop_all()
+
+    def strips(
+        self, wanted: list[tuple[tuple[int, int, int], ...]], slots: list[list[torch.Tensor]]
+    ) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Yield strips, the next ones read while the caller works.
+
+        Parameters
+        ----------
+        wanted
+            For each step the strips that it needs: tile row, strip, and the first row within it.
+        slots
+            Two lists of flat float64 buffers, in turn filled: a step has one strip a buffer.
+        """
+        pending: Future[tuple[torch.Tensor, ...]] | None = None
+        try:
+            for step, strips in enumerate(wanted):
+                if pending is None:
+                    pending = self._threads.submit(self._fill, strips, slots[0])
+                ready = pending.result()
+                pending = None
+                if step + 1 < len(wanted):
+                    pending = self._threads.submit(self._fill, wanted[step + 1], slots[(step + 1) % 2])
+                yield ready
+        finally:
+            if pending is not None:  # nobody may write into the buffers after this
+                with contextlib.suppress(OSError, OutputError):
+                    pending.result()
+
+    def write(self, row: int, col: int, strips: Iterator[torch.Tensor], buffers: list[torch.Tensor]) -> None:
+        """Write the strips of a tile, each on its way while the next is made, and then its line."""
+        offset = self.tiling.offset(row, self.tiling.strips(col).start)
+        checksum, pending = 0, None
+        for number, strip in enumerate(strips):
+            flat = buffers[number % 2][: strip.numel()]
+            flat.copy_(strip.reshape(-1))  # the buffer's last use was waited for below
+            if pending is not None:
+                checksum = pending.result()
+            pending = self._threads.submit(self._put, flat, offset, checksum)
+            offset += ITEM * strip.numel()
+        if pending is not None:
+            checksum = pending.result()
+        text = f"{row} {col} {checksum:08x}"
+        with self._writing():
+            _write_all(self._journal, f"{text} {zlib.crc32(text.encode()):08x}\n".encode(), None)
+        self.finished += 1
+
+    def verify(self, buffer: torch.Tensor, seen: Callable[[int, int, int, torch.Tensor], None]) -> None:
+        """Hold the finished tiles against their checksums; drop them from the first that does not match.
+
+        Parameters
+        ----------
+        buffer
+            Flat, large enough for a strip.
+        seen
+            Told tile row, tile column, strip and its values, of every strip that is read.
+        """
+        for place, (row, col) in enumerate(order(self.tiling.rows)):
+            if place == self.finished:
+                return
+            checksum = 0
+            for strip in self.tiling.strips(col):
+                try:
+                    (values,) = self._fill(((row, strip, 0),), [buffer])
+                except OutputError:
+                    checksum = -1
+                    break
+                checksum = zlib.crc32(values.numpy().data, checksum)
+                seen(row, col, strip, values)
+            if checksum != self._sums[place]:
+                self.damaged = self.finished - place
+                self._forget(place)
+                return
+
+    def close(self) -> None:
+        """Let go of files, threads and lock; what is on disk stays."""
+        self._threads.shutdown(wait=True)
+        for name in ("_factor", "_journal", "_lock"):
+            descriptor = getattr(self, name)
+            if descriptor >= 0:
+                os.close(descriptor)
+                setattr(self, name, -1)
+
+    def remove(self) -> None:
+        """Remove the folder."""
+        self.close()
+        for name in _OURS:
+            (self.folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # somebody else has put something there: theirs
+            self.folder.rmdir()
+
+    def _fill(
+        self, strips: tuple[tuple[int, int, int], ...], slot: list[torch.Tensor]
+    ) -> tuple[torch.Tensor, ...]:
+        found = []
+        for (row, strip, first), flat in zip(strips, slot, strict=False):
+            height, width = len(self.tiling.span(row)) - first, self.tiling.width(strip)
+            values = flat[: height * width].view(height, width)
+            offset = self.tiling.offset(row, strip) + ITEM * first * width
+            view = memoryview(values.numpy().view(np.uint8).data).cast("B")
+            done = 0
+            while done < len(view):
+                count = os.preadv(self._factor, [view[done:]], offset + done)
+                if count == 0:
+                    raise OutputError(
+                        "RA-LD-014",
+                        "the scratch file is shorter than it was.",
+                        where=self._where("factor.bin"),
+                    )
+                done += count
+            self.bytes_read += done
+            found.append(values)
+        return tuple(found)
+
+    def _put(self, values: torch.Tensor, offset: int, checksum: int) -> int:
+        data = memoryview(values.numpy().view(np.uint8).data).cast("B")
+        with self._writing():
+            _write_all(self._factor, data, offset)
+        self.bytes_written += len(data)
+        return zlib.crc32(data, checksum)
+
+    def _begin(self, manifest: dict[str, Any]) -> None:
+        self._refuse_foreign()
+        for name in _OURS[1:]:
+            (self.folder / name).unlink(missing_ok=True)
+        needed, free = self.tiling.scratch_bytes, shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise OutputError(
+                "RA-LD-013",
+                f"the factor takes {needed:,} bytes of scratch, {free:,} are free.",
+                hint="Give a folder on a larger disk with --scratch.",
+                where=display_name(str(self.folder)),
+            )
+        with self._writing():
+            temporary = self.folder / "manifest.tmp"
+            temporary.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+            temporary.replace(self.folder / "manifest.json")
+        self._open()
+
+    def _open(self) -> None:
+        flags = os.O_CREAT | os.O_CLOEXEC
+        with self._writing():
+            self._factor = os.open(self.folder / "factor.bin", flags | os.O_RDWR, 0o600)
+            self._journal = os.open(self.folder / "journal", flags | os.O_RDWR | os.O_APPEND, 0o600)
+
+    def _take_lock(self) -> None:
+        with self._writing():
+            self._lock = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(
+                "RA-LD-011",
+                "another process works in this scratch folder.",
+                hint="Wait for it, or give another folder with --scratch.",
+                where=display_name(str(self.folder)),
+            ) from error
+
+    def _refuse_foreign(self) -> None:
+        foreign = [path.name for path in self.folder.iterdir() if path.name not in (*_OURS, "manifest.tmp")]
+        if foreign:
+            raise UsageError(
+                "RA-LD-010",
+                f"the scratch folder holds something else ('{display_name(foreign[0])}').",
+                hint="Give an empty folder, or one that does not exist.",
+                where=display_name(str(self.folder)),
+            )
+
+    def _compare(self, wanted: dict[str, Any]) -> None:
+        try:
+            found = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
+            agrees = found["schema"] == _SCHEMA and all(found[key] == value for key, value in wanted.items())
+        except (OSError, ValueError, KeyError, TypeError):
+            agrees = False
+        if not agrees:
+            raise UsageError(
+                "RA-LD-012",
+                "what lies in the scratch folder is of another matrix, or of another --memory.",
+                hint="Give the same matrix and --memory, or leave out --resume to begin anew.",
+                where=display_name(str(self.folder)),
+            )
+
+    def _read_journal(self) -> None:
+        text = (self.folder / "journal").read_bytes()
+        places = order(self.tiling.rows)
+        kept = 0
+        for line in text.split(b"\n")[:-1]:
+            body, _, checksum = line.rpartition(b" ")
+            row, col = next(places, (-1, -1))
+            words = body.split(b" ")
+            if f"{zlib.crc32(body):08x}".encode() != checksum or words[:2] != [b"%d" % row, b"%d" % col]:
+                break
+            self._sums.append(int(words[2], 16))
+            kept += len(line) + 1
+        os.ftruncate(self._journal, kept)
+        self.finished = len(self._sums)
+
+    def _forget(self, place: int) -> None:
+        lines = (self.folder / "journal").read_bytes().split(b"\n")[:place]
+        os.ftruncate(self._journal, sum(len(line) + 1 for line in lines))
+        self.finished = place
+        del self._sums[place:]
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            full = error.errno in _FULL
+            message = "the disk is full" if full else f"cannot be written: {error.strerror or error}"
+            raise OutputError(
+                "RA-LD-013",
+                f"{message}; {self.finished} of {self.tiling.tiles} tiles are kept.",
+                hint="Make room and add --resume." if full else "Give another folder with --scratch.",
+                where=display_name(str(self.folder)),
+            ) from error
+
+    def _where(self, name: str) -> str:
+        return display_name(str(self.folder / name))
+
+
+def order(rows: int) -> Iterator[tuple[int, int]]:
+    """Yield tile row and column of every tile, in the order in which they are finished."""
+    for row in range(rows):
+        for col in range(row + 1):
+            yield row, col
+
+
+def _write_all(descriptor: int, data: bytes | memoryview, offset: int | None) -> None:
+    done = 0
+    while done < len(data):
+        if offset is None:
+            done += os.write(descriptor, data[done:])
+        else:
+            done += os.pwrite(descriptor, data[done:], offset + done)

@@ -1,0 +1,84 @@
+"""The four operations of a Cholesky factorisation by tiles, in place.
+
+On the CPU OpenBLAS does them where it is found: on AMD processors its products can be 1.7 times as fast as
+those of the MKL in torch, and a call releases the interpreter lock: the next strip is read meanwhile.
+Elsewhere (CUDA, other builds) torch does.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from rmtaudit.kernels.openblas import OpenBLAS, load
+
+
+def subtract_product(C: torch.Tensor, A: torch.Tensor, B: torch.Tensor) -> None:
+    """Subtract ``A Bᵀ`` from ``C``.
+
+    Parameters
+    ----------
+    C, A, B
+        Float64, shapes ``(m, n)``, ``(m, k)``, ``(n, k)``, rows contiguous, one device.
+    """
+    blas = _openblas(C)
+    if blas is None:
+        C.addmm_(A, B.T, alpha=-1)
+    else:
+        blas.subtract_product(C.numpy(), A.numpy(), B.numpy())
+
+
+def subtract_gram(C: torch.Tensor, A: torch.Tensor) -> None:
+    """Subtract ``A Aᵀ`` from the lower triangle of ``C``; the upper one is left undefined."""
+    blas = _openblas(C)
+    if blas is None:
+        C.addmm_(A, A.T, alpha=-1)
+    else:
+        blas.subtract_gram(C.numpy(), A.numpy())
+
+
+def solve_right(L: torch.Tensor, X: torch.Tensor) -> None:
+    """Replace ``X`` by ``X L⁻ᵀ``, ``L`` lower triangular."""
+    blas = _openblas(X)
+    if blas is None:
+        X.copy_(torch.linalg.solve_triangular(L.tril().T, X, upper=True, left=False))
+    else:
+        blas.solve_right(L.numpy(), X.numpy())
+
+
+def cholesky(C: torch.Tensor) -> tuple[int, float]:
+    """Replace the lower triangle of ``C`` by its Cholesky factor.
+
+    Returns
+    -------
+    tuple of int and float
+        ``(0, 0.0)``, or the order of the first leading minor that is not positive, and its pivot (zero,
+        negative or NaN). The factor of the minors before it is in place.
+    """
+    blas = _openblas(C)
+    if blas is None:
+        return _torch_cholesky(C)
+    failed = blas.cholesky(C.numpy())
+    if failed:
+        return failed, float(C[failed - 1, failed - 1])
+    # A NaN is not <= 0: LAPACK walks past it.
+    wrong = (~C.diagonal().isfinite()).nonzero()
+    return (int(wrong[0]) + 1, float("nan")) if len(wrong) else (0, 0.0)
+
+
+def _torch_cholesky(C: torch.Tensor) -> tuple[int, float]:
+    factor, info = torch.linalg.cholesky_ex(C.tril() + C.tril(-1).T)
+    failed = int(info)
+    if not failed:
+        C.copy_(factor)
+        return 0, 0.0
+    before = failed - 1
+    last, corner = C[before : before + 1, :before].clone(), float(C[before, before])
+    if before:
+        leading = C[:before, :before]
+        leading.copy_(torch.linalg.cholesky(leading.tril() + leading.tril(-1).T))
+        last = torch.linalg.solve_triangular(leading.T, last, upper=True, left=False)
+    return failed, corner - float(last.square().sum())
+
+
+def _openblas(C: torch.Tensor) -> OpenBLAS | None:
+    return load() if C.device.type == "cpu" and C.dtype == torch.float64 else None

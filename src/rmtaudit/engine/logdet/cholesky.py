@@ -20,14 +20,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from rmtaudit.engine.logdet.scratch import Scratch
+from rmtaudit.engine.logdet.scratch import Scratch, Wanted
 from rmtaudit.engine.logdet.tiling import Tiling
 from rmtaudit.kernels.tile_algebra import cholesky, solve_right, subtract_gram, subtract_product
 
 if TYPE_CHECKING:
     from rmtaudit.matrices.sources import MatrixSource
-
-Wanted = list[tuple[tuple[int, int, int], ...]]
 
 
 class StoppedError(Exception):
@@ -91,19 +89,12 @@ class TileCholesky:
     progress: Callable[[int], None] = lambda _: None
     result: Factorisation = field(init=False)
     _tile: torch.Tensor = field(init=False)
-    _slots: list[list[torch.Tensor]] = field(init=False)
-    _staging: list[torch.Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
-        n, side, strip = self.tiling.n, self.tiling.side, self.tiling.strip
+        n, side = self.tiling.n, self.tiling.side
         zeros = torch.zeros(2, n, dtype=torch.float64)
         self.result = Factorisation(diagonal=zeros[0], scale=zeros[1])
         self._tile = torch.empty(side * side, dtype=torch.float64, device=self.device)
-        host = [torch.empty(0, dtype=torch.float64) for _ in range(6)]
-        if not self.tiling.in_core:
-            pinned = self.device.type == "cuda"
-            host = [torch.empty(side * strip, dtype=torch.float64, pin_memory=pinned) for _ in range(6)]
-        self._slots, self._staging = [host[0:2], host[2:4]], host[4:6]
 
     def rows(self) -> Iterator[int]:
         """Carry the factorisation on; yield the order of the leading minor that is done after each tile row.
@@ -149,14 +140,14 @@ class TileCholesky:
             self.result.pivot = pivot
         elif self.scratch is not None:
             tile.tril_()
-            self.scratch.write(row, row, self._cut(tile), self._staging)
+            self.scratch.write(row, row, self._cut(tile))
 
     def _below_diagonal(self, row: int, col: int, tile: torch.Tensor) -> None:
         assert self.scratch is not None
         before = range(self.tiling.strips(col).start)
         for left, right in self._stream([((row, strip, 0), (col, strip, 0)) for strip in before]):
             subtract_product(tile, left, right)
-        self.scratch.write(row, col, self._solved(col, tile), self._staging)
+        self.scratch.write(row, col, self._solved(col, tile))
 
     def _solved(self, col: int, tile: torch.Tensor) -> Iterator[torch.Tensor]:
         """Yield the strips of ``tile L_jj⁻ᵀ``: a strip is final before the next one of ``L_jj`` is needed."""
@@ -179,7 +170,7 @@ class TileCholesky:
     def _stream(self, wanted: Wanted) -> Iterator[tuple[torch.Tensor, ...]]:
         if self.scratch is None:
             return
-        for strips in self.scratch.strips(wanted, self._slots):
+        for strips in self.scratch.strips(wanted):
             self._check()
             yield strips if self.device.type == "cpu" else tuple(part.to(self.device) for part in strips)
 
@@ -209,7 +200,7 @@ class TileCholesky:
                 start = self.tiling.span(row).start + first
                 found.diagonal[start : start + values.shape[1]] = values[first:].diagonal()
 
-        self.scratch.verify(self._slots[0][0], seen)
+        self.scratch.verify(seen)
         found.resumed, found.damaged = self.scratch.finished, self.scratch.damaged
         place = 0
         for row in range(self.tiling.rows):

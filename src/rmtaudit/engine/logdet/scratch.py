@@ -4,6 +4,10 @@ A folder with four files: ``lock`` (held while a computation is alive), ``manife
 which tiling), ``factor.bin`` and ``journal`` (a line a tile, with the CRC-32 of its bytes and of the line).
 A line is written after the tile is; a line or a tile that was cut short, also by a loss of power, does not
 match its checksum, and everything from it on is computed again.
+
+Finished strips are mapped, not copied: the page cache is the buffer, it is the kernel that gives it back when
+memory is wanted, and it reads ahead what it is told to. The file is locked and grows only; it is written with
+``pwrite``, which reports a full disk as an error.
 """
 
 from __future__ import annotations
@@ -12,26 +16,27 @@ import contextlib
 import errno
 import fcntl
 import json
+import mmap
 import os
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 
-from rmtaudit.engine.logdet.tiling import ITEM, Tiling
+from rmtaudit.engine.logdet.tiling import ITEM, STAGE, Tiling
 from rmtaudit.errors import OutputError, UsageError
 from rmtaudit.names import display_name
 
-if TYPE_CHECKING:
-    import torch
-
 _SCHEMA = "rmtaudit.logdet.scratch/1"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+Wanted = list[tuple[tuple[int, int, int], ...]]
 _OURS = ("lock", "manifest.json", "factor.bin", "journal")
 
 
@@ -69,7 +74,10 @@ class Scratch:
         self.bytes_read = self.bytes_written = 0
         self._sums: list[int] = []
         self._lock = self._factor = self._journal = -1
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="rmtaudit-strips")
+        self._checksum = 0
+        self._maps: dict[int, mmap.mmap] = {}
+        self._stages = [torch.empty(STAGE, dtype=torch.float64) for _ in range(2)]
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="rmtaudit-writer")
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
             with self._writing():
@@ -83,71 +91,58 @@ class Scratch:
                 self._begin({"schema": _SCHEMA, "fingerprint": fingerprint, **asdict(tiling)})
             undo.pop_all()
 
-    def strips(
-        self, wanted: list[tuple[tuple[int, int, int], ...]], slots: list[list[torch.Tensor]]
-    ) -> Iterator[tuple[torch.Tensor, ...]]:
-        """Yield strips, the next ones read while the caller works.
+    def strips(self, wanted: Wanted) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Yield strips as views of the file, the next ones read ahead while the caller works.
 
         Parameters
         ----------
         wanted
             For each step the strips that it needs: tile row, strip, and the first row within it.
-        slots
-            Two lists of flat float64 buffers, in turn filled: a step has one strip a buffer.
         """
-        pending: Future[tuple[torch.Tensor, ...]] | None = None
-        try:
-            for step, strips in enumerate(wanted):
-                if pending is None:
-                    pending = self._threads.submit(self._fill, strips, slots[0])
-                ready = pending.result()
-                pending = None
-                if step + 1 < len(wanted):
-                    pending = self._threads.submit(self._fill, wanted[step + 1], slots[(step + 1) % 2])
-                yield ready
-        finally:
-            if pending is not None:  # nobody may write into the buffers after this
-                with contextlib.suppress(OSError, OutputError):
-                    pending.result()
+        for step, strips in enumerate(wanted):
+            if step + 1 < len(wanted):
+                for strip in wanted[step + 1]:
+                    self._read_ahead(*strip)
+            yield tuple(self._view(*strip) for strip in strips)
 
-    def write(self, row: int, col: int, strips: Iterator[torch.Tensor], buffers: list[torch.Tensor]) -> None:
+    def write(self, row: int, col: int, strips: Iterator[torch.Tensor]) -> None:
         """Write the strips of a tile, each on its way while the next is made, and then its line."""
-        offset = self.tiling.offset(row, self.tiling.strips(col).start)
-        checksum, pending = 0, None
-        for number, strip in enumerate(strips):
-            flat = buffers[number % 2][: strip.numel()]
-            flat.copy_(strip.reshape(-1))  # the buffer's last use was waited for below
-            if pending is not None:
-                checksum = pending.result()
-            pending = self._threads.submit(self._put, flat, offset, checksum)
-            offset += ITEM * strip.numel()
-        if pending is not None:
-            checksum = pending.result()
+        self._map(row)
+        offset = self.tiling.row_bytes(row).start + self.tiling.offset(row, self.tiling.strips(col).start)
+        checksum = 0
+        pending: list[Future[int]] = []
+        number = 0
+        for strip in strips:
+            height = max(1, STAGE // strip.shape[1])
+            for first in range(0, strip.shape[0], height):
+                piece = strip[first : first + height]
+                if len(pending) == 2:  # the stage about to be filled must have been written
+                    checksum = pending.pop(0).result()
+                flat = self._stages[number % 2][: piece.numel()]
+                flat.view(piece.shape).copy_(piece)
+                pending.append(self._writer.submit(self._put, flat, offset))
+                offset += ITEM * piece.numel()
+                number += 1
+        for future in pending:
+            checksum = future.result()
+        self._checksum = 0
         text = f"{row} {col} {checksum:08x}"
         with self._writing():
             _write_all(self._journal, f"{text} {zlib.crc32(text.encode()):08x}\n".encode(), None)
         self.finished += 1
 
-    def verify(self, buffer: torch.Tensor, seen: Callable[[int, int, int, torch.Tensor], None]) -> None:
+    def verify(self, seen: Callable[[int, int, int, torch.Tensor], None]) -> None:
         """Hold the finished tiles against their checksums; drop them from the first that does not match.
 
         Parameters
         ----------
-        buffer
-            Flat, large enough for a strip.
         seen
             Told tile row, tile column, strip and its values, of every strip that is read.
         """
-        for place, (row, col) in enumerate(order(self.tiling.rows)):
-            if place == self.finished:
-                return
+        for place, (row, col) in enumerate(islice(order(self.tiling.rows), self.finished)):
             checksum = 0
             for strip in self.tiling.strips(col):
-                try:
-                    (values,) = self._fill(((row, strip, 0),), [buffer])
-                except OutputError:
-                    checksum = -1
-                    break
+                values = self._view(row, strip, 0)
                 checksum = zlib.crc32(values.numpy().data, checksum)
                 seen(row, col, strip, values)
             if checksum != self._sums[place]:
@@ -157,7 +152,8 @@ class Scratch:
 
     def close(self) -> None:
         """Let go of files, threads and lock; what is on disk stays."""
-        self._threads.shutdown(wait=True)
+        self._writer.shutdown(wait=True)
+        self._maps.clear()
         for name in ("_factor", "_journal", "_lock"):
             descriptor = getattr(self, name)
             if descriptor >= 0:
@@ -172,35 +168,40 @@ class Scratch:
         with contextlib.suppress(OSError):  # somebody else has put something there: theirs
             self.folder.rmdir()
 
-    def _fill(
-        self, strips: tuple[tuple[int, int, int], ...], slot: list[torch.Tensor]
-    ) -> tuple[torch.Tensor, ...]:
-        found = []
-        for (row, strip, first), flat in zip(strips, slot, strict=False):
-            height, width = len(self.tiling.span(row)) - first, self.tiling.width(strip)
-            values = flat[: height * width].view(height, width)
-            offset = self.tiling.offset(row, strip) + ITEM * first * width
-            view = memoryview(values.numpy().view(np.uint8).data).cast("B")
-            done = 0
-            while done < len(view):
-                count = os.preadv(self._factor, [view[done:]], offset + done)
-                if count == 0:
-                    raise OutputError(
-                        "RA-LD-014",
-                        "the scratch file is shorter than it was.",
-                        where=self._where("factor.bin"),
-                    )
-                done += count
-            self.bytes_read += done
-            found.append(values)
-        return tuple(found)
+    def _view(self, row: int, strip: int, first: int) -> torch.Tensor:
+        height, width = len(self.tiling.span(row)), self.tiling.width(strip)
+        start = self.tiling.offset(row, strip) + ITEM * first * width
+        count = (height - first) * width
+        self.bytes_read += ITEM * count
+        values = torch.frombuffer(self._map(row), dtype=torch.float64, count=count, offset=start)
+        return values.view(height - first, width)
 
-    def _put(self, values: torch.Tensor, offset: int, checksum: int) -> int:
+    def _read_ahead(self, row: int, strip: int, first: int) -> None:
+        height, width = len(self.tiling.span(row)), self.tiling.width(strip)
+        start = self.tiling.offset(row, strip) + ITEM * first * width
+        stop = start + ITEM * (height - first) * width
+        if hasattr(mmap, "MADV_WILLNEED"):
+            start -= start % mmap.PAGESIZE
+            self._map(row).madvise(mmap.MADV_WILLNEED, start, stop - start)
+
+    def _map(self, row: int) -> mmap.mmap:
+        """Return the map of a tile row; the file is made long enough for it."""
+        if row not in self._maps:
+            place = self.tiling.row_bytes(row)
+            with self._writing():
+                if os.fstat(self._factor).st_size < place.stop:
+                    os.ftruncate(self._factor, place.stop)
+            self._maps[row] = mmap.mmap(self._factor, len(place), offset=place.start)
+        return self._maps[row]
+
+    def _put(self, values: torch.Tensor, offset: int) -> int:
+        """Write a piece; return the checksum of the tile so far."""
         data = memoryview(values.numpy().view(np.uint8).data).cast("B")
         with self._writing():
             _write_all(self._factor, data, offset)
         self.bytes_written += len(data)
-        return zlib.crc32(data, checksum)
+        self._checksum = zlib.crc32(data, self._checksum)
+        return self._checksum
 
     def _begin(self, manifest: dict[str, Any]) -> None:
         self._refuse_foreign()
@@ -297,9 +298,6 @@ class Scratch:
                 hint="Make room and add --resume." if full else "Give another folder with --scratch.",
                 where=display_name(str(self.folder)),
             ) from error
-
-    def _where(self, name: str) -> str:
-        return display_name(str(self.folder / name))
 
 
 def order(rows: int) -> Iterator[tuple[int, int]]:

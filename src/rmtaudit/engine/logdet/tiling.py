@@ -1,22 +1,26 @@
 """How a symmetric matrix is cut: square tiles that fill the memory, and strips that stream past them.
 
 Tile row ``i`` holds the rows ``[i b, (i + 1) b)`` of the factor, columns up to its own diagonal, cut into
-strips of ``w`` columns. A strip lies in the scratch file row by row in one piece, tile rows one after
-another: every read is of one piece, and the factor is written once, from front to back.
+strips of ``w`` columns. A strip lies in the scratch file row by row in one piece, and tile rows one after
+another, each from a page boundary: the factor is written once, from front to back.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 ITEM = 8
-BUFFERS = 6
-"""Strips in memory beside the tile: two of each operand of a product, and two on their way to the disk."""
-_STRIPS = (64, 96, 128, 192, 256, 320, 384)
-_PACKING = 384 * 512
+STAGE = 1 << 15
+"""Entries of a piece on its way to the disk; there are two."""
+_STRIPS = (64, 96, 128, 192, 256)
+_PAGE = 1 << 16
+"""Tile rows begin at multiples of this: every system can map a file from there."""
+_PACKED = 256 * 512
 """Entries that OpenBLAS packs of one operand, a thread; of the other it packs as much as a strip."""
-_FIXED = 1 << 20
+_FIXED = 3 << 18
+"""What Python, the journal and the threads take, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class Tiling:
     @property
     def scratch_bytes(self) -> int:
         """Size of the factor on disk."""
-        return 0 if self.in_core else self.offset(self.rows, 0)
+        return 0 if self.in_core else _bases(self.n, self.side)[-1]
 
     def span(self, row: int) -> range:
         """Return the rows (and, on the diagonal, columns) of a tile row."""
@@ -60,14 +64,14 @@ class Tiling:
         """Return the columns of a strip."""
         return min(self.strip, self.n - strip * self.strip)
 
+    def row_bytes(self, row: int) -> range:
+        """Return where a tile row lies in the file."""
+        bases = _bases(self.n, self.side)
+        return range(bases[row], bases[row + 1])
+
     def offset(self, row: int, strip: int) -> int:
-        """Return the byte at which a strip of a tile row begins."""
-        above = self.side * self.side * row * (row + 1) // 2
-        if row == self.rows:  # where the file ends: the last row is lower and narrower
-            last = self.span(row - 1)
-            above = self.side * self.side * (row - 1) * row // 2 + len(last) * self.n
-            return ITEM * above
-        return ITEM * (above + len(self.span(row)) * strip * self.strip)
+        """Return the byte, from the beginning of its tile row, at which a strip begins."""
+        return ITEM * len(self.span(row)) * strip * self.strip
 
     def working_bytes(self, threads: int) -> int:
         """Return the memory that the factorisation takes."""
@@ -87,7 +91,7 @@ class Tiling:
 
 
 def tiling_for(n: int, memory: int, threads: int = 1) -> Tiling:
-    """Return the tiling whose working memory is at most ``memory`` bytes, with the fewest tiles.
+    """Return a tiling whose working memory is at most ``memory`` bytes.
 
     Raises
     ------
@@ -96,18 +100,14 @@ def tiling_for(n: int, memory: int, threads: int = 1) -> Tiling:
     """
     if _in_core(n, threads) <= memory:
         return Tiling(n, n, n)
-    best: Tiling | None = None
-    for strip in _STRIPS:
+    # Wide strips are worth more than large tiles until a tile is four strips wide: a product with a strip
+    # reads and writes the whole tile.
+    for strip in reversed(_STRIPS):
         side = _largest_side(strip, memory, threads)
-        if side < 2 * strip:
-            break
-        rows = -(-n // side)
-        side = -(-n // (rows * strip)) * strip  # as even as the strips allow
-        if best is None or rows <= best.rows * (1.05 if strip <= 128 else 1.0):
-            best = Tiling(n, side, strip)
-    if best is None:
-        raise ValueError(f"{memory:,} bytes hold no tile of 128 rows; {least_memory(threads):,} do")
-    return best
+        if side >= (4 if strip > _STRIPS[0] else 2) * strip:
+            rows = -(-n // side)
+            return Tiling(n, -(-n // (rows * strip)) * strip, strip)  # as even as the strips allow
+    raise ValueError(f"{memory:,} bytes hold no tile of 128 rows; {least_memory(threads):,} do")
 
 
 def least_memory(threads: int = 1) -> int:
@@ -115,20 +115,25 @@ def least_memory(threads: int = 1) -> int:
     return _working(2 * _STRIPS[0], _STRIPS[0], threads)
 
 
+@lru_cache(maxsize=16)
+def _bases(n: int, side: int) -> tuple[int, ...]:
+    bases = [0]
+    for start in range(0, n, side):
+        stop = min(n, start + side)
+        bases.append(bases[-1] + -(-ITEM * (stop - start) * stop // _PAGE) * _PAGE)
+    return tuple(bases)
+
+
 def _largest_side(strip: int, memory: int, threads: int) -> int:
-    spare = memory - _FIXED - ITEM * threads * (_PACKING // 2)
-    linear = (BUFFERS + threads) * strip  # b² + linear b = spare / 8
+    spare = memory - _working(0, strip, threads)
+    linear = threads * strip  # b² + linear b = spare / 8
     side = (-linear + math.sqrt(linear * linear + 4 * max(0, spare) / ITEM)) / 2
     return int(side) // strip * strip
 
 
 def _working(side: int, strip: int, threads: int) -> int:
-    return ITEM * side * side + BUFFERS * ITEM * side * strip + _FIXED + _packing(side, strip, threads)
+    return ITEM * (side * side + 2 * STAGE + threads * (strip * side + _PACKED)) + _FIXED
 
 
 def _in_core(n: int, threads: int) -> int:
-    return ITEM * n * n + _FIXED + _packing(n, min(n, _STRIPS[-1]), threads)
-
-
-def _packing(side: int, strip: int, threads: int) -> int:
-    return ITEM * threads * (_PACKING // 2 + side * strip)
+    return _working(n, min(n, _STRIPS[-1]), threads)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from rmtaudit.engine.logdet.scratch import Scratch, Wanted
@@ -26,6 +27,9 @@ from rmtaudit.kernels.tile_algebra import cholesky, solve_right, subtract_gram, 
 
 if TYPE_CHECKING:
     from rmtaudit.matrices.sources import MatrixSource
+
+
+PROBES = 8
 
 
 class StoppedError(Exception):
@@ -46,19 +50,33 @@ class Factorisation:
         Order of the largest leading minor that was factored.
     failed, pivot
         Order of the first leading minor that is not positive, and its pivot; ``None`` where all are.
+    solved
+        ``L⁻¹ D^½ V`` for random signs ``V`` and ``D`` the diagonal of the matrix, shape ``(n, 8)``: its mean
+        squares sum up to the trace of the inverse of the matrix scaled to a diagonal of ones.
     resumed, damaged
         Tiles taken over from an earlier run, and tiles of it that had to be computed again.
     """
 
     diagonal: torch.Tensor
     scale: torch.Tensor
+    solved: torch.Tensor
     done: int = 0
     failed: int | None = None
     pivot: float | None = None
     resumed: int = 0
     damaged: int = 0
-    bytes_read: int = 0
-    bytes_written: int = 0
+
+    @property
+    def minors(self) -> torch.Tensor:
+        """Log-determinants of the leading minors that were factored, float64, shape ``(done,)``."""
+        logs = self.diagonal[: self.done].log().mul_(2)
+        # in extended precision where the machine has it: a sum of 10⁵ terms keeps its last digits
+        return torch.from_numpy(np.cumsum(logs.numpy().astype(np.longdouble)).astype(np.float64))
+
+    @property
+    def inverse_trace(self) -> float:
+        """Estimate of ``tr H⁻¹``, ``H`` the largest factored minor scaled to a diagonal of ones."""
+        return float(self.solved[: self.done].square().sum()) / PROBES
 
 
 @dataclass(slots=True)
@@ -89,11 +107,14 @@ class TileCholesky:
     progress: Callable[[int], None] = lambda _: None
     result: Factorisation = field(init=False)
     _tile: torch.Tensor = field(init=False)
+    _pending: dict[int, torch.Tensor] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         n, side = self.tiling.n, self.tiling.side
         zeros = torch.zeros(2, n, dtype=torch.float64)
-        self.result = Factorisation(diagonal=zeros[0], scale=zeros[1])
+        # Fixed signs: two runs agree in every bit. They are drawn apart from everything a user seeds.
+        signs = torch.randint(0, 2, (n, PROBES), generator=torch.Generator().manual_seed(1976))
+        self.result = Factorisation(zeros[0], zeros[1], signs.to(torch.float64).mul_(2).sub_(1))
         self._tile = torch.empty(side * side, dtype=torch.float64, device=self.device)
 
     def rows(self) -> Iterator[int]:
@@ -135,6 +156,8 @@ class TileCholesky:
         failed, pivot = cholesky(tile)
         good = failed - 1 if failed else len(rows)
         self.result.diagonal[rows.start : rows.start + good] = tile.diagonal()[:good].cpu()
+        self._begin_probes(row)
+        self._solve_probes(rows.start, tile[:good, :good])
         if failed:
             self.result.done, self.result.failed = rows.start + good, rows.start + failed
             self.result.pivot = pivot
@@ -148,6 +171,7 @@ class TileCholesky:
         for left, right in self._stream([((row, strip, 0), (col, strip, 0)) for strip in before]):
             subtract_product(tile, left, right)
         self.scratch.write(row, col, self._solved(col, tile))
+        self._subtract_probes(row, self.tiling.span(col).start, tile)
 
     def _solved(self, col: int, tile: torch.Tensor) -> Iterator[torch.Tensor]:
         """Yield the strips of ``tile L_jj⁻ᵀ``: a strip is final before the next one of ``L_jj`` is needed."""
@@ -188,30 +212,57 @@ class TileCholesky:
         if row < self.tiling.rows:
             self.source.announce(self.tiling.span(row), self.tiling.span(col))
 
+    def _begin_probes(self, row: int) -> None:
+        """Multiply a tile row of the signs by ``D^½``; what was subtracted before came without it."""
+        span = self.tiling.span(row)
+        root = self.result.scale[span.start : span.stop].clamp(min=0).sqrt()
+        self.result.solved[span.start : span.stop] *= root[:, None]
+        if row in self._pending:
+            self.result.solved[span.start : span.stop] -= self._pending.pop(row)
+
+    def _subtract_probes(self, row: int, start: int, part: torch.Tensor) -> None:
+        part = part.cpu()
+        moved = part @ self.result.solved[start : start + part.shape[1]]
+        self._pending[row] = self._pending[row] + moved if row in self._pending else moved
+
+    def _solve_probes(self, start: int, triangle: torch.Tensor) -> None:
+        here = self.result.solved[start : start + len(triangle)]
+        right = here.T.contiguous().to(triangle.device)
+        solve_right(triangle, right)
+        here.copy_(right.T)
+
     def _take_over(self) -> int:
         """Return the number of tiles that an earlier run has finished, after a look at each of them."""
         if self.scratch is None or not self.scratch.finished:
             return 0
+        self.scratch.verify()
         found = self.result
-
-        def seen(row: int, col: int, strip: int, values: torch.Tensor) -> None:
-            if row == col:
-                first = strip * self.tiling.strip - self.tiling.span(row).start
-                start = self.tiling.span(row).start + first
-                found.diagonal[start : start + values.shape[1]] = values[first:].diagonal()
-
-        self.scratch.verify(seen)
         found.resumed, found.damaged = self.scratch.finished, self.scratch.damaged
-        place = 0
-        for row in range(self.tiling.rows):
-            place += row + 1
-            if place <= self.scratch.finished:
-                span = self.tiling.span(row)
+        for row, col, strip, values in self.scratch.replay():
+            self._check()
+            left = strip * self.tiling.strip
+            if row != col:
+                self._subtract_probes(row, left, values)
+                continue
+            span = self.tiling.span(row)
+            if left == span.start:
+                self._read_scale(span)
+                self._begin_probes(row)
+            width, first = values.shape[1], left - span.start
+            found.diagonal[left : left + width] = values[first:].diagonal()
+            self._solve_probes(left, values[first : first + width])
+            below = range(left + width, span.stop)
+            found.solved[below.start : below.stop] -= (
+                values[first + width :] @ found.solved[left : left + width]
+            )
+            if not below:
                 found.done = span.stop
-                for k in range(span.start, span.stop, 128):
-                    piece = range(k, min(k + 128, span.stop))
-                    found.scale[k : piece.stop] = self.source.block(piece, piece).diagonal()
         return self.scratch.finished
+
+    def _read_scale(self, span: range) -> None:
+        for start in range(span.start, span.stop, 128):
+            piece = range(start, min(start + 128, span.stop))
+            self.result.scale[start : piece.stop] = self.source.block(piece, piece).diagonal()
 
     def _check(self) -> None:
         if self.stop():

@@ -20,7 +20,7 @@ import mmap
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import islice
@@ -131,24 +131,22 @@ class Scratch:
             _write_all(self._journal, f"{text} {zlib.crc32(text.encode()):08x}\n".encode(), None)
         self.finished += 1
 
-    def verify(self, seen: Callable[[int, int, int, torch.Tensor], None]) -> None:
-        """Hold the finished tiles against their checksums; drop them from the first that does not match.
-
-        Parameters
-        ----------
-        seen
-            Told tile row, tile column, strip and its values, of every strip that is read.
-        """
+    def verify(self) -> None:
+        """Hold the finished tiles against their checksums; drop them from the first that does not match."""
         for place, (row, col) in enumerate(islice(order(self.tiling.rows), self.finished)):
             checksum = 0
             for strip in self.tiling.strips(col):
-                values = self._view(row, strip, 0)
-                checksum = zlib.crc32(values.numpy().data, checksum)
-                seen(row, col, strip, values)
+                checksum = zlib.crc32(self._view(row, strip, 0).numpy().data, checksum)
             if checksum != self._sums[place]:
                 self.damaged = self.finished - place
                 self._forget(place)
                 return
+
+    def replay(self) -> Iterator[tuple[int, int, int, torch.Tensor]]:
+        """Yield tile row, tile column, strip and its values, of every finished tile."""
+        for row, col in islice(order(self.tiling.rows), self.finished):
+            for strip in self.tiling.strips(col):
+                yield row, col, strip, self._view(row, strip, 0)
 
     def close(self) -> None:
         """Let go of files, threads and lock; what is on disk stays."""

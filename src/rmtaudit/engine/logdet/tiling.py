@@ -17,9 +17,9 @@ STAGE = 1 << 15
 _STRIPS = (64, 96, 128, 192, 256)
 _PAGE = 1 << 16
 """Tile rows begin at multiples of this: every system can map a file from there."""
-_PACKED = 256 * 512
+_PACKED = 256 * 256
 """Entries that OpenBLAS packs of one operand, a thread; of the other it packs as much as a strip."""
-_FIXED = 3 << 18
+_FIXED = 1 << 18
 """What Python, the journal and the threads take, in bytes."""
 
 
@@ -75,9 +75,8 @@ class Tiling:
 
     def working_bytes(self, threads: int) -> int:
         """Return the memory that the factorisation takes."""
-        if self.in_core:
-            return _in_core(self.n, threads)
-        return _working(self.side, self.strip, threads)
+        tile = _working(self.side, min(self.strip, _STRIPS[-1]), threads)
+        return tile + _vectors(self.n, self.side)
 
     def read_bytes(self) -> int:
         """Return what is read of the scratch file in all: about ``8 n³ / (3 b)``."""
@@ -98,21 +97,21 @@ def tiling_for(n: int, memory: int, threads: int = 1) -> Tiling:
     ValueError
         If not even tiles of 128 rows fit.
     """
-    if _in_core(n, threads) <= memory:
+    if Tiling(n, n, n).working_bytes(threads) <= memory:
         return Tiling(n, n, n)
     # Wide strips are worth more than large tiles until a tile is four strips wide: a product with a strip
     # reads and writes the whole tile.
     for strip in reversed(_STRIPS):
-        side = _largest_side(strip, memory, threads)
+        side = _largest_side(strip, memory - _vectors(n, 0), threads)
         if side >= (4 if strip > _STRIPS[0] else 2) * strip:
             rows = -(-n // side)
             return Tiling(n, -(-n // (rows * strip)) * strip, strip)  # as even as the strips allow
-    raise ValueError(f"{memory:,} bytes hold no tile of 128 rows; {least_memory(threads):,} do")
+    raise ValueError(f"{memory:,} bytes hold no tile of 128 rows; {least_memory(n, threads):,} do")
 
 
-def least_memory(threads: int = 1) -> int:
-    """Return the smallest budget that :func:`tiling_for` takes for a matrix of any order."""
-    return _working(2 * _STRIPS[0], _STRIPS[0], threads)
+def least_memory(n: int, threads: int = 1) -> int:
+    """Return the smallest budget that :func:`tiling_for` takes for a matrix of order ``n``."""
+    return _working(2 * _STRIPS[0] + 1, _STRIPS[0], threads) + _vectors(n, 0)
 
 
 @lru_cache(maxsize=16)
@@ -135,5 +134,6 @@ def _working(side: int, strip: int, threads: int) -> int:
     return ITEM * (side * side + 2 * STAGE + threads * (strip * side + _PACKED)) + _FIXED
 
 
-def _in_core(n: int, threads: int) -> int:
-    return _working(n, min(n, _STRIPS[-1]), threads)
+def _vectors(n: int, side: int) -> int:
+    """Return the bytes of the diagonals, and of what estimates the rounding (8 columns, and a tile row)."""
+    return ITEM * (10 * n + 16 * side)

@@ -61,9 +61,7 @@ def problem(name: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def brackets(runs: int, steps: int) -> None:
-    print(
-        "| spectrum | lower bound | runs | with a bracket | probes' brackets that miss | means that miss | width |"
-    )
+    print("| spectrum | lower bound | runs | with a bracket | probes that miss | means that miss | width |")
     print("|---|---|---:|---:|---:|---:|---:|")
     for name in spectra():
         matrix, values, vectors = problem(name)
@@ -153,7 +151,9 @@ def peer(python: str, sizes: list[int], repeats: int) -> None:
                     truth,
                     theirs,
                     repeats,
-                    lambda seed, effort=effort: slq.log_determinant(plain, slq.Sampler(seed), effort),
+                    lambda seed, effort=effort, plain=plain: slq.log_determinant(
+                        plain, slq.Sampler(seed), effort
+                    ),
                 )
             _ours(
                 "float32 Cholesky",
@@ -162,7 +162,7 @@ def peer(python: str, sizes: list[int], repeats: int) -> None:
                 truth,
                 theirs,
                 repeats,
-                lambda seed: preconditioned_log_determinant(
+                lambda seed, plain=plain, matrix=matrix: preconditioned_log_determinant(
                     plain, low_precision_cholesky(matrix), slq.Sampler(seed), slq.Effort(probes=8)
                 ),
             )

@@ -83,16 +83,19 @@ def _notes(document: Mapping[str, Any]) -> Iterator[str]:
         yield "freeness    not tested: eigenvalues alone do not tell"
     if "rows" in tests:
         found = tests["rows"]
-        yield f"rows        a quarter misses all by {found['deformed']:.2%} (row-scaled), {found['free']:.2%} (free)"
+        shares = f"{found['deformed']:.2%} (row-scaled), {found['free']:.2%} (free)"
+        yield f"rows        a quarter misses all by {shares}"
     for atom in document["atoms"]:
         yield f"atom        {atom['mass']:.2%} at {_number(atom['place'])}"
     for spike in document["spikes"]:
-        yield f"spike       {_number(spike['block'])}, taken out; {_number(spike['predicted'])} if spread over all"
+        spread = _number(spike["predicted"])
+        yield f"spike       {_number(spike['block'])}, taken out; {spread} if spread over all"
     ridge = document["ridge"]
     if ridge and ridge["status"] == "ok":
         error = f" ± {ridge['se']:.2g}" if ridge["se"] else ""
         yield (
-            f"ridge       {ridge['ridge']:g}: log det / size {ridge['log_det']:.5g}{error}, effective dimension / "
+            f"ridge       {ridge['ridge']:g}: log det / size {ridge['log_det']:.5g}{error}, "
+            "effective dimension / "
             f"size {ridge['effective_dimension']:.4g}; resolvable above {ridge['resolvable']:.3g}"
         )
     elif ridge:

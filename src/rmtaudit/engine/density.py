@@ -178,7 +178,8 @@ def _array(path: Path) -> torch.Tensor:
     ):
         raise InputError(
             "RA-DE-002",
-            f"Holds dtype {array.dtype} of shape {array.shape}, not a real matrix of at most {_LARGEST_MATRIX} a side.",
+            f"Holds dtype {array.dtype} of shape {array.shape}, not a real matrix of at most "
+            f"{_LARGEST_MATRIX} a side.",
             where=str(path),
         )
     values = torch.from_numpy(np.array(array, dtype=np.float64))
@@ -339,7 +340,7 @@ def _with_rows(
     count: int,
     generator: torch.Generator,
 ) -> tuple[dict[str, Any], torch.Tensor]:
-    """Return the document with the row-scaled prediction, where nested blocks of rows say that it is better."""
+    """Return the document with the row-scaled prediction, where nested blocks say that it is better."""
     import torch
 
     from rmtaudit.kernels.free.deformed import deformed_quantiles, nested_scores

@@ -12,7 +12,7 @@ from rmtaudit.kernels import slq
 from rmtaudit.kernels.slq.density import jackson, kernel_polynomial, lanczos_density
 
 sys.path.insert(0, str(Path(__file__).parent))
-from spectra import SIZE, basis, spectra, symmetric  # noqa: E402
+from spectra import SIZE, basis, spectra, symmetric
 
 
 def test_counts_by_kernel_polynomials() -> None:

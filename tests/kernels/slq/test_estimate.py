@@ -15,7 +15,7 @@ from rmtaudit.kernels import slq
 from rmtaudit.kernels.slq import integrands
 
 sys.path.insert(0, str(Path(__file__).parent))
-from spectra import SIZE, basis, spectra, symmetric  # noqa: E402
+from spectra import SIZE, basis, spectra, symmetric
 
 QUICK = slq.Effort(steps=24)
 FUNCTIONS = [

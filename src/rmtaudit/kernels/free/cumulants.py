@@ -1,6 +1,6 @@
 """Free cumulants and moments, and the simple laws that a richer one has to beat.
 
-Under decompression by ``α`` every free cumulant is multiplied by ``α^(j-1)``: two, three or four of them already
+Under decompression by ``α`` every free cumulant is multiplied by ``α^(j-1)``: two to four of them already
 make a law. A prediction that does no better than these needed none of the rest.
 """
 

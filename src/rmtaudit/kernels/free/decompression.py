@@ -61,7 +61,7 @@ class Decompression:
     pooled: bool
 
     def quantiles(self, count: int) -> torch.Tensor:
-        """Return ``count`` predicted eigenvalues, ascending, without the spikes; the mean over samples if several."""
+        """Return ``count`` predicted eigenvalues, ascending, without spikes; the mean over samples."""
         if self.pooled:
             return torch.stack([law.quantiles(count) for law in self.replicas]).mean(0)
         return self.law.quantiles(count)
@@ -121,14 +121,14 @@ def decompress_spectrum(
     simple = cumulant_laws(bulk)[2]
     measure = simple if verdict == "not decompressible" else fit.measure
     law = evolve(measure, factor)
-    drawn = _replicas(bulk, law, fit, slack, factor, replicas, generator, refused=measure is simple)
+    drawn = _replicas(bulk, fit, slack, factor, replicas, generator, refused=measure is simple)
     spikes = tuple((value, _carried(bulk, value, factor)) for value in outliers)
     pooled = len(bulk) > 1 and bool(drawn)
     return Decompression(verdict, reason, law, fit, choice, last, spikes, test, drawn, pooled)
 
 
 def take_spikes(rows: torch.Tensor) -> tuple[torch.Tensor, tuple[float, ...]]:
-    """Return spectra without outliers, and the outliers of the first: those beyond a gap wider than what follows.
+    """Return spectra without outliers, and those of the first: beyond a gap wider than what follows.
 
     The gap after the last outlier exceeds the span of the ten next eigenvalues; at a soft edge that ratio is
     0.15 on average. Only the upper end is searched: that is where layers and kernels have them.
@@ -147,7 +147,7 @@ def take_spikes(rows: torch.Tensor) -> tuple[torch.Tensor, tuple[float, ...]]:
 
 
 def _class_of(bulk: torch.Tensor) -> LevyFit:
-    """Return a fit of the class that the data allow: positive if that costs nothing, with an end if need be."""
+    """Return a fit of the class that the data allow: positive if that costs nothing, ended if need be."""
     both = fit_levy(bulk, positive=False)[0]
     if float(bulk.min()) >= 0:
         positive = fit_levy(bulk, positive=True)[0]
@@ -194,7 +194,6 @@ def _verdict(
 
 def _replicas(
     bulk: torch.Tensor,
-    law: EvolvedLaw,
     fit: LevyFit,
     slack: float,
     factor: float,

@@ -1,7 +1,7 @@
 """Growth of a Gram matrix whose rows differ in scale: free convolution power of the companion spectrum.
 
 For ``A = WWᵀ/d`` with independent rows of different sizes a principal block is not free of the rest (its
-diagonal sees the scales), but the columns are: with ``η`` the transform of ``WᵀW/d``, more rows mean more free
+diagonal sees the scales), but the columns are: with ``η`` the transform of ``WᵀW/d``, more rows are more free
 summands. The power is at least 1, so that no information is missing: the problem is well posed.
 """
 
@@ -52,7 +52,7 @@ def nested_scores(weights: torch.Tensor, generator: torch.Generator, draws: int 
 
 
 def companion(eigenvalues: torch.Tensor, cols: int) -> torch.Tensor:
-    """Return the spectrum of ``WᵀW/d`` from that of ``WWᵀ/d``: zeros added, or taken off, up to ``cols`` values."""
+    """Return the spectrum of ``WᵀW/d`` from that of ``WWᵀ/d``: zeros added or taken off."""
     rows = len(eigenvalues)
     if cols >= rows:
         return torch.cat([eigenvalues.new_zeros(cols - rows), eigenvalues])
@@ -97,7 +97,7 @@ def deformed_quantiles(eigenvalues: torch.Tensor, cols: int, factor: float, coun
 
 
 def companion_power(spectrum: torch.Tensor, power: float) -> EvolvedLaw:
-    """Return the free convolution power ``power >= 1`` of a spectrum: its compression by ``1/power``, dilated.
+    """Return the free convolution power ``power >= 1`` of a spectrum: compressed by ``1/power``, dilated.
 
     The measure of a discrete spectrum at its own size is exact: zeros of ``m`` are the atoms of ``z - F``.
     """
@@ -106,7 +106,7 @@ def companion_power(spectrum: torch.Tensor, power: float) -> EvolvedLaw:
 
 
 def nevanlinna(spectrum: torch.Tensor) -> LevyMeasure:
-    """Return the exact measure of ``z - F(z)`` of a discrete spectrum: index 1, atoms between its eigenvalues.
+    """Return the measure of ``z - F(z)`` of a discrete spectrum: index 1, atoms between eigenvalues.
 
     ``F = -1/m`` has a pole between any two neighbours, found by bisection; the residue is ``1/m'``.
     """

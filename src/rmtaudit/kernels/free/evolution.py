@@ -1,7 +1,8 @@
 """The law of a larger matrix: evolution of a Levy measure, by one monotone root find a point.
 
 The boundary of the law at factor ``α`` is the image of the curve ``u = s + iv(s)`` under
-``z = αu + κ₁ + (1-β)T(u)``, ``F = αu - βT(u)``, ``T(u) = ∫G(dx)/(u - x)``, ``β = α·index``. On it ``z`` is real
+``z = αu + κ₁ + (1-β)T(u)``, ``F = αu - βT(u)``, ``T(u) = ∫G(dx)/(u - x)``, ``β = α·index``. There ``z`` is
+real
 and increases with ``s``, so density, distribution function and quantiles need no search in the complex plane.
 """
 
@@ -46,7 +47,7 @@ class EvolvedLaw:
 
     @property
     def mass(self) -> float:
-        """Mass of the continuous part by quadrature of the density, plus that of the atoms: 1 if all is well."""
+        """Mass of the continuous part by quadrature, plus that of the atoms: 1 if all is well."""
         trapezoid = float(torch.trapezoid(self.density, self.x))
         return trapezoid + math.fsum(mass for _, mass in self.atoms)
 
@@ -280,7 +281,7 @@ def _second_grid(
     points: int,
     zeros: tuple[float, ...],
 ) -> torch.Tensor:
-    """Return the points between which mass, angle and length of the curve are spread evenly; edges are kept."""
+    """Return points that spread mass, angle and length of the curve evenly; edges are kept."""
     x = torch.cummax(_image(measure, s, v, factor), 0).values
     density = _density(measure, s, v, factor)
     mass = torch.cumulative_trapezoid(density, x)

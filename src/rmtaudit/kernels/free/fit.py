@@ -2,7 +2,7 @@
 
 At points ``z`` above the spectrum ``z - κ₁ - F(z) = ∫G(dx)/(F(z) - x)`` is linear in ``G``. The noise of an
 empirical transform at height ``η`` is known (eigenvalues repel each other, so it is ``0.75/(nη)`` at any
-density), which makes ``χ²`` a test of the class, and its slack the one choice that is left: how smooth ``G`` is.
+density), which makes ``χ²`` a test of the class, and its slack the one choice left: how smooth ``G`` is.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def fit_many(
 def empirical_stieltjes(
     eigenvalues: torch.Tensor, real: torch.Tensor, height: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return real and imaginary part of ``mean 1/(λ - z)`` at ``z = real + i·height``, shape ``(M,)`` each."""
+    """Return both parts of ``mean 1/(λ - z)`` at ``z = real + i·height``, shape ``(M,)`` each."""
     out = []
     for x, eta in zip(torch.split(real, 512), torch.split(height, 512), strict=True):
         away = eigenvalues - x[:, None]

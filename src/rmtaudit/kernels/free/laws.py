@@ -1,7 +1,8 @@
 """Laws with closed forms whose evolution is known in closed form too: the oracles, and for users.
 
-Every law whose transform solves ``Q(z)m² + P(z)m + 1 = 0``, ``Q = q₀ + q₁z + q₂z²``, ``P = p₀ + (1 + q₂)z``, keeps
-that form under decompression by ``τ``: with ``D = 1 + q₂(τ - 1)``, ``q_i → τq_i/D`` and ``p₀ → (p₀ + q₁(τ - 1))/D``.
+Every law whose transform solves ``Q(z)m² + P(z)m + 1 = 0``, ``Q = q₀ + q₁z + q₂z²``, ``P = p₀ + (1 + q₂)z``,
+keeps that form under decompression by ``τ``: with ``D = 1 + q₂(τ - 1)``, ``q_i → τq_i/D`` and
+``p₀ → (p₀ + q₁(τ - 1))/D``.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class QuadraticLaw:
         return math.inf if self.q2 >= 0 else 1 - 1 / self.q2
 
     def decompress(self, factor: float) -> QuadraticLaw:
-        """Return the law of the matrix ``factor`` times as large. Raises ``ValueError`` where there is none."""
+        """Return the law of the matrix ``factor`` times as large; ``ValueError`` where there is none."""
         if not 0 < factor < self.last_factor:
             raise ValueError(f"the factor must lie between 0 and {self.last_factor:g}, but is {factor:g}")
         divisor = 1 + self.q2 * (factor - 1)
@@ -69,7 +70,7 @@ class QuadraticLaw:
 
     @property
     def atoms(self) -> tuple[tuple[float, float], ...]:
-        """Places and masses of the point masses: zeros of ``Q`` where the residue ``P/Q'`` has the right sign."""
+        """Places and masses of the atoms: zeros of ``Q`` where the residue ``P/Q'`` has the right sign."""
         roots = (
             np.roots([self.q2, self.q1, self.q0])
             if self.q2
@@ -131,17 +132,17 @@ def semicircle(mean: float, radius: float) -> QuadraticLaw:
 
 
 def marchenko_pastur(ratio: float, scale: float = 1.0) -> QuadraticLaw:
-    """Return the law of ``XXᵀ/d``, ``X`` of shape ``n x d``, ``ratio = n/d``. Decompression: the ratio times ``τ``."""
+    """Return the law of ``XXᵀ/d``, ``X`` of shape ``n x d``, ``ratio = n/d``; ``τ`` multiplies the ratio."""
     return QuadraticLaw(0.0, ratio * scale, 0.0, -scale * (1 - ratio))
 
 
 def kesten_mckay(degree: float) -> QuadraticLaw:
-    """Return the law of a random regular graph. Decompression: ``τ`` times that of degree ``d/τ``, below ``τ = d``."""
+    """Return the law of a random regular graph; after ``τ < d``, ``τ`` times that of degree ``d/τ``."""
     return QuadraticLaw(degree**2 / (degree - 1), 0.0, -1 / (degree - 1), 0.0)
 
 
 def wachter(a: float, b: float) -> QuadraticLaw:
-    """Return the law of ``A(A + B)⁻¹``, Wisharts of ``an`` and ``bn`` degrees; ``a/τ``, ``b/τ`` after ``τ < a + b``."""
+    """Return the law of ``A(A + B)⁻¹``, Wisharts of ``an``, ``bn`` degrees; ``a/τ``, ``b/τ`` after ``τ``."""
     total = a + b - 1
     return QuadraticLaw(0.0, 1 / total, -1 / total, (1 - a) / total)
 
@@ -158,7 +159,7 @@ def meixner(mass: float, place: float, mean: float, q2: float) -> QuadraticLaw:
 
 
 def compound_free_poisson(rate: float, jumps: torch.Tensor, weights: torch.Tensor) -> LevyMeasure:
-    """Return the measure of ``R(w) = rate Σ w_j t_j/(1 - t_j w)``; after ``τ``: ``rate/τ``, jumps ``τt_j``."""
+    """Return the measure of ``R(w) = rate Σ w_j t_j/(1 - t_j w)``; after ``τ`` ``rate/τ``, ``τt_j``."""
     if not (rate > 0 and bool((weights > 0).all())):
         raise ValueError("rate and weights must be positive")
     order = torch.argsort(jumps)
@@ -190,7 +191,8 @@ def decompress(measure: LevyMeasure, factor: float) -> LevyMeasure:
 def sample_matrix(measure: LevyMeasure, size: int, generator: torch.Generator) -> torch.Tensor:
     """Return a random symmetric ``size x size`` matrix with the law: a block of a larger free one.
 
-    The quantiles of the law at twice the size (or half way to its last factor), in a uniform random basis, cut
+    The quantiles of the law at twice the size (or half way to its last factor), in a uniform random basis,
+    cut
     to a principal block: its spectrum fluctuates as that of a random matrix does.
     """
     factor = 2.0 if measure.index <= 0.25 else (1 + 1 / measure.index) / 2

@@ -1,6 +1,6 @@
 """The ridge log-determinant and the effective dimension of the large matrix, in closed form.
 
-Left of the spectrum characteristics are real: one scalar root, no density, no second sheet. What it cannot see
+Left of the spectrum characteristics are real: a scalar root, no density, no second sheet. What it cannot see
 are ridges below ``r_min``, the resolvable scale.
 """
 

@@ -1,4 +1,4 @@
-"""Prediction of a spectrum from parts of itself: how smooth, of which class, and whether a simple law does it."""
+"""A spectrum predicted from parts of itself: how smooth, of which class, and whether a simple law does."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def choose(
 
 
 def free_block(eigenvalues: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
-    """Return the eigenvalues of a principal block of ``QΛQᵀ``, ``Q`` uniform orthogonal: a free matrix's block.
+    """Return the eigenvalues of a principal block of ``QΛQᵀ``, ``Q`` uniform orthogonal.
 
     Parameters
     ----------

@@ -61,10 +61,11 @@ def nystrom(matmul: Callable[[torch.Tensor], torch.Tensor], size: int, rank: int
         )
     half = torch.linalg.solve_triangular(factor, sketch.T, upper=False).T
     vectors, sigma, _ = torch.linalg.svd(half, full_matrices=False)
-    eigenvalues = (sigma**2 - shift).clamp(min=0)
+    eigenvalues: torch.Tensor = (sigma**2 - shift).clamp(min=0)
 
     def rest(X: torch.Tensor) -> torch.Tensor:
-        return matmul(X) - vectors @ (eigenvalues[:, None] * (vectors.T @ X))
+        left: torch.Tensor = matmul(X) - vectors @ (eigenvalues[:, None] * (vectors.T @ X))
+        return left
 
     return Nystrom(vectors, eigenvalues, residual_norm(rest, size, seed, powers=1))
 
@@ -80,7 +81,7 @@ class PivotedCholesky:
     pivots
         Indices, shape ``(k,)``, in the order chosen.
     residual_trace
-        ``tr(A - F Fᵀ)`` by the residual's diagonal: exact but for rounding, and a bound of the spectral norm and
+        ``tr(A - F Fᵀ)`` by the residual's diagonal: exact but for rounding, a bound of the spectral norm and
         of the Frobenius norm of the residual, which is positive semidefinite.
     trace
         Of ``A``.
@@ -106,7 +107,7 @@ def pivoted_cholesky(
     Parameters
     ----------
     columns
-        From indices, shape ``(b,)``, to those columns of ``A``, shape ``(n, b)``; ``A`` positive semidefinite.
+        From indices, shape ``(b,)``, to those columns of ``A``, shape ``(n, b)``; ``A`` is semidefinite.
         No other entry is looked at.
     diagonal
         Of ``A``, shape ``(n,)``.
@@ -146,7 +147,8 @@ def pivoted_cholesky(
         left -= (added**2).sum(dim=1)
         if float(left.min()) < -1e-8 * largest:
             raise ArithmeticError(
-                f"the matrix is not positive semidefinite: a diagonal entry of a residual is {float(left.min()):.3g}"
+                "the matrix is not positive semidefinite: "
+                f"a diagonal entry of a residual is {float(left.min()):.3g}"
             )
         left.clamp_(min=0)
         left[chosen] = 0
@@ -158,7 +160,8 @@ def pivoted_cholesky(
 
 def _independent(inner: torch.Tensor, floor: float) -> torch.Tensor:
     """Return the indices of a greedy set of pivots whose Schur complements stay above a floor."""
-    work, kept = inner.clone(), []
+    work = inner.clone()
+    kept: list[int] = []
     for k in range(len(work)):
         pivot = float(work[k, k])
         if pivot <= max(floor, 1e-12 * float(inner[k, k])) and kept:

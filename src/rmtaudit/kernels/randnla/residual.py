@@ -1,6 +1,6 @@
 """Upper bounds of the norm of what an approximation left out, from a few products with it.
 
-For a standard normal ``ω``, ``|E ω|²`` is at least ``|E|² (v·ω)²`` with ``v`` the leading right singular vector,
+For a standard normal ``ω``, ``|E ω|²`` is at least ``|E|² (v·ω)²``, ``v`` the leading right singular vector,
 and ``v·ω`` is standard normal. So the sum over r probes over a low quantile of chi-squared with r degrees of
 freedom is above ``|E|²``, with the quantile's probability, whatever ``E`` is. Powers sharpen the bound:
 ``|(EᵀE)^q ω|`` is at least ``|E|^2q |v·ω|``.
@@ -56,7 +56,7 @@ def residual_norm(
     Parameters
     ----------
     apply, transposed
-        Products with ``E`` and ``Eᵀ`` (``None``: ``E`` is symmetric, or ``powers`` is 0), of blocks of float64
+        Products with ``E`` and ``Eᵀ`` (``None``: ``E`` is symmetric, or ``powers`` 0), of blocks of float64
         columns.
     size
         Columns of ``E``.

@@ -51,9 +51,7 @@ def from_pivoted_cholesky(found: PivotedCholesky, shift: float) -> Preconditione
     return _low_rank(vectors, sigma**2, shift)
 
 
-def low_precision_cholesky(
-    matrix: torch.Tensor, *, precision: torch.dtype = torch.float32
-) -> Preconditioner:
+def low_precision_cholesky(matrix: torch.Tensor, *, precision: torch.dtype = torch.float32) -> Preconditioner:
     """Return the Cholesky factor of a dense matrix computed in a lower precision.
 
     Where that breaks down, the diagonal is raised by a multiple of the precision's round-off times its mean,

@@ -1,7 +1,7 @@
 """Gauss and Gauss-Radau rules of Jacobi matrices, and the bracket that they put around ``uᵀ f(A) u``.
 
 Golub, Meurant 2010, *Matrices, Moments and Quadrature with Applications*, chapter 6. With ``l`` nodes the
-error of Gauss is ``f^(2l)(ξ)/(2l)!`` times a positive integral; that of Gauss-Radau with a node at ``a`` below
+error of Gauss is ``f^(2l)(ξ)/(2l)!`` times a positive integral; of Gauss-Radau with a node at ``a`` below
 the spectrum is ``f^(2l+1)(ξ)`` times a positive one, with a node ``b`` above it times a negative one. So
 functions whose derivatives keep their signs are bracketed, with no constant to be estimated.
 """
@@ -43,7 +43,7 @@ class Bracket:
 
 
 def gauss(jacobi: Jacobi) -> Rule:
-    """Return the Gauss rules; of Golub-Kahan from the singular values of ``B``, small nodes to full accuracy."""
+    """Return the Gauss rules; of Golub-Kahan from the singular values of ``B``: small nodes are exact."""
     if jacobi.factor is None:
         values, vectors = torch.linalg.eigh(_tridiagonal(jacobi.diagonal, jacobi.off))
         return Rule(values, vectors[:, 0, :] ** 2, vectors[:, -1, :].abs())
@@ -59,7 +59,7 @@ def radau(jacobi: Jacobi, node: float) -> Rule:
     ArithmeticError
         If the node lies inside the spectrum: it is no bound.
     """
-    if jacobi.factor is not None and 0 <= node:
+    if jacobi.factor is not None and node >= 0:
         below = _radau_below(jacobi, node)
         if below is not None:
             return below
@@ -105,7 +105,7 @@ def bracket(
     """
     middle = rule.integral(integrand)
     steps = rule.nodes.shape[1]
-    # a change of W by eps |W| moves an eigenvalue by 2 eps sqrt(θ θ_max), one of A by eps |A| moves it by that
+    # a change of W by eps |W| moves an eigenvalue by 2 eps sqrt(θ θ_max), one of A by eps |A| by that
     size = rule.nodes.abs().amax(dim=1, keepdim=True)
     moved = size if jacobi.factor is None else 2 * (size * rule.nodes).sqrt() + epsilon * size
     slope = (rule.weights * integrand.slope(rule.nodes).abs() * moved).sum(dim=1)
@@ -134,7 +134,7 @@ def bracket(
 def step_bracket(jacobi: Jacobi, threshold: float) -> Bracket:
     """Return bounds of the measure of ``(-inf, x]``, by the inequalities of Chebyshev, Markov and Stieltjes.
 
-    The rule with a node at ``x`` itself, wherever ``x`` lies, bounds the measure by the weights below the node
+    The rule with a node at ``x`` itself, wherever it lies, bounds the measure by the weights below the node
     and those weights with the node's own; no rule of as many moments does better (Szegő 1975, section 3.41).
     """
     pivot = jacobi.diagonal[:, 0] - threshold

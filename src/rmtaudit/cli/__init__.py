@@ -11,7 +11,6 @@ import click
 
 from rmtaudit.cli.analyzers import analyzers
 from rmtaudit.cli.config import config
-from rmtaudit.cli.density import density
 from rmtaudit.cli.errors import run
 from rmtaudit.cli.explain import explain
 from rmtaudit.cli.report import report
@@ -32,7 +31,6 @@ def cli() -> None:
 cli.add_command(scan)
 cli.add_command(report)
 cli.add_command(tails)
-cli.add_command(density)
 cli.add_command(analyzers)
 cli.add_command(config)
 cli.add_command(explain)

@@ -1,1 +1,0 @@
-"""Log-determinants: the planner, and the methods that it chooses from."""

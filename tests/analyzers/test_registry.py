@@ -84,6 +84,7 @@ def test_the_built_in_ones_are_found_and_sound() -> None:
     own = [row for row in installed() if row.distribution == "rmtaudit"]
     assert [row.name for row in own] == [
         "forensics",
+        "htmp",
         "noise",
         "null_alpha",
         "phase",

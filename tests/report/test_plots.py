@@ -61,6 +61,11 @@ def test_a_layer_is_drawn_with_what_was_fitted_to_it(tmp_path: Path, made: Modul
     assert (tmp_path / f"{name}.svg").stat().st_size < 100_000
 
 
+def test_the_law_of_kappa_is_drawn(tmp_path: Path, made: ModuleType) -> None:
+    PlotFolder(tmp_path).draw_layer(row(made, "a", kappa_full=MetricResult(57.0, se=9.0)), spectrum())
+    assert "HTMP, kappa = 57" in texts(tmp_path / f"{slug('a')}.svg")
+
+
 def test_without_a_fit_no_law_is_drawn(tmp_path: Path, made: ModuleType) -> None:
     pooled = dataclasses.replace(spectrum(), parts=(spectrum(), spectrum()))
     failed = row(made, "a", alpha=MetricResult(None, status="failed", reason="none"))

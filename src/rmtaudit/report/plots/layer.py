@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from rmtaudit.kernels.htmp.ensemble import Ensemble
+from rmtaudit.kernels.htmp.law import HTMP
 from rmtaudit.kernels.marchenko_pastur import BulkFit, MarchenkoPastur, fit_bulk
 from rmtaudit.names import display_name
-from rmtaudit.report.plots.canvas import BLUE, GREY, SKY, VERMILION, new_figure, plain_logarithms
+from rmtaudit.report.plots.canvas import BLUE, GREEN, GREY, SKY, VERMILION, new_figure, plain_logarithms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +72,8 @@ def layer_figure(row: LayerResult, spectrum: Spectrum) -> Figure:
     Parameters
     ----------
     row
-        The row of the report. Its ``alpha``, ``xmin`` and ``tail_size``, if it has them, give the power law.
+        The row of the report. Its ``alpha``, ``xmin`` and ``tail_size``, if it has them, give the power law,
+        its ``kappa_full`` the law HTMP.
     spectrum
         Its eigenvalues.
 
@@ -85,12 +88,12 @@ def layer_figure(row: LayerResult, spectrum: Spectrum) -> Figure:
     if not values[-1] > values[0] * (1 + 1e-6):
         raise ValueError("the eigenvalues are all equal")
     total = len(spectrum.eigenvalues)
-    bulk, tail = _bulk(spectrum), _tail(row, total)
+    bulk, tail, htmp = _bulk(spectrum), _tail(row, total), _htmp(row, spectrum)
     figure = new_figure(7.2, 5.4)
     (linear, logarithmic), (above, quantiles) = figure.subplots(2, 2)
     _density(linear, values, total, bulk)
-    _log_density(logarithmic, values, total, bulk, tail)
-    _share_above(above, values, total, bulk, tail)
+    _log_density(logarithmic, values, total, bulk, tail, htmp)
+    _share_above(above, values, total, bulk, tail, htmp)
     _quantiles(quantiles, spectrum, bulk)
     figure.suptitle(layer_title(row), fontsize=9)
     handles, labels = [], []
@@ -99,7 +102,7 @@ def layer_figure(row: LayerResult, spectrum: Spectrum) -> Figure:
             if label not in labels:
                 handles.append(handle)
                 labels.append(label)
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3))
     return figure
 
 
@@ -131,6 +134,14 @@ def _tail(row: LayerResult, total: int) -> _Tail | None:
     return _Tail(float(alpha.value), alpha.se, float(xmin.value), int(size.value) / total)
 
 
+def _htmp(row: LayerResult, spectrum: Spectrum) -> HTMP | None:
+    kappa = row.metrics.get("kappa_full")
+    if kappa is None or kappa.value is None or spectrum.parts:
+        return None
+    size, longer = sorted((spectrum.rows, spectrum.cols))
+    return HTMP.of(Ensemble(float(kappa.value), size, longer), float(spectrum.eigenvalues.mean()))
+
+
 def _density(axes: Axes, values: NDArray[np.float64], total: int, bulk: _Bulk | None) -> None:
     end = float(np.quantile(values, 0.9))
     if bulk is not None:
@@ -154,7 +165,12 @@ def _density(axes: Axes, values: NDArray[np.float64], total: int, bulk: _Bulk | 
 
 
 def _log_density(
-    axes: Axes, values: NDArray[np.float64], total: int, bulk: _Bulk | None, tail: _Tail | None
+    axes: Axes,
+    values: NDArray[np.float64],
+    total: int,
+    bulk: _Bulk | None,
+    tail: _Tail | None,
+    htmp: HTMP | None,
 ) -> None:
     first = _log_start(values)
     edges = np.geomspace(first, values[-1] * (1 + 1e-9), _LOG_BINS + 1)
@@ -172,6 +188,10 @@ def _log_density(
         error = "" if tail.se is None else f" ± {tail.se:.2f}"
         label = f"power law, alpha = {tail.alpha:.2f}{error}"
         axes.loglog(at, tail.pdf(at), color=VERMILION, linestyle="--", label=label)
+    if htmp is not None:
+        at = np.geomspace(first, values[-1], _POINTS)
+        label = f"HTMP, kappa = {htmp.kappa / (1 - 1 / total):.3g}"
+        axes.loglog(at, htmp.pdf(torch.from_numpy(at)).numpy(), color=GREEN, linestyle="-.", label=label)
     axes.set_ylim(heights.min() / 3, heights.max() * 3)
     plain_logarithms(axes)
     before = int((values < first).sum())
@@ -182,7 +202,12 @@ def _log_density(
 
 
 def _share_above(
-    axes: Axes, values: NDArray[np.float64], total: int, bulk: _Bulk | None, tail: _Tail | None
+    axes: Axes,
+    values: NDArray[np.float64],
+    total: int,
+    bulk: _Bulk | None,
+    tail: _Tail | None,
+    htmp: HTMP | None,
 ) -> None:
     shares = np.arange(len(values), 0, -1) / total
     kept = _thinned(len(values))
@@ -194,6 +219,9 @@ def _share_above(
         at = np.geomspace(tail.xmin, values[-1], _POINTS)
         axes.loglog(at, tail.above(at), color=VERMILION, linestyle="--")
         axes.axvline(tail.xmin, color=GREY, linewidth=0.8, linestyle=":", label="xmin")
+    if htmp is not None:
+        at = np.geomspace(_log_start(values), values[-1], _POINTS)
+        axes.loglog(at, htmp.sf(torch.from_numpy(at)).numpy(), color=GREEN, linestyle="-.")
     axes.set_ylim(0.5 / total, 1.6)
     axes.set_xlim(_log_start(values), 1.3 * values[-1])
     plain_logarithms(axes)

@@ -1,0 +1,330 @@
+"""``htmp``: kappa of the high-temperature Marchenko-Pastur law, and whether the law describes the layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from rmtaudit.analyzers.base import (
+    Analyzer,
+    LayerInput,
+    Metric,
+    MetricValue,
+    Scalar,
+    Status,
+    failed,
+    skipped,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from rmtaudit.kernels.htmp.estimate import KappaFit
+
+Estimator = Literal["joint", "moment", "marginal", "ks"]
+
+LEAST_SIDE = 32
+"""Smaller side from which the table of the goodness of fit was checked."""
+_HODGKINSON = "Hodgkinson, Wang, Mahoney 2025"
+_NORMAL_95 = 1.959963984540054
+_LAWS = ("htmp_best_law", "htmp_delta_bic")
+
+_CLEAR = 10.0
+"""Difference of BIC from which another law is said to fit better."""
+ACCEPTED, OUTDONE = "HTMP not rejected", "HTMP not rejected, another law fits better"
+BULK_ONLY, REJECTED = "HTMP of the bulk alone", "HTMP rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class HTMPOptions:
+    """Options of :class:`HTMPFit`.
+
+    Attributes
+    ----------
+    estimator
+        Of kappa. ``joint``: exact maximum likelihood of all eigenvalues together. ``moment``: from their mean
+        and variance, no eigenvalue need be resolved. ``marginal``: likelihood of each by itself. ``ks``:
+        least Kolmogorov-Smirnov distance.
+    bootstrap
+        Spectra drawn for the p-values of the fit; 0 takes them from the simulated table, down to 0.005.
+    compare
+        Whether to fit six other laws and compare them by BIC.
+    level
+        HTMP is rejected where the p-value is below.
+    """
+
+    estimator: Estimator = "joint"
+    bootstrap: int = 0
+    compare: bool = True
+    level: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.bootstrap < 0:
+            raise ValueError(f"bootstrap must not be negative, but is {self.bootstrap}")
+        if not 0 < self.level < 1:
+            raise ValueError(f"level must lie between 0 and 1, not {self.level}")
+        if 0 < self.bootstrap < 1 / self.level - 1:
+            raise ValueError(f"{self.bootstrap} draws cannot reject at the level {self.level}")
+        if self.bootstrap == 0 and self.level < 0.01:
+            raise ValueError(f"the table cannot reject at the level {self.level}: ask for a bootstrap")
+
+
+class HTMPFit(Analyzer):
+    """kappa with its error, of the whole spectrum and of the bulk, beside the goodness of fit."""
+
+    name = "htmp"
+    metrics = (
+        Metric(
+            "kappa_full",
+            "",
+            None,
+            "Eigenvalue repulsion of the beta-Laguerre ensemble, all eigenvalues; N for Gaussian noise.",
+            f"{_HODGKINSON}; Dumitriu, Edelman 2002",
+        ),
+        Metric(
+            "kappa_bulk",
+            "",
+            None,
+            "The same of what is left when the eigenvalues above the bulk are taken off.",
+            f"{_HODGKINSON}; Marchenko, Pastur 1967 for the edge",
+        ),
+        Metric(
+            "kappa_index",
+            "",
+            None,
+            "kappa_full over N: the Dyson index, 1 for real and 2 for complex Gaussian noise.",
+            f"{_HODGKINSON}; Dumitriu, Edelman 2002",
+        ),
+        Metric(
+            "kappa_bulk_index",
+            "",
+            None,
+            "kappa_bulk over the number of eigenvalues in the bulk.",
+            f"{_HODGKINSON}; Dumitriu, Edelman 2002",
+        ),
+        Metric(
+            "kappa_spikes",
+            "count",
+            None,
+            "Eigenvalues taken off for kappa_bulk; no count of signals where the bulk is no noise.",
+            "Johnstone 2001",
+            summarised=False,
+        ),
+        Metric(
+            "htmp_a",
+            "",
+            None,
+            "kappa_full/(2 gamma), gamma = N/M: what is still known of kappa if gamma is not.",
+            _HODGKINSON,
+            summarised=False,
+        ),
+        Metric(
+            "htmp_ks_distance",
+            "",
+            None,
+            "Kolmogorov-Smirnov distance of all eigenvalues to the law of the joint fit.",
+            _HODGKINSON,
+        ),
+        Metric(
+            "htmp_p_value",
+            "",
+            None,
+            "Chance that a spectrum of that law is as far from its own fit.",
+            "parametric bootstrap; docs/analyzers/htmp.md",
+            summarised=False,
+        ),
+        Metric(
+            "htmp_bulk_p_value",
+            "",
+            None,
+            "The same for the bulk.",
+            "parametric bootstrap; docs/analyzers/htmp.md",
+            summarised=False,
+        ),
+        Metric(
+            "htmp_verdict",
+            "",
+            None,
+            f"'{ACCEPTED}', '{OUTDONE}', '{BULK_ONLY}', or '{REJECTED}': then kappa describes no spectrum.",
+            "docs/analyzers/htmp.md",
+            summarised=False,
+        ),
+        Metric(
+            "htmp_best_law",
+            "",
+            None,
+            "Least BIC of HTMP, inverse HTMP, gamma, inverse gamma, lognormal, MP, and MP with spikes.",
+            "Schwarz 1978, on the composite likelihood",
+            summarised=False,
+        ),
+        Metric(
+            "htmp_delta_bic",
+            "",
+            None,
+            "BIC of HTMP less the best of the other laws: negative where HTMP is the best.",
+            "Schwarz 1978, on the composite likelihood",
+            summarised=False,
+        ),
+    )
+    Options = HTMPOptions
+
+    def active_metrics(self) -> tuple[Metric, ...]:
+        """Return the metrics that these options ask for."""
+        return tuple(metric for metric in self.metrics if self.options.compare or metric.name not in _LAWS)
+
+    def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | Scalar]:
+        """Fit one matrix; layers that pool several, adapters and small layers have none."""
+        # here and not above: the list of analyzers is printed without loading torch
+        from rmtaudit.matrices.layers import LayerKind
+
+        spectrum = given.spectrum
+        values, rows, cols = spectrum.eigenvalues, spectrum.rows, spectrum.cols
+        if spectrum.parts:
+            return self._none("skipped", f"the row pools {len(spectrum.parts)} matrices; scan them apart")
+        if given.layer.kind is LayerKind.ADAPTER:
+            return self._none(
+                "skipped", "the core of a low-rank adapter is a product, not a matrix of weights"
+            )
+        if not values.max() > 0:
+            return self._none("failed", "the matrix is zero")
+        if len(values) < LEAST_SIDE:
+            return self._none(
+                "skipped", f"a side of {len(values)}, below the {LEAST_SIDE} that was calibrated"
+            )
+        values = values / values.max()
+        whole = self._part(values, rows, cols, given, "htmp")
+        found: dict[str, MetricValue | Scalar] = {
+            **_multiples(whole.kappa, "kappa_full", "kappa_index"),
+            "htmp_a": _scaled(whole.kappa, lambda fit: 1 / (2 * fit.gamma)),
+            "htmp_ks_distance": whole.distance,
+            "htmp_p_value": whole.p_value,
+        }
+        spikes = _spikes(values, rows, cols)
+        if isinstance(spikes, MetricValue):
+            bulk = _Part(spikes, spikes, spikes)
+        elif not spikes:
+            bulk = whole
+        else:
+            bulk = self._part(
+                values[: len(values) - spikes], rows - spikes, cols - spikes, given, "htmp bulk"
+            )
+        found |= {
+            **_multiples(bulk.kappa, "kappa_bulk", "kappa_bulk_index"),
+            "kappa_spikes": spikes,
+            "htmp_bulk_p_value": bulk.p_value,
+        }
+        laws = self._laws(values, given, whole) if self.options.compare else {}
+        return found | laws | {"htmp_verdict": self._verdict(whole, bulk, laws)}
+
+    def _none(self, status: Status, reason: str) -> dict[str, MetricValue | Scalar]:
+        value = failed(reason) if status == "failed" else skipped(reason)
+        return {metric.name: value for metric in self.active_metrics()}
+
+    def _part(self, values: torch.Tensor, rows: int, cols: int, given: LayerInput, purpose: str) -> _Part:
+        """Fit all eigenvalues, or those of the bulk; the goodness of fit is always that of the joint fit."""
+        from rmtaudit.kernels.htmp.goodness import bootstrap, distance, p_value
+
+        unresolved = given.spectrum.unresolved
+        joint = _fit(values, rows, cols, "joint", unresolved)
+        wanted = self.options.estimator
+        kappa = joint if wanted == "joint" else _fit(values, rows, cols, wanted, unresolved)
+        if isinstance(joint, MetricValue):
+            return _Part(kappa, joint, joint)
+        try:
+            far = distance(values, joint)
+            statistic = math.sqrt(joint.size) * far
+            if not self.options.bootstrap:
+                return _Part(kappa, MetricValue(far), MetricValue(p_value(statistic, joint.kappa)), joint)
+            share, se = bootstrap(
+                statistic, joint, draws=self.options.bootstrap, generator=given.generator(purpose)
+            )
+        except (ArithmeticError, ValueError) as error:
+            return _Part(kappa, failed(str(error)), failed(str(error)), joint)
+        return _Part(kappa, MetricValue(far), MetricValue(share, se=se), joint)
+
+    def _laws(self, values: torch.Tensor, given: LayerInput, whole: _Part) -> dict[str, MetricValue | Scalar]:
+        from rmtaudit.kernels.htmp.rivals import compare
+
+        if whole.joint is None:
+            return dict.fromkeys(_LAWS, whole.p_value)
+        try:
+            candidates = compare(values, given.spectrum.rows, given.spectrum.cols, start=whole.joint.kappa)
+        except (ArithmeticError, ValueError) as error:
+            return dict.fromkeys(_LAWS, failed(str(error)))
+        bic = {candidate.name: candidate.bic for candidate in candidates}
+        others = min(value for name, value in bic.items() if name != "HTMP")
+        return {"htmp_best_law": candidates[0].name, "htmp_delta_bic": bic["HTMP"] - others}
+
+    def _verdict(self, whole: _Part, bulk: _Part, laws: Mapping[str, MetricValue | Scalar]) -> MetricValue:
+        if whole.p_value.value is None:
+            return whole.p_value
+        level = self.options.level
+        if float(whole.p_value.value) >= level:
+            worse = laws.get("htmp_delta_bic", 0.0)
+            better = isinstance(worse, float) and worse > _CLEAR
+            return MetricValue(OUTDONE if better else ACCEPTED)
+        if bulk is not whole and bulk.p_value.value is not None and float(bulk.p_value.value) >= level:
+            return MetricValue(BULK_ONLY)
+        return MetricValue(REJECTED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is known of all eigenvalues, or of those of the bulk: the estimate, and how far the law is."""
+
+    kappa: KappaFit | MetricValue
+    distance: MetricValue
+    p_value: MetricValue
+    joint: KappaFit | None = None
+
+
+def _spikes(values: torch.Tensor, rows: int, cols: int) -> int | MetricValue:
+    from rmtaudit.kernels.marchenko_pastur import fit_bulk
+
+    try:
+        spikes = fit_bulk(values, rows, cols, both_sides=True).spikes
+    except ArithmeticError as error:
+        return failed(str(error))
+    if spikes >= len(values) - max(8, len(values) // 2):
+        return skipped(f"half of the eigenvalues ({spikes}) stand above any bulk: what is left is none")
+    return spikes
+
+
+def _fit(
+    values: torch.Tensor, rows: int, cols: int, estimator: Estimator, unresolved: int
+) -> KappaFit | MetricValue:
+    from rmtaudit.kernels.htmp.estimate import fit_joint, fit_moment
+    from rmtaudit.kernels.htmp.fit import fit_ks, fit_marginal
+
+    if unresolved and estimator != "moment":
+        return failed(_unresolved(unresolved))
+    fits = {"joint": fit_joint, "moment": fit_moment, "marginal": fit_marginal, "ks": fit_ks}
+    try:
+        return fits[estimator](values, rows, cols)
+    except (ArithmeticError, ValueError) as error:
+        return failed(str(error))
+
+
+def _multiples(kappa: KappaFit | MetricValue, name: str, index: str) -> dict[str, MetricValue | Scalar]:
+    return {name: _scaled(kappa, lambda _: 1.0), index: _scaled(kappa, lambda fit: 1 / fit.size)}
+
+
+def _scaled(fit: KappaFit | MetricValue, factor: Callable[[KappaFit], float]) -> MetricValue:
+    """Return a multiple of kappa; the interval is normal in its logarithm."""
+    if isinstance(fit, MetricValue):
+        return fit
+    by = factor(fit)
+    kappa = fit.kappa * by
+    if fit.se is None or fit.log_se is None:
+        return MetricValue(kappa)
+    spread = math.exp(min(_NORMAL_95 * fit.log_se, 600.0))
+    return MetricValue(kappa, se=fit.se * by, ci=(kappa / spread, kappa * spread))
+
+
+def _unresolved(count: int) -> str:
+    return (
+        f"{count} eigenvalues are too small to be resolved, and the law depends on them: "
+        "solver svd resolves more, htmp.estimator moment needs none"
+    )

@@ -1,0 +1,146 @@
+"""The analyzer htmp: what it says of layers whose law is known, and what it refuses to say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rmtaudit.analyzers.base import LayerInput, MetricValue
+from rmtaudit.analyzers.contract import AnalyzerContract, layer_input
+from rmtaudit.analyzers.htmp import ACCEPTED, BULK_ONLY, OUTDONE, REJECTED, HTMPFit, HTMPOptions
+from rmtaudit.kernels.htmp.ensemble import Ensemble
+from rmtaudit.kernels.spectrum import Spectrum
+from rmtaudit.matrices.layers import LayerKind
+
+
+class TestContract(AnalyzerContract):
+    analyzer = HTMPFit()
+
+
+class TestContractOfMoments(AnalyzerContract):
+    analyzer = HTMPFit(HTMPOptions(estimator="moment", compare=False, bootstrap=5, level=0.2))
+
+
+def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def of_ensemble(kappa: float, size: int, longer: int, seed: int = 0) -> LayerInput:
+    """A layer whose spectrum is a draw of the ensemble; it has no matrix."""
+    values = torch.from_numpy(Ensemble(kappa, size, longer).draw(torch.Generator().manual_seed(seed)))
+    return replace(layer_input(gaussian(4, 3)), spectrum=Spectrum(values, size, longer, "exact", 0.0, 0))
+
+
+def value(found: object, name: str) -> MetricValue:
+    assert isinstance(found, dict)
+    result = found[name]
+    return result if isinstance(result, MetricValue) else MetricValue(result)
+
+
+def number(found: object, name: str) -> float:
+    result = value(found, name).value
+    assert isinstance(result, float | int), (name, value(found, name).reason)
+    return float(result)
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (200, 300), (200, 200)])
+def test_gaussian_noise_has_kappa_n(shape: tuple[int, int]) -> None:
+    found = HTMPFit().analyze(layer_input(0.02 * gaussian(*shape)))
+    kappa = value(found, "kappa_full")
+    assert kappa.se is not None
+    assert kappa.ci is not None
+    assert number(found, "kappa_full") == pytest.approx(200, abs=4 * kappa.se)
+    assert kappa.ci[0] < number(found, "kappa_full") < kappa.ci[1]
+    assert number(found, "kappa_index") == pytest.approx(number(found, "kappa_full") / 200)
+    assert number(found, "htmp_a") == pytest.approx(number(found, "kappa_full") * max(shape) / 400)
+    assert value(found, "htmp_verdict").value == ACCEPTED
+    assert value(found, "htmp_best_law").value == "MP"
+    # the mean is fitted by both, kappa by one
+    assert 0 < number(found, "htmp_delta_bic") < 10
+
+
+def test_a_few_spikes_take_kappa_down_and_the_bulk_keeps_it() -> None:
+    left, right = (torch.linalg.qr(gaussian(size, 4, seed=size)).Q for size in (400, 300))
+    found = HTMPFit().analyze(layer_input(gaussian(400, 300) + 150 * left @ right.T))
+    assert number(found, "kappa_spikes") == 4
+    assert number(found, "kappa_full") < 20
+    assert number(found, "kappa_bulk") == pytest.approx(296, rel=0.35)
+    assert number(found, "htmp_p_value") < 0.01
+    assert number(found, "htmp_bulk_p_value") > 0.01
+    assert value(found, "htmp_verdict").value == BULK_ONLY
+    assert value(found, "htmp_best_law").value == "MP with spikes"
+
+
+@pytest.mark.parametrize("kappa", [0.5, 3.0, 30.0])
+def test_spectra_of_the_law_are_not_rejected(kappa: float) -> None:
+    found = HTMPFit().analyze(of_ensemble(kappa, 400, 800))
+    error = value(found, "kappa_full").se
+    assert error is not None
+    assert number(found, "kappa_full") == pytest.approx(kappa, abs=4 * error)
+    assert value(found, "htmp_verdict").value == ACCEPTED
+
+
+def test_what_is_no_htmp_is_said_to_be_none() -> None:
+    scales = torch.ones(300, 1)
+    scales[:150] = 8
+    found = HTMPFit().analyze(layer_input(gaussian(300, 600) * scales))
+    assert value(found, "htmp_verdict").value == REJECTED
+    assert number(found, "htmp_delta_bic") > 10
+    assert "half of the eigenvalues" in value(found, "kappa_bulk").reason
+
+
+def test_a_law_that_fits_better_is_told_where_htmp_is_not_rejected() -> None:
+    ranks = (torch.arange(64, dtype=torch.float64) + 0.5) / 64
+    lognormal = torch.exp(1.2 * torch.special.ndtri(ranks))
+    given = replace(layer_input(gaussian(4, 3)), spectrum=Spectrum(lognormal, 64, 256, "exact", 0.0, 0))
+    found = HTMPFit().analyze(given)
+    assert number(found, "htmp_p_value") >= 0.01
+    assert number(found, "htmp_delta_bic") > 10
+    assert value(found, "htmp_verdict").value == OUTDONE
+
+
+@pytest.mark.parametrize("seed", [0, 1, 3])
+def test_the_bootstrap_agrees_with_the_table(seed: int) -> None:
+    given = of_ensemble(3.0, 100, 200, seed)
+    table = number(HTMPFit(HTMPOptions(compare=False)).analyze(given), "htmp_p_value")
+    drawn = value(HTMPFit(HTMPOptions(compare=False, bootstrap=200)).analyze(given), "htmp_p_value")
+    assert drawn.se is not None
+    assert table < 0.5
+    assert drawn.value == pytest.approx(table, abs=4 * drawn.se)
+
+
+def test_every_estimator_is_near() -> None:
+    given = of_ensemble(5.0, 300, 600, seed=3)
+    for estimator in ("joint", "moment", "marginal", "ks"):
+        found = HTMPFit(HTMPOptions(estimator=estimator, compare=False)).analyze(given)
+        assert number(found, "kappa_full") == pytest.approx(5.0, rel=0.5), estimator
+        # the goodness of fit is that of the joint fit whatever the estimator
+        assert number(found, "htmp_ks_distance") == pytest.approx(
+            number(HTMPFit().analyze(given), "htmp_ks_distance")
+        )
+
+
+def test_what_cannot_be_known_says_why() -> None:
+    noise = layer_input(gaussian(60, 40))
+    spectrum = noise.spectrum
+    zeros = spectrum.eigenvalues.clone()
+    zeros[:3] = 0
+    unresolved = replace(noise, spectrum=replace(spectrum, eigenvalues=zeros, unresolved=3))
+    found = HTMPFit().analyze(unresolved)
+    assert "3 eigenvalues are too small" in value(found, "kappa_full").reason
+    assert value(found, "htmp_verdict").value is None
+    moments = HTMPFit(HTMPOptions(estimator="moment")).analyze(unresolved)
+    assert number(moments, "kappa_full") > 0
+    assert value(moments, "htmp_verdict").status == "failed"
+    adapter = replace(noise, layer=replace(noise.layer, kind=LayerKind.ADAPTER))
+    assert "adapter" in value(HTMPFit().analyze(adapter), "kappa_full").reason
+    assert "below the 32" in value(HTMPFit().analyze(layer_input(gaussian(60, 20))), "kappa_full").reason
+
+
+def test_options_that_could_not_reject_are_refused() -> None:
+    with pytest.raises(ValueError, match="cannot reject"):
+        HTMPOptions(bootstrap=20)
+    with pytest.raises(ValueError, match="ask for a bootstrap"):
+        HTMPOptions(level=0.001)

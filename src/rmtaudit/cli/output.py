@@ -14,25 +14,28 @@ from rmtaudit.errors import OutputError, UsageError
 from rmtaudit.report.writers import FORMATS, SUFFIXES
 
 ALL_FORMATS = ("table", *FORMATS)
+DOCUMENT_FORMATS = ("table", "json")
+"""Those of a result that is no report of a scan."""
 
 
-def format_for(chosen: str | None, output: Path | None) -> str:
+def format_for(chosen: str | None, output: Path | None, formats: Sequence[str] = ALL_FORMATS) -> str:
     """Return the format of a result: the chosen one, else what the file's ending says, else the table.
 
-    Raises ``UsageError`` (RA-US-002) for an ending that says nothing.
+    Raises ``UsageError`` (RA-US-002) for an ending that says none of ``formats``.
     """
     if chosen is not None:
         return chosen
-    if output is None or output.suffix == ".txt":
+    if output is None or output.suffix.lower() == ".txt":
         return "table"
-    if output.suffix.lower() not in SUFFIXES:
+    said = SUFFIXES.get(output.suffix.lower(), "")
+    if said not in formats:
         raise UsageError(
             "RA-US-002",
             f"The ending {output.suffix!r} says no format.",
-            hint=f"Add --format {'|'.join(ALL_FORMATS)}.",
+            hint=f"Add --format {'|'.join(formats)}.",
             where=str(output),
         )
-    return SUFFIXES[output.suffix.lower()]
+    return said
 
 
 @dataclass(slots=True)

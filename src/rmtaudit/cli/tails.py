@@ -11,14 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from rmtaudit.cli.errors import FINE
-from rmtaudit.cli.output import output_file
-from rmtaudit.errors import UsageError
+from rmtaudit.cli.output import DOCUMENT_FORMATS, format_for, output_file
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_FORMATS = ("table", "json")
-_ENDINGS = {".json": "json", ".txt": "table"}
 
 
 @click.command()
@@ -75,7 +71,7 @@ _ENDINGS = {".json": "json", ".txt": "table"}
     show_default=True,
     help="Seed of the bootstraps.",
 )
-@click.option("--format", "format_", type=click.Choice(_FORMATS), help="Format of the result.")
+@click.option("--format", "format_", type=click.Choice(DOCUMENT_FORMATS), help="Format of the result.")
 @click.option(
     "-o",
     "--output",
@@ -106,7 +102,7 @@ def tails(
     from rmtaudit.engine.tails import TailSettings, study_file
     from rmtaudit.report.document import dumps
 
-    format_ = _format_for(format_, output)
+    format_ = format_for(format_, output, DOCUMENT_FORMATS)
     settings = TailSettings(side, bootstrap, fraction, min_tail, level, confidence, seed)
     with output_file(output, [file]) if output else nullcontext() as target:
         if bootstrap and not quiet:
@@ -122,21 +118,6 @@ def tails(
 
             _draw(stdout_console(), document)
     return FINE
-
-
-def _format_for(chosen: str | None, output: Path | None) -> str:
-    if chosen is not None:
-        return chosen
-    if output is None:
-        return "table"
-    if output.suffix.lower() not in _ENDINGS:
-        raise UsageError(
-            "RA-US-002",
-            f"The ending {output.suffix!r} says no format.",
-            hint=f"Add --format {'|'.join(_FORMATS)}.",
-            where=str(output),
-        )
-    return _ENDINGS[output.suffix.lower()]
 
 
 def _table_text(document: Mapping[str, Any]) -> str:

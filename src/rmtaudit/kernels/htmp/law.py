@@ -133,6 +133,11 @@ class HTMP:
         """Return ``mu² E (x + mu)^-2``, ``mu > 0``: the bias of ridge regression with this spectrum."""
         return self._mean_of(mu, lambda y, at: (at / (y + at)) ** 2)
 
+    def ridge_exponent(self, mu: torch.Tensor) -> torch.Tensor:
+        """Return ``d log L/d log mu`` of the bias ``L``; ``min(2, delta)`` as ``mu`` goes to 0."""
+        rise = self._mean_of(mu, lambda y, at: 2 * (at / (y + at)) ** 2 * (y / (y + at)))
+        return rise / self.ridge_bias(mu)
+
     def log_potential(self, t: torch.Tensor) -> torch.Tensor:
         """Return ``E log(x + t)``, ``t > 0``: the log-determinant of ``X + t`` per dimension."""
         unit = self.mean / self.a

@@ -1,0 +1,123 @@
+"""``rmtaudit forecast``: how the bias of ridge regression falls with the ridge, from a spectrum."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rmtaudit.cli.errors import FINE
+from rmtaudit.cli.output import DOCUMENT_FORMATS, format_for, output_file
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@click.command()
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.option(
+    "--shape",
+    metavar="ROWS COLUMNS",
+    type=click.IntRange(min=1),
+    nargs=2,
+    help="Shape of the matrix whose Gram matrix has this spectrum: fits the law HTMP.",
+)
+@click.option(
+    "--points",
+    metavar="N",
+    type=click.IntRange(min=2, max=1000),
+    default=13,
+    show_default=True,
+    help="Number of ridges.",
+)
+@click.option(
+    "--bootstrap",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=200,
+    show_default=True,
+    help="Resamples behind the intervals; 0 for none, or at least 2.",
+)
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.9,
+    show_default=True,
+    help="Coverage of the intervals.",
+)
+@click.option(
+    "--level",
+    type=click.FloatRange(0.01, 1, max_open=True),
+    default=0.01,
+    show_default=True,
+    help="HTMP is rejected where the p-value of its fit is below.",
+)
+@click.option(
+    "--seed",
+    metavar="N",
+    type=click.IntRange(min=0, max=2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of the resamples.",
+)
+@click.option("--format", "format_", type=click.Choice(DOCUMENT_FORMATS), help="Format of the result.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write the result to a file, in the format of its ending; the table still goes to stdout.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="With -o, no table.")
+def forecast(
+    file: Path,
+    shape: tuple[int, int] | None,
+    points: int,
+    bootstrap: int,
+    confidence: float,
+    level: float,
+    seed: int,
+    format_: str | None,
+    output: Path | None,
+    quiet: bool,
+) -> int:
+    """Forecast the bias of ridge regression from the spectrum of its features.
+
+    FILE holds all eigenvalues of a Gram or kernel matrix: a .npy array, or a .csv or .txt with one number a
+    line.
+    """
+    from rmtaudit.engine.forecast import ForecastSettings, forecast_file
+    from rmtaudit.report.document import dumps
+
+    if bootstrap == 1:
+        raise click.BadParameter("0 for none, or at least 2.", param_hint="--bootstrap")
+    format_ = format_for(format_, output, DOCUMENT_FORMATS)
+    settings = ForecastSettings(shape, points, bootstrap, confidence, level, seed)
+    with output_file(output, [file]) if output else nullcontext() as target:
+        document = forecast_file(file, settings)
+        text = dumps(document)
+        if target is not None:
+            target.write(text if format_ == "json" else _table_text(document))
+        if target is None and format_ == "json":
+            sys.stdout.write(text)
+        elif target is None or not quiet:
+            from rmtaudit.cli.table import stdout_console
+
+            _draw(stdout_console(), document)
+    return FINE
+
+
+def _table_text(document: Mapping[str, Any]) -> str:
+    from rmtaudit.cli.table import drawn_text
+
+    return drawn_text(lambda console: _draw(console, document))
+
+
+def _draw(console: Console, document: Mapping[str, Any]) -> None:
+    from rmtaudit.cli.forecast_table import draw_forecast
+
+    draw_forecast(console, document)

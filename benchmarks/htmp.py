@@ -128,6 +128,20 @@ def recovery(replicates: int, size: int = 1000) -> None:
         print(f"| {gamma}, {kappa:g} | {' | '.join(cells)} | {np.mean(errors):.3f} |", flush=True)
 
 
+def errors(draws: int = 1500) -> None:
+    """Whether the joint fit's standard error is that of its estimates."""
+    print(f"\n| N x M, kappa ({draws} spectra) | bias | spread | standard error | ratio |")
+    print("|---|---|---|---|---|")
+    generator = torch.Generator().manual_seed(1)
+    for size, longer, kappa in ((200, 400, 0.5), (200, 400, 5.0), (200, 400, 50.0), (200, 800, 10.0)):
+        ensemble = Ensemble(kappa, size, longer)
+        fits = [fit_joint(torch.from_numpy(ensemble.draw(generator)), size, longer) for _ in range(draws)]
+        logs = [math.log(fit.kappa / kappa) for fit in fits]
+        spread, error = np.std(logs), np.mean([fit.log_se for fit in fits if fit.log_se is not None])
+        print(f"| {size} x {longer}, {kappa:g} | {np.mean(logs):+.3f} | {spread:.3f} | {error:.3f} ", end="")
+        print(f"| {spread / error:.2f} |", flush=True)
+
+
 def matrices() -> None:
     generator = torch.Generator().manual_seed(3)
     print("\n| matrix | kappa | of N | fit, ms |\n|---|---|---|---:|")
@@ -155,6 +169,7 @@ def main() -> None:
         reference(given.table)
     speed()
     recovery(given.replicates)
+    errors()
     matrices()
 
 

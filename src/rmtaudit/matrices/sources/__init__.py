@@ -5,6 +5,7 @@ from rmtaudit.matrices.sources.arrays import TensorSource
 from rmtaudit.matrices.sources.base import MatrixSource, Reach
 from rmtaudit.matrices.sources.covariance import KernelMatrix, MaternMatrix
 from rmtaudit.matrices.sources.files import FileMatrix, Layout, ZarrMatrix, npy_layout
+from rmtaudit.matrices.sources.leading import Leading
 from rmtaudit.matrices.sources.sparse import Laplacian, SparseMatrix
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "KernelMatrix",
     "Laplacian",
     "Layout",
+    "Leading",
     "MaternMatrix",
     "MatrixSource",
     "Product",

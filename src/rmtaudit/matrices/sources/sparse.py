@@ -140,7 +140,7 @@ class Laplacian(SparseMatrix):
         degrees: np.ndarray[Any, Any] = np.asarray(adjacency.sum(axis=1)).ravel()
         self.vertices, self.edges, self.loops = labels, len(ends), loops
         self.kind, self.degrees = kind, degrees
-        self.components, self._component = connected_components(adjacency, directed=False)
+        self.components, self.component = connected_components(adjacency, directed=False)
         laplacian = scipy.sparse.diags_array(degrees) - adjacency
         if kind == "normalised":
             root = np.divide(1.0, np.sqrt(degrees), out=np.zeros(count), where=degrees > 0)
@@ -161,7 +161,7 @@ class Laplacian(SparseMatrix):
         weight = np.sqrt(self.degrees) if self.kind == "normalised" else np.ones(len(self.degrees))
         weight = np.where(weight > 0, weight, 1.0)
         basis = np.zeros((len(weight), self.components))
-        basis[np.arange(len(weight)), self._component] = weight
+        basis[np.arange(len(weight)), self.component] = weight
         return torch.from_numpy(basis / np.linalg.norm(basis, axis=0))
 
 

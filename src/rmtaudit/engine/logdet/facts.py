@@ -1,0 +1,194 @@
+"""What is known of a matrix before anything is computed: how it may be treated, and what bounds it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from rmtaudit.matrices.sources import (
+    FileMatrix,
+    Gram,
+    KernelMatrix,
+    Laplacian,
+    Leading,
+    MatrixSource,
+    Product,
+    Reach,
+    Shifted,
+    SparseMatrix,
+    TensorSource,
+    Updated,
+    ZarrMatrix,
+)
+
+if TYPE_CHECKING:
+    from rmtaudit.kernels.slq import Gram as GramOperator
+    from rmtaudit.kernels.slq import Symmetric
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a matrix.
+
+    Attributes
+    ----------
+    source
+        The matrix.
+    smallest, largest
+        Bounds of the spectrum of a symmetric matrix, that hold without looking at it.
+    singular
+        Why the determinant is 0, with certainty; or empty.
+    sparse
+        scipy's matrix in compressed rows, where the source is one.
+    gram
+        The Gram source, where the source is one and nothing was added.
+    laplacian
+        The Laplacian, likewise.
+    product_flops
+        Operations of a product with one vector.
+    """
+
+    source: MatrixSource
+    smallest: float | None = None
+    largest: float | None = None
+    singular: str = ""
+    sparse: Any = None
+    gram: Gram | None = None
+    laplacian: Laplacian | None = None
+    product_flops: float = 0.0
+
+    @property
+    def order(self) -> int:
+        """Rows of the matrix."""
+        return self.source.shape[0]
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether it is treated as symmetric."""
+        return self.source.symmetric
+
+    @property
+    def semidefinite(self) -> bool:
+        """Whether its construction makes it positive semidefinite."""
+        return self.source.semidefinite
+
+    @property
+    def blocks(self) -> bool:
+        """Whether entries can be had."""
+        return Reach.BLOCK in self.source.reach
+
+    @property
+    def products(self) -> bool:
+        """Whether products can be had."""
+        return Reach.MATMUL in self.source.reach
+
+
+def facts_of(source: MatrixSource, smallest: float | None = None) -> Facts:
+    """Return what is known; ``smallest`` is a lower bound of the spectrum that the user knows."""
+    found = _facts(source)
+    if smallest is not None:
+        found = replace(found, smallest=max(smallest, found.smallest or 0.0))
+    return found
+
+
+def stored_bytes(source: MatrixSource) -> int | None:
+    """Return the bytes of a file that holds the entries; ``None`` for what is in memory or computed."""
+    from rmtaudit.matrices.tensors import ITEMSIZE
+
+    if isinstance(source, FileMatrix | ZarrMatrix):
+        return source.shape[0] * source.shape[1] * ITEMSIZE[source.dtype]
+    if isinstance(source, Shifted | Updated | Leading):
+        return stored_bytes(source.base)
+    if isinstance(source, Gram):
+        return stored_bytes(source.factor)
+    if isinstance(source, Product):
+        left, right = stored_bytes(source.left), stored_bytes(source.right)
+        return None if left is None and right is None else (left or 0) + (right or 0)
+    return None
+
+
+def kind_of(source: MatrixSource) -> str:
+    """Return what the source is, in a word."""
+    names = {
+        TensorSource: "array",
+        FileMatrix: "file",
+        ZarrMatrix: "zarr",
+        SparseMatrix: "sparse",
+        Laplacian: "laplacian",
+        KernelMatrix: "kernel",
+        Gram: "gram",
+        Product: "product",
+    }
+    while isinstance(source, Shifted | Updated | Leading):
+        source = source.base
+    return next((names[each] for each in type(source).__mro__ if each in names), "source")
+
+
+def operator_of(facts: Facts) -> Symmetric | GramOperator:
+    """Return the operator that Lanczos works on; a Gram matrix by its factor (Golub-Kahan)."""
+    from rmtaudit.kernels import slq
+
+    if facts.gram is not None:
+        factor = facts.gram.factor
+        side = "cols" if facts.gram.of == "columns" else "rows"
+        return slq.Gram(
+            *factor.shape, factor.matmul, factor.rmatmul, side, facts.smallest, facts.largest
+        )
+    return slq.Symmetric(facts.order, facts.source.matmul, facts.smallest, facts.largest)
+
+
+def _facts(source: MatrixSource) -> Facts:
+    rows, cols = source.shape
+    plain = Facts(source, product_flops=2.0 * rows * cols)
+    match source:
+        case Shifted():
+            return _shifted(source)
+        case Laplacian():
+            highest = 2.0 if source.kind == "normalised" else 2.0 * float(source.degrees.max())
+            count = f"{source.components:,} connected component{'s' if source.components > 1 else ''}"
+            return replace(
+                plain,
+                largest=highest,
+                singular=f"the Laplacian of a graph has an eigenvalue 0 for each of its {count}",
+                sparse=source.matrix,
+                laplacian=source,
+                product_flops=2.0 * source.stored,
+            )
+        case SparseMatrix():
+            return replace(plain, sparse=source.matrix, product_flops=2.0 * source.stored)
+        case Gram():
+            short = source.rank_bound
+            singular = ""
+            if short < rows:
+                of = " x ".join(map(str, source.factor.shape))
+                singular = f"the Gram matrix of order {rows:,} of a {of} matrix has a rank of at most {short:,}"
+            flops = 4.0 * math.prod(source.factor.shape)
+            return replace(plain, singular=singular, gram=source, product_flops=flops)
+        case KernelMatrix():
+            return replace(plain, product_flops=rows * cols * (2.0 * source.points.shape[1] + 20))
+        case _:
+            return plain
+
+
+def _shifted(source: Shifted) -> Facts:
+    base = _facts(source.base)
+    shift = source.shift
+
+    def moved(bound: float | None) -> float | None:
+        return None if bound is None else bound + shift
+
+    floor = 0.0 if base.semidefinite else None
+    smallest = moved(base.smallest if base.smallest is not None else floor)
+    sparse = None
+    if base.sparse is not None:
+        import scipy.sparse
+
+        sparse = scipy.sparse.csr_array(base.sparse + shift * scipy.sparse.eye_array(base.order))
+    return Facts(
+        source,
+        smallest=smallest if smallest is not None and smallest > 0 else None,
+        largest=moved(base.largest),
+        sparse=sparse,
+        product_flops=base.product_flops + 2 * base.order,
+    )

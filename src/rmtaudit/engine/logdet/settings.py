@@ -1,0 +1,101 @@
+"""What is asked for: settings of one log-determinant, checked as far as they can be without the matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from rmtaudit.errors import UsageError
+
+
+class Method(StrEnum):
+    """A way to a log-determinant."""
+
+    CHOLESKY = "cholesky"
+    LDLT = "ldlt"
+    LU = "lu"
+    SPARSE = "sparse"
+    QR = "qr"
+    MIXED = "mixed"
+    EIGENVALUES = "eigenvalues"
+    SLQ = "slq"
+    FLODANCE = "flodance"
+
+
+@dataclass(frozen=True, slots=True)
+class LogdetSettings:
+    """How a log-determinant is computed.
+
+    Attributes
+    ----------
+    method
+        ``None``: the planner chooses.
+    pseudo
+        Ask for the log-pseudo-determinant: the sum of the logarithms of the eigenvalues that are not 0.
+    size
+        Points of the leading minor that is asked for; beyond the matrix it is extrapolated. ``None``: all.
+    outputs
+        Rows that a point adds.
+    up_to
+        Leading points that may be looked at; ``None``: all.
+    tolerance
+        Half-width, in nats per dimension, that is good enough.
+    smallest
+        A lower bound of the spectrum that the user knows.
+    probes, steps
+        Of stochastic methods: random vectors, and Lanczos steps of each at most.
+    confidence
+        Coverage of intervals.
+    seed
+        Of everything random.
+    memory
+        Budget in bytes; ``None``: half of what is free.
+    threads
+        Of BLAS; ``None``: the CPUs of this process.
+    scratch
+        Folder of the factor on disk; ``None``: one of the user's cache.
+    resume
+        Go on with what an interrupted computation left there.
+    minors
+        Whether every leading minor is wanted.
+    """
+
+    method: Method | None = None
+    pseudo: bool = False
+    size: int | None = None
+    outputs: int = 1
+    up_to: int | None = None
+    tolerance: float | None = None
+    smallest: float | None = None
+    probes: int = 16
+    steps: int = 200
+    confidence: float = 0.95
+    seed: int = 0
+    memory: int | None = None
+    threads: int | None = None
+    scratch: Path | None = None
+    resume: bool = False
+    minors: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("size", 1), ("outputs", 1), ("up_to", 1), ("probes", 2), ("steps", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError("RA-LD-030", f"{name} is at least {least}, not {value}.")
+        if self.tolerance is not None and not 0 < self.tolerance < float("inf"):
+            raise UsageError("RA-LD-030", f"a tolerance is positive, not {self.tolerance:g}.")
+        if self.smallest is not None and not 0 < self.smallest < float("inf"):
+            raise UsageError("RA-LD-030", f"a lower bound of the spectrum is positive, not {self.smallest:g}.")
+        if not 0 < self.confidence < 1:
+            raise UsageError("RA-LD-030", f"a coverage lies between 0 and 1, not at {self.confidence:g}.")
+        if self.pseudo and (self.size is not None or self.up_to is not None or self.minors):
+            raise UsageError("RA-LD-031", "leading minors have no pseudo-determinant here.")
+        if self.up_to is not None and self.size is None:
+            raise UsageError("RA-LD-031", "--up-to goes with --size: what is to be predicted from it?")
+        if self.minors and self.method not in (None, Method.CHOLESKY, Method.FLODANCE):
+            raise UsageError(
+                "RA-LD-031",
+                f"{self.method} gives no leading minors.",
+                hint="--method cholesky, or leave --minors out.",
+            )

@@ -1,0 +1,142 @@
+"""What is factored in place of a matrix: itself, a leading minor, or a nonsingular one with its pseudo-determinant.
+
+A symmetric positive semidefinite ``A`` with the null vectors ``v_c`` of disjoint support has
+``det A₋ = pdet A · Π v_c,i(c)²``, where ``A₋`` lacks the rows and columns ``i(c)``, one of each support: for the
+combinatorial Laplacian this is Kirchhoff's matrix-tree theorem. And ``pdet A = det (A + V Vᵀ)`` for an orthonormal
+basis ``V`` of the null space.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from rmtaudit.engine.logdet.facts import Facts, facts_of
+from rmtaudit.engine.logdet.settings import LogdetSettings, Method
+from rmtaudit.matrices.sources import Gram, Laplacian, MatrixSource, SparseMatrix, Updated
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_MOST_COMPONENTS = 64
+"""With more, the dense basis of the null space costs more than the graph."""
+
+LOG_DETERMINANT, LOG_PSEUDO_DETERMINANT = "log-determinant", "log-pseudo-determinant"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is factored, and how the answer follows.
+
+    Attributes
+    ----------
+    facts
+        Of the matrix that is factored.
+    by_products
+        Of the matrix that Lanczos sees; ``None`` where it cannot.
+    quantity
+        What the answer is.
+    dimension
+        Rows of the matrix, or its rank: what nats are divided by.
+    offset
+        Added to the log-determinant of the matrix that is factored.
+    words
+        How the answer follows, where that is not plain.
+    """
+
+    facts: Facts
+    by_products: Facts | None
+    quantity: str
+    dimension: int
+    offset: float = 0.0
+    words: str = ""
+
+
+def target_of(source: MatrixSource, settings: LogdetSettings) -> Target:
+    """Return what is to be factored for an answer about ``source``."""
+    facts = facts_of(source, settings.smallest)
+    if not settings.pseudo:
+        return Target(facts, facts, LOG_DETERMINANT, facts.order)
+    if facts.laplacian is not None and settings.method is not Method.EIGENVALUES:
+        return _of_laplacian(facts, facts.laplacian)
+    if facts.gram is not None and facts.singular and settings.method is not Method.EIGENVALUES:
+        other = Gram(facts.gram.factor, "rows" if facts.gram.of == "columns" else "columns")
+        swapped = facts_of(other, settings.smallest)
+        words = "W Wᵀ and WᵀW have the same eigenvalues but for zeros: the smaller one is factored"
+        return Target(swapped, swapped, LOG_PSEUDO_DETERMINANT, swapped.order, 0.0, words)
+    return Target(facts, facts, LOG_PSEUDO_DETERMINANT, facts.order)
+
+
+def _of_laplacian(facts: Facts, graph: Laplacian) -> Target:
+    import numpy as np
+
+    weight = graph.degrees if graph.kind == "normalised" else np.ones(facts.order)
+    weight = np.where(weight > 0, weight, 1.0)  # the squares of the null vectors, up to their length
+    share = weight / np.bincount(graph.component, weights=weight)[graph.component]
+    removed = _heaviest(graph)
+    keep = np.ones(facts.order, dtype=bool)
+    keep[removed] = False
+    count = len(removed)
+    rank = facts.order - count
+    name = f"{graph.name} without {count:,} {'vertex' if count == 1 else 'vertices'}"
+    grounded = SparseMatrix(graph.matrix[keep][:, keep], name, symmetric=True)
+    grounded.symmetry, grounded.semidefinite = "by construction", True
+    return Target(
+        facts_of(grounded),
+        _with_null_space(facts, graph) if count <= _MOST_COMPONENTS else None,
+        LOG_PSEUDO_DETERMINANT,
+        rank,
+        -math.fsum(np.log(share[removed]).tolist()),
+        "one vertex of each component is removed (the matrix-tree theorem); Lanczos adds VVᵀ instead, V the null "
+        "space: a vector a component",
+    )
+
+
+def _with_null_space(facts: Facts, graph: Laplacian) -> Facts:
+    updated = Updated(graph, graph.null_basis())
+    updated.name = f"{graph.name} + VVᵀ"
+    gap = max(spectral_gap_bound(graph), facts.smallest or 0.0)
+    return replace(
+        facts_of(updated),
+        smallest=min(1.0, gap),
+        largest=facts.largest,
+        product_flops=facts.product_flops + 4.0 * graph.components * facts.order,
+    )
+
+
+def _heaviest(graph: Laplacian) -> NDArray[np.int64]:
+    """Return the vertex of the highest degree of each component, in the order of the components."""
+    import numpy as np
+
+    order = np.lexsort((-graph.degrees, graph.component))
+    first = np.flatnonzero(np.diff(graph.component[order], prepend=-1))
+    found: NDArray[np.int64] = order[first]
+    return found
+
+
+def spectral_gap_bound(graph: Laplacian) -> float:
+    r"""Return a lower bound of the least eigenvalue that is not 0, from distances alone.
+
+    Of a component with ``n`` vertices, volume ``vol`` (sum of degrees) and diameter ``d``, at most twice the
+    distance from any vertex to the farthest: ``1/(d vol)`` for the normalised Laplacian (Chung 1997, lemma 1.9),
+    ``4/(n d)`` for the combinatorial one (Mohar 1991). 1 where no component has an edge.
+    """
+    import numpy as np
+    from scipy.sparse.csgraph import breadth_first_order
+
+    sizes = np.bincount(graph.component)
+    volumes = np.bincount(graph.component, weights=graph.degrees)
+    bounds = [math.inf]
+    for component, start in enumerate(_heaviest(graph)):
+        if sizes[component] < 2:
+            continue
+        order, before = breadth_first_order(graph.matrix, int(start), directed=False)
+        depth = np.zeros(graph.shape[0], dtype=np.int64)
+        for vertex in order[1:]:
+            depth[vertex] = depth[before[vertex]] + 1
+        diameter = 2 * int(depth.max())
+        normalised = graph.kind == "normalised"
+        bounds.append(1 / (diameter * volumes[component]) if normalised else 4 / (diameter * sizes[component]))
+    return float(min(bounds))

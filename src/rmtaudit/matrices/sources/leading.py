@@ -1,0 +1,60 @@
+"""The leading principal submatrix of a source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rmtaudit.errors import UsageError
+from rmtaudit.matrices.sources.base import MatrixSource, Reach
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Leading(MatrixSource):
+    """``A[:rows, :rows]``.
+
+    Parameters
+    ----------
+    base
+        A square source that offers blocks or principal submatrices; it is closed with this one.
+    rows
+        Order of the submatrix.
+
+    Raises
+    ------
+    UsageError
+        RA-MS-004: not square, or smaller than that.
+    """
+
+    def __init__(self, base: MatrixSource, rows: int) -> None:
+        if not base.square or not 0 < rows <= base.shape[0]:
+            raise UsageError(
+                "RA-MS-004",
+                f"{base.name} is {base.shape[0]} x {base.shape[1]}: it has no leading minor of order {rows}.",
+            )
+        self.base = base
+        self.name, self.shape, self.dtype = f"leading {rows} of {base.name}", (rows, rows), base.dtype
+        self.symmetric, self.symmetry = base.symmetric, base.symmetry
+        self.semidefinite = base.semidefinite
+        self.reach = base.reach if Reach.BLOCK in base.reach else base.reach & {Reach.PRINCIPAL}
+
+    def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
+        """Write a block (see :meth:`MatrixSource.block_into`)."""
+        self.base.block_into(rows, cols, out)
+
+    def announce(self, rows: range, cols: range) -> None:
+        """Announce it to the base."""
+        self.base.announce(rows, cols)
+
+    def principal(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return a principal submatrix."""
+        return self.base.principal(indices)
+
+    def fingerprint(self) -> str:
+        """Return the fingerprint of the base with the order."""
+        return f"{self.base.fingerprint()}[:{self.shape[0]}]"
+
+    def close(self) -> None:
+        """Close the base."""
+        self.base.close()

@@ -1,0 +1,1 @@
+"""Log-determinants: the planner, and the methods that it chooses from."""

@@ -1,0 +1,314 @@
+"""The factor on disk, with a journal of finished tiles: what a killed computation goes on from.
+
+A folder with four files: ``lock`` (held while a computation is alive), ``manifest.json`` (of which matrix, in
+which tiling), ``factor.bin`` and ``journal`` (a line a tile, with the CRC-32 of its bytes and of the line).
+A line is written after the tile is; a line or a tile that was cut short, also by a loss of power, does not
+match its checksum, and everything from it on is computed again.
+
+Finished strips are mapped, not copied: the page cache is the buffer, it is the kernel that gives it back when
+memory is wanted, and it reads ahead what it is told to. The file is locked and grows only; it is written with
+``pwrite``, which reports a full disk as an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import mmap
+import os
+import shutil
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rmtaudit.engine.logdet.tiling import ITEM, STAGE, Tiling
+from rmtaudit.errors import OutputError, UsageError
+from rmtaudit.names import display_name
+
+_SCHEMA = "rmtaudit.logdet.scratch/1"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+Wanted = list[tuple[tuple[int, int, int], ...]]
+_OURS = ("lock", "manifest.json", "factor.bin", "journal")
+
+
+class Scratch:
+    """The scratch folder of one computation.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there. Its parent must exist.
+    tiling, fingerprint
+        Of this computation. A folder is gone on with only where both agree.
+    resume
+        Whether to go on; otherwise what an earlier computation left there is removed.
+
+    Attributes
+    ----------
+    finished
+        Number of finished tiles found, in their order.
+    damaged
+        Tiles that the journal has as finished and whose bytes say otherwise.
+
+    Raises
+    ------
+    UsageError
+        RA-LD-010: the folder holds something else. RA-LD-011: another process works in it. RA-LD-012: it is
+        of another matrix or tiling.
+    OutputError
+        RA-LD-013: the disk is full, or the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, tiling: Tiling, fingerprint: str, *, resume: bool) -> None:
+        self.folder, self.tiling = folder, tiling
+        self.finished = self.damaged = 0
+        self.bytes_read = self.bytes_written = 0
+        self._sums: list[int] = []
+        self._lock = self._factor = self._journal = -1
+        self._checksum = 0
+        self._maps: dict[int, mmap.mmap] = {}
+        self._stages = [torch.empty(STAGE, dtype=torch.float64) for _ in range(2)]
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="rmtaudit-writer")
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)
+            with self._writing():
+                folder.mkdir(exist_ok=True)
+            self._take_lock()
+            if resume and (folder / "manifest.json").exists():
+                self._compare({"fingerprint": fingerprint, **asdict(tiling)})
+                self._open()
+                self._read_journal()
+            else:
+                self._begin({"schema": _SCHEMA, "fingerprint": fingerprint, **asdict(tiling)})
+            undo.pop_all()
+
+    def strips(self, wanted: Wanted) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Yield strips as views of the file, the next ones read ahead while the caller works.
+
+        Parameters
+        ----------
+        wanted
+            For each step the strips that it needs: tile row, strip, and the first row within it.
+        """
+        for step, strips in enumerate(wanted):
+            if step + 1 < len(wanted):
+                for strip in wanted[step + 1]:
+                    self._read_ahead(*strip)
+            yield tuple(self._view(*strip) for strip in strips)
+
+    def write(self, row: int, col: int, strips: Iterator[torch.Tensor]) -> None:
+        """Write the strips of a tile, each on its way while the next is made, and then its line."""
+        self._map(row)
+        offset = self.tiling.row_bytes(row).start + self.tiling.offset(row, self.tiling.strips(col).start)
+        checksum = 0
+        pending: list[Future[int]] = []
+        number = 0
+        for strip in strips:
+            height = max(1, STAGE // strip.shape[1])
+            for first in range(0, strip.shape[0], height):
+                piece = strip[first : first + height]
+                if len(pending) == 2:  # the stage about to be filled must have been written
+                    checksum = pending.pop(0).result()
+                flat = self._stages[number % 2][: piece.numel()]
+                flat.view(piece.shape).copy_(piece)
+                pending.append(self._writer.submit(self._put, flat, offset))
+                offset += ITEM * piece.numel()
+                number += 1
+        for future in pending:
+            checksum = future.result()
+        self._checksum = 0
+        text = f"{row} {col} {checksum:08x}"
+        with self._writing():
+            _write_all(self._journal, f"{text} {zlib.crc32(text.encode()):08x}\n".encode(), None)
+        self.finished += 1
+
+    def verify(self) -> None:
+        """Hold the finished tiles against their checksums; drop them from the first that does not match."""
+        for place, (row, col) in enumerate(islice(order(self.tiling.rows), self.finished)):
+            checksum = 0
+            for strip in self.tiling.strips(col):
+                checksum = zlib.crc32(self._view(row, strip, 0).numpy().data, checksum)
+            if checksum != self._sums[place]:
+                self.damaged = self.finished - place
+                self._forget(place)
+                return
+
+    def replay(self) -> Iterator[tuple[int, int, int, torch.Tensor]]:
+        """Yield tile row, tile column, strip and its values, of every finished tile."""
+        for row, col in islice(order(self.tiling.rows), self.finished):
+            for strip in self.tiling.strips(col):
+                yield row, col, strip, self._view(row, strip, 0)
+
+    def close(self) -> None:
+        """Let go of files, threads and lock; what is on disk stays."""
+        self._writer.shutdown(wait=True)
+        self._maps.clear()
+        for name in ("_factor", "_journal", "_lock"):
+            descriptor = getattr(self, name)
+            if descriptor >= 0:
+                os.close(descriptor)
+                setattr(self, name, -1)
+
+    def remove(self) -> None:
+        """Remove the folder."""
+        self.close()
+        for name in _OURS:
+            (self.folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # somebody else has put something there: theirs
+            self.folder.rmdir()
+
+    def _view(self, row: int, strip: int, first: int) -> torch.Tensor:
+        height, width = len(self.tiling.span(row)), self.tiling.width(strip)
+        start = self.tiling.offset(row, strip) + ITEM * first * width
+        count = (height - first) * width
+        self.bytes_read += ITEM * count
+        values = torch.frombuffer(self._map(row), dtype=torch.float64, count=count, offset=start)
+        return values.view(height - first, width)
+
+    def _read_ahead(self, row: int, strip: int, first: int) -> None:
+        height, width = len(self.tiling.span(row)), self.tiling.width(strip)
+        start = self.tiling.offset(row, strip) + ITEM * first * width
+        stop = start + ITEM * (height - first) * width
+        if hasattr(mmap, "MADV_WILLNEED"):
+            start -= start % mmap.PAGESIZE
+            self._map(row).madvise(mmap.MADV_WILLNEED, start, stop - start)
+
+    def _map(self, row: int) -> mmap.mmap:
+        """Return the map of a tile row; the file is made long enough for it."""
+        if row not in self._maps:
+            place = self.tiling.row_bytes(row)
+            with self._writing():
+                if os.fstat(self._factor).st_size < place.stop:
+                    os.ftruncate(self._factor, place.stop)
+            self._maps[row] = mmap.mmap(self._factor, len(place), offset=place.start)
+        return self._maps[row]
+
+    def _put(self, values: torch.Tensor, offset: int) -> int:
+        """Write a piece; return the checksum of the tile so far."""
+        data = memoryview(values.numpy().view(np.uint8).data).cast("B")
+        with self._writing():
+            _write_all(self._factor, data, offset)
+        self.bytes_written += len(data)
+        self._checksum = zlib.crc32(data, self._checksum)
+        return self._checksum
+
+    def _begin(self, manifest: dict[str, Any]) -> None:
+        self._refuse_foreign()
+        for name in _OURS[1:]:
+            (self.folder / name).unlink(missing_ok=True)
+        needed, free = self.tiling.scratch_bytes, shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise OutputError(
+                "RA-LD-013",
+                f"the factor takes {needed:,} bytes of scratch, {free:,} are free.",
+                hint="Give a folder on a larger disk with --scratch.",
+                where=display_name(str(self.folder)),
+            )
+        with self._writing():
+            temporary = self.folder / "manifest.tmp"
+            temporary.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+            temporary.replace(self.folder / "manifest.json")
+        self._open()
+
+    def _open(self) -> None:
+        flags = os.O_CREAT | os.O_CLOEXEC
+        with self._writing():
+            self._factor = os.open(self.folder / "factor.bin", flags | os.O_RDWR, 0o600)
+            self._journal = os.open(self.folder / "journal", flags | os.O_RDWR | os.O_APPEND, 0o600)
+
+    def _take_lock(self) -> None:
+        with self._writing():
+            self._lock = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(
+                "RA-LD-011",
+                "another process works in this scratch folder.",
+                hint="Wait for it, or give another folder with --scratch.",
+                where=display_name(str(self.folder)),
+            ) from error
+
+    def _refuse_foreign(self) -> None:
+        foreign = [path.name for path in self.folder.iterdir() if path.name not in (*_OURS, "manifest.tmp")]
+        if foreign:
+            raise UsageError(
+                "RA-LD-010",
+                f"the scratch folder holds something else ('{display_name(foreign[0])}').",
+                hint="Give an empty folder, or one that does not exist.",
+                where=display_name(str(self.folder)),
+            )
+
+    def _compare(self, wanted: dict[str, Any]) -> None:
+        try:
+            found = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
+            agrees = found["schema"] == _SCHEMA and all(found[key] == value for key, value in wanted.items())
+        except (OSError, ValueError, KeyError, TypeError):
+            agrees = False
+        if not agrees:
+            raise UsageError(
+                "RA-LD-012",
+                "what lies in the scratch folder is of another matrix, or of another --memory.",
+                hint="Give the same matrix and --memory, or leave out --resume to begin anew.",
+                where=display_name(str(self.folder)),
+            )
+
+    def _read_journal(self) -> None:
+        text = (self.folder / "journal").read_bytes()
+        places = order(self.tiling.rows)
+        kept = 0
+        for line in text.split(b"\n")[:-1]:
+            body, _, checksum = line.rpartition(b" ")
+            row, col = next(places, (-1, -1))
+            words = body.split(b" ")
+            if f"{zlib.crc32(body):08x}".encode() != checksum or words[:2] != [b"%d" % row, b"%d" % col]:
+                break
+            self._sums.append(int(words[2], 16))
+            kept += len(line) + 1
+        os.ftruncate(self._journal, kept)
+        self.finished = len(self._sums)
+
+    def _forget(self, place: int) -> None:
+        lines = (self.folder / "journal").read_bytes().split(b"\n")[:place]
+        os.ftruncate(self._journal, sum(len(line) + 1 for line in lines))
+        self.finished = place
+        del self._sums[place:]
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            full = error.errno in _FULL
+            message = "the disk is full" if full else f"cannot be written: {error.strerror or error}"
+            raise OutputError(
+                "RA-LD-013",
+                f"{message}; {self.finished} of {self.tiling.tiles} tiles are kept.",
+                hint="Make room and add --resume." if full else "Give another folder with --scratch.",
+                where=display_name(str(self.folder)),
+            ) from error
+
+
+def order(rows: int) -> Iterator[tuple[int, int]]:
+    """Yield tile row and column of every tile, in the order in which they are finished."""
+    for row in range(rows):
+        for col in range(row + 1):
+            yield row, col
+
+
+def _write_all(descriptor: int, data: bytes | memoryview, offset: int | None) -> None:
+    done = 0
+    while done < len(data):
+        if offset is None:
+            done += os.write(descriptor, data[done:])
+        else:
+            done += os.pwrite(descriptor, data[done:], offset + done)

@@ -1,0 +1,145 @@
+"""How a symmetric matrix is cut: square tiles that fill the memory, and strips that stream past them.
+
+Tile row ``i`` holds the rows ``[i b, (i + 1) b)`` of the factor, columns up to its own diagonal, cut into
+strips of ``w`` columns. A strip lies in the scratch file row by row in one piece, and tile rows one after
+another, each from a page boundary: the factor is written once, from front to back.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+ITEM = 8
+STAGE = 1 << 15
+"""Entries of a piece on its way to the disk; there are two."""
+_STRIPS = (64, 96, 128, 192, 256)
+_PAGE = 1 << 16
+"""Tile rows begin at multiples of this: every system can map a file from there."""
+_PACKED = 256 * 256
+"""Entries that OpenBLAS packs of one operand, a thread; of the other it packs as much as a strip."""
+_PROBED = 16
+"""Columns of a tile row of what estimates the rounding, as it is and transposed."""
+_FIXED = 1 << 18
+"""What Python, the journal and the threads take, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """Order ``n``, side ``b`` of a tile, width ``w`` of a strip; ``w`` divides ``b`` if there are several."""
+
+    n: int
+    side: int
+    strip: int
+
+    @property
+    def rows(self) -> int:
+        """Number of tile rows."""
+        return -(-self.n // self.side)
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles on and below the diagonal."""
+        return self.rows * (self.rows + 1) // 2
+
+    @property
+    def in_core(self) -> bool:
+        """Whether one tile is the whole matrix: nothing goes to disk."""
+        return self.rows == 1
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Size of the factor on disk."""
+        return 0 if self.in_core else _bases(self.n, self.side)[-1]
+
+    def span(self, row: int) -> range:
+        """Return the rows (and, on the diagonal, columns) of a tile row."""
+        return range(row * self.side, min(self.n, (row + 1) * self.side))
+
+    def strips(self, row: int) -> range:
+        """Return the strips that the tile of column ``row`` covers."""
+        here = self.span(row)
+        return range(here.start // self.strip, -(-here.stop // self.strip))
+
+    def width(self, strip: int) -> int:
+        """Return the columns of a strip."""
+        return min(self.strip, self.n - strip * self.strip)
+
+    def row_bytes(self, row: int) -> range:
+        """Return where a tile row lies in the file."""
+        bases = _bases(self.n, self.side)
+        return range(bases[row], bases[row + 1])
+
+    def offset(self, row: int, strip: int) -> int:
+        """Return the byte, from the beginning of its tile row, at which a strip begins."""
+        return ITEM * len(self.span(row)) * strip * self.strip
+
+    def working_bytes(self, threads: int) -> int:
+        """Return the memory that the factorisation takes."""
+        tile = _working(self.side, min(self.strip, _STRIPS[-1]), threads)
+        return tile + _vectors(self.n, self.side)
+
+    def read_bytes(self) -> int:
+        """Return what is read of the scratch file in all: about ``8 n³ / (3 b)``."""
+        total = 0
+        for row in range(self.rows):
+            height = len(self.span(row))
+            for col in range(row + 1):
+                total += height * self.span(col).start * (1 if row == col else 2)
+                total += 0 if row == col else (len(self.span(col)) * (len(self.span(col)) + self.strip)) // 2
+        return ITEM * total
+
+
+def tiling_for(n: int, memory: int, threads: int = 1) -> Tiling:
+    """Return a tiling whose working memory is at most ``memory`` bytes.
+
+    Raises
+    ------
+    ValueError
+        If not even tiles of 128 rows fit.
+    """
+    if Tiling(n, n, n).working_bytes(threads) <= memory:
+        return Tiling(n, n, n)
+    # Wide strips are worth more than large tiles until a tile is four strips wide: a product with a strip
+    # reads and writes the whole tile.
+    for strip in reversed(_STRIPS):
+        side = _largest_side(strip, memory - _vectors(n, 0), threads)
+        if side >= (4 if strip > _STRIPS[0] else 2) * strip:
+            rows = -(-n // side)
+            return Tiling(n, -(-n // (rows * strip)) * strip, strip)  # as even as the strips allow
+    raise ValueError(f"{memory:,} bytes hold no tile of 128 rows; {least_memory(n, threads):,} do")
+
+
+def least_memory(n: int, threads: int = 1) -> int:
+    """Return the smallest budget that :func:`tiling_for` takes for a matrix of order ``n``."""
+    side = 2 * _STRIPS[0]
+    return min(
+        Tiling(n, n, n).working_bytes(threads),
+        _working(side + 1, _STRIPS[0], threads) + _vectors(n, side + 1),  # a row more: roots are rounded
+    )
+
+
+@lru_cache(maxsize=16)
+def _bases(n: int, side: int) -> tuple[int, ...]:
+    bases = [0]
+    for start in range(0, n, side):
+        stop = min(n, start + side)
+        bases.append(bases[-1] + -(-ITEM * (stop - start) * stop // _PAGE) * _PAGE)
+    return tuple(bases)
+
+
+def _largest_side(strip: int, memory: int, threads: int) -> int:
+    spare = memory - _working(0, strip, threads)
+    linear = threads * strip + _PROBED  # b² + linear b = spare / 8
+    side = (-linear + math.sqrt(linear * linear + 4 * max(0, spare) / ITEM)) / 2
+    return int(side) // strip * strip
+
+
+def _working(side: int, strip: int, threads: int) -> int:
+    return ITEM * (side * side + 2 * STAGE + threads * (strip * side + _PACKED)) + _FIXED
+
+
+def _vectors(n: int, side: int) -> int:
+    """Return the bytes of the diagonals, and of what estimates the rounding (8 columns, and a tile row)."""
+    return ITEM * (10 * n + _PROBED * side)

@@ -14,6 +14,7 @@ from rmtaudit.cli.config import config
 from rmtaudit.cli.errors import run
 from rmtaudit.cli.explain import explain
 from rmtaudit.cli.forecast import forecast
+from rmtaudit.cli.logdet import logdet
 from rmtaudit.cli.report import report
 from rmtaudit.cli.scan import scan
 from rmtaudit.cli.tails import tails
@@ -33,6 +34,7 @@ cli.add_command(scan)
 cli.add_command(report)
 cli.add_command(tails)
 cli.add_command(forecast)
+cli.add_command(logdet)
 cli.add_command(analyzers)
 cli.add_command(config)
 cli.add_command(explain)

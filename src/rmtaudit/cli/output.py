@@ -47,12 +47,16 @@ class OutputFile:
 
     def write(self, text: str) -> None:
         """Write the whole file; a reader sees the old one or this. Raises ``OutputError`` (RA-OU-003)."""
+        self.write_bytes(text.encode())
+
+    def write_bytes(self, data: bytes) -> None:
+        """As :meth:`write`, of what is no text."""
         try:
             if self.temporary is None:
-                self.target.write_text(text, encoding="utf-8", newline="")
+                self.target.write_bytes(data)
                 return
-            with self.temporary.open("w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with self.temporary.open("wb") as file:
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             self.temporary.replace(self.target)

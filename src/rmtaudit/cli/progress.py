@@ -18,6 +18,7 @@ Watcher = Callable[["Progress"], None]
 
 _EVERY = 10.0
 """Seconds between two lines where stderr is no terminal."""
+_FIRST = 2.0
 
 
 @contextmanager
@@ -49,6 +50,25 @@ def line_every(seconds: float, name: str, clock: Callable[[], float] = time.mono
         print(line, file=sys.stderr, flush=True)
 
     return watcher
+
+
+@contextmanager
+def steps_watched(what: str, *, enabled: bool) -> Iterator[Callable[[int, int], None]]:
+    """Give the function to be told of finished steps and of all; it shows them on stderr, now and then."""
+    started = next_at = time.monotonic()
+    next_at += _FIRST
+
+    def watcher(done: int, total: int) -> None:
+        nonlocal next_at
+        now = time.monotonic()
+        if not enabled or now < next_at or done >= total:
+            return
+        next_at = now + _EVERY
+        elapsed = now - started
+        line = f"rmtaudit: {done:,} of {total:,} {what} after {elapsed:.0f} s"
+        print(line, file=sys.stderr, flush=True)
+
+    yield watcher
 
 
 @contextmanager

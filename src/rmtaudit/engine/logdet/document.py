@@ -48,7 +48,7 @@ def head(settings: LogdetSettings) -> dict[str, Any]:
         name: getattr(settings, name)
         for name in (
             "method", "pseudo", "size", "outputs", "up_to", "tolerance", "smallest", "probes", "steps",
-            "confidence", "minors",
+            "confidence", "unshift", "minors",
         )
     }  # fmt: skip
     options["method"] = None if settings.method is None else str(settings.method)

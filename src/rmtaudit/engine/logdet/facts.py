@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rmtaudit.matrices.sources import (
     FileMatrix,
@@ -131,10 +131,8 @@ def operator_of(facts: Facts) -> Symmetric | GramOperator:
 
     if facts.gram is not None:
         factor = facts.gram.factor
-        side = "cols" if facts.gram.of == "columns" else "rows"
-        return slq.Gram(
-            *factor.shape, factor.matmul, factor.rmatmul, side, facts.smallest, facts.largest
-        )
+        side: Literal["cols", "rows"] = "cols" if facts.gram.of == "columns" else "rows"
+        return slq.Gram(*factor.shape, factor.matmul, factor.rmatmul, side, facts.smallest, facts.largest)
     return slq.Symmetric(facts.order, facts.source.matmul, facts.smallest, facts.largest)
 
 
@@ -162,7 +160,9 @@ def _facts(source: MatrixSource) -> Facts:
             singular = ""
             if short < rows:
                 of = " x ".join(map(str, source.factor.shape))
-                singular = f"the Gram matrix of order {rows:,} of a {of} matrix has a rank of at most {short:,}"
+                singular = (
+                    f"the Gram matrix of order {rows:,} of a {of} matrix has a rank of at most {short:,}"
+                )
             flops = 4.0 * math.prod(source.factor.shape)
             return replace(plain, singular=singular, gram=source, product_flops=flops)
         case KernelMatrix():

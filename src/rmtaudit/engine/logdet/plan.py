@@ -12,21 +12,21 @@ space), at the order, at the memory and at the free disk; never at an entry. The
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rmtaudit.engine.logdet.facts import Facts, stored_bytes
+from rmtaudit.engine.logdet.pivoted import dense_bytes
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
-from rmtaudit.engine.logdet.tiling import least_memory, tiling_for
-from rmtaudit.matrices.sources import Leading, MatrixSource
+from rmtaudit.engine.logdet.target import Target
+from rmtaudit.engine.logdet.tiling import Tiling, least_memory, tiling_for
 
 _ITEM = 8
 _SUPERLU = 12
 """Bytes that SuperLU takes for an entry of a factor: a float64 and an index."""
 _SLACK = 1.2
 _FEWEST_STEPS = 30
-PLACES = ("in memory", "on disk", "by products")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,291 +88,257 @@ class Plan:
     threads: int
 
 
-def make_plan(facts: Facts, settings: LogdetSettings, *, budget: int, threads: int, scratch: Path) -> Plan:
-    """Return the plan for a matrix; never raises for one that has no method."""
-    found = tuple(_candidates(facts, settings, budget, threads, _free_disk(scratch)))
+def make_plan(target: Target, settings: LogdetSettings, *, budget: int, threads: int, scratch: Path) -> Plan:
+    """Return the plan for a matrix; never raises for one that has no method.
+
+    Parameters
+    ----------
+    target
+        What would be factored.
+    settings
+        What is asked for.
+    budget, threads
+        Bytes of memory, and threads.
+    scratch
+        Folder whose disk would hold a factor; it need not exist.
+    """
+    planner = _Planner(
+        target.facts,
+        target.by_products,
+        settings,
+        budget,
+        threads,
+        _free_disk(scratch),
+        _rows(target.facts, settings),
+        settings.pseudo and target.facts.source is target.subject,
+    )
+    found = tuple(planner.candidates())
     wanted = [each for each in found if settings.method in (None, each.method)]
     taken = next((each for each in wanted if each.possible), None)
+    forced = settings.method is not None
     if taken is None:
-        reasons = "; ".join(f"{each.method} {each.place}: {each.reason}" for each in wanted)
-        return Plan(None, reasons or "no method is left", settings.method is not None, found, budget, threads)
-    why = taken.reason
-    if settings.method is not None:
-        why = f"asked for with --method; {why}"
-    return Plan(taken, why, settings.method is not None, found, budget, threads)
+        shown = wanted if forced else [each for each in wanted if each.method not in _SIDE_METHODS]
+        why = "; ".join(dict.fromkeys(f"{each.method} {each.place}: {each.reason}" for each in shown))
+        return Plan(None, why, forced, found, budget, threads)
+    why = f"asked for; {taken.reason}" if forced else taken.reason
+    return Plan(taken, why, forced, found, budget, threads)
 
 
-def _candidates(
-    facts: Facts, settings: LogdetSettings, budget: int, threads: int, disk: int
-) -> Iterator[Candidate]:
-    reached = _sizes(facts, settings)
-    if reached is not None and reached[1]:
-        yield from _extrapolated(facts, settings, budget, threads, disk, reached[0])
-        for method in Method:
-            if method is not Method.FLODANCE:
-                reason = "the minor that is asked for has entries that are not there"
-                yield Candidate(method, "in memory", possible=False, reason=reason)
-        return
-    made: dict[Method, Callable[[], Iterator[Candidate]]] = {
-        Method.SPARSE: lambda: _sparse(facts, budget),
-        Method.QR: lambda: _qr(facts, settings, budget),
-        Method.CHOLESKY: lambda: _cholesky(facts, settings, budget, threads, disk),
-        Method.LDLT: lambda: _ldlt(facts, settings, budget),
-        Method.LU: lambda: _lu(facts, settings, budget),
-        Method.SLQ: lambda: _slq(facts, settings, budget),
-        Method.MIXED: lambda: _mixed(facts, settings, budget),
-        Method.EIGENVALUES: lambda: _eigenvalues(facts, settings, budget),
-        Method.FLODANCE: lambda: _flodance(facts, settings, budget, threads, disk),
-    }
-    order = [each for method in made for each in made[method]()]
-    if facts.sparse is not None:  # rule 3
-        order.sort(key=lambda each: each.method is Method.CHOLESKY and each.place == "on disk")
-    if settings.pseudo and facts.laplacian is None and facts.gram is None:
-        order.sort(key=lambda each: each.method is not Method.EIGENVALUES)
-    yield from order
+_SIDE_METHODS = frozenset({Method.SPARSE, Method.QR, Method.EIGENVALUES, Method.FLODANCE})
+"""Methods for special matrices or questions: that they do not apply explains nothing."""
 
 
-def _sizes(facts: Facts, settings: LogdetSettings) -> tuple[int, bool] | None:
-    """Return the rows that may be looked at, and whether the minor asked for lies beyond them."""
-    if settings.size is None:
-        return None
-    seen = facts.order if settings.up_to is None else min(facts.order, settings.up_to * settings.outputs)
-    return seen, settings.size * settings.outputs > seen
+@dataclass(frozen=True, slots=True)
+class _Planner:
+    facts: Facts
+    by_products: Facts | None
+    settings: LogdetSettings
+    budget: int
+    threads: int
+    disk: int
+    rows: int
+    unresolved: bool
+
+    def candidates(self) -> list[Candidate]:
+        """Return every method in the order of preference."""
+        made: dict[Method, Callable[[], list[Candidate]]] = {
+            Method.SPARSE: self.sparse,
+            Method.QR: self.qr,
+            Method.CHOLESKY: self.cholesky,
+            Method.LDLT: self.ldlt,
+            Method.LU: self.lu,
+            Method.SLQ: self.slq,
+            Method.MIXED: self.mixed,
+            Method.EIGENVALUES: self.eigenvalues,
+            Method.FLODANCE: self.flodance,
+        }
+        if self.beyond:
+            away = "the minor that is asked for has entries that may not be looked at, or are not there"
+            others = [_refused(method, away) for method in made if method is not Method.FLODANCE]
+            return [*self.flodance(), *others]
+        found = [each for method in made.values() for each in method()]
+        if self.facts.sparse is not None:  # rule 3
+            found.sort(key=lambda each: each.method is Method.CHOLESKY and each.place == "on disk")
+        first = Method.FLODANCE if self.grown else Method.EIGENVALUES if self.unresolved else None
+        found.sort(key=lambda each: each.method is not first)
+        return found
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the minor that is asked for is larger than what may be looked at."""
+        return self.settings.size is not None and self.settings.size * self.settings.outputs > self.rows
+
+    @property
+    def grown(self) -> bool:
+        """Whether a minor within the matrix is to be known to a tolerance only."""
+        return self.settings.size is not None and self.settings.tolerance is not None
+
+    def sparse(self) -> list[Candidate]:
+        if self.facts.sparse is None:
+            return [_refused(Method.SPARSE, "the matrix is not sparse")]
+        wrong = self._wrong(minors=True)
+        if wrong:
+            return [_refused(Method.SPARSE, wrong)]
+        worst = int(_SLACK * _SUPERLU * self.rows**2) + 3 * _SUPERLU * int(self.facts.sparse.nnz)
+        reason = "sparse and exact; even factors that fill up fit the memory"
+        found = Candidate(Method.SPARSE, "in memory", True, reason, None, worst)
+        if worst > self.budget:
+            reason = "how far the factors fill up only shows afterwards, and full ones exceed the memory"
+            found = replace(found, possible=False, reason=reason)
+        return [found]
+
+    def qr(self) -> list[Candidate]:
+        if self.facts.gram is None:
+            return [_refused(Method.QR, "the matrix is not WᵀW of a matrix W")]
+        wrong = self._wrong(minors=True)
+        if wrong:
+            return [_refused(Method.QR, wrong)]
+        long, short = sorted(self.facts.gram.factor.shape, reverse=True)
+        flops = 2.0 * short**2 * (long - short / 3) + short**3 / 3
+        memory = int(_SLACK * _ITEM * (3 * long * short + 2 * short * short))
+        reason = "exact, and from W itself: WᵀW would square its condition number"
+        return [self._fit(Method.QR, reason, flops, memory)]
+
+    def cholesky(self) -> list[Candidate]:
+        wrong = self._wrong(entries=True)
+        if wrong:
+            return [_refused(Method.CHOLESKY, wrong)]
+        n = self.rows
+        sure = "" if self.facts.semidefinite else " if the matrix is positive definite, which will show"
+        whole = f"exact{sure}; it fits the memory"
+        needed = Tiling(n, n, n).working_bytes(self.threads)
+        return [self._fit(Method.CHOLESKY, whole, n**3 / 3, needed), self._on_disk(sure)]
+
+    def _on_disk(self, sure: str) -> Candidate:
+        n, place = self.rows, "on disk"
+        if least_memory(n, self.threads) > self.budget:
+            return _refused(Method.CHOLESKY, "not even one tile fits the memory", place)
+        tiling = tiling_for(n, self.budget, self.threads)
+        if tiling.in_core:
+            return _refused(Method.CHOLESKY, "not needed: the matrix fits the memory", place)
+        found = Candidate(
+            Method.CHOLESKY,
+            place,
+            True,
+            f"exact{sure}; the matrix exceeds the memory, and its factor fits the disk",
+            n**3 / 3,
+            tiling.working_bytes(self.threads),
+            tiling.scratch_bytes,
+            self._stored() + tiling.read_bytes(),
+        )
+        if tiling.scratch_bytes > self.disk:
+            return replace(
+                found, possible=False, reason="the factor exceeds the free disk: --scratch elsewhere"
+            )
+        return found
+
+    def ldlt(self) -> list[Candidate]:
+        wrong = self._wrong(entries=True, minors=True)
+        if wrong:
+            return [_refused(Method.LDLT, wrong)]
+        reason = "exact, definite or not; a definite matrix is left to Cholesky, which needs no exchanges"
+        return [self._fit(Method.LDLT, reason, self.rows**3 / 3, dense_bytes(self.rows))]
+
+    def lu(self) -> list[Candidate]:
+        wrong = self._wrong(entries=True, minors=True, symmetric=False)
+        if wrong:
+            return [_refused(Method.LU, wrong)]
+        twice = "; twice the work of the methods for symmetric ones" if self.facts.symmetric else ""
+        reason = f"exact, for any square matrix{twice}"
+        return [self._fit(Method.LU, reason, 2 * self.rows**3 / 3, dense_bytes(self.rows))]
+
+    def slq(self) -> list[Candidate]:
+        place, facts = "by products", self.by_products
+        if facts is None:
+            return [_refused(Method.SLQ, "the null space has too many dimensions to be added", place)]
+        wrong = "" if facts.products else "the source offers no products"
+        wrong = wrong or self._wrong(minors=True)
+        if wrong:
+            return [_refused(Method.SLQ, wrong, place)]
+        sides = sum(facts.gram.factor.shape) if facts.gram is not None else facts.order
+        probes, steps = self.settings.probes, min(self.settings.steps, facts.order)
+        each = _ITEM * probes * sides * 3 // 2  # the room for the vectors grows by half at a time
+        fitting = min(steps, self.budget // each - 1)
+        if fitting < min(steps, _FEWEST_STEPS):
+            reason = f"the memory holds {max(fitting, 0)} Lanczos vectors a probe: fewer --probes need less"
+            return [Candidate(Method.SLQ, place, False, reason, None, each * (steps + 1))]
+        flops = probes * fitting * (facts.product_flops + 4.0 * sides * fitting)
+        moved = self._stored() * fitting
+        reason = "estimated, with an interval; only products are needed"
+        return [Candidate(Method.SLQ, place, True, reason, flops, each * (fitting + 1), 0, moved, fitting)]
+
+    def mixed(self) -> list[Candidate]:
+        wrong = self._wrong(entries=True, minors=True)
+        if wrong:
+            return [_refused(Method.MIXED, wrong)]
+        n = self.rows
+        reason = "a factor in float32 that probes correct: estimated, with an interval"
+        flops = n**3 / 3 + 48.0 * self.settings.probes * n**2
+        return [self._fit(Method.MIXED, reason, flops, _mixed_bytes(n))]
+
+    def eigenvalues(self) -> list[Candidate]:
+        wrong = self._wrong(entries=True, minors=True, zeros=True)
+        if not self.settings.pseudo:
+            wrong = "needed for a pseudo-determinant only"
+        elif not self.unresolved:
+            wrong = "not needed: the null space is known by construction"
+        if wrong:
+            return [_refused(Method.EIGENVALUES, wrong)]
+        reason = "all eigenvalues; which of them are 0 is judged by a gap"
+        return [self._fit(Method.EIGENVALUES, reason, 4 * self.rows**3 / 3, dense_bytes(self.rows))]
+
+    def flodance(self) -> list[Candidate]:
+        if not (self.beyond or self.grown or self.settings.method is Method.FLODANCE):
+            return [_refused(Method.FLODANCE, "extrapolates: done only where it is asked for")]
+        parts = self.cholesky()
+        chosen = next((each for each in parts if each.possible), parts[-1])
+        if not chosen.possible:
+            return [_refused(Method.FLODANCE, chosen.reason, chosen.place)]
+        until = ", as many as the tolerance needs" if self.settings.tolerance else ""
+        reason = f"extrapolated from leading minors of up to {self.rows:,} rows{until}, with an interval"
+        return [replace(chosen, method=Method.FLODANCE, reason=reason)]
+
+    def _wrong(
+        self, *, entries: bool = False, minors: bool = False, symmetric: bool = True, zeros: bool = False
+    ) -> str:
+        """Return why a method cannot be used that needs entries or symmetry, or that gives no minors."""
+        if symmetric and not self.facts.symmetric:
+            return f"the matrix is not symmetric: {self.facts.source.symmetry}"
+        if self.facts.singular and not self.settings.pseudo:
+            return "the matrix is singular"
+        if self.unresolved and not zeros:
+            return "which eigenvalues are 0 is not known by construction"
+        if entries and not self.facts.blocks:
+            return "the source offers no entries, only products"
+        if minors and self.settings.minors:
+            return "it gives no leading minors"
+        if minors and self.settings.size is not None:
+            return "only Cholesky gives a leading minor"
+        return ""
+
+    def _fit(self, method: Method, reason: str, flops: float, memory: int) -> Candidate:
+        found = Candidate(method, "in memory", True, reason, flops, memory, 0, self._stored())
+        if memory > self.budget:
+            return replace(found, possible=False, reason="more than the memory holds")
+        return found
+
+    def _stored(self) -> int:
+        return stored_bytes(self.facts.source) or 0
+
+
+def _mixed_bytes(n: int) -> int:
+    return int(2.6 * _ITEM * n * n)
+
+
+def _rows(facts: Facts, settings: LogdetSettings) -> int:
+    """Return the rows that a factorisation would take."""
+    points = facts.order // settings.outputs
+    limits = [each for each in (settings.size, settings.up_to) if each is not None]
+    return facts.order if not limits else min(points, *limits) * settings.outputs
 
 
 def _refused(method: Method, reason: str, place: str = "in memory") -> Candidate:
     return Candidate(method, place, possible=False, reason=reason)
-
-
-def _fit(candidate: Candidate, budget: int) -> Candidate:
-    if candidate.possible and candidate.memory is not None and candidate.memory > budget:
-        return replace(candidate, possible=False, reason="more than the memory holds")
-    return candidate
-
-
-def _sparse(facts: Facts, budget: int) -> Iterator[Candidate]:
-    if facts.sparse is None:
-        yield _refused(Method.SPARSE, "the matrix is not sparse")
-        return
-    worst = int(_SLACK * _SUPERLU * facts.order**2) + _SUPERLU * int(facts.sparse.nnz)
-    if worst > budget:
-        reason = "how far the factors fill up is only known afterwards, and dense ones exceed the memory"
-        # Forced, it is done all the same: the user may know.
-        yield Candidate(Method.SPARSE, "in memory", False, reason, None, worst)
-        return
-    reason = "sparse and exact; even factors that fill up fit the memory"
-    yield Candidate(Method.SPARSE, "in memory", True, reason, None, worst)
-
-
-def _qr(facts: Facts, settings: LogdetSettings, budget: int) -> Iterator[Candidate]:
-    if facts.gram is None:
-        yield _refused(Method.QR, "the matrix is not WᵀW of a matrix W")
-        return
-    rows, cols = sorted(facts.gram.factor.shape, reverse=True)
-    reason = "exact, and from W itself: WᵀW would square its condition number"
-    candidate = Candidate(
-        Method.QR,
-        "in memory",
-        True,
-        reason,
-        2.0 * cols**2 * (rows - cols / 3) + cols**3 / 3,
-        int(_SLACK * _ITEM * (2 * rows * cols + cols * cols)),
-        moved=stored_bytes(facts.source) or 0,
-    )
-    if settings.minors or settings.size is not None:
-        candidate = replace(candidate, possible=False, reason="it gives no leading minors")
-    yield _fit(candidate, budget)
-
-
-def _cholesky(
-    facts: Facts, settings: LogdetSettings, budget: int, threads: int, disk: int
-) -> Iterator[Candidate]:
-    wrong = _no_factor(facts) or _singular(facts, settings)
-    if not facts.symmetric:
-        wrong = "the matrix is not symmetric"
-    if wrong:
-        yield _refused(Method.CHOLESKY, wrong)
-        return
-    n = facts.order
-    read = stored_bytes(facts.source) or 0
-    needed = tiling_for(n, 1 << 62, threads).working_bytes(threads)
-    sure = "" if facts.semidefinite else ", if the matrix is positive definite: it will show"
-    whole = Candidate(
-        Method.CHOLESKY, "in memory", True, f"exact{sure}, and the matrix fits the memory",
-        n**3 / 3, needed, moved=read,
-    )  # fmt: skip
-    yield _fit(whole, budget)
-    yield _on_disk(n, budget, threads, disk, read, sure)
-
-
-def _on_disk(n: int, budget: int, threads: int, disk: int, read: int, sure: str) -> Candidate:
-    if least_memory(n, threads) > budget:
-        return _refused(Method.CHOLESKY, "not even one tile fits the memory", "on disk")
-    tiling = tiling_for(n, budget, threads)
-    if tiling.in_core:
-        return _refused(Method.CHOLESKY, "not needed: the matrix fits the memory", "on disk")
-    found = Candidate(
-        Method.CHOLESKY, "on disk", True,
-        f"exact{sure}; the matrix exceeds the memory, its factor fits the disk, and `--resume` goes on",
-        n**3 / 3, tiling.working_bytes(threads), tiling.scratch_bytes, read + tiling.read_bytes(),
-    )  # fmt: skip
-    if tiling.scratch_bytes > disk:
-        return replace(found, possible=False, reason="the factor exceeds the free disk; --scratch names another")
-    return found
-
-
-def _ldlt(facts: Facts, settings: LogdetSettings, budget: int) -> Iterator[Candidate]:
-    wrong = _no_factor(facts) or _singular(facts, settings)
-    if not facts.symmetric:
-        wrong = "the matrix is not symmetric"
-    if wrong:
-        yield _refused(Method.LDLT, wrong)
-        return
-    n = facts.order
-    reason = "exact, for an indefinite matrix; a definite one is left to Cholesky, which needs no exchanges"
-    yield _fit(
-        Candidate(
-            Method.LDLT, "in memory", True, reason, n**3 / 3, _dense_bytes(n),
-            moved=stored_bytes(facts.source) or 0,
-        ),
-        budget,
-    )  # fmt: skip
-
-
-def _lu(facts: Facts, settings: LogdetSettings, budget: int) -> Iterator[Candidate]:
-    wrong = _no_factor(facts) or _singular(facts, settings)
-    if wrong:
-        yield _refused(Method.LU, wrong)
-        return
-    n = facts.order
-    reason = "exact" if not facts.symmetric else "exact; twice the work of methods for symmetric matrices"
-    yield _fit(
-        Candidate(
-            Method.LU, "in memory", True, reason, 2 * n**3 / 3, _dense_bytes(n),
-            moved=stored_bytes(facts.source) or 0,
-        ),
-        budget,
-    )  # fmt: skip
-
-
-def _slq(facts: Facts, settings: LogdetSettings, budget: int) -> Iterator[Candidate]:
-    place = "by products"
-    wrong = "" if facts.products else "the source offers no products"
-    wrong = wrong or _singular(facts, settings)
-    if not facts.symmetric:
-        wrong = "the matrix is not symmetric"
-    if settings.minors:
-        wrong = "it gives no leading minors"
-    if wrong:
-        yield _refused(Method.SLQ, wrong, place)
-        return
-    n = facts.order
-    sides = sum(facts.gram.factor.shape) if facts.gram is not None else n
-    steps = min(settings.steps, n)
-    each = _ITEM * settings.probes * sides * 3 // 2  # the basis grows by half
-    fitting = min(steps, budget // max(1, each) - 1)
-    flops = settings.probes * fitting * (facts.product_flops + 4.0 * sides * fitting)
-    reason = "estimated, with an interval; only products are needed"
-    found = Candidate(
-        Method.SLQ, place, True, reason, flops, each * (fitting + 1),
-        moved=(stored_bytes(facts.source) or 0) * fitting, steps=fitting,
-    )  # fmt: skip
-    if fitting < min(steps, _FEWEST_STEPS):
-        reason = f"the memory holds {max(fitting, 0)} Lanczos vectors a probe; fewer --probes need less"
-        found = replace(found, possible=False, reason=reason, flops=None, memory=each * (steps + 1), steps=0)
-    yield found
-
-
-def _mixed(facts: Facts, settings: LogdetSettings, budget: int) -> Iterator[Candidate]:
-    wrong = _no_factor(facts) or _singular(facts, settings)
-    if not facts.symmetric:
-        wrong = "the matrix is not symmetric"
-    if settings.minors:
-        wrong = "it gives no leading minors"
-    if wrong:
-        yield _refused(Method.MIXED, wrong)
-        return
-    n = facts.order
-    reason = "a factor in float32, corrected by probes; estimated, with an interval"
-    flops = n**3 / 3 + settings.probes * 12 * 4.0 * n**2
-    yield _fit(
-        Candidate(
-            Method.MIXED, "in memory", True, reason, flops, int(2.6 * _ITEM * n * n),
-            moved=stored_bytes(facts.source) or 0,
-        ),
-        budget,
-    )  # fmt: skip
-
-
-def _eigenvalues(facts: Facts, settings: LogdetSettings, budget: int) -> Iterator[Candidate]:
-    wrong = "" if facts.blocks else "the source offers no entries"
-    if not facts.symmetric:
-        wrong = "the matrix is not symmetric"
-    if not settings.pseudo:
-        wrong = "only needed for a pseudo-determinant"
-    if wrong:
-        yield _refused(Method.EIGENVALUES, wrong)
-        return
-    n = facts.order
-    reason = "all eigenvalues: which of them are 0 is judged by a gap, and said"
-    yield _fit(
-        Candidate(
-            Method.EIGENVALUES, "in memory", True, reason, 4 * n**3 / 3, _dense_bytes(n),
-            moved=stored_bytes(facts.source) or 0,
-        ),
-        budget,
-    )  # fmt: skip
-
-
-def _flodance(
-    facts: Facts, settings: LogdetSettings, budget: int, threads: int, disk: int
-) -> Iterator[Candidate]:
-    """Yield the extrapolation of a minor that is within the matrix: only where it is asked for."""
-    if settings.method is not Method.FLODANCE and not (settings.size and settings.tolerance):
-        yield _refused(
-            Method.FLODANCE, "it extrapolates from leading minors, which is done only if asked for", "on disk"
-        )
-        return
-    yield from _extrapolated(facts, settings, budget, threads, disk, facts.order)
-
-
-def _extrapolated(
-    facts: Facts, settings: LogdetSettings, budget: int, threads: int, disk: int, rows: int
-) -> Iterator[Candidate]:
-    wrong = _no_factor(facts) or _singular(facts, settings)
-    if not facts.symmetric:
-        wrong = "the matrix is not symmetric"
-    if wrong:
-        yield _refused(Method.FLODANCE, wrong)
-        return
-    base = replace(settings, size=None, up_to=None)
-    parts = list(_cholesky(replace(facts, source=_shorter(facts, rows)), base, budget, threads, disk))
-    chosen = next((each for each in parts if each.possible), None)
-    if chosen is None:
-        yield _refused(Method.FLODANCE, parts[-1].reason, parts[-1].place)
-        return
-    until = ", growing until the interval is narrow enough" if settings.tolerance else ""
-    yield replace(
-        chosen,
-        method=Method.FLODANCE,
-        reason=f"extrapolated from the leading minors of {rows:,} rows{until}, with a prediction interval",
-    )
-
-
-def _shorter(facts: Facts, rows: int) -> MatrixSource:
-    return facts.source if rows == facts.order else Leading(facts.source, rows)
-
-
-def _no_factor(facts: Facts) -> str:
-    return "" if facts.blocks else "the source offers no entries, only products"
-
-
-def _singular(facts: Facts, settings: LogdetSettings) -> str:
-    return "" if settings.pseudo or not facts.singular else "the matrix is singular"
-
-
-def _dense_bytes(n: int) -> int:
-    return _ITEM * (n * n + 256 * n)
 
 
 def _free_disk(folder: Path) -> int:

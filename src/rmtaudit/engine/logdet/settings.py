@@ -57,6 +57,8 @@ class LogdetSettings:
         Folder of the factor on disk; ``None``: one of the user's cache.
     resume
         Go on with what an interrupted computation left there.
+    unshift
+        Also say what ``A + t I`` tells about ``A``.
     minors
         Whether every leading minor is wanted.
     """
@@ -76,6 +78,7 @@ class LogdetSettings:
     threads: int | None = None
     scratch: Path | None = None
     resume: bool = False
+    unshift: bool = False
     minors: bool = False
 
     def __post_init__(self) -> None:
@@ -86,7 +89,9 @@ class LogdetSettings:
         if self.tolerance is not None and not 0 < self.tolerance < float("inf"):
             raise UsageError("RA-LD-030", f"a tolerance is positive, not {self.tolerance:g}.")
         if self.smallest is not None and not 0 < self.smallest < float("inf"):
-            raise UsageError("RA-LD-030", f"a lower bound of the spectrum is positive, not {self.smallest:g}.")
+            raise UsageError(
+                "RA-LD-030", f"a lower bound of the spectrum is positive, not {self.smallest:g}."
+            )
         if not 0 < self.confidence < 1:
             raise UsageError("RA-LD-030", f"a coverage lies between 0 and 1, not at {self.confidence:g}.")
         if self.pseudo and (self.size is not None or self.up_to is not None or self.minors):

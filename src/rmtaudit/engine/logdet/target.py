@@ -32,6 +32,8 @@ class Target:
 
     Attributes
     ----------
+    subject
+        The matrix that the answer is about.
     facts
         Of the matrix that is factored.
     by_products
@@ -46,6 +48,7 @@ class Target:
         How the answer follows, where that is not plain.
     """
 
+    subject: MatrixSource
     facts: Facts
     by_products: Facts | None
     quantity: str
@@ -58,15 +61,15 @@ def target_of(source: MatrixSource, settings: LogdetSettings) -> Target:
     """Return what is to be factored for an answer about ``source``."""
     facts = facts_of(source, settings.smallest)
     if not settings.pseudo:
-        return Target(facts, facts, LOG_DETERMINANT, facts.order)
+        return Target(source, facts, facts, LOG_DETERMINANT, facts.order)
     if facts.laplacian is not None and settings.method is not Method.EIGENVALUES:
         return _of_laplacian(facts, facts.laplacian)
     if facts.gram is not None and facts.singular and settings.method is not Method.EIGENVALUES:
         other = Gram(facts.gram.factor, "rows" if facts.gram.of == "columns" else "columns")
         swapped = facts_of(other, settings.smallest)
         words = "W Wᵀ and WᵀW have the same eigenvalues but for zeros: the smaller one is factored"
-        return Target(swapped, swapped, LOG_PSEUDO_DETERMINANT, swapped.order, 0.0, words)
-    return Target(facts, facts, LOG_PSEUDO_DETERMINANT, facts.order)
+        return Target(source, swapped, swapped, LOG_PSEUDO_DETERMINANT, swapped.order, 0.0, words)
+    return Target(source, facts, facts, LOG_PSEUDO_DETERMINANT, facts.order)
 
 
 def _of_laplacian(facts: Facts, graph: Laplacian) -> Target:
@@ -84,6 +87,7 @@ def _of_laplacian(facts: Facts, graph: Laplacian) -> Target:
     grounded = SparseMatrix(graph.matrix[keep][:, keep], name, symmetric=True)
     grounded.symmetry, grounded.semidefinite = "by construction", True
     return Target(
+        graph,
         facts_of(grounded),
         _with_null_space(facts, graph) if count <= _MOST_COMPONENTS else None,
         LOG_PSEUDO_DETERMINANT,
@@ -138,5 +142,7 @@ def spectral_gap_bound(graph: Laplacian) -> float:
             depth[vertex] = depth[before[vertex]] + 1
         diameter = 2 * int(depth.max())
         normalised = graph.kind == "normalised"
-        bounds.append(1 / (diameter * volumes[component]) if normalised else 4 / (diameter * sizes[component]))
+        bounds.append(
+            1 / (diameter * volumes[component]) if normalised else 4 / (diameter * sizes[component])
+        )
     return float(min(bounds))

@@ -5,7 +5,7 @@ regressed on the sizes that are known, anchored at the last exact value, and sum
 :func:`extrapolate` is the front door; :func:`extrapolate_until` grows the matrix until it knows enough.
 """
 
-from rmtaudit.kernels.flodance.anytime import Anytime, Stop, extrapolate_until
+from rmtaudit.kernels.flodance.anytime import Anytime, Stop, Watch, extrapolate_until
 from rmtaudit.kernels.flodance.evidence import BackTest, BackTestRow, Candidate
 from rmtaudit.kernels.flodance.growing import grow_minors
 from rmtaudit.kernels.flodance.orderings import ordering_average
@@ -22,6 +22,7 @@ __all__ = [
     "MinorSeries",
     "Status",
     "Stop",
+    "Watch",
     "extrapolate",
     "extrapolate_until",
     "grow_minors",

@@ -46,6 +46,64 @@ class Anytime:
     looks: tuple[Extrapolation, ...]
 
 
+class Watch:
+    """Looks at the leading minors of a matrix that grows, and says when to stop.
+
+    Looking often and stopping at the first narrow interval would choose intervals that are narrow by chance.
+    So looks are a factor of 1.19 apart, and the interval that must be within the tolerance, and is returned,
+    is the one that holds those of two looks in a row.
+
+    Parameters
+    ----------
+    size, tolerance, outputs, confidence
+        As of :func:`extrapolate_until`; without a tolerance only the last look counts.
+
+    Attributes
+    ----------
+    looks
+        Every extrapolation on the way, each with its own interval.
+    """
+
+    def __init__(
+        self, size: int, tolerance: float | None, *, outputs: int = 1, confidence: float = 0.95
+    ) -> None:
+        if tolerance is not None and not tolerance > 0:
+            raise ValueError(f"a tolerance is positive, not {tolerance}")
+        self.looks: list[Extrapolation] = []
+        self._size, self._tolerance, self._outputs, self._confidence = size, tolerance, outputs, confidence
+        self._looked = 0
+
+    def look(self, minors: torch.Tensor) -> Anytime | None:
+        """Return the answer, if ``minors`` (of all rows so far) are enough; else ``None``."""
+        points = len(minors) // self._outputs
+        if self._tolerance is None or points < GROWTH * self._looked or not points:
+            return None
+        last = self._take(minors, points)
+        if last.status in _ENDS:
+            return Anytime(last, _ENDS[last.status], tuple(self.looks))
+        both = _hull(self.looks[-2:])
+        if both is not None and (both.half_width_per_dimension or 0.0) <= self._tolerance:
+            return Anytime(both, Stop.TOLERANCE, tuple(self.looks))
+        return None
+
+    def end(self, minors: torch.Tensor) -> Anytime:
+        """Return the answer when there are no more minors. Raises ``ValueError`` if there is no whole point."""
+        points = len(minors) // self._outputs
+        if not points:
+            raise ValueError("the pieces hold no whole point")
+        last = self.looks[-1] if points == self._looked else self._take(minors, points)
+        return Anytime(last, _ENDS.get(last.status, Stop.EXHAUSTED), tuple(self.looks))
+
+    def _take(self, minors: torch.Tensor, points: int) -> Extrapolation:
+        self._looked = points
+        series = MinorSeries.from_minors(minors, outputs=self._outputs)
+        self.looks.append(extrapolate(series, self._size, confidence=self._confidence))
+        return self.looks[-1]
+
+
+_ENDS = {Status.KNOWN: Stop.COMPLETE, Status.ROUNDING_FLOOR: Stop.ROUNDING_FLOOR}
+
+
 def extrapolate_until(
     pieces: Iterable[torch.Tensor],
     size: int,
@@ -57,11 +115,8 @@ def extrapolate_until(
     """Take leading minors until the interval of ``log det K_size`` is within ``tolerance``, then stop.
 
     ``pieces`` are only drawn while more is needed, so that what makes them (a factorisation that grows, block
-    row by block row: :func:`~rmtaudit.kernels.flodance.growing.grow_minors`) does no work in vain.
-
-    Looking often and stopping at the first narrow interval would choose intervals that are narrow by chance.
-    So looks are a factor of 1.19 apart, and the interval that must be within the tolerance, and is returned,
-    is the one that holds those of two looks in a row.
+    row by block row: :func:`~rmtaudit.kernels.flodance.growing.grow_minors`) does no work in vain. When to
+    look, and when to stop, is the business of :class:`Watch`.
 
     Parameters
     ----------
@@ -81,33 +136,14 @@ def extrapolate_until(
     ValueError
         If there is no whole point in ``pieces``, or an argument makes no sense.
     """
-    if not tolerance > 0:
-        raise ValueError(f"a tolerance is positive, not {tolerance}")
+    watch = Watch(size, tolerance, outputs=outputs, confidence=confidence)
     minors = torch.empty(0, dtype=torch.float64)
-    looks: list[Extrapolation] = []
-    looked = 0
     for piece in pieces:
         minors = torch.cat([minors, piece.to(torch.float64)])
-        points = len(minors) // outputs
-        if points < GROWTH * looked or not points:
-            continue
-        looked = points
-        look = _look(minors, size, outputs, confidence)
-        looks.append(look)
-        if look.status is Status.KNOWN:
-            return Anytime(look, Stop.COMPLETE, tuple(looks))
-        if look.status is Status.ROUNDING_FLOOR:
-            return Anytime(look, Stop.ROUNDING_FLOOR, tuple(looks))
-        both = _hull(looks[-2:])
-        if both is not None and (both.half_width_per_dimension or 0.0) <= tolerance:
-            return Anytime(both, Stop.TOLERANCE, tuple(looks))
-    if len(minors) < outputs:
-        raise ValueError("the pieces hold no whole point")
-    if len(minors) // outputs > looked:
-        looks.append(_look(minors, size, outputs, confidence))
-    last = looks[-1]
-    ends = {Status.KNOWN: Stop.COMPLETE, Status.ROUNDING_FLOOR: Stop.ROUNDING_FLOOR}
-    return Anytime(last, ends.get(last.status, Stop.EXHAUSTED), tuple(looks))
+        enough = watch.look(minors)
+        if enough is not None:
+            return enough
+    return watch.end(minors)
 
 
 def _hull(looks: list[Extrapolation]) -> Extrapolation | None:
@@ -117,7 +153,3 @@ def _hull(looks: list[Extrapolation]) -> Extrapolation | None:
     if len(lows) < 2 or len(highs) < 2:
         return None
     return replace(looks[-1], low=min(lows), high=max(highs))
-
-
-def _look(minors: torch.Tensor, size: int, outputs: int, confidence: float) -> Extrapolation:
-    return extrapolate(MinorSeries.from_minors(minors, outputs=outputs), size, confidence=confidence)

@@ -1,0 +1,121 @@
+"""``rmtaudit logdet``: the log-determinant of a matrix, with its error, or why there is none."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rmtaudit.cli.errors import FINE, INCONCLUSIVE
+from rmtaudit.cli.logdet_flags import logdet_flags
+from rmtaudit.cli.output import DOCUMENT_FORMATS, format_for, output_file
+from rmtaudit.cli.progress import steps_watched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+    from rmtaudit.engine.logdet.answer import LogDeterminant
+    from rmtaudit.engine.logdet.settings import LogdetSettings
+
+_PRINTED = frozenset({"format_", "output", "quiet", "explain"})
+
+
+@click.command()
+@click.argument("source", metavar="SOURCE")
+@logdet_flags
+def logdet(source: str, **flags: Any) -> int:
+    """Compute the log-determinant of a matrix, with its error; or say why there is none.
+
+    SOURCE is a .npy file, a zarr array, FILE::LAYER of a checkpoint (as its Gram matrix), a sparse matrix, the
+    points of a kernel, the edges of a graph, or a table of log-determinants. The method is chosen by what can
+    be reached of the matrix, its size and the memory; --explain says which and why. Exit code 3: refused.
+    """
+    from rmtaudit.engine.logdet.requests import explained, settings_of, source_options
+    from rmtaudit.report.document import dumps
+
+    output, quiet = flags["output"], flags["quiet"]
+    format_ = format_for(flags["format_"], output, DOCUMENT_FORMATS)
+    settings = settings_of({name: value for name, value in flags.items() if name not in _PRINTED})
+    inputs = [Path(source)]
+    with ExitStack() as files:
+        target = files.enter_context(output_file(output, inputs)) if output else None
+        if flags["explain"]:
+            document = explained(source, source_options(flags), settings, series=flags["series"])
+            code = FINE if document["plan"]["method"] else INCONCLUSIVE
+        else:
+            minors = files.enter_context(output_file(flags["minors"], inputs)) if flags["minors"] else None
+            answer = _answer(source, flags, settings)
+            if minors is not None and answer.minors is not None:
+                from rmtaudit.engine.logdet.requests import npy_bytes
+
+                minors.write_bytes(npy_bytes(answer.minors))
+            document = answer.to_dict()
+            code = FINE if answer.status == "ok" else INCONCLUSIVE
+        text = dumps(document)
+        if target is not None:
+            target.write(text if format_ == "json" else _table_text(document))
+        if target is None and format_ == "json":
+            sys.stdout.write(text)
+        elif target is None or not quiet:
+            from rmtaudit.cli.table import stdout_console
+
+            _draw(stdout_console(), document)
+    return code
+
+
+def _answer(source: str, flags: Mapping[str, Any], settings: LogdetSettings) -> LogDeterminant:
+    from rmtaudit.engine.logdet.factored import StoppedWorkError
+    from rmtaudit.engine.logdet.requests import answered, source_options
+
+    with _signalled() as stop, steps_watched("tiles", enabled=not flags["quiet"]) as progress:
+        try:
+            return answered(
+                source,
+                source_options(flags),
+                settings,
+                series=flags["series"],
+                select=flags["select"],
+                stop=stop,
+                progress=progress,
+            )
+        except StoppedWorkError as stopped:
+            click.echo(f"rmtaudit: {stopped}", err=True)
+            if stopped.kept:
+                folder = f" --scratch {flags['scratch']}" if flags["scratch"] else ""
+                click.echo(f"  hint: the same command with --resume{folder} goes on from there.", err=True)
+            raise KeyboardInterrupt from None
+
+
+@contextmanager
+def _signalled() -> Iterator[Callable[[], bool]]:
+    """Have SIGINT and SIGTERM end the work between two tiles; a second one ends it at once."""
+    import threading
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    from rmtaudit.engine.logdet.threads import until_signalled
+
+    with until_signalled() as stop:
+        yield stop
+
+
+def _table_text(document: Mapping[str, Any]) -> str:
+    from rmtaudit.cli.table import drawn_text
+
+    return drawn_text(lambda console: _draw(console, document))
+
+
+def _draw(console: Console, document: Mapping[str, Any]) -> None:
+    from rmtaudit.cli.logdet_table import draw_logdet, draw_plan
+
+    if "result" in document:
+        draw_logdet(console, document)
+    else:
+        draw_plan(console, document)

@@ -1,0 +1,147 @@
+"""The flags of ``rmtaudit logdet``: what the matrix is, what is asked of it, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from rmtaudit.cli.output import DOCUMENT_FORMATS
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_METHODS = ("cholesky", "ldlt", "lu", "sparse", "qr", "mixed", "eigenvalues", "slq", "flodance")
+_WHAT_IT_IS = (
+    click.option(
+        "--as",
+        "view",
+        type=click.Choice(["auto", "w", "wtw", "wwt"]),
+        default="auto",
+        show_default=True,
+        help="The matrix itself or its Gram matrix; auto: of a layer, the Gram matrix of its smaller side.",
+    ),
+    click.option("--shift", metavar="T", type=float, default=0.0, help="Take A + T I instead of A."),
+    click.option(
+        "--symmetric/--no-symmetric",
+        "symmetric",
+        default=None,
+        help="Say so instead of having entries compared; of a symmetric matrix the lower triangle is read.",
+    ),
+    click.option(
+        "--kernel",
+        type=click.Choice(["matern", "rbf"]),
+        help="SOURCE holds points; the matrix is this kernel of them.",
+    ),
+    click.option(
+        "--nu", metavar="NU", type=float, default=1.5, show_default=True, help="Smoothness: 0.5, 1.5 or 2.5."
+    ),
+    click.option("--length", metavar="L", type=float, help="Length scale of the kernel."),
+    click.option(
+        "--laplacian",
+        type=click.Choice(["normalised", "combinatorial"]),
+        help="SOURCE holds edges; the matrix is the Laplacian of their graph.",
+    ),
+    click.option("--dtype", metavar="NAME", help="SOURCE holds raw numbers of this type, little-endian."),
+    click.option("--shape", metavar="ROWSxCOLUMNS", help="Shape of raw numbers."),
+    click.option(
+        "--series",
+        is_flag=True,
+        help="SOURCE is a table (CSV) of sizes and log-determinants of nested matrices.",
+    ),
+    click.option(
+        "--select",
+        metavar="TEXT",
+        default="",
+        help="Of a table, the rows one of whose fields holds this text.",
+    ),
+)
+_WHAT_IS_ASKED = (
+    click.option(
+        "--pseudo", is_flag=True, help="The log-pseudo-determinant: over the eigenvalues that are not 0."
+    ),
+    click.option(
+        "--size",
+        metavar="N",
+        type=click.IntRange(min=1),
+        help="The leading minor of N points; beyond SOURCE it is extrapolated.",
+    ),
+    click.option(
+        "--outputs", metavar="D", type=click.IntRange(min=1), default=1, show_default=True,
+        help="Rows that a point adds.",
+    ),
+    click.option(
+        "--up-to", metavar="N", type=click.IntRange(min=1), help="With --size: look at the first N points only."
+    ),
+    click.option(
+        "--tol",
+        "tolerance",
+        metavar="T",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Half-width, in nats per dimension, that is good enough: with --size grow only as far as that needs.",
+    ),
+    click.option(
+        "--unshift", is_flag=True, help="With --shift: also what that tells about A itself, to first order."
+    ),
+    click.option(
+        "--minors",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Write the log-determinants of all leading minors to a .npy file.",
+    ),
+)  # fmt: skip
+_HOW = (
+    click.option("--method", type=click.Choice(_METHODS), help="Method, instead of the planner's choice."),
+    click.option(
+        "--probes", metavar="N", type=click.IntRange(min=2), default=16, show_default=True,
+        help="Random vectors of slq and mixed.",
+    ),
+    click.option(
+        "--steps", metavar="N", type=click.IntRange(min=1), default=200, show_default=True,
+        help="Lanczos steps of each, at most.",
+    ),
+    click.option(
+        "--smallest", metavar="A", type=click.FloatRange(min=0, min_open=True),
+        help="A lower bound of the eigenvalues that you know, for slq.",
+    ),
+    click.option(
+        "--confidence",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        default=0.95,
+        show_default=True,
+        help="Coverage of the intervals.",
+    ),
+    click.option(
+        "--seed", metavar="N", type=click.IntRange(min=0, max=2**63 - 1), default=0, show_default=True,
+        help="Seed of the probes.",
+    ),
+    click.option(
+        "--memory", metavar="SIZE", help="Budget of working memory: 4GB, 50%, bytes.  [default: half of what is free]"
+    ),
+    click.option("--threads", metavar="N", type=click.IntRange(min=1), help="Threads.  [default: all CPUs]"),
+    click.option(
+        "--scratch",
+        metavar="FOLDER",
+        type=click.Path(path_type=Path),
+        help="Where a factor on disk goes.  [default: the user's cache]",
+    ),
+    click.option("--resume", is_flag=True, help="Go on with what an interrupted run left in the scratch folder."),
+    click.option("--explain", is_flag=True, help="Print the plan: every method, why it is taken or not, its cost."),
+    click.option("--format", "format_", type=click.Choice(DOCUMENT_FORMATS), help="Format of the result."),
+    click.option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Write the result to a file, in the format of its ending; the table still goes to stdout.",
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr; with -o, no table either."),
+)  # fmt: skip
+
+
+def logdet_flags(command: Command) -> Command:
+    """Add the flags to the command."""
+    for option in reversed((*_WHAT_IT_IS, *_WHAT_IS_ASKED, *_HOW)):
+        command = option(command)
+    return command

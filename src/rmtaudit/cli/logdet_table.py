@@ -1,0 +1,252 @@
+"""How a log-determinant, and the plan for one, look in a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rmtaudit.names import display_name
+from rmtaudit.report.numbers import format_value
+
+_WIDE = 110
+_MOST_DIGITS = 15
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_SIGNS = {1: "+1", -1: "-1", 0: "0"}
+
+
+def draw_logdet(console: Console, document: Mapping[str, Any]) -> None:
+    """Print the document of an answer (:mod:`rmtaudit.engine.logdet.document`) on a console."""
+    _draw_subject(console, document)
+    result = document["result"]
+    console.print()
+    if result["status"] == "ok":
+        console.print(_grid(_number_lines(document)))
+    else:
+        console.print(Text(f"no {result['quantity']}: {result['reason']}", style="yellow"))
+        if result["sign"] == 0:
+            console.print(Text("the determinant is 0", style="yellow"))
+        if result["advice"]:
+            console.print(Text(result["advice"]))
+    lines = list(_evidence_lines(document))
+    if lines:
+        console.print(_grid(lines))
+    for warning in document["warnings"]:
+        console.print(Text(f"{warning['code']} {warning['message']}", style="yellow"))
+    console.print(Text(_footer(document), style="dim"))
+
+
+def draw_plan(console: Console, document: Mapping[str, Any]) -> None:
+    """Print the document of a plan on a console."""
+    _draw_subject(console, document)
+    plan, run = document["plan"], document["run"]
+    wide = console.width >= _WIDE
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column("method", no_wrap=True)
+    table.add_column("where", no_wrap=True)
+    for head in ("flops", "memory", "disk", *(("moved",) if wide else ())):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for each in plan["candidates"]:
+        verdict, possible = each["verdict"], each["verdict"] != "not possible"
+        cells = [each["method"], each["place"] if wide else each["place"].split()[-1]]
+        cells.append("—" if each["flops"] is None else f"{each['flops']:.1e}")
+        cells += [size(each["memory_bytes"]), size(each["scratch_bytes"] or None)]
+        cells += [size(each["moved_bytes"] or None)] if wide else []
+        reason = each["reason"] if possible else f"no: {each['reason']}"
+        style = "bold" if verdict == "taken" else "" if possible else "dim"
+        table.add_row(*(Text(cell) for cell in cells), Text(reason), style=style)
+    console.print(table)
+    if document["singular"]:
+        console.print(Text(f"The determinant is 0: {document['singular']}.", style="yellow"))
+    if plan["method"] is None:
+        console.print(Text(f"No method: {plan['why']}.", style="yellow"))
+    else:
+        console.print(Text(f"{plan['method']} {plan['place']}: {plan['why']}."))
+    budget = f"{size(run['memory_budget_bytes'])} of memory ({run['memory_from']}), {_threads(run)}"
+    scratch = display_name(run["scratch"], longest=1000)
+    console.print(
+        Text(f"{budget}, scratch in {scratch}\nNothing was computed.", style="dim", overflow="fold")
+    )
+
+
+def size(count: int | None) -> str:
+    """Return a number of bytes with three digits and a decimal unit; a dash for none."""
+    if count is None:
+        return "—"
+    power = 0
+    number = float(count)
+    while number >= 999.5 and power < len(_UNITS) - 1:
+        number, power = number / 1000, power + 1
+    return f"{number:.3g} {_UNITS[power]}"
+
+
+def with_margin(value: float, half_width: float | None) -> str:
+    """Return a number with as many decimals as its margin leaves meaning to, at most 15 digits in all."""
+    before = max(1, math.floor(math.log10(abs(value))) + 1) if value else 1
+    most = max(0, _MOST_DIGITS - before)
+    if not half_width:
+        return f"{value:.{min(most, 10)}f}"
+    decimals = 1 - math.floor(math.log10(half_width))
+    return f"{value:.{min(max(decimals, 0), most)}f}"
+
+
+def _draw_subject(console: Console, document: Mapping[str, Any]) -> None:
+    subject = document["subject"]
+    console.print(Text(display_name(subject["name"], longest=1000), style="bold", overflow="fold"))
+    if subject["kind"] == "series":
+        sizes = ", ".join(f"{each:,}" for each in subject["sizes"][-8:])
+        console.print(
+            Text(f"log-determinants of {sizes} points, {subject['outputs']} outputs each", style="dim")
+        )
+        return
+    rows, cols = subject["shape"]
+    facts = f"{rows:,} x {cols:,} {subject['dtype']} ({subject['kind']})"
+    told = "symmetric" if subject["symmetric"] else "not symmetric"
+    facts += f", {told}: {display_name(subject['symmetry'], longest=200)}"
+    if subject["semidefinite"]:
+        facts += "; positive semidefinite by construction"
+    console.print(Text(facts, style="dim"))
+
+
+def _number_lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    result = document["result"]
+    margin = result["margin"]
+    half = None if margin is None else margin["half_width"]
+    dimension = result["dimension"]
+    yield result["quantity"], f"{with_margin(result['logdet'], half)} nats, sign {_SIGNS[result['sign']]}"
+    each = None if half is None else half / dimension
+    rows = "eigenvalues" if result["quantity"] != "log-determinant" else "dimensions"
+    yield "per dimension", f"{with_margin(result['per_dimension'], each)} nats, {dimension:,} {rows}"
+    if margin is not None:
+        level = f" ({100 * margin['level']:g} %)" if margin["level"] is not None else ""
+        yield (
+            f"{margin['kind']}{level}",
+            f"{with_margin(margin['low'], half)} to {with_margin(margin['high'], half)}",
+        )
+        percent = margin["half_width_percent"]
+        share = "" if percent is None else f", {format_value(percent)} %"
+        yield "", f"± {half:.2g} nats, {half / dimension:.2g} a dimension{share}"
+        yield "rests on", margin["basis"]
+    yield "method", f"{result['method']} {result['place']}: {document['plan']['why']}"
+    if result["tolerance_met"] is not None:
+        tolerance = document["tool"]["options"]["tolerance"]
+        word = "met" if result["tolerance_met"] else "not met"
+        yield "tolerance", f"{tolerance:g} nats a dimension: {word}"
+
+
+def _evidence_lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    found, work = document["evidence"], document["work"]
+    if found.get("factored"):
+        yield "factored", found["factored"]
+    if found.get("smallest_pivot") is not None:
+        of = f", of {found['pivots_of']}" if found.get("pivots_of") else ""
+        low, high = found["smallest_pivot"], found["largest_pivot"]
+        yield "pivots", f"{format_value(low)} to {format_value(high)}{of}"
+    if found.get("smallest_diagonal") is not None:
+        low, high = found["smallest_diagonal"], found["largest_diagonal"]
+        yield "diagonal", f"{format_value(low)} to {format_value(high)}, of {found['diagonal_of']}"
+    if found.get("negative_eigenvalues"):
+        yield "negative", f"{found['negative_eigenvalues']:,} eigenvalues"
+    if (
+        found.get("rounding")
+        and isinstance(found["rounding"], Mapping)
+        and found["rounding"]["likely"] is not None
+    ):
+        yield "likely rounding", f"{found['rounding']['likely']:.2g} nats, if errors are independent"
+    if "probes" in found:
+        yield (
+            "probes",
+            f"{found['probes']} with {found['steps']} steps each, standard error "
+            + (f"{found['standard_error']:.3g} nats"),
+        )
+    if found.get("bracket"):
+        low, high = found["bracket"]
+        ends = f"{_or_none(low)} to {_or_none(high)}"
+        yield "quadrature", f"{ends}: what is known of the mean over these probes"
+    if found.get("lower_bound") is not None:
+        yield "lower bound", f"{found['lower_bound']:.3g} of the spectrum, {found['lower_bound_from']}"
+    yield from _shift_lines(found.get("without_shift"))
+    if "rank" in found:
+        kept, dropped = (format_value(found[name]) for name in ("smallest_kept", "largest_dropped"))
+        yield "rank", f"{found['rank']:,}; smallest eigenvalue kept {kept}, largest dropped {dropped}"
+    yield from _extrapolation_lines(found)
+    if work.get("scratch_bytes_written"):
+        text = f"{size(work['scratch_bytes_written'])} written, {size(work['scratch_bytes_read'])} read back"
+        resumed = work["tiles_resumed"]
+        text += f"; {resumed} of {work['tiles']} tiles taken over" if resumed else f", {work['tiles']} tiles"
+        yield "scratch", text
+
+
+def _shift_lines(found: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    if found is None:
+        return
+    if found["logdet"] is None:
+        yield "without shift", f"not known: {found['reason']}"
+        return
+    error = f", standard error {found['standard_error']:.2g}" if found["standard_error"] else ""
+    lower = f"{found['at_most_lower_by']:.2g}"
+    yield "without shift", f"{format_value(found['logdet'])} nats{error}, or lower by at most {lower}"
+
+
+def _extrapolation_lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if "extrapolation" not in found:
+        return
+    exponent = "" if found["exponent"] is None else f", exponent {found['exponent']:.3f} a point"
+    yield "extrapolated", f"from {found['from_points']:,} to {found['to_points']:,} points{exponent}"
+    if found.get("noise_half_width"):
+        yield "noise to come", f"± {found['noise_half_width']:.3g} nats of it"
+    tests = found["back_test"]
+    if tests is not None:
+        held = f"{tests['intervals'] - tests['missed']} of {tests['intervals']} intervals held what came"
+        yield (
+            "back-test",
+            f"{held}, up to {tests['factor']:.2f} times further; widened {tests['inflation']:.2f} times",
+        )
+    if found["floor"] is not None:
+        floor = found["floor"]
+        yield "rounding floor", f"{floor['floor']:.2g}; smallest pivot or eigenvalue {floor['smallest']:.2g}"
+    if found.get("stop"):
+        yield "stopped", f"{found['stop']}, after {len(found['looks'])} looks"
+    held_out = found.get("held_out")
+    if held_out is not None:
+        inside = "inside" if held_out["inside"] else "outside"
+        yield (
+            "held out",
+            (
+                f"{format_value(held_out['logdet'])} in the table: {inside}, error "
+                f"{held_out['error_per_dimension']:+.2g} nats a dimension"
+            ),
+        )
+
+
+def _footer(document: Mapping[str, Any]) -> str:
+    run = document["run"]
+    if not run:
+        return f"seed {document['tool']['seed']}"
+    return (
+        f"{run['wall_seconds']:.1f} s ({run['cpu_seconds']:.1f} s CPU), {_threads(run)}, budget "
+        f"{size(run['memory_budget_bytes'])} ({run['memory_from']}), seed {document['tool']['seed']}"
+    )
+
+
+def _threads(run: Mapping[str, Any]) -> str:
+    return "1 thread" if run["threads"] == 1 else f"{run['threads']} threads"
+
+
+def _grid(lines: Iterator[tuple[str, str]] | list[tuple[str, str]]) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True, style="dim")
+    grid.add_column(overflow="fold")
+    for name, text in lines:
+        grid.add_row(Text(name), Text(text))
+    return grid
+
+
+def _or_none(value: float | None) -> str:
+    return "—" if value is None else f"{value:.8g}"

@@ -1,0 +1,46 @@
+"""The pseudo-determinant of any symmetric matrix, as an outcome: which eigenvalues are 0 is judged by a gap."""
+
+from __future__ import annotations
+
+import math
+
+from rmtaudit.engine.logdet.answer import Outcome
+from rmtaudit.engine.logdet.factored import IN_MEMORY, rounding_margin
+from rmtaudit.engine.logdet.facts import Facts
+from rmtaudit.engine.logdet.plan import Plan
+from rmtaudit.engine.logdet.settings import Method
+
+
+def by_eigenvalues(facts: Facts, plan: Plan) -> Outcome:
+    """Return the outcome of all eigenvalues; refused where none is clearly apart from 0 and those that are not."""
+    from rmtaudit.engine.logdet.exact import pseudo_logdet
+
+    found = pseudo_logdet(facts.source, memory=plan.budget, threads=plan.threads)
+    evidence = {
+        "rank": found.rank,
+        "floor": found.floor,
+        "smallest_kept": found.kept,
+        "largest_dropped": found.dropped,
+        "gap": found.gap if math.isfinite(found.gap) else None,
+        "other_cuts": [
+            {"cut": cut, "rank": rank, "logdet": value} for cut, rank, value in found.alternatives
+        ],
+    }
+    work = {"planned_memory_bytes": found.planned_bytes}
+    if not found.clear:
+        kept = "none" if found.kept is None else f"{found.kept:.3g}"
+        reason = (
+            f"which eigenvalues are 0 is not clear: the smallest that is kept ({kept}) is only {found.gap:.2g} times "
+            f"what lies below or what rounding makes of 0 ({found.floor:.3g})"
+        )
+        return Outcome(str(Method.EIGENVALUES), IN_MEMORY, reason=reason, evidence=evidence, work=work)
+    basis = "every eigenvalue off by at most the floor of the solver (Weyl)"
+    return Outcome(
+        str(Method.EIGENVALUES),
+        IN_MEMORY,
+        found.logdet,
+        found.sign,
+        rounding_margin(found.logdet, found.error, math.inf, basis),
+        evidence=evidence,
+        work=work,
+    )

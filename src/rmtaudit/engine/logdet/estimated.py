@@ -1,0 +1,129 @@
+"""Methods with probes, as outcomes: Lanczos quadrature, and a float32 factor that probes correct."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rmtaudit.engine.logdet.answer import Caution, Margin, Outcome
+from rmtaudit.engine.logdet.facts import Facts, operator_of
+from rmtaudit.engine.logdet.settings import LogdetSettings, Method
+
+if TYPE_CHECKING:
+    from rmtaudit.engine.logdet.plan import Candidate, Plan
+    from rmtaudit.kernels.slq import TraceEstimate
+
+BY_PRODUCTS = "by products"
+_MOST_PROBES = 512
+_COVERS = "Student's interval over the probes, around brackets of each probe by Gauss and Gauss-Radau rules"
+
+
+def by_quadrature(facts: Facts, settings: LogdetSettings, plan: Plan, taken: Candidate) -> Outcome:
+    """Return the outcome of stochastic Lanczos quadrature.
+
+    It is refused where a side of the interval is missing: without a lower bound of the spectrum, and with the
+    smallest Ritz values not converged, nothing bounds the log-determinant from below.
+    """
+    from rmtaudit.kernels.slq import Effort, Sampler, log_determinant
+
+    most = settings.probes
+    if settings.tolerance is not None and taken.memory:
+        most = max(most, min(_MOST_PROBES, plan.budget * settings.probes // max(1, taken.memory)))
+    effort = Effort(
+        settings.probes,
+        max(1, taken.steps),
+        settings.confidence,
+        None if settings.tolerance is None else settings.tolerance * facts.order,
+        most,
+    )
+    try:
+        found = log_determinant(operator_of(facts), Sampler(settings.seed), effort)
+    except ArithmeticError as error:
+        return Outcome(str(Method.SLQ), BY_PRODUCTS, reason=str(error))
+    evidence = {
+        "bracket": list(found.bracket),
+        "standard_error": found.standard_error,
+        "probes": found.probes,
+        "steps": found.steps,
+        "lower_bound": found.edge,
+        "lower_bound_from": found.edge_source,
+        "rounding": found.rounding,
+    }
+    work = {"products": found.products}
+    low, high = found.interval
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return Outcome(
+            str(Method.SLQ),
+            BY_PRODUCTS,
+            reason=f"{found.reason}: the log-determinant is bounded on one side only, by {_side(found)} nats",
+            evidence=evidence,
+            work=work,
+        )
+    return Outcome(
+        str(Method.SLQ),
+        BY_PRODUCTS,
+        found.value,
+        1,
+        Margin("confidence interval", low, high, found.level, _COVERS),
+        evidence=evidence,
+        cautions=tuple(_doubts(facts, found)),
+        work=work,
+    )
+
+
+def by_mixed(facts: Facts, settings: LogdetSettings, plan: Plan) -> Outcome:
+    """Return the outcome of a Cholesky factor in float32 with a correction by probes."""
+    from rmtaudit.engine.logdet.exact import mixed_logdet
+
+    try:
+        found = mixed_logdet(
+            facts.source,
+            memory=plan.budget,
+            threads=plan.threads,
+            probes=settings.probes,
+            level=settings.confidence,
+            seed=settings.seed,
+        )
+    except ArithmeticError as error:
+        return Outcome(str(Method.MIXED), "in memory", reason=str(error))
+    low, high = found.interval
+    evidence = {
+        "factor_logdet": found.factor_logdet,
+        "correction": found.logdet - found.factor_logdet,
+        "standard_error": found.standard_error,
+        "shift_of_the_factor": found.shift,
+        "probes": found.probes,
+        "steps": found.steps,
+    }
+    work = {"planned_memory_bytes": found.planned_bytes}
+    if not (math.isfinite(low) and math.isfinite(high)):
+        reason = f"{found.reason}: the log-determinant is bounded on one side only"
+        return Outcome(str(Method.MIXED), "in memory", reason=reason, evidence=evidence, work=work)
+    margin = Margin("confidence interval", low, high, found.level, _COVERS)
+    return Outcome(str(Method.MIXED), "in memory", found.logdet, 1, margin, evidence=evidence, work=work)
+
+
+def _side(found: TraceEstimate) -> str:
+    low, high = found.interval
+    return f"at most {high:.6g}" if math.isfinite(high) else f"at least {low:.6g}"
+
+
+def _doubts(facts: Facts, found: TraceEstimate) -> list[Caution]:
+    doubts = []
+    if not facts.semidefinite and facts.smallest is None:
+        doubts.append(
+            Caution(
+                "RA-LD-105",
+                f"that the matrix is positive definite was not proven: none of {found.probes} probes met an eigenvalue "
+                "that is not positive.",
+            )
+        )
+    if found.edge_source == "converged":
+        doubts.append(
+            Caution(
+                "RA-LD-106",
+                f"the lower bound of the spectrum, {found.edge:.3g}, is where the smallest Ritz values of all probes "
+                "have converged, not proven: --smallest gives one that you know.",
+            )
+        )
+    return doubts

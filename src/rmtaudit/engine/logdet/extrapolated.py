@@ -1,0 +1,184 @@
+"""FLODANCE as an outcome: a minor that is too large to factor, from those that are not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rmtaudit.engine.logdet.answer import Caution, Margin, Outcome
+from rmtaudit.engine.logdet.factored import IN_MEMORY, ON_DISK, Means, exact, outcome_of
+from rmtaudit.engine.logdet.facts import Facts
+from rmtaudit.engine.logdet.settings import LogdetSettings, Method
+from rmtaudit.engine.logdet.tiling import Tiling
+from rmtaudit.errors import UsageError
+from rmtaudit.matrices.sources import Leading
+
+if TYPE_CHECKING:
+    from rmtaudit.engine.logdet.plan import Plan
+    from rmtaudit.engine.logdet.series import SizeTable
+    from rmtaudit.kernels.flodance import Anytime, Extrapolation
+
+ASSUMPTION = (
+    "noise to come, coefficients and disagreement of the candidates, widened where the back-test asks for it; if the "
+    "points come in random order and the law of the increments goes on"
+)
+_LOOKS = 24
+_LEAST_SIDE = 256
+
+
+def by_extrapolation(facts: Facts, settings: LogdetSettings, plan: Plan, means: Means) -> Outcome:
+    """Factor leading minors, as many as may be looked at or as the tolerance needs, and extrapolate."""
+    from rmtaudit.engine.logdet import result
+    from rmtaudit.kernels.flodance import Watch
+
+    outputs = settings.outputs
+    size = settings.size if settings.size is not None else facts.order // outputs
+    points = min(facts.order // outputs, size, settings.up_to or size)
+    if not points:
+        raise UsageError("RA-LD-030", f"{facts.order:,} rows hold no point of {outputs:,} outputs.")
+    rows = points * outputs
+    source = facts.source if rows == facts.order else Leading(facts.source, rows)
+    watch = Watch(size, settings.tolerance, outputs=outputs, confidence=settings.confidence)
+    ended: list[Anytime] = []
+
+    def enough(minors: Any) -> bool:
+        found = watch.look(minors)
+        ended.extend([] if found is None else [found])
+        return found is not None
+
+    found = exact(
+        source,
+        plan,
+        means,
+        method=result.Method.CHOLESKY,
+        memory=_memory(rows, plan) if settings.tolerance is not None else plan.budget,
+        enough=enough if settings.tolerance is not None else None,
+    )
+    factor = outcome_of(found)
+    if found.minors is None or found.status is result.Status.NOT_DEFINITE:
+        return Outcome(
+            str(Method.FLODANCE),
+            factor.place,
+            reason=factor.reason,
+            evidence=factor.evidence,
+            work=factor.work,
+        )
+    said = ended[0] if ended else watch.end(found.minors)
+    work = {**factor.work, "rows_factored": found.order, "rows_allowed": rows}
+    cautions = tuple(each for each in factor.cautions if each.code == "RA-LD-101")
+    evidence = {"factor": factor.evidence, **evidence_of(said.extrapolation), "stop": said.stop.value}
+    evidence["looks"] = [_look(each) for each in said.looks]
+    outcome = outcome_of_extrapolation(said.extrapolation, factor.place, evidence, work, cautions)
+    exact_value = said.extrapolation.status.name == "KNOWN"
+    margin = factor.margin if exact_value else outcome.margin
+    return Outcome(
+        outcome.method, outcome.place, outcome.logdet, outcome.sign, margin, outcome.reason,
+        outcome.evidence, outcome.cautions, outcome.work, found.minors,
+    )  # fmt: skip
+
+
+def by_series(table: SizeTable, settings: LogdetSettings) -> Outcome:
+    """Extrapolate the log-determinants of a table."""
+    from rmtaudit.kernels.flodance import extrapolate
+
+    assert settings.size is not None
+    found = extrapolate(
+        table.known(settings), settings.size, confidence=settings.confidence, tolerance=settings.tolerance
+    )
+    evidence = evidence_of(found)
+    held = table.held_out(settings)
+    if held is not None and found.low is not None and found.high is not None and found.logdet is not None:
+        evidence["held_out"] = {
+            "logdet": held,
+            "error": found.logdet - held,
+            "error_per_dimension": (found.logdet - held) / found.dimension,
+            "inside": found.low <= held <= found.high,
+        }
+    work = {"sizes_used": len(table.known(settings).sizes)}
+    return outcome_of_extrapolation(found, IN_MEMORY, evidence, work, ())
+
+
+def outcome_of_extrapolation(
+    found: Extrapolation,
+    place: str,
+    evidence: dict[str, Any],
+    work: dict[str, Any],
+    cautions: tuple[Caution, ...],
+) -> Outcome:
+    """Return the outcome of an extrapolation."""
+    flags = tuple(Caution("RA-LD-108", f"{flag.value[0].upper()}{flag.value[1:]}.") for flag in found.flags)
+    if found.logdet is None or found.low is None or found.high is None:
+        return Outcome(
+            str(Method.FLODANCE),
+            place,
+            reason=found.status.value.removeprefix("refused: "),
+            evidence=evidence,
+            cautions=cautions + flags,
+            work=work,
+        )
+    known = found.status.name == "KNOWN"
+    margin = None
+    if not known:
+        margin = Margin("prediction interval", found.low, found.high, found.confidence, ASSUMPTION)
+    return Outcome(str(Method.FLODANCE), place, found.logdet, 1, margin, "", evidence, cautions + flags, work)
+
+
+def evidence_of(found: Extrapolation) -> dict[str, Any]:
+    """Return what an extrapolation rests on."""
+    tests, chosen = found.back_test, found.chosen
+    return {
+        "extrapolation": found.status.name,
+        "flags": [flag.name for flag in found.flags],
+        "from_points": found.last_size,
+        "to_points": found.size,
+        "outputs": found.outputs,
+        "from_logdet": found.last_logdet,
+        "exponent": None if chosen is None else chosen.exponent,
+        "noise_half_width": found.noise,
+        "floor": None
+        if found.floor is None
+        else {"smallest": found.floor.smallest, "floor": found.floor.floor, "reached": found.floor.reached},
+        "back_test": None
+        if tests is None
+        else {
+            "intervals": len(tests.judged),
+            "missed": tests.missed,
+            "inflation": tests.inflation,
+            "factor": tests.factor,
+            "changed": tests.changed,
+        },
+        "candidates": []
+        if tests is None
+        else [
+            {
+                "first_size": each.first_size,
+                "order": each.order,
+                "exponent": each.exponent,
+                "weight": each.weight,
+                "changed": each.changed,
+            }
+            for each in sorted(tests.candidates, key=lambda each: -each.weight)
+        ],
+    }
+
+
+def _memory(rows: int, plan: Plan) -> int:
+    """Return a memory that cuts the matrix into enough tile rows to stop between."""
+    side = max(_LEAST_SIDE, -(-rows // _LOOKS))
+    strip = min(64, side)
+    side = -(-side // strip) * strip
+    if side >= rows:
+        return plan.budget
+    return min(plan.budget, Tiling(rows, side, strip).working_bytes(plan.threads))
+
+
+def _look(each: Extrapolation) -> dict[str, Any]:
+    return {
+        "points": each.last_size,
+        "extrapolation": each.status.name,
+        "logdet": each.logdet,
+        "low": each.low,
+        "high": each.high,
+    }
+
+
+__all__ = ["ASSUMPTION", "ON_DISK", "by_extrapolation", "by_series", "evidence_of"]

@@ -1,0 +1,240 @@
+"""Exact methods, as outcomes: Cholesky in memory and on disk, LDLᵀ, LU, sparse factors, QR, eigenvalues."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rmtaudit.engine.logdet.answer import Caution, Margin, Outcome
+from rmtaudit.engine.logdet.facts import Facts
+from rmtaudit.engine.logdet.settings import Method
+from rmtaudit.matrices.sources import MatrixSource, Shifted
+
+if TYPE_CHECKING:
+    from rmtaudit.engine.logdet.plan import Candidate, Plan
+    from rmtaudit.engine.logdet.result import ExactLogdet, ShiftCorrection
+
+IN_MEMORY, ON_DISK = "in memory", "on disk"
+_NAMES = {"cholesky": Method.CHOLESKY, "ldl": Method.LDLT, "lu": Method.LU}
+NO_BOUND = "no bound of the rounding holds: a singular matrix is within reach of it"
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a computation may use, and how it is watched.
+
+    Attributes
+    ----------
+    scratch
+        Folder for a factor on disk.
+    resume
+        Whether to go on with what lies there.
+    stop
+        Asked now and then; ``True`` ends the work.
+    progress
+        Told finished tiles and all tiles.
+    """
+
+    scratch: Path
+    resume: bool = False
+    stop: Callable[[], bool] = lambda: False
+    progress: Callable[[int, int], None] = lambda _done, _total: None
+
+
+class StoppedWorkError(Exception):
+    """The work was asked to stop; ``kept`` says whether finished tiles are on disk."""
+
+    def __init__(self, message: str, *, kept: bool) -> None:
+        super().__init__(message)
+        self.kept = kept
+
+
+def by_factor(facts: Facts, plan: Plan, taken: Candidate, means: Means, *, unshift: bool = False) -> Outcome:
+    """Return the outcome of Cholesky, LDLᵀ or LU; of an unforced Cholesky that fails, of LDLᵀ where it fits.
+
+    With ``unshift``, Cholesky of ``A + t I`` also says what that tells about ``A``.
+    """
+    from rmtaudit.engine.logdet import result
+
+    inner = {Method.CHOLESKY: "cholesky", Method.LDLT: "ldl", Method.LU: "lu"}[taken.method]
+    automatic = taken.method is Method.CHOLESKY and not plan.forced and not facts.semidefinite
+    source: MatrixSource = facts.source
+    shift = 0.0
+    if unshift and isinstance(source, Shifted) and taken.method is Method.CHOLESKY:
+        source, shift, automatic = source.base, source.shift, False
+    found = exact(source, plan, means, method=result.Method("auto" if automatic else inner), shift=shift)
+    return outcome_of(found)
+
+
+def exact(source: MatrixSource, plan: Plan, means: Means, **given: Any) -> ExactLogdet:
+    """Call the exact methods with what the plan allows. Raises ``StoppedWorkError`` if it was stopped."""
+    from rmtaudit.engine.logdet.exact import exact_logdet
+    from rmtaudit.engine.logdet.result import Status
+
+    found = exact_logdet(
+        source,
+        memory=given.pop("memory", plan.budget),
+        scratch=means.scratch,
+        resume=means.resume,
+        threads=plan.threads,
+        stop=means.stop,
+        progress=means.progress,
+        **given,
+    )
+    if found.status is Status.STOPPED:
+        raise StoppedWorkError(found.reason, kept=not found.in_core)
+    return found
+
+
+def outcome_of(found: ExactLogdet) -> Outcome:
+    """Return the outcome of an exact method."""
+    from rmtaudit.engine.logdet.result import Status
+
+    logdet, sign = found.logdet, found.sign
+    if found.shift is not None:
+        logdet, sign = found.shift.shifted, 1
+    complete = logdet is not None and found.status is not Status.SINGULAR
+    rounding = found.rounding
+    margin: Margin | None = None
+    cautions: tuple[Caution, ...] = ()
+    if complete and rounding is not None and logdet is not None:
+        margin = rounding_margin(logdet, rounding.bound, rounding.likely, rounding.basis)
+        cautions = tuple(_at_floor(rounding.warning))
+    if found.failed_minor is not None and complete:
+        cautions += (Caution("RA-LD-103", f"{found.reason}."),)
+    singular = found.status is Status.SINGULAR
+    return Outcome(
+        method=str(_NAMES[str(found.method)]),
+        place=IN_MEMORY if found.in_core else ON_DISK,
+        logdet=logdet if complete else None,
+        sign=sign if complete else 0 if singular else None,
+        margin=margin,
+        reason=""
+        if complete
+        else "a pivot is exactly 0: the matrix is singular"
+        if singular
+        else found.reason,
+        evidence={
+            "smallest_pivot": found.smallest_pivot,
+            "largest_pivot": found.largest_pivot,
+            "negative_eigenvalues": found.negative if found.shift is None else 0,
+            "failed_minor": found.failed_minor,
+            "failed_pivot": found.failed_pivot,
+            "rounding": None
+            if rounding is None
+            else {"bound": rounding.bound, "likely": rounding.likely, "pivots_at_floor": rounding.at_floor},
+            "without_shift": None if found.shift is None else _without(found.shift),
+        },
+        cautions=cautions,
+        work={
+            "tiles": found.tiles,
+            "scratch_bytes_read": found.bytes_read,
+            "scratch_bytes_written": found.bytes_written,
+            "planned_memory_bytes": found.planned_bytes,
+            "tiles_resumed": found.resumed,
+            "tiles_damaged": found.damaged,
+        },
+        minors=found.minors,
+    )
+
+
+def by_sparse_factor(facts: Facts) -> Outcome:
+    """Return the outcome of a sparse factorisation without exchanges: of a positive definite matrix only."""
+    from rmtaudit.kernels.sparse_determinant import sparse_log_determinant
+
+    found = sparse_log_determinant(facts.sparse)
+    evidence = {
+        "smallest_pivot": found.smallest,
+        "largest_pivot": found.largest,
+        "pivots_of": "the matrix scaled to a diagonal of ones",
+        "not_positive": found.negative,
+        "rounding": {"bound": found.bound, "likely": found.likely},
+    }
+    work = {"factor_entries": found.stored, "matrix_entries": int(facts.sparse.nnz)}
+    if found.logdet is None:
+        what = f"{found.negative:,} of its pivots are not positive, the least is {found.smallest:.3g}"
+        reason = f"not positive definite: {what}"
+        return Outcome(str(Method.SPARSE), IN_MEMORY, reason=reason, evidence=evidence, work=work)
+    return Outcome(
+        str(Method.SPARSE),
+        IN_MEMORY,
+        found.logdet,
+        1,
+        rounding_margin(found.logdet, found.bound, found.likely, found.basis),
+        evidence=evidence,
+        cautions=tuple(_unbounded(found.bound)),
+        work=work,
+    )
+
+
+def by_qr(facts: Facts) -> Outcome:
+    """Return the outcome of a QR factorisation of the factor of a Gram matrix."""
+    from rmtaudit.kernels.triangular_determinant import gram_log_determinant
+
+    assert facts.gram is not None
+    W = facts.gram.factor.dense()
+    found = gram_log_determinant(W if W.shape[0] >= W.shape[1] else W.T.contiguous())
+    evidence = {
+        "smallest_diagonal": found.smallest,
+        "largest_diagonal": found.largest,
+        "diagonal_of": "R, in units of the length of the column of W",
+        "rounding": {"bound": found.bound, "likely": found.likely},
+    }
+    work = {"matrix_entries": W.numel()}
+    if not math.isfinite(found.logdet):
+        reason = "a column of W is zero, or depends on the others exactly: the matrix is singular"
+        return Outcome(str(Method.QR), IN_MEMORY, sign=0, reason=reason, evidence=evidence, work=work)
+    if not found.likely < 1:
+        reason = (
+            "the columns of W are dependent to working precision: what is left of the smallest is "
+            f"{found.smallest:.2g} of its length"
+        )
+        return Outcome(str(Method.QR), IN_MEMORY, reason=reason, evidence=evidence, work=work)
+    return Outcome(
+        str(Method.QR),
+        IN_MEMORY,
+        found.logdet,
+        1,
+        rounding_margin(
+            found.logdet,
+            found.bound,
+            found.likely,
+            "columnwise backward error of QR (Higham 2002, theorem 19.4)",
+        ),
+        evidence=evidence,
+        cautions=tuple(_unbounded(found.bound)),
+        work=work,
+    )
+
+
+def rounding_margin(logdet: float, bound: float, likely: float, basis: str) -> Margin | None:
+    """Return the margin of rounding: the bound where one holds, else the size that is to be expected."""
+    if math.isfinite(bound):
+        return Margin("rounding bound", logdet - bound, logdet + bound, None, basis)
+    if math.isfinite(likely):
+        return Margin("rounding estimate", logdet - likely, logdet + likely, None, f"{NO_BOUND}; {basis}")
+    return None
+
+
+def _unbounded(bound: float) -> list[Caution]:
+    return [] if math.isfinite(bound) else [Caution("RA-LD-101", f"{NO_BOUND[0].upper()}{NO_BOUND[1:]}.")]
+
+
+def _at_floor(warning: str) -> list[Caution]:
+    return [Caution("RA-LD-101", warning)] if warning else []
+
+
+def _without(shift: ShiftCorrection) -> dict[str, Any]:
+    """Return what the shifted matrix tells about the one without the shift."""
+    known = math.isfinite(shift.remainder)
+    return {
+        "shift": shift.shift,
+        "logdet": shift.shifted + shift.correction if known else None,
+        "correction": shift.correction,
+        "standard_error": shift.standard_error,
+        "at_most_lower_by": shift.remainder if known else None,
+        "reason": "" if known else "the shift is not small beside the smallest eigenvalue of the matrix",
+    }

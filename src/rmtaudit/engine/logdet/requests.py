@@ -1,0 +1,110 @@
+"""From the words of a command line to an answer."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rmtaudit.engine.logdet.answer import LogDeterminant
+from rmtaudit.engine.logdet.document import head, plan_of
+from rmtaudit.engine.logdet.run import log_determinant, of_series, prepare, run_of, subject_of
+from rmtaudit.engine.logdet.series import read_table
+from rmtaudit.engine.logdet.settings import LogdetSettings, Method
+from rmtaudit.engine.memory_size import parse_memory
+from rmtaudit.engine.sources import SourceOptions, open_source
+from rmtaudit.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+_OF_THE_SOURCE = ("view", "kernel", "nu", "length", "laplacian", "dtype", "shape", "symmetric", "shift")
+
+
+def answered(
+    text: str,
+    options: SourceOptions,
+    settings: LogdetSettings,
+    *,
+    series: bool = False,
+    select: str = "",
+    stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> LogDeterminant:
+    """Return the answer about what a text names; raises as opening it and as the methods do."""
+    if series:
+        _refuse_source_options(options)
+        return of_series(read_table(Path(text), select, settings.outputs), settings)
+    if select:
+        raise UsageError("RA-LD-031", "--select goes with --series.")
+    source = open_source(text, options)
+    try:
+        return log_determinant(source, settings, stop=stop, progress=progress)
+    finally:
+        source.close()
+
+
+def explained(
+    text: str, options: SourceOptions, settings: LogdetSettings, *, series: bool = False
+) -> dict[str, Any]:
+    """Return the document of the plan alone; nothing is computed."""
+    if series:
+        raise UsageError(
+            "RA-LD-031", "a table of log-determinants has one method: there is no plan to explain."
+        )
+    source = open_source(text, options)
+    try:
+        target, plan, scratch = prepare(source, settings)
+        return {
+            **head(settings),
+            "subject": subject_of(source),
+            "plan": plan_of(plan),
+            "singular": target.facts.singular if not settings.pseudo else "",
+            "run": {**run_of(plan, settings), "scratch": str(scratch)},
+        }
+    finally:
+        source.close()
+
+
+def source_options(flags: Mapping[str, Any]) -> SourceOptions:
+    """Return the part of the flags that says what the source is."""
+    return SourceOptions(**{name: flags[name] for name in _OF_THE_SOURCE})
+
+
+def settings_of(flags: Mapping[str, Any]) -> LogdetSettings:
+    """Return the settings of the flags. Raises ``UsageError`` (RA-LD-030, RA-LD-031) for those that clash."""
+    memory = None
+    if flags["memory"] is not None:
+        try:
+            memory = parse_memory(flags["memory"])
+        except ValueError as error:
+            raise UsageError("RA-LD-030", f"--memory is {error}, not '{flags['memory']}'.") from None
+    return LogdetSettings(
+        method=None if flags["method"] is None else Method(flags["method"]),
+        memory=memory,
+        minors=flags["minors"] is not None,
+        **{
+            name: flags[name]
+            for name in (
+                "pseudo", "size", "outputs", "up_to", "tolerance", "smallest", "probes", "steps", "confidence",
+                "seed", "threads", "scratch", "resume", "unshift",
+            )
+        },
+    )  # fmt: skip
+
+
+def npy_bytes(minors: torch.Tensor) -> bytes:
+    """Return the log-determinants of leading minors as the bytes of a ``.npy`` file."""
+    import numpy as np
+
+    stream = io.BytesIO()
+    np.save(stream, minors.numpy())
+    return stream.getvalue()
+
+
+def _refuse_source_options(options: SourceOptions) -> None:
+    if options != SourceOptions():
+        raise UsageError(
+            "RA-MS-036", "a table of log-determinants is no matrix: leave out what says which one."
+        )

@@ -1,0 +1,270 @@
+"""From a matrix and what is asked for to an answer: plan, carry out, and say what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rmtaudit.engine.logdet.answer import LogDeterminant, Outcome
+from rmtaudit.engine.logdet.estimated import by_mixed, by_quadrature
+from rmtaudit.engine.logdet.extrapolated import by_extrapolation, by_series
+from rmtaudit.engine.logdet.factored import Means, by_factor, by_qr, by_sparse_factor
+from rmtaudit.engine.logdet.facts import Facts, kind_of, stored_bytes
+from rmtaudit.engine.logdet.plan import Candidate, Plan, make_plan
+from rmtaudit.engine.logdet.settings import LogdetSettings, Method
+from rmtaudit.engine.logdet.target import LOG_DETERMINANT, Target, target_of
+from rmtaudit.engine.memory import free_memory
+from rmtaudit.errors import UsageError
+from rmtaudit.matrices.sources import MatrixSource, Shifted
+
+if TYPE_CHECKING:
+    from rmtaudit.engine.logdet.series import SizeTable
+
+_SHARE = 2
+"""The default budget is this part of the free memory."""
+
+
+def log_determinant(
+    source: MatrixSource,
+    settings: LogdetSettings,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> LogDeterminant:
+    """Return the log-determinant of a source, or why there is none.
+
+    Parameters
+    ----------
+    source
+        A square matrix; it stays open.
+    settings
+        What is asked for.
+    stop, progress
+        As of :class:`~rmtaudit.engine.logdet.factored.Means`.
+
+    Raises
+    ------
+    UsageError
+        RA-MS-004: not square. RA-LD-…: settings that make no sense for this matrix.
+    InputError, OutputError
+        As the source and the scratch folder raise them.
+    StoppedWorkError
+        If ``stop`` said so.
+    """
+    target, plan, scratch = prepare(source, settings)
+    started, cpu = time.perf_counter(), time.process_time()
+    means = Means(scratch, settings.resume, stop, progress)
+    if target.facts.singular and not settings.pseudo:
+        outcome = Outcome("", "", sign=0, reason=target.facts.singular)
+    elif plan.taken is None:
+        outcome = Outcome("", "", reason=plan.why)
+    else:
+        outcome = _carried_out(target, settings, plan, plan.taken, means)
+    seconds = {
+        "wall_seconds": round(time.perf_counter() - started, 3),
+        "cpu_seconds": round(time.process_time() - cpu, 3),
+    }
+    return _answer(target, settings, plan, outcome, seconds)
+
+
+def of_series(table: SizeTable, settings: LogdetSettings) -> LogDeterminant:
+    """Return the extrapolation of a table of log-determinants."""
+    if settings.size is None:
+        raise UsageError("RA-LD-031", "a series is extrapolated to a size.", hint="Add --size N, in points.")
+    taken = Candidate(
+        Method.FLODANCE, "in memory", True, "the sizes and log-determinants of a table are given"
+    )
+    plan = Plan(taken, taken.reason, False, (taken,), 0, 1)
+    outcome = by_series(table, settings)
+    subject = {
+        "kind": "series",
+        "name": table.where,
+        "sizes": [each.points for each in table.entries],
+        "outputs": settings.outputs,
+    }
+    return _with(outcome, LOG_DETERMINANT, settings.size * settings.outputs, plan, settings, subject, {})
+
+
+def prepare(source: MatrixSource, settings: LogdetSettings) -> tuple[Target, Plan, Path]:
+    """Return what would be factored, the plan, and the scratch folder; nothing is computed."""
+    if not source.square:
+        rows, cols = source.shape
+        raise UsageError(
+            "RA-MS-004",
+            f"{source.name} is {rows:,} x {cols:,}: only a square matrix has a determinant.",
+            hint=f"--as {'wtw' if rows >= cols else 'wwt'} takes the Gram matrix of its smaller side.",
+        )
+    budget = settings.memory if settings.memory is not None else max(1, free_memory() // _SHARE)
+    threads = settings.threads or _cpus()
+    if settings.unshift and not (isinstance(source, Shifted) and source.shift > 0):
+        raise UsageError("RA-LD-031", "--unshift goes with --shift T, T positive.")
+    target = target_of(source, settings)
+    scratch = settings.scratch or default_scratch(target.facts.source)
+    plan = make_plan(target, settings, budget=budget, threads=threads, scratch=scratch)
+    return target, plan, scratch
+
+
+def default_scratch(source: MatrixSource) -> Path:
+    """Return the folder of the user's cache for the factor of this matrix: the same for the same matrix."""
+    import hashlib
+
+    from platformdirs import user_cache_path
+
+    digest = hashlib.sha256(source.fingerprint().encode()).hexdigest()[:16]
+    return user_cache_path("rmtaudit") / "logdet" / digest
+
+
+def subject_of(source: MatrixSource) -> dict[str, Any]:
+    """Return what a matrix is, as JSON values."""
+    return {
+        "kind": kind_of(source),
+        "name": source.name,
+        "shape": list(source.shape),
+        "dtype": source.dtype,
+        "symmetric": source.symmetric,
+        "symmetry": source.symmetry,
+        "semidefinite": source.semidefinite,
+        "reach": sorted(str(each) for each in source.reach),
+        "stored_bytes": stored_bytes(source),
+    }
+
+
+def run_of(plan: Plan, settings: LogdetSettings) -> dict[str, Any]:
+    """Return what depends on the machine, as JSON values."""
+    return {
+        "memory_budget_bytes": plan.budget,
+        "memory_from": "given" if settings.memory is not None else f"1/{_SHARE} of what was free",
+        "threads": plan.threads,
+    }
+
+
+def _carried_out(
+    target: Target, settings: LogdetSettings, plan: Plan, taken: Candidate, means: Means
+) -> Outcome:
+    from rmtaudit.engine.logdet.threads import threads
+
+    facts = target.facts
+    match taken.method:
+        case Method.CHOLESKY | Method.LDLT | Method.LU:
+            sized = _sized(facts, settings)
+            return by_factor(sized, plan, taken, _made(means, taken), unshift=settings.unshift)
+        case Method.FLODANCE:
+            return by_extrapolation(facts, settings, plan, _made(means, taken))
+    with threads(plan.threads):
+        match taken.method:
+            case Method.SPARSE:
+                return by_sparse_factor(facts)
+            case Method.QR:
+                return by_qr(facts)
+            case Method.MIXED:
+                return by_mixed(facts, settings, plan)
+            case Method.EIGENVALUES:
+                from rmtaudit.engine.logdet.eigenvalues import by_eigenvalues
+
+                return by_eigenvalues(facts, plan)
+    assert target.by_products is not None
+    with threads(plan.threads):
+        return by_quadrature(target.by_products, settings, plan, taken)
+
+
+def _sized(facts: Facts, settings: LogdetSettings) -> Facts:
+    """Return the facts of the leading minor that is asked for, where it lies within the matrix."""
+    from rmtaudit.matrices.sources import Leading
+
+    if settings.size is None or settings.size * settings.outputs == facts.order:
+        return facts
+    return replace(facts, source=Leading(facts.source, settings.size * settings.outputs))
+
+
+def _made(means: Means, taken: Candidate) -> Means:
+    """Make the folders above the scratch folder, if it will be used."""
+    if taken.scratch:
+        means.scratch.parent.mkdir(parents=True, exist_ok=True)
+    return means
+
+
+def _answer(
+    target: Target, settings: LogdetSettings, plan: Plan, outcome: Outcome, seconds: dict[str, float]
+) -> LogDeterminant:
+    dimension = target.dimension if settings.size is None else settings.size * settings.outputs
+    rank = outcome.evidence.get("rank")
+    if isinstance(rank, int) and rank:
+        dimension = rank
+    run = {**run_of(plan, settings), **seconds}
+    if target.offset and outcome.logdet is not None:
+        from rmtaudit.engine.logdet.answer import Margin
+
+        moves = (
+            outcome.method != Method.SLQ
+        )  # Lanczos sees the matrix with VVᵀ, whose determinant is the answer
+        offset = target.offset if moves else 0.0
+        margin = outcome.margin
+        if margin is not None:
+            margin = Margin(
+                margin.kind, margin.low + offset, margin.high + offset, margin.level, margin.basis
+            )
+        outcome = replace(outcome, logdet=outcome.logdet + offset, margin=margin)
+    if target.words:
+        outcome = replace(outcome, evidence={**outcome.evidence, "factored": target.words})
+    subject = subject_of(target.subject)
+    return _with(outcome, target.quantity, dimension, plan, settings, subject, run)
+
+
+def _with(
+    outcome: Outcome,
+    quantity: str,
+    dimension: int,
+    plan: Plan,
+    settings: LogdetSettings,
+    subject: dict[str, Any],
+    run: dict[str, Any],
+) -> LogDeterminant:
+    refused = outcome.logdet is None
+    return LogDeterminant(
+        status="refused" if refused else "ok",
+        reason=outcome.reason,
+        advice=_advice(outcome, plan, settings, subject) if refused else "",
+        quantity=quantity,
+        logdet=outcome.logdet,
+        sign=outcome.sign,
+        dimension=dimension,
+        margin=outcome.margin,
+        method=outcome.method,
+        place=outcome.place,
+        plan=plan,
+        evidence=outcome.evidence,
+        cautions=outcome.cautions,
+        work=outcome.work,
+        subject=subject,
+        settings=settings,
+        run=run,
+        minors=outcome.minors,
+    )
+
+
+def _advice(outcome: Outcome, plan: Plan, settings: LogdetSettings, subject: dict[str, Any]) -> str:
+    """Return what can be done about a refusal."""
+    if outcome.sign == 0 or "singular" in outcome.reason:
+        return (
+            "--pseudo gives the log-pseudo-determinant, over the eigenvalues that are not 0; --shift T the "
+            "log-determinant of A + T I."
+        )
+    if outcome.method == Method.SLQ:
+        return (
+            "--steps N for more Lanczos steps, --smallest A if you know a lower bound, --shift T to have one."
+        )
+    if outcome.method == Method.FLODANCE:
+        return "More points, or --up-to fewer if the law changed; the evidence is in the JSON."
+    if "not positive definite" in outcome.reason:
+        return "--method ldlt takes indefinite matrices, --shift T adds T to every eigenvalue."
+    del settings, subject
+    return ""
+
+
+def _cpus() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -73,6 +73,19 @@ def singular_values(matrix: torch.Tensor) -> Spectrum:
     return _spectrum(sigma**2, scale, rows, cols, smallest**2)
 
 
+def symmetric_eigenvalues(matrix: torch.Tensor) -> npt.NDArray[np.float64]:
+    """Return the ascending eigenvalues of a symmetric matrix; it is destroyed.
+
+    Each is off by at most a small multiple of ``eps max |λ|``: see the module for ``c``.
+
+    Parameters
+    ----------
+    matrix
+        Float64, shape ``(n, n)``, CPU, contiguous, finite.
+    """
+    return _solve(matrix.numpy())
+
+
 def pool(parts: tuple[Spectrum, ...]) -> Spectrum:
     """Return the union of several spectra of matrices of one shape (the slices of a convolution)."""
     if len(parts) == 1:

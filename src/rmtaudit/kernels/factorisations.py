@@ -72,8 +72,8 @@ def lu_determinant(matrix: torch.Tensor) -> Determinant:
     inverse = _inverse_norm(lapack.dgecon(factor, norm)[0], norm)
     distance = _gamma(len(a)) * _product_norm(factor) * inverse
     sizes = np.abs(diagonal)
-    return Determinant(_sum_of_logs(sizes), sign, float(sizes.min()), float(sizes.max()), None, norm * inverse,
-                       distance)  # fmt: skip
+    smallest, largest = float(sizes.min()), float(sizes.max())
+    return Determinant(_sum_of_logs(sizes), sign, smallest, largest, None, norm * inverse, distance)
 
 
 def ldl_determinant(matrix: torch.Tensor) -> Determinant:

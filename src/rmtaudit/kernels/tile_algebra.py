@@ -1,4 +1,4 @@
-"""The four operations of a Cholesky factorisation by tiles, in place.
+"""The operations of a Cholesky factorisation by tiles, in place.
 
 On the CPU OpenBLAS does them where it is found: on AMD processors its products can be 1.7 times as fast as
 those of the MKL in torch, and a call releases the interpreter lock: the next strip is read meanwhile.
@@ -7,6 +7,7 @@ Elsewhere (CUDA, other builds) torch does.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from rmtaudit.kernels.openblas import OpenBLAS, load
@@ -63,6 +64,21 @@ def cholesky(C: torch.Tensor) -> tuple[int, float]:
     # A NaN is not <= 0: LAPACK walks past it.
     wrong = (~C.diagonal().isfinite()).nonzero()
     return (int(wrong[0]) + 1, float("nan")) if len(wrong) else (0, 0.0)
+
+
+def invert(C: torch.Tensor) -> None:
+    """Replace a Cholesky factor, in a lower triangle, by the lower triangle of the inverse of ``L Lᵀ``."""
+    if C.device.type == "cpu":
+        from scipy.linalg import lapack
+
+        a = C.numpy().T  # what is lower in torch's order is upper in LAPACK's
+        found, info = lapack.dpotri(a, lower=0, overwrite_c=1)
+        if info:
+            raise ArithmeticError(f"the factor is singular at order {info}")
+        if not np.shares_memory(found, a):  # a view whose rows lie apart
+            a[...] = found
+    else:
+        C.copy_(torch.cholesky_inverse(C))
 
 
 def _torch_cholesky(C: torch.Tensor) -> tuple[int, float]:

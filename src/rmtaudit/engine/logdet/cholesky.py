@@ -23,7 +23,7 @@ import torch
 
 from rmtaudit.engine.logdet.scratch import Scratch, Wanted
 from rmtaudit.engine.logdet.tiling import Tiling
-from rmtaudit.kernels.tile_algebra import cholesky, solve_right, subtract_gram, subtract_product
+from rmtaudit.kernels.tile_algebra import cholesky, invert, solve_right, subtract_gram, subtract_product
 
 if TYPE_CHECKING:
     from rmtaudit.matrices.sources import MatrixSource
@@ -51,8 +51,8 @@ class Factorisation:
     failed, pivot
         Order of the first leading minor that is not positive, and its pivot; ``None`` where all are.
     solved
-        ``L⁻¹ D^½ V`` for random signs ``V`` and ``D`` the diagonal of the matrix, shape ``(n, 8)``: its mean
-        squares sum up to the trace of the inverse of the matrix scaled to a diagonal of ones.
+        ``L⁻¹ D^½ V`` for random signs ``V`` and ``D`` the diagonal of the matrix, shape ``(n, 8)``: what is
+        estimated of the inverse of the matrix scaled to a diagonal of ones (see ``scaled`` below).
     resumed, damaged
         Tiles taken over from an earlier run, and tiles of it that had to be computed again.
     """
@@ -74,9 +74,20 @@ class Factorisation:
         return torch.from_numpy(np.cumsum(logs.numpy().astype(np.longdouble)).astype(np.float64))
 
     @property
-    def inverse_trace(self) -> float:
-        """Estimate of ``tr H⁻¹``, ``H`` the largest factored minor scaled to a diagonal of ones."""
-        return float(self.solved[: self.done].square().sum()) / PROBES
+    def inverse_trace(self) -> tuple[float, float]:
+        """Estimate of ``tr H⁻¹`` and its standard error, ``H`` the largest factored minor, scaled.
+
+        Scaled to a diagonal of ones, or ``A`` itself without ``scaled``.
+        """
+        samples = self.solved[: self.done].square().sum(0)
+        return float(samples.mean()), float(samples.std()) / PROBES**0.5
+
+    @property
+    def inverse_norm(self) -> float:
+        """Estimate of the Frobenius norm of that inverse: ``E (vᵀ H⁻¹ w)²`` is its square."""
+        products = self.solved[: self.done].T @ self.solved[: self.done]
+        pairs = torch.triu_indices(PROBES, PROBES, 1)
+        return float(products[pairs[0], pairs[1]].square().mean().sqrt())
 
 
 @dataclass(slots=True)
@@ -97,6 +108,8 @@ class TileCholesky:
         Asked at every strip; ``True`` ends the work with :class:`StoppedError`.
     progress
         Told the number of finished tiles.
+    scaled
+        Whether the probes are multiplied by ``D^½``, so that they are those of the scaled matrix.
     """
 
     source: MatrixSource
@@ -105,6 +118,7 @@ class TileCholesky:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     stop: Callable[[], bool] = lambda: False
     progress: Callable[[int], None] = lambda _: None
+    scaled: bool = True
     result: Factorisation = field(init=False)
     _tile: torch.Tensor = field(init=False)
     _pending: dict[int, torch.Tensor] = field(init=False, default_factory=dict)
@@ -135,6 +149,13 @@ class TileCholesky:
                     return
             self.result.done = max(self.result.done, self.tiling.span(row).stop)
             yield self.result.done
+
+    def inverse(self) -> torch.Tensor:
+        """Turn the factor of a tiling of one tile into the inverse, in its lower triangle; destroys it."""
+        assert self.result.done == self.tiling.n == self.tiling.side
+        tile = self._tile.view(self.tiling.n, self.tiling.n)
+        invert(tile)
+        return tile
 
     def _work(self, row: int, col: int) -> None:
         rows, cols = self.tiling.span(row), self.tiling.span(col)
@@ -215,8 +236,9 @@ class TileCholesky:
     def _begin_probes(self, row: int) -> None:
         """Multiply a tile row of the signs by ``D^½``; what was subtracted before came without it."""
         span = self.tiling.span(row)
-        root = self.result.scale[span.start : span.stop].clamp(min=0).sqrt()
-        self.result.solved[span.start : span.stop] *= root[:, None]
+        if self.scaled:
+            root = self.result.scale[span.start : span.stop].clamp(min=0).sqrt()
+            self.result.solved[span.start : span.stop] *= root[:, None]
         if row in self._pending:
             self.result.solved[span.start : span.stop] -= self._pending.pop(row)
 

@@ -31,6 +31,8 @@ class Status(StrEnum):
     """It was asked to stop; finished tiles are in the scratch folder, ``resume`` goes on."""
     NOT_DEFINITE = "not definite"
     """A leading minor is not positive, and no other method was allowed or fitted the memory."""
+    UNDETERMINED = "undetermined"
+    """``A + t I`` was factored, and says too little of ``A``: see ``shift``."""
     SINGULAR = "singular"
     """A pivot is exactly zero: ``sign`` is 0."""
 
@@ -117,9 +119,9 @@ class ExactLogdet:
     failed_minor, failed_pivot
         Order of the first leading minor that is not positive, and its pivot; also where LDLᵀ went on.
     rounding
-        ``None`` without a log-determinant.
+        Of the log-determinant of minor ``order``, before a correction for a shift.
     shift
-        ``None`` unless a shift was asked for.
+        ``None`` unless a shift was asked for; then minors and pivots are those of ``A + t I``.
     bytes_read, bytes_written
         Of the scratch file. Entries of the matrix are read once beside that.
     tiles, resumed, damaged
@@ -169,10 +171,9 @@ class PseudoDeterminant:
     kept, dropped
         The smallest ``|λ|`` above the floor and the largest one not above; ``None`` where there is none.
     gap
-        ``kept / max(dropped, floor)``: how clear the cut is; infinite with full rank and nothing dropped
-        only if ``kept`` is far above the floor, so it is measured against the floor there as well.
+        ``kept / floor``: how far the smallest eigenvalue that counts is from what rounding could have made.
     clear
-        Whether the gap is at least 10.
+        Whether the gap is at least 10: then a cut ten times higher gives the same.
     error
         Bound of ``logdet``, each eigenvalue off by at most the floor; infinite where one is at it.
     alternatives
@@ -209,8 +210,6 @@ class MixedLogdet:
         Around ``logdet``, the quadrature's bracket included; infinite on a side that has none.
     factor_logdet
         ``log det (L Lᵀ)``, without the correction.
-    shift
-        What was added to the diagonal so that the factorisation in float32 went through.
     probes, steps
         Probes, and Lanczos steps of each.
     reason
@@ -225,7 +224,6 @@ class MixedLogdet:
     interval: tuple[float, float]
     level: float
     factor_logdet: float
-    shift: float
     probes: int
     steps: int
     reason: str

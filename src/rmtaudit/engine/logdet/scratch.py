@@ -148,6 +148,12 @@ class Scratch:
             for strip in self.tiling.strips(col):
                 yield row, col, strip, self._view(row, strip, 0)
 
+    def flush(self) -> None:
+        """Have the disk hold what was written, also through a loss of power."""
+        with self._writing():
+            os.fsync(self._factor)
+            os.fsync(self._journal)
+
     def close(self) -> None:
         """Let go of files, threads and lock; what is on disk stays."""
         self._writer.shutdown(wait=True)

@@ -86,8 +86,10 @@ class Tiling:
         for row in range(self.rows):
             height = len(self.span(row))
             for col in range(row + 1):
-                total += height * self.span(col).start * (1 if row == col else 2)
-                total += 0 if row == col else (len(self.span(col)) * (len(self.span(col)) + self.strip)) // 2
+                width, before = len(self.span(col)), self.span(col).start
+                total += height * before
+                if row != col:  # the strips of the other tile row, and those of its triangle
+                    total += width * before + width * (width + self.strip) // 2
         return ITEM * total
 
 

@@ -92,7 +92,7 @@ def with_margin(value: float, half_width: float | None) -> str:
     most = max(0, _MOST_DIGITS - before)
     if not half_width:
         return f"{value:.{min(most, 10)}f}"
-    decimals = 1 - math.floor(math.log10(half_width))
+    decimals = 2 - math.floor(math.log10(half_width))
     return f"{value:.{min(max(decimals, 0), most)}f}"
 
 
@@ -107,6 +107,10 @@ def _draw_subject(console: Console, document: Mapping[str, Any]) -> None:
         return
     rows, cols = subject["shape"]
     facts = f"{rows:,} x {cols:,} {subject['dtype']} ({subject['kind']})"
+    if subject.get("graph"):
+        graph = subject["graph"]
+        facts += f", {graph['edges']:,} edges, {graph['components']:,} connected component"
+        facts += "s" if graph["components"] > 1 else ""
     told = "symmetric" if subject["symmetric"] else "not symmetric"
     facts += f", {told}: {display_name(subject['symmetry'], longest=200)}"
     if subject["semidefinite"]:
@@ -133,7 +137,7 @@ def _number_lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         share = "" if percent is None else f", {format_value(percent)} %"
         yield "", f"± {half:.2g} nats, {half / dimension:.2g} a dimension{share}"
         yield "rests on", margin["basis"]
-    yield "method", f"{result['method']} {result['place']}: {document['plan']['why']}"
+    yield "method", f"{result['method']} {result['place']}: {result['why']}"
     if result["tolerance_met"] is not None:
         tolerance = document["tool"]["options"]["tolerance"]
         word = "met" if result["tolerance_met"] else "not met"
@@ -170,7 +174,7 @@ def _evidence_lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ends = f"{_or_none(low)} to {_or_none(high)}"
         yield "quadrature", f"{ends}: what is known of the mean over these probes"
     if found.get("lower_bound") is not None:
-        yield "lower bound", f"{found['lower_bound']:.3g} of the spectrum, {found['lower_bound_from']}"
+        yield "lower bound", f"{found['lower_bound']:.3g} of the spectrum: {found['lower_bound_from']}"
     yield from _shift_lines(found.get("without_shift"))
     if "rank" in found:
         kept, dropped = (format_value(found[name]) for name in ("smallest_kept", "largest_dropped"))
@@ -211,7 +215,7 @@ def _extrapolation_lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if found["floor"] is not None:
         floor = found["floor"]
         yield "rounding floor", f"{floor['floor']:.2g}; smallest pivot or eigenvalue {floor['smallest']:.2g}"
-    if found.get("stop"):
+    if found.get("stop") and len(found["looks"]) > 1:
         yield "stopped", f"{found['stop']}, after {len(found['looks'])} looks"
     held_out = found.get("held_out")
     if held_out is not None:

@@ -27,6 +27,8 @@ class GramDeterminant:
         The same with rounding errors that are independent of each other: the size to expect.
     smallest, largest
         Extremes of ``|r_jj|``, in units of the length of the column.
+    zero_columns
+        Columns that are zero.
     """
 
     logdet: float
@@ -34,6 +36,7 @@ class GramDeterminant:
     likely: float
     smallest: float
     largest: float
+    zero_columns: int = 0
 
 
 def gram_log_determinant(W: torch.Tensor) -> GramDeterminant:
@@ -64,7 +67,7 @@ def gram_log_determinant(W: torch.Tensor) -> GramDeterminant:
     m, n = W.shape
     lengths = torch.linalg.vector_norm(W, dim=0)
     if not bool((lengths > 0).all()):
-        return GramDeterminant(-math.inf, math.inf, math.inf, 0.0, 0.0)
+        return GramDeterminant(-math.inf, math.inf, math.inf, 0.0, 1.0, int((lengths == 0).sum()))
     # scaling by powers of two changes no digit of R and keeps its squares in range
     scale = torch.exp2(torch.floor(torch.log2(lengths)))
     R = torch.linalg.qr(W / scale, mode="r").R

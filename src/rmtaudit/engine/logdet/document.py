@@ -31,6 +31,7 @@ def document_of(answer: LogDeterminant) -> dict[str, Any]:
             "margin": _margin(answer),
             "method": answer.method,
             "place": answer.place,
+            "why": _why(answer),
             "tolerance_met": _tolerance_met(answer),
         },
         "evidence": plain(answer.evidence),
@@ -93,6 +94,13 @@ def _candidate(each: Candidate, taken: Candidate | None) -> dict[str, Any]:
         "scratch_bytes": each.scratch,
         "moved_bytes": each.moved,
     }
+
+
+def _why(answer: LogDeterminant) -> str:
+    taken = answer.plan.taken
+    if taken is None or not answer.method or answer.method == taken.method:
+        return answer.plan.why
+    return f"{taken.method} was planned, and failed: see the warning"
 
 
 def _margin(answer: LogDeterminant) -> dict[str, Any] | None:

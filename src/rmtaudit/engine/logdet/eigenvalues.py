@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from rmtaudit.engine.logdet.answer import Outcome
-from rmtaudit.engine.logdet.factored import IN_MEMORY, rounding_margin
+from rmtaudit.engine.logdet.factored import IN_MEMORY, with_rounding
 from rmtaudit.engine.logdet.facts import Facts
 from rmtaudit.engine.logdet.plan import Plan
 from rmtaudit.engine.logdet.settings import Method
@@ -35,12 +35,7 @@ def by_eigenvalues(facts: Facts, plan: Plan) -> Outcome:
         )
         return Outcome(str(Method.EIGENVALUES), IN_MEMORY, reason=reason, evidence=evidence, work=work)
     basis = "every eigenvalue off by at most the floor of the solver (Weyl)"
-    return Outcome(
-        str(Method.EIGENVALUES),
-        IN_MEMORY,
-        found.logdet,
-        found.sign,
-        rounding_margin(found.logdet, found.error, math.inf, basis),
-        evidence=evidence,
-        work=work,
+    done = Outcome(
+        str(Method.EIGENVALUES), IN_MEMORY, found.logdet, found.sign, evidence=evidence, work=work
     )
+    return with_rounding(done, found.error, math.inf, basis)

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from rmtaudit.kernels.slq import TraceEstimate
 
 BY_PRODUCTS = "by products"
+_EDGES = {"converged": "the smallest Ritz values of all probes, converged", "none": ""}
 _MOST_PROBES = 512
+_MONTE_CARLO = 0.9
+"""Share of a tolerance that the probes may take; the brackets of the quadrature have the rest."""
 _COVERS = "Student's interval over the probes, around brackets of each probe by Gauss and Gauss-Radau rules"
 
 
@@ -33,7 +36,7 @@ def by_quadrature(facts: Facts, settings: LogdetSettings, plan: Plan, taken: Can
         settings.probes,
         max(1, taken.steps),
         settings.confidence,
-        None if settings.tolerance is None else settings.tolerance * facts.order,
+        None if settings.tolerance is None else _MONTE_CARLO * settings.tolerance * facts.order,
         most,
     )
     try:
@@ -46,7 +49,7 @@ def by_quadrature(facts: Facts, settings: LogdetSettings, plan: Plan, taken: Can
         "probes": found.probes,
         "steps": found.steps,
         "lower_bound": found.edge,
-        "lower_bound_from": found.edge_source,
+        "lower_bound_from": facts.smallest_from if found.edge_source == "given" else _EDGES[found.edge_source],
         "rounding": found.rounding,
     }
     work = {"products": found.products}

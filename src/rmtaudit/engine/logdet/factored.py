@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 IN_MEMORY, ON_DISK = "in memory", "on disk"
 _NAMES = {"cholesky": Method.CHOLESKY, "ldl": Method.LDLT, "lu": Method.LU}
+_SAFETY, _MOST_NATS = 10, 1.0
 NO_BOUND = "no bound of the rounding holds: a singular matrix is within reach of it"
 
 
@@ -96,49 +97,46 @@ def outcome_of(found: ExactLogdet) -> Outcome:
     logdet, sign = found.logdet, found.sign
     if found.shift is not None:
         logdet, sign = found.shift.shifted, 1
-    complete = logdet is not None and found.status is not Status.SINGULAR
     rounding = found.rounding
-    margin: Margin | None = None
-    cautions: tuple[Caution, ...] = ()
-    if complete and rounding is not None and logdet is not None:
-        margin = rounding_margin(logdet, rounding.bound, rounding.likely, rounding.basis)
-        cautions = tuple(_at_floor(rounding.warning))
-    if found.failed_minor is not None and complete:
-        cautions += (Caution("RA-LD-103", f"{found.reason}."),)
-    singular = found.status is Status.SINGULAR
-    return Outcome(
-        method=str(_NAMES[str(found.method)]),
-        place=IN_MEMORY if found.in_core else ON_DISK,
-        logdet=logdet if complete else None,
-        sign=sign if complete else 0 if singular else None,
-        margin=margin,
-        reason=""
-        if complete
-        else "a pivot is exactly 0: the matrix is singular"
-        if singular
-        else found.reason,
-        evidence={
-            "smallest_pivot": found.smallest_pivot,
-            "largest_pivot": found.largest_pivot,
-            "negative_eigenvalues": found.negative if found.shift is None else 0,
-            "failed_minor": found.failed_minor,
-            "failed_pivot": found.failed_pivot,
-            "rounding": None
-            if rounding is None
-            else {"bound": rounding.bound, "likely": rounding.likely, "pivots_at_floor": rounding.at_floor},
-            "without_shift": None if found.shift is None else _without(found.shift),
-        },
-        cautions=cautions,
-        work={
-            "tiles": found.tiles,
-            "scratch_bytes_read": found.bytes_read,
-            "scratch_bytes_written": found.bytes_written,
-            "planned_memory_bytes": found.planned_bytes,
-            "tiles_resumed": found.resumed,
-            "tiles_damaged": found.damaged,
-        },
-        minors=found.minors,
+    evidence: dict[str, Any] = {
+        "smallest_pivot": found.smallest_pivot,
+        "largest_pivot": found.largest_pivot,
+        "negative_eigenvalues": found.negative if found.shift is None else 0,
+        "failed_minor": found.failed_minor,
+        "failed_pivot": found.failed_pivot,
+        "rounding": None
+        if rounding is None
+        else {"bound": rounding.bound, "likely": rounding.likely, "pivots_at_floor": rounding.at_floor},
+        "without_shift": None if found.shift is None else _without(found.shift),
+    }
+    work = {
+        "tiles": found.tiles,
+        "scratch_bytes_read": found.bytes_read,
+        "scratch_bytes_written": found.bytes_written,
+        "planned_memory_bytes": found.planned_bytes,
+        "tiles_resumed": found.resumed,
+        "tiles_damaged": found.damaged,
+    }
+    method, place = str(_NAMES[str(found.method)]), IN_MEMORY if found.in_core else ON_DISK
+    if found.status is Status.SINGULAR or logdet is None or sign is None:
+        singular = found.status is Status.SINGULAR
+        reason = "a pivot came out as 0: singular to working precision" if singular else found.reason
+        return Outcome(
+            method, place, reason=reason, evidence={**evidence, "rounding": None},
+            work=work, minors=found.minors,
+        )  # fmt: skip
+    cautions = []
+    if rounding is not None and rounding.warning:
+        cautions.append(Caution("RA-LD-101", rounding.warning))
+    if found.failed_minor is not None:
+        cautions.append(Caution("RA-LD-103", f"{found.reason}."))
+    bound, likely, basis = (math.inf, math.inf, "") if rounding is None else (
+        rounding.bound, rounding.likely, rounding.basis
+    )  # fmt: skip
+    done = Outcome(
+        method, place, logdet, sign, evidence=evidence, cautions=tuple(cautions), work=work, minors=found.minors
     )
+    return with_rounding(done, bound, likely, basis)
 
 
 def by_sparse_factor(facts: Facts) -> Outcome:
@@ -158,16 +156,8 @@ def by_sparse_factor(facts: Facts) -> Outcome:
         what = f"{found.negative:,} of its pivots are not positive, the least is {found.smallest:.3g}"
         reason = f"not positive definite: {what}"
         return Outcome(str(Method.SPARSE), IN_MEMORY, reason=reason, evidence=evidence, work=work)
-    return Outcome(
-        str(Method.SPARSE),
-        IN_MEMORY,
-        found.logdet,
-        1,
-        rounding_margin(found.logdet, found.bound, found.likely, found.basis),
-        evidence=evidence,
-        cautions=tuple(_unbounded(found.bound)),
-        work=work,
-    )
+    done = Outcome(str(Method.SPARSE), IN_MEMORY, found.logdet, 1, evidence=evidence, work=work)
+    return with_rounding(done, found.bound, found.likely, found.basis)
 
 
 def by_qr(facts: Facts) -> Outcome:
@@ -185,46 +175,37 @@ def by_qr(facts: Facts) -> Outcome:
     }
     work = {"matrix_entries": W.numel()}
     if not math.isfinite(found.logdet):
-        reason = "a column of W is zero, or depends on the others exactly: the matrix is singular"
-        return Outcome(str(Method.QR), IN_MEMORY, sign=0, reason=reason, evidence=evidence, work=work)
-    if not found.likely < 1:
-        reason = (
-            "the columns of W are dependent to working precision: what is left of the smallest is "
-            f"{found.smallest:.2g} of its length"
+        zero = found.zero_columns
+        reason = f"{zero:,} columns or rows of W are zero" if zero else "singular to working precision"
+        return Outcome(
+            str(Method.QR), IN_MEMORY, sign=0 if zero else None, reason=reason, evidence=evidence, work=work
         )
-        return Outcome(str(Method.QR), IN_MEMORY, reason=reason, evidence=evidence, work=work)
-    return Outcome(
-        str(Method.QR),
-        IN_MEMORY,
-        found.logdet,
-        1,
-        rounding_margin(
-            found.logdet,
-            found.bound,
-            found.likely,
-            "columnwise backward error of QR (Higham 2002, theorem 19.4)",
-        ),
-        evidence=evidence,
-        cautions=tuple(_unbounded(found.bound)),
-        work=work,
-    )
+    basis = "columnwise backward error of QR (Higham 2002, theorem 19.4)"
+    done = Outcome(str(Method.QR), IN_MEMORY, found.logdet, 1, evidence=evidence, work=work)
+    return with_rounding(done, found.bound, found.likely, basis)
 
 
-def rounding_margin(logdet: float, bound: float, likely: float, basis: str) -> Margin | None:
-    """Return the margin of rounding: the bound where one holds, else the size that is to be expected."""
+def with_rounding(done: Outcome, bound: float, likely: float, basis: str) -> Outcome:
+    """Return an outcome with the margin of rounding, or refused where rounding leaves nothing of it.
+
+    The margin is the bound where one holds; else ten times the size that is to be expected, if that is below
+    a nat. Beyond it the analysis of the first order is void, and the value one of many that the stored matrix
+    may have.
+    """
+    logdet = done.logdet
+    assert logdet is not None
     if math.isfinite(bound):
-        return Margin("rounding bound", logdet - bound, logdet + bound, None, basis)
-    if math.isfinite(likely):
-        return Margin("rounding estimate", logdet - likely, logdet + likely, None, f"{NO_BOUND}; {basis}")
-    return None
-
-
-def _unbounded(bound: float) -> list[Caution]:
-    return [] if math.isfinite(bound) else [Caution("RA-LD-101", f"{NO_BOUND[0].upper()}{NO_BOUND[1:]}.")]
-
-
-def _at_floor(warning: str) -> list[Caution]:
-    return [Caution("RA-LD-101", warning)] if warning else []
+        return replace(done, margin=Margin("rounding bound", logdet - bound, logdet + bound, None, basis))
+    half = _SAFETY * likely
+    cautions = done.cautions
+    if not any(each.code == "RA-LD-101" for each in cautions):
+        cautions += (Caution("RA-LD-101", f"{NO_BOUND[0].upper()}{NO_BOUND[1:]}."),)
+    if half < _MOST_NATS:
+        words = f"{_SAFETY} times the size to expect of independent errors; {NO_BOUND}"
+        margin = Margin("rounding estimate", logdet - half, logdet + half, None, words)
+        return replace(done, margin=margin, cautions=cautions)
+    reason = "singular to working precision: rounding alone can have made the smallest pivots"
+    return replace(done, logdet=None, sign=None, reason=reason, cautions=cautions)
 
 
 def _without(shift: ShiftCorrection) -> dict[str, Any]:

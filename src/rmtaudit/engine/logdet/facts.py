@@ -37,6 +37,8 @@ class Facts:
         The matrix.
     smallest, largest
         Bounds of the spectrum of a symmetric matrix, that hold without looking at it.
+    smallest_from
+        Where the lower one is from, in words.
     singular
         Why the determinant is 0, with certainty; or empty.
     sparse
@@ -52,6 +54,7 @@ class Facts:
     source: MatrixSource
     smallest: float | None = None
     largest: float | None = None
+    smallest_from: str = ""
     singular: str = ""
     sparse: Any = None
     gram: Gram | None = None
@@ -88,7 +91,8 @@ def facts_of(source: MatrixSource, smallest: float | None = None) -> Facts:
     """Return what is known; ``smallest`` is a lower bound of the spectrum that the user knows."""
     found = _facts(source)
     if smallest is not None:
-        found = replace(found, smallest=max(smallest, found.smallest or 0.0))
+        if smallest > (found.smallest or 0.0):
+            found = replace(found, smallest=smallest, smallest_from="given with --smallest")
     return found
 
 
@@ -144,11 +148,11 @@ def _facts(source: MatrixSource) -> Facts:
             return _shifted(source)
         case Laplacian():
             highest = 2.0 if source.kind == "normalised" else 2.0 * float(source.degrees.max())
-            count = f"{source.components:,} connected component{'s' if source.components > 1 else ''}"
             return replace(
                 plain,
                 largest=highest,
-                singular=f"the Laplacian of a graph has an eigenvalue 0 for each of its {count}",
+                singular="the Laplacian of a graph has as many eigenvalues 0 as the graph has connected components: "
+                f"{source.components:,}",
                 sparse=source.matrix,
                 laplacian=source,
                 product_flops=2.0 * source.stored,
@@ -189,6 +193,7 @@ def _shifted(source: Shifted) -> Facts:
         source,
         smallest=smallest if smallest is not None and smallest > 0 else None,
         largest=moved(base.largest),
+        smallest_from="the shift of a positive semidefinite matrix" if base.semidefinite else base.smallest_from,
         sparse=sparse,
         product_flops=base.product_flops + 2 * base.order,
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmtaudit.engine.logdet.answer import LogDeterminant, Outcome
+from rmtaudit.engine.logdet.answer import Caution, LogDeterminant, Margin, Outcome
 from rmtaudit.engine.logdet.estimated import by_mixed, by_quadrature
 from rmtaudit.engine.logdet.extrapolated import by_extrapolation, by_series
 from rmtaudit.engine.logdet.factored import Means, by_factor, by_qr, by_sparse_factor
@@ -18,7 +18,7 @@ from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.engine.logdet.target import LOG_DETERMINANT, Target, target_of
 from rmtaudit.engine.memory import free_memory
 from rmtaudit.errors import UsageError
-from rmtaudit.matrices.sources import MatrixSource, Shifted
+from rmtaudit.matrices.sources import Laplacian, MatrixSource, Shifted
 
 if TYPE_CHECKING:
     from rmtaudit.engine.logdet.series import SizeTable
@@ -119,7 +119,7 @@ def default_scratch(source: MatrixSource) -> Path:
 
 def subject_of(source: MatrixSource) -> dict[str, Any]:
     """Return what a matrix is, as JSON values."""
-    return {
+    found: dict[str, Any] = {
         "kind": kind_of(source),
         "name": source.name,
         "shape": list(source.shape),
@@ -130,6 +130,10 @@ def subject_of(source: MatrixSource) -> dict[str, Any]:
         "reach": sorted(str(each) for each in source.reach),
         "stored_bytes": stored_bytes(source),
     }
+    graph = source.base if isinstance(source, Shifted) else source
+    if isinstance(graph, Laplacian):
+        found["graph"] = {"edges": graph.edges, "loops": graph.loops, "components": int(graph.components)}
+    return found
 
 
 def run_of(plan: Plan, settings: LogdetSettings) -> dict[str, Any]:
@@ -156,7 +160,8 @@ def _carried_out(
     with threads(plan.threads):
         match taken.method:
             case Method.SPARSE:
-                return by_sparse_factor(facts)
+                found = by_sparse_factor(facts)
+                return found if found.logdet is not None else _next_rung(found, facts, plan)
             case Method.QR:
                 return by_qr(facts)
             case Method.MIXED:
@@ -168,6 +173,16 @@ def _carried_out(
     assert target.by_products is not None
     with threads(plan.threads):
         return by_quadrature(target.by_products, settings, plan, taken)
+
+
+def _next_rung(found: Outcome, facts: Facts, plan: Plan) -> Outcome:
+    """Go on with LDLᵀ where sparse factors show an indefinite matrix, and nobody forbade it."""
+    dense = next((each for each in plan.candidates if each.method is Method.LDLT and each.possible), None)
+    if plan.forced or facts.semidefinite or dense is None:
+        return found
+    other = by_factor(facts, replace(plan, forced=True), dense, Means(Path()))
+    caution = Caution("RA-LD-103", f"{found.reason[0].upper()}{found.reason[1:]}: LDLᵀ went on.")
+    return replace(other, cautions=(*other.cautions, caution))
 
 
 def _sized(facts: Facts, settings: LogdetSettings) -> Facts:
@@ -195,8 +210,6 @@ def _answer(
         dimension = rank
     run = {**run_of(plan, settings), **seconds}
     if target.offset and outcome.logdet is not None:
-        from rmtaudit.engine.logdet.answer import Margin
-
         moves = (
             outcome.method != Method.SLQ
         )  # Lanczos sees the matrix with VVᵀ, whose determinant is the answer
@@ -207,8 +220,9 @@ def _answer(
                 margin.kind, margin.low + offset, margin.high + offset, margin.level, margin.basis
             )
         outcome = replace(outcome, logdet=outcome.logdet + offset, margin=margin)
-    if target.words:
-        outcome = replace(outcome, evidence={**outcome.evidence, "factored": target.words})
+    words = target.words_by_products if outcome.method == Method.SLQ else target.words
+    if words:
+        outcome = replace(outcome, evidence={**outcome.evidence, "factored": words})
     subject = subject_of(target.subject)
     return _with(outcome, target.quantity, dimension, plan, settings, subject, run)
 

@@ -44,8 +44,8 @@ class Target:
         Rows of the matrix, or its rank: what nats are divided by.
     offset
         Added to the log-determinant of the matrix that is factored.
-    words
-        How the answer follows, where that is not plain.
+    words, words_by_products
+        What is factored, and what Lanczos sees, where it is not the matrix itself.
     """
 
     subject: MatrixSource
@@ -55,6 +55,7 @@ class Target:
     dimension: int
     offset: float = 0.0
     words: str = ""
+    words_by_products: str = ""
 
 
 def target_of(source: MatrixSource, settings: LogdetSettings) -> Target:
@@ -68,7 +69,7 @@ def target_of(source: MatrixSource, settings: LogdetSettings) -> Target:
         other = Gram(facts.gram.factor, "rows" if facts.gram.of == "columns" else "columns")
         swapped = facts_of(other, settings.smallest)
         words = "W Wᵀ and WᵀW have the same eigenvalues but for zeros: the smaller one is factored"
-        return Target(source, swapped, swapped, LOG_PSEUDO_DETERMINANT, swapped.order, 0.0, words)
+        return Target(source, swapped, swapped, LOG_PSEUDO_DETERMINANT, swapped.order, 0.0, words, words)
     return Target(source, facts, facts, LOG_PSEUDO_DETERMINANT, facts.order)
 
 
@@ -93,18 +94,20 @@ def _of_laplacian(facts: Facts, graph: Laplacian) -> Target:
         LOG_PSEUDO_DETERMINANT,
         rank,
         -math.fsum(np.log(share[removed]).tolist()),
-        "one vertex of each component is removed (the matrix-tree theorem); Lanczos adds VVᵀ instead, V the null "
-        "space: a vector a component",
+        "the matrix without one vertex of each connected component (the matrix-tree theorem)",
+        "the matrix plus VVᵀ, V its null space: one vector for each connected component",
     )
 
 
 def _with_null_space(facts: Facts, graph: Laplacian) -> Facts:
     updated = Updated(graph, graph.null_basis())
     updated.name = f"{graph.name} + VVᵀ"
-    gap = max(spectral_gap_bound(graph), facts.smallest or 0.0)
+    known = facts.smallest or 0.0
+    gap = max(spectral_gap_bound(graph), known)
     return replace(
         facts_of(updated),
         smallest=min(1.0, gap),
+        smallest_from="distances in the graph (Chung 1997, Mohar 1991)" if gap > known else facts.smallest_from,
         largest=facts.largest,
         product_flops=facts.product_flops + 4.0 * graph.components * facts.order,
     )

@@ -1,0 +1,120 @@
+"""The Python API of a log-determinant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rmtaudit.engine.logdet.answer import LogDeterminant
+from rmtaudit.engine.logdet.run import log_determinant
+from rmtaudit.engine.logdet.settings import LogdetSettings, Method
+from rmtaudit.engine.memory_size import parse_memory
+from rmtaudit.engine.sources import SourceOptions, open_source
+from rmtaudit.errors import UsageError
+from rmtaudit.matrices.sources import (
+    Gram,
+    KernelMatrix,
+    Laplacian,
+    MaternMatrix,
+    MatrixSource,
+    Shifted,
+    SparseMatrix,
+    TensorSource,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+
+def logdet(
+    source: Any,
+    *,
+    view: Literal["auto", "w", "wtw", "wwt"] = "auto",
+    kernel: Literal["matern", "rbf"] | Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+    nu: float = 1.5,
+    length: float | None = None,
+    laplacian: Literal["normalised", "combinatorial"] | None = None,
+    dtype: str | None = None,
+    shape: str | None = None,
+    symmetric: bool | None = None,
+    shift: float = 0.0,
+    method: str | None = None,
+    memory: int | str | None = None,
+    **settings: Any,
+) -> LogDeterminant:
+    """Return the log-determinant of a matrix with its error, or why there is none.
+
+    Parameters
+    ----------
+    source
+        What the command line names (a text or a path), a ``MatrixSource`` (which stays open), or a matrix in
+        memory: a torch tensor, a numpy array, a sparse matrix of scipy. With ``kernel`` the points of a kernel
+        matrix, with ``laplacian`` the edges of a graph.
+    view, nu, length, laplacian, dtype, shape, symmetric, shift
+        As the options of ``rmtaudit logdet``.
+    kernel
+        As the option, or a function from two sets of points, shapes ``(p, d)`` and ``(q, d)``, to a ``(p, q)``
+        tensor, that is symmetric in its arguments.
+    method
+        ``"cholesky"``, ``"ldlt"``, ``"lu"``, ``"sparse"``, ``"qr"``, ``"mixed"``, ``"eigenvalues"``, ``"slq"`` or
+        ``"flodance"``; ``None``: the planner chooses.
+    memory
+        Bytes, or a text such as ``"4GB"``; ``None``: half of what is free.
+    **settings
+        Fields of ``LogdetSettings``: ``pseudo``, ``size``, ``tolerance``, ``probes``, ``seed``, ``minors`` …
+
+    Raises
+    ------
+    InputError
+        If the matrix cannot be read, or has entries that are not finite.
+    UsageError
+        If the arguments make no sense for this matrix.
+
+    Examples
+    --------
+    >>> import torch, rmtaudit
+    >>> answer = rmtaudit.logdet(2 * torch.eye(100))
+    >>> answer.sign, round(answer.logdet, 6), answer.method
+    (1, 69.314718, 'cholesky')
+    """
+    try:
+        chosen = None if method is None else Method(method)
+        asked = LogdetSettings(chosen, memory=None if memory is None else parse_memory(memory), **settings)
+    except (ValueError, TypeError) as error:
+        raise UsageError("RA-LD-030", f"{error}.") from error
+    if isinstance(source, str | Path):
+        if callable(kernel):
+            raise UsageError("RA-MS-036", "a function of a kernel goes with points in memory.")
+        options = SourceOptions(view, kernel, nu, length, laplacian, dtype, shape, symmetric, shift)
+        opened = open_source(source, options)
+        try:
+            return log_determinant(opened, asked)
+        finally:
+            opened.close()
+    matrix = _in_memory(source, kernel, nu, length, laplacian, symmetric)
+    if view in ("wtw", "wwt"):
+        matrix = Gram(matrix, "columns" if view == "wtw" else "rows")
+    return log_determinant(Shifted(matrix, shift) if shift else matrix, asked)
+
+
+def _in_memory(
+    source: Any, kernel: Any, nu: float, length: float | None, laplacian: Any, symmetric: bool | None
+) -> MatrixSource:
+    import numpy as np
+    import scipy.sparse
+
+    if callable(kernel):
+        return KernelMatrix(source, kernel)
+    if kernel is not None:
+        if length is None:
+            raise UsageError("RA-MS-020", "a kernel needs a length scale.")
+        return MaternMatrix(source, nu=math.inf if kernel == "rbf" else nu, length=length)
+    if laplacian is not None:
+        return Laplacian(np.asarray(source), laplacian)
+    if isinstance(source, MatrixSource):
+        return source
+    if scipy.sparse.issparse(source):
+        return SparseMatrix(source, symmetric=symmetric)
+    return TensorSource(source, symmetric=symmetric)

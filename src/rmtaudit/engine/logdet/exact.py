@@ -15,11 +15,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from rmtaudit.engine.logdet.cholesky import Factorisation, StoppedError, TileCholesky
-from rmtaudit.engine.logdet.pivoted import dense_bytes, pivoted
+from rmtaudit.engine.logdet.mixed import mixed_bytes as mixed_bytes
+from rmtaudit.engine.logdet.mixed import mixed_logdet as mixed_logdet
+from rmtaudit.engine.logdet.pivoted import dense_bytes as dense_bytes
+from rmtaudit.engine.logdet.pivoted import pivoted
 from rmtaudit.engine.logdet.result import ExactLogdet, Method, Status
 from rmtaudit.engine.logdet.rounding import cholesky_rounding
 from rmtaudit.engine.logdet.scratch import Scratch, kept_tiling
 from rmtaudit.engine.logdet.shift import corrected
+from rmtaudit.engine.logdet.spectral import pseudo_logdet as pseudo_logdet
+from rmtaudit.engine.logdet.spectral import spectral_bytes as spectral_bytes
 from rmtaudit.engine.logdet.threads import threads as using_threads
 from rmtaudit.engine.logdet.tiling import Tiling, least_memory, tiling_for
 from rmtaudit.errors import InputError, UsageError

@@ -310,7 +310,8 @@ def test_a_float32_factor_is_corrected() -> None:
     assert found.interval[0] <= exact <= found.interval[1]
     assert found.standard_error < 1e-3 * 400
     assert abs(found.logdet - exact) < abs(found.factor_logdet - exact)
-    assert found.shift == 0
+    assert found.shift > 0  # float32 cannot factor it as it is
+    assert mixed_logdet(_source(400, nugget=1e-2), memory=PLENTY).shift == 0
     with pytest.raises(ArithmeticError, match="far from positive definite"):
         mixed_logdet(_rotated(torch.linspace(-1, 1, 40, dtype=torch.float64)), memory=PLENTY)
 

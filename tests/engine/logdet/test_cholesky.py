@@ -18,7 +18,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmtaudit.engine.logdet import scratch as scratch_module
+from rmtaudit.engine.logdet import journal as journal_module
 from rmtaudit.engine.logdet.cholesky import StoppedError, TileCholesky
 from rmtaudit.engine.logdet.scratch import Scratch
 from rmtaudit.engine.logdet.tiling import Tiling, least_memory, tiling_for
@@ -148,7 +148,7 @@ def test_going_on_gives_the_same_bits_and_repeats_nothing(tmp_path: Path) -> Non
 @pytest.mark.parametrize("tile", [0, 5, 20])
 def test_a_damaged_tile_is_found_and_computed_again(tile: int, tmp_path: Path) -> None:
     whole = _run(tmp_path, 384, TILING).result
-    row, col = list(scratch_module.order(6))[tile]
+    row, col = list(journal_module.order(6))[tile]
     offset = TILING.row_bytes(row).start + TILING.offset(row, TILING.strips(col).start)
     with (tmp_path / "s" / "factor.bin").open("r+b") as file:
         file.seek(offset + 100)
@@ -187,7 +187,7 @@ def test_a_full_disk_is_an_error_that_can_be_gone_on_from(
 
     real = os.pwrite
     with monkeypatch.context() as patch:
-        patch.setattr(scratch_module.os, "pwrite", full)
+        patch.setattr(journal_module.os, "pwrite", full)
         with pytest.raises(OutputError, match="the disk is full") as caught:
             _run(tmp_path, 384, TILING)
     assert "--resume" in caught.value.hint

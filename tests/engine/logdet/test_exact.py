@@ -106,6 +106,23 @@ def test_a_signal_stops_it_and_it_goes_on(tmp_path: Path) -> None:
     assert not (tmp_path / "s").exists()
 
 
+def test_it_goes_on_with_more_memory_and_not_with_less(tmp_path: Path) -> None:
+    def fail(done: int, total: int) -> None:  # noqa: ARG001
+        if done == 3:
+            raise RuntimeError
+
+    whole = exact_logdet(_source(), memory=TILES + 600_000, scratch=tmp_path / "s")
+    with pytest.raises(RuntimeError):
+        exact_logdet(_source(), memory=TILES + 600_000, scratch=tmp_path / "s", progress=fail)
+    with pytest.raises(UsageError, match="RA-LD-012"):
+        exact_logdet(_source(), memory=TILES, scratch=tmp_path / "s", resume=True)
+    with pytest.raises(UsageError, match="RA-LD-012"):
+        exact_logdet(_source(seed=1), memory=PLENTY, scratch=tmp_path / "s", resume=True)
+    found = exact_logdet(_source(), memory=PLENTY, threads=2, scratch=tmp_path / "s", resume=True)
+    assert (found.resumed, found.tiles, found.in_core) == (3, whole.tiles, False)
+    assert found.logdet == pytest.approx(whole.logdet, rel=1e-13)
+
+
 def test_an_error_in_the_middle_keeps_what_is_finished(tmp_path: Path) -> None:
     def fail(done: int, total: int) -> None:  # noqa: ARG001
         if done == 3:
@@ -293,7 +310,9 @@ def test_a_float32_factor_is_corrected() -> None:
     assert found.interval[0] <= exact <= found.interval[1]
     assert found.standard_error < 1e-3 * 400
     assert abs(found.logdet - exact) < abs(found.factor_logdet - exact)
-    with pytest.raises(UsageError, match="RA-LD-006"):
+    assert found.shift > 0  # float32 cannot factor it as it is
+    assert mixed_logdet(_source(400, nugget=1e-2), memory=PLENTY).shift == 0
+    with pytest.raises(ArithmeticError, match="far from positive definite"):
         mixed_logdet(_rotated(torch.linspace(-1, 1, 40, dtype=torch.float64)), memory=PLENTY)
 
 

@@ -15,11 +15,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from rmtaudit.engine.logdet.cholesky import Factorisation, StoppedError, TileCholesky
-from rmtaudit.engine.logdet.pivoted import dense_bytes, pivoted
+from rmtaudit.engine.logdet.mixed import mixed_bytes as mixed_bytes
+from rmtaudit.engine.logdet.mixed import mixed_logdet as mixed_logdet
+from rmtaudit.engine.logdet.pivoted import dense_bytes as dense_bytes
+from rmtaudit.engine.logdet.pivoted import pivoted
 from rmtaudit.engine.logdet.result import ExactLogdet, Method, Status
 from rmtaudit.engine.logdet.rounding import cholesky_rounding
-from rmtaudit.engine.logdet.scratch import Scratch
+from rmtaudit.engine.logdet.scratch import Scratch, kept_tiling
 from rmtaudit.engine.logdet.shift import corrected
+from rmtaudit.engine.logdet.spectral import pseudo_logdet as pseudo_logdet
+from rmtaudit.engine.logdet.spectral import spectral_bytes as spectral_bytes
 from rmtaudit.engine.logdet.threads import threads as using_threads
 from rmtaudit.engine.logdet.tiling import Tiling, least_memory, tiling_for
 from rmtaudit.errors import InputError, UsageError
@@ -145,7 +150,7 @@ class _Cholesky:
         enough: Callable[[torch.Tensor], bool] | None,
     ) -> ExactLogdet:
         source = Shifted(self.source, self.shift) if self.shift else self.source
-        tiling = _tiling(source.shape[0], self.memory, self.threads)
+        tiling = self._tiling()
         scratch = self._scratch(source, tiling)
         work = TileCholesky(
             source,
@@ -172,6 +177,13 @@ class _Cholesky:
         if self.shift and status is Status.COMPLETE:
             return corrected(found, work, self.shift)
         return found
+
+    def _tiling(self) -> Tiling:
+        kept = kept_tiling(self.folder) if self.resume and self.folder is not None else None
+        fits = kept is not None and kept.n == self.source.shape[0] and not kept.in_core
+        if kept is not None and fits and kept.working_bytes(self.threads) <= self.memory:
+            return kept  # made for less memory, or fewer threads
+        return _tiling(self.source.shape[0], self.memory, self.threads)
 
     def _scratch(self, source: MatrixSource, tiling: Tiling) -> Scratch | None:
         if tiling.in_core:

@@ -44,10 +44,11 @@ def mixed_logdet(
     Raises
     ------
     UsageError
-        RA-MS-004: not symmetric. RA-LD-005: it does not fit the memory. RA-LD-006: it is not positive
-        definite, or singular to working precision.
+        RA-MS-004: not symmetric. RA-LD-005: it does not fit the memory.
     InputError
         RA-MS-005: an entry is not finite.
+    ArithmeticError
+        If it is not positive definite, or singular to working precision.
     """
     from rmtaudit.kernels import slq
     from rmtaudit.kernels.slq.precondition import low_precision_cholesky, preconditioned_log_determinant
@@ -65,20 +66,9 @@ def mixed_logdet(
         )
     with using_threads(threads):
         matrix = finite_dense(source)
-        try:
-            factor = low_precision_cholesky(matrix)
-            found = preconditioned_log_determinant(
-                slq.dense(matrix),
-                factor,
-                slq.Sampler(seed),
-                slq.Effort(probes=probes, steps=steps, level=level),
-            )
-        except ArithmeticError as error:
-            raise UsageError(
-                "RA-LD-006",
-                f"{source.name}: {error}.",
-                hint="Factor it exactly: Cholesky names the minor that is not positive, LDLᵀ takes any.",
-            ) from error
+        factor = low_precision_cholesky(matrix)
+        effort = slq.Effort(probes=probes, steps=steps, level=level)
+        found = preconditioned_log_determinant(slq.dense(matrix), factor, slq.Sampler(seed), effort)
     return MixedLogdet(
         n=n,
         logdet=found.value,
@@ -86,6 +76,7 @@ def mixed_logdet(
         interval=found.interval,
         level=found.level,
         factor_logdet=factor.log_determinant,
+        shift=factor.raised,
         probes=found.probes,
         steps=found.steps,
         reason=found.reason,

@@ -210,6 +210,8 @@ class MixedLogdet:
         Around ``logdet``, the quadrature's bracket included; infinite on a side that has none.
     factor_logdet
         ``log det (L Lᵀ)``, without the correction.
+    shift
+        What was added to the diagonal so that the factorisation in float32 went through.
     probes, steps
         Probes, and Lanczos steps of each.
     reason
@@ -224,6 +226,7 @@ class MixedLogdet:
     interval: tuple[float, float]
     level: float
     factor_logdet: float
+    shift: float
     probes: int
     steps: int
     reason: str

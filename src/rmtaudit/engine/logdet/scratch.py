@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rmtaudit.engine.logdet.journal import Journal, order, write_all
 from rmtaudit.engine.logdet.tiling import ITEM, STAGE, Tiling
 from rmtaudit.errors import OutputError, UsageError
 from rmtaudit.names import display_name
@@ -72,8 +73,8 @@ class Scratch:
         self.folder, self.tiling = folder, tiling
         self.finished = self.damaged = 0
         self.bytes_read = self.bytes_written = 0
-        self._sums: list[int] = []
-        self._lock = self._factor = self._journal = -1
+        self._journal = Journal(folder / "journal", tiling.rows)
+        self._lock = self._factor = -1
         self._checksum = 0
         self._maps: dict[int, mmap.mmap] = {}
         self._stages = [torch.empty(STAGE, dtype=torch.float64) for _ in range(2)]
@@ -86,7 +87,7 @@ class Scratch:
             if resume and (folder / "manifest.json").exists():
                 self._compare({"fingerprint": fingerprint, **asdict(tiling)})
                 self._open()
-                self._read_journal()
+                self.finished = self._journal.finished
             else:
                 self._begin({"schema": _SCHEMA, "fingerprint": fingerprint, **asdict(tiling)})
             undo.pop_all()
@@ -126,10 +127,9 @@ class Scratch:
         for future in pending:
             checksum = future.result()
         self._checksum = 0
-        text = f"{row} {col} {checksum:08x}"
         with self._writing():
-            _write_all(self._journal, f"{text} {zlib.crc32(text.encode()):08x}\n".encode(), None)
-        self.finished += 1
+            self._journal.append(row, col, checksum)
+        self.finished = self._journal.finished
 
     def verify(self) -> None:
         """Hold the finished tiles against their checksums; drop them from the first that does not match."""
@@ -137,9 +137,10 @@ class Scratch:
             checksum = 0
             for strip in self.tiling.strips(col):
                 checksum = zlib.crc32(self._view(row, strip, 0).numpy().data, checksum)
-            if checksum != self._sums[place]:
+            if checksum != self._journal.sums[place]:
                 self.damaged = self.finished - place
-                self._forget(place)
+                self._journal.forget(place)
+                self.finished = place
                 return
 
     def replay(self) -> Iterator[tuple[int, int, int, torch.Tensor]]:
@@ -152,13 +153,14 @@ class Scratch:
         """Have the disk hold what was written, also through a loss of power."""
         with self._writing():
             os.fsync(self._factor)
-            os.fsync(self._journal)
+            self._journal.flush()
 
     def close(self) -> None:
         """Let go of files, threads and lock; what is on disk stays."""
         self._writer.shutdown(wait=True)
         self._maps.clear()
-        for name in ("_factor", "_journal", "_lock"):
+        self._journal.close()
+        for name in ("_factor", "_lock"):
             descriptor = getattr(self, name)
             if descriptor >= 0:
                 os.close(descriptor)
@@ -202,7 +204,7 @@ class Scratch:
         """Write a piece; return the checksum of the tile so far."""
         data = memoryview(values.numpy().view(np.uint8).data).cast("B")
         with self._writing():
-            _write_all(self._factor, data, offset)
+            write_all(self._factor, data, offset)
         self.bytes_written += len(data)
         self._checksum = zlib.crc32(data, self._checksum)
         return self._checksum
@@ -229,7 +231,7 @@ class Scratch:
         flags = os.O_CREAT | os.O_CLOEXEC
         with self._writing():
             self._factor = os.open(self.folder / "factor.bin", flags | os.O_RDWR, 0o600)
-            self._journal = os.open(self.folder / "journal", flags | os.O_RDWR | os.O_APPEND, 0o600)
+            self._journal.open()
 
     def _take_lock(self) -> None:
         with self._writing():
@@ -263,31 +265,10 @@ class Scratch:
         if not agrees:
             raise UsageError(
                 "RA-LD-012",
-                "what lies in the scratch folder is of another matrix, or of another --memory.",
-                hint="Give the same matrix and --memory, or leave out --resume to begin anew.",
+                "what lies in the scratch folder is of another matrix, or of tiles for more memory.",
+                hint="Give the same matrix and as much memory, or leave out --resume to begin anew.",
                 where=display_name(str(self.folder)),
             )
-
-    def _read_journal(self) -> None:
-        text = (self.folder / "journal").read_bytes()
-        places = order(self.tiling.rows)
-        kept = 0
-        for line in text.split(b"\n")[:-1]:
-            body, _, checksum = line.rpartition(b" ")
-            row, col = next(places, (-1, -1))
-            words = body.split(b" ")
-            if f"{zlib.crc32(body):08x}".encode() != checksum or words[:2] != [b"%d" % row, b"%d" % col]:
-                break
-            self._sums.append(int(words[2], 16))
-            kept += len(line) + 1
-        os.ftruncate(self._journal, kept)
-        self.finished = len(self._sums)
-
-    def _forget(self, place: int) -> None:
-        lines = (self.folder / "journal").read_bytes().split(b"\n")[:place]
-        os.ftruncate(self._journal, sum(len(line) + 1 for line in lines))
-        self.finished = place
-        del self._sums[place:]
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -304,17 +285,12 @@ class Scratch:
             ) from error
 
 
-def order(rows: int) -> Iterator[tuple[int, int]]:
-    """Yield tile row and column of every tile, in the order in which they are finished."""
-    for row in range(rows):
-        for col in range(row + 1):
-            yield row, col
-
-
-def _write_all(descriptor: int, data: bytes | memoryview, offset: int | None) -> None:
-    done = 0
-    while done < len(data):
-        if offset is None:
-            done += os.write(descriptor, data[done:])
-        else:
-            done += os.pwrite(descriptor, data[done:], offset + done)
+def kept_tiling(folder: Path) -> Tiling | None:
+    """Return the tiling of what an earlier computation left in a folder, if one did."""
+    try:
+        found = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        numbers = [found[name] for name in ("n", "side", "strip")]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    whole = all(type(number) is int and number > 0 for number in numbers)
+    return Tiling(*numbers) if whole else None

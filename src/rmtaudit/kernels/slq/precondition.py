@@ -32,12 +32,15 @@ class Preconditioner:
     shift
         μ, where ``P`` is something that is at most ``A`` and μ on the diagonal; ``None`` where that is not
         known.
+    raised
+        What was added to the diagonal before a factorisation, so that it went through.
     """
 
     solve: Callable[[torch.Tensor], torch.Tensor]
     solve_transposed: Callable[[torch.Tensor], torch.Tensor]
     log_determinant: float
     shift: float | None = None
+    raised: float = 0.0
 
 
 def from_nystrom(found: Nystrom, shift: float) -> Preconditioner:
@@ -86,7 +89,7 @@ def low_precision_cholesky(matrix: torch.Tensor, *, precision: torch.dtype = tor
         solved: torch.Tensor = torch.linalg.solve_triangular(wide.T, X, upper=True)
         return solved
 
-    return Preconditioner(solve, solve_transposed, 2 * float(wide.diagonal().log().sum()))
+    return Preconditioner(solve, solve_transposed, 2 * float(wide.diagonal().log().sum()), raised=shift)
 
 
 def preconditioned(operator: Symmetric, by: Preconditioner) -> Symmetric:

@@ -84,6 +84,7 @@ def by_mixed(facts: Facts, settings: LogdetSettings, plan: Plan) -> Outcome:
             memory=plan.budget,
             threads=plan.threads,
             probes=settings.probes,
+            steps=settings.steps,
             level=settings.confidence,
             seed=settings.seed,
         )
@@ -102,8 +103,17 @@ def by_mixed(facts: Facts, settings: LogdetSettings, plan: Plan) -> Outcome:
     if not (math.isfinite(low) and math.isfinite(high)):
         reason = f"{found.reason}: the log-determinant is bounded on one side only"
         return Outcome(str(Method.MIXED), "in memory", reason=reason, evidence=evidence, work=work)
-    margin = Margin("confidence interval", low, high, found.level, _COVERS)
-    return Outcome(str(Method.MIXED), "in memory", found.logdet, 1, margin, evidence=evidence, work=work)
+    basis = f"{_COVERS}, whose lower end rests on Ritz values that have converged"
+    return Outcome(
+        str(Method.MIXED),
+        "in memory",
+        found.logdet,
+        1,
+        Margin("confidence interval", low, high, found.level, basis),
+        evidence=evidence,
+        cautions=tuple(_unproven(facts, found.probes)),
+        work=work,
+    )
 
 
 def _side(found: TraceEstimate) -> str:
@@ -112,15 +122,7 @@ def _side(found: TraceEstimate) -> str:
 
 
 def _doubts(facts: Facts, found: TraceEstimate) -> list[Caution]:
-    doubts = []
-    if not facts.semidefinite and facts.smallest is None:
-        doubts.append(
-            Caution(
-                "RA-LD-105",
-                f"that the matrix is positive definite was not proven: none of {found.probes} probes met an eigenvalue "
-                "that is not positive.",
-            )
-        )
+    doubts = _unproven(facts, found.probes)
     if found.edge_source == "converged":
         doubts.append(
             Caution(
@@ -130,3 +132,15 @@ def _doubts(facts: Facts, found: TraceEstimate) -> list[Caution]:
             )
         )
     return doubts
+
+
+def _unproven(facts: Facts, probes: int) -> list[Caution]:
+    if facts.semidefinite or facts.smallest is not None:
+        return []
+    return [
+        Caution(
+            "RA-LD-105",
+            f"that the matrix is positive definite was not proven: none of {probes} probes met an eigenvalue that is "
+            "not positive.",
+        )
+    ]

@@ -64,8 +64,8 @@ def by_factor(facts: Facts, plan: Plan, taken: Candidate, means: Means, *, unshi
     automatic = taken.method is Method.CHOLESKY and not plan.forced and not facts.semidefinite
     source: MatrixSource = facts.source
     shift = 0.0
-    if unshift and isinstance(source, Shifted) and taken.method is Method.CHOLESKY:
-        source, shift, automatic = source.base, source.shift, False
+    if unshift and isinstance(facts.source, Shifted) and taken.method is Method.CHOLESKY:
+        source, shift, automatic = facts.source.base, facts.source.shift, False
     found = exact(source, plan, means, method=result.Method("auto" if automatic else inner), shift=shift)
     return outcome_of(found)
 

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rmtaudit.engine.logdet.exact import dense_bytes, mixed_bytes, spectral_bytes
 from rmtaudit.engine.logdet.facts import Facts, stored_bytes
-from rmtaudit.engine.logdet.pivoted import dense_bytes
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.engine.logdet.target import Target
 from rmtaudit.engine.logdet.tiling import Tiling, least_memory, tiling_for
@@ -274,7 +274,7 @@ class _Planner:
         n = self.rows
         reason = "a factor in float32 that probes correct: estimated, with an interval"
         flops = n**3 / 3 + 48.0 * self.settings.probes * n**2
-        return [self._fit(Method.MIXED, reason, flops, _mixed_bytes(n))]
+        return [self._fit(Method.MIXED, reason, flops, mixed_bytes(n, self.settings.probes, self.settings.steps))]
 
     def eigenvalues(self) -> list[Candidate]:
         wrong = self._wrong(entries=True, minors=True, zeros=True)
@@ -285,7 +285,7 @@ class _Planner:
         if wrong:
             return [_refused(Method.EIGENVALUES, wrong)]
         reason = "all eigenvalues; which of them are 0 is judged by a gap"
-        return [self._fit(Method.EIGENVALUES, reason, 4 * self.rows**3 / 3, dense_bytes(self.rows))]
+        return [self._fit(Method.EIGENVALUES, reason, 4 * self.rows**3 / 3, spectral_bytes(self.rows))]
 
     def flodance(self) -> list[Candidate]:
         if not (self.beyond or self.grown or self.settings.method is Method.FLODANCE):
@@ -324,10 +324,6 @@ class _Planner:
 
     def _stored(self) -> int:
         return stored_bytes(self.facts.source) or 0
-
-
-def _mixed_bytes(n: int) -> int:
-    return int(2.6 * _ITEM * n * n)
 
 
 def _rows(facts: Facts, settings: LogdetSettings) -> int:

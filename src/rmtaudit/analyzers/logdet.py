@@ -1,0 +1,89 @@
+"""``logdet``: the log-determinant of a layer's Gram matrix, from its eigenvalues."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, NoOptions, failed, skipped
+
+if TYPE_CHECKING:
+    from rmtaudit.kernels.spectral_determinant import SpectralDeterminant
+
+_WEYL = "sum of log eigenvalues; Weyl's inequality for the bounds"
+_NONE = "no eigenvalue is above the resolution floor"
+
+
+class LogDet(Analyzer):
+    """Log-determinant and log-volume of ``WᵀW`` (of the smaller side), with bounds."""
+
+    name = "logdet"
+    metrics = (
+        Metric(
+            "logdet",
+            "nats",
+            None,
+            "Log-determinant of WᵀW, of the smaller side; the interval is what the resolution floor allows.",
+            _WEYL,
+            summarised=False,
+        ),
+        Metric(
+            "log_volume",
+            "nats",
+            None,
+            "Log-volume per dimension: mean logarithm of the singular values, half the log-determinant over n.",
+            _WEYL,
+        ),
+        Metric(
+            "pseudo_logdet",
+            "nats",
+            None,
+            "Sum of the logarithms of the eigenvalues of WᵀW above the resolution floor.",
+            _WEYL,
+            summarised=False,
+        ),
+        Metric(
+            "pseudo_rank",
+            "count",
+            None,
+            "Eigenvalues of WᵀW above the resolution floor: those that pseudo_logdet sums over.",
+            _WEYL,
+            summarised=False,
+        ),
+    )
+    Options = NoOptions
+
+    def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | float | int]:
+        """Return every metric; the log-determinant itself only where every eigenvalue is resolved."""
+        # here and not above: the list of analyzers is printed without loading torch
+        from rmtaudit.kernels.spectral_determinant import spectral_log_determinant
+
+        spectrum = given.spectrum
+        if spectrum.method != "exact":
+            reason = skipped(f"the spectrum is estimated ({spectrum.method}), not exact")
+            return {metric.name: reason for metric in self.metrics}
+        found = spectral_log_determinant(spectrum)
+        n = found.rank + found.unresolved
+        if not found.rank:
+            return {metric.name: failed(_NONE) for metric in self.metrics} | {"pseudo_rank": 0}
+        pseudo = _bounded(found.logdet, found.low, found.high)
+        if found.unresolved:
+            whole = skipped(
+                f"{found.unresolved:,} of {n:,} eigenvalues are unresolved: below the resolution floor "
+                f"{spectrum.floor:.3g}; the log-determinant is below {_ceiling(spectrum.floor, found):.6g}"
+            )
+            return {"logdet": whole, "log_volume": whole, "pseudo_logdet": pseudo, "pseudo_rank": found.rank}
+        half = _bounded(found.logdet / (2 * n), found.low / (2 * n), found.high / (2 * n))
+        return {"logdet": pseudo, "log_volume": half, "pseudo_logdet": pseudo, "pseudo_rank": found.rank}
+
+
+def _bounded(value: float, low: float, high: float) -> MetricValue:
+    """Return a value with its bounds, where both are finite."""
+    ends = (low, high) if math.isfinite(low) and math.isfinite(high) else None
+    return MetricValue(value, ci=ends)
+
+
+def _ceiling(floor: float, found: SpectralDeterminant) -> float:
+    """Return what the log-determinant cannot exceed: unresolved eigenvalues are at most the floor."""
+    return found.high + found.unresolved * math.log(floor) if floor > 0 else found.high

@@ -85,6 +85,7 @@ def test_the_built_in_ones_are_found_and_sound() -> None:
     assert [row.name for row in own] == [
         "forensics",
         "htmp",
+        "logdet",
         "noise",
         "null_alpha",
         "phase",

@@ -32,7 +32,7 @@ class LogDet(Analyzer):
             "log_volume",
             "nats",
             None,
-            "Log-volume per dimension: mean logarithm of the singular values, half the log-determinant over n.",
+            "Log-volume per dimension: mean logarithm of the singular values.",
             _WEYL,
         ),
         Metric(

@@ -14,6 +14,7 @@ from rmtaudit.cli.errors import FINE, INCONCLUSIVE
 from rmtaudit.cli.logdet_flags import logdet_flags
 from rmtaudit.cli.output import DOCUMENT_FORMATS, format_for, output_file
 from rmtaudit.cli.progress import steps_watched
+from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rmtaudit.engine.logdet.answer import LogDeterminant
+    from rmtaudit.engine.logdet.plan import Plan
     from rmtaudit.engine.logdet.settings import LogdetSettings
 
+_LONG = 1e11
+"""Operations from which it is said beforehand what will be done: a few seconds of one core."""
 _PRINTED = frozenset({"format_", "output", "quiet", "explain"})
 
 
@@ -32,9 +36,10 @@ _PRINTED = frozenset({"format_", "output", "quiet", "explain"})
 def logdet(source: str, **flags: Any) -> int:
     """Compute the log-determinant of a matrix, with its error; or say why there is none.
 
-    SOURCE is a .npy file, a zarr array, FILE::LAYER of a checkpoint (as its Gram matrix), a sparse matrix, the
-    points of a kernel, the edges of a graph, or a table of log-determinants. The method is chosen by what can
-    be reached of the matrix, its size and the memory; --explain says which and why. Exit code 3: refused.
+    SOURCE is a .npy file, a zarr array, FILE::LAYER of a checkpoint (as its Gram matrix), a sparse matrix,
+    the points of a kernel, the edges of a graph, or a table of log-determinants. The method is chosen by
+    what can be reached of the matrix, its size and the memory; --explain says which and why. Exit code 3:
+    refused.
     """
     from rmtaudit.engine.logdet.requests import explained, settings_of, source_options
     from rmtaudit.report.document import dumps
@@ -73,6 +78,21 @@ def _answer(source: str, flags: Mapping[str, Any], settings: LogdetSettings) -> 
     from rmtaudit.engine.logdet.factored import StoppedWorkError
     from rmtaudit.engine.logdet.requests import answered, source_options
 
+    how_to_resume: list[str] = []
+
+    def announce(plan: Plan, scratch: Path) -> None:
+        taken = plan.taken
+        if taken is None:
+            return
+        if taken.place == "on disk":
+            folder = display_name(str(scratch), longest=1000)
+            how_to_resume.append(
+                f"--resume --scratch {folder} --memory {plan.budget} --threads {plan.threads}"
+            )
+        if not flags["quiet"] and (taken.flops or 0) > _LONG:
+            line = f"rmtaudit: {taken.method} {taken.place}, about {taken.flops:.1e} operations"
+            click.echo(line + (f"; goes on with {how_to_resume[0]}" if how_to_resume else ""), err=True)
+
     with _signalled() as stop, steps_watched("tiles", enabled=not flags["quiet"]) as progress:
         try:
             return answered(
@@ -83,12 +103,12 @@ def _answer(source: str, flags: Mapping[str, Any], settings: LogdetSettings) -> 
                 select=flags["select"],
                 stop=stop,
                 progress=progress,
+                announce=announce,
             )
         except StoppedWorkError as stopped:
             click.echo(f"rmtaudit: {stopped}", err=True)
-            if stopped.kept:
-                folder = f" --scratch {flags['scratch']}" if flags["scratch"] else ""
-                click.echo(f"  hint: the same command with --resume{folder} goes on from there.", err=True)
+            if stopped.kept and how_to_resume:
+                click.echo(f"  hint: The same command goes on with {how_to_resume[0]}", err=True)
             raise KeyboardInterrupt from None
 
 

@@ -72,14 +72,15 @@ _WHAT_IS_ASKED = (
         help="Rows that a point adds.",
     ),
     click.option(
-        "--up-to", metavar="N", type=click.IntRange(min=1), help="With --size: look at the first N points only."
+        "--up-to", metavar="N", type=click.IntRange(min=1),
+        help="With --size: look at the first N points only.",
     ),
     click.option(
         "--tol",
         "tolerance",
         metavar="T",
         type=click.FloatRange(min=0, min_open=True),
-        help="Half-width, in nats per dimension, that is good enough: with --size grow only as far as that needs.",
+        help="Half-width that is good enough, in nats per dimension: with --size, grow no further.",
     ),
     click.option(
         "--unshift", is_flag=True, help="With --shift: also what that tells about A itself, to first order."
@@ -117,7 +118,8 @@ _HOW = (
         help="Seed of the probes.",
     ),
     click.option(
-        "--memory", metavar="SIZE", help="Budget of working memory: 4GB, 50%, bytes.  [default: half of what is free]"
+        "--memory", metavar="SIZE",
+        help="Budget of working memory: 4GB, 50%, bytes.  [default: half of what is free]",
     ),
     click.option("--threads", metavar="N", type=click.IntRange(min=1), help="Threads.  [default: all CPUs]"),
     click.option(
@@ -126,8 +128,8 @@ _HOW = (
         type=click.Path(path_type=Path),
         help="Where a factor on disk goes.  [default: the user's cache]",
     ),
-    click.option("--resume", is_flag=True, help="Go on with what an interrupted run left in the scratch folder."),
-    click.option("--explain", is_flag=True, help="Print the plan: every method, why it is taken or not, its cost."),
+    click.option("--resume", is_flag=True, help="Go on with what an interrupted run left in its scratch."),
+    click.option("--explain", is_flag=True, help="Print the plan: every method, its cost, why it is taken or not."),
     click.option("--format", "format_", type=click.Choice(DOCUMENT_FORMATS), help="Format of the result."),
     click.option(
         "-o",

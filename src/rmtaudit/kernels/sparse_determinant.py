@@ -1,4 +1,4 @@
-r"""Exact log-determinant of a sparse positive definite matrix: SuperLU without exchanges (scipy, so on the CPU)."""
+"""Exact log-determinant of a sparse positive definite matrix: SuperLU without exchanges, on the CPU."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def sparse_log_determinant(matrix: Any) -> SparseDeterminant:
 
     Notes
     -----
-    The factors are those of ``A + E`` with ``|e_ij| <= γ_k √(a_ii a_jj)``, ``k`` the most entries in a row of a
-    factor (Higham 2002, theorem 10.3). To first order the log-determinant moves by ``tr A⁻¹E``, at most
+    The factors are those of ``A + E`` with ``|e_ij| <= γ_k √(a_ii a_jj)``, ``k`` the most entries in a row of
+    a factor (Higham 2002, theorem 10.3). To first order the log-determinant moves by ``tr A⁻¹E``, at most
     ``γ_k Σ |H⁻¹|_ij`` with ``H`` the matrix scaled to a diagonal of ones (Demmel 1989). For an M-matrix
     (no positive entry beside the diagonal: a Laplacian with a vertex removed) the sum is ``1ᵀ H⁻¹ 1``, one
     solve; else at most ``n tr H⁻¹``, of which eight probes give an estimate.

@@ -36,7 +36,7 @@ class SpectralDeterminant:
 def spectral_log_determinant(spectrum: Spectrum) -> SpectralDeterminant:
     """Return the log-pseudo-determinant of a spectrum: the log-determinant, if nothing is unresolved.
 
-    Of pooled matrices the sum of theirs: the log-determinant of the block-diagonal matrix of their Gram matrices.
+    Of pooled matrices the sum of theirs: that of the block-diagonal matrix of their Gram matrices.
     """
     import torch
 

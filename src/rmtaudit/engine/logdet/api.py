@@ -49,17 +49,17 @@ def logdet(
     Parameters
     ----------
     source
-        What the command line names (a text or a path), a ``MatrixSource`` (which stays open), or a matrix in
-        memory: a torch tensor, a numpy array, a sparse matrix of scipy. With ``kernel`` the points of a kernel
-        matrix, with ``laplacian`` the edges of a graph.
+        What the command line names (a text or a path), a ``MatrixSource`` (which stays open), or a matrix
+        in memory: a torch tensor, a numpy array, a sparse matrix of scipy. With ``kernel`` the points of a
+        kernel matrix, with ``laplacian`` the edges of a graph.
     view, nu, length, laplacian, dtype, shape, symmetric, shift
         As the options of ``rmtaudit logdet``.
     kernel
-        As the option, or a function from two sets of points, shapes ``(p, d)`` and ``(q, d)``, to a ``(p, q)``
-        tensor, that is symmetric in its arguments.
+        As the option, or a function from two sets of points, shapes ``(p, d)`` and ``(q, d)``, to a
+        ``(p, q)`` tensor, that is symmetric in its arguments.
     method
-        ``"cholesky"``, ``"ldlt"``, ``"lu"``, ``"sparse"``, ``"qr"``, ``"mixed"``, ``"eigenvalues"``, ``"slq"`` or
-        ``"flodance"``; ``None``: the planner chooses.
+        ``"cholesky"``, ``"ldlt"``, ``"lu"``, ``"sparse"``, ``"qr"``, ``"mixed"``, ``"eigenvalues"``,
+        ``"slq"`` or ``"flodance"``; ``None``: the planner chooses.
     memory
         Bytes, or a text such as ``"4GB"``; ``None``: half of what is free.
     **settings

@@ -1,4 +1,4 @@
-"""The pseudo-determinant of any symmetric matrix, as an outcome: which eigenvalues are 0 is judged by a gap."""
+"""The pseudo-determinant of any symmetric matrix, as an outcome: a gap judges which eigenvalues are 0."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rmtaudit.engine.logdet.settings import Method
 
 
 def by_eigenvalues(facts: Facts, plan: Plan) -> Outcome:
-    """Return the outcome of all eigenvalues; refused where none is clearly apart from 0 and those that are not."""
+    """Return the outcome of all eigenvalues; refused where it is not clear which of them are 0."""
     from rmtaudit.engine.logdet.exact import pseudo_logdet
 
     found = pseudo_logdet(facts.source, memory=plan.budget, threads=plan.threads)
@@ -30,12 +30,10 @@ def by_eigenvalues(facts: Facts, plan: Plan) -> Outcome:
     if not found.clear:
         kept = "none" if found.kept is None else f"{found.kept:.3g}"
         reason = (
-            f"which eigenvalues are 0 is not clear: the smallest that is kept ({kept}) is only {found.gap:.2g} times "
-            f"what lies below or what rounding makes of 0 ({found.floor:.3g})"
+            f"which eigenvalues are 0 is not clear: the smallest that is kept ({kept}) is only "
+            f"{found.gap:.2g} times what lies below or what rounding makes of 0 ({found.floor:.3g})"
         )
         return Outcome(str(Method.EIGENVALUES), IN_MEMORY, reason=reason, evidence=evidence, work=work)
     basis = "every eigenvalue off by at most the floor of the solver (Weyl)"
-    done = Outcome(
-        str(Method.EIGENVALUES), IN_MEMORY, found.logdet, found.sign, evidence=evidence, work=work
-    )
+    done = Outcome(str(Method.EIGENVALUES), IN_MEMORY, found.logdet, found.sign, evidence=evidence, work=work)
     return with_rounding(done, found.error, math.inf, basis)

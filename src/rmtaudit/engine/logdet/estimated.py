@@ -49,7 +49,9 @@ def by_quadrature(facts: Facts, settings: LogdetSettings, plan: Plan, taken: Can
         "probes": found.probes,
         "steps": found.steps,
         "lower_bound": found.edge,
-        "lower_bound_from": facts.smallest_from if found.edge_source == "given" else _EDGES[found.edge_source],
+        "lower_bound_from": facts.smallest_from
+        if found.edge_source == "given"
+        else _EDGES[found.edge_source],
         "rounding": found.rounding,
     }
     work = {"products": found.products}
@@ -127,8 +129,8 @@ def _doubts(facts: Facts, found: TraceEstimate) -> list[Caution]:
         doubts.append(
             Caution(
                 "RA-LD-106",
-                f"the lower bound of the spectrum, {found.edge:.3g}, is where the smallest Ritz values of all probes "
-                "have converged, not proven: --smallest gives one that you know.",
+                f"the lower bound of the spectrum, {found.edge:.3g}, is where the smallest Ritz values of all "
+                "probes have converged, not proven: --smallest gives one that you know.",
             )
         )
     return doubts
@@ -140,7 +142,7 @@ def _unproven(facts: Facts, probes: int) -> list[Caution]:
     return [
         Caution(
             "RA-LD-105",
-            f"that the matrix is positive definite was not proven: none of {probes} probes met an eigenvalue that is "
-            "not positive.",
+            f"that the matrix is positive definite was not proven: none of {probes} probes met an eigenvalue "
+            "that is not positive.",
         )
     ]

@@ -134,7 +134,14 @@ def outcome_of(found: ExactLogdet) -> Outcome:
         rounding.bound, rounding.likely, rounding.basis
     )  # fmt: skip
     done = Outcome(
-        method, place, logdet, sign, evidence=evidence, cautions=tuple(cautions), work=work, minors=found.minors
+        method,
+        place,
+        logdet,
+        sign,
+        evidence=evidence,
+        cautions=tuple(cautions),
+        work=work,
+        minors=found.minors,
     )
     return with_rounding(done, bound, likely, basis)
 

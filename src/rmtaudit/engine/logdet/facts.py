@@ -90,9 +90,8 @@ class Facts:
 def facts_of(source: MatrixSource, smallest: float | None = None) -> Facts:
     """Return what is known; ``smallest`` is a lower bound of the spectrum that the user knows."""
     found = _facts(source)
-    if smallest is not None:
-        if smallest > (found.smallest or 0.0):
-            found = replace(found, smallest=smallest, smallest_from="given with --smallest")
+    if smallest is not None and smallest > (found.smallest or 0.0):
+        found = replace(found, smallest=smallest, smallest_from="given with --smallest")
     return found
 
 
@@ -151,8 +150,8 @@ def _facts(source: MatrixSource) -> Facts:
             return replace(
                 plain,
                 largest=highest,
-                singular="the Laplacian of a graph has as many eigenvalues 0 as the graph has connected components: "
-                f"{source.components:,}",
+                singular="the Laplacian of a graph has as many eigenvalues 0 as the graph has connected "
+                f"components: {source.components:,}",
                 sparse=source.matrix,
                 laplacian=source,
                 product_flops=2.0 * source.stored,
@@ -193,7 +192,9 @@ def _shifted(source: Shifted) -> Facts:
         source,
         smallest=smallest if smallest is not None and smallest > 0 else None,
         largest=moved(base.largest),
-        smallest_from="the shift of a positive semidefinite matrix" if base.semidefinite else base.smallest_from,
+        smallest_from="the shift of a positive semidefinite matrix"
+        if base.semidefinite
+        else base.smallest_from,
         sparse=sparse,
         product_flops=base.product_flops + 2 * base.order,
     )

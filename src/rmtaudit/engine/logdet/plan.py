@@ -274,7 +274,9 @@ class _Planner:
         n = self.rows
         reason = "a factor in float32 that probes correct: estimated, with an interval"
         flops = n**3 / 3 + 48.0 * self.settings.probes * n**2
-        return [self._fit(Method.MIXED, reason, flops, mixed_bytes(n, self.settings.probes, self.settings.steps))]
+        return [
+            self._fit(Method.MIXED, reason, flops, mixed_bytes(n, self.settings.probes, self.settings.steps))
+        ]
 
     def eigenvalues(self) -> list[Candidate]:
         wrong = self._wrong(entries=True, minors=True, zeros=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from rmtaudit.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
+    from rmtaudit.engine.logdet.plan import Plan
+
 _OF_THE_SOURCE = ("view", "kernel", "nu", "length", "laplacian", "dtype", "shape", "symmetric", "shift")
 
 
@@ -31,16 +34,19 @@ def answered(
     select: str = "",
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
+    announce: Callable[[Plan, Path], None] = lambda _plan, _scratch: None,
 ) -> LogDeterminant:
     """Return the answer about what a text names; raises as opening it and as the methods do."""
     if series:
         _refuse_source_options(options)
-        return of_series(read_table(Path(text), select, settings.outputs), settings)
+        answer = of_series(read_table(Path(text), select, settings.outputs), settings)
+        return replace(answer, subject={**answer.subject, "source": text, "select": select})
     if select:
         raise UsageError("RA-LD-031", "--select goes with --series.")
     source = open_source(text, options)
     try:
-        return log_determinant(source, settings, stop=stop, progress=progress)
+        answer = log_determinant(source, settings, stop=stop, progress=progress, announce=announce)
+        return replace(answer, subject=_named(answer.subject, text, options))
     finally:
         source.close()
 
@@ -58,7 +64,7 @@ def explained(
         target, plan, scratch = prepare(source, settings)
         return {
             **head(settings),
-            "subject": subject_of(source),
+            "subject": _named(subject_of(source), text, options),
             "plan": plan_of(plan),
             "singular": target.facts.singular if not settings.pseudo else "",
             "run": {**run_of(plan, settings), "scratch": str(scratch)},
@@ -87,8 +93,8 @@ def settings_of(flags: Mapping[str, Any]) -> LogdetSettings:
         **{
             name: flags[name]
             for name in (
-                "pseudo", "size", "outputs", "up_to", "tolerance", "smallest", "probes", "steps", "confidence",
-                "seed", "threads", "scratch", "resume", "unshift",
+                "pseudo", "size", "outputs", "up_to", "tolerance", "smallest", "probes", "steps",
+                "confidence", "seed", "threads", "scratch", "resume", "unshift",
             )
         },
     )  # fmt: skip
@@ -101,6 +107,11 @@ def npy_bytes(minors: torch.Tensor) -> bytes:
     stream = io.BytesIO()
     np.save(stream, minors.numpy())
     return stream.getvalue()
+
+
+def _named(subject: Mapping[str, Any], text: str, options: SourceOptions) -> dict[str, Any]:
+    """Return a subject with the words that name it on a command line."""
+    return {**subject, "source": text, "options": asdict(options)}
 
 
 def _refuse_source_options(options: SourceOptions) -> None:

@@ -33,6 +33,7 @@ def log_determinant(
     *,
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
+    announce: Callable[[Plan, Path], None] = lambda _plan, _scratch: None,
 ) -> LogDeterminant:
     """Return the log-determinant of a source, or why there is none.
 
@@ -44,6 +45,8 @@ def log_determinant(
         What is asked for.
     stop, progress
         As of :class:`~rmtaudit.engine.logdet.factored.Means`.
+    announce
+        Told the plan and the scratch folder before the work begins.
 
     Raises
     ------
@@ -62,6 +65,7 @@ def log_determinant(
     elif plan.taken is None:
         outcome = Outcome("", "", reason=plan.why)
     else:
+        announce(plan, scratch)
         outcome = _carried_out(target, settings, plan, plan.taken, means)
     seconds = {
         "wall_seconds": round(time.perf_counter() - started, 3),
@@ -240,7 +244,7 @@ def _with(
     return LogDeterminant(
         status="refused" if refused else "ok",
         reason=outcome.reason,
-        advice=_advice(outcome, plan, settings, subject) if refused else "",
+        advice=_advice(outcome, plan) if refused else "",
         quantity=quantity,
         logdet=outcome.logdet,
         sign=outcome.sign,
@@ -259,7 +263,7 @@ def _with(
     )
 
 
-def _advice(outcome: Outcome, plan: Plan, settings: LogdetSettings, subject: dict[str, Any]) -> str:
+def _advice(outcome: Outcome, plan: Plan) -> str:
     """Return what can be done about a refusal."""
     if outcome.sign == 0 or "singular" in outcome.reason:
         return (
@@ -274,7 +278,6 @@ def _advice(outcome: Outcome, plan: Plan, settings: LogdetSettings, subject: dic
         return "More points, or --up-to fewer if the law changed; the evidence is in the JSON."
     if "not positive definite" in outcome.reason:
         return "--method ldlt takes indefinite matrices, --shift T adds T to every eigenvalue."
-    del settings, subject
     return ""
 
 

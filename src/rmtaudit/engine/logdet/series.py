@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ class SizeTable:
     entries: tuple[Entry, ...]
 
     def known(self, settings: LogdetSettings) -> MinorSeries:
-        """Return the series of the sizes that may be looked at. Raises ``UsageError`` (RA-LD-032) for none."""
+        """Return the series of the sizes that may be looked at; ``UsageError`` (RA-LD-032) for none."""
         from rmtaudit.kernels.flodance import MinorSeries
 
         used = [each for each in self.entries if settings.up_to is None or each.points <= settings.up_to]
@@ -103,7 +104,8 @@ def read_table(path: Path, select: str, outputs: int) -> SizeTable:
     if logdet is None or (points is None and count is None):
         raise InputError(
             "RA-LD-033",
-            "no table of log-determinants: a first line must name a column of sizes and one of log-determinants.",
+            "no table of log-determinants: a first line must name a column of sizes and one of "
+            "log-determinants.",
             hint="points (or matrix_size, in rows) and logdet.",
             where=where,
         )
@@ -133,7 +135,7 @@ def read_table(path: Path, select: str, outputs: int) -> SizeTable:
     if not entries:
         raise InputError("RA-LD-033", "no row with a log-determinant is left.", where=where)
     entries.sort(key=lambda each: each.points)
-    twice = next((a for a, b in zip(entries, entries[1:], strict=False) if a.points == b.points), None)
+    twice = next((a for a, b in pairwise(entries) if a.points == b.points), None)
     if twice is not None:
         raise UsageError(
             "RA-LD-035",

@@ -1,9 +1,9 @@
-"""What is factored in place of a matrix: itself, a leading minor, or a nonsingular one with its pseudo-determinant.
+"""What is factored for an answer: the matrix itself, or a nonsingular one that has its pseudo-determinant.
 
-A symmetric positive semidefinite ``A`` with the null vectors ``v_c`` of disjoint support has
-``det A₋ = pdet A · Π v_c,i(c)²``, where ``A₋`` lacks the rows and columns ``i(c)``, one of each support: for the
-combinatorial Laplacian this is Kirchhoff's matrix-tree theorem. And ``pdet A = det (A + V Vᵀ)`` for an orthonormal
-basis ``V`` of the null space.
+A symmetric positive semidefinite ``A`` whose null vectors ``v_c`` have disjoint supports has
+``det A₋ = pdet A · Π v_c,i(c)²``, where ``A₋`` lacks the rows and columns ``i(c)``, one of each support: for
+the combinatorial Laplacian this is Kirchhoff's matrix-tree theorem. And ``pdet A = det (A + V Vᵀ)`` for an
+orthonormal basis ``V`` of the null space.
 """
 
 from __future__ import annotations
@@ -107,7 +107,9 @@ def _with_null_space(facts: Facts, graph: Laplacian) -> Facts:
     return replace(
         facts_of(updated),
         smallest=min(1.0, gap),
-        smallest_from="distances in the graph (Chung 1997, Mohar 1991)" if gap > known else facts.smallest_from,
+        smallest_from="distances in the graph (Chung 1997, Mohar 1991)"
+        if gap > known
+        else facts.smallest_from,
         largest=facts.largest,
         product_flops=facts.product_flops + 4.0 * graph.components * facts.order,
     )
@@ -127,8 +129,8 @@ def spectral_gap_bound(graph: Laplacian) -> float:
     r"""Return a lower bound of the least eigenvalue that is not 0, from distances alone.
 
     Of a component with ``n`` vertices, volume ``vol`` (sum of degrees) and diameter ``d``, at most twice the
-    distance from any vertex to the farthest: ``1/(d vol)`` for the normalised Laplacian (Chung 1997, lemma 1.9),
-    ``4/(n d)`` for the combinatorial one (Mohar 1991). 1 where no component has an edge.
+    distance from any vertex to the farthest: ``1/(d vol)`` for the normalised Laplacian (Chung 1997, lemma
+    1.9), ``4/(n d)`` for the combinatorial one (Mohar 1991).
     """
     import numpy as np
     from scipy.sparse.csgraph import breadth_first_order

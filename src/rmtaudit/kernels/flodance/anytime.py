@@ -87,7 +87,7 @@ class Watch:
         return None
 
     def end(self, minors: torch.Tensor) -> Anytime:
-        """Return the answer when there are no more minors. Raises ``ValueError`` if there is no whole point."""
+        """Return the answer when there are no more minors; ``ValueError`` if there is no whole point."""
         points = len(minors) // self._outputs
         if not points:
             raise ValueError("the pieces hold no whole point")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -12,12 +13,12 @@ import click
 
 from rmtaudit.cli.errors import FINE, INCONCLUSIVE
 from rmtaudit.cli.logdet_flags import logdet_flags
-from rmtaudit.cli.output import DOCUMENT_FORMATS, format_for, output_file
+from rmtaudit.cli.output import DOCUMENT_FORMATS, OutputFile, format_for, output_file
 from rmtaudit.cli.progress import steps_watched
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from types import FrameType
 
     from rich.console import Console
 
@@ -41,6 +42,11 @@ def logdet(source: str, **flags: Any) -> int:
     what can be reached of the matrix, its size and the memory; --explain says which and why. Exit code 3:
     refused.
     """
+    with _signalled() as signals:  # first: importing torch takes a second, in which a signal may come
+        return _run(source, flags, signals)
+
+
+def _run(source: str, flags: Mapping[str, Any], signals: _Signals) -> int:
     from rmtaudit.engine.logdet.requests import explained, settings_of, source_options
     from rmtaudit.report.document import dumps
 
@@ -55,11 +61,9 @@ def logdet(source: str, **flags: Any) -> int:
             code = FINE if document["plan"]["method"] else INCONCLUSIVE
         else:
             minors = files.enter_context(output_file(flags["minors"], inputs)) if flags["minors"] else None
-            answer = _answer(source, flags, settings)
-            if minors is not None and answer.minors is not None:
-                from rmtaudit.engine.logdet.requests import npy_bytes
-
-                minors.write_bytes(npy_bytes(answer.minors))
+            answer = _answer(source, flags, settings, signals)
+            if minors is not None:
+                _write_minors(minors, answer)
             document = answer.to_dict()
             code = FINE if answer.status == "ok" else INCONCLUSIVE
         text = dumps(document)
@@ -74,26 +78,30 @@ def logdet(source: str, **flags: Any) -> int:
     return code
 
 
-def _answer(source: str, flags: Mapping[str, Any], settings: LogdetSettings) -> LogDeterminant:
+def _answer(
+    source: str, flags: Mapping[str, Any], settings: LogdetSettings, signals: _Signals
+) -> LogDeterminant:
     from rmtaudit.engine.logdet.factored import StoppedWorkError
     from rmtaudit.engine.logdet.requests import answered, source_options
 
     how_to_resume: list[str] = []
 
-    def announce(plan: Plan, scratch: Path) -> None:
-        taken = plan.taken
-        if taken is None:
-            return
-        if taken.place == "on disk":
-            folder = display_name(str(scratch), longest=1000)
-            how_to_resume.append(
-                f"--resume --scratch {folder} --memory {plan.budget} --threads {plan.threads}"
-            )
-        if not flags["quiet"] and (taken.flops or 0) > _LONG:
-            line = f"rmtaudit: {taken.method} {taken.place}, about {taken.flops:.1e} operations"
-            click.echo(line + (f"; goes on with {how_to_resume[0]}" if how_to_resume else ""), err=True)
+    with steps_watched("tiles", enabled=not flags["quiet"]) as progress:
 
-    with _signalled() as stop, steps_watched("tiles", enabled=not flags["quiet"]) as progress:
+        def announce(plan: Plan, scratch: Path) -> None:
+            taken = plan.taken
+            if taken is None:
+                return
+            if taken.place == "on disk":
+                signals.graceful = True
+                folder = shlex.quote(display_name(str(scratch), longest=1000))
+                how_to_resume.append(
+                    f"--resume --scratch {folder} --memory {plan.budget} --threads {plan.threads}"
+                )
+            if not flags["quiet"] and (taken.flops or 0) > _LONG:
+                line = f"rmtaudit: {taken.method} {taken.place}, about {taken.flops:.1e} operations"
+                click.echo(line + (f"; goes on with {how_to_resume[0]}" if how_to_resume else ""), err=True)
+
         try:
             return answered(
                 source,
@@ -101,7 +109,7 @@ def _answer(source: str, flags: Mapping[str, Any], settings: LogdetSettings) -> 
                 settings,
                 series=flags["series"],
                 select=flags["select"],
-                stop=stop,
+                stop=signals.stop,
                 progress=progress,
                 announce=announce,
             )
@@ -112,18 +120,54 @@ def _answer(source: str, flags: Mapping[str, Any], settings: LogdetSettings) -> 
             raise KeyboardInterrupt from None
 
 
+def _write_minors(file: OutputFile, answer: LogDeterminant) -> None:
+    from rmtaudit.engine.logdet.requests import npy_bytes
+
+    if answer.minors is None:
+        click.echo(
+            f"rmtaudit: no leading minors came of {answer.method or 'this'}; none are written", err=True
+        )
+        return
+    file.write_bytes(npy_bytes(answer.minors))
+
+
+class _Signals:
+    """What SIGINT and SIGTERM do: end the work between two strips where tiles are kept, else at once.
+
+    A second one always ends it at once.
+    """
+
+    def __init__(self) -> None:
+        self.graceful = False
+        self._seen = False
+
+    def stop(self) -> bool:
+        """Say whether the work is to end."""
+        return self._seen
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Receive a signal."""
+        del number, frame
+        if self._seen or not self.graceful:
+            raise KeyboardInterrupt
+        self._seen = True
+
+
 @contextmanager
-def _signalled() -> Iterator[Callable[[], bool]]:
-    """Have SIGINT and SIGTERM end the work between two tiles; a second one ends it at once."""
+def _signalled() -> Iterator[_Signals]:
+    import signal
     import threading
 
+    found = _Signals()
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
+        yield found
         return
-    from rmtaudit.engine.logdet.threads import until_signalled
-
-    with until_signalled() as stop:
-        yield stop
+    before = {number: signal.signal(number, found) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield found
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _table_text(document: Mapping[str, Any]) -> str:

@@ -129,7 +129,9 @@ _HOW = (
         help="Where a factor on disk goes.  [default: the user's cache]",
     ),
     click.option("--resume", is_flag=True, help="Go on with what an interrupted run left in its scratch."),
-    click.option("--explain", is_flag=True, help="Print the plan: every method, its cost, why it is taken or not."),
+    click.option(
+        "--explain", is_flag=True, help="Print the plan: every method, its cost, why it is taken or not."
+    ),
     click.option("--format", "format_", type=click.Choice(DOCUMENT_FORMATS), help="Format of the result."),
     click.option(
         "-o",

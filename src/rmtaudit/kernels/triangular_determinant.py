@@ -57,11 +57,12 @@ def gram_log_determinant(W: torch.Tensor) -> GramDeterminant:
     Notes
     -----
     Householder QR gives the exact ``R`` of ``W + E`` with ``|e_j| <= γ |w_j|`` for every column and
-    ``γ = c m n u`` (Higham 2002, theorem 19.4; ``c`` is a small constant, taken as 1: measured errors stay far
-    below ``m n u``).
+    ``γ = c m n u`` (Higham 2002, theorem 19.4; ``c`` is a small constant, taken as 1: measured errors stay
+    far below ``m n u``).
     With ``D`` the lengths of the columns and ``y = γ √n ‖(W D⁻¹)⁺‖_F`` (the norm is that of the inverse of
-    ``R D⁻¹``, computed), the log-determinant moves by at most ``2 y + 2 y²/(1 - y)²``. With independent errors
-    ``|e_j|`` is near ``√n u |w_j|``, and the log-determinant moves by less than ``2 u √n ‖(W D⁻¹)⁺‖_F``.
+    ``R D⁻¹``, computed), the log-determinant moves by at most ``2 y + 2 y²/(1 - y)²``. With independent
+    errors ``|e_j|`` is near ``√n u |w_j|``, and the log-determinant moves by
+    less than ``2 u √n ‖(W D⁻¹)⁺‖_F``.
     """
     if W.ndim != 2 or W.shape[0] < W.shape[1] or W.dtype != torch.float64:
         raise ValueError(f"a tall float64 matrix is needed, not {W.dtype} of shape {tuple(W.shape)}")

@@ -129,8 +129,8 @@ def _doubts(facts: Facts, found: TraceEstimate) -> list[Caution]:
         doubts.append(
             Caution(
                 "RA-LD-106",
-                f"the lower bound of the spectrum, {found.edge:.3g}, is where the smallest Ritz values of all "
-                "probes have converged, not proven: --smallest gives one that you know.",
+                f"the lower bound of the spectrum, {found.edge:.3g}, is where the smallest Ritz values of "
+                "all probes have converged, not proven: --smallest gives one that you know.",
             )
         )
     return doubts

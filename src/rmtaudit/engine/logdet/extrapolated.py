@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from rmtaudit.kernels.flodance import Anytime, Extrapolation
 
 ASSUMPTION = (
-    "noise to come, coefficients and disagreement of the candidates, widened where the back-test asks for it; "
-    "if the points come in random order and the law of the increments goes on"
+    "noise to come, coefficients and disagreement of the candidates, widened where the back-test asks for "
+    "it; if the points come in random order and the law of the increments goes on"
 )
 _LOOKS = 24
-_LEAST_SIDE = 256
+_LEAST_SIDE = 128
 
 
 def by_extrapolation(facts: Facts, settings: LogdetSettings, plan: Plan, means: Means) -> Outcome:

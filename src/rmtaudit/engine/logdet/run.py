@@ -270,15 +270,19 @@ def _advice(outcome: Outcome, plan: Plan) -> str:
             "--pseudo gives the log-pseudo-determinant, over the eigenvalues that are not 0; --shift T the "
             "log-determinant of A + T I."
         )
-    if outcome.method == Method.SLQ:
+    if plan.taken is None:
+        return "--explain lists every method with what it needs; --memory and --scratch change what fits."
+    if outcome.method == Method.FLODANCE and "definite" not in outcome.reason:
+        return "The candidates, the back-test and the floor are in the JSON."
+    if any(word in outcome.reason for word in ("not positive", "breaks down")):
+        return "--method ldlt takes indefinite matrices, --shift T adds T to every eigenvalue."
+    if outcome.method == Method.SLQ and "one side" in outcome.reason:
         return (
             "--steps N for more Lanczos steps, --smallest A if you know a lower bound, --shift T to have one."
         )
-    if outcome.method == Method.FLODANCE:
-        return "More points, or --up-to fewer if the law changed; the evidence is in the JSON."
-    if "not positive definite" in outcome.reason:
-        return "--method ldlt takes indefinite matrices, --shift T adds T to every eigenvalue."
-    return ""
+    if outcome.method == Method.EIGENVALUES:
+        return "--shift T gives the log-determinant of A + T I, which needs no decision."
+    return "--explain lists the other methods."
 
 
 def _cpus() -> int:

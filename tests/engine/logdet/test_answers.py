@@ -104,7 +104,9 @@ def test_what_is_singular_is_refused_and_has_a_pseudo_determinant(low_rank: torc
 
 def test_no_gap_no_pseudo_determinant() -> None:
     values = torch.logspace(0, -18, 60, dtype=torch.float64)
-    Q = torch.linalg.qr(torch.randn(60, 60, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).Q
+    Q = torch.linalg.qr(
+        torch.randn(60, 60, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ).Q
     A = Q @ torch.diag(values) @ Q.T
     refused(logdet((A + A.T) / 2, pseudo=True), "not clear")
 

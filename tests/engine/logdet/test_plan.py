@@ -152,7 +152,14 @@ def test_every_source_and_request_has_a_plan_or_a_reason(kernel: torch.Tensor, t
         Shifted(path_graph(60), 0.1),
         ByProducts(60),
     ]
-    requests = [{}, {"pseudo": True}, {"size": 90}, {"size": 30}, {"size": 60, "tolerance": 0.1}, {"minors": True}]
+    requests = [
+        {},
+        {"pseudo": True},
+        {"size": 90},
+        {"size": 30},
+        {"size": 60, "tolerance": 0.1},
+        {"minors": True},
+    ]
     for source, request, memory in itertools.product(sources, requests, (10 * MB, 50_000, 100)):
         found = plan(source, tmp_path, memory, **request)
         assert found.why

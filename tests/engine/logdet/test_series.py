@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rmtaudit.engine.logdet.answer import LogDeterminant
 from rmtaudit.engine.logdet.requests import answered
 from rmtaudit.engine.logdet.series import read_table
 from rmtaudit.engine.logdet.settings import LogdetSettings
@@ -14,7 +15,7 @@ from rmtaudit.engine.sources import SourceOptions
 from rmtaudit.errors import InputError, RmtauditError, UsageError
 
 
-def answer(path: Path, select: str = "", **settings: object):  # type: ignore[no-untyped-def]  # noqa: ANN201
+def answer(path: Path, select: str = "", **settings: object) -> LogDeterminant:
     return answered(str(path), SourceOptions(), LogdetSettings(**settings), series=True, select=select)  # type: ignore[arg-type]
 
 

@@ -229,6 +229,10 @@ def _run(
         if probes > pilot:
             grow(probes)
             found, edges = read(probes)
+            # The lower bound rests on the Ritz values of all probes: the new ones may need more steps.
+            while edges.source == "none" and positive and level < steps:
+                level = min(max(level + 4, int(1.4 * level)), steps)
+                found, edges = read(probes)
     return _summary(operator, found, edges, effort, deviations, pilot, processes)
 
 

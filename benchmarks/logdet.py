@@ -4,6 +4,7 @@
         --peer-python PEER/bin/python --order 8192 --memory 34MB --repeat 3
     python benchmarks/logdet.py kill --order 8192 --memory 8.4MB
     python benchmarks/logdet.py mixed --order 4096
+    python benchmarks/logdet.py rounding
 
 ``PEER`` is an environment with ``detkit==0.12.3``. The matrix is a Matern 1.5 kernel (length 0.1, nugget
 1e-3) of uniform points in the unit square, in an ``.npy`` file. Each measurement is a process of its own, the
@@ -149,11 +150,14 @@ def main() -> None:
     mixed = commands.add_parser("mixed")
     mixed.add_argument("--order", type=int, default=4096)
     mixed.add_argument("--repeat", type=int, default=3)
+    commands.add_parser("rounding")
     chosen = parser.parse_args()
     if chosen.command == "peer":
         beside_the_peer(chosen)
     elif chosen.command == "kill":
         killed(chosen)
+    elif chosen.command == "rounding":
+        rounding()
     else:
         mixed_precision(chosen.order, chosen.repeat)
 
@@ -283,6 +287,54 @@ def mixed_precision(n: int, repeat: int) -> None:
                 f"{abs(found.logdet - exact.logdet) / n:.1e} | {found.standard_error / n:.1e} | {within} |",
                 flush=True,
             )
+
+
+def rounding() -> None:
+    import torch
+
+    from rmtaudit.engine.logdet.exact import exact_logdet
+    from rmtaudit.engine.logdet.result import Method
+    from rmtaudit.matrices.sources import TensorSource
+
+    print("| method | n | condition | error / `likely` | error / `bound` |")
+    print("|---|---:|---:|---:|---:|")
+    for n in (60, 300):
+        for condition in (1e2, 1e6, 1e9, 1e11):
+            worst: dict[str, list[tuple[float, float]]] = {}
+            for seed in range(8):
+                generator = torch.Generator().manual_seed(seed)
+                normal = torch.randn(n, n, generator=generator, dtype=torch.float64)
+                Q = torch.linalg.qr(normal)[0]
+                values = condition ** -torch.linspace(0, 1, n, dtype=torch.float64)
+                signs = torch.randn(n, generator=generator, dtype=torch.float64).sign()
+                for method, spectrum in (
+                    (Method.CHOLESKY, values),
+                    (Method.LDL, values * signs),
+                    (Method.LU, values * signs),
+                ):
+                    A = (Q * spectrum) @ Q.T
+                    A = (A + A.T) / 2
+                    found = exact_logdet(TensorSource(A, symmetric=True), memory=10**9, method=method)
+                    assert found.logdet is not None
+                    assert found.rounding is not None
+                    error = abs(float(extended(A.numpy()) - np.longdouble(found.logdet)))
+                    ratios = error / found.rounding.likely, error / found.rounding.bound
+                    worst.setdefault(method, []).append(ratios)
+            for name, ratios_of in worst.items():
+                likely, bound = (max(pair[k] for pair in ratios_of) for k in range(2))
+                print(f"| {name} | {n} | {condition:.0e} | {likely:.1g} | {bound:.1g} |", flush=True)
+
+
+def extended(matrix: np.ndarray) -> np.longdouble:
+    """Return ``log |det|`` by LU in extended precision."""
+    A = matrix.astype(np.longdouble)
+    total = np.longdouble(0)
+    for k in range(len(A)):
+        pivot = k + int(np.argmax(abs(A[k:, k])))
+        A[[k, pivot]] = A[[pivot, k]]
+        total += np.log(abs(A[k, k]))
+        A[k + 1 :, k + 1 :] -= np.outer(A[k + 1 :, k] / A[k, k], A[k, k + 1 :])
+    return total
 
 
 def blocks_of(n: int, memory: int) -> int:

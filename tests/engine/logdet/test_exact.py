@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from rmtaudit.engine.logdet.result import ExactLogdet, Method, Status
 from rmtaudit.engine.logdet.spectral import pseudo_determinant, pseudo_logdet
 from rmtaudit.engine.logdet.threads import until_signalled
 from rmtaudit.engine.logdet.tiling import least_memory
+from rmtaudit.engine.sources import open_source
 from rmtaudit.errors import InputError, UsageError
 from rmtaudit.matrices.sources import Gram, MaternMatrix, Shifted, TensorSource
 
@@ -65,6 +68,35 @@ def test_in_core_and_by_tiles_agree_with_the_dense_answer(tmp_path: Path) -> Non
 def test_what_was_read_is_what_was_planned(tmp_path: Path) -> None:
     found = exact_logdet(_source(), memory=TILES, scratch=tmp_path / "s")
     assert found.bytes_read == exact_bytes(N, TILES)[2]
+
+
+def _anonymous() -> int:
+    with Path("/proc/self/status").open() as status:
+        return next(1024 * int(line.split()[1]) for line in status if line.startswith("RssAnon"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="anonymous pages are counted on Linux")
+def test_anonymous_memory_keeps_to_the_request(tmp_path: Path) -> None:
+    n, memory = 2500, 8_000_000
+    np.save(tmp_path / "a.npy", _source(n).dense().numpy())
+    source = open_source(str(tmp_path / "a.npy"))
+    exact_logdet(_source(), memory=TILES, scratch=tmp_path / "warm")
+    gc.collect()
+    before, seen, over = _anonymous(), [0], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.002):
+            seen.append(_anonymous() - before)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    found = exact_logdet(source, memory=memory, scratch=tmp_path / "s")
+    over.set()
+    watcher.join()
+    source.close()
+    assert not found.in_core
+    assert len(seen) > 20
+    assert 0.3 * memory < max(seen) <= 1.2 * memory
 
 
 def test_it_ends_where_the_minors_are_enough(tmp_path: Path) -> None:
@@ -310,9 +342,12 @@ def test_a_float32_factor_is_corrected() -> None:
     assert found.interval[0] <= exact <= found.interval[1]
     assert found.standard_error < 1e-3 * 400
     assert abs(found.logdet - exact) < abs(found.factor_logdet - exact)
-    assert found.shift > 0  # float32 cannot factor it as it is
-    assert mixed_logdet(_source(400, nugget=1e-2), memory=PLENTY).shift == 0
-    with pytest.raises(ArithmeticError, match="far from positive definite"):
+    assert found.shift == 0
+    steep = _rotated(torch.logspace(-10, 0, 60, dtype=torch.float64))  # too much for float32 as it is
+    raised = mixed_logdet(steep, memory=PLENTY, level=0.999)
+    assert raised.shift > 0
+    assert raised.interval[0] <= -300 * math.log(10) <= raised.interval[1]
+    with pytest.raises(ArithmeticError, match="breaks down"):
         mixed_logdet(_rotated(torch.linspace(-1, 1, 40, dtype=torch.float64)), memory=PLENTY)
 
 

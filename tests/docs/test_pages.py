@@ -75,6 +75,8 @@ def test_every_flag_of_the_commands_exists() -> None:
         "commands/scan.md",
         "commands/report.md",
         "commands/tails.md",
+        "commands/logdet.md",
+        "matrices.md",
         "configuration.md",
         "writing-an-analyzer.md",
     ):

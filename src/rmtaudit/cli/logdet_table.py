@@ -99,6 +99,9 @@ def with_margin(value: float, half_width: float | None) -> str:
 def _draw_subject(console: Console, document: Mapping[str, Any]) -> None:
     subject = document["subject"]
     console.print(Text(display_name(subject["name"], longest=1000), style="bold", overflow="fold"))
+    source = display_name(subject.get("source", ""), longest=1000)
+    if source and source != subject["name"]:
+        console.print(Text(source, style="dim", overflow="fold"))
     if subject["kind"] == "series":
         sizes = ", ".join(f"{each:,}" for each in subject["sizes"][-8:])
         console.print(
@@ -208,10 +211,9 @@ def _extrapolation_lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     tests = found["back_test"]
     if tests is not None:
         held = f"{tests['intervals'] - tests['missed']} of {tests['intervals']} intervals held what came"
-        yield (
-            "back-test",
-            f"{held}, up to {tests['factor']:.2f} times further; widened {tests['inflation']:.2f} times",
-        )
+        widened = f"; widened {tests['inflation']:.2f} times" if tests["inflation"] > 1 else ""
+        reach = f", up to {tests['factor']:.2f} times further{widened}"
+        yield "back-test", held + reach if tests["intervals"] else "too few sizes for one"
     if found["floor"] is not None:
         floor = found["floor"]
         yield "rounding floor", f"{floor['floor']:.2g}; smallest pivot or eigenvalue {floor['smallest']:.2g}"

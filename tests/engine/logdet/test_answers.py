@@ -140,7 +140,7 @@ def test_a_layer_with_dead_or_dependent_columns() -> None:
     refused(logdet(W, view="wtw"), "singular to working precision")
     W[:, 3] = 0
     dead = logdet(W, view="wtw")
-    refused(dead, "1 columns or rows of W are zero")
+    refused(dead, "1 column or row of W is zero")
     assert dead.sign == 0
     holds(logdet(W, view="wtw", pseudo=True, method="eigenvalues"),
           truth(W[:, torch.arange(40) != 3].T @ W[:, torch.arange(40) != 3]))  # fmt: skip

@@ -129,7 +129,7 @@ def _doubts(facts: Facts, found: TraceEstimate) -> list[Caution]:
         doubts.append(
             Caution(
                 "RA-LD-106",
-                f"the lower bound of the spectrum, {found.edge:.3g}, is where the smallest Ritz values of "
+                f"The lower bound of the spectrum, {found.edge:.3g}, is where the smallest Ritz values of "
                 "all probes have converged, not proven: --smallest gives one that you know.",
             )
         )
@@ -142,7 +142,7 @@ def _unproven(facts: Facts, probes: int) -> list[Caution]:
     return [
         Caution(
             "RA-LD-105",
-            f"that the matrix is positive definite was not proven: none of {probes} probes met an eigenvalue "
+            f"That the matrix is positive definite was not proven: none of {probes} probes met an eigenvalue "
             "that is not positive.",
         )
     ]

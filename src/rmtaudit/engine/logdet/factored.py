@@ -183,7 +183,8 @@ def by_qr(facts: Facts) -> Outcome:
     work = {"matrix_entries": W.numel()}
     if not math.isfinite(found.logdet):
         zero = found.zero_columns
-        reason = f"{zero:,} columns or rows of W are zero" if zero else "singular to working precision"
+        what = "column or row of W is" if zero == 1 else "columns or rows of W are"
+        reason = f"{zero:,} {what} zero" if zero else "singular to working precision"
         return Outcome(
             str(Method.QR), IN_MEMORY, sign=0 if zero else None, reason=reason, evidence=evidence, work=work
         )

@@ -26,7 +26,7 @@ def cli() -> None:
     """Audit neural-network checkpoints from their weights alone, with random matrix theory.
 
     Results go to stdout; progress, hints and errors to stderr. Exit codes: 0 fine, 2 could not judge (usage,
-    unreadable input), 3 nothing to analyse, 130 interrupted; 1 is kept for gates.
+    unreadable input), 3 nothing to analyse or no answer, 130 interrupted; 1 is kept for gates.
     """
 
 

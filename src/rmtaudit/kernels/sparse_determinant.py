@@ -42,7 +42,7 @@ class SparseDeterminant:
     basis: str
 
 
-def sparse_log_determinant(matrix: Any) -> SparseDeterminant:
+def sparse_log_determinant(matrix: Any, *, entries: float = 0.0) -> SparseDeterminant:
     r"""Return ``log det A`` of a sparse symmetric matrix, if it is positive definite.
 
     Equivalent to ``numpy.linalg.slogdet(A.toarray())``. The order is that of minimum degree; the diagonal is
@@ -52,6 +52,13 @@ def sparse_log_determinant(matrix: Any) -> SparseDeterminant:
     ----------
     matrix
         scipy's, float64, symmetric (that is not looked at).
+    entries
+        How far its entries may be off, in units of ``u √(a_ii a_jj)``.
+
+    Raises
+    ------
+    MemoryError
+        If the factors do not fit.
 
     Notes
     -----
@@ -85,10 +92,11 @@ def sparse_log_determinant(matrix: Any) -> SparseDeterminant:
     if negative or exchanged:
         return SparseDeterminant(None, math.inf, math.inf, low, high, max(negative, 1), stored, "")
     logs = np.concatenate([np.log(pivots), np.log(diagonal)])
-    longest = 2 + int(np.bincount(factors.L.indices, minlength=n).max())
+    # two roundings of the scaling
+    longest = 4 + math.ceil(entries) + int(np.bincount(factors.L.indices, minlength=n).max())
     gamma = longest * UNIT / (1 - longest * UNIT)
-    entries = scaled.tocoo()
-    if (entries.data[entries.coords[0] != entries.coords[1]] <= 0).all():
+    cells = scaled.tocoo()
+    if (cells.data[cells.coords[0] != cells.coords[1]] <= 0).all():
         total = float(factors.solve(np.ones(n)).sum())
         basis = "rounding of the factors of an M-matrix (Higham 2002, theorem 10.3)"
     else:

@@ -16,10 +16,11 @@ import torch
 import rmtaudit
 from rmtaudit.engine.logdet.answer import LogDeterminant
 from rmtaudit.engine.logdet.factored import StoppedWorkError
+from rmtaudit.engine.logdet.facts import facts_of
 from rmtaudit.engine.logdet.run import log_determinant
 from rmtaudit.engine.logdet.settings import LogdetSettings
 from rmtaudit.errors import InputError, UsageError
-from rmtaudit.matrices.sources import KernelMatrix, TensorSource
+from rmtaudit.matrices.sources import KernelMatrix, MaternMatrix, Product, TensorSource
 
 MB = 10**6
 logdet = partial(rmtaudit.logdet, threads=1)
@@ -134,6 +135,50 @@ def test_gram_matrices_of_either_side() -> None:
         assert pseudo.dimension == 40
 
 
+def test_forming_a_gram_matrix_is_in_the_bound_of_its_cholesky_factor() -> None:
+    """The entries of WᵀW are rounded too: QR of W knows better, and must lie within."""
+    g = torch.Generator().manual_seed(6)
+    for decades in (1, 3, 5):
+        W = torch.randn(400, 30, generator=g, dtype=torch.float64)
+        W = W * torch.logspace(0, -decades, 30, dtype=torch.float64)
+        W = W @ torch.linalg.qr(torch.randn(30, 30, generator=g, dtype=torch.float64)).Q
+        better = logdet(W, view="wtw")
+        formed = logdet(W, view="wtw", method="cholesky")
+        assert better.logdet is not None
+        holds(formed, better.logdet, slack=0)
+        assert not formed.cautions
+        assert [each.code for each in logdet(W, view="wtw", method="lu").cautions] == ["RA-LD-102"]
+
+
+def test_entries_of_a_product_or_a_function_are_said_to_be_rounded(points: torch.Tensor) -> None:
+    left = torch.randn(30, 30, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    product = Product(TensorSource(left), TensorSource(left))
+    answer = log_determinant(product, LogdetSettings(threads=1))
+    holds(answer, 2 * truth(left))
+    assert [each.code for each in answer.cautions] == ["RA-LD-102"]
+    own = logdet(points[:50], kernel=lambda x, y: torch.exp(-torch.cdist(x, y)))
+    assert [each.code for each in own.cautions] == ["RA-LD-102"]
+    near = facts_of(MaternMatrix(points, nu=1.5, length=1.0)).rounding
+    far = facts_of(MaternMatrix(points + 1e6, nu=1.5, length=1.0)).rounding
+    assert near is not None
+    assert far is not None
+    assert near < 20
+    assert far > 1e6
+
+
+def test_points_far_from_the_origin_widen_the_bound(points: torch.Tensor) -> None:
+    """Points that are rounded move their distances: the answer for the points near 0 lies within."""
+    few = points[:150]
+    moved = logdet(few + 4096.0, kernel="matern", length=0.3)
+    exact_points = (few + 4096.0) - 4096.0  # what is left of the points: their differences are the same
+    plain = logdet(exact_points, kernel="matern", length=0.3)
+    assert plain.logdet is not None
+    assert moved.margin is not None
+    assert plain.margin is not None
+    holds(moved, plain.logdet, slack=0)
+    assert moved.margin.half_width > 10 * plain.margin.half_width
+
+
 def test_a_layer_with_dead_or_dependent_columns() -> None:
     W = torch.randn(90, 40, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     W[:, 3] = W[:, 4]
@@ -244,7 +289,7 @@ def test_spanning_trees_of_a_complete_graph() -> None:
     holds(answer, (n - 1) * math.log(n))  # Cayley: n^(n-2) trees, times n
 
 
-@pytest.mark.parametrize("kind", ["normalised", "combinatorial"])
+@pytest.mark.parametrize("kind", ["normalised", pytest.param("combinatorial", marks=pytest.mark.slow)])
 def test_the_facebook_graph(shared: Callable[..., Path], kind: str) -> None:
     """Sparse factors of a grounded Laplacian, beside Lanczos on the whole one: two ways to one number."""
     path = shared("data", "facebook_graph", "edges.csv")

@@ -14,11 +14,13 @@ import torch
 from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.errors import UnreachableError
 from rmtaudit.matrices.sources import (
+    CompletedLaplacian,
     FileMatrix,
     Gram,
     KernelMatrix,
     Laplacian,
     Layout,
+    Leading,
     MaternMatrix,
     MatrixSource,
     Product,
@@ -77,7 +79,7 @@ def _matern(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 KINDS = (
     "tensor", "numpy int32", "numpy uint16", "rectangular", "npy", "npy float32 fortran", "npy big-endian",
     "npy rectangular fortran", "raw float16", "zarr", "matern", "gaussian", "callable", "sparse",
-    "laplacian", "combinatorial", "shifted", "product", "gram", "gram of rows", "updated",
+    "laplacian", "combinatorial", "shifted", "product", "gram", "gram of rows", "updated", "leading",
 )  # fmt: skip
 
 
@@ -125,7 +127,25 @@ def _make(kind: str, folder: Path) -> MatrixSource:
             return Gram(TensorSource(tall), "rows")
         case "updated":
             return Updated(TensorSource(_spd()), tall[:, :2])
+        case "leading":
+            return Leading(TensorSource(_spd()), 33)
     raise AssertionError(kind)
+
+
+def test_a_completed_laplacian_has_ones_for_zeros() -> None:
+    edges = np.concatenate([_path_graph(), [[900, 900], [901, 902]]])
+    for kind in ("normalised", "combinatorial"):
+        graph = Laplacian(edges, kind)  # type: ignore[arg-type]
+        completed = CompletedLaplacian(graph)
+        found = completed.matmul(torch.eye(graph.shape[0], dtype=torch.float64))
+        basis = graph.null_basis()
+        torch.testing.assert_close(found, graph.dense() + basis @ basis.T)
+        torch.testing.assert_close(basis.T @ basis, torch.eye(graph.components, dtype=torch.float64))
+        expected = np.linalg.eigvalsh(graph.dense().numpy())
+        expected[: graph.components] = 1
+        np.testing.assert_allclose(np.linalg.eigvalsh(found.numpy()), np.sort(expected), atol=1e-12)
+        with pytest.raises(UnreachableError):
+            completed.dense()
 
 
 @pytest.fixture(params=KINDS)

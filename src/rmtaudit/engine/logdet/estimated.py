@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from rmtaudit.engine.logdet.answer import Caution, Margin, Outcome
+from rmtaudit.engine.logdet.factored import AS_COMPUTED
 from rmtaudit.engine.logdet.facts import Facts, operator_of
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 BY_PRODUCTS = "by products"
 _EDGES = {"converged": "the smallest Ritz values of all probes, converged", "none": ""}
-_MOST_PROBES = 512
+_MOST_PROBES, _ENTRIES = 512, 128
 _MONTE_CARLO = 0.9
 """Share of a tolerance that the probes may take; the brackets of the quadrature have the rest."""
 _COVERS = "Student's interval over the probes, around brackets of each probe by Gauss and Gauss-Radau rules"
@@ -113,7 +114,7 @@ def by_mixed(facts: Facts, settings: LogdetSettings, plan: Plan) -> Outcome:
         1,
         Margin("confidence interval", low, high, found.level, basis),
         evidence=evidence,
-        cautions=tuple(_unproven(facts, found.probes)),
+        cautions=(*_unproven(facts, found.probes), *_as_computed(facts)),
         work=work,
     )
 
@@ -134,6 +135,11 @@ def _doubts(facts: Facts, found: TraceEstimate) -> list[Caution]:
             )
         )
     return doubts
+
+
+def _as_computed(facts: Facts) -> list[Caution]:
+    known = facts.rounding is not None and facts.rounding <= _ENTRIES
+    return [] if known else [Caution("RA-LD-102", AS_COMPUTED)]
 
 
 def _unproven(facts: Facts, probes: int) -> list[Caution]:

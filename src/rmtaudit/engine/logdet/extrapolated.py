@@ -53,7 +53,7 @@ def by_extrapolation(facts: Facts, settings: LogdetSettings, plan: Plan, means: 
         memory=_memory(rows, plan) if settings.tolerance is not None else plan.budget,
         enough=enough if settings.tolerance is not None else None,
     )
-    factor = outcome_of(found)
+    factor = outcome_of(found, facts.rounding)
     if found.minors is None or found.status is result.Status.NOT_DEFINITE:
         return Outcome(
             str(Method.FLODANCE),

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 IN_MEMORY, ON_DISK = "in memory", "on disk"
 _NAMES = {"cholesky": Method.CHOLESKY, "ldl": Method.LDLT, "lu": Method.LU}
 _SAFETY, _MOST_NATS = 10, 1.0
+_ADDITIONS = 128
+"""No tile is smaller, and no bound of Cholesky counts fewer roundings in an entry."""
+AS_COMPUTED = "The margin is about the entries as they were computed; how far those are off is not in it."
 NO_BOUND = "no bound of the rounding holds: a singular matrix is within reach of it"
 
 
@@ -67,7 +70,7 @@ def by_factor(facts: Facts, plan: Plan, taken: Candidate, means: Means, *, unshi
     if unshift and isinstance(facts.source, Shifted) and taken.method is Method.CHOLESKY:
         source, shift, automatic = facts.source.base, facts.source.shift, False
     found = exact(source, plan, means, method=result.Method("auto" if automatic else inner), shift=shift)
-    return outcome_of(found)
+    return outcome_of(found, facts.rounding)
 
 
 def exact(source: MatrixSource, plan: Plan, means: Means, **given: Any) -> ExactLogdet:
@@ -90,8 +93,17 @@ def exact(source: MatrixSource, plan: Plan, means: Means, **given: Any) -> Exact
     return found
 
 
-def outcome_of(found: ExactLogdet) -> Outcome:
-    """Return the outcome of an exact method."""
+def outcome_of(found: ExactLogdet, entries: float | None = 0.0) -> Outcome:
+    """Return the outcome of an exact method.
+
+    Parameters
+    ----------
+    found
+        What it found.
+    entries
+        Rounding of the entries, as of :class:`~rmtaudit.engine.logdet.facts.Facts`. That of Cholesky has the
+        same form (Demmel 1989), so that the bound grows by a factor; with other methods it is only said.
+    """
     from rmtaudit.engine.logdet.result import Status
 
     logdet, sign = found.logdet, found.sign
@@ -130,9 +142,14 @@ def outcome_of(found: ExactLogdet) -> Outcome:
         cautions.append(Caution("RA-LD-101", rounding.warning))
     if found.failed_minor is not None:
         cautions.append(Caution("RA-LD-103", f"{found.reason}."))
-    bound, likely, basis = (math.inf, math.inf, "") if rounding is None else (
-        rounding.bound, rounding.likely, rounding.basis
-    )  # fmt: skip
+    bound, likely, basis = math.inf, math.inf, ""
+    if rounding is not None:
+        bound, likely, basis = rounding.bound, rounding.likely, rounding.basis
+    if method == Method.CHOLESKY and entries:
+        widened = 1 + entries / min(found.n + 1, _ADDITIONS)
+        bound, likely = bound * widened, likely * math.sqrt(widened)
+    elif entries is None or entries > _ADDITIONS:
+        cautions.append(Caution("RA-LD-102", AS_COMPUTED))
     done = Outcome(
         method,
         place,
@@ -150,7 +167,10 @@ def by_sparse_factor(facts: Facts) -> Outcome:
     """Return the outcome of a sparse factorisation without exchanges: of a positive definite matrix only."""
     from rmtaudit.kernels.sparse_determinant import sparse_log_determinant
 
-    found = sparse_log_determinant(facts.sparse)
+    try:
+        found = sparse_log_determinant(facts.sparse, entries=facts.rounding or 0.0)
+    except MemoryError:
+        return Outcome(str(Method.SPARSE), IN_MEMORY, reason="the factors fill up beyond the memory there is")
     evidence = {
         "smallest_pivot": found.smallest,
         "largest_pivot": found.largest,

@@ -12,6 +12,7 @@ from rmtaudit.matrices.sources import (
     KernelMatrix,
     Laplacian,
     Leading,
+    MaternMatrix,
     MatrixSource,
     Product,
     Reach,
@@ -49,6 +50,9 @@ class Facts:
         The Laplacian, likewise.
     product_flops
         Operations of a product with one vector.
+    rounding
+        How far entries that are computed may be off, in units of ``u √(a_ii a_jj)``; 0 for entries that are
+        stored, ``None`` where it is not known.
     """
 
     source: MatrixSource
@@ -60,6 +64,7 @@ class Facts:
     gram: Gram | None = None
     laplacian: Laplacian | None = None
     product_flops: float = 0.0
+    rounding: float | None = 0.0
 
     @property
     def order(self) -> int:
@@ -155,6 +160,7 @@ def _facts(source: MatrixSource) -> Facts:
                 sparse=source.matrix,
                 laplacian=source,
                 product_flops=2.0 * source.stored,
+                rounding=4.0,  # a root, a quotient, two products
             )
         case SparseMatrix():
             return replace(plain, sparse=source.matrix, product_flops=2.0 * source.stored)
@@ -167,9 +173,15 @@ def _facts(source: MatrixSource) -> Facts:
                     f"the Gram matrix of order {rows:,} of a {of} matrix has a rank of at most {short:,}"
                 )
             flops = 4.0 * math.prod(source.factor.shape)
-            return replace(plain, singular=singular, gram=source, product_flops=flops)
+            inner = source.factor.shape[0 if source.of == "columns" else 1]
+            return replace(plain, singular=singular, gram=source, product_flops=flops, rounding=inner + 1.0)
         case KernelMatrix():
-            return replace(plain, product_flops=rows * cols * (2.0 * source.points.shape[1] + 20))
+            flops = rows * cols * (2.0 * source.points.shape[1] + 20)
+            return replace(plain, product_flops=flops, rounding=_of_kernel(source))
+        case Product():
+            return replace(plain, rounding=None)
+        case Leading() | Updated():
+            return replace(plain, rounding=_facts(source.base).rounding)
         case _:
             return plain
 
@@ -197,4 +209,19 @@ def _shifted(source: Shifted) -> Facts:
         else base.smallest_from,
         sparse=sparse,
         product_flops=base.product_flops + 2 * base.order,
+        rounding=None if base.rounding is None else base.rounding + 1,
     )
+
+
+def _of_kernel(source: KernelMatrix) -> float | None:
+    """Return how far the entries of a Matérn kernel may be off: a few roundings, and those of the points.
+
+    Scaled points are off by ``u |x|``, their distances, in length scales, by a few times that, and no kernel
+    is steeper than 1 in those units.
+    """
+    if not isinstance(source, MaternMatrix):
+        return None
+    dimensions = source.points.shape[1]
+    scale = 1.0 if source.nu == math.inf else math.sqrt(2 * source.nu)
+    reach = scale * float(source.points.abs().max()) / source.length
+    return 8.0 + dimensions + 4 * math.sqrt(dimensions) * reach

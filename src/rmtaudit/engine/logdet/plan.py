@@ -131,7 +131,7 @@ _SIDE_METHODS = frozenset({Method.SPARSE, Method.QR, Method.EIGENVALUES, Method.
 @dataclass(frozen=True, slots=True)
 class _Planner:
     facts: Facts
-    by_products: Facts | None
+    by_products: Facts
     settings: LogdetSettings
     budget: int
     threads: int
@@ -183,8 +183,9 @@ class _Planner:
         reason = "sparse and exact; even factors that fill up fit the memory"
         found = Candidate(Method.SPARSE, "in memory", True, reason, None, worst)
         if worst > self.budget:
+            forced = self.settings.method is Method.SPARSE  # whoever asks for it knows the graph
             reason = "how far the factors fill up only shows afterwards, and full ones exceed the memory"
-            found = replace(found, possible=False, reason=reason)
+            found = replace(found, possible=forced, reason=reason)
         return [found]
 
     def qr(self) -> list[Candidate]:
@@ -249,8 +250,6 @@ class _Planner:
 
     def slq(self) -> list[Candidate]:
         place, facts = "by products", self.by_products
-        if facts is None:
-            return [_refused(Method.SLQ, "the null space has too many dimensions to be added", place)]
         wrong = "" if facts.products else "the source offers no products"
         wrong = wrong or self._wrong(minors=True)
         if wrong:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _SHARE = 2
 """The default budget is this part of the free memory."""
+_ROUNDING = 1e-15
+"""Of what is added to a log-determinant."""
 
 
 def log_determinant(
@@ -174,7 +176,6 @@ def _carried_out(
                 from rmtaudit.engine.logdet.eigenvalues import by_eigenvalues
 
                 return by_eigenvalues(facts, plan)
-    assert target.by_products is not None
     with threads(plan.threads):
         return by_quadrature(target.by_products, settings, plan, taken)
 
@@ -220,9 +221,9 @@ def _answer(
         offset = target.offset if moves else 0.0
         margin = outcome.margin
         if margin is not None:
-            margin = Margin(
-                margin.kind, margin.low + offset, margin.high + offset, margin.level, margin.basis
-            )
+            slack = _ROUNDING * abs(offset)
+            low, high = margin.low + offset - slack, margin.high + offset + slack
+            margin = Margin(margin.kind, low, high, margin.level, margin.basis)
         outcome = replace(outcome, logdet=outcome.logdet + offset, margin=margin)
     words = target.words_by_products if outcome.method == Method.SLQ else target.words
     if words:

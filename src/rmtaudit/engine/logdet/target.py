@@ -14,14 +14,11 @@ from typing import TYPE_CHECKING
 
 from rmtaudit.engine.logdet.facts import Facts, facts_of
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
-from rmtaudit.matrices.sources import Gram, Laplacian, MatrixSource, SparseMatrix, Updated
+from rmtaudit.matrices.sources import CompletedLaplacian, Gram, Laplacian, MatrixSource, SparseMatrix
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-_MOST_COMPONENTS = 64
-"""With more, the dense basis of the null space costs more than the graph."""
 
 LOG_DETERMINANT, LOG_PSEUDO_DETERMINANT = "log-determinant", "log-pseudo-determinant"
 
@@ -37,7 +34,7 @@ class Target:
     facts
         Of the matrix that is factored.
     by_products
-        Of the matrix that Lanczos sees; ``None`` where it cannot.
+        Of the matrix that Lanczos sees.
     quantity
         What the answer is.
     dimension
@@ -50,7 +47,7 @@ class Target:
 
     subject: MatrixSource
     facts: Facts
-    by_products: Facts | None
+    by_products: Facts
     quantity: str
     dimension: int
     offset: float = 0.0
@@ -76,42 +73,33 @@ def target_of(source: MatrixSource, settings: LogdetSettings) -> Target:
 def _of_laplacian(facts: Facts, graph: Laplacian) -> Target:
     import numpy as np
 
-    weight = graph.degrees if graph.kind == "normalised" else np.ones(facts.order)
-    weight = np.where(weight > 0, weight, 1.0)  # the squares of the null vectors, up to their length
-    share = weight / np.bincount(graph.component, weights=weight)[graph.component]
     removed = _heaviest(graph)
     keep = np.ones(facts.order, dtype=bool)
     keep[removed] = False
     count = len(removed)
-    rank = facts.order - count
     name = f"{graph.name} without {count:,} {'vertex' if count == 1 else 'vertices'}"
     grounded = SparseMatrix(graph.matrix[keep][:, keep], name, symmetric=True)
     grounded.symmetry, grounded.semidefinite = "by construction", True
-    return Target(
-        graph,
-        facts_of(grounded),
-        _with_null_space(facts, graph) if count <= _MOST_COMPONENTS else None,
-        LOG_PSEUDO_DETERMINANT,
-        rank,
-        -math.fsum(np.log(share[removed]).tolist()),
-        "the matrix without one vertex of each connected component (the matrix-tree theorem)",
-        "the matrix plus VVᵀ, V its null space: one vector for each connected component",
-    )
-
-
-def _with_null_space(facts: Facts, graph: Laplacian) -> Facts:
-    updated = Updated(graph, graph.null_basis())
-    updated.name = f"{graph.name} + VVᵀ"
     known = facts.smallest or 0.0
     gap = max(spectral_gap_bound(graph), known)
-    return replace(
-        facts_of(updated),
+    completed = replace(
+        facts_of(CompletedLaplacian(graph)),
         smallest=min(1.0, gap),
         smallest_from="distances in the graph (Chung 1997, Mohar 1991)"
         if gap > known
         else facts.smallest_from,
         largest=facts.largest,
-        product_flops=facts.product_flops + 4.0 * graph.components * facts.order,
+        product_flops=facts.product_flops + 4.0 * facts.order,
+    )
+    return Target(
+        graph,
+        replace(facts_of(grounded), rounding=facts.rounding),
+        completed,
+        LOG_PSEUDO_DETERMINANT,
+        facts.order - count,
+        -2 * math.fsum(np.log(graph.null_weights()[removed]).tolist()),
+        "the matrix without one vertex of each connected component (the matrix-tree theorem)",
+        "the matrix plus VVᵀ, V its null space: one vector for each connected component",
     )
 
 

@@ -6,9 +6,10 @@ from rmtaudit.matrices.sources.base import MatrixSource, Reach
 from rmtaudit.matrices.sources.covariance import KernelMatrix, MaternMatrix
 from rmtaudit.matrices.sources.files import FileMatrix, Layout, ZarrMatrix, npy_layout
 from rmtaudit.matrices.sources.leading import Leading
-from rmtaudit.matrices.sources.sparse import Laplacian, SparseMatrix
+from rmtaudit.matrices.sources.sparse import CompletedLaplacian, Laplacian, SparseMatrix
 
 __all__ = [
+    "CompletedLaplacian",
     "FileMatrix",
     "Gram",
     "KernelMatrix",

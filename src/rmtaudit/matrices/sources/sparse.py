@@ -158,11 +158,57 @@ class Laplacian(SparseMatrix):
         import numpy as np
         import torch
 
-        weight = np.sqrt(self.degrees) if self.kind == "normalised" else np.ones(len(self.degrees))
-        weight = np.where(weight > 0, weight, 1.0)
-        basis = np.zeros((len(weight), self.components))
-        basis[np.arange(len(weight)), self.component] = weight
-        return torch.from_numpy(basis / np.linalg.norm(basis, axis=0))
+        basis = np.zeros((self.shape[0], self.components))
+        basis[np.arange(self.shape[0]), self.component] = self.null_weights()
+        return torch.from_numpy(basis)
+
+    def null_weights(self) -> np.ndarray[Any, Any]:
+        """Return the one entry of each row of :meth:`null_basis`, float64, shape ``(n,)``."""
+        import numpy as np
+
+        square = self.degrees if self.kind == "normalised" else np.ones(len(self.degrees))
+        square = np.where(square > 0, square, 1.0)
+        found: np.ndarray[Any, Any] = np.sqrt(
+            square / np.bincount(self.component, weights=square)[self.component]
+        )
+        return found
+
+
+class CompletedLaplacian(MatrixSource):
+    """``L + V Vᵀ`` by its products, ``V`` an orthonormal basis of the null space of a Laplacian ``L``.
+
+    Its determinant is the pseudo-determinant of ``L``: the eigenvalues 0 become ones, the others stay. ``V``
+    has one entry a row, so that its products cost next to nothing whatever the number of components.
+
+    Parameters
+    ----------
+    base
+        The Laplacian.
+    """
+
+    def __init__(self, base: Laplacian) -> None:
+        import numpy as np
+        import scipy.sparse
+
+        self.base = base
+        count = base.shape[0]
+        self._V = scipy.sparse.csr_array(
+            (base.null_weights(), base.component, np.arange(count + 1)), shape=(count, base.components)
+        )
+        self.name, self.shape, self.dtype = f"{base.name} + VVᵀ", base.shape, base.dtype
+        self.symmetric, self.symmetry, self.semidefinite = True, base.symmetry, True
+        self.reach = frozenset({Reach.MATMUL})
+
+    def matmul(self, X: torch.Tensor) -> torch.Tensor:
+        """Return ``L X + V (Vᵀ X)``."""
+        import torch
+
+        columns = X.to("cpu", torch.float64).contiguous().numpy()
+        return self.base.matmul(X) + torch.from_numpy(self._V @ (self._V.T @ columns))
+
+    def fingerprint(self) -> str:
+        """Return the fingerprint of the Laplacian, marked."""
+        return f"{self.base.fingerprint()}+null"
 
 
 def _mirrored(matrix: Any) -> tuple[bool, str]:

@@ -4,8 +4,8 @@ On the CPU OpenBLAS does them where it is found: on AMD processors its products 
 those of the MKL in torch, and a call releases the interpreter lock: the next strip is read meanwhile.
 Elsewhere (CUDA, other builds) torch does.
 
-Several threads each take rows of their own, with OpenBLAS at one thread: its own threads wait for each other by
-spinning, which on a machine that had other work took 1.8 times the CPU seconds, and the time.
+Several threads each take rows of their own, with OpenBLAS at one thread: its own threads wait for each other
+by spinning, which on a machine that had other work took 1.8 times the CPU seconds, and the time.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -46,6 +48,32 @@ def test_products_and_solutions(m: int, n: int, k: int, seed: int) -> None:
     before = X.clone()
     tile_algebra.solve_right(L, X)
     torch.testing.assert_close(X @ L.tril().T, before)
+
+
+@pytest.mark.parametrize("n", [1, 63, 300, 700])
+def test_workers_divide_the_rows(n: int) -> None:
+    generator = torch.Generator().manual_seed(n)
+    A = torch.randn(n, 40, generator=generator, dtype=torch.float64)
+    spd = A @ A.T + 40 * torch.eye(n, dtype=torch.float64)
+    with ThreadPoolExecutor(3) as workers:
+        C = spd.clone()
+        tile_algebra.subtract_gram(C, A, workers)
+        torch.testing.assert_close(C.tril(), (spd - A @ A.T).tril())
+        C = spd.clone()
+        tile_algebra.subtract_product(C, A, A, workers)
+        torch.testing.assert_close(C, spd - A @ A.T)
+        L = spd.clone()
+        assert tile_algebra.cholesky(L, workers) == (0, 0.0)
+        torch.testing.assert_close(L.tril() @ L.tril().T, spd)
+        X = spd.clone()
+        tile_algebra.solve_right(L, X, workers)
+        torch.testing.assert_close(X, L.tril())
+        for k in {0, n // 2, n - 1}:
+            broken = spd.clone()
+            broken[k, k] = float(spd[k, k]) - float(L[k, k]) ** 2 - 1.5  # that pivot is left at -1.5
+            failed, pivot = tile_algebra.cholesky(broken, workers)
+            assert failed == k + 1
+            assert pivot == pytest.approx(-1.5, abs=1e-9)
 
 
 @settings(max_examples=25, deadline=None)

@@ -15,6 +15,7 @@ above the lower bound (Beaumont, Eyraud-Dubois, Vérité, Langou 2022, arXiv 220
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -108,6 +109,8 @@ class TileCholesky:
         Asked at every strip; ``True`` ends the work with :class:`StoppedError`.
     progress
         Told the number of finished tiles.
+    workers
+        Threads that divide the rows of a tile; ``None`` leaves it to OpenBLAS.
     scaled
         Whether the probes are multiplied by ``D^½``, so that they are those of the scaled matrix.
     """
@@ -119,6 +122,7 @@ class TileCholesky:
     stop: Callable[[], bool] = lambda: False
     progress: Callable[[int], None] = lambda _: None
     scaled: bool = True
+    workers: Executor | None = None
     result: Factorisation = field(init=False)
     _tile: torch.Tensor = field(init=False)
     _pending: dict[int, torch.Tensor] = field(init=False, default_factory=dict)
@@ -172,9 +176,9 @@ class TileCholesky:
         self.result.scale[rows.start : rows.stop] = tile.diagonal().cpu()
         before = range(self.tiling.strips(row).start)
         for (left,) in self._stream([((row, strip, 0),) for strip in before]):
-            subtract_gram(tile, left)
+            subtract_gram(tile, left, self.workers)
         self._check()
-        failed, pivot = cholesky(tile)
+        failed, pivot = cholesky(tile, self.workers)
         good = failed - 1 if failed else len(rows)
         self.result.diagonal[rows.start : rows.start + good] = tile.diagonal()[:good].cpu()
         self._begin_probes(row)
@@ -190,7 +194,7 @@ class TileCholesky:
         assert self.scratch is not None
         before = range(self.tiling.strips(col).start)
         for left, right in self._stream([((row, strip, 0), (col, strip, 0)) for strip in before]):
-            subtract_product(tile, left, right)
+            subtract_product(tile, left, right, self.workers)
         self.scratch.write(row, col, self._solved(col, tile))
         self._subtract_probes(row, self.tiling.span(col).start, tile)
 
@@ -203,8 +207,8 @@ class TileCholesky:
         for (triangle,), first in zip(self._stream(wanted), firsts, strict=True):
             width = triangle.shape[1]
             solved = tile[:, first : first + width]
-            solve_right(triangle[:width], solved)
-            subtract_product(tile[:, first + width :], solved, triangle[width:])
+            solve_right(triangle[:width], solved, self.workers)
+            subtract_product(tile[:, first + width :], solved, triangle[width:], self.workers)
             yield solved
 
     def _cut(self, tile: torch.Tensor) -> Iterator[torch.Tensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from rmtaudit.engine.logdet.shift import corrected
 from rmtaudit.engine.logdet.spectral import pseudo_logdet as pseudo_logdet
 from rmtaudit.engine.logdet.spectral import spectral_bytes as spectral_bytes
 from rmtaudit.engine.logdet.threads import threads as using_threads
+from rmtaudit.engine.logdet.threads import workers
 from rmtaudit.engine.logdet.tiling import Tiling, least_memory, tiling_for
 from rmtaudit.errors import InputError, UsageError
 from rmtaudit.matrices.sources import Shifted
@@ -87,13 +89,15 @@ def exact_logdet(
         RA-MS-005: an entry is not finite.
     """
     method = _chosen(source, method, shift)
-    with using_threads(threads):
-        if method in (Method.LDL, Method.LU):
+    if method in (Method.LDL, Method.LU):
+        with using_threads(threads):
             return pivoted(source, method, memory)
-        work = _Cholesky(source, memory, scratch, resume, threads, device, shift)
+    with workers(threads, device) as pool:
+        work = _Cholesky(source, memory, scratch, resume, threads, device, shift, pool)
         found = work.run(stop, progress, enough)
-        if found.status is not Status.NOT_DEFINITE or method is Method.CHOLESKY or shift:
-            return found
+    if found.status is not Status.NOT_DEFINITE or method is Method.CHOLESKY or shift:
+        return found
+    with using_threads(threads):
         return _next_rung(source, found, memory)
 
 
@@ -142,6 +146,7 @@ class _Cholesky:
     threads: int
     device: str
     shift: float
+    workers: Executor | None
 
     def run(
         self,
@@ -160,6 +165,7 @@ class _Cholesky:
             stop or (lambda: False),
             (lambda done: progress(done, tiling.tiles)) if progress else (lambda _: None),
             scaled=not self.shift,
+            workers=self.workers,
         )
         try:
             status = _ended(work, enough)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
+
+from rmtaudit.kernels.openblas import load
 
 _Handlers = dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None]
 
@@ -24,6 +27,17 @@ def threads(count: int) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def workers(count: int, device: str) -> Iterator[Executor | None]:
+    """Yield threads that divide tiles among themselves, OpenBLAS at one; ``None``: libraries do it better."""
+    if count > 1 and device == "cpu" and load() is not None:
+        with threads(1), ThreadPoolExecutor(count, thread_name_prefix="rmtaudit-tile") as pool:
+            yield pool
+    else:
+        with threads(count):
+            yield None
 
 
 @contextmanager

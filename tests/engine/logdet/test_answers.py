@@ -282,6 +282,16 @@ def test_the_laplacian_of_a_graph_with_several_components(kind: str, method: str
     assert singular.sign == 0
 
 
+def test_leading_minors_of_singular_matrices() -> None:
+    """Those of a connected Laplacian are positive definite; those of a Gram matrix up to its rank."""
+    edges = np.array([(i, (i + 1) % 20) for i in range(20)])
+    answer = logdet(edges, laplacian="combinatorial", size=19)
+    holds(answer, math.log(20))  # spanning trees of a cycle
+    W = torch.randn(5, 12, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+    holds(logdet(W, view="wtw", size=4), truth(W[:, :4].T @ W[:, :4]))
+    refused(logdet(W, view="wtw", size=9), "singular")
+
+
 def test_spanning_trees_of_a_complete_graph() -> None:
     n = 12
     edges = np.array([(i, j) for i in range(n) for j in range(i)])

@@ -81,9 +81,7 @@ def by_series(table: SizeTable, settings: LogdetSettings) -> Outcome:
     from rmtaudit.kernels.flodance import extrapolate
 
     assert settings.size is not None
-    found = extrapolate(
-        table.known(settings), settings.size, confidence=settings.confidence, tolerance=settings.tolerance
-    )
+    found = extrapolate(table.known(settings), settings.size, confidence=settings.confidence)
     evidence = evidence_of(found)
     held = table.held_out(settings)
     if held is not None and found.low is not None and found.high is not None and found.logdet is not None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 IN_MEMORY, ON_DISK = "in memory", "on disk"
 _NAMES = {"cholesky": Method.CHOLESKY, "ldl": Method.LDLT, "lu": Method.LU}
+NOT_DEFINITE = "not positive definite"
 _SAFETY, _MOST_NATS = 10, 1.0
 _ADDITIONS = 128
 """No tile is smaller, and no bound of Cholesky counts fewer roundings in an entry."""
@@ -64,13 +65,19 @@ def by_factor(facts: Facts, plan: Plan, taken: Candidate, means: Means, *, unshi
     from rmtaudit.engine.logdet import result
 
     inner = {Method.CHOLESKY: "cholesky", Method.LDLT: "ldl", Method.LU: "lu"}[taken.method]
-    automatic = taken.method is Method.CHOLESKY and not plan.forced and not facts.semidefinite
+    automatic = taken.method is Method.CHOLESKY and not plan.forced
     source: MatrixSource = facts.source
     shift = 0.0
     if unshift and isinstance(facts.source, Shifted) and taken.method is Method.CHOLESKY:
         source, shift, automatic = facts.source.base, facts.source.shift, False
     found = exact(source, plan, means, method=result.Method("auto" if automatic else inner), shift=shift)
-    return outcome_of(found, facts.rounding)
+    outcome = outcome_of(found, facts.rounding)
+    if facts.semidefinite and outcome.reason.startswith(NOT_DEFINITE) and "singular" not in outcome.reason:
+        reason = (
+            f"{outcome.reason}; positive semidefinite by construction, it is singular to working precision"
+        )
+        return replace(outcome, reason=reason)
+    return outcome
 
 
 def exact(source: MatrixSource, plan: Plan, means: Means, **given: Any) -> ExactLogdet:
@@ -181,7 +188,7 @@ def by_sparse_factor(facts: Facts) -> Outcome:
     work = {"factor_entries": found.stored, "matrix_entries": int(facts.sparse.nnz)}
     if found.logdet is None:
         what = f"{found.negative:,} of its pivots are not positive, the least is {found.smallest:.3g}"
-        reason = f"not positive definite: {what}"
+        reason = f"{NOT_DEFINITE}: {what}"
         return Outcome(str(Method.SPARSE), IN_MEMORY, reason=reason, evidence=evidence, work=work)
     done = Outcome(str(Method.SPARSE), IN_MEMORY, found.logdet, 1, evidence=evidence, work=work)
     return with_rounding(done, found.bound, found.likely, found.basis)

@@ -153,7 +153,7 @@ class _Planner:
             Method.FLODANCE: self.flodance,
         }
         if self.beyond:
-            away = "the minor that is asked for has entries that may not be looked at, or are not there"
+            away = "the minor that is asked for lies beyond what may be looked at"
             others = [_refused(method, away) for method in made if method is not Method.FLODANCE]
             return [*self.flodance(), *others]
         found = [each for method in made.values() for each in method()]

@@ -210,6 +210,8 @@ def _answer(
     target: Target, settings: LogdetSettings, plan: Plan, outcome: Outcome, seconds: dict[str, float]
 ) -> LogDeterminant:
     dimension = target.dimension if settings.size is None else settings.size * settings.outputs
+    if outcome.method == Method.FLODANCE:
+        dimension -= dimension % settings.outputs  # whole points
     rank = outcome.evidence.get("rank")
     if isinstance(rank, int) and rank:
         dimension = rank

@@ -58,6 +58,8 @@ class Target:
 def target_of(source: MatrixSource, settings: LogdetSettings) -> Target:
     """Return what is to be factored for an answer about ``source``."""
     facts = facts_of(source, settings.smallest)
+    if settings.size is not None and settings.size * settings.outputs < facts.order:
+        facts = replace(facts, singular="")  # a leading minor of a singular matrix need not be
     if not settings.pseudo:
         return Target(source, facts, facts, LOG_DETERMINANT, facts.order)
     if facts.laplacian is not None and settings.method is not Method.EIGENVALUES:

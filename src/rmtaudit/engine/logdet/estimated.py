@@ -32,7 +32,7 @@ def by_quadrature(facts: Facts, settings: LogdetSettings, plan: Plan, taken: Can
 
     most = settings.probes
     if settings.tolerance is not None and taken.memory:
-        most = max(most, min(_MOST_PROBES, plan.budget * settings.probes // max(1, taken.memory)))
+        most = max(most, min(_MOST_PROBES, plan.budget * settings.probes // taken.memory))
     effort = Effort(
         settings.probes,
         max(1, taken.steps),

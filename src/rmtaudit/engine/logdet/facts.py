@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from rmtaudit.matrices.sources import (
+    CompletedLaplacian,
     FileMatrix,
     Gram,
     KernelMatrix,
@@ -124,6 +125,7 @@ def kind_of(source: MatrixSource) -> str:
         ZarrMatrix: "zarr",
         SparseMatrix: "sparse",
         Laplacian: "laplacian",
+        CompletedLaplacian: "laplacian",
         KernelMatrix: "kernel",
         Gram: "gram",
         Product: "product",

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rmtaudit.engine.logdet.exact import dense_bytes, mixed_bytes, spectral_bytes
-from rmtaudit.engine.logdet.facts import Facts, stored_bytes
+from rmtaudit.engine.logdet.facts import Facts, kind_of, stored_bytes
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.engine.logdet.target import Target
 from rmtaudit.engine.logdet.tiling import Tiling, least_memory, tiling_for
@@ -27,6 +27,8 @@ _SUPERLU = 12
 """Bytes that SuperLU takes for an entry of a factor: a float64 and an index."""
 _SLACK = 1.2
 _FEWEST_STEPS = 30
+_PRODUCTS = 16 << 20
+"""What products take beside the vectors, where the matrix streams past them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,15 +258,18 @@ class _Planner:
             return [_refused(Method.SLQ, wrong, place)]
         sides = sum(facts.gram.factor.shape) if facts.gram is not None else facts.order
         probes, steps = self.settings.probes, min(self.settings.steps, facts.order)
-        each = _ITEM * probes * sides * 3 // 2  # the room for the vectors grows by half at a time
-        fitting = min(steps, self.budget // each - 1)
+        each = _ITEM * probes * sides * 8 // 3  # room for them grows by half at a time, and is copied then
+        streamed = facts.sparse is None and kind_of(facts.source) not in ("array", "laplacian")
+        beside = min(_PRODUCTS, 2 * _ITEM * facts.order**2) if streamed else 0
+        fitting = min(steps, (self.budget - beside) // each - 1)
         if fitting < min(steps, _FEWEST_STEPS):
             reason = f"the memory holds {max(fitting, 0)} Lanczos vectors a probe: fewer --probes need less"
-            return [Candidate(Method.SLQ, place, False, reason, None, each * (steps + 1))]
+            return [Candidate(Method.SLQ, place, False, reason, None, each * (steps + 1) + beside)]
         flops = probes * fitting * (facts.product_flops + 4.0 * sides * fitting)
         moved = self._stored() * fitting
         reason = "estimated, with an interval; only products are needed"
-        return [Candidate(Method.SLQ, place, True, reason, flops, each * (fitting + 1), 0, moved, fitting)]
+        memory = each * (fitting + 1) + beside
+        return [Candidate(Method.SLQ, place, True, reason, flops, memory, 0, moved, fitting)]
 
     def mixed(self) -> list[Candidate]:
         wrong = self._wrong(entries=True, minors=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 import torch
@@ -55,7 +53,7 @@ def test_workers_divide_the_rows(n: int) -> None:
     generator = torch.Generator().manual_seed(n)
     A = torch.randn(n, 40, generator=generator, dtype=torch.float64)
     spd = A @ A.T + 40 * torch.eye(n, dtype=torch.float64)
-    with ThreadPoolExecutor(3) as workers:
+    with tile_algebra.Workers(3) as workers:
         C = spd.clone()
         tile_algebra.subtract_gram(C, A, workers)
         torch.testing.assert_close(C.tril(), (spd - A @ A.T).tril())

@@ -10,8 +10,9 @@ by spinning, which on a machine that had other work took 1.8 times the CPU secon
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -19,12 +20,38 @@ import torch
 from rmtaudit.kernels.openblas import OpenBLAS, load
 
 _PANEL = 256
-_PIECES = 8
-"""Pieces of a tile: enough for eight threads, and each large enough to run at full speed."""
+
+
+class Workers:
+    """Threads that divide the rows of a tile, one piece each: for every piece all of ``B`` is packed again.
+
+    Parameters
+    ----------
+    count
+        Number of threads.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix="rmtaudit-tile")
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.shutdown(wait=True)
+
+    def each(self, work: Callable[[slice], None], rows: int, *, triangle: bool = False) -> None:
+        """Do the work on slices of ``rows`` that are equally long, or equally large in a lower triangle."""
+        shares = [part / self.count for part in range(self.count + 1)]
+        ends = [round(rows * (share**0.5 if triangle else share) / 8) * 8 for share in shares[:-1]] + [rows]
+        parts = [slice(start, stop) for start, stop in pairwise(ends) if start < stop]
+        for _ in self._pool.map(work, parts):
+            pass
 
 
 def subtract_product(
-    C: torch.Tensor, A: torch.Tensor, B: torch.Tensor, workers: Executor | None = None
+    C: torch.Tensor, A: torch.Tensor, B: torch.Tensor, workers: Workers | None = None
 ) -> None:
     """Subtract ``A Bᵀ`` from ``C``.
 
@@ -41,10 +68,10 @@ def subtract_product(
     elif workers is None:
         blas.subtract_product(C.numpy(), A.numpy(), B.numpy())
     else:
-        _each(workers, lambda part: subtract_product(C[part], A[part], B), _pieces(len(C)))
+        workers.each(lambda part: subtract_product(C[part], A[part], B), len(C))
 
 
-def subtract_gram(C: torch.Tensor, A: torch.Tensor, workers: Executor | None = None) -> None:
+def subtract_gram(C: torch.Tensor, A: torch.Tensor, workers: Workers | None = None) -> None:
     """Subtract ``A Aᵀ`` from the lower triangle of ``C``; the upper one is left undefined."""
     blas = _openblas(C)
     if blas is None:
@@ -57,10 +84,10 @@ def subtract_gram(C: torch.Tensor, A: torch.Tensor, workers: Executor | None = N
             subtract_product(C[part, : part.start], A[part], A[: part.start])
             subtract_gram(C[part, part], A[part])
 
-        _each(workers, subtract, reversed(list(_pieces(len(C)))))  # the longest rows first
+        workers.each(subtract, len(C), triangle=True)
 
 
-def solve_right(L: torch.Tensor, X: torch.Tensor, workers: Executor | None = None) -> None:
+def solve_right(L: torch.Tensor, X: torch.Tensor, workers: Workers | None = None) -> None:
     """Replace ``X`` by ``X L⁻ᵀ``, ``L`` lower triangular."""
     blas = _openblas(X)
     if blas is None:
@@ -68,10 +95,10 @@ def solve_right(L: torch.Tensor, X: torch.Tensor, workers: Executor | None = Non
     elif workers is None:
         blas.solve_right(L.numpy(), X.numpy())
     else:
-        _each(workers, lambda part: solve_right(L, X[part]), _pieces(len(X)))
+        workers.each(lambda part: solve_right(L, X[part]), len(X))
 
 
-def cholesky(C: torch.Tensor, workers: Executor | None = None) -> tuple[int, float]:
+def cholesky(C: torch.Tensor, workers: Workers | None = None) -> tuple[int, float]:
     """Replace the lower triangle of ``C`` by its Cholesky factor.
 
     Returns
@@ -93,7 +120,7 @@ def cholesky(C: torch.Tensor, workers: Executor | None = None) -> tuple[int, flo
     return (int(wrong[0]) + 1, float("nan")) if len(wrong) else (0, 0.0)
 
 
-def _cholesky_by_panels(C: torch.Tensor, workers: Executor) -> tuple[int, float]:
+def _cholesky_by_panels(C: torch.Tensor, workers: Workers) -> tuple[int, float]:
     for start in range(0, len(C), _PANEL):
         here = slice(start, start + _PANEL)
         failed, pivot = cholesky(C[here, here])
@@ -103,17 +130,6 @@ def _cholesky_by_panels(C: torch.Tensor, workers: Executor) -> tuple[int, float]
         solve_right(C[here, here], below, workers)
         subtract_gram(C[here.stop :, here.stop :], below, workers)
     return 0, 0.0
-
-
-def _pieces(rows: int) -> Iterator[slice]:
-    height = max(64, -(-rows // (8 * _PIECES)) * 8)
-    for start in range(0, rows, height):
-        yield slice(start, min(rows, start + height))
-
-
-def _each(workers: Executor, work: Callable[[slice], None], parts: Iterator[slice]) -> None:
-    for _ in workers.map(work, parts):
-        pass
 
 
 def invert(C: torch.Tensor) -> None:

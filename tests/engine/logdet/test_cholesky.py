@@ -96,7 +96,7 @@ def test_the_first_minor_that_is_not_positive_is_named(minor: int, side: int, tm
 
 
 @pytest.mark.parametrize(
-    ("n", "memory"), [(1000, 2_200_000), (5000, 10**7), (8192, 8_400_000), (50_000, 10**9), (300, 10**7)]
+    ("n", "memory"), [(1000, 2_300_000), (5000, 10**7), (8192, 8_400_000), (50_000, 10**9), (300, 10**7)]
 )
 def test_a_tiling_keeps_to_the_memory(n: int, memory: int) -> None:
     tiling = tiling_for(n, memory, threads=2)

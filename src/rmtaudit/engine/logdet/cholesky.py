@@ -15,7 +15,6 @@ above the lower bound (Beaumont, Eyraud-Dubois, Vérité, Langou 2022, arXiv 220
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,14 @@ import torch
 
 from rmtaudit.engine.logdet.scratch import Scratch, Wanted
 from rmtaudit.engine.logdet.tiling import Tiling
-from rmtaudit.kernels.tile_algebra import cholesky, invert, solve_right, subtract_gram, subtract_product
+from rmtaudit.kernels.tile_algebra import (
+    Workers,
+    cholesky,
+    invert,
+    solve_right,
+    subtract_gram,
+    subtract_product,
+)
 
 if TYPE_CHECKING:
     from rmtaudit.matrices.sources import MatrixSource
@@ -122,7 +128,7 @@ class TileCholesky:
     stop: Callable[[], bool] = lambda: False
     progress: Callable[[int], None] = lambda _: None
     scaled: bool = True
-    workers: Executor | None = None
+    workers: Workers | None = None
     result: Factorisation = field(init=False)
     _tile: torch.Tensor = field(init=False)
     _pending: dict[int, torch.Tensor] = field(init=False, default_factory=dict)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +29,7 @@ from rmtaudit.engine.logdet.threads import threads as using_threads
 from rmtaudit.engine.logdet.threads import workers
 from rmtaudit.engine.logdet.tiling import Tiling, least_memory, tiling_for
 from rmtaudit.errors import InputError, UsageError
+from rmtaudit.kernels.tile_algebra import Workers
 from rmtaudit.matrices.sources import Shifted
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class _Cholesky:
     threads: int
     device: str
     shift: float
-    workers: Executor | None
+    workers: Workers | None
 
     def run(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from rmtaudit.kernels.openblas import load
+from rmtaudit.kernels.tile_algebra import Workers
 
 _Handlers = dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None]
 
@@ -30,10 +30,10 @@ def threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def workers(count: int, device: str) -> Iterator[Executor | None]:
+def workers(count: int, device: str) -> Iterator[Workers | None]:
     """Yield threads that divide tiles among themselves, OpenBLAS at one; ``None``: libraries do it better."""
     if count > 1 and device == "cpu" and load() is not None:
-        with threads(1), ThreadPoolExecutor(count, thread_name_prefix="rmtaudit-tile") as pool:
+        with threads(1), Workers(count) as pool:
             yield pool
     else:
         with threads(count):

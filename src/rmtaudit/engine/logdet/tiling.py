@@ -19,6 +19,8 @@ _PAGE = 1 << 16
 """Tile rows begin at multiples of this: every system can map a file from there."""
 _PACKED = 256 * 256
 """Entries that OpenBLAS packs of one operand, a thread; of the other it packs as much as a strip."""
+_COLUMNS = 16
+"""Vectors of length n: two diagonals, 8 probes, and the minors, which are summed in extended precision."""
 _PROBED = 16
 """Columns of a tile row of what estimates the rounding, as it is and transposed."""
 _FIXED = 1 << 18
@@ -143,5 +145,5 @@ def _working(side: int, strip: int, threads: int) -> int:
 
 
 def _vectors(n: int, side: int) -> int:
-    """Return the bytes of the diagonals, and of what estimates the rounding (8 columns, and a tile row)."""
-    return ITEM * (10 * n + _PROBED * side)
+    """Return the bytes of the diagonals, the minors, and what estimates the rounding."""
+    return ITEM * (_COLUMNS * n + _PROBED * side)

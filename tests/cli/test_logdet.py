@@ -164,6 +164,9 @@ def test_minors_are_written(folder: Path, tmp_path: Path, capsys: pytest.Capture
         (["kernel.npy", "--method", "magic"], "RA-US-001"),
         (["kernel.npy", "--tol", "0"], "RA-US-001"),
         (["kernel.npy", "-o", "x.csv"], "RA-US-002"),
+        (["kernel.npy", "--minors", "kernel.npy"], "RA-OU-002"),
+        (["kernel.npy::K", "--format", "json", "-o", "kernel.npy"], "RA-OU-002"),
+        (["kernel.npy @ general.npy", "--format", "json", "-o", "general.npy"], "RA-OU-002"),
     ],
 )
 def test_what_is_refused_as_it_is_written(

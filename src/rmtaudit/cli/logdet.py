@@ -47,13 +47,13 @@ def logdet(source: str, **flags: Any) -> int:
 
 
 def _run(source: str, flags: Mapping[str, Any], signals: _Signals) -> int:
-    from rmtaudit.engine.logdet.requests import explained, settings_of, source_options
+    from rmtaudit.engine.logdet.requests import explained, input_paths, settings_of, source_options
     from rmtaudit.report.document import dumps
 
     output, quiet = flags["output"], flags["quiet"]
     format_ = format_for(flags["format_"], output, DOCUMENT_FORMATS)
     settings = settings_of({name: value for name, value in flags.items() if name not in _PRINTED})
-    inputs = [Path(source)]
+    inputs = input_paths(source)
     with ExitStack() as files:
         target = files.enter_context(output_file(output, inputs)) if output else None
         if flags["explain"]:

@@ -27,6 +27,9 @@ def by_eigenvalues(facts: Facts, plan: Plan) -> Outcome:
         ],
     }
     work = {"planned_memory_bytes": found.planned_bytes}
+    if not found.rank:
+        reason = "no eigenvalue is above what rounding makes of 0"
+        return Outcome(str(Method.EIGENVALUES), IN_MEMORY, reason=reason, evidence=evidence, work=work)
     if not found.clear:
         kept = "none" if found.kept is None else f"{found.kept:.3g}"
         reason = (

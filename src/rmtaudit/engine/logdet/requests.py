@@ -15,6 +15,7 @@ from rmtaudit.engine.logdet.series import read_table
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.engine.memory_size import parse_memory
 from rmtaudit.engine.sources import SourceOptions, open_source
+from rmtaudit.engine.sources.words import split_name
 from rmtaudit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -98,6 +99,11 @@ def settings_of(flags: Mapping[str, Any]) -> LogdetSettings:
             )
         },
     )  # fmt: skip
+
+
+def input_paths(text: str) -> list[Path]:
+    """Return the files that a text names, of which none may be written."""
+    return [split_name(part.strip())[0] for part in text.split(" @ ") if part.strip()]
 
 
 def npy_bytes(minors: torch.Tensor) -> bytes:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.special import stdtrit
 
 from rmtaudit.kernels import slq
 from rmtaudit.kernels.slq import integrands
@@ -91,25 +92,34 @@ def brackets(runs: int, steps: int) -> None:
 
 def coverage(runs: int, steps: int) -> None:
     functions = {"log-determinant": integrands.LOG, "trace of the inverse": integrands.INVERSE}
-    print("| spectrum | function | probes | level | covered | bracket/standard error |")
-    print("|---|---|---:|---:|---:|---:|")
+    print("| spectrum | function | steps | narrow | bracket/standard error | covered at 95% | at 80% |")
+    print("|---|---|---:|---:|---:|---:|---:|")
+    ratio_of_quantiles = float(stdtrit(15, 0.9) / stdtrit(15, 0.975))
     for name in spectra():
         matrix, values, _ = problem(name)
         for label, f in functions.items():
             truth = float(f.value(values).sum())
-            for probes, level in ((16, 0.95), (16, 0.8)):
-                covered, ratio = 0, 0.0
-                effort = slq.Effort(probes=probes, steps=steps, level=level)
-                for seed in range(runs):
-                    found = slq.trace(
-                        slq.dense(matrix, smallest=0.9 * float(values.min())), f, slq.Sampler(seed), effort
-                    )
-                    covered += found.interval[0] <= truth <= found.interval[1]
-                    ratio += (found.bracket[1] - found.bracket[0]) / found.standard_error / runs
-                print(
-                    f"| {name} | {label} | {probes} | {level:.0%} | {covered / runs:.1%} | {ratio:.2g} |",
-                    flush=True,
+            covered, narrow, ratio, used = [0, 0], 0, 0.0, 0
+            for seed in range(runs):
+                found = slq.trace(
+                    slq.dense(matrix, smallest=0.9 * float(values.min())),
+                    f,
+                    slq.Sampler(seed),
+                    slq.Effort(steps=steps),
                 )
+                for k, share in enumerate((1.0, ratio_of_quantiles)):
+                    low, high = (
+                        b - share * (b - i) for b, i in zip(found.bracket, found.interval, strict=True)
+                    )
+                    covered[k] += low <= truth <= high
+                narrow += found.narrow
+                ratio += (found.bracket[1] - found.bracket[0]) / found.standard_error / runs
+                used = max(used, found.steps)
+            print(
+                f"| {name} | {label} | {used} | {narrow} of {runs} | {ratio:.2g} "
+                f"| {covered[0] / runs:.1%} | {covered[1] / runs:.1%} |",
+                flush=True,
+            )
 
 
 def matern(size: int, length: float, nugget: float, seed: int = 0) -> torch.Tensor:
@@ -190,15 +200,15 @@ def main() -> None:
     )
     parser.add_argument("part", choices=["brackets", "coverage", "peer"])
     parser.add_argument("--runs", type=int, default=None)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--sizes", type=int, nargs="+", default=[2048, 4096])
     parser.add_argument("--peer-python")
     given = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads\n", file=sys.stderr)
     if given.part == "brackets":
-        brackets(given.runs or 40, given.steps)
+        brackets(given.runs or 40, given.steps or 40)
     elif given.part == "coverage":
-        coverage(given.runs or 400, given.steps)
+        coverage(given.runs or 400, given.steps or SIZE)
     elif given.peer_python is None:
         parser.error("--peer-python is needed")
     else:

@@ -163,7 +163,7 @@ def top_eigenpairs(
         raise ValueError(f"{steps} blocks of {width} columns hold no {rank} pairs")
 
     def deflated(X: torch.Tensor) -> torch.Tensor:
-        Y = operator.matmul(X - U @ (U.T @ X))
+        Y: torch.Tensor = operator.matmul(X - U @ (U.T @ X))
         return Y - U @ (U.T @ Y)
 
     hidden = Linear(n, n, deflated, deflated, device=operator.device)

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import torch
 
-from rmtaudit.kernels.randnla.leverage import eased
+from rmtaudit.kernels.randnla.leverage import eased, reduced
 from rmtaudit.kernels.randnla.norms import singular_bounds
 from rmtaudit.kernels.randnla.operators import Linear, linear
-from rmtaudit.kernels.randnla.sketch import Sketch
+
+_EPSILON = 2.0**-52
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class LeastSquares:
     residual
         ``|b - A x|``.
     distance
-        Bound of ``|A (x - x*)|``; so ``|b - A x*|² >= residual² - distance²``.
+        Bound of ``|A (x - x*)|``, with what rounding does to ``A x``; so
+        ``|b - A x*|² >= residual² - distance²``.
     failure
         Chance that the bound is too low.
     steps
@@ -76,10 +78,8 @@ def least_squares(
     rows, cols = matrix.shape
     if rows < cols or target.shape != (rows,):
         raise ValueError(f"shapes {tuple(matrix.shape)} and {tuple(target.shape)} are no least squares")
-    height = min(max(int(oversample * cols), cols + 1), rows)
-    sketch = Sketch(height, rows, seed)
     b = target.to(torch.float64)[:, None]
-    small = sketch.apply(torch.cat([matrix.to(torch.float64), b], dim=1))
+    small = reduced(torch.cat([matrix.to(torch.float64), b], dim=1), oversample, seed)
     Q, R = torch.linalg.qr(small[:, :cols])
     if float(R.diagonal().abs().min()) <= 1e-15 * float(R.diagonal().abs().max()):
         raise ArithmeticError("the columns are dependent to working precision: the solution is not unique")
@@ -96,10 +96,13 @@ def least_squares(
     x = torch.linalg.solve_triangular(R, z, upper=True)
     r = b - whole.matmul(x)
     gradient = float(torch.linalg.vector_norm(M.transposed(r)))
+    # of A x itself, which no method gets below where |x| is large (Higham 2002, section 20.1)
+    size = (whole.energy or 0.0) ** 0.5 * float(torch.linalg.vector_norm(x))
+    rounding = 8 * _EPSILON * (size + float(torch.linalg.vector_norm(b)))
     return LeastSquares(
         solution=x[:, 0],
         residual=float(torch.linalg.vector_norm(r)),
-        distance=gradient / low if low > 0 else float("inf"),
+        distance=gradient / low + rounding if low > 0 else float("inf"),
         failure=failure,
         steps=steps,
         smallest=low,

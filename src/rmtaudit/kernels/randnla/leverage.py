@@ -58,15 +58,20 @@ def sketched_leverage(
     extremes are bounded by a few Krylov steps, for they lie near 1. Any condition below 1e15 will do.
     """
     _check(matrix)
-    rows, cols = matrix.shape
-    height = min(max(int(oversample * cols), cols + 1), rows)
-    R = torch.linalg.qr(Sketch(height, rows, seed).apply(matrix)).R
+    R = torch.linalg.qr(reduced(matrix, oversample, seed)).R
     if float(R.diagonal().abs().min()) <= 1e-15 * float(R.diagonal().abs().max()):
         raise ArithmeticError("the columns are dependent to working precision: the scores are not defined")
     low, high = singular_bounds(eased(linear(matrix), R), seed, failure=failure)
     if low == 0:
         raise ArithmeticError("the sketch is too small to bound the scores: raise the oversampling")
     return Leverage(_row_norms(matrix, R), 1 / high**2, 1 / low**2, failure)
+
+
+def reduced(matrix: torch.Tensor, oversample: float, seed: int) -> torch.Tensor:
+    """Return a sketch of a tall matrix, float64, or itself where that would be no smaller."""
+    rows, cols = matrix.shape
+    height = max(int(oversample * cols), cols + 16)
+    return matrix.to(torch.float64) if height >= rows else Sketch(height, rows, seed).apply(matrix)
 
 
 def eased(operator: Linear, R: torch.Tensor) -> Linear:

@@ -22,7 +22,7 @@ from rmtaudit.kernels.slq.operators import Gram, Symmetric
 
 _NORM = 4
 _ROUNDING = 64 * 2.0**-52
-_HALVINGS = 60
+_GRID, _ROUNDS = 34, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,31 +119,30 @@ def _extreme(jacobi: Jacobi, lengths: torch.Tensor, quantile: float) -> tuple[fl
         return 0.0, 0.0
     # the mass falls beyond the largest Ritz value: a bracket of the place where it meets the quantile
     low, high = lower, lower + scale
-    while float((lengths * _mass(jacobi, high)).sum()) > quantile:
-        high += 2 * (high - lower)
+    while float(_mass(jacobi, lengths, torch.tensor([high], dtype=torch.float64))) > quantile:
+        low, high = high, high + 4 * (high - lower)
         if high > 1e12 * scale:
-            raise ArithmeticError("one Krylov step says nothing about the norm: more steps are needed")
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        if float((lengths * _mass(jacobi, middle)).sum()) > quantile:
-            low = middle
-        else:
-            high = middle
+            raise ArithmeticError("these few steps say nothing about the norm: more are needed")
+    for _ in range(_ROUNDS):
+        grid = low + (high - low) * torch.linspace(0, 1, _GRID, dtype=torch.float64)
+        over = int((_mass(jacobi, lengths, grid[1:-1]) > quantile).sum())
+        low, high = float(grid[over]), float(grid[over + 1])
     return lower, high + _ROUNDING * scale
 
 
-def _mass(jacobi: Jacobi, x: float) -> torch.Tensor:
-    """Return the largest mass at ``x`` and beyond that the moments allow, for each unit probe."""
-    steps = jacobi.diagonal.shape[1]
+def _mass(jacobi: Jacobi, lengths: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Return the largest mass at each ``x`` and beyond that the moments allow, summed over the probes."""
     off = torch.cat([jacobi.off, jacobi.next[:, None]], dim=1)
-    before = torch.zeros_like(jacobi.next)
+    before = torch.zeros(len(lengths), len(x), dtype=torch.float64)
     now = torch.ones_like(before)
     total = now.clone()
-    for k in range(steps):
-        back = off[:, k - 1] * before if k else torch.zeros_like(before)
-        after = ((x - jacobi.diagonal[:, k]) * now - back) / off[:, k].clamp(min=1e-300)
+    for k in range(jacobi.diagonal.shape[1]):
+        beta = off[:, k, None]
+        after = (x - jacobi.diagonal[:, k, None]) * now
+        if k:
+            after = after - off[:, k - 1, None] * before
         # an exhausted probe has seen all of its measure: none of it lies beyond
-        after = torch.where((off[:, k] > 0) & torch.isfinite(now), after, torch.inf)
+        after = torch.where((beta > 0) & torch.isfinite(now), after / beta.clamp(min=1e-300), torch.inf)
         total += after**2
         before, now = now, after
-    return 1 / total
+    return (lengths[:, None] / total).sum(dim=0)

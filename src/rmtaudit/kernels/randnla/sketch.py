@@ -62,16 +62,18 @@ class Sketch:
         """Return these columns of ``S``, shape ``(d, len(columns))``, float64."""
         if columns.step != 1 or columns.start < 0 or columns.stop > self.size:
             raise ValueError(f"columns {columns} are not a run within {self.size}")
+        block: torch.Tensor
         if self.kind == "gaussian":
-            return normals(self.seed, _COLUMNS, columns, self.rows).T / self.rows**0.5
+            block = normals(self.seed, _COLUMNS, columns, self.rows).T / self.rows**0.5
+            return block
         if self.kind == "sparse":
             indices, values = self._sparse(columns)
             block = torch.zeros(self.rows, len(columns), dtype=torch.float64)
             return block.scatter_(0, indices.T, values.T)
         chosen = self._chosen()[:, None]
         numbers = torch.arange(columns.start, columns.stop)
-        parity = _parity(chosen & numbers)
-        return (1 - 2 * parity) * self._signs(columns) / self.rows**0.5
+        block = (1 - 2 * _parity(chosen & numbers)) * self._signs(columns) / self.rows**0.5
+        return block
 
     def apply(self, matrix: torch.Tensor) -> torch.Tensor:
         """Return ``S A`` for ``A`` of n rows, shape ``(d, cols)``, float64, on its device."""
@@ -136,7 +138,8 @@ class Sketch:
             pairs[:, 1] = pairs[:, 0] - pairs[:, 1]
             pairs[:, 0] = top
             half *= 2
-        return work[self._chosen().to(matrix.device)] / self.rows**0.5
+        chosen: torch.Tensor = work[self._chosen().to(matrix.device)]
+        return chosen / self.rows**0.5
 
 
 def _parity(numbers: torch.Tensor) -> torch.Tensor:

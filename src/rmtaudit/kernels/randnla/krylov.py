@@ -164,7 +164,7 @@ def top_eigenpairs(
 
     def deflated(X: torch.Tensor) -> torch.Tensor:
         Y: torch.Tensor = operator.matmul(X - U @ (U.T @ X))
-        return Y - U @ (U.T @ Y)
+        return Y.sub(U @ (U.T @ Y))
 
     hidden = Linear(n, n, deflated, deflated, device=operator.device)
     rest = eigenvalue_bounds(hidden, seed, failure=failure)

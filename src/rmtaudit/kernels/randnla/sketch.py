@@ -138,8 +138,8 @@ class Sketch:
             pairs[:, 1] = pairs[:, 0] - pairs[:, 1]
             pairs[:, 0] = top
             half *= 2
-        chosen: torch.Tensor = work[self._chosen().to(matrix.device)]
-        return chosen / self.rows**0.5
+        kept: torch.Tensor = work[self._chosen().to(matrix.device)]
+        return kept.div_(self.rows**0.5)
 
 
 def _parity(numbers: torch.Tensor) -> torch.Tensor:

@@ -137,7 +137,7 @@ def _xnystrace(Y: torch.Tensor, omega: torch.Tensor, size: int) -> float:
 
 def _sphere(seed: int, count: int, size: int) -> torch.Tensor:
     omega: torch.Tensor = normals(seed, _TRACE, range(count), size).T
-    return omega * (size**0.5 / torch.linalg.vector_norm(omega, dim=0))
+    return omega.mul(size**0.5 / torch.linalg.vector_norm(omega, dim=0))
 
 
 def _leave_one_out(count: int) -> list[list[int]]:

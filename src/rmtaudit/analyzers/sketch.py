@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _SPARE = 8
 _STEPS = 12
+_TOLERANCE = 1e-3
+"""Of the residuals; the intervals are as narrow as its square where there is a gap."""
 _PROBES = 4 * 14
 _BLOCK = 1 << 22
 _MUSCO = "Musco, Musco 2015; Li, Li 2005, theorem 2"
@@ -108,6 +110,7 @@ class Sketch(Analyzer):
                     min(self.options.top, operator.rank),
                     seed_of(generator),
                     steps=_STEPS,
+                    tolerance=_TOLERANCE,
                     failure=self.options.failure / len(given.matrices),
                 )
             )

@@ -21,6 +21,8 @@ from rmtaudit.kernels.randnla.operators import Linear
 
 _START = 5
 _EPSILON = 2.0**-52
+_SINGLE = 2.0**-23
+_BOUND_STEPS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,9 @@ def top_singular(
     if width < rank and width * steps < rank:
         raise ValueError(f"{steps} blocks of {width} columns hold no {rank} triples")
     sketch = normals(seed, _START, range(width), operator.cols).T.to(operator.device)
-    Q, B, columns = _krylov(operator, sketch, rank, steps, tolerance)
+    Q, B, columns = _krylov(operator.fast or operator, sketch, rank, steps, tolerance)
+    if operator.fast is not None:
+        B, columns = operator.transposed(Q), columns + Q.shape[1]
     # B = (R)ᵀ(orthonormal)ᵀ: the values of a small square matrix
     inner, R = torch.linalg.qr(B)
     left, theta, right = torch.linalg.svd(R.T)
@@ -107,7 +111,7 @@ def top_singular(
     residuals = ((_squares(coupling) + _squares(other)) / 2).sqrt()
     rest = _outside(operator, U, V, seed, failure)
     slack = 32 * _EPSILON * math.sqrt(operator.rank) * float(theta[0])
-    hidden = rest.upper
+    hidden = rest.upper + (64 * _SINGLE * float(theta[0]) if operator.fast is not None else 0.0)
     if operator.energy is not None:
         missing = operator.energy - float((theta[:rank] ** 2).sum()) + 64 * _EPSILON * operator.energy
         hidden = min(hidden, math.sqrt(max(missing, 0.0)))
@@ -219,16 +223,18 @@ def _squares(columns: torch.Tensor) -> torch.Tensor:
 
 
 def _outside(operator: Linear, U: torch.Tensor, V: torch.Tensor, seed: int, failure: float) -> NormBounds:
+    whole = operator.fast or operator
+
     def matmul(X: torch.Tensor) -> torch.Tensor:
-        Y = operator.matmul(X - V @ (V.T @ X))
+        Y = whole.matmul(X - V @ (V.T @ X))
         return Y - U @ (U.T @ Y)
 
     def transposed(Y: torch.Tensor) -> torch.Tensor:
-        X = operator.transposed(Y - U @ (U.T @ Y))
+        X = whole.transposed(Y - U @ (U.T @ Y))
         return X - V @ (V.T @ X)
 
     left = Linear(operator.rows, operator.cols, matmul, transposed, device=operator.device)
-    return norm_bounds(left, seed, failure=failure)
+    return norm_bounds(left, seed, steps=_BOUND_STEPS, failure=failure)
 
 
 def _upper(theta: torch.Tensor, coupling: torch.Tensor, hidden: float) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +23,9 @@ class Linear:
         Squared Frobenius norm where it is known exactly; ``None`` where only products are.
     device
         Where the blocks of columns live.
+    fast
+        The same products to the precision of float32, where they cost much less: for finding a basis, after
+        which exact ones judge it.
     """
 
     rows: int
@@ -31,6 +34,7 @@ class Linear:
     transposed: Product
     energy: float | None = None
     device: torch.device | str = "cpu"
+    fast: Linear | None = None
 
     @property
     def rank(self) -> int:
@@ -47,21 +51,32 @@ def linear(matrix: torch.Tensor) -> Linear:
         raise ValueError(f"a matrix with at least one entry is needed, not shape {tuple(matrix.shape)}")
     rows, cols = matrix.shape
 
+    # columns as rows, so that a block is read along its own
     def matmul(X: torch.Tensor) -> torch.Tensor:
-        if matrix.dtype == torch.float64:
-            return matrix @ X
-        return torch.cat([block @ X for _, block in row_blocks(matrix)])
+        rows_ = X.T.contiguous()
+        return torch.cat([rows_ @ block.T for _, block in blocks()], dim=1).T
 
     def transposed(Y: torch.Tensor) -> torch.Tensor:
-        if matrix.dtype == torch.float64:
-            return matrix.T @ Y
-        total = torch.zeros(cols, Y.shape[1], dtype=torch.float64, device=matrix.device)
-        for band, block in row_blocks(matrix):
-            total += block.T @ Y[band]
-        return total
+        rows_ = Y.T.contiguous()
+        total = torch.zeros(Y.shape[1], cols, dtype=torch.float64, device=matrix.device)
+        for band, block in blocks():
+            total += rows_[:, band] @ block
+        return total.T
 
-    energy = sum(float(torch.linalg.vector_norm(block)) ** 2 for _, block in row_blocks(matrix))
-    return Linear(rows, cols, matmul, transposed, energy, matrix.device)
+    def blocks() -> Iterator[tuple[slice, torch.Tensor]]:
+        return iter([(slice(None), matrix)]) if matrix.dtype == torch.float64 else row_blocks(matrix)
+
+    energy = sum(float(torch.linalg.vector_norm(block)) ** 2 for _, block in blocks())
+    fast = None
+    if matrix.dtype == torch.float32:
+        fast = Linear(
+            rows,
+            cols,
+            lambda X: (X.T.to(torch.float32) @ matrix.T).T.to(torch.float64),
+            lambda Y: (Y.T.to(torch.float32) @ matrix).T.to(torch.float64),
+            device=matrix.device,
+        )
+    return Linear(rows, cols, matmul, transposed, energy, matrix.device, fast)
 
 
 def symmetric(matmul: Product, size: int, *, device: torch.device | str = "cpu") -> Linear:

@@ -2,6 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/slq.py brackets
     OMP_NUM_THREADS=1 python benchmarks/slq.py coverage
+    OMP_NUM_THREADS=1 python benchmarks/slq.py gram --peer-python PEER/bin/python
     OMP_NUM_THREADS=1 python benchmarks/slq.py peer --peer-python PEER/bin/python
 
 ``PEER`` is an environment with ``imate==0.29.11``. Seconds are CPU seconds (user + system) of the process.
@@ -122,6 +123,43 @@ def coverage(runs: int, steps: int) -> None:
             )
 
 
+PEER_GRAM = """
+import sys, json, numpy
+from imate import logdet
+A = numpy.load(sys.argv[1])
+value, info = logdet(A, gram=True, method="slq", lanczos_degree=100, min_num_samples=20, max_num_samples=20,
+                     orthogonalize=-1, num_threads=1, seed=1, return_info=True)
+print(json.dumps([float(value), float(info["error"]["absolute_error"])]))
+"""
+
+
+def rectangular(python: str) -> None:
+    print("| shape of W | exact log det | ours: interval, 95% | bracket | imate, gram=True |")
+    print("|---|---:|---:|---:|---:|")
+    for rows, cols in ((1000, 400), (400, 1000), (400, 400)):
+        generator = torch.Generator().manual_seed(0)
+        W = torch.randn(rows, cols, dtype=torch.float64, generator=generator)
+        truth = 2 * float(torch.linalg.svdvals(W).log().sum())
+        found = slq.log_determinant(slq.gram(W), slq.Sampler(0), slq.Effort(probes=20, steps=400))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "matrix.npy"
+            np.save(path, W.numpy())
+            command = [python, "-c", PEER_GRAM, str(path)]
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+                value, error = json.loads(done.stdout)
+                said = f"{value:.2f} ± {error:.2f}"
+            except subprocess.TimeoutExpired:
+                said = "no answer in 60 s"
+            except subprocess.CalledProcessError as problem:
+                said = f"exit code {problem.returncode}"
+        print(
+            f"| {rows} x {cols} | {truth:.2f} | {found.interval[0]:.2f}, {found.interval[1]:.2f} "
+            f"| {found.bracket[0]:.2f}, {found.bracket[1]:.2f} | {said} |",
+            flush=True,
+        )
+
+
 def matern(size: int, length: float, nugget: float, seed: int = 0) -> torch.Tensor:
     points = torch.rand(size, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     r = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist") * math.sqrt(3) / length
@@ -198,7 +236,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=["brackets", "coverage", "peer"])
+    parser.add_argument("part", choices=["brackets", "coverage", "gram", "peer"])
     parser.add_argument("--runs", type=int, default=None)
     parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--sizes", type=int, nargs="+", default=[2048, 4096])
@@ -211,6 +249,8 @@ def main() -> None:
         coverage(given.runs or 400, given.steps or SIZE)
     elif given.peer_python is None:
         parser.error("--peer-python is needed")
+    elif given.part == "gram":
+        rectangular(given.peer_python)
     else:
         peer(given.peer_python, given.sizes, given.runs or 3)
 

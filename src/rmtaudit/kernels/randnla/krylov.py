@@ -23,6 +23,7 @@ _START = 5
 _EPSILON = 2.0**-52
 _SINGLE = 2.0**-23
 _BOUND_STEPS = 8
+_LOOK = 1.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,14 +190,15 @@ def _krylov(
     limit = min(sketch.shape[1] * steps, operator.rank)
     fresh = _orthonormal(operator.matmul(sketch), None)
     Q, B = fresh, operator.transposed(fresh)
-    products = 2 * sketch.shape[1]
+    products, look = 2 * sketch.shape[1], float(rank)
     while Q.shape[1] < limit:
         last = B[:, -fresh.shape[1] :]
         beyond = operator.matmul(last)
         products += last.shape[1]
         for _ in range(2):
             beyond = beyond - Q @ (Q.T @ beyond)
-        if Q.shape[1] >= rank:
+        if Q.shape[1] >= look:
+            look = _LOOK * Q.shape[1]  # a decomposition costs as much as several blocks
             left, theta, _ = torch.linalg.svd(torch.linalg.qr(B).R.T)
             # E v = (I - QQᵀ) A Bᵀ u/θ, and only the last block of Bᵀ leaves the space
             parts = beyond @ left[-fresh.shape[1] :, :rank]

@@ -22,7 +22,7 @@ from rmtaudit.kernels.randnla.operators import Linear
 _START = 5
 _EPSILON = 2.0**-52
 _SINGLE = 2.0**-23
-_BOUND_STEPS = 8
+_BOUND_STEPS = 12
 _LOOK = 1.3
 
 

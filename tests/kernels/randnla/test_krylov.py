@@ -71,6 +71,29 @@ def test_an_unknown_energy_stays_unknown() -> None:
     assert_holds(found, singular_values("power 1", 40))
 
 
+@pytest.mark.parametrize("true", [1, 3, 7])
+@pytest.mark.parametrize("block", [2, 13])
+def test_low_rank_is_no_new_direction(true: int, block: int) -> None:
+    """Rounding, normalised, is not orthogonal to the basis: values would be counted twice."""
+    for dtype in (torch.float32, torch.float64):
+        generator = torch.Generator().manual_seed(true)
+        matrix = torch.randn(128, true, generator=generator) @ torch.randn(true, 96, generator=generator)
+        for W in (matrix.to(dtype), torch.full((128, 96), 0.35, dtype=dtype)):
+            exact = torch.linalg.svdvals(W.double())
+            found = top_singular(linear(W), 5, 0, block=block)
+            slack = 1e-13 * float(exact[0])
+            assert bool((found.lower <= exact[:5] + slack).all())
+            assert bool((exact[:5] <= found.upper + slack).all())
+            inner = found.left.T @ found.left
+            assert torch.allclose(inner, torch.eye(5, dtype=torch.float64), atol=1e-10)
+    values = torch.cat([torch.arange(1, true + 1), torch.zeros(40)]).double()
+    low = semidefinite(values)
+    assert_holds(
+        top_eigenpairs(symmetric(lambda X: low @ X, len(values)), 5, 1, block=block),
+        values.sort(descending=True).values,
+    )
+
+
 def test_a_zero_matrix() -> None:
     found = top_singular(linear(torch.zeros(9, 5)), 2, 0)
     assert found.values.tolist() == found.upper.tolist() == [0.0, 0.0]

@@ -50,6 +50,21 @@ def test_qb_stops_at_its_tolerance(tolerance: float) -> None:
     assert best <= found.basis.shape[1] <= best + 12
 
 
+@pytest.mark.parametrize("power", [0, 1])
+def test_an_exhausted_range_ends_the_basis(power: int) -> None:
+    for matrix in (torch.full((60, 50), 0.3), rectangular(60, 50, torch.tensor([3.0, 2.0, 1.0]).double())):
+        found = qb(linear(matrix), 1e-6, 3, block=4, power=power)
+        rank = found.basis.shape[1]
+        assert rank <= 4
+        inner = found.basis.T @ found.basis
+        assert torch.allclose(inner, torch.eye(rank, dtype=torch.float64), atol=1e-12)
+        assert found.reached
+        assert found.error <= found.floor
+        fixed = find_range(linear(matrix), 20, 3, power=power)
+        assert fixed.basis.shape[1] <= 20
+        assert_error(fixed.spectral, matrix.double() - fixed.basis @ fixed.factor)
+
+
 def test_a_tolerance_that_is_not_reached_is_said() -> None:
     found = qb(linear(rectangular(50, 40, singular_values("flat", 40))), 0.01, 0, most=8)
     assert not found.reached

@@ -18,12 +18,15 @@ import torch
 from rmtaudit.kernels.counter import normals
 from rmtaudit.kernels.randnla.norms import NormBounds, eigenvalue_bounds, norm_bounds
 from rmtaudit.kernels.randnla.operators import Linear
+from rmtaudit.kernels.randnla.orthonormal import beyond
 
 _START = 5
 _EPSILON = 2.0**-52
 _SINGLE = 2.0**-23
 _BOUND_STEPS = 12
 _LOOK = 1.3
+_NOISE = 1e-12
+_FILLING = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +150,8 @@ def top_eigenpairs(
     width = min(block or rank + 8, n)
     Q = torch.empty(n, 0, dtype=torch.float64, device=operator.device)
     AQ = Q
-    fresh = normals(seed, _START, range(width), n).T.to(operator.device)
+    fresh = torch.linalg.qr(normals(seed, _START, range(width), n).T.to(operator.device))[0]
     while True:
-        fresh = _orthonormal(fresh, Q)
         Q = torch.cat([Q, fresh], dim=1)
         image = operator.matmul(fresh)
         AQ = torch.cat([AQ, image], dim=1)
@@ -163,7 +165,9 @@ def top_eigenpairs(
         enough = len(values) == rank and bool((residuals <= tolerance * scale).all())
         if enough or Q.shape[1] >= min(width * steps, n):
             break
-        fresh = image[:, : n - Q.shape[1]]
+        fresh = _grown(Q, image, rank)[:, : n - Q.shape[1]]
+        if not fresh.shape[1]:
+            break
     if len(values) < rank:
         raise ValueError(f"{steps} blocks of {width} columns hold no {rank} pairs")
 
@@ -172,8 +176,8 @@ def top_eigenpairs(
         return Y.sub(U @ (U.T @ Y))
 
     hidden = Linear(n, n, deflated, deflated, device=operator.device)
-    rest = eigenvalue_bounds(hidden, seed, failure=failure)
     slack = 32 * _EPSILON * math.sqrt(n) * scale
+    rest = eigenvalue_bounds(hidden, seed, failure=failure, floor=slack)
     # the deflated matrix has a 0 where the pairs were: a looser bound where all eigenvalues are negative
     upper = _upper(values, coupling, rest.upper) + slack
     following = rest.upper + float(torch.linalg.matrix_norm(coupling, 2)) + slack
@@ -188,36 +192,40 @@ def _krylov(
 ) -> tuple[torch.Tensor, torch.Tensor, int]:
     """Return the basis, ``AᵀQ``, and the products; the residuals of the triples come with the next block."""
     limit = min(sketch.shape[1] * steps, operator.rank)
-    fresh = _orthonormal(operator.matmul(sketch), None)
-    Q, B = fresh, operator.transposed(fresh)
+    empty = torch.empty(operator.rows, 0, dtype=torch.float64, device=operator.device)
+    # Householder's columns are orthonormal whatever the rank of the block
+    fresh = torch.linalg.qr(operator.matmul(sketch))[0]
+    Q, B = torch.cat([empty, fresh], dim=1), operator.transposed(fresh)
     products, look = 2 * sketch.shape[1], float(rank)
     while Q.shape[1] < limit:
         last = B[:, -fresh.shape[1] :]
-        beyond = operator.matmul(last)
+        image = operator.matmul(last)
         products += last.shape[1]
-        for _ in range(2):
-            beyond = beyond - Q @ (Q.T @ beyond)
         if Q.shape[1] >= look:
             look = _LOOK * Q.shape[1]  # a decomposition costs as much as several blocks
             left, theta, _ = torch.linalg.svd(torch.linalg.qr(B).R.T)
             # E v = (I - QQᵀ) A Bᵀ u/θ, and only the last block of Bᵀ leaves the space
-            parts = beyond @ left[-fresh.shape[1] :, :rank]
+            parts = image @ left[-fresh.shape[1] :, :rank]
+            parts = parts - Q @ (Q.T @ parts)
             sizes = _squares(parts).sqrt() / theta[:rank].clamp(min=1e-300)
             if bool((sizes <= tolerance * theta[0]).all()):
                 break
-        fresh = _orthonormal(beyond[:, : limit - Q.shape[1]], Q)
+        fresh = _grown(Q, image, rank)[:, : limit - Q.shape[1]]
+        if not fresh.shape[1]:
+            break
         Q = torch.cat([Q, fresh], dim=1)
         B = torch.cat([B, operator.transposed(fresh)], dim=1)
         products += fresh.shape[1]
     return Q, B, products
 
 
-def _orthonormal(block: torch.Tensor, against: torch.Tensor | None) -> torch.Tensor:
-    for _ in range(2):
-        if against is not None:
-            block = block - against @ (against.T @ block)
-        block = torch.linalg.qr(block)[0]
-    return block
+def _grown(Q: torch.Tensor, image: torch.Tensor, rank: int) -> torch.Tensor:
+    """Return the next block; of an exhausted space one that is random, while there are too few columns."""
+    fresh = beyond(Q, image, _NOISE * float(torch.linalg.matrix_norm(image)))
+    if fresh.shape[1] or Q.shape[1] >= rank:
+        return fresh
+    filling = normals(0, _FILLING, range(rank - Q.shape[1]), Q.shape[0]).T.to(Q.device)
+    return beyond(Q, filling, 0.0)
 
 
 def _squares(columns: torch.Tensor) -> torch.Tensor:

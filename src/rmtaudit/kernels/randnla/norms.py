@@ -67,16 +67,31 @@ def norm_bounds(
 
 
 def eigenvalue_bounds(
-    operator: Linear, seed: int, *, steps: int = 20, probes: int = 4, failure: float = 1e-3
+    operator: Linear,
+    seed: int,
+    *,
+    steps: int = 20,
+    probes: int = 4,
+    failure: float = 1e-3,
+    floor: float = 0.0,
 ) -> NormBounds:
-    """Return bounds of the largest eigenvalue (not in modulus) of a symmetric matrix, by Lanczos."""
+    """Return bounds of the largest eigenvalue (not in modulus) of a symmetric matrix, by Lanczos.
+
+    ``floor`` is the size of the products' rounding where that is more than their own: of a small rest of a
+    large matrix.
+    """
     if operator.rows != operator.cols:
         raise ValueError(f"a symmetric matrix is square, not {operator.rows} x {operator.cols}")
     rows, lengths = _gaussian(operator.rows, seed, probes)
-    whole = Symmetric(operator.rows, operator.matmul, device=operator.device)
+    accuracy = 0.0
+    if floor:
+        size = float(torch.linalg.vector_norm(operator.matmul(rows.T.to(operator.device)), dim=0).max())
+        accuracy = min(1.0, floor / max(size, floor))
+    whole = Symmetric(operator.rows, operator.matmul, device=operator.device, accuracy=accuracy)
     jacobi = start(whole, rows).extend(steps)
     lower, upper = _extreme(jacobi, lengths, _quantile(probes, failure))
-    return NormBounds(lower, upper, failure, probes * jacobi.diagonal.shape[1])
+    products = probes * (jacobi.diagonal.shape[1] + bool(floor))
+    return NormBounds(lower, upper + floor, failure, products)
 
 
 def singular_bounds(

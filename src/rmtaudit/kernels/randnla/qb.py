@@ -14,9 +14,11 @@ import torch
 from rmtaudit.kernels.counter import normals
 from rmtaudit.kernels.randnla.norms import NormBounds, norm_bounds
 from rmtaudit.kernels.randnla.operators import Linear
+from rmtaudit.kernels.randnla.orthonormal import beyond
 
 _RANGE = 8
 _EPSILON = 2.0**-52
+_NOISE = 1e-13
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,10 @@ class QB:
 
 
 def find_range(operator: Linear, rank: int, seed: int, *, power: int = 1) -> QB:
-    """Return a basis of given rank (Halko, Martinsson, Tropp 2011, algorithms 4.1 and 4.4)."""
+    """Return a basis of given rank (Halko, Martinsson, Tropp 2011, algorithms 4.1 and 4.4).
+
+    Of the whole range, where that has fewer dimensions.
+    """
     return qb(operator, 0.0, seed, block=rank, most=rank, power=power)
 
 
@@ -89,10 +94,13 @@ def qb(
     while Q.shape[1] < limit and (wanted is None or left > wanted):
         columns = range(Q.shape[1], min(Q.shape[1] + block, limit))
         fresh = operator.matmul(normals(seed, _RANGE, columns, operator.cols).T.to(operator.device))
+        scale = float(torch.linalg.matrix_norm(fresh))
         for _ in range(power):
-            fresh = _orthonormal(fresh, Q)
+            fresh = beyond(Q, fresh, _NOISE * scale)
             fresh = operator.matmul(torch.linalg.qr(operator.transposed(fresh))[0])
-        fresh = _orthonormal(fresh, Q)
+        fresh = beyond(Q, fresh, _NOISE * scale)
+        if not fresh.shape[1]:
+            break  # the range is exhausted
         Q = torch.cat([Q, fresh], dim=1)
         B = torch.cat([B, operator.transposed(fresh).T])
         if operator.energy is not None:
@@ -114,9 +122,3 @@ def qb(
         spectral=norm_bounds(rest, seed, failure=failure),
         reached=wanted is not None and tolerance > 0 and left <= wanted,
     )
-
-
-def _orthonormal(block: torch.Tensor, against: torch.Tensor) -> torch.Tensor:
-    for _ in range(2):
-        block = torch.linalg.qr(block - against @ (against.T @ block))[0]
-    return block

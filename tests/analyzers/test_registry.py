@@ -91,6 +91,7 @@ def test_the_built_in_ones_are_found_and_sound() -> None:
         "phase",
         "powerlaw",
         "scale",
+        "sketch",
         "tails",
         "traps",
         "weightwatcher",

@@ -284,10 +284,12 @@ def test_nothing_to_analyse_is_an_empty_report() -> None:
 def test_a_fault_of_ours_in_one_layer_loses_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     real = engine.analyse_layer
 
-    def faulty(layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork) -> AnalysedLayer:
+    def faulty(
+        layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork, without: str
+    ) -> AnalysedLayer:
         if layer.name == "head.weight":
             raise KeyError("oh")
-        return real(layer, tensors, work)
+        return real(layer, tensors, work, without)
 
     monkeypatch.setattr(engine, "analyse_layer", faulty)
     found = rows(scan(state()))

@@ -123,7 +123,8 @@ class LayerInput:
     layer
         Name, kind, shape, view and number of matrices.
     spectrum
-        The eigenvalues (pooled over the matrices of the layer; ``spectrum.parts`` has them apart).
+        The eigenvalues (pooled over the matrices of the layer; ``spectrum.parts`` has them apart); none at
+        all (``method`` is ``unknown``) for analyzers that do not need ``"spectrum"``, where no other does.
     matrices
         The matrices themselves, 2-D, on the scan's device, in their stored floating dtype (upcast below
         float32); empty unless the analyzer needs ``"matrix"``.
@@ -166,6 +167,14 @@ class Analyzer(ABC):
     def active_metrics(self) -> tuple[Metric, ...]:
         """Return the metrics that these options ask for: the ones that :meth:`analyze` returns."""
         return self.metrics
+
+    def working_bytes(self, rows: int, cols: int) -> int:
+        """Return about how much it takes beside the matrices of a layer, for the memory budget.
+
+        Asked only of analyzers that need no spectrum: they also see layers whose spectrum is beyond it.
+        """
+        del rows, cols
+        return 0
 
     @abstractmethod
     def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | Scalar] | Analysis:

@@ -12,7 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -46,12 +46,18 @@ Inspect = Callable[[LayerResult, Spectrum], None]
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """Layers that are read together, by their place in the plan: the same tensors, the same band."""
+    """Layers that are read together, by their place in the plan: the same tensors, the same band.
+
+    ``size`` is what their analysis takes, ``small`` what it takes without a spectrum; ``without`` says why
+    they have to do without one.
+    """
 
     indices: tuple[int, ...]
     tensors: tuple[str, ...]
     band: tuple[int, int] | None
     size: int
+    small: int
+    without: str = ""
 
 
 @dataclass(slots=True)
@@ -162,8 +168,10 @@ def _read_all(scan: _Scan, pool: Pool, budget: int) -> None:
             reason = (
                 f"memory: needs about {_bytes(job.size)}, more than the budget of {_bytes(budget)} (--memory)"
             )
-            _finish_all(scan, job, "skipped", reason)
-            continue
+            if job.small > budget or all("spectrum" in each.needs for each in scan.work.analyzers):
+                _finish_all(scan, job, "skipped", reason)
+                continue
+            job = replace(job, size=job.small, without=reason)
         gate.acquire(job.size)
         started = time.perf_counter()
         try:
@@ -190,12 +198,13 @@ def _jobs(scan: _Scan) -> Iterator[_Job]:
     for index, layer in enumerate(scan.plan.layers):
         groups.setdefault((layer.tensors, layer.band), []).append(index)
     with_matrix = any("matrix" in analyzer.needs for analyzer in scan.work.analyzers)
+    with_spectrum = any("spectrum" in analyzer.needs for analyzer in scan.work.analyzers)
     for (tensors, band), indices in groups.items():
         layers = [scan.plan.layers[index] for index in indices]
         stored = sum(_stored_size(scan.specs[name], band) for name in tensors)
-        yield _Job(
-            tuple(indices), tensors, band, stored + max(_working_size(x, scan, with_matrix) for x in layers)
-        )
+        size = stored + max(_working_size(x, scan, with_matrix) for x in layers)
+        small = stored + max(_small_size(x, scan) for x in layers)
+        yield _Job(tuple(indices), tensors, band, size if with_spectrum else small, small)
 
 
 def _stored_size(spec: TensorSpec, band: tuple[int, int] | None) -> int:
@@ -212,6 +221,12 @@ def _working_size(layer: Layer, scan: _Scan, with_matrix: bool) -> int:
     if scan.work.solver == "svd":
         return 3 * dense
     return gram + (dense + gram if with_matrix else 0)
+
+
+def _small_size(layer: Layer, scan: _Scan) -> int:
+    """Return the bytes that those analyzers take that need no spectrum."""
+    alone = [each for each in scan.work.analyzers if "spectrum" not in each.needs]
+    return max((each.working_bytes(*layer.shape) for each in alone), default=0)
 
 
 def _read(scan: _Scan, job: _Job) -> tuple[torch.Tensor, ...]:
@@ -253,7 +268,7 @@ def _run_job(scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], gate: Me
         for index in job.indices:
             layer = scan.plan.layers[index]
             try:
-                analysed = analyse_layer(layer, tensors, scan.work)
+                analysed = analyse_layer(layer, tensors, scan.work, job.without)
             except (
                 Exception
             ) as error:  # a fault of ours in one layer is recorded, and must not lose the others

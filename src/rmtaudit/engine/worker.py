@@ -9,11 +9,20 @@ from dataclasses import dataclass, field
 
 import torch
 
-from rmtaudit.analyzers.base import Analysis, Analyzer, LayerInput, MetricValue, Observation, Scalar, failed
+from rmtaudit.analyzers.base import (
+    Analysis,
+    Analyzer,
+    LayerInput,
+    MetricValue,
+    Observation,
+    Scalar,
+    failed,
+    skipped,
+)
 from rmtaudit.engine.settings import Solver
 from rmtaudit.errors import RmtauditError
 from rmtaudit.kernels.eigenvalues import gram_eigenvalues, pool, singular_values
-from rmtaudit.kernels.spectrum import Spectrum
+from rmtaudit.kernels.spectrum import Spectrum, unknown
 from rmtaudit.matrices.layers import Layer
 from rmtaudit.matrices.tensors import UNIT_ROUNDOFF
 from rmtaudit.names import display_name
@@ -47,7 +56,9 @@ class UnanalysableError(Exception):
     """The layer's values allow no analysis; the message is the reason in its row."""
 
 
-def analyse_layer(layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork) -> AnalysedLayer:
+def analyse_layer(
+    layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork, without: str = ""
+) -> AnalysedLayer:
     """Return the row of one layer, what was observed, and the seconds that its parts took.
 
     Parameters
@@ -58,6 +69,9 @@ def analyse_layer(layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWo
         Its stored tensors (the layer's band of them), on the CPU, stored dtype.
     work
         Analyzers, solver, device and seed.
+    without
+        Why there can be no spectrum, or empty: then only analyzers that need none look at the layer, and
+        its row is ``skipped`` for this reason all the same.
 
     Nothing that goes wrong with the layer's values or with an analyzer is raised: it becomes the row's
     ``status`` and ``reason``, or those of the analyzer's metrics.
@@ -66,7 +80,8 @@ def analyse_layer(layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWo
     started = time.perf_counter()
     try:
         matrices = _matrices(layer, tensors, work.device)
-        spectrum = _spectrum(matrices, work.solver)
+        solved = not without and any("spectrum" in analyzer.needs for analyzer in work.analyzers)
+        spectrum = _spectrum(matrices, work.solver) if solved else unknown(*layer.shape)
     except UnanalysableError as problem:
         return AnalysedLayer(row(layer, "failed", str(problem)))
     except (
@@ -86,17 +101,28 @@ def analyse_layer(layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWo
         seed=work.seed,
     )
     remark = _remark(matrices, spectrum)
+    if without:
+        remark = without
     del matrices
     metrics: dict[str, MetricResult] = {}
     observed: list[Observation] = []
     for analyzer in work.analyzers:
+        if without and "spectrum" in analyzer.needs:
+            metrics.update({metric.name: _result(skipped(without)) for metric in analyzer.active_metrics()})
+            continue
         started = time.perf_counter()
         values, observations = _run(analyzer, given)
         metrics.update(values)
         observed.extend(observations)
         seconds[analyzer.name] = time.perf_counter() - started
-    result = row(layer, "ok", remark, spectrum=_describe(spectrum), metrics=metrics)
-    return AnalysedLayer(result, tuple(observed), seconds, spectrum)
+    result = row(
+        layer,
+        "skipped" if without else "ok",
+        remark,
+        spectrum=_describe(spectrum) if solved else {},
+        metrics=metrics,
+    )
+    return AnalysedLayer(result, tuple(observed), seconds, spectrum if solved else None)
 
 
 def row(
@@ -179,7 +205,7 @@ def _describe(spectrum: Spectrum) -> dict[str, object]:
 def _remark(matrices: tuple[torch.Tensor, ...], spectrum: Spectrum) -> str:
     """Return what is degenerate about a layer that was analysed all the same, or ``""``."""
     total = len(spectrum.eigenvalues)
-    if spectrum.unresolved < total - len(matrices):
+    if total and spectrum.unresolved < total - len(matrices):
         return _unresolved(spectrum)
     bounds = [tuple(float(bound) for bound in torch.aminmax(matrix)) for matrix in matrices]
     if all(low == high == 0 for low, high in bounds):

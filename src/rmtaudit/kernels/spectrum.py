@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import torch
 
-Method = Literal["exact", "lanczos", "kpm", "decompressed"]
+Method = Literal["exact", "lanczos", "kpm", "decompressed", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +45,10 @@ class Spectrum:
     def resolved(self) -> torch.Tensor:
         """The eigenvalues above the resolution floor, ascending."""
         return self.eigenvalues[self.unresolved :]
+
+
+def unknown(rows: int, cols: int) -> Spectrum:
+    """Return the spectrum of a matrix of this shape that nobody has computed: no eigenvalue is known."""
+    import torch
+
+    return Spectrum(torch.empty(0, dtype=torch.float64), rows, cols, "unknown", float("inf"), 0)

@@ -62,3 +62,22 @@ def test_jacksons_factors() -> None:
     assert float(factors[0]) == pytest.approx(1)
     assert bool((factors.diff() < 0).all())
     assert float(factors[-1]) == pytest.approx(0, abs=1e-3)
+
+
+def test_densities_are_those_of_the_smoothed_spectrum() -> None:
+    eigenvalues = spectra()["uniform"]
+    operator = slq.dense(symmetric(eigenvalues, basis()))
+    points = torch.tensor([0.05, 0.1, 0.4, 0.7, 1.0, 1.2], dtype=torch.float64)
+    curve = lanczos_density(operator, points, 0.05, slq.Sampler(2), steps=60, probes=40)
+    exact = torch.exp(-(((points[:, None] - eigenvalues) / 0.05) ** 2) / 2).mean(dim=1) / (
+        0.05 * (2 * torch.pi) ** 0.5
+    )
+    assert bool(((curve.values - exact).abs() <= 4.5 * curve.standard_errors + 1e-9).all())
+    with pytest.raises(ValueError, match="positive"):
+        lanczos_density(operator, points, 0.0, slq.Sampler(0))
+    found = kernel_polynomial(operator, slq.Sampler(2), moments=60, probes=40).density(points)
+    # Jackson's kernel is nearly a Gaussian of this width
+    near = torch.exp(-(((points[:, None] - eigenvalues) / found.width[:, None].clamp(min=1e-3)) ** 2) / 2)
+    near = near.mean(dim=1) / (found.width.clamp(min=1e-3) * (2 * torch.pi) ** 0.5)
+    inside = slice(2, 4)
+    assert bool(((found.values - near).abs() <= 4.5 * found.standard_errors + 0.05 * near)[inside].all())

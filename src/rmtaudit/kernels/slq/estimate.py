@@ -96,6 +96,10 @@ class TraceEstimate:
         What is allowed in the bracket for rounding.
     samples
         Lower and upper ends, probe by probe, in units of the trace.
+    narrow
+        Whether the steps sufficed: the bracket is narrower than the share of the standard error that was
+        asked for (or is all rounding), and the interval covers at its level. Where there were no more steps
+        it is wider, and covers more often than that.
     reason
         Why a side is missing, or empty.
     """
@@ -112,6 +116,7 @@ class TraceEstimate:
     edge_source: Edge
     rounding: float
     samples: tuple[tuple[float, float], ...]
+    narrow: bool
     reason: str = ""
 
 
@@ -211,16 +216,17 @@ def _run(
         found = [measure(part, rule, edges) for part, rule in zip(parts, rules, strict=True)]
         return _first(found, probes), edges
 
-    probes = effort.probes
-    grow(probes)
-    while True:
+    def refine(probes: int) -> tuple[Bracket, _Edges]:
+        nonlocal level
         found, edges = read(probes)
-        width = float((found.upper - found.lower).mean())
-        spread = float(found.gauss.std()) / math.sqrt(probes)
-        if level >= steps or width <= max(effort.share * spread, 4 * float(found.rounding.mean())):
-            break
-        level = min(max(level + 4, int(1.4 * level)), steps)
-    pilot = probes
+        while level < steps and not _is_narrow(found, effort):
+            level = min(max(level + 4, int(1.4 * level)), steps)
+            found, edges = read(probes)
+        return found, edges
+
+    pilot = probes = effort.probes
+    grow(probes)
+    found, edges = refine(probes)
     deviations = _deviations(found)
     if effort.tolerance is not None:
         wanted = effort.tolerance / operator.size
@@ -228,11 +234,7 @@ def _run(
         probes = min(max(pilot, math.ceil((quantile * max(deviations) / wanted) ** 2)), effort.most)
         if probes > pilot:
             grow(probes)
-            found, edges = read(probes)
-            # The lower bound rests on the Ritz values of all probes: the new ones may need more steps.
-            while edges.source == "none" and positive and level < steps:
-                level = min(max(level + 4, int(1.4 * level)), steps)
-                found, edges = read(probes)
+            found, edges = refine(probes)
     return _summary(operator, found, edges, effort, deviations, pilot, processes)
 
 
@@ -241,6 +243,12 @@ def _first(parts: list[Bracket], probes: int) -> Bracket:
         return torch.cat([getattr(part, name) for part in parts])[:probes]
 
     return Bracket(join("lower"), join("upper"), join("gauss"), join("rounding"))
+
+
+def _is_narrow(found: Bracket, effort: Effort) -> bool:
+    width = float((found.upper - found.lower).mean())
+    spread = float(found.gauss.std()) / math.sqrt(len(found.gauss))
+    return width <= max(effort.share * spread, 4 * float(found.rounding.mean()))
 
 
 def _check_domain(rules: list[Rule], relative: float, *, positive: bool, nonnegative: bool) -> None:
@@ -333,6 +341,7 @@ def _summary(
         edge_source=edges.source,
         rounding=n * float(found.rounding.mean()),
         samples=tuple((n * float(a), n * float(b)) for a, b in zip(found.lower, found.upper, strict=True)),
+        narrow=both and _is_narrow(found, effort),
         reason="" if both else reason,
     )
 

@@ -1,0 +1,161 @@
+"""Numbers of a law (moments, edges, log-determinant …), and their intervals from replicas of the law."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+FUNCTIONALS = (
+    "mean",
+    "standard_deviation",
+    "skewness",
+    "lower_edge",
+    "upper_edge",
+    "atom",
+    "effective_rank",
+    "log_det",
+    "condition",
+)
+"""Names of :func:`functionals`: eigenvalue units for the first two and the edges, else dimensionless."""
+
+CONFIDENCE = 0.9
+_POINTS = 4000
+_LOGARITHMIC = frozenset({"condition"})
+
+
+class Law(Protocol):
+    """A law on the real line with atoms, as both routes make one."""
+
+    @property
+    def atoms(self) -> tuple[tuple[float, float], ...]:
+        """Places and masses."""
+
+    @property
+    def edges(self) -> tuple[tuple[float, float], ...]:
+        """Ends of the intervals of the continuous part."""
+
+    @property
+    def mass(self) -> float:
+        """Mass by quadrature."""
+
+    def pdf(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the density."""
+
+    def cdf(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the mass at or below."""
+
+    def ppf(self, q: torch.Tensor) -> torch.Tensor:
+        """Return quantiles."""
+
+    def quantiles(self, count: int) -> torch.Tensor:
+        """Return eigenvalues."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with its interval of 90 %, or the reason why there is none.
+
+    ``low`` and ``high`` are ``None`` where there are no replicas to tell.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+
+def functionals(law: Law, *, positive: bool) -> Mapping[str, float | str]:
+    """Return the number of every name in :data:`FUNCTIONALS`, or in a clause why it does not exist.
+
+    ``effective_rank`` is the exponential of the entropy of the eigenvalues' shares of their sum, over the
+    size; ``log_det`` the mean logarithm in nats; ``condition`` the ratio of the edges; ``atom`` the mass of
+    the atoms.
+
+    Parameters
+    ----------
+    law
+        Of the eigenvalues.
+    positive
+        Whether it is that of a positive semidefinite matrix; if not, the last three do not exist.
+    """
+    values = law.quantiles(_POINTS)
+    mean = float(values.mean())
+    centred = values - mean
+    spread = float((centred**2).mean().sqrt())
+    found: dict[str, float | str] = {
+        "mean": mean,
+        "standard_deviation": spread,
+        "skewness": float((centred**3).mean()) / spread**3 if spread > 0 else "the law is a point",
+        "lower_edge": law.edges[0][0] if law.edges else float(values[0]),
+        "upper_edge": law.edges[-1][1] if law.edges else float(values[-1]),
+        "atom": math.fsum(mass for _, mass in law.atoms),
+    }
+    if not positive or mean <= 0:
+        why = "the predicted spectrum is not that of a positive matrix"
+        return found | dict.fromkeys(("effective_rank", "log_det", "condition"), why)
+    shares = (values.clamp(min=0) / values.clamp(min=0).sum()).double()
+    found["effective_rank"] = math.exp(float(torch.special.entr(shares).sum())) / _POINTS
+    zero = sum(mass for place, mass in law.atoms if abs(place) <= 1e-9 * float(values[-1]))
+    if zero > 0:
+        why = f"{zero:.2%} of the predicted eigenvalues are 0"
+        return found | {"log_det": why, "condition": why}
+    low, high = float(found["lower_edge"]), float(found["upper_edge"])
+    if low <= 1e-12 * high:
+        found["condition"] = "the predicted spectrum reaches down to 0"
+    else:
+        found["condition"] = high / low
+    exact = getattr(law, "log_det", None)
+    found["log_det"] = float(exact()) if exact else float(values.clamp(min=1e-300).log().mean())
+    return found
+
+
+def interval(
+    name: str, centre: float | str, drawn: Sequence[float | str], *, pooled: bool, floor: float | None = None
+) -> Interval:
+    """Return the interval of 90 % of a number from its replicas.
+
+    Parameters
+    ----------
+    name
+        The functional's; a condition number has its interval in the logarithm.
+    centre
+        Its value, or why there is none.
+    drawn
+        Those of the replicas.
+    pooled
+        Whether replicas are samples whose mean is the value; else they are redrawn data, whose spread is
+        that of the value.
+    floor
+        What the number cannot be below.
+    """
+    if isinstance(centre, str) or not math.isfinite(centre):
+        return Interval(None, reason=centre if isinstance(centre, str) else "not finite")
+    numbers = [one for one in drawn if isinstance(one, float) and math.isfinite(one)]
+    if len(drawn) < 2:
+        return Interval(centre)
+    if len(numbers) < len(drawn):
+        return Interval(centre, reason=f"{len(drawn) - len(numbers)} of {len(drawn)} replicas have none")
+    logarithmic = name in _LOGARITHMIC and centre > 0 and min(numbers) > 0
+    if logarithmic:
+        centre, numbers = math.log(centre), [math.log(one) for one in numbers]
+    spread = torch.tensor(numbers, dtype=torch.float64)
+    half = student(len(numbers)) * float(spread.std())
+    if pooled:
+        centre, half = float(spread.mean()), half / math.sqrt(len(numbers))
+    ends = [centre - half, centre, centre + half]
+    if logarithmic:
+        ends = [math.exp(min(end, 700.0)) for end in ends]
+    if floor is not None:
+        ends = [max(end, floor) for end in ends]
+    return Interval(ends[1], ends[0], ends[2])
+
+
+def student(count: int) -> float:
+    """Return the 95 % point of Student's t for the spread of ``count`` numbers."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))

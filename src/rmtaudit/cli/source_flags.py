@@ -20,7 +20,9 @@ def source_flags(command: Command) -> Command:
     for option in reversed(
         (
             click.option(
+                "--as",
                 "--view",
+                "view",
                 type=click.Choice(["auto", "w", "wtw", "wwt"]),
                 default="auto",
                 show_default=True,
@@ -52,7 +54,8 @@ def source_flags(command: Command) -> Command:
             ),
             click.option("--shape", metavar="ROWSxCOLS", help="Shape of the raw numbers."),
             click.option(
-                "--symmetric/--not-symmetric",
+                "--symmetric/--no-symmetric",
+                "symmetric",
                 default=None,
                 help="Take the matrix for symmetric or not, without looking.",
             ),

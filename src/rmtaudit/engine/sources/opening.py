@@ -246,4 +246,4 @@ def _refuse_contradictions(options: SourceOptions) -> None:
     if len(chosen) > 1:
         raise UsageError("RA-MS-036", f"{' and '.join(chosen)} cannot both say what the path is.")
     if chosen and chosen[0] != "--dtype and --shape" and options.view != "auto":
-        raise UsageError("RA-MS-036", f"{chosen[0]} makes a symmetric matrix: --view has no meaning.")
+        raise UsageError("RA-MS-036", f"{chosen[0]} makes a symmetric matrix: --as has no meaning.")

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rmtaudit.checkpoints import open_checkpoint
     from rmtaudit.engine.api import scan
+    from rmtaudit.engine.density import density
     from rmtaudit.report.model import Report
 
     __version__: str
 
-__all__ = ["Report", "__version__", "open_checkpoint", "scan"]
+__all__ = ["Report", "__version__", "density", "open_checkpoint", "scan"]
 
 _HOMES = {
     "Report": "rmtaudit.report.model",
+    "density": "rmtaudit.engine.density",
     "open_checkpoint": "rmtaudit.checkpoints",
     "scan": "rmtaudit.engine.api",
 }

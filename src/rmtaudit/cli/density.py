@@ -13,7 +13,7 @@ import click
 from rmtaudit.cli.errors import FINE, INCONCLUSIVE
 from rmtaudit.cli.output import DOCUMENT_FORMATS, format_for, output_file
 from rmtaudit.cli.source_flags import source_flags, source_options
-from rmtaudit.errors import OutputError, UsageError
+from rmtaudit.errors import OutputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +33,6 @@ _ASKED = (
     "kpm",
     "seed",
 )
-_PLOTS = (".png", ".svg")
 
 
 @click.command()
@@ -137,9 +136,10 @@ def density(source: str, **flags: Any) -> int:
 
     output, plot, quantiles = flags["output"], flags["plot"], flags["quantiles"]
     format_ = format_for(flags["format_"], output, DOCUMENT_FORMATS)
-    if plot is not None and plot.suffix.lower() not in _PLOTS:
-        message = f"The ending {plot.suffix!r} is neither .png nor .svg."
-        raise UsageError("RA-US-506", message, where=str(plot))
+    if plot is not None:
+        from rmtaudit.engine.density.plot import check_plot
+
+        check_plot(plot)
     settings: DensitySettings = DensitySettings(**{name: flags[name] for name in _ASKED})
     inputs = [Path(source), *([flags["against"]] if flags["against"] else [])]
     with ExitStack() as files:
@@ -147,7 +147,7 @@ def density(source: str, **flags: Any) -> int:
         for path in (plot, quantiles):
             _refuse_input(path, inputs)
         result = predicted(source, settings=settings, options=source_options(flags), against=flags["against"])
-        _write_files(result, quantiles, plot)
+        _write_files(result, quantiles, plot, flags["against"])
         text = dumps(result.document)
         if target is not None:
             target.write(text if format_ == "json" else _table_text(result.document))
@@ -167,7 +167,9 @@ def _refuse_input(path: Path | None, inputs: list[Path]) -> None:
         raise OutputError("RA-OU-002", "Is one of the inputs.", hint="Name another file.", where=str(path))
 
 
-def _write_files(result: DensityResult, quantiles: Path | None, plot: Path | None) -> None:
+def _write_files(
+    result: DensityResult, quantiles: Path | None, plot: Path | None, truth: Path | None
+) -> None:
     """Write what was asked for beside the result; no eigenvalues where nothing is predicted."""
     if quantiles is not None:
         if result.prediction.law is None:
@@ -179,7 +181,7 @@ def _write_files(result: DensityResult, quantiles: Path | None, plot: Path | Non
     if plot is not None:
         from rmtaudit.engine.density.plot import save_plot
 
-        save_plot(result, plot)
+        save_plot(result, plot, truth=truth)
 
 
 def _table_text(document: Mapping[str, Any]) -> str:

@@ -83,9 +83,11 @@ def _values(document: Mapping[str, Any], *, wide: bool) -> Table:
         row = [label, _number(block.get(name))]
         if predicted is not None:
             found = predicted["functionals"][name]
-            row += [_number(found["value"]), _range(found) or display_name(found["reason"])]
+            if found["value"] is None:
+                continue  # why is said once, below
+            row += [_number(found["value"]), _range(found)]
         if compared is not None:
-            row.append(_number(compared["log_det"]) if name == "log_det" else "")
+            row.append(_number(compared["functionals"].get(name), blank=True))
         row += [_number(document["baselines"][order].get(name), blank=True) for order in baselines]
         table.add_row(*(Text(cell) for cell in row))
     levels = [round(0.1 * step, 1) for step in range(1, 10)]
@@ -123,6 +125,7 @@ def _evidence(document: Mapping[str, Any]) -> Table:
 
 def _lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     tests = document["tests"]
+    yield from _absent(document["prediction"])
     yield from _test_lines(tests)
     if tests["mass"] is not None:
         yield "mass", f"{tests['mass']:.5f}, which is 1 for a law"
@@ -143,6 +146,18 @@ def _lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "spike", f"{_number(spike['block'])}, taken out{where}"
     yield from _ridge_lines(document["ridge"])
     yield from _beside_lines(document)
+
+
+def _absent(predicted: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """Yield what has no value or no interval, once a reason."""
+    if predicted is None:
+        return
+    reasons: dict[str, list[str]] = {}
+    for name, found in predicted["functionals"].items():
+        if found["reason"]:
+            reasons.setdefault(found["reason"], []).append(_NAMES[name])
+    for reason, names in reasons.items():
+        yield "left out", f"{', '.join(names)}: {display_name(reason)}"
 
 
 def _test_lines(tests: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

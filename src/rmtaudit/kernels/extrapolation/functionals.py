@@ -23,6 +23,7 @@ FUNCTIONALS = (
 """Names of :func:`functionals`: eigenvalue units for the first two and the edges, else dimensionless."""
 
 CONFIDENCE = 0.9
+_NORMAL = 1.6449  # 95 %
 _POINTS = 4000
 _LOGARITHMIC = frozenset({"condition"})
 
@@ -94,6 +95,8 @@ def functionals(law: Law, *, positive: bool) -> Mapping[str, float | str]:
         "upper_edge": law.edges[-1][1] if law.edges else float(values[-1]),
         "atom": math.fsum(mass for _, mass in law.atoms),
     }
+    if positive and float(found["lower_edge"]) <= 1e-12 * float(found["upper_edge"]):
+        found["lower_edge"] = 0.0
     if not positive or mean <= 0:
         why = "the predicted spectrum is not that of a positive matrix"
         return found | dict.fromkeys(("effective_rank", "log_det", "condition"), why)
@@ -104,7 +107,7 @@ def functionals(law: Law, *, positive: bool) -> Mapping[str, float | str]:
         why = f"{zero:.2%} of the predicted eigenvalues are 0"
         return found | {"log_det": why, "condition": why}
     low, high = float(found["lower_edge"]), float(found["upper_edge"])
-    if low <= 1e-12 * high:
+    if low <= 0:
         found["condition"] = "the predicted spectrum reaches down to 0"
     else:
         found["condition"] = high / low
@@ -114,7 +117,13 @@ def functionals(law: Law, *, positive: bool) -> Mapping[str, float | str]:
 
 
 def interval(
-    name: str, centre: float | str, drawn: Sequence[float | str], *, pooled: bool, floor: float | None = None
+    name: str,
+    centre: float | str,
+    drawn: Sequence[float | str],
+    *,
+    pooled: bool,
+    floor: float | None = None,
+    beside: float = 0.0,
 ) -> Interval:
     """Return the interval of 90 % of a number from its replicas.
 
@@ -128,9 +137,12 @@ def interval(
         Those of the replicas.
     pooled
         Whether replicas are samples whose mean is the value; else they are redrawn data, whose spread is
-        that of the value.
+        that of the value. The distance of that mean from the value of all samples together is a bias of the
+        fit, and part of the interval.
     floor
         What the number cannot be below.
+    beside
+        A standard deviation that the replicas do not have.
     """
     if isinstance(centre, str) or not math.isfinite(centre):
         return Interval(None, reason=centre if isinstance(centre, str) else "not finite")
@@ -145,7 +157,10 @@ def interval(
     spread = torch.tensor(numbers, dtype=torch.float64)
     half = student(len(numbers)) * float(spread.std())
     if pooled:
-        centre, half = float(spread.mean()), half / math.sqrt(len(numbers))
+        middle = float(spread.mean())
+        half = math.hypot(half / math.sqrt(len(numbers)), centre - middle)
+        centre = middle
+    half = math.hypot(half, _NORMAL * beside)
     ends = [centre - half, centre, centre + half]
     if logarithmic:
         ends = [math.exp(min(end, 700.0)) for end in ends]

@@ -45,7 +45,12 @@ class Nested:
 
 
 def nested_scores(
-    matrix: torch.Tensor, generator: torch.Generator, *, dimension: int | None = None
+    matrix: torch.Tensor,
+    generator: torch.Generator,
+    *,
+    positive: bool,
+    slack: float = 8.0,
+    dimension: int | None = None,
 ) -> Nested | None:
     """Predict the spectrum of a block from random principal quarters of it; ``None`` below 128 rows.
 
@@ -58,6 +63,8 @@ def nested_scores(
         Shape ``(n, n)``, float64, symmetric: the block.
     generator
         Source of the quarters.
+    positive, slack
+        Class and smoothness of the free fit, as of :func:`rmtaudit.kernels.free.fit.fit_levy`.
     dimension
         Of a Gram matrix, the entries of the vectors whose inner products it holds.
     """
@@ -79,7 +86,7 @@ def nested_scores(
         if dimension is not None:
             grown = grown_gram(block, dimension - outliers, factor, points=_POINTS, cells=_CELLS)
             rows.append(float((grown.quantiles(len(whole)) - whole).abs().mean()) / spread)
-        fit = fit_levy(block, positive=dimension is not None)[0]
+        fit = fit_levy(block, positive=positive, slacks=(slack,))[0]
         free.append(wasserstein(evolve(fit.measure, factor, _POINTS), whole) / spread)
         for order, law in cumulant_laws(block).items():
             if law.index * factor < 1:

@@ -61,6 +61,8 @@ class Prediction:
         Share of the variance of the spectrum that the diagonal holds; ``None`` without the block.
     baselines
         The laws of 2, 3 and 4 free cumulants at the larger size, those that exist.
+    order
+        Of the larger matrix.
     """
 
     verdict: str
@@ -76,6 +78,7 @@ class Prediction:
     nested: Nested | None
     diagonal_share: float | None
     baselines: Mapping[int, Law]
+    order: float
 
     def numbers(self) -> dict[str, Interval]:
         """Return every functional with its interval of 90 %; empty where the verdict refuses."""
@@ -95,15 +98,28 @@ class Prediction:
         }
 
     def band(self, levels: torch.Tensor) -> list[Interval]:
-        """Return the quantiles at ``levels`` with their intervals of 90 %."""
+        """Return the quantiles at ``levels`` with their intervals of 90 %.
+
+        They are of the eigenvalues of the larger matrix, whose own fluctuation is part of them: ``√(2 log N)
+        / (πNρ)``, as for real Gaussian matrices (Gustavsson 2005, theorem 1.1).
+        """
         if self.law is None:
             return []
         centre = self.law.ppf(levels).tolist()
         drawn = [law.ppf(levels).tolist() for law in self.replicas]
         floor = 0.0 if self.positive else None
+        own = math.sqrt(2 * math.log(self.order)) / (math.pi * self.order)
+        density = self.density(torch.tensor(centre, dtype=torch.float64)).tolist()
         return [
-            interval("", value, [one[index] for one in drawn], pooled=self.pooled, floor=floor)
-            for index, value in enumerate(centre)
+            interval(
+                "",
+                value,
+                [one[index] for one in drawn],
+                pooled=self.pooled,
+                floor=floor,
+                beside=own / height if height > 0 else 0.0,
+            )
+            for index, (value, height) in enumerate(zip(centre, density, strict=True))
         ]
 
     def quantiles(self, count: int) -> torch.Tensor:
@@ -165,8 +181,10 @@ def predict(
     if dimension is not None:
         rows = cleaned(rows)
     tested = None if matrix is None else _part(matrix, min(len(matrix), _TESTED), generator)
-    nested = None if tested is None else nested_scores(tested, generator, dimension=dimension)
     share = None if matrix is None else _diagonal_share(matrix, rows)
+    nested = None
+    if tested is not None and dimension is not None:
+        nested = nested_scores(tested, generator, positive=True, dimension=dimension)
     if _grows_by_rows(nested, share):
         assert nested is not None
         assert matrix is not None
@@ -194,6 +212,8 @@ def _freely(
     found = decompress_spectrum(rows, factor, generator=generator, matrix=tested, replicas=replicas)
     bulk = take_spikes(rows)[0]
     verdict, reason = found.verdict, found.reason
+    if tested is not None and nested is None:
+        nested = nested_scores(tested, generator, positive=bool(found.fit.positive), slack=found.fit.slack)
     if verdict != REFUSED and nested is not None and nested.free > _POOR:
         verdict = REFUSED
         reason = f"real quarters of the block miss it by {nested.free:.0%} of the spread"
@@ -218,6 +238,7 @@ def _freely(
         nested,
         share,
         _baselines(bulk, factor),
+        rows.shape[-1] * factor,
     )
 
 
@@ -246,7 +267,7 @@ def _by_rows(
         if best <= _AS_GOOD * score:
             verdict = AS_GOOD
             reason = f"{order} free cumulants predict the block from its quarter as well"
-        law = grown_gram(bulk[0], room, factor)
+        law = grown_gram(bulk.mean(0), room, factor)
         if len(rows) > 1:
             drawn = tuple(_replica(one, room, factor) for one in bulk)
         else:
@@ -267,6 +288,7 @@ def _by_rows(
         nested,
         share,
         _baselines(bulk, factor),
+        rows.shape[-1] * factor,
     )
 
 

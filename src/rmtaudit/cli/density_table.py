@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -30,6 +30,7 @@ _STYLES = {
     "not decompressible": "bold red",
 }
 _WIDE = 110
+_MOST_SPIKES = 6
 _REFUSED = "Nothing is predicted. What follows is the block and the evidence."
 
 
@@ -140,12 +141,24 @@ def _lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if document["prediction"]:
         for atom in document["prediction"]["atoms"]:
             yield "atom", f"{atom['mass']:.2%} at {_number(atom['place'])}"
-    for spike in document["spikes"]:
-        place = spike["predicted"]
-        where = f"; {_number(place)} if spread over all" if place is not None else ""
-        yield "spike", f"{_number(spike['block'])}, taken out{where}"
+    if document["spikes"]:
+        yield "spikes", _spikes(document["spikes"])
     yield from _ridge_lines(document["ridge"])
     yield from _beside_lines(document)
+
+
+def _spikes(spikes: Sequence[Mapping[str, Any]]) -> str:
+    """Return the outliers of the block, largest first, with where each goes."""
+    ordered = sorted(spikes, key=lambda spike: -spike["block"])
+    shown = [
+        _number(spike["block"])
+        + (f" (to {_number(spike['predicted'])})" if spike["predicted"] is not None else "")
+        for spike in ordered[:_MOST_SPIKES]
+    ]
+    rest = f" and {len(ordered) - _MOST_SPIKES} more" if len(ordered) > _MOST_SPIKES else ""
+    told = any(spike["predicted"] is not None for spike in ordered)
+    where = "; where each goes if its direction is spread evenly" if told else ""
+    return f"{', '.join(shown)}{rest}, taken out{where}"
 
 
 def _absent(predicted: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:

@@ -145,9 +145,8 @@ def _polynomial(result: DensityResult) -> Curve | None:
         at = _points(result)
     curve = found.density(at)
     low = (curve.values - 2 * curve.standard_errors).clamp(min=0)
-    return Curve(
-        _numpy(at), _numpy(curve.values), _numpy(low), _numpy(curve.values + 2 * curve.standard_errors)
-    )
+    high = curve.values + 2 * curve.standard_errors
+    return Curve(_numpy(at), _numpy(curve.values), _numpy(low), _numpy(high), _numpy(curve.width))
 
 
 def _points(result: DensityResult) -> torch.Tensor:

@@ -137,8 +137,8 @@ def interval(
         Those of the replicas.
     pooled
         Whether replicas are samples whose mean is the value; else they are redrawn data, whose spread is
-        that of the value. The distance of that mean from the value of all samples together is a bias of the
-        fit, and part of the interval.
+        that of the value. Either way the distance of the replicas' mean from the value of all the data is a
+        bias, and part of the interval.
     floor
         What the number cannot be below.
     beside
@@ -156,11 +156,9 @@ def interval(
         centre, numbers = math.log(centre), [math.log(one) for one in numbers]
     spread = torch.tensor(numbers, dtype=torch.float64)
     half = student(len(numbers)) * float(spread.std())
-    if pooled:
-        middle = float(spread.mean())
-        half = math.hypot(half / math.sqrt(len(numbers)), centre - middle)
-        centre = middle
-    half = math.hypot(half, _NORMAL * beside)
+    middle = float(spread.mean())
+    half = math.hypot(half / math.sqrt(len(numbers)) if pooled else half, centre - middle, _NORMAL * beside)
+    centre = middle if pooled else centre
     ends = [centre - half, centre, centre + half]
     if logarithmic:
         ends = [math.exp(min(end, 700.0)) for end in ends]

@@ -37,12 +37,13 @@ _BASELINES = {2: PINK, 3: ORANGE, 4: VERMILION}
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A line, and where it has one its band."""
+    """A line, where it has one its band, and the width over which it is smoothed."""
 
     x: Array
     y: Array
     low: Array | None = None
     high: Array | None = None
+    width: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,7 @@ def density_figure(picture: DensityPicture) -> Figure:
         x=0.01,
         ha="left",
     )
-    low, high = _range(picture)
-    logarithmic = low > 0 and high > _DECADES * low
+    low, high, logarithmic = _range(picture)
     _densities(left, picture, low, high, logarithmic)
     _shares(right, picture, low, high, logarithmic)
     return figure
@@ -130,6 +130,8 @@ def _densities(axes: Axes, picture: DensityPicture, low: float, high: float, log
 
 def _line(axes: Axes, curve: Curve, logarithmic: bool, **look: Any) -> None:
     kept = curve.x > 0 if logarithmic else np.ones(len(curve.x), dtype=bool)
+    if logarithmic and curve.width is not None:
+        kept &= curve.width < curve.x / 2  # what is smoothed over more than itself says nothing there
     x = curve.x[kept]
     by = x if logarithmic else np.ones_like(x)
     axes.plot(x, curve.y[kept] * by, **look)
@@ -168,28 +170,33 @@ def _plain(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(ScalarFormatter())
 
 
-def _range(picture: DensityPicture) -> tuple[float, float]:
+def _range(picture: DensityPicture) -> tuple[float, float, bool]:
+    """Return the ends of the axis, and whether it is logarithmic."""
     values = [picture.block]
     if picture.share is not None:
         values.append(picture.share.x)
     if picture.truth is not None:
         values.append(picture.truth)
-    every = np.concatenate(values)
-    positive = every[every > 0]
-    low, high = float(every.min()), float(every.max())
-    if low >= 0 and len(positive) > len(every) // 2 and high > _DECADES * float(np.quantile(positive, 0.02)):
-        low = float(np.quantile(positive, 0.002)) / 1.3
-        return low, high * 1.3
+    low = min(float(one.min()) for one in values)
+    high = max(float(one.max()) for one in values)
+    drawn = values[0] if picture.share is None else picture.share.x
+    positive = drawn[drawn > 0]
+    if low >= 0 and len(positive) > len(drawn) // 2:
+        ends = np.quantile(positive, [0.02, 0.98])
+        if ends[1] > _DECADES * ends[0]:
+            least = min(float(np.quantile(one[one > 0], 0.005)) for one in values)
+            return least / 1.3, high * 1.3, True
     margin = 0.03 * (high - low) or 1.0
-    return low - margin, high + margin
+    return low - margin, high + margin, False
 
 
 def _top(picture: DensityPicture, counted: Array, logarithmic: bool) -> float:
-    """Return the height that shows the prediction: beside it the block may be a needle."""
-    curve = picture.density or picture.polynomial
+    """Return the height that shows the prediction: beside it the block may be a needle, or have one."""
     highest = float(counted.max())
+    curve = picture.density
     if curve is None:
-        return 1.1 * highest
+        usual = float(np.quantile(counted[counted > 0], 0.9))
+        return 1.15 * min(highest, 2.5 * usual)
     by = np.clip(curve.x, 0, None) if logarithmic else 1.0
     # an inverse square root at a hard edge has no highest point
     drawn = float(np.quantile(curve.y * by, 0.98))

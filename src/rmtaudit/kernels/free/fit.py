@@ -239,10 +239,9 @@ def _points(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _cells(values: torch.Tensor, n: int, positive: bool, cells: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return edges of cells over the range of ``F`` on the spectrum, fine around 0, where growth looks."""
-    step = n ** (-2 / 3)
-    ends = torch.stack([values[0] - step, values[-1] + step])
-    m_real, m_imaginary = empirical_stieltjes(values, ends, torch.full_like(ends, step))
-    low, high = (-m_real / (m_real**2 + m_imaginary**2)).tolist()
+    # F(x) is below x - κ₁ above the spectrum, and above it below; F itself is noise beside an outlier
+    mean, step = float(values.mean()), n ** (-2 / 3)
+    low, high = float(values[0]) - step - mean, float(values[-1]) + step - mean
     scale = 1 / math.sqrt(n)
     if positive:
         above = values[values > 4 * torch.finfo(torch.float64).eps * n * values[-1]]

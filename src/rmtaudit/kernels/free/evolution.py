@@ -192,9 +192,7 @@ def evolve(measure: LevyMeasure, factor: float, points: int = 4000) -> EvolvedLa
     x = torch.cummax(_image(measure, s, v, factor), 0).values
     density = _density(measure, s, v, factor)
     atoms = tuple(_atom(measure, zero, factor) for zero in zeros)
-    return EvolvedLaw(
-        measure, factor, s, v, x, density, _levels(measure, s, v, x, atoms, factor), atoms
-    )
+    return EvolvedLaw(measure, factor, s, v, x, density, _levels(measure, s, v, x, atoms, factor), atoms)
 
 
 def _image(measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor, factor: float) -> torch.Tensor:

@@ -17,8 +17,8 @@ _NAMES = {
     "mean": "mean",
     "standard_deviation": "standard deviation",
     "skewness": "skewness",
-    "lower_edge": "lower edge",
-    "upper_edge": "upper edge",
+    "lower_edge": "smallest",
+    "upper_edge": "largest, without spikes",
     "atom": "share in atoms",
     "effective_rank": "effective rank / size",
     "log_det": "log det / size",
@@ -179,6 +179,8 @@ def _test_lines(tests: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         end = f", ends at factor {fit['last_factor']:.3g}" if fit["last_factor"] else ""
         kind = "stays positive at every size" if fit["stays_positive"] else "of both signs"
         yield "fit", f"χ²/ndata {fit['chi_square_per_datum']:.2f} (1 is a fit), {kind}{end}"
+    if tests["unresolved"]:
+        yield "unfixed", f"laws that fit as well put {tests['unresolved']:.1%} of the eigenvalues elsewhere"
     if tests["validation"]:
         found = tests["validation"]
         yield (

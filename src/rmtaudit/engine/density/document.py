@@ -56,7 +56,7 @@ def document_of(
         "block": _block(found.bulk),
         "prediction": None if found.law is None else _prediction(found, found.law),
         "spikes": [{"block": value, "predicted": place} for value, place in found.spikes],
-        "baselines": {str(order): _baseline(law) for order, law in found.baselines.items()}
+        "baselines": {str(order): _baseline(law, target) for order, law in found.baselines.items()}
         if found.law is not None
         else {},
     }
@@ -74,6 +74,7 @@ def _tests(found: Prediction) -> dict[str, Any]:
     out: dict[str, Any] = {
         "mass": found.law.mass if found.law is not None else None,
         "diagonal_share": found.diagonal_share,
+        "unresolved": free.unresolved if free is not None else None,
         "fit": None,
         "validation": None,
         "freeness": None,
@@ -159,13 +160,16 @@ def _grid(low: float, high: float) -> torch.Tensor:
     return torch.linspace(low, high, _CURVE, dtype=torch.float64)
 
 
-def _baseline(law: Law) -> dict[str, Any]:
+def _baseline(law: Law, target: int) -> dict[str, Any]:
     import torch
 
+    from rmtaudit.kernels.extrapolation.functionals import ends
+
+    low, high = ends(law, target)
     levels = torch.tensor(DECILES, dtype=torch.float64)
     return {
-        "lower_edge": law.edges[0][0] if law.edges else None,
-        "upper_edge": law.edges[-1][1] if law.edges else None,
+        "lower_edge": low,
+        "upper_edge": high,
         "quantiles": law.ppf(levels).tolist(),
     }
 

@@ -69,17 +69,19 @@ class Interval:
     reason: str = ""
 
 
-def functionals(law: Law, *, positive: bool) -> Mapping[str, float | str]:
+def functionals(law: Law, *, order: float, positive: bool) -> Mapping[str, float | str]:
     """Return the number of every name in :data:`FUNCTIONALS`, or in a clause why it does not exist.
 
     ``effective_rank`` is the exponential of the entropy of the eigenvalues' shares of their sum, over the
-    size; ``log_det`` the mean logarithm in nats; ``condition`` the ratio of the edges; ``atom`` the mass of
-    the atoms.
+    size; ``log_det`` the mean logarithm in nats; ``condition`` the ratio of the edges, which are those of
+    :func:`ends`; ``atom`` the mass of the atoms.
 
     Parameters
     ----------
     law
         Of the eigenvalues.
+    order
+        Of the matrix.
     positive
         Whether it is that of a positive semidefinite matrix; if not, the last three do not exist.
     """
@@ -87,16 +89,17 @@ def functionals(law: Law, *, positive: bool) -> Mapping[str, float | str]:
     mean = float(values.mean())
     centred = values - mean
     spread = float((centred**2).mean().sqrt())
+    low, high = ends(law, order)
     found: dict[str, float | str] = {
         "mean": mean,
         "standard_deviation": spread,
         "skewness": float((centred**3).mean()) / spread**3 if spread > 0 else "the law is a point",
-        "lower_edge": law.edges[0][0] if law.edges else float(values[0]),
-        "upper_edge": law.edges[-1][1] if law.edges else float(values[-1]),
+        "lower_edge": low,
+        "upper_edge": high,
         "atom": math.fsum(mass for _, mass in law.atoms),
     }
-    if positive and float(found["lower_edge"]) <= 1e-12 * float(found["upper_edge"]):
-        found["lower_edge"] = 0.0
+    if positive and low <= 1e-12 * high:
+        found["lower_edge"] = low = 0.0
     if not positive or mean <= 0:
         why = "the predicted spectrum is not that of a positive matrix"
         return found | dict.fromkeys(("effective_rank", "log_det", "condition"), why)
@@ -106,7 +109,6 @@ def functionals(law: Law, *, positive: bool) -> Mapping[str, float | str]:
     if zero > 0:
         why = f"{zero:.2%} of the predicted eigenvalues are 0"
         return found | {"log_det": why, "condition": why}
-    low, high = float(found["lower_edge"]), float(found["upper_edge"])
     if low <= 0:
         found["condition"] = "the predicted spectrum reaches down to 0"
     else:
@@ -116,6 +118,30 @@ def functionals(law: Law, *, positive: bool) -> Mapping[str, float | str]:
     return found
 
 
+def ends(law: Law, order: float, rank: float = 0.5) -> tuple[float, float]:
+    """Return where the smallest and the largest eigenvalue of a matrix of this order are, beside atoms.
+
+    The quantiles at half an eigenvalue from the ends of the continuous part: a law may reach further, with a
+    mass that no matrix of this order shows.
+
+    Parameters
+    ----------
+    law
+        Of the eigenvalues.
+    order
+        Of the matrix.
+    rank
+        1.5 for the second eigenvalues, and so on.
+    """
+    first, last = (law.edges[0][0], law.edges[-1][1]) if law.edges else (-math.inf, math.inf)
+    below = math.fsum(mass for place, mass in law.atoms if place <= first)
+    above = math.fsum(mass for place, mass in law.atoms if place >= last)
+    share = min(rank / order, 0.5 * (1 - below - above))
+    levels = torch.tensor([below + share, 1 - above - share], dtype=torch.float64)
+    low, high = law.ppf(levels).tolist()
+    return low, high
+
+
 def interval(
     name: str,
     centre: float | str,
@@ -123,6 +149,7 @@ def interval(
     *,
     pooled: bool,
     floor: float | None = None,
+    rough: float | str | None = None,
     beside: float = 0.0,
 ) -> Interval:
     """Return the interval of 90 % of a number from its replicas.
@@ -137,10 +164,12 @@ def interval(
         Those of the replicas.
     pooled
         Whether replicas are samples whose mean is the value; else they are redrawn data, whose spread is
-        that of the value. Either way the distance of the replicas' mean from the value of all the data is a
-        bias, and part of the interval.
+        that of the value.
     floor
         What the number cannot be below.
+    rough
+        The number of a rougher fit: its distance is what smoothing does, and part of the interval. Without
+        one that of the replicas' mean is, the bias of what is redrawn.
     beside
         A standard deviation that the replicas do not have.
     """
@@ -154,10 +183,12 @@ def interval(
     logarithmic = name in _LOGARITHMIC and centre > 0 and min(numbers) > 0
     if logarithmic:
         centre, numbers = math.log(centre), [math.log(one) for one in numbers]
+        rough = math.log(rough) if isinstance(rough, float) and rough > 0 else None
     spread = torch.tensor(numbers, dtype=torch.float64)
     half = student(len(numbers)) * float(spread.std())
     middle = float(spread.mean())
-    half = math.hypot(half / math.sqrt(len(numbers)) if pooled else half, centre - middle, _NORMAL * beside)
+    away = student(len(numbers)) * (rough - centre) if isinstance(rough, float) else middle - centre
+    half = math.hypot(half / math.sqrt(len(numbers)) if pooled else half, away, _NORMAL * beside)
     centre = middle if pooled else centre
     ends = [centre - half, centre, centre + half]
     if logarithmic:

@@ -9,7 +9,14 @@ from typing import Literal
 
 import torch
 
-from rmtaudit.kernels.extrapolation.functionals import FUNCTIONALS, Interval, Law, functionals, interval
+from rmtaudit.kernels.extrapolation.functionals import (
+    FUNCTIONALS,
+    Interval,
+    Law,
+    ends,
+    functionals,
+    interval,
+)
 from rmtaudit.kernels.extrapolation.growth import GrownGram, grown_gram
 from rmtaudit.kernels.extrapolation.nested import Nested, nested_scores
 from rmtaudit.kernels.extrapolation.spikes import carried, cleaned, shared_spikes, without
@@ -26,6 +33,7 @@ _TESTED = 1024
 _POINTS, _CELLS = 1000, 128  # of a replica
 _POOR, _AS_GOOD = 0.15, 1.1
 _STRUCTURED = 0.2
+_TRACY_WIDOM = 0.66
 _FLOORED = frozenset({"lower_edge", "upper_edge", "atom", "condition", "standard_deviation"})
 
 
@@ -45,6 +53,8 @@ class Prediction:
         The prediction without spikes; ``None`` where the verdict refuses it.
     replicas
         The laws that its intervals are from.
+    rough
+        The prediction of a rougher fit, for the intervals; ``None`` on the other route.
     pooled
         Whether the prediction is the mean over replicas, each from a block of its own.
     positive
@@ -70,6 +80,7 @@ class Prediction:
     route: Route
     law: Law | None
     replicas: tuple[Law, ...]
+    rough: Law | None
     pooled: bool
     positive: bool
     bulk: torch.Tensor
@@ -84,8 +95,14 @@ class Prediction:
         """Return every functional with its interval of 90 %; empty where the verdict refuses."""
         if self.law is None:
             return {}
-        centre = functionals(self.law, positive=self.positive)
-        drawn = [functionals(law, positive=self.positive) for law in self.replicas]
+        centre = functionals(self.law, order=self.order, positive=self.positive)
+        drawn = [functionals(law, order=self.order, positive=self.positive) for law in self.replicas]
+        rough = (
+            functionals(self.rough, order=self.order, positive=self.positive)
+            if self.rough is not None
+            else {}
+        )
+        beside = self._edge_fluctuations()
         return {
             name: interval(
                 name,
@@ -93,9 +110,23 @@ class Prediction:
                 [one[name] for one in drawn],
                 pooled=self.pooled,
                 floor=0.0 if self.positive and name in _FLOORED else None,
+                rough=rough.get(name),
+                beside=beside.get(name, 0.0),
             )
             for name in FUNCTIONALS
         }
+
+    def _edge_fluctuations(self) -> dict[str, float]:
+        """Return the standard deviations of the extreme eigenvalues: two thirds of their distance to the next.
+
+        Of the law of Tracy and Widom for real matrices it is 1.27, and the first two zeros of the phase are
+        1.91 apart.
+        """
+        assert self.law is not None
+        first, second = ends(self.law, self.order), ends(self.law, self.order, 1.5)
+        low, high = (_TRACY_WIDOM * abs(one - other) for one, other in zip(first, second, strict=True))
+        ratio = math.hypot(low / first[0], high / first[1]) if first[0] > 0 else 0.0
+        return {"lower_edge": low, "upper_edge": high, "condition": ratio}
 
     def band(self, levels: torch.Tensor) -> list[Interval]:
         """Return the quantiles at ``levels`` with their intervals of 90 %.
@@ -107,6 +138,7 @@ class Prediction:
             return []
         centre = self.law.ppf(levels).tolist()
         drawn = [law.ppf(levels).tolist() for law in self.replicas]
+        rough = self.rough.ppf(levels).tolist() if self.rough is not None else [None] * len(centre)
         floor = 0.0 if self.positive else None
         own = math.sqrt(2 * math.log(self.order)) / (math.pi * self.order)
         density = self.density(torch.tensor(centre, dtype=torch.float64)).tolist()
@@ -117,6 +149,7 @@ class Prediction:
                 [one[index] for one in drawn],
                 pooled=self.pooled,
                 floor=floor,
+                rough=rough[index],
                 beside=own / height if height > 0 else 0.0,
             )
             for index, (value, height) in enumerate(zip(centre, density, strict=True))
@@ -230,6 +263,7 @@ def _freely(
         "free",
         None if refused else found.law,
         () if refused else found.replicas,
+        None if refused else found.rough,
         found.pooled and not refused,
         positive,
         bulk,
@@ -237,7 +271,7 @@ def _freely(
         found,
         nested,
         share,
-        _baselines(bulk, factor),
+        found.baselines,
         rows.shape[-1] * factor,
     )
 
@@ -278,6 +312,7 @@ def _by_rows(
         "rows",
         law,
         drawn,
+        None,
         len(rows) > 1 and law is not None,
         True,
         bulk,

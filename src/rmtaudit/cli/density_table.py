@@ -261,7 +261,7 @@ def _with_error(found: Mapping[str, float | None]) -> str:
 def _range(found: Mapping[str, Any]) -> str:
     if found["low"] is None:
         return ""
-    return f"{_number(found['low'])} … {_number(found['high'])}"
+    return f"{_number(found['low'])} to {_number(found['high'])}"
 
 
 def _number(value: float | None, *, blank: bool = False) -> str:

@@ -82,7 +82,7 @@ def grown_gram(
     dimension
         Entries of a vector.
     factor
-        At least 1.
+        Above 1.
     points
         Points of the curve.
     cells
@@ -91,14 +91,14 @@ def grown_gram(
     Raises
     ------
     ValueError
-        If the factor is below 1, or the eigenvalues are all alike.
+        If the factor is not above 1, or the eigenvalues are all alike.
 
     References
     ----------
     Nica, Speicher, *On the multiplication of free N-tuples*, 1996. Silverstein, Bai 1995 for the matrices.
     """
-    if factor < 1:
-        raise ValueError(f"the factor must be at least 1, not {factor}")
+    if not factor > 1:
+        raise ValueError(f"the factor must be above 1, not {factor}")
     # the companion's measure at its own size is exact; its power is a compression by the factor, dilated
     other_side = companion(_merged(eigenvalues.double(), cells), dimension)
     law = evolve(nevanlinna(other_side * factor), 1 / factor, points)

@@ -117,7 +117,7 @@ class Prediction:
         }
 
     def _edge_fluctuations(self) -> dict[str, float]:
-        """Return the standard deviations of the extreme eigenvalues: two thirds of their distance to the next.
+        """Return standard deviations of the extreme eigenvalues: two thirds of their distance to the next.
 
         Of the law of Tracy and Widom for real matrices it is 1.27, and the first two zeros of the phase are
         1.91 apart.

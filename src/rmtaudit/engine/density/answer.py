@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmtaudit.engine.density.blocks import Blocks, draw_blocks, open_file, target_order
+from rmtaudit.engine.density.blocks import Blocks, draw_blocks, open_file, rounding_alone, target_order
 from rmtaudit.engine.density.settings import DensitySettings
 from rmtaudit.engine.sources import SourceOptions
 from rmtaudit.errors import InputError, OutputError, UsageError
@@ -158,6 +158,10 @@ def _opened(
             rows = TensorSource(flat, "spectra").matrix.sort(-1).values
             return Blocks("spectra", "spectra", rows.shape[1], rows), ""
         matrix = TensorSource(flat, "matrix", symmetric=options.symmetric)
+    rounded = "" if matrix.symmetric or options.symmetric is False else rounding_alone(matrix)
+    if rounded and isinstance(matrix, TensorSource):
+        matrix = TensorSource(matrix.matrix, matrix.name, symmetric=True)
+        matrix.symmetry = rounded
     if not matrix.symmetric:
         message = f"{matrix.name} is not symmetric: {matrix.symmetry}."
         raise InputError("RA-DE-003", message, hint="rmtaudit.density(W.T @ W) of weights.")

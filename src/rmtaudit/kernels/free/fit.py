@@ -7,6 +7,7 @@ density), which makes ``χ²`` a test of the class, and its slack the one choice
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -62,6 +63,7 @@ class LevySystem:
     n_data: int
     index: float
     positive: bool
+    size: int
 
     def normal(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return ``AᵀA`` and ``Aᵀy``."""
@@ -72,11 +74,20 @@ class LevySystem:
         return ((masses @ self.matrix.T - self.target) ** 2).sum(-1)
 
     def measure(self, masses: torch.Tensor) -> LevyMeasure:
-        """Return the measure in the units of the eigenvalues."""
+        """Return the measure in the units of the eigenvalues.
+
+        A shift ``κ₁ - ∫G/x`` below the noise of the mean is none: the masses are scaled so that it is 0, and
+        zeros of the large matrix are zeros.
+        """
         mass = masses[: len(self.left)] * self.scale**2
-        return LevyMeasure(
+        found = LevyMeasure(
             self.left * self.scale, self.right * self.scale, mass, self.mean * self.scale, self.index
         )
+        if self.positive:
+            first = found.inverse_moments()[0]
+            if abs(found.mean - first) <= 2 * self.scale / self.size:
+                return dataclasses.replace(found, mass=mass * (found.mean / first))
+        return found
 
 
 def fit_levy(
@@ -229,7 +240,7 @@ def levy_system(
         column = torch.zeros(len(matrix), 1, dtype=values.dtype, device=values.device)
         column[-len(extra) :, 0] = values.new_tensor(extra)
         matrix = torch.cat([matrix, column], 1)
-    return LevySystem(matrix, torch.cat(target), left, right, mean, scale, 2 * len(real), index, positive)
+    return LevySystem(matrix, torch.cat(target), left, right, mean, scale, 2 * len(real), index, positive, n)
 
 
 def _points(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

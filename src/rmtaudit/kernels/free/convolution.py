@@ -1,8 +1,8 @@
 """Spectra of sums and products of free matrices, by subordination: fixed points that always attract.
 
-``F`` of a sum is ``F₁(ω₁)`` with ``ω₁ = z + h₂(ω₂)``, ``ω₂ = z + h₁(ω₁)``, ``h = F - id``; of a product the same
-holds for ``η = ψ/(1 + ψ)`` with factors in place of terms. The iteration maps the upper half-plane into itself
-and cannot pick a wrong branch. For laws without end a sum is exact: their Levy measures add.
+``F`` of a sum is ``F₁(ω₁)`` with ``ω₁ = z + h₂(ω₂)``, ``ω₂ = z + h₁(ω₁)``, ``h = F - id``; of a product the
+same holds for ``η = ψ/(1 + ψ)`` with factors in place of terms. The iteration maps the upper half-plane into
+itself and cannot pick a wrong branch. For laws without end a sum is exact: their Levy measures add.
 """
 
 from __future__ import annotations

@@ -216,7 +216,7 @@ def levy_system(
     f_real, f_imaginary = -m_real / square, m_imaginary / square
     noise = _NOISE / (n * math.sqrt(samples) * height * square)
     y_real, y_imaginary = real - mean - f_real, height - f_imaginary
-    left, right = _cells(values, n, positive, cells)
+    left, right = _cells(values, n, positive, index, cells)
     u_real, u_imaginary = f_real + index * y_real, f_imaginary + index * y_imaginary
     rows = [
         cauchy_real(left, right, u_real, u_imaginary) / noise[:, None],
@@ -266,14 +266,17 @@ def _points(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.cat(real), torch.cat(heights)
 
 
-def _cells(values: torch.Tensor, n: int, positive: bool, cells: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _cells(
+    values: torch.Tensor, n: int, positive: bool, index: float, cells: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return edges of cells over the range of ``F`` on the spectrum, fine around 0, where growth looks."""
     # beside a lone outlier F is that outlier's own: it is read three gaps further out
     around = torch.stack([values[1] - values[0], values[-1] - values[-2]])
     step = (3 * around).clamp(min=n ** (-2 / 3))
     ends = torch.stack([values[0], values[-1]]) + step * step.new_tensor([-1.0, 1.0])
     m_real, m_imaginary = empirical_stieltjes(values, ends, step)
-    low, high = (-m_real / (m_real**2 + m_imaginary**2)).tolist()
+    f_real = -m_real / (m_real**2 + m_imaginary**2)
+    low, high = (f_real + index * (ends - values.mean() - f_real)).tolist()
     scale = 1 / math.sqrt(n)
     if positive:
         above = values[values > 4 * torch.finfo(torch.float64).eps * n * values[-1]]

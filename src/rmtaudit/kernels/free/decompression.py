@@ -25,8 +25,9 @@ _WORTH_SAYING = 0.05
 _ROUGHER = 4.0
 _CURVE, _SAMPLE = 1500, 4000
 _FIRST_END, _LAST_END, _HALVINGS = 1.05, 256.0, 9
-_ENDED = 1.2
+_ENDED = 1.12
 """χ² per datum at which an end is too far: 1.03 to 1.11 at the true end, 1.8 to 2.5 a fifth beyond it."""
+_MARGIN = 1.1
 _REPLICAS = 10
 _MOST_SPIKES, _NEIGHBOURS = 32, 10
 
@@ -159,7 +160,7 @@ def decompress_spectrum(
     bulk, outliers = take_spikes(rows)
     fit = _class_of(bulk)
     last = math.inf if fit.measure.index == 0 else 1 / fit.measure.index
-    index = fit.measure.index if factor < last else 0.0
+    index = fit.measure.index if factor * _MARGIN < last else 0.0
     choice = choose(bulk[0], positive=fit.positive, index=index, generator=generator)
     slack = choice.slack if choice else 8.0
     fit, rougher = fit_levy(bulk, positive=fit.positive, slacks=(slack, slack / _ROUGHER), index=index)[0:2]
@@ -256,8 +257,8 @@ def _refusal(
     test: Freeness | None,
 ) -> str:
     """Return why there is no prediction, or nothing."""
-    if factor >= last:
-        return f"the law can be decompressed by less than {last:.3g}, and {factor:.4g} was asked for"
+    if factor * _MARGIN >= last:
+        return f"the law can be decompressed by about {last:.3g}, known to a tenth; {factor:.4g} was asked for"
     if fit.chi_square > REJECTED:
         return f"χ² is {fit.chi_square:.2g} per datum: no law that can be decompressed fits the block"
     if test is not None and not test.free:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,12 +21,13 @@ REJECTED = 2.0
 """A χ² per datum above this rejects the class: sampled laws of the class reached 1.5."""
 _AS_GOOD = 1.1
 _POOR = 0.15
-_UNRESOLVED = 0.25
-"""Two laws that fit the block equally well and differ by more than this share of eigenvalues: no verdict."""
 _WORTH_SAYING = 0.05
 _ROUGHER = 4.0
 _CURVE, _SAMPLE = 1500, 4000
-_LAST = tuple(2.0**power for power in (8, 7, 6, 5, 4, 3.5, 3, 2.5, 2, 1.75, 1.5, 1.25, 1, 0.75, 0.5, 0.25))
+_FIRST_END, _LAST_END, _HALVINGS = 1.05, 256.0, 9
+_ENDED = 1.12
+"""χ² per datum at which an end is too far: 1.03 to 1.11 at the true end, 1.8 to 2.5 a fifth beyond it."""
+_MARGIN = 1.1
 _REPLICAS = 10
 _MOST_SPIKES, _NEIGHBOURS = 32, 10
 
@@ -39,7 +41,8 @@ class Decompression:
     verdict
         ``decompressible``, ``baseline as good`` or ``not decompressible``.
     reason
-        Why, in a clause. For ``decompressible`` empty, or what part of the spectrum the block does not fix.
+        Why, in a clause. Empty for ``decompressible``, unless there is a part of the spectrum that the
+        block does not fix.
     law
         The prediction: that of the fit, or of the simple law that validates best where the fit is refused.
     fit
@@ -60,9 +63,9 @@ class Decompression:
         Whether ``replicas`` are the samples given.
     baselines
         The laws of 2, 3 and 4 free cumulants at the same factor, where they exist.
-    unresolved
-        Kolmogorov-Smirnov distance between the two extreme laws that fit the block as well, at the same
-        factor: the share of eigenvalues that the block does not fix. 0 for the two-sided class.
+    extremes
+        The two laws at the same factor that differ most at the lower end and fit the block as well; none for
+        the two-sided class and for blocks with zeros, where nothing is open.
     """
 
     verdict: str
@@ -77,7 +80,15 @@ class Decompression:
     rough: EvolvedLaw | None
     pooled: bool
     baselines: Mapping[int, EvolvedLaw]
-    unresolved: float
+    extremes: tuple[EvolvedLaw, ...]
+
+    @property
+    def unresolved(self) -> float:
+        """Share of the eigenvalues that the block does not fix: the distance (KS) between the extremes."""
+        if not self.extremes:
+            return 0.0
+        high, low = (law.quantiles(_SAMPLE) for law in self.extremes)
+        return ks_distance(high, low)
 
     def quantiles(self, count: int) -> torch.Tensor:
         """Return ``count`` predicted eigenvalues, ascending, without spikes; the mean over samples."""
@@ -108,7 +119,11 @@ class Decompression:
         if self.rough is not None:
             variance = variance + (functional(self.rough) - functional(self.law)) ** 2
         half = _student(len(drawn) - 1) * variance.sqrt()
-        return centre, centre - half, centre + half
+        low, high = centre - half, centre + half
+        for law in self.extremes:
+            value = functional(law)
+            low, high = torch.minimum(low, value), torch.maximum(high, value)
+        return centre, low, high
 
 
 def decompress_spectrum(
@@ -145,7 +160,7 @@ def decompress_spectrum(
     bulk, outliers = take_spikes(rows)
     fit = _class_of(bulk)
     last = math.inf if fit.measure.index == 0 else 1 / fit.measure.index
-    index = fit.measure.index if factor < last else 0.0
+    index = fit.measure.index if factor * _MARGIN < last else 0.0
     choice = choose(bulk[0], positive=fit.positive, index=index, generator=generator)
     slack = choice.slack if choice else 8.0
     fit, rougher = fit_levy(bulk, positive=fit.positive, slacks=(slack, slack / _ROUGHER), index=index)[0:2]
@@ -155,44 +170,31 @@ def decompress_spectrum(
         for order, law in cumulant_laws(bulk).items()
         if law.index * factor < 1
     }
-    unresolved = _unresolved(bulk, fit, factor)
-    refusal = _refusal(fit, choice, last, factor, test, unresolved)
+    extremes = _extremes(bulk, fit, factor)
+    refusal = _refusal(fit, choice, last, factor, test)
     spikes = tuple((value, _carried(bulk, value, factor)) for value in outliers)
     if refusal:
         law = baselines[_best(choice, baselines)]
-        return Decompression(
-            "not decompressible",
-            refusal,
-            law,
-            fit,
-            choice,
-            last,
-            spikes,
-            test,
-            (),
-            None,
-            False,
-            baselines,
-            unresolved,
-        )
-    law = evolve(fit.measure, factor)
-    drawn = _replicas(bulk, fit, factor, replicas, generator)
-    verdict, reason = _verdict(law, choice, baselines, drawn, unresolved)
-    return Decompression(
-        verdict,
-        reason,
-        law,
-        fit,
-        choice,
-        last,
-        spikes,
-        test,
-        drawn,
-        evolve(rougher.measure, factor, _CURVE),
-        len(bulk) > 1 and bool(drawn),
-        baselines,
-        unresolved,
+        verdict, reason = "not decompressible", refusal
+        drawn: tuple[EvolvedLaw, ...] = ()
+        rough = None
+        extremes = drawn
+    else:
+        law = evolve(fit.measure, factor)
+        drawn = _replicas(bulk, fit, factor, replicas, generator)
+        rough = evolve(rougher.measure, factor, _CURVE)
+        verdict, reason = _verdict(law, choice, baselines, drawn)
+    pooled = len(bulk) > 1 and bool(drawn)
+    found = Decompression(
+        verdict, reason, law, fit, choice, last, spikes, test, drawn, rough, pooled, baselines, extremes
     )
+    if found.unresolved > _WORTH_SAYING:
+        caveat = (
+            f"laws that fit the block equally well put {found.unresolved:.0%} of the eigenvalues elsewhere, "
+            "at the lower end"
+        )
+        found = dataclasses.replace(found, reason="; ".join(filter(None, (reason, caveat))))
+    return found
 
 
 def take_spikes(rows: torch.Tensor) -> tuple[torch.Tensor, tuple[float, ...]]:
@@ -223,11 +225,24 @@ def _class_of(bulk: torch.Tensor) -> LevyFit:
             both = positive
     if both.chi_square <= REJECTED:
         return both
-    for end in _LAST:
-        ended = fit_levy(bulk, positive=False, index=1 / end)[0]
-        if ended.chi_square <= REJECTED:
-            return ended
-    return both
+    return _with_end(bulk) or both
+
+
+def _with_end(bulk: torch.Tensor) -> LevyFit | None:
+    """Return the fit with the furthest end that explains the block within noise.
+
+    A law that can be decompressed by 10 can be by 5: χ² rises with the end, and halving finds where.
+    """
+    best = fit_levy(bulk, positive=False, index=1 / _FIRST_END)[0]
+    low, high = math.log(_FIRST_END), math.log(_LAST_END)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        ended = fit_levy(bulk, positive=False, index=math.exp(-middle))[0]
+        if ended.chi_square <= _ENDED:
+            low, best = middle, ended
+        else:
+            high = middle
+    return best if best.chi_square <= _ENDED else None
 
 
 def _covers(fit: LevyFit, bulk: torch.Tensor) -> bool:
@@ -240,11 +255,10 @@ def _refusal(
     last: float,
     factor: float,
     test: Freeness | None,
-    unresolved: float,
 ) -> str:
     """Return why there is no prediction, or nothing."""
-    if factor >= last:
-        return f"the law can be decompressed by less than {last:.3g}, and {factor:.4g} was asked for"
+    if factor * _MARGIN >= last:
+        return f"the law can be decompressed by about {last:.3g}, known to a tenth; {factor:.4g} was asked for"
     if fit.chi_square > REJECTED:
         return f"χ² is {fit.chi_square:.2g} per datum: no law that can be decompressed fits the block"
     if test is not None and not test.free:
@@ -256,11 +270,6 @@ def _refusal(
         return "fewer than 128 eigenvalues are too few for validation"
     if choice.score > _POOR:
         return f"validation on a quarter of the block misses by {choice.score:.0%} of the spread"
-    if unresolved > _UNRESOLVED:
-        return (
-            f"the block does not fix the lower part of the spectrum: laws that fit it equally well put "
-            f"{unresolved:.0%} of the eigenvalues elsewhere"
-        )
     return ""
 
 
@@ -269,7 +278,6 @@ def _verdict(
     choice: Choice | None,
     baselines: Mapping[int, EvolvedLaw],
     drawn: tuple[EvolvedLaw, ...],
-    unresolved: float,
 ) -> tuple[str, str]:
     """Return the verdict on a prediction that is not refused.
 
@@ -285,11 +293,6 @@ def _verdict(
         noise = [float((one.quantiles(_SAMPLE) - centre).abs().mean()) for one in drawn]
         if not noise or away <= 2 * sum(noise) / len(noise):
             return "baseline as good", f"{order} free cumulants predict the block from its quarter as well"
-    if unresolved > _WORTH_SAYING:
-        return "decompressible", (
-            f"but laws that fit the block equally well put {unresolved:.0%} of the eigenvalues elsewhere, at "
-            "the lower end"
-        )
     return "decompressible", ""
 
 
@@ -299,13 +302,10 @@ def _best(choice: Choice | None, baselines: Mapping[int, EvolvedLaw]) -> int:
     return min(scores, key=lambda key: (scores[key], key)) if scores else 2
 
 
-def _unresolved(bulk: torch.Tensor, fit: LevyFit, factor: float) -> float:
+def _extremes(bulk: torch.Tensor, fit: LevyFit, factor: float) -> tuple[EvolvedLaw, ...]:
     if not fit.positive or point_mass_at_zero(bulk) > 0:
-        return 0.0
-    high, low = extreme_measures(bulk, fit.slack)
-    return ks_distance(
-        evolve(high, factor, _CURVE).quantiles(_SAMPLE), evolve(low, factor, _CURVE).quantiles(_SAMPLE)
-    )
+        return ()
+    return tuple(evolve(measure, factor, _CURVE) for measure in extreme_measures(bulk, fit.slack))
 
 
 def _student(degrees: int) -> float:

@@ -84,15 +84,19 @@ class EvolvedLaw:
         for place, mass in self.atoms:  # beside a gap's atom the parameter cannot tell the two sides apart
             near = (flat - place).abs() <= 1e-12 * (self.x[-1] - self.x[0])
             if bool(near.any()):
-                below = self.level[torch.searchsorted(self.x, torch.tensor(place).to(self.x)) - 1]
-                level = torch.where(near, below + mass, level)
+                level = torch.where(near, self._below(place) + mass, level)
         return level.clamp(0, 1).reshape(x.shape)
 
     def ppf(self, q: torch.Tensor) -> torch.Tensor:
         """Return the quantiles at the levels ``q`` in [0, 1], any shape, float64, from the curve."""
         if not bool(((q >= 0) & (q <= 1)).all()):
             raise ValueError("probabilities must lie between 0 and 1")
-        return _interpolate(q.double().reshape(-1), self.level, self.x).reshape(q.shape)
+        flat = q.double().reshape(-1)
+        out = _interpolate(flat, self.level, self.x)
+        for place, mass in self.atoms:
+            below = self._below(place)
+            out = torch.where((flat > below) & (flat <= below + mass), place, out)
+        return out.reshape(q.shape)
 
     def quantiles(self, count: int) -> torch.Tensor:
         """Return ``count`` quantiles at the levels ``(i + 1/2)/count``: the eigenvalues predicted."""
@@ -128,6 +132,11 @@ class EvolvedLaw:
             (float(self.x[max(start - 1, 0)]), float(self.x[min(end, len(self.x) - 1)]))
             for start, end in zip(starts, ends, strict=True)
         )
+
+    def _below(self, place: float) -> torch.Tensor:
+        """Return the mass below an atom: the level of the point of the curve beside it."""
+        beside = place - 1e-13 * float(self.x[-1] - self.x[0])
+        return self.level[(torch.searchsorted(self.x, torch.tensor(beside).to(self.x)) - 1).clamp(min=0)]
 
     def _parameter(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the points of the curve whose eigenvalue is ``x``: a bracketed search, monotone."""
@@ -271,7 +280,8 @@ def _atom(measure: LevyMeasure, zero: float, factor: float) -> tuple[float, floa
     """Return place and mass, ``1/F'``, of the atom at a zero of ``F``."""
     if measure.index == 0:
         first, second = measure.inverse_moments()
-        return measure.mean - first, 1 - second / factor
+        place = measure.mean - first
+        return (0.0 if abs(place) <= 1e-14 * abs(measure.mean) else place), 1 - second / factor
     at = torch.tensor([zero], dtype=torch.float64, device=measure.mass.device)
     square, share = float(inverse_square(measure, at)), factor * measure.index
     place = float(_image(measure, at, torch.zeros_like(at), factor))

@@ -7,6 +7,7 @@ density), which makes ``χ²`` a test of the class, and its slack the one choice
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -62,6 +63,7 @@ class LevySystem:
     n_data: int
     index: float
     positive: bool
+    size: int
 
     def normal(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return ``AᵀA`` and ``Aᵀy``."""
@@ -72,11 +74,20 @@ class LevySystem:
         return ((masses @ self.matrix.T - self.target) ** 2).sum(-1)
 
     def measure(self, masses: torch.Tensor) -> LevyMeasure:
-        """Return the measure in the units of the eigenvalues."""
+        """Return the measure in the units of the eigenvalues.
+
+        A shift ``κ₁ - ∫G/x`` below the noise of the mean is none: the masses are scaled so that it is 0, and
+        zeros of the large matrix are zeros.
+        """
         mass = masses[: len(self.left)] * self.scale**2
-        return LevyMeasure(
+        found = LevyMeasure(
             self.left * self.scale, self.right * self.scale, mass, self.mean * self.scale, self.index
         )
+        if self.positive:
+            first = found.inverse_moments()[0]
+            if abs(found.mean - first) <= 2 * self.scale / self.size:
+                return dataclasses.replace(found, mass=mass * (found.mean / first))
+        return found
 
 
 def fit_levy(
@@ -205,7 +216,7 @@ def levy_system(
     f_real, f_imaginary = -m_real / square, m_imaginary / square
     noise = _NOISE / (n * math.sqrt(samples) * height * square)
     y_real, y_imaginary = real - mean - f_real, height - f_imaginary
-    left, right = _cells(values, n, positive, cells)
+    left, right = _cells(values, n, positive, index, cells)
     u_real, u_imaginary = f_real + index * y_real, f_imaginary + index * y_imaginary
     rows = [
         cauchy_real(left, right, u_real, u_imaginary) / noise[:, None],
@@ -229,7 +240,7 @@ def levy_system(
         column = torch.zeros(len(matrix), 1, dtype=values.dtype, device=values.device)
         column[-len(extra) :, 0] = values.new_tensor(extra)
         matrix = torch.cat([matrix, column], 1)
-    return LevySystem(matrix, torch.cat(target), left, right, mean, scale, 2 * len(real), index, positive)
+    return LevySystem(matrix, torch.cat(target), left, right, mean, scale, 2 * len(real), index, positive, n)
 
 
 def _points(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -255,14 +266,17 @@ def _points(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.cat(real), torch.cat(heights)
 
 
-def _cells(values: torch.Tensor, n: int, positive: bool, cells: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _cells(
+    values: torch.Tensor, n: int, positive: bool, index: float, cells: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return edges of cells over the range of ``F`` on the spectrum, fine around 0, where growth looks."""
     # beside a lone outlier F is that outlier's own: it is read three gaps further out
     around = torch.stack([values[1] - values[0], values[-1] - values[-2]])
     step = (3 * around).clamp(min=n ** (-2 / 3))
     ends = torch.stack([values[0], values[-1]]) + step * step.new_tensor([-1.0, 1.0])
     m_real, m_imaginary = empirical_stieltjes(values, ends, step)
-    low, high = (-m_real / (m_real**2 + m_imaginary**2)).tolist()
+    f_real = -m_real / (m_real**2 + m_imaginary**2)
+    low, high = (f_real + index * (ends - values.mean() - f_real)).tolist()
     scale = 1 / math.sqrt(n)
     if positive:
         above = values[values > 4 * torch.finfo(torch.float64).eps * n * values[-1]]

@@ -64,7 +64,7 @@ def test_hardly_more_rows_are_the_same_rows() -> None:
         grown_gram(values, 200, 1.0)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(scale=st.floats(1e-6, 1e6), factor=st.floats(1.5, 6.0))
 def test_units_do_not_matter(scale: float, factor: float) -> None:
     values = eigenvalues(rows(32, 80))
@@ -102,7 +102,7 @@ def test_where_a_shared_direction_goes() -> None:
     assert found == pytest.approx(float(eigenvalues(weights)[-1]), rel=0.08)
 
 
-@pytest.mark.parametrize("spread", [0.0, 0.4])
+@pytest.mark.parametrize("spread", [0.4, pytest.param(0.0, marks=pytest.mark.slow)])
 def test_a_layer_is_predicted_from_a_quarter(spread: float) -> None:
     """Also where rows differ in size, which free decompression cannot know."""
     count, cols = 512, 1024
@@ -110,7 +110,7 @@ def test_a_layer_is_predicted_from_a_quarter(spread: float) -> None:
     weights = rows(count, cols) * sizes
     block = weights[:128] @ weights[:128].T
     found = predict(
-        torch.linalg.eigvalsh(block), 4.0, generator=seeded(), matrix=block, dimension=cols, replicas=3
+        torch.linalg.eigvalsh(block), 4.0, generator=seeded(), matrix=block, dimension=cols, replicas=2
     )
     assert found.verdict != "not decompressible"
     assert found.route == "rows"

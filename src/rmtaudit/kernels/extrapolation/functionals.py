@@ -151,6 +151,7 @@ def interval(
     floor: float | None = None,
     rough: float | str | None = None,
     beside: float = 0.0,
+    also: Sequence[float | str] = (),
 ) -> Interval:
     """Return the interval of 90 % of a number from its replicas.
 
@@ -172,6 +173,8 @@ def interval(
         one that of the replicas' mean is, the bias of what is redrawn.
     beside
         A standard deviation that the replicas do not have.
+    also
+        The number of other laws that fit as well: the interval reaches them.
     """
     if isinstance(centre, str) or not math.isfinite(centre):
         return Interval(None, reason=centre if isinstance(centre, str) else "not finite")
@@ -190,12 +193,13 @@ def interval(
     away = student(len(numbers)) * (rough - centre) if isinstance(rough, float) else middle - centre
     half = math.hypot(half / math.sqrt(len(numbers)) if pooled else half, away, _NORMAL * beside)
     centre = middle if pooled else centre
-    ends = [centre - half, centre, centre + half]
+    bounds = [centre - half, centre, centre + half]
     if logarithmic:
-        ends = [math.exp(min(end, 700.0)) for end in ends]
+        bounds = [math.exp(min(bound, 700.0)) for bound in bounds]
     if floor is not None:
-        ends = [max(end, floor) for end in ends]
-    return Interval(ends[1], ends[0], ends[2])
+        bounds = [max(bound, floor) for bound in bounds]
+    others = [other for other in also if isinstance(other, float) and math.isfinite(other)]
+    return Interval(bounds[1], min([bounds[0], *others]), max([bounds[2], *others]))
 
 
 def student(count: int) -> float:

@@ -55,6 +55,8 @@ class Prediction:
         The laws that its intervals are from.
     rough
         The prediction of a rougher fit, for the intervals; ``None`` on the other route.
+    extremes
+        Laws that fit the blocks as well and differ most from each other: intervals reach them.
     pooled
         Whether the prediction is the mean over replicas, each from a block of its own.
     positive
@@ -81,6 +83,7 @@ class Prediction:
     law: Law | None
     replicas: tuple[Law, ...]
     rough: Law | None
+    extremes: tuple[Law, ...]
     pooled: bool
     positive: bool
     bulk: torch.Tensor
@@ -103,6 +106,7 @@ class Prediction:
             else {}
         )
         beside = self._edge_fluctuations()
+        also = [functionals(law, order=self.order, positive=self.positive) for law in self.extremes]
         return {
             name: interval(
                 name,
@@ -112,6 +116,7 @@ class Prediction:
                 floor=0.0 if self.positive and name in _FLOORED else None,
                 rough=rough.get(name),
                 beside=beside.get(name, 0.0),
+                also=[one[name] for one in also],
             )
             for name in FUNCTIONALS
         }
@@ -139,6 +144,7 @@ class Prediction:
         centre = self.law.ppf(levels).tolist()
         drawn = [law.ppf(levels).tolist() for law in self.replicas]
         rough = self.rough.ppf(levels).tolist() if self.rough is not None else [None] * len(centre)
+        also = [law.ppf(levels).tolist() for law in self.extremes]
         floor = 0.0 if self.positive else None
         own = math.sqrt(2 * math.log(self.order)) / (math.pi * self.order)
         density = self.density(torch.tensor(centre, dtype=torch.float64)).tolist()
@@ -151,6 +157,7 @@ class Prediction:
                 floor=floor,
                 rough=rough[index],
                 beside=own / height if height > 0 else 0.0,
+                also=[one[index] for one in also],
             )
             for index, (value, height) in enumerate(zip(centre, density, strict=True))
         ]
@@ -264,6 +271,7 @@ def _freely(
         None if refused else found.law,
         () if refused else found.replicas,
         None if refused else found.rough,
+        () if refused else found.extremes,
         found.pooled and not refused,
         positive,
         bulk,
@@ -313,6 +321,7 @@ def _by_rows(
         law,
         drawn,
         None,
+        (),
         len(rows) > 1 and law is not None,
         True,
         bulk,

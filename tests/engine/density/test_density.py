@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import rmtaudit
-from rmtaudit.engine.density import DensitySettings
+from rmtaudit.engine.density import DensityResult, DensitySettings
 from rmtaudit.engine.density.beside import moments_without_freeness
 from rmtaudit.engine.density.blocks import Blocks, block_order, draw_blocks, open_file
 from rmtaudit.engine.density.ridge import ridge_document
@@ -184,11 +184,10 @@ def test_moments_need_no_freeness() -> None:
 
 
 @pytest.fixture(scope="module")
-def wishart() -> tuple[torch.Tensor, rmtaudit.engine.density.DensityResult]:  # type: ignore[name-defined]
-    weights = noise(512, 1024)
+def wishart() -> tuple[torch.Tensor, DensityResult]:
+    weights = noise(320, 640)
     matrix = weights @ weights.T
-    # half a matrix, as a matrix in its own right, and products with the whole
-    return matrix, rmtaudit.density(matrix, sample=256, samples=2, ridge=1.0)
+    return matrix, rmtaudit.density(matrix, sample=160, samples=2, ridge=4.0)
 
 
 def test_a_matrix_is_predicted_from_blocks(wishart: tuple[torch.Tensor, Any]) -> None:
@@ -197,8 +196,8 @@ def test_a_matrix_is_predicted_from_blocks(wishart: tuple[torch.Tensor, Any]) ->
     assert result.verdict in ("decompressible", "baseline as good")
     assert result.complete
     predicted = result.quantiles()
-    assert len(predicted) == 512
-    assert float((predicted - true).abs().mean()) < 0.02
+    assert len(predicted) == 320
+    assert float((predicted - true).abs().mean()) < 0.03
     document = json.loads(dumps(result.document))
     assert document["schema"] == {"name": "rmtaudit.density", "version": "1.0"}
     assert document["subject"]["samples"] == 2
@@ -214,8 +213,8 @@ def test_the_ridge_of_a_matrix(wishart: tuple[torch.Tensor, Any]) -> None:
     ridge = result.document["ridge"]
     true = torch.linalg.eigvalsh(matrix)
     assert ridge["status"] == "ok"
-    assert ridge["log_det"]["value"] == pytest.approx(float((true + 1).log().mean()), abs=0.01)
-    assert ridge["effective_dimension"]["value"] == pytest.approx(float((true / (true + 1)).mean()), abs=0.01)
+    assert ridge["log_det"]["value"] == pytest.approx(float((true + 4).log().mean()), abs=0.01)
+    assert ridge["effective_dimension"]["value"] == pytest.approx(float((true / (true + 4)).mean()), abs=0.01)
     assert ridge["missed"] < 0.05
 
 
@@ -230,6 +229,7 @@ def test_a_ridge_below_the_scale_is_refused(wishart: tuple[torch.Tensor, Any]) -
     assert above["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_the_ten_samples_of_a_real_kernel(shared: Callable[..., Path]) -> None:
     """The logarithm of an NTK, 1024 to 16384: the bar is a pooled KS of 0.3 %."""
     folder = ("data", "ntk_resnet50_cifar10")
@@ -269,17 +269,17 @@ def test_a_graph_is_not_free(shared: Callable[..., Path]) -> None:
 
 
 def test_a_kernel_matrix_is_not_free(tmp_path: Path) -> None:
-    points = torch.rand(600, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    points = torch.rand(512, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     path = saved(tmp_path, "points.npy", points.numpy())
     options = SourceOptions(kernel="matern", length=0.3)
-    result = rmtaudit.density(path, sample=150, samples=2, replicas=0, kpm=False, ridge=1.0, options=options)
+    result = rmtaudit.density(path, sample=128, samples=2, replicas=0, kpm=False, ridge=1.0, options=options)
     assert result.verdict == "not decompressible"
     assert result.document["prediction"] is None
     assert result.document["kpm"] == {"status": "skipped", "reason": "not asked for"}
     if result.document["ridge"]["status"] == "ok":  # what needs no density may still be told
         from rmtaudit.kernels.covariance import matern_into
 
-        whole = torch.empty(600, 600, dtype=torch.float64)
+        whole = torch.empty(512, 512, dtype=torch.float64)
         matern_into(points, points, whole, nu=1.5, length=0.3)
         exact = float((torch.linalg.eigvalsh(whole).clamp(min=0) + 1).log().mean())
         found = result.document["ridge"]["log_det"]

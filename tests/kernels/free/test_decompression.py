@@ -50,9 +50,7 @@ def test_a_poisson_law_is_predicted_and_three_cumulants_do_as_well() -> None:
 
 def test_the_same_seed_gives_the_same_answer() -> None:
     eigenvalues = torch.linalg.eigvalsh(gram(130, 520, 0))
-    one, other = (
-        decompress_spectrum(eigenvalues, 2.0, generator=generator(3), replicas=2) for _ in range(2)
-    )
+    one, other = (decompress_spectrum(eigenvalues, 2.0, generator=generator(3), replicas=2) for _ in range(2))
     assert torch.equal(one.law.x, other.law.x)
     assert one.verdict == other.verdict
     at = torch.tensor([0.5], dtype=torch.float64)

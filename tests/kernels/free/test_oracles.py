@@ -59,7 +59,9 @@ def test_the_closed_forms_themselves_have_mass_1_and_the_right_mean(
     x = (low + high) / 2 - (high - low) / 2 * torch.cos(angle)
     density = law.pdf(x) * torch.sin(angle) * (high - low) / 2
     atoms = law.atoms
-    assert float(torch.trapezoid(density, angle)) + sum(mass for _, mass in atoms) == pytest.approx(1, abs=1e-6)
+    assert float(torch.trapezoid(density, angle)) + sum(mass for _, mass in atoms) == pytest.approx(
+        1, abs=1e-6
+    )
     mean = float(torch.trapezoid(x * density, angle)) + sum(place * mass for place, mass in atoms)
     assert mean == pytest.approx(law.levy().mean, abs=1e-6)
 

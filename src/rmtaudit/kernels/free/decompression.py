@@ -258,7 +258,9 @@ def _refusal(
 ) -> str:
     """Return why there is no prediction, or nothing."""
     if factor * _MARGIN >= last:
-        return f"the law can be decompressed by about {last:.3g}, known to a tenth; {factor:.4g} was asked for"
+        return (
+            f"the law can be decompressed by about {last:.3g}, known to a tenth; {factor:.4g} was asked for"
+        )
     if fit.chi_square > REJECTED:
         return f"χ² is {fit.chi_square:.2g} per datum: no law that can be decompressed fits the block"
     if test is not None and not test.free:

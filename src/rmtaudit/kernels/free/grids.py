@@ -1,4 +1,4 @@
-"""Where to look at the boundary of an evolved law: grids of the real line that miss nothing and waste little."""
+"""Where to look at the boundary of an evolved law: grids that miss nothing and waste little."""
 
 from __future__ import annotations
 

@@ -26,12 +26,11 @@ def nonnegative_least_squares(gram: torch.Tensor, right: torch.Tensor) -> torch.
     ----------
     Mehrotra, *On the implementation of a primal-dual interior point method*, SIAM J. Optim. 2 (1992).
     """
-    size = gram.shape[-1]
-    batch = torch.broadcast_shapes(gram.shape[:-2], right.shape[:-1])
+    size, batch = gram.shape[-1], right.shape[:-1]
     flat_gram = gram.expand(*batch, size, size).reshape(-1, size, size)
-    flat_right = right.expand(*batch, size).reshape(-1, size)
+    flat_right = right.reshape(-1, size)
     share = len(flat_gram) if gram.is_cuda else _TOGETHER
-    parts = zip(flat_gram.split(share), flat_right.split(share), strict=True)
+    parts = zip(torch.split(flat_gram, share), torch.split(flat_right, share), strict=True)
     return torch.cat([_solve(*part) for part in parts]).reshape(*batch, size)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmtaudit.kernels.free import laws
@@ -12,6 +12,7 @@ from rmtaudit.kernels.free.cumulants import cumulant_laws, evolved_cumulants, fr
 from rmtaudit.kernels.free.evolution import evolve
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-2, 2), min_size=1, max_size=7))
 def test_moments_and_cumulants_invert_each_other(values: list[float]) -> None:
     cumulants = torch.tensor(values, dtype=torch.float64)
@@ -25,6 +26,7 @@ def test_the_semicircle_has_catalan_moments_and_one_cumulant() -> None:
     torch.testing.assert_close(free_cumulants(moments), expected)
 
 
+@settings(deadline=None)
 @given(st.floats(0.1, 3), st.floats(0.2, 8))
 def test_the_cumulants_of_marchenko_pastur_are_powers_of_its_ratio(ratio: float, factor: float) -> None:
     powers = torch.arange(5, dtype=torch.float64)

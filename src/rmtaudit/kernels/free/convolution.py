@@ -13,7 +13,7 @@ import torch
 
 from rmtaudit.kernels.free.measure import LevyMeasure
 
-_STEPS, _TOLERANCE = 20_000, 1e-13
+_STEPS, _TOLERANCE = 5_000, 1e-13
 
 
 def free_sum(one: LevyMeasure, other: LevyMeasure) -> LevyMeasure:
@@ -59,7 +59,7 @@ def sum_transform(one: torch.Tensor, other: torch.Tensor, z: torch.Tensor) -> to
     ValueError
         If a point does not lie above the real line.
     ArithmeticError
-        If the iteration has not ended after 20,000 steps: the point is too close to the real line.
+        If the iteration has not ended after 5,000 steps: the point is too close to the real line.
 
     References
     ----------

@@ -102,7 +102,8 @@ def test_where_a_shared_direction_goes() -> None:
     assert found == pytest.approx(float(eigenvalues(weights)[-1]), rel=0.08)
 
 
-@pytest.mark.parametrize("spread", [0.4, pytest.param(0.0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("spread", [0.0, 0.4])
 def test_a_layer_is_predicted_from_a_quarter(spread: float) -> None:
     """Also where rows differ in size, which free decompression cannot know."""
     count, cols = 512, 1024

@@ -257,6 +257,13 @@ def _freely(
     if verdict != REFUSED and nested is not None and nested.free > _POOR:
         verdict = REFUSED
         reason = f"real quarters of the block miss it by {nested.free:.0%} of the spread"
+    if verdict == ACCEPTED and nested is not None and nested.baselines:
+        order, best = nested.best_baseline
+        if best <= _AS_GOOD * nested.free:
+            verdict = AS_GOOD
+            reason = f"{order} free cumulants predict the block from real quarters of it as well"
+    if found.freeness is not None and not found.freeness.free and "not free" not in reason:
+        reason += "; nor is the matrix free of its coordinates"
     positive = bool(found.fit.positive)
     spikes: tuple[tuple[float, float | None], ...] = found.spikes
     if dimension is not None:

@@ -10,7 +10,7 @@ import rmtaudit
 
 
 def test_exported_members() -> None:
-    assert rmtaudit.__all__ == ["Report", "__version__", "logdet", "open_checkpoint", "scan"]
+    assert rmtaudit.__all__ == ["Report", "__version__", "density", "logdet", "open_checkpoint", "scan"]
     assert rmtaudit.__all__ == sorted(rmtaudit.__all__)
     assert set(rmtaudit.__all__) <= set(dir(rmtaudit))
     for name in rmtaudit.__all__:

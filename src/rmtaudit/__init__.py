@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rmtaudit.checkpoints import open_checkpoint
     from rmtaudit.engine.api import scan
+    from rmtaudit.engine.density import density
     from rmtaudit.engine.logdet.api import logdet
     from rmtaudit.report.model import Report
 
     __version__: str
 
-__all__ = ["Report", "__version__", "logdet", "open_checkpoint", "scan"]
+__all__ = ["Report", "__version__", "density", "logdet", "open_checkpoint", "scan"]
 
 _HOMES = {
     "Report": "rmtaudit.report.model",
+    "density": "rmtaudit.engine.density",
     "logdet": "rmtaudit.engine.logdet.api",
     "open_checkpoint": "rmtaudit.checkpoints",
     "scan": "rmtaudit.engine.api",

@@ -11,6 +11,7 @@ import click
 
 from rmtaudit.cli.analyzers import analyzers
 from rmtaudit.cli.config import config
+from rmtaudit.cli.density import density
 from rmtaudit.cli.errors import run
 from rmtaudit.cli.explain import explain
 from rmtaudit.cli.forecast import forecast
@@ -35,6 +36,7 @@ cli.add_command(report)
 cli.add_command(tails)
 cli.add_command(forecast)
 cli.add_command(logdet)
+cli.add_command(density)
 cli.add_command(analyzers)
 cli.add_command(config)
 cli.add_command(explain)

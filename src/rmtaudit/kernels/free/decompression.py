@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
+from scipy import special
 
 from rmtaudit.kernels.free.cumulants import cumulant_laws
 from rmtaudit.kernels.free.evolution import EvolvedLaw, evolve
-from rmtaudit.kernels.free.fit import LevyFit, fit_levy
-from rmtaudit.kernels.free.validation import Choice, Freeness, choose, free_block
+from rmtaudit.kernels.free.fit import LevyFit, fit_levy, fit_many, point_mass_at_zero
+from rmtaudit.kernels.free.identify import extreme_measures
+from rmtaudit.kernels.free.validation import Choice, Freeness, choose, free_block, ks_distance
 from rmtaudit.kernels.free.validation import freeness as test_freeness
 
 REJECTED = 2.0
 """A χ² per datum above this rejects the class: sampled laws of the class reached 1.5."""
 _AS_GOOD = 1.1
 _POOR = 0.15
-_LAST = tuple(2.0**power for power in (8, 7, 6, 5, 4, 3.5, 3, 2.5, 2, 1.75, 1.5, 1.25, 1, 0.75, 0.5, 0.25))
+_WORTH_SAYING = 0.05
+_ROUGHER = 4.0
+_CURVE, _SAMPLE = 1500, 4000
+_FIRST_END, _LAST_END, _HALVINGS = 1.05, 256.0, 9
+_ENDED = 1.12
+"""χ² per datum at which an end is too far: 1.03 to 1.11 at the true end, 1.8 to 2.5 a fifth beyond it."""
+_MARGIN = 1.1
 _REPLICAS = 10
-_T_QUANTILE = 1.833  # Student, 9 degrees of freedom, 95 %
 _MOST_SPIKES, _NEIGHBOURS = 32, 10
 
 
@@ -32,9 +41,10 @@ class Decompression:
     verdict
         ``decompressible``, ``baseline as good`` or ``not decompressible``.
     reason
-        Why, in a clause; empty for ``decompressible``.
+        Why, in a clause. Empty for ``decompressible``, unless there is a part of the spectrum that the
+        block does not fix.
     law
-        The prediction: that of the fit, or of two free cumulants where the verdict refuses the fit.
+        The prediction: that of the fit, or of the simple law that validates best where the fit is refused.
     fit
         The fit, whatever the verdict.
     choice
@@ -47,6 +57,15 @@ class Decompression:
         The test on the matrix, where one was given.
     replicas
         Refits to parametric replicas of the block, or to each sample given: what the bands are from.
+    rough
+        The prediction of a fit a quarter as smooth: what smoothing does to the answer, in the bands.
+    pooled
+        Whether ``replicas`` are the samples given.
+    baselines
+        The laws of 2, 3 and 4 free cumulants at the same factor, where they exist.
+    extremes
+        The two laws at the same factor that differ most at the lower end and fit the block as well; none for
+        the two-sided class and for blocks with zeros, where nothing is open.
     """
 
     verdict: str
@@ -58,7 +77,18 @@ class Decompression:
     spikes: tuple[tuple[float, float], ...]
     freeness: Freeness | None
     replicas: tuple[EvolvedLaw, ...]
+    rough: EvolvedLaw | None
     pooled: bool
+    baselines: Mapping[int, EvolvedLaw]
+    extremes: tuple[EvolvedLaw, ...]
+
+    @property
+    def unresolved(self) -> float:
+        """Share of the eigenvalues that the block does not fix: the distance (KS) between the extremes."""
+        if not self.extremes:
+            return 0.0
+        high, low = (law.quantiles(_SAMPLE) for law in self.extremes)
+        return ks_distance(high, low)
 
     def quantiles(self, count: int) -> torch.Tensor:
         """Return ``count`` predicted eigenvalues, ascending, without spikes; the mean over samples."""
@@ -68,14 +98,32 @@ class Decompression:
 
     def band(self, levels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the 90 % band of the quantiles at ``levels``; of infinite width without replicas."""
-        centre = self.law.ppf(levels)
+        _, low, high = self._interval(lambda law: law.ppf(levels))
+        return low, high
+
+    def interval(self, functional: Callable[[EvolvedLaw], float]) -> tuple[float, float, float]:
+        """Return a number that is a function of the law, and its 90 % interval."""
+        value, low, high = self._interval(lambda law: torch.tensor(functional(law), dtype=torch.float64))
+        return float(value), float(low), float(high)
+
+    def _interval(
+        self, functional: Callable[[EvolvedLaw], torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        centre = functional(self.law)
         if len(self.replicas) < 2:
-            return torch.full_like(centre, -math.inf), torch.full_like(centre, math.inf)
-        drawn = torch.stack([law.ppf(levels) for law in self.replicas])
-        half = _T_QUANTILE * drawn.std(0)
+            return centre, torch.full_like(centre, -math.inf), torch.full_like(centre, math.inf)
+        drawn = torch.stack([functional(law) for law in self.replicas])
+        variance = drawn.var(0)
         if self.pooled:
-            centre, half = drawn.mean(0), half / math.sqrt(len(drawn))
-        return centre - half, centre + half
+            centre, variance = drawn.mean(0), variance / len(drawn)
+        if self.rough is not None:
+            variance = variance + (functional(self.rough) - functional(self.law)) ** 2
+        half = _student(len(drawn) - 1) * variance.sqrt()
+        low, high = centre - half, centre + half
+        for law in self.extremes:
+            value = functional(law)
+            low, high = torch.minimum(low, value), torch.maximum(high, value)
+        return centre, low, high
 
 
 def decompress_spectrum(
@@ -112,19 +160,41 @@ def decompress_spectrum(
     bulk, outliers = take_spikes(rows)
     fit = _class_of(bulk)
     last = math.inf if fit.measure.index == 0 else 1 / fit.measure.index
-    index = fit.measure.index if factor < last else 0.0
+    index = fit.measure.index if factor * _MARGIN < last else 0.0
     choice = choose(bulk[0], positive=fit.positive, index=index, generator=generator)
     slack = choice.slack if choice else 8.0
-    fit = fit_levy(bulk, positive=fit.positive, slacks=(slack,), index=index)[0]
+    fit, rougher = fit_levy(bulk, positive=fit.positive, slacks=(slack, slack / _ROUGHER), index=index)[0:2]
     test = None if matrix is None else test_freeness(matrix, generator)
-    verdict, reason = _verdict(fit, choice, last, factor, test)
-    simple = cumulant_laws(bulk)[2]
-    measure = simple if verdict == "not decompressible" else fit.measure
-    law = evolve(measure, factor)
-    drawn = _replicas(bulk, fit, slack, factor, replicas, generator, refused=measure is simple)
+    baselines = {
+        order: evolve(law, factor, _CURVE)
+        for order, law in cumulant_laws(bulk).items()
+        if law.index * factor < 1
+    }
+    extremes = _extremes(bulk, fit, factor)
+    refusal = _refusal(fit, choice, last, factor, test)
     spikes = tuple((value, _carried(bulk, value, factor)) for value in outliers)
+    if refusal:
+        law = baselines[_best(choice, baselines)]
+        verdict, reason = "not decompressible", refusal
+        drawn: tuple[EvolvedLaw, ...] = ()
+        rough = None
+        extremes = drawn
+    else:
+        law = evolve(fit.measure, factor)
+        drawn = _replicas(bulk, fit, factor, replicas, generator)
+        rough = evolve(rougher.measure, factor, _CURVE)
+        verdict, reason = _verdict(law, choice, baselines, drawn)
     pooled = len(bulk) > 1 and bool(drawn)
-    return Decompression(verdict, reason, law, fit, choice, last, spikes, test, drawn, pooled)
+    found = Decompression(
+        verdict, reason, law, fit, choice, last, spikes, test, drawn, rough, pooled, baselines, extremes
+    )
+    if found.unresolved > _WORTH_SAYING:
+        caveat = (
+            f"laws that fit the block equally well put {found.unresolved:.0%} of the eigenvalues elsewhere, "
+            "at the lower end"
+        )
+        found = dataclasses.replace(found, reason="; ".join(filter(None, (reason, caveat))))
+    return found
 
 
 def take_spikes(rows: torch.Tensor) -> tuple[torch.Tensor, tuple[float, ...]]:
@@ -155,72 +225,110 @@ def _class_of(bulk: torch.Tensor) -> LevyFit:
             both = positive
     if both.chi_square <= REJECTED:
         return both
-    for end in _LAST:
-        ended = fit_levy(bulk, positive=False, index=1 / end)[0]
-        if ended.chi_square <= REJECTED:
-            return ended
-    return both
+    return _with_end(bulk) or both
+
+
+def _with_end(bulk: torch.Tensor) -> LevyFit | None:
+    """Return the fit with the furthest end that explains the block within noise.
+
+    A law that can be decompressed by 10 can be by 5: χ² rises with the end, and halving finds where.
+    """
+    best = fit_levy(bulk, positive=False, index=1 / _FIRST_END)[0]
+    low, high = math.log(_FIRST_END), math.log(_LAST_END)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        ended = fit_levy(bulk, positive=False, index=math.exp(-middle))[0]
+        if ended.chi_square <= _ENDED:
+            low, best = middle, ended
+        else:
+            high = middle
+    return best if best.chi_square <= _ENDED else None
 
 
 def _covers(fit: LevyFit, bulk: torch.Tensor) -> bool:
     return abs(fit.measure.variance / float(bulk.var(correction=0)) - 1) < 0.02
 
 
-def _verdict(
-    fit: LevyFit, choice: Choice | None, last: float, factor: float, test: Freeness | None
-) -> tuple[str, str]:
-    refused = "not decompressible"
-    if factor >= last:
-        return refused, f"the law can be decompressed by less than {last:.3g}, and {factor:.4g} was asked for"
-    if fit.chi_square > REJECTED:
+def _refusal(
+    fit: LevyFit,
+    choice: Choice | None,
+    last: float,
+    factor: float,
+    test: Freeness | None,
+) -> str:
+    """Return why there is no prediction, or nothing."""
+    if factor * _MARGIN >= last:
         return (
-            refused,
-            f"χ² is {fit.chi_square:.2g} per datum: no law that can be decompressed fits the block",
+            f"the law can be decompressed by about {last:.3g}, known to a tenth; {factor:.4g} was asked for"
         )
+    if fit.chi_square > REJECTED:
+        return f"χ² is {fit.chi_square:.2g} per datum: no law that can be decompressed fits the block"
     if test is not None and not test.free:
-        return refused, (
+        return (
             f"the matrix is not free of its coordinates: nested blocks differ by KS {test.distance:.2%} "
             f"(chance {test.noise:.2%}), and the diagonal holds {test.diagonal_share:.1%} of the variance"
         )
     if choice is None:
-        return refused, "fewer than 128 eigenvalues are too few for validation"
+        return "fewer than 128 eigenvalues are too few for validation"
     if choice.score > _POOR:
-        return refused, f"validation on a quarter of the block misses by {choice.score:.0%} of the spread"
-    order, best = min(choice.baselines.items(), key=lambda pair: (pair[1], pair[0]))
-    if best <= _AS_GOOD * choice.score:
-        return "baseline as good", f"{order} free cumulants predict the block from its quarter as well"
+        return f"validation on a quarter of the block misses by {choice.score:.0%} of the spread"
+    return ""
+
+
+def _verdict(
+    law: EvolvedLaw,
+    choice: Choice | None,
+    baselines: Mapping[int, EvolvedLaw],
+    drawn: tuple[EvolvedLaw, ...],
+) -> tuple[str, str]:
+    """Return the verdict on a prediction that is not refused.
+
+    A simple law is as good if it validates as well on a quarter of the block, and if at the factor asked for
+    it lies within the noise of the prediction: what looks alike at 4 need not at 50.
+    """
+    assert choice is not None
+    simple = {order: score for order, score in choice.baselines.items() if order in baselines}
+    order = min(simple, key=lambda key: (simple[key], key))
+    if simple[order] <= _AS_GOOD * choice.score:
+        centre = law.quantiles(_SAMPLE)
+        away = float((baselines[order].quantiles(_SAMPLE) - centre).abs().mean())
+        noise = [float((one.quantiles(_SAMPLE) - centre).abs().mean()) for one in drawn]
+        if not noise or away <= 2 * sum(noise) / len(noise):
+            return "baseline as good", f"{order} free cumulants predict the block from its quarter as well"
     return "decompressible", ""
 
 
-def _replicas(
-    bulk: torch.Tensor,
-    fit: LevyFit,
-    slack: float,
-    factor: float,
-    count: int,
-    generator: torch.Generator,
-    *,
-    refused: bool,
-) -> tuple[EvolvedLaw, ...]:
-    if refused:
+def _best(choice: Choice | None, baselines: Mapping[int, EvolvedLaw]) -> int:
+    """Return the order of the simple law that validates best; two free cumulants without validation."""
+    scores = {} if choice is None else {key: val for key, val in choice.baselines.items() if key in baselines}
+    return min(scores, key=lambda key: (scores[key], key)) if scores else 2
+
+
+def _extremes(bulk: torch.Tensor, fit: LevyFit, factor: float) -> tuple[EvolvedLaw, ...]:
+    if not fit.positive or point_mass_at_zero(bulk) > 0:
         return ()
-    measure = fit.measure
+    return tuple(evolve(measure, factor, _CURVE) for measure in extreme_measures(bulk, fit.slack))
+
+
+def _student(degrees: int) -> float:
+    return float(special.stdtrit(degrees, 0.95))
+
+
+def _replicas(
+    bulk: torch.Tensor, fit: LevyFit, factor: float, count: int, generator: torch.Generator
+) -> tuple[EvolvedLaw, ...]:
     if len(bulk) > 1:
         spectra = list(bulk)
     else:
         n = bulk.shape[-1]
         # a block of a free matrix with the fitted law, twice as large
         large = round(n * min(2.0, factor))
-        parent = evolve(measure, large / n).quantiles(large)
+        parent = evolve(fit.measure, large / n, _CURVE).quantiles(large)
         spectra = [free_block(parent, n, generator) for _ in range(count)]
-    return tuple(
-        evolve(
-            fit_levy(spectrum, positive=fit.positive, slacks=(slack,), index=measure.index)[0].measure,
-            factor,
-            1500,
-        )
-        for spectrum in spectra
-    )
+    if not spectra:
+        return ()
+    fits = fit_many(spectra, positive=fit.positive, slacks=(fit.slack,), index=fit.measure.index)
+    return tuple(evolve(one[0].measure, factor, _CURVE) for one in fits)
 
 
 def _carried(bulk: torch.Tensor, value: float, factor: float) -> float:

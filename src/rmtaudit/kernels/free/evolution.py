@@ -11,12 +11,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from rmtaudit.kernels.free.measure import LevyMeasure, heights, inverse_square, potential, real_transform
+from rmtaudit.kernels.free.grids import first_grid, interpolate, second_grid
+from rmtaudit.kernels.free.measure import (
+    LevyMeasure,
+    complex_transform,
+    heights,
+    inverse_square,
+    potential,
+    real_transform,
+)
 
-_COARSE = 1000
 _BISECTIONS = 60
+_PANEL = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +56,13 @@ class EvolvedLaw:
 
     @property
     def mass(self) -> float:
-        """Mass of the continuous part by quadrature, plus that of the atoms: 1 if all is well."""
-        trapezoid = float(torch.trapezoid(self.density, self.x))
-        return trapezoid + math.fsum(mass for _, mass in self.atoms)
+        """Mass of the continuous part by quadrature of the density, plus that of the atoms: 1 if all is well.
+
+        The quadrature goes along chords of the curve, where the integrand is analytic, so that a density
+        that is infinite at an edge costs no accuracy.
+        """
+        continuous = float(_mass_between(self.measure, self.s, self.v, self.factor).sum())
+        return continuous + math.fsum(mass for _, mass in self.atoms)
 
     def pdf(self, x: torch.Tensor) -> torch.Tensor:
         """Return the density of the continuous part at ``x``, any shape, float64."""
@@ -63,20 +76,27 @@ class EvolvedLaw:
             s, v = self._parameter(flat)
             level = 1 - potential(self.measure, s, v, self.factor)[1] / math.pi
         else:
-            level = _interpolate(flat, self.x, self.level)
+            s, v = self._parameter(flat)
+            before = (torch.searchsorted(self.s, s, right=True) - 1).clamp(min=0)
+            ends = torch.stack([self.s[before], s], 1), torch.stack([self.v[before], v], 1)
+            level = self.level[before] + _mass_between(self.measure, *ends, self.factor)[:, 0]
         level = torch.where(flat < self.x[0], 0.0, torch.where(flat >= self.x[-1], 1.0, level))
         for place, mass in self.atoms:  # beside a gap's atom the parameter cannot tell the two sides apart
             near = (flat - place).abs() <= 1e-12 * (self.x[-1] - self.x[0])
             if bool(near.any()):
-                below = self.level[torch.searchsorted(self.x, torch.tensor(place).to(self.x)) - 1]
-                level = torch.where(near, below + mass, level)
+                level = torch.where(near, self._below(place) + mass, level)
         return level.clamp(0, 1).reshape(x.shape)
 
     def ppf(self, q: torch.Tensor) -> torch.Tensor:
         """Return the quantiles at the levels ``q`` in [0, 1], any shape, float64, from the curve."""
         if not bool(((q >= 0) & (q <= 1)).all()):
             raise ValueError("probabilities must lie between 0 and 1")
-        return _interpolate(q.double().reshape(-1), self.level, self.x).reshape(q.shape)
+        flat = q.double().reshape(-1)
+        out = interpolate(flat, self.level, self.x)
+        for place, mass in self.atoms:
+            below = self._below(place)
+            out = torch.where((flat > below) & (flat <= below + mass), place, out)
+        return out.reshape(q.shape)
 
     def quantiles(self, count: int) -> torch.Tensor:
         """Return ``count`` quantiles at the levels ``(i + 1/2)/count``: the eigenvalues predicted."""
@@ -112,6 +132,11 @@ class EvolvedLaw:
             (float(self.x[max(start - 1, 0)]), float(self.x[min(end, len(self.x) - 1)]))
             for start, end in zip(starts, ends, strict=True)
         )
+
+    def _below(self, place: float) -> torch.Tensor:
+        """Return the mass below an atom: the level of the point of the curve beside it."""
+        beside = place - 1e-13 * float(self.x[-1] - self.x[0])
+        return self.level[(torch.searchsorted(self.x, torch.tensor(beside).to(self.x)) - 1).clamp(min=0)]
 
     def _parameter(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the points of the curve whose eigenvalue is ``x``: a bracketed search, monotone."""
@@ -167,18 +192,17 @@ def evolve(measure: LevyMeasure, factor: float, points: int = 4000) -> EvolvedLa
     if not len(measure.mass):
         raise ValueError("a law without variance is a point, and stays one")
     effective = factor / (1 - factor * measure.index)
-    coarse = _first_grid(measure, factor)
+    coarse = first_grid(measure, factor)
     v = heights(measure, coarse, effective)
     zeros = _zeros(measure, coarse, v, factor)
-    s = _second_grid(measure, coarse, v, factor, points, zeros)
-    start = _interpolate(s, coarse, v) * 1.01
+    x = torch.cummax(_image(measure, coarse, v, factor), 0).values
+    s = second_grid(measure, coarse, v, x, _density(measure, coarse, v, factor), factor, points, zeros)
+    start = interpolate(s, coarse, v) * 1.01
     v = heights(measure, s, effective, start)
     x = torch.cummax(_image(measure, s, v, factor), 0).values
     density = _density(measure, s, v, factor)
     atoms = tuple(_atom(measure, zero, factor) for zero in zeros)
-    return EvolvedLaw(
-        measure, factor, s, v, x, density, _levels(measure, s, v, x, density, atoms, factor), atoms
-    )
+    return EvolvedLaw(measure, factor, s, v, x, density, _levels(measure, s, v, x, atoms, factor), atoms)
 
 
 def _image(measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor, factor: float) -> torch.Tensor:
@@ -195,23 +219,41 @@ def _density(measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor, factor: flo
     return imaginary / (math.pi * square)
 
 
+def _mass_between(measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor, factor: float) -> torch.Tensor:
+    """Return the mass of the continuous part between neighbours in the last dimension of the curve.
+
+    ``-Im ∫ dz/F/π`` along the chord, by Gauss quadrature: the integrand is analytic above the real line.
+    """
+    u = torch.complex(s, v)
+    start, step = u[..., :-1], torch.diff(u)
+    above = (v[..., :-1] > 0) | (v[..., 1:] > 0)
+    start, step = start[above], step[above]
+    share = factor * measure.index
+    total = torch.zeros_like(start)
+    for node, weight in zip(*np.polynomial.legendre.leggauss(_PANEL), strict=True):
+        at = start + step * (node + 1) / 2
+        transform, slope = complex_transform(measure, at)
+        total += weight / 2 * (factor + (1 - share) * slope) / (factor * at - share * transform)
+    out = torch.zeros(above.shape, dtype=s.dtype, device=s.device)
+    out[above] = -(total * step).imag / math.pi
+    return out
+
+
 def _levels(
     measure: LevyMeasure,
     s: torch.Tensor,
     v: torch.Tensor,
     x: torch.Tensor,
-    density: torch.Tensor,
     atoms: tuple[tuple[float, float], ...],
     factor: float,
 ) -> torch.Tensor:
     if measure.index == 0:
         level = 1 - potential(measure, s, v, factor)[1] / math.pi
     else:
-        level = torch.cumulative_trapezoid(density, x)
+        level = torch.cumsum(_mass_between(measure, s, v, factor), 0)
         level = torch.cat([torch.zeros_like(level[:1]), level])
         for place, mass in atoms:
             level = level + torch.where(x > place, mass, 0.0)
-        level = level / level[-1].clamp(min=1)  # the quadrature's error, which `mass` reports
     return torch.cummax(level.clamp(0, 1), 0).values
 
 
@@ -239,86 +281,12 @@ def _atom(measure: LevyMeasure, zero: float, factor: float) -> tuple[float, floa
     """Return place and mass, ``1/F'``, of the atom at a zero of ``F``."""
     if measure.index == 0:
         first, second = measure.inverse_moments()
-        return measure.mean - first, 1 - second / factor
+        place = measure.mean - first
+        return (0.0 if abs(place) <= 1e-14 * abs(measure.mean) else place), 1 - second / factor
     at = torch.tensor([zero], dtype=torch.float64, device=measure.mass.device)
     square, share = float(inverse_square(measure, at)), factor * measure.index
     place = float(_image(measure, at, torch.zeros_like(at), factor))
     return place, (factor - (1 - share) * square) / (factor + share * square)
-
-
-def _first_grid(measure: LevyMeasure, factor: float) -> torch.Tensor:
-    """Return points of the real line that see every cell, every gap, every atom and every edge."""
-    left, right, mass = measure.left, measure.right, measure.mass
-    effective = factor / (1 - factor * measure.index)
-    # beyond the last cell the curve is flat after the first length, and F has no zero after the second
-    reach = 1.0001 * math.sqrt(measure.variance * max(1 / effective, measure.index))
-    steps = max(4, _COARSE // len(mass))
-    inner = left[:, None] + (right - left)[:, None] * _unit(steps + 1, left)
-    spread = torch.sinh(6 * (2 * _unit(2 * steps + 1, left) - 1)) / math.sinh(6)
-    own = 2 * (mass / effective).sqrt()
-    parts = [inner.reshape(-1)]
-    apart = left[1:] - right[:-1] > 1e-9 * (right[-1] - left[0])
-    for edge, alone in (
-        (left, torch.nn.functional.pad(apart, (1, 0), value=True)),
-        (right, torch.nn.functional.pad(apart, (0, 1), value=True)),
-    ):
-        parts.append((edge[alone, None] + own[alone, None] * spread).reshape(-1))
-    gap = (left[1:] - right[:-1])[apart, None]
-    parts.append((right[:-1][apart, None] + gap * _unit(steps + 1, left)).reshape(-1))
-    low, high = left.min() - reach, right.max() + reach
-    if measure.index > 0:
-        low, high = low.clamp(max=-reach), high.clamp(min=reach)
-    squares = _unit(101, left) ** 2
-    grid = torch.cat([*parts, low + (left.min() - low) * squares, high - (high - right.max()) * squares])
-    return _distinct(grid[(grid >= low) & (grid <= high)])
-
-
-def _second_grid(
-    measure: LevyMeasure,
-    s: torch.Tensor,
-    v: torch.Tensor,
-    factor: float,
-    points: int,
-    zeros: tuple[float, ...],
-) -> torch.Tensor:
-    """Return points that spread mass, angle and length of the curve evenly; edges are kept."""
-    x = torch.cummax(_image(measure, s, v, factor), 0).values
-    density = _density(measure, s, v, factor)
-    mass = torch.cumulative_trapezoid(density, x)
-    step = torch.diff(s)
-    length = (step**2 + torch.diff(v) ** 2).sqrt() / (s.abs() + v)[1:].clamp(min=1e-300)
-    parts = [
-        mass.diff(prepend=torch.zeros_like(mass[:1])),
-        step,
-        length,
-        torch.diff(x),
-        (torch.diff(v).abs() + step).sqrt(),
-    ]
-    weight = sum(part / part.sum().clamp(min=1e-300) for part in parts)
-    assert isinstance(weight, torch.Tensor)
-    total = torch.cat([torch.zeros_like(weight[:1]), torch.cumsum(weight, 0)])
-    grid = _interpolate(float(total[-1]) * _unit(points, s), total, s)
-    edges = _edge_points(measure, s, v, factor / (1 - factor * measure.index))
-    # an atom is a jump between two points that lie close on its two sides
-    sides = grid.new_tensor([zero + side * 1e-12 * float(s[-1] - s[0]) for zero in zeros for side in (-1, 1)])
-    return _distinct(torch.cat([grid, edges, sides]))
-
-
-def _edge_points(measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor, effective: float) -> torch.Tensor:
-    """Return the edges ``∫G(dx)/(s-x)² = factor`` by bisection, and points crowding towards them."""
-    inside = v > 0
-    at = torch.nonzero(inside[1:] != inside[:-1]).flatten()
-    low, high = s[at].clone(), s[at + 1].clone()
-    rising = inside[at + 1]
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        within = inverse_square(measure, middle) > effective
-        up = within != rising
-        low, high = torch.where(up, middle, low), torch.where(up, high, middle)
-    edge = torch.where(rising, low, high)
-    scale = torch.where(rising, 1.0, -1.0) * torch.maximum(s[at + 1] - s[at], edge.abs() * 1e-6)
-    crowd = torch.logspace(-7, 0, 15, dtype=s.dtype, device=s.device)
-    return torch.cat([edge, (edge[:, None] + scale[:, None] * crowd).reshape(-1)])
 
 
 def _brackets(law: EvolvedLaw, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -330,23 +298,3 @@ def _brackets(law: EvolvedLaw, x: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
     low = torch.where(x < law.x[0], law.s[0] - reach, low)
     high = torch.where(x > law.x[-1], law.s[-1] + reach, high)
     return low, high
-
-
-def _unit(points: int, like: torch.Tensor) -> torch.Tensor:
-    return torch.linspace(0, 1, points, dtype=like.dtype, device=like.device)
-
-
-def _distinct(grid: torch.Tensor) -> torch.Tensor:
-    """Return the points ascending, without repeats and without 0, where ``F`` may vanish."""
-    grid = torch.unique(grid)
-    tiny = 1e-13 * (grid[-1] - grid[0])
-    grid = torch.where(grid.abs() < tiny, tiny, grid)
-    return grid[torch.cat([torch.ones_like(grid[:1], dtype=torch.bool), torch.diff(grid) > 0])]
-
-
-def _interpolate(at: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Return ``y`` at the points ``at``, linear between ascending ``x``, constant outside."""
-    right = torch.searchsorted(x, at.contiguous()).clamp(1, len(x) - 1)
-    x0, x1 = x[right - 1], x[right]
-    share = ((at - x0) / (x1 - x0).clamp(min=1e-300)).clamp(0, 1)
-    return y[right - 1] + share * (y[right] - y[right - 1])

@@ -7,6 +7,7 @@ density), which makes ``χ²`` a test of the class, and its slack the one choice
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -50,7 +51,7 @@ class LevyFit:
 
 
 @dataclass(frozen=True, slots=True)
-class _System:
+class LevySystem:
     """Normal equations in units of the standard deviation."""
 
     matrix: torch.Tensor
@@ -62,18 +63,31 @@ class _System:
     n_data: int
     index: float
     positive: bool
+    size: int
 
     def normal(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return ``AᵀA`` and ``Aᵀy``."""
         return self.matrix.T @ self.matrix, self.matrix.T @ self.target
 
     def chi_square(self, masses: torch.Tensor) -> torch.Tensor:
+        """Return ``|Ax - y|²``, shape ``(...)`` of masses ``(..., K)``."""
         return ((masses @ self.matrix.T - self.target) ** 2).sum(-1)
 
     def measure(self, masses: torch.Tensor) -> LevyMeasure:
+        """Return the measure in the units of the eigenvalues.
+
+        A shift ``κ₁ - ∫G/x`` below the noise of the mean is none: the masses are scaled so that it is 0, and
+        zeros of the large matrix are zeros.
+        """
         mass = masses[: len(self.left)] * self.scale**2
-        return LevyMeasure(
+        found = LevyMeasure(
             self.left * self.scale, self.right * self.scale, mass, self.mean * self.scale, self.index
         )
+        if self.positive:
+            first = found.inverse_moments()[0]
+            if abs(found.mean - first) <= 2 * self.scale / self.size:
+                return dataclasses.replace(found, mass=mass * (found.mean / first))
+        return found
 
 
 def fit_levy(
@@ -122,14 +136,11 @@ def fit_many(
     cells: int = CELLS,
 ) -> list[tuple[LevyFit, ...]]:
     """Fit many spectra, of any sizes, with one batch of least-squares problems; see :func:`fit_levy`."""
-    systems = [_system(spectra, positive, index, cells) for spectra in batch]
+    systems = [levy_system(spectra, positive=positive, index=index, cells=cells) for spectra in batch]
     normal = [system.normal() for system in systems]
     gram, right = torch.stack([pair[0] for pair in normal]), torch.stack([pair[1] for pair in normal])
     rough = _roughness(cells, gram.shape[-1], gram)
-    ladder = torch.tensor([10.0**power for power in _LADDER], dtype=gram.dtype, device=gram.device)
-    tried = nonnegative_least_squares(
-        gram[:, None] + ladder[:, None, None] * rough, right[:, None].expand(-1, len(ladder), -1)
-    )
+    tried = _tried(gram, right, rough)
     strengths, lowest = [], []
     for system, masses in zip(systems, tried, strict=True):
         chi = torch.cummax(system.chi_square(masses), 0).values
@@ -147,6 +158,21 @@ def fit_many(
         )
         for system, low, group in zip(systems, lowest, final, strict=True)
     ]
+
+
+def smoothness(system: LevySystem, slack: float) -> torch.Tensor:
+    """Return the form of roughness at the largest weight that the slack allows, shape ``(K, K)``."""
+    gram, right = system.normal()
+    rough = _roughness(len(system.left), gram.shape[-1], gram)
+    chi = system.chi_square(_tried(gram[None], right[None], rough)[0]).cummax(0).values
+    return _strengths(chi, (slack,), system.n_data)[0] * rough
+
+
+def _tried(gram: torch.Tensor, right: torch.Tensor, rough: torch.Tensor) -> torch.Tensor:
+    ladder = torch.tensor([10.0**power for power in _LADDER], dtype=gram.dtype, device=gram.device)
+    return nonnegative_least_squares(
+        gram[:, None] + ladder[:, None, None] * rough, right[:, None].expand(-1, len(ladder), -1)
+    )
 
 
 def empirical_stieltjes(
@@ -167,7 +193,10 @@ def point_mass_at_zero(spectra: torch.Tensor) -> float:
     return float((spectra.abs() <= floor).double().mean())
 
 
-def _system(spectra: torch.Tensor, positive: bool, index: float, cells: int) -> _System:
+def levy_system(
+    spectra: torch.Tensor, *, positive: bool, index: float = 0.0, cells: int = CELLS
+) -> LevySystem:
+    """Return the least-squares problem of :func:`fit_levy`, its arguments as there."""
     spectra = spectra.double()
     n, samples = spectra.shape[-1], spectra.numel() // spectra.shape[-1]
     values = spectra.reshape(-1).sort().values
@@ -187,7 +216,7 @@ def _system(spectra: torch.Tensor, positive: bool, index: float, cells: int) -> 
     f_real, f_imaginary = -m_real / square, m_imaginary / square
     noise = _NOISE / (n * math.sqrt(samples) * height * square)
     y_real, y_imaginary = real - mean - f_real, height - f_imaginary
-    left, right = _cells(values, n, positive, cells)
+    left, right = _cells(values, n, positive, index, cells)
     u_real, u_imaginary = f_real + index * y_real, f_imaginary + index * y_imaginary
     rows = [
         cauchy_real(left, right, u_real, u_imaginary) / noise[:, None],
@@ -211,7 +240,7 @@ def _system(spectra: torch.Tensor, positive: bool, index: float, cells: int) -> 
         column = torch.zeros(len(matrix), 1, dtype=values.dtype, device=values.device)
         column[-len(extra) :, 0] = values.new_tensor(extra)
         matrix = torch.cat([matrix, column], 1)
-    return _System(matrix, torch.cat(target), left, right, mean, scale, 2 * len(real), index, positive)
+    return LevySystem(matrix, torch.cat(target), left, right, mean, scale, 2 * len(real), index, positive, n)
 
 
 def _points(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -237,12 +266,17 @@ def _points(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.cat(real), torch.cat(heights)
 
 
-def _cells(values: torch.Tensor, n: int, positive: bool, cells: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _cells(
+    values: torch.Tensor, n: int, positive: bool, index: float, cells: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return edges of cells over the range of ``F`` on the spectrum, fine around 0, where growth looks."""
-    step = n ** (-2 / 3)
-    ends = torch.stack([values[0] - step, values[-1] + step])
-    m_real, m_imaginary = empirical_stieltjes(values, ends, torch.full_like(ends, step))
-    low, high = (-m_real / (m_real**2 + m_imaginary**2)).tolist()
+    # beside a lone outlier F is that outlier's own: it is read three gaps further out
+    around = torch.stack([values[1] - values[0], values[-1] - values[-2]])
+    step = (3 * around).clamp(min=n ** (-2 / 3))
+    ends = torch.stack([values[0], values[-1]]) + step * step.new_tensor([-1.0, 1.0])
+    m_real, m_imaginary = empirical_stieltjes(values, ends, step)
+    f_real = -m_real / (m_real**2 + m_imaginary**2)
+    low, high = (f_real + index * (ends - values.mean() - f_real)).tolist()
     scale = 1 / math.sqrt(n)
     if positive:
         above = values[values > 4 * torch.finfo(torch.float64).eps * n * values[-1]]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 _NARROW = 1e-6
-_STEPS, _TOLERANCE = 40, 1e-12
+_STEPS, _TOLERANCE, _SMALLEST = 400, 1e-12, 1e-290
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,9 @@ def heights(
 ) -> torch.Tensor:
     """Return the imaginary parts ``v(s)`` of the boundary: ``∫G(dx)/((s-x)² + v²) = factor``, or 0.
 
-    ``1/∫`` is a concave function of ``v²``, so that Newton's steps from the left of the root never pass it;
-    one step from the right lands on the left.
+    The integral falls as ``v²`` grows, so that the root is one and always bracketed. Its reciprocal is a
+    concave function of ``v²``: Newton's steps from the left of the root never pass it, and one step from the
+    right lands on the left. Where rounding would have it otherwise, the bracket is halved instead.
 
     Parameters
     ----------
@@ -98,37 +99,31 @@ def heights(
         Positive.
     start
         Shape ``(M,)``: guesses of ``v``; any.
-
-    Raises
-    ------
-    ArithmeticError
-        If an iteration does not end.
     """
     out = torch.zeros_like(s)
     inside = inverse_square(measure, s) > factor
     if not bool(inside.any()):
         return out
     s = s[inside]
-    bound = torch.full_like(s, measure.variance / factor)
-    square = (
-        bound if start is None else torch.where(start[inside] > 0, start[inside] ** 2, bound).minimum(bound)
-    )
+    high = torch.full_like(s, measure.variance / factor)
+    low = torch.zeros_like(s)
+    square = high if start is None else torch.where(start[inside] > 0, start[inside] ** 2, high).minimum(high)
     left = torch.arange(len(s), device=s.device)
     result = square.clone()
     for _ in range(_STEPS):
         total, slope = _inverse_square_above(measure, s[left], square)
+        below = total > factor
+        low, high = torch.where(below, square, low), torch.where(below, high, square)
         # Newton on 1/total - 1/factor
         moved = square + (total - total * total / factor) / slope
-        moved = torch.where(moved > 0, moved.minimum(bound[left]), square / 64)
+        middle = torch.where(low > 0, (low * high).sqrt(), high / 64)
+        moved = torch.where((moved >= low) & (moved <= high), moved, middle)
         result[left] = moved
-        going = (moved - square).abs() > _TOLERANCE * moved + 1e-290
+        going = ((moved - square).abs() > _TOLERANCE * moved) & (high - low > _TOLERANCE * high)
+        going &= high > _SMALLEST
         if not bool(going.any()):
-            out[inside] = result.sqrt()
-            return out
-        left, square = left[going], moved[going]
-    residual = (_inverse_square_above(measure, s[left], square)[0] / factor - 1).abs()
-    if bool((residual > 1e-8).any()):
-        raise ArithmeticError("the boundary of the evolved law was not found")
+            break
+        left, square, low, high = left[going], moved[going], low[going], high[going]
     out[inside] = result.sqrt()
     return out
 
@@ -144,6 +139,18 @@ def inverse_square(measure: LevyMeasure, s: torch.Tensor) -> torch.Tensor:
 def real_transform(measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Return the real part of ``∫G(dx)/(u - x)``, ``u = s + iv``, ``v >= 0``, shape ``(M,)``."""
     return cauchy_real(measure.left, measure.right, s, v) @ measure.mass
+
+
+def complex_transform(measure: LevyMeasure, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ``∫G(dx)/(u - x)`` and its derivative at ``Im u > 0``, shape ``(M,)``, complex128."""
+    value, slope = [], []
+    for part in torch.split(u, 4096):
+        s, v = part.real, part.imag
+        real = cauchy_real(measure.left, measure.right, s, v) @ measure.mass
+        value.append(torch.complex(real, cauchy_imaginary(measure.left, measure.right, s, v) @ measure.mass))
+        cells = 1 / ((part[:, None] - measure.left) * (part[:, None] - measure.right))
+        slope.append(-(cells @ measure.mass.to(cells.dtype)))
+    return torch.cat(value), torch.cat(slope)
 
 
 def cauchy_real(left: torch.Tensor, right: torch.Tensor, s: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -243,7 +250,7 @@ def _inverse_square_above(
     width = measure.right - measure.left
     product = torch.addcmul(square, a, b)
     across = width * v
-    narrow = across < _NARROW * product.abs()
+    narrow = across < _NARROW * product  # never inside a cell, where the product is negative
     safe = torch.where(width > 0, width, 1.0) * v
     value = torch.where(narrow, 1 / product, torch.atan2(across, product) / safe)
     edges = (a / (a * a + square) - b / (b * b + square)) * (v / safe)

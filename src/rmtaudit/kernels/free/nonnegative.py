@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 
 _ITERATIONS, _TOLERANCE = 60, 1e-11
+_TOGETHER = 16
+"""Problems a processor solves at a time: what stays in its cache. A GPU takes them all."""
 
 
 def nonnegative_least_squares(gram: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
@@ -24,6 +26,15 @@ def nonnegative_least_squares(gram: torch.Tensor, right: torch.Tensor) -> torch.
     ----------
     Mehrotra, *On the implementation of a primal-dual interior point method*, SIAM J. Optim. 2 (1992).
     """
+    size, batch = gram.shape[-1], right.shape[:-1]
+    flat_gram = gram.expand(*batch, size, size).reshape(-1, size, size)
+    flat_right = right.reshape(-1, size)
+    share = len(flat_gram) if gram.is_cuda else _TOGETHER
+    parts = zip(torch.split(flat_gram, share), torch.split(flat_right, share), strict=True)
+    return torch.cat([_solve(*part) for part in parts]).reshape(*batch, size)
+
+
+def _solve(gram: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     unit = gram.diagonal(dim1=-2, dim2=-1).clamp(min=torch.finfo(gram.dtype).tiny).sqrt()
     scaled = gram / unit[..., :, None] / unit[..., None, :]
     target = right / unit

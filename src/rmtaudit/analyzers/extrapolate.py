@@ -1,0 +1,185 @@
+"""``extrapolate``: the spectrum that the layer would have at twice and four times its width."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, Scalar, failed, skipped
+
+if TYPE_CHECKING:
+    import torch
+
+    from rmtaudit.kernels.extrapolation import Interval, Prediction
+
+_FREE = "Ameli et al. 2025, arXiv 2506.11994; of rows that differ in size, Nica, Speicher 1996"
+_FEWEST, _MOST, _SAMPLES = 128, 1024, 4
+_FACTORS = (2, 4)
+_NUMBERS = (
+    ("edge", "upper_edge", "w²", "Upper edge of the predicted bulk of WᵀW"),
+    ("log_det", "log_det", "nats", "Predicted mean logarithm of the eigenvalues of WᵀW"),
+    (
+        "effective_rank_share",
+        "effective_rank",
+        "",
+        "Exponential of the entropy of the predicted eigenvalues' shares, over the size,",
+    ),
+)
+_ORDER = {"decompressible": 0, "baseline as good": 1, "not decompressible": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class ExtrapolateOptions:
+    """Options of :class:`Extrapolate`.
+
+    Attributes
+    ----------
+    block
+        Order of the block from which the whole layer is predicted, to be held against its exact spectrum;
+        0: a quarter of the layer.
+    replicas
+        Replicas behind the intervals: 0 for none, or at least 2.
+    """
+
+    block: int = 0
+    replicas: int = 10
+
+    def __post_init__(self) -> None:
+        if self.block < 0 or self.replicas < 0 or self.replicas == 1:
+            raise ValueError("block is 0 or positive; replicas are 0, or at least 2")
+
+
+class Extrapolate(Analyzer):
+    """The spectrum at 2 and 4 times the smaller side, with a verdict and a check on the layer itself."""
+
+    name = "extrapolate"
+    metrics = (
+        Metric(
+            "extrapolation_verdict",
+            "",
+            None,
+            "Whether a larger layer of the same kind can be predicted: decompressible, baseline as good, or "
+            "not decompressible.",
+            _FREE,
+            summarised=False,
+        ),
+        Metric(
+            "extrapolation_route",
+            "",
+            None,
+            "What the prediction is by: free decompression, or growth by rows of the same kind.",
+            _FREE,
+            summarised=False,
+        ),
+        Metric(
+            "extrapolation_ks",
+            "",
+            None,
+            "Kolmogorov-Smirnov distance between the layer's exact spectrum and that predicted from a block.",
+            _FREE,
+        ),
+        *(
+            Metric(f"{name}_at_{factor}x", unit, None, f"{words} at {factor} times the smaller side.", _FREE)
+            for factor in _FACTORS
+            for name, _, unit, words in _NUMBERS
+        ),
+    )
+    needs = frozenset({"spectrum", "matrix"})
+    Options = ExtrapolateOptions
+
+    def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | Scalar]:
+        """Return every metric; those of a layer that cannot be predicted are skipped with the reason."""
+        n = min(given.layer.shape)
+        if len(given.matrices) != 1:
+            return self._none(skipped(f"the layer is {len(given.matrices)} matrices"))
+        if n < _FEWEST:
+            return self._none(skipped(f"the smaller side is {n}: fewer than {_FEWEST} cannot be validated"))
+        try:
+            gram, dimension = _gram(given.matrices[0])
+            found = {factor: self._predict(gram, dimension, factor, given) for factor in _FACTORS}
+            own = self._checked(gram, dimension, given)
+        except (ArithmeticError, ValueError) as error:
+            return self._none(failed(str(error)))
+        worst = max(found.values(), key=lambda one: _ORDER[one.verdict])
+        values: dict[str, MetricValue | Scalar] = {
+            "extrapolation_verdict": worst.verdict,
+            "extrapolation_route": "free decompression" if worst.route == "free" else "growth by rows",
+            "extrapolation_ks": own,
+        }
+        for factor, prediction in found.items():
+            numbers = prediction.numbers()
+            for name, functional, _, _ in _NUMBERS:
+                values[f"{name}_at_{factor}x"] = _value(prediction, numbers.get(functional))
+        return values
+
+    def _none(self, value: MetricValue) -> dict[str, MetricValue | Scalar]:
+        return {metric.name: value for metric in self.active_metrics()}
+
+    def _predict(self, gram: torch.Tensor, dimension: int, factor: int, given: LayerInput) -> Prediction:
+        import torch
+
+        from rmtaudit.kernels.extrapolation import predict
+
+        generator = given.generator(f"extrapolate {factor}x")
+        n = len(gram)
+        if n <= _MOST:
+            spectra, block = torch.linalg.eigvalsh(gram).clamp(min=0), gram
+        else:
+            drawn = [torch.randperm(n, generator=generator)[:_MOST].sort().values for _ in range(_SAMPLES)]
+            block = gram[drawn[0]][:, drawn[0]]
+            spectra = torch.stack([torch.linalg.eigvalsh(gram[one][:, one]).clamp(min=0) for one in drawn])
+        return predict(
+            spectra,
+            factor * n / spectra.shape[-1],
+            generator=generator,
+            matrix=block,
+            dimension=dimension,
+            replicas=self.options.replicas,
+        )
+
+    def _checked(self, gram: torch.Tensor, dimension: int, given: LayerInput) -> MetricValue:
+        """Return how far the exact spectrum is from the one predicted from a block."""
+        import torch
+
+        from rmtaudit.kernels.extrapolation import predict
+        from rmtaudit.kernels.free.validation import ks_distance
+
+        n = len(gram)
+        size = self.options.block or min(n // 4, _MOST)
+        if size < _FEWEST:
+            return skipped(f"a block of {size} is fewer than {_FEWEST}")
+        if size >= n:
+            return skipped(f"a block of {size} is no part of a layer whose smaller side is {n}")
+        generator = given.generator("extrapolate from a block")
+        chosen = torch.randperm(n, generator=generator)[:size]
+        block = gram[chosen][:, chosen]
+        found = predict(
+            torch.linalg.eigvalsh(block).clamp(min=0),
+            n / size,
+            generator=generator,
+            matrix=block,
+            dimension=dimension,
+            replicas=0,
+        )
+        if found.law is None:
+            return skipped(f"{found.verdict}: {found.reason}")
+        exact = given.spectrum.eigenvalues.double().cpu()
+        rest = exact[: len(exact) - len(found.spikes)]
+        return MetricValue(ks_distance(found.quantiles(len(rest)), rest))
+
+
+def _gram(matrix: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """Return the Gram matrix of the smaller side, float64 on the CPU, and the larger side."""
+    wide = matrix.double().cpu()
+    rows, cols = wide.shape
+    return (wide.T @ wide, rows) if rows >= cols else (wide @ wide.T, cols)
+
+
+def _value(prediction: Prediction, found: Interval | None) -> MetricValue:
+    if found is None:
+        return skipped(f"{prediction.verdict}: {prediction.reason}")
+    if found.value is None:
+        return skipped(found.reason)
+    ends = None if found.low is None or found.high is None else (found.low, found.high)
+    return MetricValue(found.value, ci=ends)

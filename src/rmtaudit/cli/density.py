@@ -1,0 +1,196 @@
+"""``rmtaudit density``: the spectrum of a large matrix from principal blocks of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rmtaudit.cli.errors import FINE, INCONCLUSIVE
+from rmtaudit.cli.output import DOCUMENT_FORMATS, format_for, output_file
+from rmtaudit.cli.source_flags import source_flags, source_options
+from rmtaudit.errors import OutputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rmtaudit.engine.density import DensityResult, DensitySettings
+
+_ASKED = (
+    "size",
+    "factor",
+    "holds",
+    "sample",
+    "samples",
+    "sampling",
+    "block_size",
+    "ridge",
+    "replicas",
+    "kpm",
+    "seed",
+)
+
+
+@click.command()
+@click.argument("source", metavar="SOURCE")
+@click.option(
+    "--size",
+    metavar="N",
+    type=click.IntRange(min=2),
+    help="Order of the large matrix.  [default: that of SOURCE, from blocks of it]",
+)
+@click.option("--factor", metavar="F", type=float, help="Its ratio to the order of SOURCE.")
+@click.option(
+    "--holds",
+    type=click.Choice(["eigenvalues", "spectra", "matrix"]),
+    help="What a file holds: eigenvalues, several spectra (one a row), a matrix. An .npy file of one side "
+    "holds eigenvalues, a symmetric one is a matrix; all else is asked back.",
+)
+@source_flags
+@click.option(
+    "--sample",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Order of a block of a matrix.  [default: at most 1024, at most half of the target]",
+)
+@click.option("--samples", metavar="R", type=click.IntRange(min=1), help="Blocks drawn.  [default: 8]")
+@click.option(
+    "--sampling",
+    type=click.Choice(["plain", "paired", "blocks"]),
+    default="plain",
+    show_default=True,
+    help="Random indices; pairs of blocks that share none; runs of --block-size indices.",
+)
+@click.option(
+    "--block-size", metavar="K", type=click.IntRange(min=1), help="Indices taken or left together (classes)."
+)
+@click.option(
+    "--ridge",
+    metavar="R",
+    type=float,
+    help="Also the log-determinant and effective dimension with this ridge.",
+)
+@click.option(
+    "--replicas",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    help="Replicas behind the 90 % intervals of a single block; 0 for none.",
+)
+@click.option(
+    "--kpm/--no-kpm",
+    default=None,
+    help="Set the kernel polynomial density beside a prediction of SOURCE's own size.  [default: where "
+    "products are cheap]",
+)
+@click.option(
+    "--against",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Eigenvalues of the large matrix (.npy, .csv, .txt) to compare the prediction with.",
+)
+@click.option(
+    "--seed",
+    metavar="N",
+    type=click.IntRange(min=0, max=2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of blocks, tests, replicas and probes.",
+)
+@click.option(
+    "--quantiles",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write the predicted eigenvalues to a .npy file.",
+)
+@click.option(
+    "--plot",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Draw the prediction to a .png or .svg file.",
+)
+@click.option("--format", "format_", type=click.Choice(DOCUMENT_FORMATS), help="Format of the result.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write the result to a file, in the format of its ending; the table still goes to stdout.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="With -o, no table.")
+def density(source: str, **flags: Any) -> int:
+    """Predict the spectrum of a large matrix from principal blocks of it, by free decompression.
+
+    SOURCE is a matrix as `rmtaudit logdet` takes it, of which random blocks are drawn; FILE::LAYER of a
+    checkpoint, as its smaller Gram matrix; or a file of eigenvalues. Exit code 3: not decompressible, and
+    why; then nothing is predicted.
+    """
+    from rmtaudit.engine.density import DensitySettings
+    from rmtaudit.engine.density import density as predicted
+    from rmtaudit.report.document import dumps
+
+    output, plot, quantiles = flags["output"], flags["plot"], flags["quantiles"]
+    format_ = format_for(flags["format_"], output, DOCUMENT_FORMATS)
+    if plot is not None:
+        from rmtaudit.engine.density.plot import check_plot
+
+        check_plot(plot)
+    settings: DensitySettings = DensitySettings(**{name: flags[name] for name in _ASKED})
+    inputs = [Path(source), *([flags["against"]] if flags["against"] else [])]
+    with ExitStack() as files:
+        target = files.enter_context(output_file(output, inputs)) if output else None
+        for path in (plot, quantiles):
+            _refuse_input(path, inputs)
+        result = predicted(source, settings=settings, options=source_options(flags), against=flags["against"])
+        _write_files(result, quantiles, plot, flags["against"])
+        text = dumps(result.document)
+        if target is not None:
+            target.write(text if format_ == "json" else _table_text(result.document))
+        if target is None and format_ == "json":
+            sys.stdout.write(text)
+        elif target is None or not flags["quiet"]:
+            from rmtaudit.cli.table import stdout_console
+
+            _draw(stdout_console(), result.document)
+    return FINE if result.complete else INCONCLUSIVE
+
+
+def _refuse_input(path: Path | None, inputs: list[Path]) -> None:
+    if path is None or not path.exists():
+        return
+    if any(item.exists() and path.samefile(item) for item in inputs):
+        raise OutputError("RA-OU-002", "Is one of the inputs.", hint="Name another file.", where=str(path))
+
+
+def _write_files(
+    result: DensityResult, quantiles: Path | None, plot: Path | None, truth: Path | None
+) -> None:
+    """Write what was asked for beside the result; no eigenvalues where nothing is predicted."""
+    if quantiles is not None:
+        if result.prediction.law is None:
+            click.echo(f"rmtaudit: {quantiles} is not written: {result.verdict}", err=True)
+        else:
+            from rmtaudit.engine.density import save_quantiles
+
+            save_quantiles(result.quantiles(), quantiles)
+    if plot is not None:
+        from rmtaudit.engine.density.plot import save_plot
+
+        save_plot(result, plot, truth=truth)
+
+
+def _table_text(document: Mapping[str, Any]) -> str:
+    from rmtaudit.cli.table import drawn_text
+
+    return drawn_text(lambda console: _draw(console, document))
+
+
+def _draw(console: Console, document: Mapping[str, Any]) -> None:
+    from rmtaudit.cli.density_table import draw_density
+
+    draw_density(console, document)

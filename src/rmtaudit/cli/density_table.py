@@ -1,0 +1,270 @@
+"""How a predicted spectrum looks in a terminal: the verdict first, then numbers, then the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rmtaudit.names import display_name
+from rmtaudit.report.numbers import format_value
+
+_NAMES = {
+    "mean": "mean",
+    "standard_deviation": "standard deviation",
+    "skewness": "skewness",
+    "lower_edge": "smallest",
+    "upper_edge": "largest, without spikes",
+    "atom": "share in atoms",
+    "effective_rank": "effective rank / size",
+    "log_det": "log det / size",
+    "condition": "condition number",
+}
+_STYLES = {
+    "decompressible": "bold green",
+    "baseline as good": "bold yellow",
+    "not decompressible": "bold red",
+}
+_WIDE = 110
+_MOST_SPIKES = 6
+_REFUSED = "Nothing is predicted. What follows is the block and the evidence."
+
+
+def draw_density(console: Console, document: Mapping[str, Any]) -> None:
+    """Print the document of :mod:`rmtaudit.engine.density` on a console."""
+    verdict, predicted = document["verdict"], document["prediction"]
+    console.print(Text(display_name(document["subject"]["name"]), style="bold", overflow="fold"))
+    console.print(Text(_what(document), style="dim"))
+    sentence = Text(verdict["word"], style=_STYLES[verdict["word"]])
+    console.print(sentence.append(f": {verdict['reason']}" if verdict["reason"] else "", style="not bold"))
+    if predicted is None:
+        console.print(Text(_REFUSED, style="red"))
+    else:
+        console.print(Text(f"route: {verdict['route']}", style="dim"))
+    console.print()
+    console.print(_values(document, wide=console.width >= _WIDE))
+    console.print()
+    console.print(_evidence(document))
+
+
+def _what(document: Mapping[str, Any]) -> str:
+    subject, target = document["subject"], document["target"]
+    samples, order = subject["samples"], subject["order"]
+    block = f"block of order {subject['block']}" if samples == 1 else f"blocks of order {subject['block']}"
+    text = f"{samples} {block}"
+    if subject["holds"] == "matrix":
+        text += f" of {order}" if subject["block"] < order else ", the whole matrix"
+        if subject["sampling"] in ("paired", "blocks"):
+            run = f" of {subject['block_size']}" if subject["block_size"] else ""
+            text += f" ({subject['sampling']}{run})"
+    return f"{text}, to order {target['size']} ({target['factor']:.4g} times)"
+
+
+def _values(document: Mapping[str, Any], *, wide: bool) -> Table:
+    predicted, block = document["prediction"], document["block"]
+    compared = document["against"] if document["against"] and document["against"]["status"] == "ok" else None
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("eigenvalues")
+    table.add_column("block", justify="right", no_wrap=True)
+    if predicted is not None:
+        table.add_column("predicted", justify="right", no_wrap=True)
+        table.add_column("90 % interval", justify="right")
+    baselines = _shown_baselines(document, wide)
+    if compared is not None:
+        table.add_column("true", justify="right", no_wrap=True)
+    for order in baselines:
+        table.add_column(f"{order} cum.", justify="right", no_wrap=True)
+    for name, label in _NAMES.items():
+        if predicted is None and name not in block:
+            continue
+        row = [label, _number(block.get(name))]
+        if predicted is not None:
+            found = predicted["functionals"][name]
+            if found["value"] is None:
+                continue  # why is said once, below
+            row += [_number(found["value"]), _range(found)]
+        if compared is not None:
+            row.append(_number(compared["functionals"].get(name), blank=True))
+        row += [_number(document["baselines"][order].get(name), blank=True) for order in baselines]
+        table.add_row(*(Text(cell) for cell in row))
+    levels = [round(0.1 * step, 1) for step in range(1, 10)]
+    for index, level in enumerate(levels):
+        row = [f"quantile {level:.0%}", _number(block["quantiles"][index])]
+        if predicted is not None:
+            found = predicted["quantiles"][index]
+            row += [_number(found["value"]), _range(found)]
+        if compared is not None:
+            row.append(_number(compared["quantiles"][index]))
+        row += [_number(document["baselines"][order]["quantiles"][index]) for order in baselines]
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _shown_baselines(document: Mapping[str, Any], wide: bool) -> list[str]:
+    """Return the orders whose laws are shown: all, or where there is little room the best of them."""
+    there = list(document["baselines"])
+    if wide or not there:
+        return there
+    tests = document["tests"]
+    scores = (tests["nested"] or tests["validation"] or {"baselines": {}})["baselines"]
+    known = [order for order in there if order in scores]
+    return [min(known, key=lambda order: float(scores[order]))] if known else there[:1]
+
+
+def _evidence(document: Mapping[str, Any]) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True, style="dim")
+    grid.add_column(overflow="fold")
+    for name, text in _lines(document):
+        grid.add_row(Text(name), Text(text))
+    return grid
+
+
+def _lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    tests = document["tests"]
+    yield from _absent(document["prediction"])
+    yield from _test_lines(tests)
+    if tests["mass"] is not None:
+        yield "mass", f"{tests['mass']:.5f}, which is 1 for a law"
+    moments = document["moments"]
+    if moments:
+        mean, variance = moments["mean"], moments["variance"]
+        yield (
+            "moments",
+            f"mean {_with_error(mean)}, variance {_with_error(variance)} at the target, from entries: no "
+            "freeness needed",
+        )
+    if document["prediction"]:
+        for atom in document["prediction"]["atoms"]:
+            yield "atom", f"{atom['mass']:.2%} at {_number(atom['place'])}"
+    if document["spikes"]:
+        yield "spikes", _spikes(document["spikes"])
+    yield from _ridge_lines(document["ridge"])
+    yield from _beside_lines(document)
+
+
+def _spikes(spikes: Sequence[Mapping[str, Any]]) -> str:
+    """Return the outliers of the block, largest first, with where each goes."""
+    ordered = sorted(spikes, key=lambda spike: -spike["block"])
+    shown = [
+        _number(spike["block"])
+        + (f" (to {_number(spike['predicted'])})" if spike["predicted"] is not None else "")
+        for spike in ordered[:_MOST_SPIKES]
+    ]
+    rest = f" and {len(ordered) - _MOST_SPIKES} more" if len(ordered) > _MOST_SPIKES else ""
+    told = any(spike["predicted"] is not None for spike in ordered)
+    where = "; where each goes if its direction is spread evenly" if told else ""
+    return f"{', '.join(shown)}{rest}, taken out{where}"
+
+
+def _absent(predicted: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """Yield what has no value or no interval, once a reason."""
+    if predicted is None:
+        return
+    reasons: dict[str, list[str]] = {}
+    for name, found in predicted["functionals"].items():
+        if found["reason"]:
+            reasons.setdefault(found["reason"], []).append(_NAMES[name])
+    for reason, names in reasons.items():
+        yield "left out", f"{', '.join(names)}: {display_name(reason)}"
+
+
+def _test_lines(tests: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    fit, nested, free = tests["fit"], tests["nested"], tests["freeness"]
+    if fit:
+        end = f", ends at factor {fit['last_factor']:.3g}" if fit["last_factor"] else ""
+        kind = "stays positive at every size" if fit["stays_positive"] else "of both signs"
+        yield "fit", f"χ²/ndata {fit['chi_square_per_datum']:.2f} (1 is a fit), {kind}{end}"
+    if tests["unresolved"]:
+        yield "unfixed", f"laws that fit as well put {tests['unresolved']:.1%} of the eigenvalues elsewhere"
+    if tests["validation"]:
+        found = tests["validation"]
+        yield (
+            "validation",
+            f"free quarters miss the block by {found['score']:.2%} of its spread; "
+            f"cumulants {_scores(found['baselines'])}",
+        )
+    if nested:
+        rows = f", growth by rows {nested['rows']:.2%}" if nested["rows"] is not None else ""
+        yield (
+            "nested",
+            f"real quarters miss it by {nested['free']:.2%}{rows}; cumulants {_scores(nested['baselines'])}",
+        )
+    if free:
+        yield (
+            "freeness",
+            f"nested blocks differ from free ones by KS {free['distance']:.2%} (chance {free['chance']:.2%})",
+        )
+    if tests["diagonal_share"] is not None:
+        yield "diagonal", f"holds {tests['diagonal_share']:.1%} of the variance of the spectrum"
+    elif not free:
+        yield "freeness", "not tested: eigenvalues alone do not tell"
+
+
+def _ridge_lines(ridge: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if ridge["ridge"] is None:
+        if ridge["r_min"] is not None:
+            yield "ridge", f"none asked for; r_min, the smallest that is resolved, is {ridge['r_min']:.3g}"
+        return
+    head = f"{ridge['ridge']:g}: "
+    if ridge["status"] != "ok":
+        yield "ridge", f"{head}{ridge['status']}: {display_name(ridge['reason'])}"
+        return
+    missed = ridge["missed"]
+    checked = f"; real quarters miss by {missed:.2g}" if missed is not None else ""
+    note = f"; {ridge['reason']}" if ridge["reason"] else ""
+    yield (
+        "ridge",
+        f"{head}log det / size {_with_error(ridge['log_det'])}, effective dimension / size "
+        f"{_with_error(ridge['effective_dimension'])}; r_min {ridge['r_min']:.3g}{checked}{note}",
+    )
+
+
+def _beside_lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    kpm, compared = document["kpm"], document["against"]
+    if kpm["status"] != "ok":
+        if document["subject"]["holds"] == "matrix":
+            yield "KPM", f"not beside it: {display_name(kpm['reason'])}"
+    elif kpm["distance"] is None:
+        yield "KPM", f"{kpm['moments']} moments of {kpm['probes']} probes: see the plot"
+    else:
+        yield (
+            "KPM",
+            f"counts of the matrix itself differ from the prediction by at most {kpm['distance']:.2%} ± "
+            f"{kpm['se']:.2%}, both smoothed over {kpm['width']:.2g}",
+        )
+    if compared and compared["status"] == "ok":
+        simple = compared["two_moments"]
+        beside = f"; two cumulants KS {simple:.2%}" if simple is not None else ""
+        yield (
+            "against",
+            f"{compared['eigenvalues']} true eigenvalues: KS {compared['ks']:.2%}, W1 "
+            f"{_number(compared['wasserstein'])}{beside}",
+        )
+    elif compared:
+        yield "against", compared["reason"]
+
+
+def _scores(baselines: Mapping[str, float]) -> str:
+    return ", ".join(f"{order}: {score:.2%}" for order, score in baselines.items()) or "make no law"
+
+
+def _with_error(found: Mapping[str, float | None]) -> str:
+    error = found["se"]
+    return f"{_number(found['value'])}{f' ± {error:.2g}' if error is not None else ''}"
+
+
+def _range(found: Mapping[str, Any]) -> str:
+    if found["low"] is None:
+        return ""
+    return f"{_number(found['low'])} to {_number(found['high'])}"
+
+
+def _number(value: float | None, *, blank: bool = False) -> str:
+    if value is None:
+        return "" if blank else "–"
+    return format_value(value)

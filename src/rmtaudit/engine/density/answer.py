@@ -1,0 +1,229 @@
+"""From a source and what is asked of it to the document: the one path of the command and the Python API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rmtaudit.engine.density.blocks import Blocks, draw_blocks, open_file, rounding_alone, target_order
+from rmtaudit.engine.density.settings import DensitySettings
+from rmtaudit.engine.sources import SourceOptions
+from rmtaudit.errors import InputError, OutputError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from rmtaudit.kernels.extrapolation import Prediction
+    from rmtaudit.kernels.slq.density import ChebyshevDensity
+    from rmtaudit.matrices.sources import MatrixSource
+
+_MOST_QUANTILES = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class DensityResult:
+    """The document, and what it was made of.
+
+    Attributes
+    ----------
+    document
+        JSON values: see ``docs/commands/density.md``.
+    prediction
+        Laws, tests and intervals.
+    blocks
+        The spectra that were seen.
+    polynomial
+        The kernel polynomial density of the source, or why there is none.
+    """
+
+    document: Mapping[str, Any]
+    prediction: Prediction
+    blocks: Blocks
+    polynomial: ChebyshevDensity | str = field(default="the source is not a matrix")
+
+    @property
+    def verdict(self) -> str:
+        """``decompressible``, ``baseline as good`` or ``not decompressible``."""
+        return str(self.document["verdict"]["word"])
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was asked for could be told."""
+        return self.prediction.law is not None and self.document["ridge"]["status"] != "refused"
+
+    def quantiles(self) -> torch.Tensor:
+        """Return the predicted eigenvalues without spikes, ascending.
+
+        Raises
+        ------
+        ValueError
+            If the verdict refuses the prediction.
+        """
+        count = self.document["target"]["size"] - len(self.prediction.spikes)
+        return self.prediction.quantiles(min(max(1, count), _MOST_QUANTILES))
+
+
+def density(
+    source: str | Path | MatrixSource | torch.Tensor | np.ndarray[Any, Any],
+    *,
+    size: int | None = None,
+    factor: float | None = None,
+    against: str | Path | None = None,
+    options: SourceOptions | None = None,
+    settings: DensitySettings | None = None,
+    **more: Any,
+) -> DensityResult:
+    """Predict the spectrum of a large matrix from principal blocks of it.
+
+    Parameters
+    ----------
+    source
+        What the command line takes; or a matrix source; or an array: eigenvalues of one block (one side), or
+        with ``holds="spectra"`` of several (two sides), or a symmetric matrix.
+    size, factor
+        Order of the large matrix, or its ratio to that of the source; neither: the source's own.
+    against
+        A file of eigenvalues to compare with.
+    options
+        What a path cannot say of itself.
+    settings
+        Instead of ``size``, ``factor`` and ``more``.
+    **more
+        Fields of :class:`DensitySettings`.
+
+    Returns
+    -------
+    DensityResult
+        Also where the verdict is ``not decompressible``: then without a prediction.
+
+    Raises
+    ------
+    InputError
+        The source cannot be read; RA-DE-003 not symmetric, RA-DE-005 nothing to predict from.
+    UsageError
+        It does not say what it holds, or what is asked for contradicts itself.
+
+    Examples
+    --------
+    >>> result = rmtaudit.density("eigenvalues.npy", factor=8)  # doctest: +SKIP
+    >>> result.verdict, result.prediction.numbers()["log_det"]  # doctest: +SKIP
+    """
+    chosen = settings or DensitySettings(size=size, factor=factor, **more)
+    found, text = _opened(source, options or SourceOptions(), chosen)
+    compared = None if against is None else Path(against)
+    if isinstance(found, Blocks):
+        return _answer(text, found, None, chosen, options or SourceOptions(), compared)
+    try:
+        blocks = draw_blocks(found, chosen)
+        return _answer(text, blocks, found, chosen, options or SourceOptions(), compared)
+    finally:
+        found.close()
+
+
+def save_quantiles(quantiles: torch.Tensor, path: Path) -> None:
+    """Write predicted eigenvalues as ``.npy``. Raises ``OutputError`` (RA-OU-003)."""
+    import numpy as np
+
+    try:
+        with path.open("wb") as file:
+            np.save(file, quantiles.numpy())
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OutputError("RA-OU-003", f"Cannot be written: {reason}.", where=str(path)) from error
+
+
+def _opened(
+    source: Any, options: SourceOptions, settings: DensitySettings
+) -> tuple[MatrixSource | Blocks, str]:
+    import torch
+
+    from rmtaudit.matrices.sources import MatrixSource, TensorSource
+
+    if isinstance(source, (str, Path)):
+        return open_file(str(source), options, settings), str(source)
+    if isinstance(source, MatrixSource):
+        matrix: MatrixSource = source
+    else:
+        flat = torch.as_tensor(source)
+        if flat.ndim == 1:
+            held = TensorSource(flat[:, None], "eigenvalues", symmetric=None).matrix[:, 0]
+            return Blocks("eigenvalues", "eigenvalues", len(held), held.sort().values[None]), ""
+        if settings.holds == "spectra":
+            rows = TensorSource(flat, "spectra").matrix.sort(-1).values
+            return Blocks("spectra", "spectra", rows.shape[1], rows), ""
+        matrix = TensorSource(flat, "matrix", symmetric=options.symmetric)
+    rounded = "" if matrix.symmetric or options.symmetric is False else rounding_alone(matrix)
+    if rounded and isinstance(matrix, TensorSource):
+        matrix = TensorSource(matrix.matrix, matrix.name, symmetric=True)
+        matrix.symmetry = rounded
+    if not matrix.symmetric:
+        message = f"{matrix.name} is not symmetric: {matrix.symmetry}."
+        raise InputError("RA-DE-003", message, hint="rmtaudit.density(W.T @ W) of weights.")
+    return matrix, matrix.name
+
+
+def _answer(
+    text: str,
+    blocks: Blocks,
+    source: MatrixSource | None,
+    settings: DensitySettings,
+    options: SourceOptions,
+    compared: Path | None,
+) -> DensityResult:
+    import torch
+
+    from rmtaudit.engine.density.beside import (
+        against,
+        moments_without_freeness,
+        polynomial,
+        polynomial_document,
+    )
+    from rmtaudit.engine.density.document import document_of
+    from rmtaudit.engine.density.ridge import ridge_document
+    from rmtaudit.kernels.extrapolation import predict
+
+    _refuse(blocks, source, settings, text)
+    target = target_order(blocks.order, settings)
+    generator = torch.Generator().manual_seed(settings.seed)
+    factor = target / blocks.size
+    try:
+        found = predict(
+            blocks.spectra,
+            factor,
+            generator=generator,
+            matrix=blocks.matrix,
+            dimension=blocks.dimension,
+            replicas=settings.replicas,
+        )
+    except ValueError as error:
+        raise InputError("RA-DE-005", f"Nothing to predict from: {error}.", where=text) from error
+    beside: ChebyshevDensity | str = "the source is not a matrix"
+    if source is not None:
+        beside = polynomial(source, target, settings.kpm, settings.seed)
+    document = document_of(text, settings, options, blocks, target, found)
+    document["moments"] = moments_without_freeness(blocks, target)
+    document["ridge"] = ridge_document(blocks, found, factor, settings.ridge, generator)
+    document["kpm"] = polynomial_document(beside, found, target)
+    document["against"] = None if compared is None else against(compared, found)
+    return DensityResult(document, found, blocks, beside)
+
+
+def _refuse(blocks: Blocks, source: MatrixSource | None, settings: DensitySettings, text: str) -> None:
+    if source is None:
+        if settings.size is None and settings.factor is None:
+            raise UsageError(
+                "RA-US-501", "Eigenvalues do not say how large the matrix is.", hint="Add --size or --factor."
+            )
+        if settings.sample is not None or settings.samples is not None or settings.sampling != "plain":
+            raise UsageError("RA-US-504", "Eigenvalues are of the blocks that they are of: none is drawn.")
+    target = target_order(blocks.order, settings)
+    if target <= blocks.size:
+        raise UsageError(
+            "RA-US-503",
+            f"The matrix must be larger than the block of order {blocks.size}; {target} was asked for.",
+            hint="A smaller --sample, or a larger --size.",
+            where=text,
+        )

@@ -1,0 +1,183 @@
+"""A prediction as a document of strict JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rmtaudit.engine.density.settings import SCHEMA_NAME, SCHEMA_VERSION, DensitySettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from rmtaudit.engine.density.blocks import Blocks
+    from rmtaudit.engine.sources import SourceOptions
+    from rmtaudit.kernels.extrapolation import Interval, Prediction
+    from rmtaudit.kernels.extrapolation.functionals import Law
+
+DECILES = tuple(round(0.1 * index, 1) for index in range(1, 10))
+_ROUTES = {"free": "free decompression", "rows": "growth by rows of the same kind"}
+_CURVE = 200
+
+
+def document_of(
+    text: str,
+    settings: DensitySettings,
+    source: SourceOptions,
+    blocks: Blocks,
+    target: int,
+    found: Prediction,
+) -> dict[str, Any]:
+    """Return the document but for its parts ``ridge``, ``kpm`` and ``against``."""
+    from rmtaudit import __version__
+
+    return {
+        "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
+        "tool": {
+            "version": __version__,
+            "options": asdict(settings) | {"source": _finite(asdict(source))},
+            "seed": settings.seed,
+        },
+        "subject": {
+            "path": text,
+            "name": blocks.name,
+            "holds": blocks.holds,
+            "order": blocks.order,
+            "block": blocks.size,
+            "samples": len(blocks.spectra),
+            "dimension": blocks.dimension,
+            **blocks.facts,
+        },
+        "target": {"size": target, "factor": target / blocks.size},
+        "verdict": {"word": found.verdict, "reason": _reason(found, blocks), "route": _ROUTES[found.route]},
+        "tests": _tests(found),
+        "block": _block(found.bulk),
+        "prediction": None if found.law is None else _prediction(found, found.law),
+        "spikes": [{"block": value, "predicted": place} for value, place in found.spikes],
+        "baselines": {str(order): _baseline(law, target) for order, law in found.baselines.items()}
+        if found.law is not None
+        else {},
+    }
+
+
+def _reason(found: Prediction, blocks: Blocks) -> str:
+    untested = "if the matrix is free of its coordinates, which eigenvalues alone cannot tell"
+    if blocks.matrix is not None or found.law is None:
+        return found.reason
+    return f"{found.reason}; {untested}" if found.reason else untested
+
+
+def _tests(found: Prediction) -> dict[str, Any]:
+    free, nested = found.free, found.nested
+    out: dict[str, Any] = {
+        "mass": found.law.mass if found.law is not None else None,
+        "diagonal_share": found.diagonal_share,
+        "unresolved": free.unresolved if free is not None else None,
+        "fit": None,
+        "validation": None,
+        "freeness": None,
+        "nested": None,
+    }
+    if free is not None:
+        out["fit"] = {
+            "chi_square_per_datum": free.fit.chi_square,
+            "n_data": free.fit.n_data,
+            "stays_positive": bool(free.fit.positive),
+            "slack": free.fit.slack,
+            "last_factor": free.last_factor if math.isfinite(free.last_factor) else None,
+        }
+        if free.choice is not None:
+            out["validation"] = {
+                "score": free.choice.score,
+                "baselines": {str(order): score for order, score in free.choice.baselines.items()},
+            }
+        if free.freeness is not None:
+            out["freeness"] = {
+                "distance": free.freeness.distance,
+                "chance": free.freeness.noise,
+                "free": bool(free.freeness.free),
+            }
+    if nested is not None:
+        out["nested"] = {
+            "free": nested.free,
+            "rows": nested.rows,
+            "baselines": {str(order): score for order, score in nested.baselines.items()},
+        }
+    return out
+
+
+def _block(bulk: torch.Tensor) -> dict[str, Any]:
+    """Return what was seen, all blocks together, without spikes."""
+    import torch
+
+    values = bulk.reshape(-1)
+    levels = torch.tensor(DECILES, dtype=torch.float64)
+    # sorted blocks of one size: the mean of their quantiles, without a limit on how many values there are
+    deciles = torch.stack([torch.quantile(row, levels) for row in bulk]).mean(0)
+    positive = bool((values > 0).all())
+    mean, spread = float(values.mean()), float(values.std(correction=0))
+    return {
+        "mean": mean,
+        "standard_deviation": spread,
+        "skewness": float(((values - mean) ** 3).mean()) / spread**3 if spread > 0 else None,
+        "lower_edge": float(values.min()),
+        "upper_edge": float(values.max()),
+        "log_det": float(values.log().mean()) if positive else None,
+        "quantiles": deciles.tolist(),
+    }
+
+
+def _prediction(found: Prediction, law: Law) -> dict[str, Any]:
+    import torch
+
+    levels = torch.tensor(DECILES, dtype=torch.float64)
+    low, high = found.law.ppf(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist() if found.law else (0, 0)
+    at = _grid(low, high)
+    return {
+        "functionals": {name: _interval(value) for name, value in found.numbers().items()},
+        "quantiles": [
+            {"level": level, **_interval(value)}
+            for level, value in zip(DECILES, found.band(levels), strict=True)
+        ],
+        "atoms": [{"place": place, "mass": mass} for place, mass in law.atoms],
+        "intervals": {
+            "confidence": 0.9,
+            "replicas": len(found.replicas),
+            "from": "samples" if found.pooled else "redrawn blocks",
+        },
+        "curve": {"x": at.tolist(), "density": found.density(at).tolist()},
+    }
+
+
+def _grid(low: float, high: float) -> torch.Tensor:
+    """Return points over the support, even in the logarithm where it spans more than two decades."""
+    import torch
+
+    if low > 0 and high > 100 * low:
+        return torch.logspace(math.log10(low), math.log10(high), _CURVE, dtype=torch.float64)
+    return torch.linspace(low, high, _CURVE, dtype=torch.float64)
+
+
+def _baseline(law: Law, target: int) -> dict[str, Any]:
+    import torch
+
+    from rmtaudit.kernels.extrapolation.functionals import ends
+
+    low, high = ends(law, target)
+    levels = torch.tensor(DECILES, dtype=torch.float64)
+    return {
+        "lower_edge": low,
+        "upper_edge": high,
+        "quantiles": law.ppf(levels).tolist(),
+    }
+
+
+def _interval(found: Interval) -> dict[str, Any]:
+    return {"value": found.value, "low": found.low, "high": found.high, "reason": found.reason}
+
+
+def _finite(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with infinity as a word: strict JSON has no number for it."""
+    return {key: "inf" if value == math.inf else value for key, value in options.items()}

@@ -1,0 +1,177 @@
+"""The figure of a prediction, as a file."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rmtaudit.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from rmtaudit.engine.density.answer import DensityResult
+    from rmtaudit.report.plots.density import Curve
+
+_POINTS, _LEVELS = 600, 400
+
+
+def check_plot(path: Path) -> None:
+    """Find out before the work whether a figure can be drawn.
+
+    Raises
+    ------
+    UsageError
+        RA-US-506: neither .png nor .svg; RA-US-303: matplotlib is not installed.
+    """
+    if path.suffix.lower() not in (".png", ".svg"):
+        message = f"The ending {path.suffix!r} is neither .png nor .svg."
+        raise UsageError("RA-US-506", message, where=str(path))
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError(
+            "RA-US-303",
+            "Plots need matplotlib, which is not installed.",
+            hint="pip install 'rmtaudit[plots]'",
+        )
+
+
+def save_plot(result: DensityResult, path: Path, *, truth: Path | None = None) -> None:
+    """Draw density and share below, with their bands, the block, the simple laws and what is known beside.
+
+    Raises
+    ------
+    UsageError
+        As :func:`check_plot`.
+    OutputError
+        RA-OU-003: the file cannot be written.
+    """
+    check_plot(path)
+    from rmtaudit.report.plots.canvas import png, settle, style, svg
+    from rmtaudit.report.plots.density import DensityPicture, density_figure
+
+    document, found = result.document, result.prediction
+    verdict = document["verdict"]
+    picture = DensityPicture(
+        title=f"{document['subject']['name']}: order {document['subject']['block']} to "
+        f"{document['target']['size']}",
+        verdict=f"{verdict['word']}: {verdict['reason']}" if verdict["reason"] else verdict["word"],
+        block=_numpy(result.blocks.spectra.reshape(-1)),
+        density=_density(result),
+        share=_share(result),
+        baselines={} if found.law is None else _baselines(result),
+        polynomial=_polynomial(result),
+        truth=None if truth is None else _truth(truth),
+        spikes=found.spikes,
+    )
+    with style():
+        figure = density_figure(picture)
+        settle(figure)
+        if path.suffix.lower() == ".png":
+            data = png(figure)
+        else:
+            prefix = f"rmt-{hashlib.sha256(picture.title.encode(errors='replace')).hexdigest()[:8]}-"
+            data = svg(figure, prefix, picture.title).encode()
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OutputError("RA-OU-003", f"Cannot be written: {reason}.", where=str(path)) from error
+
+
+def _density(result: DensityResult) -> Curve | None:
+    """Return the density with a band, pointwise, from the replicas as the quantiles have theirs."""
+    from rmtaudit.kernels.extrapolation.functionals import student
+    from rmtaudit.report.plots.density import Curve
+
+    found = result.prediction
+    if found.law is None:
+        return None
+    import torch
+
+    at = _points(result)
+    centre = found.density(at)
+    if len(found.replicas) < 2:
+        return Curve(_numpy(at), _numpy(centre))
+    drawn = torch.stack([law.pdf(at) for law in found.replicas])
+    half = student(len(drawn)) * drawn.std(0) / (len(drawn) ** 0.5 if found.pooled else 1.0)
+    return Curve(_numpy(at), _numpy(centre), _numpy((centre - half).clamp(min=0)), _numpy(centre + half))
+
+
+def _share(result: DensityResult) -> Curve | None:
+    from rmtaudit.report.plots.density import Curve
+
+    found = result.prediction
+    if found.law is None:
+        return None
+    import numpy as np
+    import torch
+
+    levels = (torch.arange(_LEVELS, dtype=torch.float64) + 0.5) / _LEVELS
+    band = found.band(levels)
+    x = np.array([float(one.value or 0.0) for one in band])
+    if any(one.low is None for one in band):
+        return Curve(x, _numpy(levels))
+    low = np.array([float(one.low or 0.0) for one in band])
+    high = np.array([float(one.high or 0.0) for one in band])
+    return Curve(x, _numpy(levels), low, high)
+
+
+def _baselines(result: DensityResult) -> dict[int, Curve]:
+    from rmtaudit.report.plots.density import Curve
+
+    at = _points(result)
+    return {
+        order: Curve(_numpy(at), _numpy(law.pdf(at))) for order, law in result.prediction.baselines.items()
+    }
+
+
+def _polynomial(result: DensityResult) -> Curve | None:
+    """Return the kernel polynomial density with two standard errors; it is smoothed over its width."""
+    from rmtaudit.report.plots.density import Curve
+
+    found = result.polynomial
+    if isinstance(found, str):
+        return None
+    import torch
+
+    if result.prediction.law is None:
+        reach = 0.999 * found.half
+        at = torch.linspace(found.centre - reach, found.centre + reach, _POINTS, dtype=torch.float64)
+    else:
+        at = _points(result)
+    curve = found.density(at)
+    low = (curve.values - 2 * curve.standard_errors).clamp(min=0)
+    high = curve.values + 2 * curve.standard_errors
+    return Curve(_numpy(at), _numpy(curve.values), _numpy(low), _numpy(high), _numpy(curve.width))
+
+
+def _points(result: DensityResult) -> torch.Tensor:
+    """Return points spread over the mass of the prediction and over its range."""
+    import torch
+
+    law = result.prediction.law
+    assert law is not None
+    levels = torch.linspace(0, 1, _POINTS, dtype=torch.float64)
+    low, high = law.edges[0][0], law.edges[-1][1]
+    grid = torch.linspace(low, high, _POINTS, dtype=torch.float64)
+    both = torch.cat([law.ppf(levels).clamp(low, high), grid])
+    if low > 0:
+        both = torch.cat([both, torch.logspace(0, 1, _POINTS, base=high / low, dtype=torch.float64) * low])
+    points: torch.Tensor = torch.unique(both)
+    return points
+
+
+def _truth(path: Path) -> NDArray[np.float64]:
+    from rmtaudit.matrices.samples import read_samples
+
+    return _numpy(read_samples(path))
+
+
+def _numpy(values: torch.Tensor) -> NDArray[np.float64]:
+    import numpy as np
+
+    return np.asarray(values.numpy(), dtype=np.float64)

@@ -1,0 +1,77 @@
+"""What is asked of a spectrum."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from rmtaudit.errors import UsageError
+
+SCHEMA_NAME = "rmtaudit.density"
+SCHEMA_VERSION = "1.0"
+
+Holds = Literal["eigenvalues", "spectra", "matrix"]
+Sampling = Literal["plain", "paired", "blocks"]
+
+
+@dataclass(frozen=True, slots=True)
+class DensitySettings:
+    """What is asked for, and how blocks are drawn.
+
+    Attributes
+    ----------
+    size, factor
+        Order of the larger matrix, or its ratio to that of the source; neither: the source's own, from
+        blocks.
+    holds
+        What a file holds that does not say so itself: ``eigenvalues`` of one block, ``spectra`` of several,
+        one a row, or a ``matrix``.
+    sample
+        Order of a principal block; ``None``: see :func:`rmtaudit.engine.density.blocks.block_order`.
+    samples
+        How many blocks; ``None``: 8, or 1 where the block is the whole source.
+    sampling
+        ``plain``: every block is a fresh random set of indices. ``paired``: two and two share no index.
+        ``blocks``: runs of ``block_size`` indices (the outputs of one input, the members of a class) are
+        taken or left together.
+    block_size
+        Length of such a run.
+    ridge
+        Of the log-determinant and effective dimension, if they are wanted.
+    replicas
+        Replicas behind the intervals of a single block; 0 for none.
+    kpm
+        Whether the kernel polynomial density is set beside the prediction; ``None``: where products are
+        cheap.
+    seed
+        Of blocks, tests, replicas and probes.
+    """
+
+    size: int | None = None
+    factor: float | None = None
+    holds: Holds | None = None
+    sample: int | None = None
+    samples: int | None = None
+    sampling: Sampling = "plain"
+    block_size: int | None = None
+    ridge: float | None = None
+    replicas: int = 10
+    kpm: bool | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.factor is not None:
+            raise UsageError("RA-US-501", "--size and --factor both say how large the matrix is.")
+        if self.factor is not None and not (math.isfinite(self.factor) and self.factor > 0):
+            raise UsageError("RA-US-501", f"A factor is a positive number, not {self.factor}.")
+        if self.replicas == 1:
+            raise UsageError("RA-US-502", "One replica has no spread.", hint="Give 0, or at least 2.")
+        if self.ridge is not None and not (math.isfinite(self.ridge) and self.ridge > 0):
+            raise UsageError("RA-US-505", f"A ridge is a positive number, not {self.ridge}.")
+        if (self.sampling == "blocks") != (self.block_size is not None):
+            raise UsageError(
+                "RA-US-504",
+                "--sampling blocks and --block-size belong together.",
+                hint="--sampling blocks --block-size 10: ten rows are taken or left together.",
+            )

@@ -1,0 +1,19 @@
+"""What may be said of a larger matrix from principal blocks of it, with intervals, whatever the route."""
+
+from rmtaudit.kernels.extrapolation.functionals import FUNCTIONALS, Interval, functionals
+from rmtaudit.kernels.extrapolation.growth import GrownGram, grown_gram
+from rmtaudit.kernels.extrapolation.nested import Nested, nested_scores
+from rmtaudit.kernels.extrapolation.prediction import REFUSED, Prediction, predict
+
+__all__ = [
+    "FUNCTIONALS",
+    "REFUSED",
+    "GrownGram",
+    "Interval",
+    "Nested",
+    "Prediction",
+    "functionals",
+    "grown_gram",
+    "nested_scores",
+    "predict",
+]

@@ -1,0 +1,383 @@
+"""From principal blocks to the larger matrix: which route, with what verdict, and how sure of each number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from rmtaudit.kernels.extrapolation.functionals import (
+    FUNCTIONALS,
+    Interval,
+    Law,
+    ends,
+    functionals,
+    interval,
+)
+from rmtaudit.kernels.extrapolation.growth import GrownGram, grown_gram
+from rmtaudit.kernels.extrapolation.nested import Nested, nested_scores
+from rmtaudit.kernels.extrapolation.spikes import carried, cleaned, shared_spikes, without
+from rmtaudit.kernels.free.cumulants import cumulant_laws
+from rmtaudit.kernels.free.decompression import Decompression, decompress_spectrum, take_spikes
+from rmtaudit.kernels.free.evolution import evolve
+
+REFUSED = "not decompressible"
+AS_GOOD = "baseline as good"
+ACCEPTED = "decompressible"
+Route = Literal["free", "rows"]
+
+_TESTED = 1024
+_POINTS, _CELLS = 1000, 128  # of a replica
+_POOR, _AS_GOOD = 0.15, 1.1
+_STRUCTURED = 0.2
+_TRACY_WIDOM = 0.66
+_FLOORED = frozenset({"lower_edge", "upper_edge", "atom", "condition", "standard_deviation"})
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What may be said of the larger matrix.
+
+    Attributes
+    ----------
+    verdict
+        ``decompressible``, ``baseline as good`` or ``not decompressible``.
+    reason
+        Why, in a clause; may be empty for ``decompressible``.
+    route
+        ``free``: free decompression. ``rows``: growth of a Gram matrix by more vectors of the same kind.
+    law
+        The prediction without spikes; ``None`` where the verdict refuses it.
+    replicas
+        The laws that its intervals are from.
+    rough
+        The prediction of a rougher fit, for the intervals; ``None`` on the other route.
+    extremes
+        Laws that fit the blocks as well and differ most from each other: intervals reach them.
+    pooled
+        Whether the prediction is the mean over replicas, each from a block of its own.
+    positive
+        Whether the larger matrix is taken for positive semidefinite.
+    bulk
+        Spectra of the blocks without spikes, shape ``(R, n)``, ascending.
+    spikes
+        Outliers of the first block, and where each goes if it is spread over all coordinates.
+    free
+        The free fit with its tests; ``None`` on the other route.
+    nested
+        Scores on real quarters of the block; ``None`` without the block.
+    diagonal_share
+        Share of the variance of the spectrum that the diagonal holds; ``None`` without the block.
+    baselines
+        The laws of 2, 3 and 4 free cumulants at the larger size, those that exist.
+    order
+        Of the larger matrix.
+    """
+
+    verdict: str
+    reason: str
+    route: Route
+    law: Law | None
+    replicas: tuple[Law, ...]
+    rough: Law | None
+    extremes: tuple[Law, ...]
+    pooled: bool
+    positive: bool
+    bulk: torch.Tensor
+    spikes: tuple[tuple[float, float | None], ...]
+    free: Decompression | None
+    nested: Nested | None
+    diagonal_share: float | None
+    baselines: Mapping[int, Law]
+    order: float
+
+    def numbers(self) -> dict[str, Interval]:
+        """Return every functional with its interval of 90 %; empty where the verdict refuses."""
+        if self.law is None:
+            return {}
+        centre = functionals(self.law, order=self.order, positive=self.positive)
+        drawn = [functionals(law, order=self.order, positive=self.positive) for law in self.replicas]
+        rough = (
+            functionals(self.rough, order=self.order, positive=self.positive)
+            if self.rough is not None
+            else {}
+        )
+        beside = self._edge_fluctuations()
+        also = [functionals(law, order=self.order, positive=self.positive) for law in self.extremes]
+        return {
+            name: interval(
+                name,
+                centre[name],
+                [one[name] for one in drawn],
+                pooled=self.pooled,
+                floor=0.0 if self.positive and name in _FLOORED else None,
+                rough=rough.get(name),
+                beside=beside.get(name, 0.0),
+                also=[one[name] for one in also],
+            )
+            for name in FUNCTIONALS
+        }
+
+    def _edge_fluctuations(self) -> dict[str, float]:
+        """Return standard deviations of the extreme eigenvalues: two thirds of their distance to the next.
+
+        Of the law of Tracy and Widom for real matrices it is 1.27, and the first two zeros of the phase are
+        1.91 apart.
+        """
+        assert self.law is not None
+        first, second = ends(self.law, self.order), ends(self.law, self.order, 1.5)
+        low, high = (_TRACY_WIDOM * abs(one - other) for one, other in zip(first, second, strict=True))
+        ratio = math.hypot(low / first[0], high / first[1]) if first[0] > 0 else 0.0
+        return {"lower_edge": low, "upper_edge": high, "condition": ratio}
+
+    def band(self, levels: torch.Tensor) -> list[Interval]:
+        """Return the quantiles at ``levels`` with their intervals of 90 %.
+
+        They are of the eigenvalues of the larger matrix, whose own fluctuation is part of them: ``√(2 log N)
+        / (πNρ)``, as for real Gaussian matrices (Gustavsson 2005, theorem 1.1).
+        """
+        if self.law is None:
+            return []
+        centre = self.law.ppf(levels).tolist()
+        drawn = [law.ppf(levels).tolist() for law in self.replicas]
+        rough = self.rough.ppf(levels).tolist() if self.rough is not None else [None] * len(centre)
+        also = [law.ppf(levels).tolist() for law in self.extremes]
+        floor = 0.0 if self.positive else None
+        own = math.sqrt(2 * math.log(self.order)) / (math.pi * self.order)
+        density = self.density(torch.tensor(centre, dtype=torch.float64)).tolist()
+        return [
+            interval(
+                "",
+                value,
+                [one[index] for one in drawn],
+                pooled=self.pooled,
+                floor=floor,
+                rough=rough[index],
+                beside=own / height if height > 0 else 0.0,
+                also=[one[index] for one in also],
+            )
+            for index, (value, height) in enumerate(zip(centre, density, strict=True))
+        ]
+
+    def quantiles(self, count: int) -> torch.Tensor:
+        """Return ``count`` predicted eigenvalues, ascending, without spikes.
+
+        Raises
+        ------
+        ValueError
+            If the verdict refuses the prediction.
+        """
+        if self.law is None:
+            raise ValueError(f"{self.verdict}: {self.reason}")
+        if self.pooled:
+            return torch.stack([law.quantiles(count) for law in self.replicas]).mean(0)
+        return self.law.quantiles(count)
+
+    def density(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the density at ``x``, the mean over samples; raises as :meth:`quantiles`."""
+        if self.law is None:
+            raise ValueError(f"{self.verdict}: {self.reason}")
+        laws = self.replicas if self.pooled else (self.law,)
+        return torch.stack([law.pdf(x) for law in laws]).mean(0)
+
+
+def predict(
+    spectra: torch.Tensor,
+    factor: float,
+    *,
+    generator: torch.Generator,
+    matrix: torch.Tensor | None = None,
+    dimension: int | None = None,
+    replicas: int = 10,
+) -> Prediction:
+    """Predict the spectrum of a matrix ``factor`` times as large as its principal blocks.
+
+    Parameters
+    ----------
+    spectra
+        Shape ``(n,)`` or ``(R, n)``, float64: eigenvalues of one block, or of several random ones.
+    factor
+        ``N/n``, above 1.
+    generator
+        Source of the tests and of the replicas.
+    matrix
+        Shape ``(n, n)``, float64: the first block, for the tests that eigenvalues alone do not allow.
+    dimension
+        Of a Gram matrix, the entries of the vectors whose inner products it holds: opens the route ``rows``.
+    replicas
+        Replicas behind the intervals of a single block; 0 for none. Several blocks are their own.
+
+    Raises
+    ------
+    ValueError
+        For a factor not above 1, fewer than 32 eigenvalues, or eigenvalues that are all alike.
+    """
+    if not factor > 1:
+        raise ValueError(f"the factor must be above 1, not {factor}")
+    rows = spectra.double().reshape(-1, spectra.shape[-1]).sort(-1).values
+    if dimension is not None:
+        rows = cleaned(rows)
+    tested = None if matrix is None else _part(matrix, min(len(matrix), _TESTED), generator)
+    share = None if matrix is None else _diagonal_share(matrix, rows)
+    nested = None
+    if tested is not None and dimension is not None:
+        nested = nested_scores(tested, generator, positive=True, dimension=dimension)
+    if _grows_by_rows(nested, share):
+        assert nested is not None
+        assert matrix is not None
+        assert dimension is not None
+        return _by_rows(rows, factor, matrix, dimension, nested, share, replicas, generator)
+    return _freely(rows, factor, tested, nested, share, dimension, replicas, generator)
+
+
+def _grows_by_rows(nested: Nested | None, share: float | None) -> bool:
+    if nested is None or nested.rows is None or share is None:
+        return False
+    return share >= _STRUCTURED or nested.rows < nested.free
+
+
+def _freely(
+    rows: torch.Tensor,
+    factor: float,
+    tested: torch.Tensor | None,
+    nested: Nested | None,
+    share: float | None,
+    dimension: int | None,
+    replicas: int,
+    generator: torch.Generator,
+) -> Prediction:
+    found = decompress_spectrum(rows, factor, generator=generator, matrix=tested, replicas=replicas)
+    bulk = take_spikes(rows)[0]
+    verdict, reason = found.verdict, found.reason
+    if tested is not None and nested is None:
+        nested = nested_scores(tested, generator, positive=bool(found.fit.positive), slack=found.fit.slack)
+    if verdict != REFUSED and nested is not None and nested.free > _POOR:
+        verdict = REFUSED
+        reason = f"real quarters of the block miss it by {nested.free:.0%} of the spread"
+    if verdict == ACCEPTED and nested is not None and nested.baselines:
+        order, best = nested.best_baseline
+        if best <= _AS_GOOD * nested.free:
+            verdict = AS_GOOD
+            reason = f"{order} free cumulants predict the block from real quarters of it as well"
+    if found.freeness is not None and not found.freeness.free and "not free" not in reason:
+        reason += "; nor is the matrix free of its coordinates"
+    positive = bool(found.fit.positive)
+    spikes: tuple[tuple[float, float | None], ...] = found.spikes
+    if dimension is not None:
+        spikes = tuple(
+            (value, carried(bulk[0], found.law, dimension, factor, value)) for value, _ in found.spikes
+        )
+    refused = verdict == REFUSED
+    return Prediction(
+        verdict,
+        reason,
+        "free",
+        None if refused else found.law,
+        () if refused else found.replicas,
+        None if refused else found.rough,
+        () if refused else found.extremes,
+        found.pooled and not refused,
+        positive,
+        bulk,
+        tuple((value, None) for value, _ in spikes) if refused else spikes,
+        found,
+        nested,
+        share,
+        found.baselines,
+        rows.shape[-1] * factor,
+    )
+
+
+def _by_rows(
+    rows: torch.Tensor,
+    factor: float,
+    matrix: torch.Tensor,
+    dimension: int,
+    nested: Nested,
+    share: float | None,
+    replicas: int,
+    generator: torch.Generator,
+) -> Prediction:
+    places = shared_spikes(matrix)[1]
+    outliers = [float(rows[0, -1 - place]) for place in places]
+    bulk = without(rows, places)
+    room = dimension - len(outliers)
+    score = nested.rows if nested.rows is not None else math.inf
+    verdict, reason = ACCEPTED, ""
+    law: GrownGram | None = None
+    drawn: tuple[Law, ...] = ()
+    if score > _POOR:
+        verdict, reason = REFUSED, f"real quarters of the rows miss them all by {score:.0%} of the spread"
+    else:
+        order, best = nested.best_baseline if nested.baselines else (0, math.inf)
+        if best <= _AS_GOOD * score:
+            verdict = AS_GOOD
+            reason = f"{order} free cumulants predict the block from its quarter as well"
+        law = grown_gram(bulk.mean(0), room, factor)
+        if len(rows) > 1:
+            drawn = tuple(_replica(one, room, factor) for one in bulk)
+        else:
+            drawn = tuple(_halves(matrix, dimension, factor, replicas, generator))
+    return Prediction(
+        verdict,
+        reason,
+        "rows",
+        law,
+        drawn,
+        None,
+        (),
+        len(rows) > 1 and law is not None,
+        True,
+        bulk,
+        tuple(
+            (value, None if law is None else carried(bulk[0], law, room, factor, value)) for value in outliers
+        ),
+        None,
+        nested,
+        share,
+        _baselines(bulk, factor),
+        rows.shape[-1] * factor,
+    )
+
+
+def _halves(
+    matrix: torch.Tensor, dimension: int, factor: float, count: int, generator: torch.Generator
+) -> Sequence[Law]:
+    """Return the laws from random halves of the vectors: they spread as the whole does among its like.
+
+    A half without replacement varies around the whole by ``σ²(2/n - 1/n)``: the variance of the whole.
+    """
+    n = len(matrix)
+    out = []
+    for _ in range(count):
+        values, places = shared_spikes(_part(matrix, n // 2, generator))
+        bulk = without(values, places)
+        out.append(_replica(bulk, dimension - len(places), factor * n / (n // 2)))
+    return out
+
+
+def _replica(eigenvalues: torch.Tensor, dimension: int, factor: float) -> GrownGram:
+    return grown_gram(eigenvalues, dimension, factor, points=_POINTS, cells=_CELLS)
+
+
+def _baselines(bulk: torch.Tensor, factor: float) -> dict[int, Law]:
+    return {
+        order: evolve(law, factor, 1500)
+        for order, law in cumulant_laws(bulk).items()
+        if law.index * factor < 1
+    }
+
+
+def _part(matrix: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
+    if size == len(matrix):
+        return matrix
+    chosen = torch.randperm(len(matrix), generator=generator)[:size]
+    return matrix[chosen][:, chosen]
+
+
+def _diagonal_share(matrix: torch.Tensor, rows: torch.Tensor) -> float:
+    variance = float(rows[0].var(correction=0))
+    return float(matrix.diagonal().var(correction=0)) / variance if variance > 0 else 0.0

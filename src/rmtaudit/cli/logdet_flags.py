@@ -9,42 +9,14 @@ from typing import Any, TypeVar
 import click
 
 from rmtaudit.cli.output import DOCUMENT_FORMATS
+from rmtaudit.cli.source_flags import SOURCE_OPTIONS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _METHODS = ("cholesky", "ldlt", "lu", "sparse", "qr", "mixed", "eigenvalues", "slq", "flodance")
 _WHAT_IT_IS = (
-    click.option(
-        "--as",
-        "view",
-        type=click.Choice(["auto", "w", "wtw", "wwt"]),
-        default="auto",
-        show_default=True,
-        help="The matrix itself or its Gram matrix; auto: of a layer, the Gram matrix of its smaller side.",
-    ),
+    *SOURCE_OPTIONS,
     click.option("--shift", metavar="T", type=float, default=0.0, help="Take A + T I instead of A."),
-    click.option(
-        "--symmetric/--no-symmetric",
-        "symmetric",
-        default=None,
-        help="Say so instead of having entries compared; of a symmetric matrix the lower triangle is read.",
-    ),
-    click.option(
-        "--kernel",
-        type=click.Choice(["matern", "rbf"]),
-        help="SOURCE holds points; the matrix is this kernel of them.",
-    ),
-    click.option(
-        "--nu", metavar="NU", type=float, default=1.5, show_default=True, help="Smoothness: 0.5, 1.5 or 2.5."
-    ),
-    click.option("--length", metavar="L", type=float, help="Length scale of the kernel."),
-    click.option(
-        "--laplacian",
-        type=click.Choice(["normalised", "combinatorial"]),
-        help="SOURCE holds edges; the matrix is the Laplacian of their graph.",
-    ),
-    click.option("--dtype", metavar="NAME", help="SOURCE holds raw numbers of this type, little-endian."),
-    click.option("--shape", metavar="ROWSxCOLUMNS", help="Shape of raw numbers."),
     click.option(
         "--series",
         is_flag=True,

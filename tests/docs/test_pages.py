@@ -94,6 +94,17 @@ def test_the_example_analyzer_keeps_the_contract() -> None:
         getattr(contract, name)()
 
 
+def test_every_code_of_a_matrix_and_its_determinant_is_described() -> None:
+    sources = (DOCS.parent / "src").rglob("*.py")
+    used = {
+        code
+        for path in sources
+        for code in re.findall(r"\"(RA-(?:MS|LD)-\d{3})\"", path.read_text(encoding="utf-8"))
+    }
+    pages = page("errors.md") + page("commands/logdet.md")
+    assert sorted(used) == sorted(re.findall(r"^\| (RA-(?:MS|LD)-\d{3}) \|", pages, re.MULTILINE))
+
+
 def test_every_code_of_an_error_is_described() -> None:
     pattern = re.compile(r"RA-(?:US|CF|OU|RP|NA|IE)-\d{3}")
     sources = (DOCS.parent / "src").rglob("*.py")

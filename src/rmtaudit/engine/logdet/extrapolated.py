@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rmtaudit.engine.logdet.answer import Caution, Margin, Outcome
-from rmtaudit.engine.logdet.factored import IN_MEMORY, ON_DISK, Means, exact, outcome_of
+from rmtaudit.engine.logdet.factored import IN_MEMORY, Means, exact, outcome_of
 from rmtaudit.engine.logdet.facts import Facts
+from rmtaudit.engine.logdet.plan import Plan, grown_memory
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
-from rmtaudit.engine.logdet.tiling import Tiling
 from rmtaudit.errors import UsageError
 from rmtaudit.matrices.sources import Leading
 
 if TYPE_CHECKING:
-    from rmtaudit.engine.logdet.plan import Plan
     from rmtaudit.engine.logdet.series import SizeTable
     from rmtaudit.kernels.flodance import Anytime, Extrapolation
 
@@ -21,8 +20,6 @@ ASSUMPTION = (
     "noise to come, coefficients and disagreement of the candidates, widened where the back-test asks for "
     "it; if the points come in random order and the law of the increments goes on"
 )
-_LOOKS = 24
-_LEAST_SIDE = 128
 
 
 def by_extrapolation(facts: Facts, settings: LogdetSettings, plan: Plan, means: Means) -> Outcome:
@@ -50,7 +47,7 @@ def by_extrapolation(facts: Facts, settings: LogdetSettings, plan: Plan, means: 
         plan,
         means,
         method=result.Method.CHOLESKY,
-        memory=_memory(rows, plan) if settings.tolerance is not None else plan.budget,
+        memory=plan.budget if settings.tolerance is None else grown_memory(rows, plan.budget, plan.threads),
         enough=enough if settings.tolerance is not None else None,
     )
     factor = outcome_of(found, facts.rounding)
@@ -159,16 +156,6 @@ def evidence_of(found: Extrapolation) -> dict[str, Any]:
     }
 
 
-def _memory(rows: int, plan: Plan) -> int:
-    """Return a memory that cuts the matrix into enough tile rows to stop between."""
-    side = max(_LEAST_SIDE, -(-rows // _LOOKS))
-    strip = min(64, side)
-    side = -(-side // strip) * strip
-    if side >= rows:
-        return plan.budget
-    return min(plan.budget, Tiling(rows, side, strip).working_bytes(plan.threads))
-
-
 def _look(each: Extrapolation) -> dict[str, Any]:
     return {
         "points": each.last_size,
@@ -177,6 +164,3 @@ def _look(each: Extrapolation) -> dict[str, Any]:
         "low": each.low,
         "high": each.high,
     }
-
-
-__all__ = ["ASSUMPTION", "ON_DISK", "by_extrapolation", "by_series", "evidence_of"]

@@ -27,6 +27,7 @@ _SUPERLU = 12
 """Bytes that SuperLU takes for an entry of a factor: a float64 and an index."""
 _SLACK = 1.2
 _FEWEST_STEPS = 30
+_LOOKS, _LEAST_SIDE = 24, 128
 _PRODUCTS = 16 << 20
 """What products take beside the vectors, where the matrix streams past them."""
 
@@ -296,7 +297,15 @@ class _Planner:
     def flodance(self) -> list[Candidate]:
         if not (self.beyond or self.grown or self.settings.method is Method.FLODANCE):
             return [_refused(Method.FLODANCE, "extrapolates: done only where it is asked for")]
-        parts = self.cholesky()
+        wrong = self._wrong(entries=True)
+        if wrong:
+            return [_refused(Method.FLODANCE, wrong)]
+        budget = (
+            self.budget
+            if self.settings.tolerance is None
+            else grown_memory(self.rows, self.budget, self.threads)
+        )
+        parts = replace(self, budget=budget).cholesky()
         chosen = next((each for each in parts if each.possible), parts[-1])
         if not chosen.possible:
             return [_refused(Method.FLODANCE, chosen.reason, chosen.place)]
@@ -330,6 +339,16 @@ class _Planner:
 
     def _stored(self) -> int:
         return stored_bytes(self.facts.source) or 0
+
+
+def grown_memory(rows: int, budget: int, threads: int) -> int:
+    """Return the memory that cuts a matrix into enough tile rows to stop between, at most the budget."""
+    strip = 64
+    side = -(-max(_LEAST_SIDE, -(-rows // _LOOKS)) // strip) * strip
+    if side >= rows:
+        return budget
+    wanted = max(least_memory(rows, threads), Tiling(rows, side, strip).working_bytes(threads))
+    return min(budget, wanted)
 
 
 def _rows(facts: Facts, settings: LogdetSettings) -> int:

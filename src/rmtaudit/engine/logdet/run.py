@@ -108,8 +108,10 @@ def prepare(source: MatrixSource, settings: LogdetSettings) -> tuple[Target, Pla
     if settings.unshift and not (isinstance(source, Shifted) and source.shift > 0):
         raise UsageError("RA-LD-031", "--unshift goes with --shift T, T positive.")
     target = target_of(source, settings)
-    scratch = settings.scratch or default_scratch(target.facts.source)
+    scratch = settings.scratch or _cache()
     plan = make_plan(target, settings, budget=budget, threads=threads, scratch=scratch)
+    if settings.scratch is None and plan.taken is not None and plan.taken.scratch:
+        scratch = default_scratch(target.facts.source)
     return target, plan, scratch
 
 
@@ -117,10 +119,13 @@ def default_scratch(source: MatrixSource) -> Path:
     """Return the folder of the user's cache for the factor of this matrix: the same for the same matrix."""
     import hashlib
 
+    return _cache() / hashlib.sha256(source.fingerprint().encode()).hexdigest()[:16]
+
+
+def _cache() -> Path:
     from platformdirs import user_cache_path
 
-    digest = hashlib.sha256(source.fingerprint().encode()).hexdigest()[:16]
-    return user_cache_path("rmtaudit") / "logdet" / digest
+    return user_cache_path("rmtaudit") / "logdet"
 
 
 def subject_of(source: MatrixSource) -> dict[str, Any]:

@@ -135,6 +135,11 @@ def test_no_spectrum_is_computed_where_none_is_needed() -> None:
         ("ok", "constant"),
     ]
     assert not report.layers[0].spectrum
+    seen = []
+    scan_checkpoint(
+        StateDictCheckpoint({"a": gaussian(40, 30)}), settings, inspect=lambda row, _: seen.append(row.name)
+    )
+    assert seen == ["a"]
     assert "spectrum" not in report.timings or report.timings["spectrum"] < 0.5
     assert report.layers[2].metrics["sketch_sigma_2"].ci[1] < 1e-6
 

@@ -230,7 +230,7 @@ def traces(runs: int, size: int, products: int) -> None:
 
 
 def sketches(runs: int) -> None:
-    print("| sketch | rows, of a space of 20 | |Sx|/|x|, lowest and highest | CPU s for 20000 x 200 |")
+    print("| sketch | rows, of a space of 20 | length kept, lowest and highest | CPU s for 20000 x 200 |")
     print("|---|---:|---:|---:|")
     basis = orthonormal(2000, 20, 0)
     large = torch.randn(20000, 200, generator=torch.Generator().manual_seed(0))

@@ -75,6 +75,14 @@ def test_squares_beyond_the_range_of_float64() -> None:
         assert huge["sketch_stable_rank"].value == pytest.approx(found["sketch_stable_rank"].value)
 
 
+def test_numbers_too_small_for_products_in_float32() -> None:
+    W = gaussian(64, 64) * 1e-39
+    found = Sketch().analyze(layer_input(W))
+    assert_held(found["sketch_sigma_1"], float(sigmas(W)[0]))
+    low, high = found["sketch_sigma_1"].ci
+    assert high - low < 0.01 * high
+
+
 def test_what_a_layer_does_not_have_is_said() -> None:
     found = Sketch().analyze(layer_input(torch.ones(2, 7)))
     assert found["sketch_sigma_3"].status == "skipped"
@@ -127,6 +135,11 @@ def test_no_spectrum_is_computed_where_none_is_needed() -> None:
         ("ok", "constant"),
     ]
     assert not report.layers[0].spectrum
+    seen = []
+    scan_checkpoint(
+        StateDictCheckpoint({"a": gaussian(40, 30)}), settings, inspect=lambda row, _: seen.append(row.name)
+    )
+    assert seen == ["a"]
     assert "spectrum" not in report.timings or report.timings["spectrum"] < 0.5
     assert report.layers[2].metrics["sketch_sigma_2"].ci[1] < 1e-6
 

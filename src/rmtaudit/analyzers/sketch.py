@@ -152,12 +152,12 @@ class Sketch(Analyzer):
 
 
 def _exponent(matrix: torch.Tensor) -> int:
-    """Return the power of two by which squares would leave float64's range, 0 where they do not."""
+    """Return the power of two to divide by where products could leave the range of their dtype, else 0."""
     import torch
 
     low, high = torch.aminmax(matrix)
     exponent: int = math.frexp(max(abs(float(low)), abs(float(high))))[1]
-    return exponent if abs(exponent) > 300 else 0
+    return exponent if abs(exponent) > (40 if matrix.dtype == torch.float32 else 300) else 0
 
 
 def _scaled(matrix: torch.Tensor, exponent: int) -> torch.Tensor:

@@ -114,7 +114,9 @@ def scan_checkpoint(
     """
     started = time.perf_counter()
     analyzers = build_all(settings.analyzers, settings.options)
-    work = LayerWork(analyzers, settings.solver, _device(settings.device), settings.seed)
+    work = LayerWork(
+        analyzers, settings.solver, _device(settings.device), settings.seed, shown=inspect is not None
+    )
     scan = _Scan(
         checkpoint=checkpoint,
         plan=plan_layers(checkpoint.tensors, conv=settings.conv, config=checkpoint.config),
@@ -198,13 +200,12 @@ def _jobs(scan: _Scan) -> Iterator[_Job]:
     for index, layer in enumerate(scan.plan.layers):
         groups.setdefault((layer.tensors, layer.band), []).append(index)
     with_matrix = any("matrix" in analyzer.needs for analyzer in scan.work.analyzers)
-    with_spectrum = any("spectrum" in analyzer.needs for analyzer in scan.work.analyzers)
     for (tensors, band), indices in groups.items():
         layers = [scan.plan.layers[index] for index in indices]
         stored = sum(_stored_size(scan.specs[name], band) for name in tensors)
         size = stored + max(_working_size(x, scan, with_matrix) for x in layers)
         small = stored + max(_small_size(x, scan) for x in layers)
-        yield _Job(tuple(indices), tensors, band, size if with_spectrum else small, small)
+        yield _Job(tuple(indices), tensors, band, size if scan.work.needs_spectra else small, small)
 
 
 def _stored_size(spec: TensorSpec, band: tuple[int, int] | None) -> int:

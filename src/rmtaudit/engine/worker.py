@@ -34,12 +34,21 @@ AUTO_ACCURACY = 1e-7
 
 @dataclass(frozen=True, slots=True)
 class LayerWork:
-    """What every layer of a scan is worked on with."""
+    """What every layer of a scan is worked on with.
+
+    ``shown``: the spectra are wanted even where no analyzer needs them, for plots.
+    """
 
     analyzers: Sequence[Analyzer]
     solver: Solver
     device: torch.device
     seed: int
+    shown: bool = False
+
+    @property
+    def needs_spectra(self) -> bool:
+        """Whether spectra are computed at all."""
+        return self.shown or any("spectrum" in analyzer.needs for analyzer in self.analyzers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,7 @@ def analyse_layer(
     started = time.perf_counter()
     try:
         matrices = _matrices(layer, tensors, work.device)
-        solved = not without and any("spectrum" in analyzer.needs for analyzer in work.analyzers)
+        solved = not without and work.needs_spectra
         spectrum = _spectrum(matrices, work.solver) if solved else unknown(*layer.shape)
     except UnanalysableError as problem:
         return AnalysedLayer(row(layer, "failed", str(problem)))

@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
+from decays import DECAYS, rectangular, semidefinite, singular_values
 
-from matrices import DECAYS, rectangular, semidefinite, singular_values
 from rmtaudit.kernels.randnla.interpolative import cur, interpolative
 from rmtaudit.kernels.randnla.norms import NormBounds
 from rmtaudit.kernels.randnla.nystrom import nystrom, pivoted_cholesky

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from decays import DECAYS, rectangular, semidefinite, singular_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matrices import DECAYS, rectangular, semidefinite, singular_values
 from rmtaudit.kernels.randnla.norms import eigenvalue_bounds, norm_bounds, singular_bounds
 from rmtaudit.kernels.randnla.operators import linear, symmetric
 from rmtaudit.kernels.randnla.residual import residual_norm

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from decays import orthonormal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matrices import orthonormal
 from rmtaudit.kernels.randnla.sketch import Sketch
 
 KINDS = ("gaussian", "sparse", "hadamard")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from decays import orthonormal, rectangular
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matrices import orthonormal, rectangular
 from rmtaudit.kernels.randnla.least_squares import least_squares
 from rmtaudit.kernels.randnla.leverage import leverage, sketched_leverage
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from decays import semidefinite, singular_values
 
-from matrices import semidefinite, singular_values
 from rmtaudit.kernels.randnla.trace import RandomTrace, hutch_plus_plus, hutchinson, xnystrace, xtrace
 
 ALL = (hutchinson, hutch_plus_plus, xtrace, xnystrace)

@@ -189,3 +189,23 @@ def test_a_function_without_known_signs_has_no_bracket() -> None:
         spectra()["uniform"], basis(), integrands.custom("", torch.sin, torch.cos), slq.Sampler(0), 16
     )
     assert found.value == pytest.approx(float(truth.mean()), rel=1e-12)
+
+
+def test_steps_that_did_not_suffice_are_said() -> None:
+    eigenvalues = spectra()["geometric 1e4"]
+    operator = slq.dense(symmetric(eigenvalues, basis()), smallest=0.9 * float(eigenvalues[0]))
+    short = slq.log_determinant(operator, slq.Sampler(0), slq.Effort(steps=12))
+    assert not short.narrow
+    enough = slq.log_determinant(operator, slq.Sampler(0), slq.Effort(steps=SIZE))
+    assert enough.narrow
+    assert enough.bracket[1] - enough.bracket[0] <= 0.1 * enough.standard_error
+    # more probes ask for more steps: the standard error is smaller
+    many = slq.log_determinant(
+        operator, slq.Sampler(0), slq.Effort(probes=8, steps=SIZE, tolerance=4.0, share=0.5)
+    )
+    assert many.probes > 8
+    assert many.narrow
+    one_sided = slq.log_determinant(
+        slq.dense(operator.matmul(torch.eye(SIZE).double())), slq.Sampler(0), QUICK
+    )
+    assert not one_sided.narrow

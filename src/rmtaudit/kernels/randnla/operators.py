@@ -54,7 +54,11 @@ def linear(matrix: torch.Tensor) -> Linear:
     # columns as rows, so that a block is read along its own
     def matmul(X: torch.Tensor) -> torch.Tensor:
         rows_ = X.T.contiguous()
-        return torch.cat([rows_ @ block.T for _, block in blocks()], dim=1).T
+        total = torch.empty(X.shape[1], rows, dtype=torch.float64, device=matrix.device)
+        for band, block in blocks():
+            # into place: results kept between the blocks would keep the blocks' memory from being used again
+            total[:, band] = rows_ @ block.T
+        return total.T
 
     def transposed(Y: torch.Tensor) -> torch.Tensor:
         rows_ = Y.T.contiguous()

@@ -269,8 +269,6 @@ def _freely(
         if best <= _AS_GOOD * nested.free:
             verdict = AS_GOOD
             reason = f"{order} free cumulants predict the block from real quarters of it as well"
-    if found.freeness is not None and not found.freeness.free and "not free" not in reason:
-        reason += "; nor is the matrix free of its coordinates"
     positive = bool(found.fit.positive)
     spikes: tuple[tuple[float, float | None], ...] = found.spikes
     if dimension is not None:

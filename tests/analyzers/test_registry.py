@@ -83,6 +83,7 @@ def problems() -> dict[str, str]:
 def test_the_built_in_ones_are_found_and_sound() -> None:
     own = [row for row in installed() if row.distribution == "rmtaudit"]
     assert [row.name for row in own] == [
+        "extrapolate",
         "forensics",
         "htmp",
         "logdet",

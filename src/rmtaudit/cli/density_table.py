@@ -141,6 +141,10 @@ def _lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if document["prediction"]:
         for atom in document["prediction"]["atoms"]:
             yield "atom", f"{atom['mass']:.2%} at {_number(atom['place'])}"
+    dimension, size = document["subject"]["dimension"], document["target"]["size"]
+    if dimension is not None and size > dimension:
+        zeros = 1 - dimension / size
+        yield "rank", f"at most {dimension} of {size}: at least {zeros:.2%} are 0, whatever is predicted"
     if document["spikes"]:
         yield "spikes", _spikes(document["spikes"])
     yield from _ridge_lines(document["ridge"])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rmtaudit.kernels.extrapolation import grown_gram, nested_scores, predict
 from rmtaudit.kernels.extrapolation.functionals import ends, functionals, interval
+from rmtaudit.kernels.extrapolation.growth import missed_variance
 from rmtaudit.kernels.extrapolation.spikes import carried, shared_spikes, without
 from rmtaudit.kernels.free.evolution import evolve
 from rmtaudit.kernels.free.measure import LevyMeasure
@@ -100,6 +101,22 @@ def test_where_a_shared_direction_goes() -> None:
     law = grown_gram(bulk, cols - 1, 4.0, points=800, cells=96)
     found = carried(bulk, law, cols - 1, 4.0, float(values[-1]))
     assert found == pytest.approx(float(eigenvalues(weights)[-1]), rel=0.08)
+
+
+def test_rows_with_directions_in_common_are_not_free_of_each_other() -> None:
+    weights = rows(200, 400)
+    sizes = torch.exp(0.5 * torch.randn(200, 1, generator=seeded(2), dtype=torch.float64))
+    free = weights * sizes
+    assert abs(missed_variance(free @ free.T, 400, 2.0)) < 0.03
+    slanted = weights * torch.linspace(0.1, 2, 400, dtype=torch.float64) ** 2
+    missed = missed_variance(slanted @ slanted.T, 400, 2.0)
+    # E a_ij² is tr Σ²/(tr Σ)² there; more rows of the same covariance have that variance
+    more = rows(400, 400, 1) * torch.linspace(0.1, 2, 400, dtype=torch.float64) ** 2
+    spread = float(eigenvalues(more).var(correction=0))
+    covariance = torch.linspace(0.1, 2, 400, dtype=torch.float64) ** 4
+    off = float((covariance**2).sum()) / 400**2
+    assert missed == pytest.approx(200 * (float(covariance.mean()) ** 2 / 400 - off) / spread, rel=0.1)
+    assert missed < -0.1
 
 
 @pytest.mark.slow

@@ -105,6 +105,29 @@ def grown_gram(
     return GrownGram(law, len(eigenvalues) * factor / dimension)
 
 
+def missed_variance(matrix: torch.Tensor, dimension: int, factor: float) -> float:
+    """Return by how much growth by rows misses the variance that entries alone give, over that variance.
+
+    ``tr A²/N = E a_ii² + (N - 1) E a_ij²`` needs no assumption; rows that are free of each other have
+    ``E a_ij² = (E a_ii)²/d``, and rows with directions in common have more.
+
+    Parameters
+    ----------
+    matrix
+        Shape ``(n, n)``, float64: the Gram matrix, without spikes.
+    dimension
+        ``d``.
+    factor
+        ``N/n``.
+    """
+    n = len(matrix)
+    diagonal = matrix.diagonal()
+    mean, squares = float(diagonal.mean()), float((diagonal**2).sum())
+    off = (float((matrix**2).sum()) - squares) / max(1, n * (n - 1))
+    variance = squares / n + (n * factor - 1) * off - mean**2
+    return (factor - 1) * n * (mean**2 / dimension - off) / variance if variance > 0 else 0.0
+
+
 def _merged(eigenvalues: torch.Tensor, most: int) -> torch.Tensor:
     """Return as many eigenvalues with about as many different ones, beside zeros; an eighth at each end stay.
 

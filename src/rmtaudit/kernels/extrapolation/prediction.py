@@ -17,9 +17,9 @@ from rmtaudit.kernels.extrapolation.functionals import (
     functionals,
     interval,
 )
-from rmtaudit.kernels.extrapolation.growth import GrownGram, grown_gram
+from rmtaudit.kernels.extrapolation.growth import GrownGram, grown_gram, missed_variance
 from rmtaudit.kernels.extrapolation.nested import Nested, nested_scores
-from rmtaudit.kernels.extrapolation.spikes import carried, cleaned, shared_spikes, without
+from rmtaudit.kernels.extrapolation.spikes import carried, cleaned, deflated, shared_spikes, without
 from rmtaudit.kernels.free.cumulants import cumulant_laws
 from rmtaudit.kernels.free.decompression import Decompression, decompress_spectrum, take_spikes
 from rmtaudit.kernels.free.evolution import evolve
@@ -33,6 +33,10 @@ _TESTED = 1024
 _POINTS, _CELLS = 1000, 128  # of a replica
 _POOR, _AS_GOOD = 0.15, 1.1
 _STRUCTURED = 0.2
+_MISSED = 0.1
+"""Of the variance at the target: at a tenth rows are not free of each other."""
+_TIE = 1.25
+"""A tie goes to the route that knows the dimension, hence the rank."""
 _TRACY_WIDOM = 0.66
 _FLOORED = frozenset({"lower_edge", "upper_edge", "atom", "condition", "standard_deviation"})
 
@@ -225,18 +229,21 @@ def predict(
     nested = None
     if tested is not None and dimension is not None:
         nested = nested_scores(tested, generator, positive=True, dimension=dimension)
-    if _grows_by_rows(nested, share):
+    missed = 0.0
+    if matrix is not None and dimension is not None:
+        missed = missed_variance(deflated(matrix), dimension, factor)
+    if _grows_by_rows(nested, share, missed):
         assert nested is not None
         assert matrix is not None
         assert dimension is not None
-        return _by_rows(rows, factor, matrix, dimension, nested, share, replicas, generator)
+        return _by_rows(rows, factor, matrix, dimension, nested, share, missed, replicas, generator)
     return _freely(rows, factor, tested, nested, share, dimension, replicas, generator)
 
 
-def _grows_by_rows(nested: Nested | None, share: float | None) -> bool:
+def _grows_by_rows(nested: Nested | None, share: float | None, missed: float) -> bool:
     if nested is None or nested.rows is None or share is None:
         return False
-    return share >= _STRUCTURED or nested.rows < nested.free
+    return share >= _STRUCTURED or (nested.rows < _TIE * nested.free and abs(missed) <= _MISSED)
 
 
 def _freely(
@@ -262,8 +269,6 @@ def _freely(
         if best <= _AS_GOOD * nested.free:
             verdict = AS_GOOD
             reason = f"{order} free cumulants predict the block from real quarters of it as well"
-    if found.freeness is not None and not found.freeness.free and "not free" not in reason:
-        reason += "; nor is the matrix free of its coordinates"
     positive = bool(found.fit.positive)
     spikes: tuple[tuple[float, float | None], ...] = found.spikes
     if dimension is not None:
@@ -298,6 +303,7 @@ def _by_rows(
     dimension: int,
     nested: Nested,
     share: float | None,
+    missed: float,
     replicas: int,
     generator: torch.Generator,
 ) -> Prediction:
@@ -309,7 +315,12 @@ def _by_rows(
     verdict, reason = ACCEPTED, ""
     law: GrownGram | None = None
     drawn: tuple[Law, ...] = ()
-    if score > _POOR:
+    if abs(missed) > _MISSED:
+        verdict, reason = (
+            REFUSED,
+            f"rows have directions in common: {abs(missed):.0%} of the variance is missed",
+        )
+    elif score > _POOR:
         verdict, reason = REFUSED, f"real quarters of the rows miss them all by {score:.0%} of the spread"
     else:
         order, best = nested.best_baseline if nested.baselines else (0, math.inf)

@@ -39,6 +39,17 @@ def shared_spikes(matrix: torch.Tensor) -> tuple[torch.Tensor, tuple[int, ...]]:
     return values, tuple(torch.nonzero(participation >= _SPREAD * n).flatten().tolist())
 
 
+def deflated(matrix: torch.Tensor) -> torch.Tensor:
+    """Return a Gram matrix without the outliers of :func:`shared_spikes`."""
+    places = shared_spikes(matrix)[1]
+    if not places:
+        return matrix
+    values, vectors = torch.linalg.eigh(matrix)
+    taken = [len(matrix) - 1 - place for place in places]
+    outliers: torch.Tensor = (vectors[:, taken] * values[taken]) @ vectors[:, taken].T
+    return matrix - outliers
+
+
 def without(rows: torch.Tensor, places: tuple[int, ...]) -> torch.Tensor:
     """Return ascending spectra, shape ``(R, n)``, without the positions counted from the largest."""
     if not places:

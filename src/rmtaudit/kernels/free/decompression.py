@@ -44,7 +44,7 @@ class Decompression:
         Why, in a clause. Empty for ``decompressible``, unless there is a part of the spectrum that the
         block does not fix.
     law
-        The prediction: that of the fit, or of the simple law that validates best where the fit is refused.
+        The prediction: that of the fit, or of two free cumulants where the fit is refused.
     fit
         The fit, whatever the verdict.
     choice
@@ -174,7 +174,7 @@ def decompress_spectrum(
     refusal = _refusal(fit, choice, last, factor, test)
     spikes = tuple((value, _carried(bulk, value, factor)) for value in outliers)
     if refusal:
-        law = baselines[_best(choice, baselines)]
+        law = baselines[2]
         verdict, reason = "not decompressible", refusal
         drawn: tuple[EvolvedLaw, ...] = ()
         rough = None
@@ -256,23 +256,24 @@ def _refusal(
     factor: float,
     test: Freeness | None,
 ) -> str:
-    """Return why there is no prediction, or nothing."""
-    if factor * _MARGIN >= last:
-        return (
-            f"the law can be decompressed by about {last:.3g}, known to a tenth; {factor:.4g} was asked for"
-        )
-    if fit.chi_square > REJECTED:
-        return f"χ² is {fit.chi_square:.2g} per datum: no law that can be decompressed fits the block"
+    """Return every reason why there is no prediction, or nothing."""
+    found = []
     if test is not None and not test.free:
-        return (
+        found.append(
             f"the matrix is not free of its coordinates: nested blocks differ by KS {test.distance:.2%} "
             f"(chance {test.noise:.2%}), and the diagonal holds {test.diagonal_share:.1%} of the variance"
         )
+    if factor * _MARGIN >= last:
+        found.append(
+            f"the law can be decompressed by about {last:.3g}, known to a tenth; {factor:.4g} was asked for"
+        )
+    elif fit.chi_square > REJECTED:
+        found.append(f"χ² is {fit.chi_square:.2g} per datum: no law that can be decompressed fits the block")
     if choice is None:
-        return "fewer than 128 eigenvalues are too few for validation"
-    if choice.score > _POOR:
-        return f"validation on a quarter of the block misses by {choice.score:.0%} of the spread"
-    return ""
+        found.append("fewer than 128 eigenvalues are too few for validation")
+    elif choice.score > _POOR:
+        found.append(f"validation on a quarter of the block misses by {choice.score:.0%} of the spread")
+    return "; ".join(found)
 
 
 def _verdict(
@@ -296,12 +297,6 @@ def _verdict(
         if not noise or away <= 2 * sum(noise) / len(noise):
             return "baseline as good", f"{order} free cumulants predict the block from its quarter as well"
     return "decompressible", ""
-
-
-def _best(choice: Choice | None, baselines: Mapping[int, EvolvedLaw]) -> int:
-    """Return the order of the simple law that validates best; two free cumulants without validation."""
-    scores = {} if choice is None else {key: val for key, val in choice.baselines.items() if key in baselines}
-    return min(scores, key=lambda key: (scores[key], key)) if scores else 2
 
 
 def _extremes(bulk: torch.Tensor, fit: LevyFit, factor: float) -> tuple[EvolvedLaw, ...]:

@@ -176,7 +176,7 @@ def cauchy_imaginary(
     product = (s - left) * (s - right) + v * v
     across = width * v
     safe = torch.where(width > 0, width, 1.0)
-    narrow = across < _NARROW * product.abs()
+    narrow = across < _NARROW * product  # never inside a cell, where the product is negative
     return -torch.where(narrow, v / product, torch.atan2(across, product) / safe)
 
 

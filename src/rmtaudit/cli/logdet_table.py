@@ -204,6 +204,9 @@ def _shift_lines(found: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
 def _extrapolation_lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "extrapolation" not in found:
         return
+    if found["extrapolation"] == "KNOWN":
+        yield "extrapolated", "nothing: this size is known"
+        return
     exponent = "" if found["exponent"] is None else f", exponent {found['exponent']:.3f} a point"
     yield "extrapolated", f"from {found['from_points']:,} to {found['to_points']:,} points{exponent}"
     if found.get("noise_half_width"):

@@ -93,7 +93,9 @@ def test_what_is_not_definite_goes_on_with_ldlt_and_says_so(indefinite: torch.Te
 
 
 def test_what_is_singular_is_refused_and_has_a_pseudo_determinant(low_rank: torch.Tensor) -> None:
-    refused(logdet(low_rank), "singular to working precision")
+    singular = logdet(low_rank)
+    refused(singular, "singular to working precision")
+    assert singular.evidence["negative_eigenvalues"] is None
     refused(logdet(low_rank, method="slq"))
     answer = logdet(low_rank, pseudo=True)
     values = torch.linalg.eigvalsh(low_rank)[-20:]

@@ -80,7 +80,7 @@ def by_series(table: SizeTable, settings: LogdetSettings) -> Outcome:
     assert settings.size is not None
     found = extrapolate(table.known(settings), settings.size, confidence=settings.confidence)
     evidence = evidence_of(found)
-    held = table.held_out(settings)
+    held = None if found.status.name == "KNOWN" else table.held_out(settings)
     if held is not None and found.low is not None and found.high is not None and found.logdet is not None:
         evidence["held_out"] = {
             "logdet": held,

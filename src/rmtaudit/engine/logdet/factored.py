@@ -120,7 +120,8 @@ def outcome_of(found: ExactLogdet, entries: float | None = 0.0) -> Outcome:
     evidence: dict[str, Any] = {
         "smallest_pivot": found.smallest_pivot,
         "largest_pivot": found.largest_pivot,
-        "negative_eigenvalues": found.negative if found.shift is None else 0,
+        # signs of pivots at the level of rounding count nothing
+        "negative_eigenvalues": found.negative if logdet is not None and found.shift is None else None,
         "failed_minor": found.failed_minor,
         "failed_pivot": found.failed_pivot,
         "rounding": None

@@ -15,7 +15,7 @@ from rmtaudit.kernels.free.evolution import evolve
 from rmtaudit.kernels.free.fit import fit_levy
 from rmtaudit.kernels.free.validation import wasserstein
 
-_PART, _DRAWS, _FEWEST = 4, 3, 32
+_PART, _DRAWS, _FEWEST, _LEAST = 4, 3, 32, 40
 _POINTS, _CELLS = 800, 128
 
 
@@ -69,9 +69,9 @@ def nested_scores(
         Of a Gram matrix, the entries of the vectors whose inner products it holds.
     """
     n = len(matrix)
-    part = n // _PART
-    if part < _FEWEST:
+    if n < _PART * _FEWEST:
         return None
+    part = max(n // _PART, _LEAST)  # a fit needs 32 eigenvalues after spikes are taken out
     whole = _bulk(matrix, dimension)[0]
     spread = float(whole.std(correction=0))
     if not spread > 0:

@@ -116,6 +116,10 @@ class Decompression:
         variance = drawn.var(0)
         if self.pooled:
             centre, variance = drawn.mean(0), variance / len(drawn)
+        else:
+            variance = (
+                variance + (drawn.mean(0) - centre) ** 2
+            )  # what a refit does to the law it is drawn from
         if self.rough is not None:
             variance = variance + (functional(self.rough) - functional(self.law)) ** 2
         half = _student(len(drawn) - 1) * variance.sqrt()

@@ -120,8 +120,7 @@ def outcome_of(found: ExactLogdet, entries: float | None = 0.0) -> Outcome:
     evidence: dict[str, Any] = {
         "smallest_pivot": found.smallest_pivot,
         "largest_pivot": found.largest_pivot,
-        # signs of pivots at the level of rounding count nothing
-        "negative_eigenvalues": found.negative if logdet is not None and found.shift is None else None,
+        "negative_eigenvalues": found.negative if found.shift is None else 0,
         "failed_minor": found.failed_minor,
         "failed_pivot": found.failed_pivot,
         "rounding": None
@@ -241,7 +240,9 @@ def with_rounding(done: Outcome, bound: float, likely: float, basis: str) -> Out
         margin = Margin("rounding estimate", logdet - half, logdet + half, None, words)
         return replace(done, margin=margin, cautions=cautions)
     reason = "singular to working precision: rounding alone can have made the smallest pivots"
-    return replace(done, logdet=None, sign=None, reason=reason, cautions=cautions)
+    # the signs of pivots at the level of rounding count nothing
+    evidence = {**done.evidence, "negative_eigenvalues": None}
+    return replace(done, logdet=None, sign=None, reason=reason, cautions=cautions, evidence=evidence)
 
 
 def _without(shift: ShiftCorrection) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from rmtaudit.cli.errors import FINE, INCONCLUSIVE
 from rmtaudit.cli.logdet_flags import logdet_flags
 from rmtaudit.cli.output import DOCUMENT_FORMATS, OutputFile, format_for, output_file
 from rmtaudit.cli.progress import steps_watched
+from rmtaudit.cli.source_flags import source_options
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def logdet(source: str, **flags: Any) -> int:
 
 
 def _run(source: str, flags: Mapping[str, Any], signals: _Signals) -> int:
-    from rmtaudit.engine.logdet.requests import explained, input_paths, settings_of, source_options
+    from rmtaudit.engine.logdet.requests import explained, input_paths, settings_of
     from rmtaudit.report.document import dumps
 
     output, quiet = flags["output"], flags["quiet"]
@@ -82,7 +83,7 @@ def _answer(
     source: str, flags: Mapping[str, Any], settings: LogdetSettings, signals: _Signals
 ) -> LogDeterminant:
     from rmtaudit.engine.logdet.factored import StoppedWorkError
-    from rmtaudit.engine.logdet.requests import answered, source_options
+    from rmtaudit.engine.logdet.requests import answered
 
     how_to_resume: list[str] = []
 

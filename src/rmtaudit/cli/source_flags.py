@@ -62,7 +62,7 @@ def source_flags(command: Command) -> Command:
 
 
 def source_options(values: Mapping[str, Any]) -> SourceOptions:
-    """Return the options of the flags; other entries of ``values`` are left alone."""
+    """Return the options of the flags, and of ``--shift`` where a command has it; the rest is left alone."""
     from rmtaudit.engine.sources import SourceOptions
 
-    return SourceOptions(**{name: values[name] for name in _NAMES})
+    return SourceOptions(**{name: values[name] for name in _NAMES}, shift=values.get("shift", 0.0))

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from rmtaudit.engine.logdet.plan import Plan
 
-_OF_THE_SOURCE = ("view", "kernel", "nu", "length", "laplacian", "dtype", "shape", "symmetric", "shift")
-
 
 def answered(
     text: str,
@@ -72,11 +70,6 @@ def explained(
         }
     finally:
         source.close()
-
-
-def source_options(flags: Mapping[str, Any]) -> SourceOptions:
-    """Return the part of the flags that says what the source is."""
-    return SourceOptions(**{name: flags[name] for name in _OF_THE_SOURCE})
 
 
 def settings_of(flags: Mapping[str, Any]) -> LogdetSettings:

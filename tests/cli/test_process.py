@@ -130,7 +130,9 @@ def test_ctrl_c_saves_what_is_finished_and_exits_130(tmp_path: Path) -> None:
         tensors[f"layers.{index}.weight"] = torch.randn(400, 400, generator=generator)
     save_file(tensors, path)
     code = (
-        "import sys, time\n"
+        # a run in the background starts with SIGINT ignored, and children inherit it
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from rmtaudit.engine import worker, scan\n"
         "original = scan.analyse_layer\n"
         "def slow(*args):\n"

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from rmtaudit.kernels.free.grids import first_grid, interpolate, second_grid
+from rmtaudit.kernels.free.heights import heights
 from rmtaudit.kernels.free.measure import (
     LevyMeasure,
     complex_transform,
-    heights,
     inverse_square,
     potential,
     real_transform,
@@ -142,24 +142,31 @@ class EvolvedLaw:
         """Return the points of the curve whose eigenvalue is ``x``: a bracketed search, monotone."""
         flat = x.double().reshape(-1)
         low, high = _brackets(self, flat)
-        effective = self.factor / (1 - self.factor * self.measure.index)
-        f_low = _image(self.measure, low, heights(self.measure, low, effective), self.factor) - flat
-        f_high = _image(self.measure, high, heights(self.measure, high, effective), self.factor) - flat
+        f_low, f_high = self._heights(low)[1] - flat, self._heights(high)[1] - flat
         side = torch.zeros_like(flat)
+        s, height = low.clone(), torch.zeros_like(low)
+        left = torch.arange(len(flat), device=flat.device)
         for _ in range(_BISECTIONS):
             guess = low - f_low * (high - low) / (f_high - f_low).clamp(min=1e-300)
-            middle = torch.where((guess > low) & (guess < high), guess, (low + high) / 2)
-            v = heights(self.measure, middle, effective)
-            error = _image(self.measure, middle, v, self.factor) - flat
-            if bool((error.abs() <= 1e-13 * (flat.abs() + self.x[-1] - self.x[0])).all()):
+            s[left] = middle = torch.where((guess > low) & (guess < high), guess, (low + high) / 2)
+            height[left], image = self._heights(middle)
+            error = image - flat[left]
+            going = error.abs() > 1e-13 * (flat[left].abs() + self.x[-1] - self.x[0])
+            if not bool(going.any()):
                 break
             below = error < 0
             # Illinois: the end that stays twice counts half
-            f_high = torch.where(below, torch.where(side < 0, f_high / 2, f_high), error)
-            f_low = torch.where(below, error, torch.where(side > 0, f_low / 2, f_low))
-            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-            side = torch.where(below, -1.0, 1.0)
-        return middle, heights(self.measure, middle, effective)
+            f_high = torch.where(below, torch.where(side < 0, f_high / 2, f_high), error)[going]
+            f_low = torch.where(below, error, torch.where(side > 0, f_low / 2, f_low))[going]
+            low, high = torch.where(below, middle, low)[going], torch.where(below, high, middle)[going]
+            side, left = torch.where(below, -1.0, 1.0)[going], left[going]
+        return s, height
+
+    def _heights(self, s: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the heights of the boundary at ``s``, and the eigenvalues there."""
+        effective = self.factor / (1 - self.factor * self.measure.index)
+        v = heights(self.measure, s, effective, interpolate(s, self.s, self.v))
+        return v, _image(self.measure, s, v, self.factor)
 
 
 def evolve(measure: LevyMeasure, factor: float, points: int = 4000) -> EvolvedLaw:
@@ -197,8 +204,7 @@ def evolve(measure: LevyMeasure, factor: float, points: int = 4000) -> EvolvedLa
     zeros = _zeros(measure, coarse, v, factor)
     x = torch.cummax(_image(measure, coarse, v, factor), 0).values
     s = second_grid(measure, coarse, v, x, _density(measure, coarse, v, factor), factor, points, zeros)
-    start = interpolate(s, coarse, v) * 1.01
-    v = heights(measure, s, effective, start)
+    v = heights(measure, s, effective, interpolate(s, coarse, v))
     x = torch.cummax(_image(measure, s, v, factor), 0).values
     density = _density(measure, s, v, factor)
     atoms = tuple(_atom(measure, zero, factor) for zero in zeros)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 
 _NARROW = 1e-6
-_STEPS, _TOLERANCE, _SMALLEST = 400, 1e-12, 1e-290
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,54 +77,6 @@ class LevyMeasure:
         log = torch.log1p(width / a) / torch.where(width > 0, width, 1.0)
         first = torch.where(width <= _NARROW * a.abs(), 2 / (a + b), log)
         return float((mass * first).sum()), float((mass / (a * b)).sum())
-
-
-def heights(
-    measure: LevyMeasure, s: torch.Tensor, factor: float, start: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Return the imaginary parts ``v(s)`` of the boundary: ``∫G(dx)/((s-x)² + v²) = factor``, or 0.
-
-    The integral falls as ``v²`` grows, so that the root is one and always bracketed. Its reciprocal is a
-    concave function of ``v²``: Newton's steps from the left of the root never pass it, and one step from the
-    right lands on the left. Where rounding would have it otherwise, the bracket is halved instead.
-
-    Parameters
-    ----------
-    measure
-        The measure; ``K`` cells.
-    s
-        Shape ``(M,)``, float64: real parts.
-    factor
-        Positive.
-    start
-        Shape ``(M,)``: guesses of ``v``; any.
-    """
-    out = torch.zeros_like(s)
-    inside = inverse_square(measure, s) > factor
-    if not bool(inside.any()):
-        return out
-    s = s[inside]
-    high = torch.full_like(s, measure.variance / factor)
-    low = torch.zeros_like(s)
-    square = high if start is None else torch.where(start[inside] > 0, start[inside] ** 2, high).minimum(high)
-    left = torch.arange(len(s), device=s.device)
-    result = square.clone()
-    for _ in range(_STEPS):
-        total, slope = _inverse_square_above(measure, s[left], square)
-        below = total > factor
-        low, high = torch.where(below, square, low), torch.where(below, high, square)
-        # Newton on 1/total - 1/factor
-        moved = square + (total - total * total / factor) / slope
-        middle = torch.where(low > 0, (low * high).sqrt(), high / 64)
-        moved = torch.where((moved >= low) & (moved <= high), moved, middle)
-        result[left] = moved
-        going = ((moved - square).abs() > _TOLERANCE * moved) & (high - low > _TOLERANCE * high)
-        going &= high > _SMALLEST
-        if not bool(going.any()):
-            break
-        left, square, low, high = left[going], moved[going], low[going], high[going]
-    out[inside] = result.sqrt()
-    return out
 
 
 def inverse_square(measure: LevyMeasure, s: torch.Tensor) -> torch.Tensor:
@@ -238,21 +189,3 @@ def _log_one_minus(x: torch.Tensor, s: torch.Tensor, v: torch.Tensor) -> tuple[t
     # |u - x|²/|u|² - 1 without cancellation
     real = torch.log1p((x * (x - 2 * s) / square).clamp(min=-1 + 1e-16)) / 2
     return real, torch.atan2(x * v, square - x * s)
-
-
-def _inverse_square_above(
-    measure: LevyMeasure, s: torch.Tensor, square: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ``∫G(dx)/((s-x)² + v²)`` and its derivative with respect to ``v²``."""
-    a, b = measure.left - s[:, None], measure.right - s[:, None]
-    square = square[:, None]
-    v = square.sqrt()
-    width = measure.right - measure.left
-    product = torch.addcmul(square, a, b)
-    across = width * v
-    narrow = across < _NARROW * product  # never inside a cell, where the product is negative
-    safe = torch.where(width > 0, width, 1.0) * v
-    value = torch.where(narrow, 1 / product, torch.atan2(across, product) / safe)
-    edges = (a / (a * a + square) - b / (b * b + square)) * (v / safe)
-    slope = torch.where(narrow, -1 / (product * product), (edges - value) / (2 * square))
-    return value @ measure.mass, slope @ measure.mass

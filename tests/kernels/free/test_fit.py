@@ -14,8 +14,8 @@ from scipy import optimize
 from rmtaudit.kernels.free import laws
 from rmtaudit.kernels.free.evolution import evolve
 from rmtaudit.kernels.free.fit import empirical_stieltjes, fit_levy, fit_many
-from rmtaudit.kernels.free.identify import extreme_measures
 from rmtaudit.kernels.free.heights import heights
+from rmtaudit.kernels.free.identify import extreme_measures
 from rmtaudit.kernels.free.measure import LevyMeasure, cauchy_imaginary, cauchy_real
 from rmtaudit.kernels.free.nonnegative import nonnegative_least_squares
 from rmtaudit.kernels.free.validation import ks_distance

@@ -2,8 +2,7 @@
 
 The boundary of the law at factor ``α`` is the image of the curve ``u = s + iv(s)`` under
 ``z = αu + κ₁ + (1-β)T(u)``, ``F = αu - βT(u)``, ``T(u) = ∫G(dx)/(u - x)``, ``β = α·index``. There ``z`` is
-real
-and increases with ``s``, so density, distribution function and quantiles need no search in the complex plane.
+real and increases with ``s``: density, distribution and quantiles need no search in the complex plane.
 """
 
 from __future__ import annotations

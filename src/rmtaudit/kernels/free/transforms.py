@@ -23,8 +23,8 @@ def stieltjes(measure: LevyMeasure, z: torch.Tensor, factor: float = 1.0) -> tor
     above ``Im z'/α'`` and has exactly one fixed point there. The search takes Newton's step where that shortens
     the hyperbolic length of the map's own step, else the mean of ``u`` and its image, which is a contraction. In
     theory that settles everywhere, but slowly when ``Im z`` is small; so what has not after 40 steps is found
-    by nested bisection along the level line of ``Im z``, which cannot fail. The error is that of rounding ``z``:
-    large beside an atom or an edge at tiny ``Im z``.
+    by nested bisection along the level line of ``Im z``, which cannot fail. The error is that of rounding
+    ``z - κ₁``: large beside an atom or an edge at tiny ``Im z``.
 
     Parameters
     ----------
@@ -60,6 +60,9 @@ def r_transform(measure: LevyMeasure, w: torch.Tensor, factor: float = 1.0) -> t
 
     For index 0 ``R₀(w) = κ₁ + ∫wG(dx)/(1 - wx)`` in closed form, with no search. Otherwise
     ``R₀ = κ₁ + T(u)`` at ``u - index·T(u) = 1/w``, followed from ``w = 0`` along the ray by Newton's method.
+    ``R(w) + 1/w = z`` at ``w = G(z)`` holds above the real line for every ``z`` if the index is not positive. Of
+    a law that ends at a factor ``G`` need not be one to one: there it holds for ``|z|`` above 4 times the
+    largest ``|λ|``.
 
     Parameters
     ----------

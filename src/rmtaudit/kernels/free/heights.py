@@ -1,9 +1,9 @@
 """The boundary of an evolved law: one root for every real point, by Newton's method where it cannot fail.
 
 ``f(w) = ∫G(dx)/((s - x)² + w)`` is a Stieltjes function of ``w = v²``, so that ``1/f`` is increasing and
-concave, and ``w |(1/f)''| <= 2 (1/f)'``. Newton's steps on ``1/f`` from the left of the root never pass it, one
-from the right lands on the left, and after a step of relative length ``e`` the relative error is about ``e²``
-at most.
+concave, and ``w |(1/f)''| <= 2 (1/f)'``. Newton's steps on ``1/f`` from the left of the root never pass it,
+one from the right lands on the left, and after a step of relative length ``e`` the relative error is at most
+about ``e²``.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _lower_bound(measure: LevyMeasure, s: torch.Tensor, factor: float) -> torch.
 def _inverse_square_above(
     measure: LevyMeasure, s: torch.Tensor, square: torch.Tensor, thin: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ``∫G(dx)/((s-x)² + v²)`` and its derivative with respect to ``v²``; ``v = 0`` outside cells only."""
+    """Return ``∫G(dx)/((s-x)² + v²)`` and its derivative in ``v²``; at ``v = 0`` only outside the cells."""
     a, b = measure.left - s[:, None], measure.right - s[:, None]
     square = square[:, None]
     product = torch.addcmul(square, a, b)

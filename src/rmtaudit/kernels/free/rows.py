@@ -17,7 +17,7 @@ from rmtaudit.kernels.free.measure import LevyMeasure
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowScaledLaw:
-    """The law of ``WWᵀ/d``, ``W = diag(h)^½ X`` of shape ``N x d``: row-scaled Marchenko-Pastur, ``H ⊠ MP_c``.
+    """The law of ``WWᵀ/d``, ``W = diag(h)^½ X`` of shape ``N x d``: ``H ⊠ MP_c``.
 
     Attributes
     ----------
@@ -32,8 +32,8 @@ class RowScaledLaw:
 
     References
     ----------
-    Marchenko, Pastur 1967; Silverstein, Bai, *On the empirical distribution of eigenvalues of a class of large
-    dimensional random matrices*, J. Multivariate Anal. 1995.
+    Marchenko, Pastur 1967; Silverstein, Bai, *On the empirical distribution of eigenvalues of a class of
+    large dimensional random matrices*, J. Multivariate Anal. 1995.
     """
 
     scales: torch.Tensor
@@ -72,7 +72,8 @@ class RowScaledLaw:
         return self.companion.pdf(x) / self.ratio
 
     def cdf(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the distribution function, any shape, float64: the two laws have one mass above any ``x``."""
+        """Return the distribution function, any shape, float64."""
+        # both matrices have the same eigenvalues above any x >= 0
         above = (1 - self.companion.cdf(x)) / self.ratio
         return torch.where(x < 0, 0.0, (1 - above).clamp(0, 1))
 

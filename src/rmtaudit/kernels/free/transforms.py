@@ -1,7 +1,7 @@
 """R- and Stieltjes transforms of the evolved law, anywhere off the real line.
 
 ``m(z) = ∫ρ(dx)/(x - z)`` at factor ``α`` follows from the one ``u`` of the upper half-plane with
-``z = αu + κ₁ + (1-β)T(u)``: ``F = αu - βT(u)``, ``m = -1/F``, with ``T(u) = ∫G(dx)/(u - x)``, ``β = α·index``.
+``z = αu + κ₁ + (1-β)T(u)``, ``T(u) = ∫G(dx)/(u - x)``, ``β = α·index``: ``m = -1/F``, ``F = αu - βT(u)``.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ def stieltjes(measure: LevyMeasure, z: torch.Tensor, factor: float = 1.0) -> tor
     """Return ``m(z) = ∫ρ(dx)/(x - z)`` of the law ``factor`` times as large.
 
     ``u ↦ (z' - T(u))/α'``, ``z' = (z - κ₁)/(1-β)``, ``α' = α/(1-β)``, maps the upper half-plane into the part
-    above ``Im z'/α'`` and has exactly one fixed point there. The search takes Newton's step where that shortens
-    the hyperbolic length of the map's own step, else the mean of ``u`` and its image, which is a contraction. In
-    theory that settles everywhere, but slowly when ``Im z`` is small; so what has not after 40 steps is found
-    by nested bisection along the level line of ``Im z``, which cannot fail. The error is that of rounding
-    ``z - κ₁``: large beside an atom or an edge at tiny ``Im z``.
+    above ``Im z'/α'`` and has exactly one fixed point there. The search takes Newton's step where that
+    shortens the hyperbolic length of the map's own step, else the mean of ``u`` and its image, which is a
+    contraction. In theory that settles everywhere, but slowly when ``Im z`` is small; so what has not
+    after 40 steps is found by nested bisection along the level line of ``Im z``, which cannot fail. The
+    error is that of rounding ``z - κ₁``: large beside an atom or an edge at tiny ``Im z``.
 
     Parameters
     ----------
@@ -58,10 +58,10 @@ def stieltjes(measure: LevyMeasure, z: torch.Tensor, factor: float = 1.0) -> tor
 def r_transform(measure: LevyMeasure, w: torch.Tensor, factor: float = 1.0) -> torch.Tensor:
     """Return ``R(w) = G⁻¹(w) - 1/w`` of the law ``factor`` times as large, which is ``R₀(factor w)``.
 
-    For index 0 ``R₀(w) = κ₁ + ∫wG(dx)/(1 - wx)`` in closed form, with no search. Otherwise
-    ``R₀ = κ₁ + T(u)`` at ``u - index·T(u) = 1/w``, followed from ``w = 0`` along the ray by Newton's method.
-    ``R(w) + 1/w = z`` at ``w = G(z)`` holds above the real line for every ``z`` if the index is not positive. Of
-    a law that ends at a factor ``G`` need not be one to one: there it holds for ``|z|`` above 4 times the
+    For index 0 ``R₀(w) = κ₁ + ∫wG(dx)/(1 - wx)`` in closed form, with no search. Otherwise ``R₀ = κ₁ + T(u)``
+    at ``u - index·T(u) = 1/w``, followed from ``w = 0`` along the ray by Newton's method. ``R(w) + 1/w =
+    z`` at ``w = G(z)`` holds above the real line for every ``z`` if the index is not positive. Of a law
+    that ends at a factor ``G`` need not be one to one: there it holds for ``|z|`` above 4 times the
     largest ``|λ|``.
 
     Parameters
@@ -82,8 +82,8 @@ def r_transform(measure: LevyMeasure, w: torch.Tensor, factor: float = 1.0) -> t
 
     References
     ----------
-    Voiculescu, *Addition of certain non-commuting random variables*, J. Funct. Anal. 1986; Nica, Speicher 2006,
-    lectures 12 and 14.
+    Voiculescu, *Addition of certain non-commuting random variables*, J. Funct. Anal. 1986; Nica, Speicher
+    2006, lectures 12 and 14. Bercovici, Voiculescu 1993 for where ``G`` is one to one.
     """
     if not (factor > 0 and factor * measure.index < 1):
         raise ValueError(f"no law of factor {factor:g} exists")

@@ -154,6 +154,15 @@ def oracles(_: str | None) -> None:
     ):
         got = evolve(measure, factor)
         sampled(name, measure, factor, transform_error(measure, factor), got.mass)
+    scaled = RowScaledLaw(torch.tensor([1.0, 10.0]), torch.tensor([0.7, 0.3]), 1 / 16)
+    grown = scaled.decompress(8.0)
+    eigenvalues = torch.linalg.eigvalsh(scaled.sample_matrix(1000, seeded(1)))
+    guess = deformed_quantiles(eigenvalues, 16_000, 8.0, 8000)
+    print(
+        f"| row-scaled MP, by `deformed` | 8 | {transform_error(grown.companion_levy(), 1.0):.1e} | "
+        f"{grown.companion.mass - 1:+.0e} | {distances(guess, grown.quantiles(8000))[0]:.2f} | |",
+        flush=True,
+    )
     for name, law, factor in (
         ("Kesten-McKay, d = 5, past its end", laws.kesten_mckay(5.0), 5.5),
         ("Wachter 3, 4, past its end", laws.wachter(3.0, 4.0), 7.5),

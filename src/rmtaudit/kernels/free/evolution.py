@@ -71,11 +71,10 @@ class EvolvedLaw:
     def cdf(self, x: torch.Tensor) -> torch.Tensor:
         """Return the mass at or below ``x``, any shape, float64."""
         flat = x.double().reshape(-1)
+        s, v = self._parameter(flat)
         if self.measure.index == 0:
-            s, v = self._parameter(flat)
             level = 1 - potential(self.measure, s, v, self.factor)[1] / math.pi
         else:
-            s, v = self._parameter(flat)
             before = (torch.searchsorted(self.s, s, right=True) - 1).clamp(min=0)
             ends = torch.stack([self.s[before], s], 1), torch.stack([self.v[before], v], 1)
             level = self.level[before] + _mass_between(self.measure, *ends, self.factor)[:, 0]

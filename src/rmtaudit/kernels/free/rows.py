@@ -93,8 +93,8 @@ class RowScaledLaw:
         The scales stand in the shares given, as far as the size allows, in order.
         """
         cols = max(1, round(size / self.ratio))
-        shares = torch.cumsum(self.weights.double(), 0)
+        shares = torch.cumsum(self.weights.double().cpu(), 0)
         middle = (torch.arange(size, dtype=torch.float64) + 0.5) / size * shares[-1]
-        scales = self.scales.double()[torch.searchsorted(shares, middle).clamp(max=len(shares) - 1)]
+        scales = self.scales.double().cpu()[torch.searchsorted(shares, middle).clamp(max=len(shares) - 1)]
         rows = torch.randn(size, cols, generator=generator, dtype=torch.float64) * scales.sqrt()[:, None]
         return rows @ rows.T / cols

@@ -78,7 +78,7 @@ def r_transform(measure: LevyMeasure, w: torch.Tensor, factor: float = 1.0) -> t
     ValueError
         If no law of this factor exists.
     ArithmeticError
-        If the ray meets a branch point before ``w``: the transform cannot be continued to there.
+        If it could not be followed to ``w``, as where the ray meets a branch point.
 
     References
     ----------
@@ -123,11 +123,11 @@ def _continued(measure: LevyMeasure, w: torch.Tensor) -> torch.Tensor:
             wrong = y - at * (1 - index * y * transform)
             step = wrong / (1 + at * index * (transform + y * slope))
             y = y - step
-            if bool((step.abs() <= 1e-14 * y.abs()).all()):
+            if bool((step.abs() <= 1e-13 * y.abs()).all()):
                 break
         else:
             raise ArithmeticError(
-                "the R-transform cannot be continued to here: a branch point lies before it"
+                "the R-transform could not be followed to here: a branch point may lie before it"
             )
         if bool((share == 1).all()):
             return _at_inverse(measure, y)[0]

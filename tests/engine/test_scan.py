@@ -14,7 +14,7 @@ from rmtaudit.engine import scan as engine
 from rmtaudit.engine.progress import Progress
 from rmtaudit.engine.scan import scan_checkpoint
 from rmtaudit.engine.settings import ScanSettings
-from rmtaudit.engine.worker import AnalysedLayer, LayerWork
+from rmtaudit.engine.worker import AnalysedLayer, LayerWork, Without
 from rmtaudit.errors import ChangedError, CorruptError
 from rmtaudit.matrices.layers import Layer
 from rmtaudit.report.document import dumps
@@ -285,7 +285,7 @@ def test_a_fault_of_ours_in_one_layer_loses_nothing_else(monkeypatch: pytest.Mon
     real = engine.analyse_layer
 
     def faulty(
-        layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork, without: str
+        layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork, without: Without | None
     ) -> AnalysedLayer:
         if layer.name == "head.weight":
             raise KeyError("oh")

@@ -108,10 +108,14 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What an analyzer returns that observes as well as measures."""
+    """What an analyzer returns that observes as well as measures.
+
+    ``remark`` is a clause for the reason of a row that has no spectrum: what was found without one.
+    """
 
     values: Mapping[str, MetricValue | Scalar]
     observations: tuple[Observation, ...] = ()
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +162,12 @@ class Analyzer(ABC):
     name: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]
     needs: ClassVar[frozenset[Need]] = frozenset({"spectrum"})
+    stands_in: ClassVar[bool] = False
+    """Whether it stands in for a spectrum that is beyond the memory budget, and needs none.
+
+    It looks at such layers alone; others it costs nothing, and their rows have none of its metrics. A scan
+    with one computes spectra as far as the budget allows.
+    """
     Options: ClassVar[type[Any]]
     """A frozen dataclass whose defaults are the default preset's."""
 

@@ -7,25 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, Scalar, failed, skipped
+from rmtaudit.analyzers.law_numbers import FEWEST, MOST, NUMBERS, REFERENCE, SAMPLES, route_of, value_of
 
 if TYPE_CHECKING:
     import torch
 
-    from rmtaudit.kernels.extrapolation import Interval, Prediction
+    from rmtaudit.kernels.extrapolation import Prediction
 
-_FREE = "Ameli et al. 2025, arXiv 2506.11994; of rows that differ in size, Nica, Speicher 1996"
-_FEWEST, _MOST, _SAMPLES = 128, 1024, 4
 _FACTORS = (2, 4)
-_NUMBERS = (
-    ("edge", "upper_edge", "w²", "Upper edge of the predicted bulk of WᵀW"),
-    ("log_det", "log_det", "nats", "Predicted mean logarithm of the eigenvalues of WᵀW"),
-    (
-        "effective_rank_share",
-        "effective_rank",
-        "",
-        "Exponential of the entropy of the predicted eigenvalues' shares, over the size,",
-    ),
-)
 _ORDER = {"decompressible": 0, "baseline as good": 1, "not decompressible": 2}
 
 
@@ -61,7 +50,7 @@ class Extrapolate(Analyzer):
             None,
             "Whether a larger layer of the same kind can be predicted: decompressible, baseline as good, or "
             "not decompressible.",
-            _FREE,
+            REFERENCE,
             summarised=False,
         ),
         Metric(
@@ -69,7 +58,7 @@ class Extrapolate(Analyzer):
             "",
             None,
             "What the prediction is by: free decompression, or growth by rows of the same kind.",
-            _FREE,
+            REFERENCE,
             summarised=False,
         ),
         Metric(
@@ -77,12 +66,14 @@ class Extrapolate(Analyzer):
             "",
             None,
             "Kolmogorov-Smirnov distance between the layer's exact spectrum and that predicted from a block.",
-            _FREE,
+            REFERENCE,
         ),
         *(
-            Metric(f"{name}_at_{factor}x", unit, None, f"{words} at {factor} times the smaller side.", _FREE)
+            Metric(
+                f"{name}_at_{factor}x", unit, None, f"{words} at {factor} times the smaller side.", REFERENCE
+            )
             for factor in _FACTORS
-            for name, _, unit, words in _NUMBERS
+            for name, _, unit, words in NUMBERS
         ),
     )
     needs = frozenset({"spectrum", "matrix"})
@@ -93,8 +84,8 @@ class Extrapolate(Analyzer):
         n = min(given.layer.shape)
         if len(given.matrices) != 1:
             return self._none(skipped(f"the layer is {len(given.matrices)} matrices"))
-        if n < _FEWEST:
-            return self._none(skipped(f"the smaller side is {n}: fewer than {_FEWEST} cannot be validated"))
+        if n < FEWEST:
+            return self._none(skipped(f"the smaller side is {n}: fewer than {FEWEST} cannot be validated"))
         try:
             gram, dimension = _gram(given.matrices[0])
             found = {factor: self._predict(gram, dimension, factor, given) for factor in _FACTORS}
@@ -104,13 +95,13 @@ class Extrapolate(Analyzer):
         worst = max(found.values(), key=lambda one: _ORDER[one.verdict])
         values: dict[str, MetricValue | Scalar] = {
             "extrapolation_verdict": worst.verdict,
-            "extrapolation_route": "free decompression" if worst.route == "free" else "growth by rows",
+            "extrapolation_route": route_of(worst),
             "extrapolation_ks": own,
         }
         for factor, prediction in found.items():
             numbers = prediction.numbers()
-            for name, functional, _, _ in _NUMBERS:
-                values[f"{name}_at_{factor}x"] = _value(prediction, numbers.get(functional))
+            for name, functional, _, _ in NUMBERS:
+                values[f"{name}_at_{factor}x"] = value_of(prediction, numbers.get(functional))
         return values
 
     def _none(self, value: MetricValue) -> dict[str, MetricValue | Scalar]:
@@ -123,10 +114,10 @@ class Extrapolate(Analyzer):
 
         generator = given.generator(f"extrapolate {factor}x")
         n = len(gram)
-        if n <= _MOST:
+        if n <= MOST:
             spectra, block = torch.linalg.eigvalsh(gram).clamp(min=0), gram
         else:
-            drawn = [torch.randperm(n, generator=generator)[:_MOST].sort().values for _ in range(_SAMPLES)]
+            drawn = [torch.randperm(n, generator=generator)[:MOST].sort().values for _ in range(SAMPLES)]
             block = gram[drawn[0]][:, drawn[0]]
             spectra = torch.stack([torch.linalg.eigvalsh(gram[one][:, one]).clamp(min=0) for one in drawn])
         return predict(
@@ -146,9 +137,9 @@ class Extrapolate(Analyzer):
         from rmtaudit.kernels.free.validation import ks_distance
 
         n = len(gram)
-        size = self.options.block or min(n // 4, _MOST)
-        if size < _FEWEST:
-            return skipped(f"a block of {size} is fewer than {_FEWEST}")
+        size = self.options.block or min(n // 4, MOST)
+        if size < FEWEST:
+            return skipped(f"a block of {size} is fewer than {FEWEST}")
         if size >= n:
             return skipped(f"a block of {size} is no part of a layer whose smaller side is {n}")
         generator = given.generator("extrapolate from a block")
@@ -174,12 +165,3 @@ def _gram(matrix: torch.Tensor) -> tuple[torch.Tensor, int]:
     wide = matrix.double().cpu()
     rows, cols = wide.shape
     return (wide.T @ wide, rows) if rows >= cols else (wide @ wide.T, cols)
-
-
-def _value(prediction: Prediction, found: Interval | None) -> MetricValue:
-    if found is None:
-        return skipped(f"{prediction.verdict}: {prediction.reason}")
-    if found.value is None:
-        return skipped(found.reason)
-    ends = None if found.low is None or found.high is None else (found.low, found.high)
-    return MetricValue(found.value, ci=ends)

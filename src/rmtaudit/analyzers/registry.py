@@ -182,4 +182,6 @@ def _problem(name: str, loaded: object) -> str:
         return "its metrics are not all Metric"
     if len({metric.name for metric in metrics}) != len(metrics):
         return "it declares a metric twice"
+    if loaded.stands_in and "spectrum" in loaded.needs:
+        return "it needs the spectrum that it stands in for"
     return ""

@@ -37,6 +37,7 @@ _SHORT_HEADS = {
     "alpha_weighted": "α weighted",
 }
 _MOST_FINDINGS = 10
+_MOST_WITHOUT = 10
 _SEVERITY_STYLE = {"error": "red", "warning": "yellow"}
 _VERDICT_STYLE = {"damaged": "red", "noise-like": "yellow"}
 _ROW_STYLE = {"failed": "red", "skipped": "dim", "ok": ""}
@@ -112,6 +113,12 @@ def _notes(report: Report) -> RenderableType:
     skipped = sentences.skipped_line(report)
     if skipped:
         notes.add_row(Text("not analysed"), Text(skipped))
+    beyond = sentences.without_spectrum(report)
+    for owner, text in beyond[:_MOST_WITHOUT]:
+        notes.add_row(Text(display_name(owner)), Text(text))
+    if len(beyond) > _MOST_WITHOUT:
+        more = f"{len(beyond) - _MOST_WITHOUT} more: see --format json"
+        notes.add_row(Text("no spectrum"), Text(more))
     found = sentences.findings(report)
     loud = [pair for pair in found if pair[0] != "info"]
     for severity, text in loud[:_MOST_FINDINGS]:

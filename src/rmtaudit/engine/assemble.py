@@ -7,6 +7,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from typing import Any
 
 from rmtaudit.analyzers.base import Analyzer, Observation
 from rmtaudit.analyzers.registry import metric_catalogue
@@ -69,7 +70,7 @@ def assemble_report(
         coverage=_coverage(checkpoint, plan, finished, repeats),
         layers=judgement.layers,
         summary=_summary(analyzers, finished),
-        metrics=metric_catalogue(analyzers),
+        metrics=_metrics(analyzers, finished),
         verdict=judgement.verdict,
         complete=complete,
         error=None
@@ -77,6 +78,14 @@ def assemble_report(
         else {"code": error.code, "message": error.message, "hint": error.hint, "where": error.where},
         timings=timings,
     )
+
+
+def _metrics(analyzers: Sequence[Analyzer], rows: Sequence[LayerResult]) -> dict[str, dict[str, Any]]:
+    """Return the words on every metric; of those that stand in for a spectrum, where a row has one."""
+    found = {name for each in rows for name in each.metrics}
+    standing = {metric.name for each in analyzers if each.stands_in for metric in each.active_metrics()}
+    words = metric_catalogue(analyzers)
+    return {name: text for name, text in words.items() if name in found or name not in standing}
 
 
 def _row_of(skip: NotAnalysed) -> LayerResult:

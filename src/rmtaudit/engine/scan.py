@@ -27,7 +27,7 @@ from rmtaudit.engine.memory import MemoryGate, free_memory
 from rmtaudit.engine.pool import Pool
 from rmtaudit.engine.progress import Progress
 from rmtaudit.engine.settings import Device, ScanSettings
-from rmtaudit.engine.worker import AnalysedLayer, LayerWork, analyse_layer, row
+from rmtaudit.engine.worker import AnalysedLayer, LayerWork, Without, analyse_layer, row
 from rmtaudit.errors import CorruptError, RmtauditError, UsageError
 from rmtaudit.kernels import openblas
 from rmtaudit.kernels.spectrum import Spectrum
@@ -48,16 +48,16 @@ Inspect = Callable[[LayerResult, Spectrum], None]
 class _Job:
     """Layers that are read together, by their place in the plan: the same tensors, the same band.
 
-    ``size`` is what their analysis takes, ``small`` what it takes without a spectrum; ``without`` says why
-    they have to do without one.
+    ``size`` is what their analysis takes, ``stored`` the tensors alone; ``without`` says why they have to do
+    without a spectrum.
     """
 
     indices: tuple[int, ...]
     tensors: tuple[str, ...]
     band: tuple[int, int] | None
     size: int
-    small: int
-    without: str = ""
+    stored: int
+    without: Without | None = None
 
 
 @dataclass(slots=True)
@@ -170,10 +170,12 @@ def _read_all(scan: _Scan, pool: Pool, budget: int) -> None:
             reason = (
                 f"memory: needs about {_bytes(job.size)}, more than the budget of {_bytes(budget)} (--memory)"
             )
-            if job.small > budget or all("spectrum" in each.needs for each in scan.work.analyzers):
+            room = budget - job.stored
+            taken = [size for size in _sizes_without_spectrum(scan, job) if size <= room]
+            if not taken:
                 _finish_all(scan, job, "skipped", reason)
                 continue
-            job = replace(job, size=job.small, without=reason)
+            job = replace(job, size=job.stored + max(taken), without=Without(reason, room))
         gate.acquire(job.size)
         started = time.perf_counter()
         try:
@@ -199,13 +201,17 @@ def _jobs(scan: _Scan) -> Iterator[_Job]:
     groups: dict[tuple[tuple[str, ...], tuple[int, int] | None], list[int]] = {}
     for index, layer in enumerate(scan.plan.layers):
         groups.setdefault((layer.tensors, layer.band), []).append(index)
-    with_matrix = any("matrix" in analyzer.needs for analyzer in scan.work.analyzers)
+    looking = scan.work.looking(spectrum=True)
+    with_matrix = any("matrix" in analyzer.needs for analyzer in looking)
     for (tensors, band), indices in groups.items():
         layers = [scan.plan.layers[index] for index in indices]
         stored = sum(_stored_size(scan.specs[name], band) for name in tensors)
-        size = stored + max(_working_size(x, scan, with_matrix) for x in layers)
-        small = stored + max(_small_size(x, scan) for x in layers)
-        yield _Job(tuple(indices), tensors, band, size if scan.work.needs_spectra else small, small)
+        if scan.work.needs_spectra:
+            size = max(_working_size(layer, scan, with_matrix) for layer in layers)
+        else:
+            sizes = (each.working_bytes(*layer.shape) for each in looking for layer in layers)
+            size = max(sizes, default=0)
+        yield _Job(tuple(indices), tensors, band, stored + size, stored)
 
 
 def _stored_size(spec: TensorSpec, band: tuple[int, int] | None) -> int:
@@ -224,10 +230,11 @@ def _working_size(layer: Layer, scan: _Scan, with_matrix: bool) -> int:
     return gram + (dense + gram if with_matrix else 0)
 
 
-def _small_size(layer: Layer, scan: _Scan) -> int:
-    """Return the bytes that those analyzers take that need no spectrum."""
-    alone = [each for each in scan.work.analyzers if "spectrum" not in each.needs]
-    return max((each.working_bytes(*layer.shape) for each in alone), default=0)
+def _sizes_without_spectrum(scan: _Scan, job: _Job) -> list[int]:
+    """Return the bytes that each analyzer takes beside the tensors of a job that needs no spectrum."""
+    shapes = [scan.plan.layers[index].shape for index in job.indices]
+    alone = scan.work.looking(spectrum=False)
+    return [each.working_bytes(*shape) for each in alone for shape in shapes]
 
 
 def _read(scan: _Scan, job: _Job) -> tuple[torch.Tensor, ...]:

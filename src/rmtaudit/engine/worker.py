@@ -48,7 +48,22 @@ class LayerWork:
     @property
     def needs_spectra(self) -> bool:
         """Whether spectra are computed at all."""
-        return self.shown or any("spectrum" in analyzer.needs for analyzer in self.analyzers)
+        wanted = any("spectrum" in each.needs or each.stands_in for each in self.analyzers)
+        return self.shown or wanted
+
+    def looking(self, *, spectrum: bool) -> tuple[Analyzer, ...]:
+        """Return the analyzers that look at a layer whose spectrum is within the budget, or is beyond it."""
+        if spectrum:
+            return tuple(each for each in self.analyzers if not each.stands_in)
+        return tuple(each for each in self.analyzers if "spectrum" not in each.needs)
+
+
+@dataclass(frozen=True, slots=True)
+class Without:
+    """Why a layer has to do without its spectrum, and how many bytes there are for its analysis."""
+
+    reason: str
+    room: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +81,7 @@ class UnanalysableError(Exception):
 
 
 def analyse_layer(
-    layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork, without: str = ""
+    layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork, without: Without | None = None
 ) -> AnalysedLayer:
     """Return the row of one layer, what was observed, and the seconds that its parts took.
 
@@ -79,8 +94,8 @@ def analyse_layer(
     work
         Analyzers, solver, device and seed.
     without
-        Why there can be no spectrum, or empty: then only analyzers that need none look at the layer, and
-        its row is ``skipped`` for this reason all the same.
+        Why there can be no spectrum: then only analyzers that need none, and no more than there is room for,
+        look at the layer, and its row is ``skipped`` for this reason all the same.
 
     Nothing that goes wrong with the layer's values or with an analyzer is raised: it becomes the row's
     ``status`` and ``reason``, or those of the analyzer's metrics.
@@ -101,7 +116,8 @@ def analyse_layer(
         return AnalysedLayer(row(layer, "failed", f"the spectrum could not be computed: {_words(error)}"))
     seconds["spectrum"] = time.perf_counter() - started
 
-    wanted = any("matrix" in analyzer.needs for analyzer in work.analyzers)
+    analyzers = work.analyzers if without else work.looking(spectrum=True)
+    wanted = any("matrix" in analyzer.needs for analyzer in analyzers)
     given = LayerInput(
         layer=layer,
         spectrum=spectrum,
@@ -109,25 +125,25 @@ def analyse_layer(
         epsilon=UNIT_ROUNDOFF[layer.dtype],
         seed=work.seed,
     )
-    remark = _remark(matrices, spectrum)
-    if without:
-        remark = without
+    remarks = [without.reason if without else _remark(matrices, spectrum)]
     del matrices
     metrics: dict[str, MetricResult] = {}
     observed: list[Observation] = []
-    for analyzer in work.analyzers:
-        if without and "spectrum" in analyzer.needs:
-            metrics.update({metric.name: _result(skipped(without)) for metric in analyzer.active_metrics()})
+    for analyzer in analyzers:
+        if without and (reason := _left_out(analyzer, layer, without)):
+            metrics.update({metric.name: _result(skipped(reason)) for metric in analyzer.active_metrics()})
             continue
         started = time.perf_counter()
-        values, observations = _run(analyzer, given)
+        values, found = _run(analyzer, given)
         metrics.update(values)
-        observed.extend(observations)
+        observed.extend(found.observations)
+        if without and found.remark:
+            remarks.append(found.remark)
         seconds[analyzer.name] = time.perf_counter() - started
     result = row(
         layer,
         "skipped" if without else "ok",
-        remark,
+        "; ".join(remarks),
         spectrum=_describe(spectrum) if solved else {},
         metrics=metrics,
     )
@@ -231,21 +247,28 @@ def _unresolved(spectrum: Spectrum) -> str:
     return f"unresolved: {spectrum.unresolved} of {total} singular values are below the resolution floor"
 
 
-def _run(analyzer: Analyzer, given: LayerInput) -> tuple[dict[str, MetricResult], tuple[Observation, ...]]:
+def _left_out(analyzer: Analyzer, layer: Layer, without: Without) -> str:
+    """Return why an analyzer does not look at a layer without a spectrum, or ``""``."""
+    if "spectrum" in analyzer.needs:
+        return without.reason
+    if analyzer.working_bytes(*layer.shape) > without.room:
+        return f"{without.reason}, and {analyzer.name} has too little room as well"
+    return ""
+
+
+def _run(analyzer: Analyzer, given: LayerInput) -> tuple[dict[str, MetricResult], Analysis]:
     active = analyzer.active_metrics()
     try:
         returned = analyzer.analyze(given)
-        values, observed = (
-            (returned.values, returned.observations) if isinstance(returned, Analysis) else (returned, ())
-        )
+        found = returned if isinstance(returned, Analysis) else Analysis(returned)
     except RmtauditError as error:
         problem = failed(f"{analyzer.name}: {error.message}")
     except Exception as error:  # one analyzer failing on one layer is recorded, and stops nothing else
         problem = failed(f"{analyzer.name}: {_words(error)}")
     else:
         missing = failed(f"{analyzer.name} returned no such metric")
-        return {metric.name: _result(values.get(metric.name, missing)) for metric in active}, observed
-    return {metric.name: _result(problem) for metric in active}, ()
+        return {metric.name: _result(found.values.get(metric.name, missing)) for metric in active}, found
+    return {metric.name: _result(problem) for metric in active}, Analysis({})
 
 
 def _result(value: MetricValue | Scalar) -> MetricResult:

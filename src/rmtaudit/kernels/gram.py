@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -52,11 +52,46 @@ def gram(
     torch.Tensor
         Shape ``(p, p)``, of that dtype, symmetric, on the device of ``matrix``.
     """
-    size = matrix.shape[1]
-    library = openblas.load() if not matrix.is_cuda else None
-    total = torch.zeros(size, size, dtype=dtype, device=matrix.device)
-    for band, block in row_blocks(matrix, dtype):
-        part = block if transform is None else transform(block, band)
+    parts = (
+        block if transform is None else transform(block, band) for band, block in row_blocks(matrix, dtype)
+    )
+    return _summed(parts, torch.zeros(matrix.shape[1], matrix.shape[1], dtype=dtype, device=matrix.device))
+
+
+def principal_gram(matrix: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Return ``AᵀA`` of some columns ``A`` of a matrix, which are never copied all at once.
+
+    Parameters
+    ----------
+    matrix
+        Shape ``(n, p)``, floating, on the CPU or a CUDA device. Not changed.
+    chosen
+        Shape ``(b,)``, int64, on the CPU: which columns.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape ``(b, b)``, float64, symmetric, on the device of ``matrix``.
+    """
+    size = len(chosen)
+    columns = chosen.to(matrix.device)
+    step = max(64, _BLOCK_BYTES // (8 * max(1, size)))
+    parts = (
+        matrix[start : start + step].index_select(1, columns).double()
+        for start in range(0, len(matrix), step)
+    )
+    return _summed(parts, torch.zeros(size, size, dtype=torch.float64, device=matrix.device))
+
+
+def squared_norm(symmetric: torch.Tensor) -> float:
+    """Return the squared Frobenius norm, summed in float64 without a copy of the matrix."""
+    return float(torch.linalg.vector_norm(symmetric, dtype=torch.float64)) ** 2
+
+
+def _summed(parts: Iterable[torch.Tensor], total: torch.Tensor) -> torch.Tensor:
+    """Add the Gram matrix of every part to ``total`` and return it."""
+    library = openblas.load() if not total.is_cuda else None
+    for part in parts:
         if library is None:
             total += part.T @ part
         else:
@@ -64,11 +99,6 @@ def gram(
     if library is not None:
         _mirror(total)
     return total
-
-
-def squared_norm(symmetric: torch.Tensor) -> float:
-    """Return the squared Frobenius norm, summed in float64 without a copy of the matrix."""
-    return float(torch.linalg.vector_norm(symmetric, dtype=torch.float64)) ** 2
 
 
 def _mirror(upper: torch.Tensor) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import PurePath
 
 from rmtaudit.names import display_name
-from rmtaudit.report.model import Report
+from rmtaudit.report.model import MetricResult, Report
 from rmtaudit.report.numbers import format_value, human_count, percent
 
 _METRICS_ONLY = (
@@ -18,6 +19,7 @@ _JUDGED = (
     "measure how good a model is. rmtaudit explain CODE says what a finding means."
 )
 
+_LONGEST = 600
 _SEVERITIES = ("error", "warning", "info")
 _VERDICTS = ("damaged", "noise-like", "trained", "unjudged")
 
@@ -116,6 +118,27 @@ def skipped_line(report: Report) -> str:
     return " · ".join(f"{count} {display_name(reason)}" for reason, count in ranked)
 
 
+def without_spectrum(report: Report) -> list[tuple[str, str]]:
+    """Return what was found in layers that have no spectrum, as ``(analyzer, text)`` for each layer.
+
+    The rows are skipped, and the table has the columns of the others; a number stands here with its
+    interval, under the metric's name without that of the analyzer. What is missing is said with the reason.
+    """
+    owners: dict[str, list[str]] = {}
+    for name, words in report.metrics.items():
+        owners.setdefault(str(words["analyzer"]), []).append(name)
+    found = []
+    for layer in report.layers:
+        if layer.status != "skipped":
+            continue
+        for owner, names in owners.items():
+            results = {name: layer.metrics[name] for name in names if name in layer.metrics}
+            if any(result.value is not None for result in results.values()):
+                short = {name.removeprefix(f"{owner}_"): result for name, result in results.items()}
+                found.append((owner, f"{display_name(layer.name)}: {_numbers(short)}"))
+    return found
+
+
 def remarks(report: Report) -> list[str]:
     """Return the warnings: of the subject, and that the scan was stopped."""
     lines = [display_name(str(warning), longest=400) for warning in report.subject["warnings"]]
@@ -139,6 +162,21 @@ def findings(report: Report) -> list[tuple[str, str]]:
         )
         for name, finding in found
     ]
+
+
+def _numbers(results: Mapping[str, MetricResult]) -> str:
+    parts = []
+    missing: dict[str, list[str]] = {}
+    for name, result in results.items():
+        if result.value is None:
+            missing.setdefault(result.reason, []).append(name)
+            continue
+        text = f"{name} {format_value(result.value)}"
+        if result.ci is not None:
+            text += f" [{format_value(result.ci[0])}, {format_value(result.ci[1])}]"
+        parts.append(text)
+    parts += [f"no {', '.join(names)} ({reason})" for reason, names in missing.items()]
+    return display_name(" · ".join(parts), longest=_LONGEST)
 
 
 def _headline(report: Report) -> list[str]:

@@ -24,16 +24,19 @@ class GrownGram:
         Law of the Gram matrix of the other side, whose order is the dimension.
     share
         Vectors over dimensions.
+    hidden
+        Mass of the companion at 0 that its curve does not show: counted, where the sizes span many decades
+        and no point of the curve falls between 0 and the rest.
     """
 
     companion: EvolvedLaw
     share: float
+    hidden: float = 0.0
 
     @property
     def atoms(self) -> tuple[tuple[float, float], ...]:
         """The atom at 0: vectors beyond the dimension, and those that depend on others."""
-        empty = sum(mass for place, mass in self.companion.atoms if abs(place) <= 1e-9 * self._top)
-        zeros = 1 - (1 - empty) / self.share
+        zeros = 1 - (1 - self.hidden - _mass_at_zero(self.companion)) / self.share
         return ((0.0, zeros),) if zeros > 1e-9 else ()
 
     @property
@@ -44,7 +47,7 @@ class GrownGram:
     @property
     def mass(self) -> float:
         """Mass of the companion by quadrature: 1 if all is well."""
-        return self.companion.mass
+        return self.companion.mass + self.hidden
 
     def pdf(self, x: torch.Tensor) -> torch.Tensor:
         """Return the density of the continuous part at ``x``."""
@@ -52,12 +55,12 @@ class GrownGram:
 
     def cdf(self, x: torch.Tensor) -> torch.Tensor:
         """Return the mass at or below ``x``."""
-        inside = 1 - (1 - self.companion.cdf(x)) / self.share
+        inside = 1 - (1 - self.hidden - self.companion.cdf(x)) / self.share
         return torch.where(x < 0, 0.0, inside.clamp(0, 1))
 
     def ppf(self, q: torch.Tensor) -> torch.Tensor:
         """Return the quantiles at the levels ``q``."""
-        inner = 1 - (1 - q.double()) * self.share
+        inner = 1 - (1 - q.double()) * self.share - self.hidden
         zeros = self.atoms[0][1] if self.atoms else 0.0
         return torch.where(q < zeros, 0.0, self.companion.ppf(inner.clamp(0, 1)).clamp(min=0))
 
@@ -102,7 +105,9 @@ def grown_gram(
     # the companion's measure at its own size is exact; its power is a compression by the factor, dilated
     other_side = companion(_merged(eigenvalues.double(), cells), dimension)
     law = evolve(nevanlinna(other_side * factor), 1 / factor, points)
-    return GrownGram(law, len(eigenvalues) * factor / dimension)
+    empty = 1 - factor * int((eigenvalues > 0).sum()) / dimension
+    hidden = 0.0 if law.atoms else max(0.0, empty)
+    return GrownGram(law, len(eigenvalues) * factor / dimension, hidden)
 
 
 def missed_variance(matrix: torch.Tensor, dimension: int, factor: float) -> float:
@@ -126,6 +131,11 @@ def missed_variance(matrix: torch.Tensor, dimension: int, factor: float) -> floa
     off = (float((matrix**2).sum()) - squares) / max(1, n * (n - 1))
     variance = squares / n + (n * factor - 1) * off - mean**2
     return (factor - 1) * n * (mean**2 / dimension - off) / variance if variance > 0 else 0.0
+
+
+def _mass_at_zero(law: EvolvedLaw) -> float:
+    top = float(law.x[-1])
+    return sum(mass for place, mass in law.atoms if abs(place) <= 1e-9 * top)
 
 
 def _merged(eigenvalues: torch.Tensor, most: int) -> torch.Tensor:

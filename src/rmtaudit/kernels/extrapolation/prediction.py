@@ -38,6 +38,8 @@ _MISSED = 0.1
 _TIE = 1.25
 """A tie goes to the route that knows the dimension, hence the rank."""
 _TRACY_WIDOM = 0.66
+_LOST = 0.01
+"""Of the mass of a law: more, and the curve has missed a part of it."""
 _FLOORED = frozenset({"lower_edge", "upper_edge", "atom", "condition", "standard_deviation"})
 
 
@@ -328,7 +330,10 @@ def _by_rows(
             verdict = AS_GOOD
             reason = f"{order} free cumulants predict the block from its quarter as well"
         law = grown_gram(bulk.mean(0), room, factor)
-        if len(rows) > 1:
+        lost = abs(law.mass - 1)
+        if lost > _LOST:
+            verdict, reason, law = REFUSED, f"the mass of the computed law is off by {lost:.1g}", None
+        elif len(rows) > 1:
             drawn = tuple(_replica(one, room, factor) for one in bulk)
         else:
             drawn = tuple(_halves(matrix, dimension, factor, replicas, generator))

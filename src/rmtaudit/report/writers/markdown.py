@@ -52,6 +52,10 @@ def _section(report: Report) -> str:
     skipped = sentences.skipped_line(report)
     if skipped:
         lines.append(f"- Not analysed: {escape_markdown(skipped)}")
+    lines += [
+        f"- Without a spectrum ({escape_markdown(owner)}): {escape_markdown(text)}"
+        for owner, text in sentences.without_spectrum(report)
+    ]
     found = sentences.findings(report)
     lines += [f"- Finding ({how}): {escape_markdown(text)}" for how, text in found if how != "info"]
     quiet = sum(how == "info" for how, _ in found)

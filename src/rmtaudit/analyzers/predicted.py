@@ -1,4 +1,4 @@
-"""``predicted``: what may be said of a layer's spectrum that is beyond the memory budget, from blocks of it."""
+"""``predicted``: a spectrum that is beyond the memory budget, from random principal blocks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from rmtaudit.analyzers.base import (
     LayerInput,
     Metric,
     MetricValue,
-    Scalar,
     failed,
     skipped,
 )
@@ -20,12 +19,14 @@ from rmtaudit.analyzers.law_numbers import FEWEST, MOST, NUMBERS, REFERENCE, SAM
 if TYPE_CHECKING:
     import torch
 
-    from rmtaudit.kernels.extrapolation import Prediction
+    from rmtaudit.kernels.extrapolation import Prediction, Witness
 
 _QUANTILES = (("lower_decile", 0.1), ("median", 0.5), ("upper_decile", 0.9))
 _COPIES = 8
 _CURVES = 110 << 20
 """Bytes: 103 to 168 MB were seen at blocks of 256 to 1024, by either route."""
+_VECTORS = 8 * 8 * 40 * 5 // 2
+"""Bytes a row and column: 8 probes of 40 steps, which are copied as they grow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,15 @@ class Predicted(Analyzer):
             REFERENCE,
             summarised=False,
         ),
+        Metric(
+            "predicted_discrepancy",
+            "",
+            None,
+            "Difference between the predicted mean of λ/(λ + δ) and that by products with the layer, at the "
+            "worst of five δ; se is that of the products.",
+            "Ubaru, Chen, Saad 2017",
+            summarised=False,
+        ),
         *(
             Metric(f"predicted_{name}", unit, None, f"{words} of the layer itself.", REFERENCE, False)
             for name, _, unit, words in NUMBERS
@@ -91,27 +101,28 @@ class Predicted(Analyzer):
     Options = PredictedOptions
 
     def working_bytes(self, rows: int, cols: int) -> int:
-        """Return what a block, the copies that its tests make, and the curves of the laws take."""
+        """Return the more of two: blocks and curves of the laws, and the vectors of the Lanczos process."""
         size = self._order(min(rows, cols))
-        return _COPIES * 8 * size**2 + _CURVES
+        return max(_COPIES * 8 * size**2 + _CURVES, _VECTORS * (rows + cols))
 
     def analyze(self, given: LayerInput) -> Analysis:
         """Return every metric; those of a layer that cannot be predicted are skipped with the reason."""
-        n = min(given.layer.shape)
-        size = self._order(n)
         if len(given.matrices) != 1:
             return self._none(skipped(f"the layer is {len(given.matrices)} matrices"))
+        n = min(given.matrices[0].shape)  # of a product of low rank, that of its core
+        size = self._order(n)
         if size < FEWEST:
             return self._none(skipped(f"half of the smaller side, {n}, is fewer than {FEWEST}"))
         generator = given.generator("predicted")
         try:
-            found = predict_layer(given.matrices[0], size, self.options.blocks, generator)
+            found, seen = predict_layer(given.matrices[0], size, self.options.blocks, generator)
         except (ArithmeticError, ValueError) as error:
             return self._none(failed(str(error)))
+        values = named_numbers(found, seen)
         said = f"from {self.options.blocks} blocks of {size}: {found.verdict}"
         if found.law is None:
-            return Analysis(_named(found), remark=f"not predicted {said}: {found.reason}")
-        return Analysis(_named(found), remark=f"predicted {said}")
+            return Analysis(values, remark=f"not predicted {said}: {found.reason}")
+        return Analysis(values, remark=f"predicted {said}")
 
     def _order(self, n: int) -> int:
         """Return the order of a block: of more than half the blocks would be much alike, and cost as much."""
@@ -122,7 +133,25 @@ class Predicted(Analyzer):
         return Analysis(values, remark=f"not predicted from blocks: {value.reason}")
 
 
-def predict_layer(matrix: torch.Tensor, size: int, blocks: int, generator: torch.Generator) -> Prediction:
+def predict_layer(
+    matrix: torch.Tensor, size: int, blocks: int, generator: torch.Generator
+) -> tuple[Prediction, Witness | None]:
+    """Return :func:`predict_blocks`, refused where products with the layer contradict it, and what they say.
+
+    ``None`` stands where there is no prediction to be held against them.
+    """
+    from rmtaudit.kernels.counter import seed_of
+    from rmtaudit.kernels.extrapolation import refuted, witness
+    from rmtaudit.kernels.slq.operators import gram
+
+    found = predict_blocks(matrix, size, blocks, generator)
+    if found.law is None:
+        return found, None
+    seen = witness(found, gram(matrix), seed_of(generator))
+    return refuted(found, seen), seen
+
+
+def predict_blocks(matrix: torch.Tensor, size: int, blocks: int, generator: torch.Generator) -> Prediction:
     """Predict the spectrum of the Gram matrix of a layer's smaller side from random principal blocks.
 
     Neither that Gram matrix nor a copy of the layer is made.
@@ -165,14 +194,18 @@ def predict_layer(matrix: torch.Tensor, size: int, blocks: int, generator: torch
     return predict(torch.stack(spectra), n / size, generator=generator, matrix=first, dimension=dimension)
 
 
-def _named(found: Prediction) -> dict[str, MetricValue | Scalar]:
+def named_numbers(found: Prediction, seen: Witness | None) -> dict[str, MetricValue]:
+    """Return the metrics of a prediction; the numbers of one that is refused are skipped with the reason."""
     import torch
 
     numbers = found.numbers()
     band = found.band(torch.tensor([level for _, level in _QUANTILES], dtype=torch.float64))
-    values: dict[str, MetricValue | Scalar] = {
-        "predicted_verdict": found.verdict,
-        "predicted_route": route_of(found),
+    values = {
+        "predicted_verdict": MetricValue(found.verdict),
+        "predicted_route": MetricValue(route_of(found)),
+        "predicted_discrepancy": MetricValue(seen.difference, se=seen.standard_error)
+        if seen
+        else value_of(found, None),
     }
     for name, functional, _, _ in NUMBERS:
         values[f"predicted_{name}"] = value_of(found, numbers.get(functional))

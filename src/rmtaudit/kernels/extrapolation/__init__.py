@@ -4,6 +4,7 @@ from rmtaudit.kernels.extrapolation.functionals import FUNCTIONALS, Interval, fu
 from rmtaudit.kernels.extrapolation.growth import GrownGram, grown_gram
 from rmtaudit.kernels.extrapolation.nested import Nested, nested_scores
 from rmtaudit.kernels.extrapolation.prediction import REFUSED, Prediction, predict
+from rmtaudit.kernels.extrapolation.witness import Witness, refuted, witness
 
 __all__ = [
     "FUNCTIONALS",
@@ -12,8 +13,11 @@ __all__ = [
     "Interval",
     "Nested",
     "Prediction",
+    "Witness",
     "functionals",
     "grown_gram",
     "nested_scores",
     "predict",
+    "refuted",
+    "witness",
 ]

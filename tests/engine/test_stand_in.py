@@ -83,7 +83,7 @@ def test_it_has_room_or_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert report.layers == scan(monkeypatch).layers
     # beside one that has room, it says that it has none
     settings = replace(
-        SETTINGS, analyzers=("scale", "sketch"), options={"sketch": {"top": 1}}, memory=1_300_000
+        SETTINGS, analyzers=("scale", "sketch"), options={"sketch": {"top": 1}}, memory=1_880_000
     )
     monkeypatch.setattr(StandIn, "takes", 10)
     report = scan(monkeypatch, Greedy(), settings=settings)

@@ -1,8 +1,8 @@
 """A predicted spectrum held against products with the matrix itself, where those can be had.
 
 Blocks cannot show that a matrix is not like its blocks; products can. The mean of ``λ/(λ + δ)`` is a
-distribution function smoothed over a factor of a few in ``λ``, and stochastic Lanczos quadrature knows it to a
-standard error.
+distribution function smoothed over a factor of a few in ``λ``, and stochastic Lanczos quadrature knows it to
+a standard error.
 """
 
 from __future__ import annotations

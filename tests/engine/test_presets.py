@@ -52,7 +52,14 @@ def code(raised: pytest.ExceptionInfo[UsageError]) -> tuple[str, str]:
 
 def test_the_default_preset(resolve: Resolve) -> None:
     resolved = resolve()
-    assert resolved.settings.analyzers == ("scale", "powerlaw", "noise", "null_alpha", "forensics")
+    assert resolved.settings.analyzers == (
+        "scale",
+        "powerlaw",
+        "noise",
+        "null_alpha",
+        "forensics",
+        "predicted",
+    )
     assert resolved.settings.columns[0] == "alpha"
     assert resolved.origins["analyzers"] == "preset default"
     assert resolved.origins["threads"] == "built-in"

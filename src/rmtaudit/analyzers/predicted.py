@@ -25,8 +25,8 @@ _QUANTILES = (("lower_decile", 0.1), ("median", 0.5), ("upper_decile", 0.9))
 _COPIES = 8
 _CURVES = 110 << 20
 """Bytes: 103 to 168 MB were seen at blocks of 256 to 1024, by either route."""
-_VECTORS = 8 * 8 * 40 * 5 // 2
-"""Bytes a row and column: 8 probes of 40 steps (``witness.BATCH``, ``STEPS``), copied as they grow."""
+_VECTORS = 8 * 8 * 60 * 5 // 2
+"""Bytes a row and column: 8 probes of 60 steps (``witness.BATCH``, ``STEPS``), copied as they grow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ class Predicted(Analyzer):
             "predicted_discrepancy",
             "",
             None,
-            "Difference between the predicted mean of λ/(λ + δ) and that by products with the layer, at the "
-            "worst of five δ; se is that of the products.",
+            "How far the predicted mean of λ/(λ + δ) is outside the bounds of products with the layer, at the "
+            "worst of seven δ; se is that of the bounds.",
             "Ubaru, Chen, Saad 2017",
             summarised=False,
         ),

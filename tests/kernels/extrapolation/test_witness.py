@@ -58,7 +58,8 @@ def test_the_products_find_what_the_eigenvalues_say(law: Law) -> None:
     seen = witness(accepted(law, spikes=3), gram(matrix), 0)
     exact = torch.linalg.eigvalsh(matrix.T @ matrix)
     mean = float((exact / (exact + seen.scale)).mean())
-    assert abs(seen.found - mean) <= 4 * seen.standard_error
+    assert seen.low - 4 * seen.standard_error <= mean <= seen.high + 4 * seen.standard_error
+    assert seen.high - seen.low < 0.01
     assert not seen.contradicts
 
 

@@ -2,7 +2,7 @@
 
 Blocks cannot show that a matrix is not like its blocks; products can. The mean of ``λ/(λ + δ)`` is a
 distribution function smoothed over a factor of a few in ``λ``, and stochastic Lanczos quadrature knows it to
-a standard error.
+a standard error, between the bounds of Gauss and of Gauss and Radau.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import torch
 from rmtaudit.kernels.extrapolation.prediction import REFUSED, Prediction
 from rmtaudit.kernels.slq.lanczos import start
 from rmtaudit.kernels.slq.operators import Gram
-from rmtaudit.kernels.slq.quadrature import gauss
+from rmtaudit.kernels.slq.quadrature import Rule, gauss, radau
 from rmtaudit.kernels.slq.samplers import Sampler
 
-STEPS, BATCH = 40, 8
+STEPS, BATCH = 60, 8
 """Lanczos steps, and probes at a time: what memory depends on."""
 _MOST, _ROWS = 32, 49_152
-_LEVELS = (0.05, 0.2, 0.5, 0.8, 0.95)
-_SMALLEST = 1e-9
+_LEVELS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.8, 0.95)
+_SMALLEST = 2e-4
+"""Of the largest eigenvalue: below it so many steps leave the two bounds apart."""
 _ALLOWED, _SIGNIFICANT = 0.005, 3.0
 
 
@@ -34,21 +35,24 @@ class Witness:
     ----------
     scale
         ``δ``, in units of the eigenvalues.
-    predicted, found
-        Mean of ``λ/(λ + δ)`` over the eigenvalues, spikes included: by the law, and by the products.
+    predicted
+        Mean of ``λ/(λ + δ)`` over the eigenvalues, spikes included, by the law.
+    low, high
+        What the products bound it by, but for the choice of the probes.
     standard_error
-        Of ``found``.
+        Of the bounds, from the probes.
     """
 
     scale: float
     predicted: float
-    found: float
+    low: float
+    high: float
     standard_error: float
 
     @property
     def difference(self) -> float:
-        """Absolute difference of the two."""
-        return abs(self.predicted - self.found)
+        """How far the law is outside the bounds."""
+        return max(0.0, self.low - self.predicted, self.predicted - self.high)
 
     @property
     def contradicts(self) -> bool:
@@ -57,7 +61,7 @@ class Witness:
 
 
 def witness(prediction: Prediction, operator: Gram, seed: int) -> Witness:
-    """Hold a prediction against products with the matrix, at the scales of five of its quantiles.
+    """Hold a prediction against products with the matrix, at the scales of seven of its quantiles.
 
     Parameters
     ----------
@@ -82,22 +86,31 @@ def witness(prediction: Prediction, operator: Gram, seed: int) -> Witness:
     n = operator.size
     law = prediction.quantiles(4000)
     spikes = len(prediction.spikes) / n
-    scales = [float(law[int(level * len(law))].clamp(min=_SMALLEST * float(law[-1]))) for level in _LEVELS]
+    top = max([float(law[-1]), *(place for _, place in prediction.spikes if place is not None)])
+    scales = [float(law[int(level * len(law))].clamp(min=_SMALLEST * top)) for level in _LEVELS]
     probes = min(_MOST, max(BATCH, _ROWS // n))
     sampler = Sampler(seed)
-    each: list[torch.Tensor] = []
+    above: list[torch.Tensor] = []
+    below: list[torch.Tensor] = []
     for first in range(0, probes, BATCH):
-        rule = gauss(start(operator, sampler.unit(range(first, first + BATCH), n)).extend(min(STEPS, n)))
-        each.append(
-            torch.stack([(rule.weights * rule.nodes / (rule.nodes + one)).sum(1) for one in scales], 1)
-        )
-    drawn = torch.cat(each)
-    found, errors = drawn.mean(0).tolist(), (drawn.std(0) / math.sqrt(len(drawn))).tolist()
+        jacobi = start(operator, sampler.unit(range(first, first + BATCH), n)).extend(min(STEPS, n))
+        # of 1/(λ + δ) Gauss is a lower bound and Radau with the node 0 an upper one
+        above.append(_shares(gauss(jacobi), scales))
+        below.append(_shares(radau(jacobi, 0.0), scales))
+    lower, upper = torch.cat(below), torch.cat(above)
+    errors = torch.maximum(lower.std(0), upper.std(0)) / math.sqrt(len(upper))
     seen = [
-        Witness(scale, (1 - spikes) * float((law / (law + scale)).mean()) + spikes, mean, error)
-        for scale, mean, error in zip(scales, found, errors, strict=True)
+        Witness(scale, (1 - spikes) * float((law / (law + scale)).mean()) + spikes, low, high, error)
+        for scale, low, high, error in zip(
+            scales, lower.mean(0).tolist(), upper.mean(0).tolist(), errors.tolist(), strict=True
+        )
     ]
     return max(seen, key=lambda one: one.difference / (_ALLOWED + _SIGNIFICANT * one.standard_error))
+
+
+def _shares(rule: Rule, scales: list[float]) -> torch.Tensor:
+    """Return the mean of ``λ/(λ + δ)`` by the rule of each probe, shape ``(s, scales)``."""
+    return torch.stack([(rule.weights * rule.nodes / (rule.nodes + one)).sum(1) for one in scales], 1)
 
 
 def refuted(prediction: Prediction, by: Witness) -> Prediction:
@@ -106,7 +119,7 @@ def refuted(prediction: Prediction, by: Witness) -> Prediction:
         return prediction
     reason = (
         f"products with the whole matrix contradict it: the mean of λ/(λ + {by.scale:.3g}) is "
-        f"{by.found:.1%} ± {by.standard_error:.1%}, not {by.predicted:.1%}"
+        f"{by.low:.1%} to {by.high:.1%} ± {by.standard_error:.1%}, not {by.predicted:.1%}"
     )
     return replace(
         prediction,

@@ -2,13 +2,13 @@
 
     OMP_NUM_THREADS=1 python benchmarks/predicted.py [--part layers|known|cost]
 
-``layers``: layers of one matrix and a smaller side of 256 or more, of MiniLM (the extra ``golden``) and of
-the checkpoints in ``../shared/models`` that have some (every other of MiniLM, of rxnfp every 25th), as the analyzer would predict
-each if it were beyond the budget. Errors are against the exact spectrum without as many of its largest
+``layers``: layers of one matrix and a smaller side of 256 or more, of MiniLM (the extra ``golden``; every other
+one) and of the checkpoints in ``../shared/models`` that have some (of rxnfp every 25th), as the analyzer would
+predict each if it were beyond the budget. Errors are against the exact spectrum without as many of its largest
 eigenvalues as the prediction took for spikes: KS in per cent, edge and deciles in per cent of themselves,
 log-det in nats a dimension; ``held`` is how many of the intervals of 90 % hold the exact number, and
 ``unchecked`` the KS of those that only the products with the layer refuse. ``known``: layers of 2560 x 2048
-of known kinds, three of each. ``cost``: CPU seconds, and the memory beside the layer, of one layer in a
+of known kinds, ``--seeds`` of each. ``cost``: CPU seconds, and the memory beside the layer, of one layer in a
 process of its own.
 """
 
@@ -198,11 +198,11 @@ KINDS = (
 )
 
 
-def part_known(verbose: bool) -> None:
+def part_known(verbose: bool, seeds: int) -> None:
     tallies: dict[str, Tally] = {}
     for kind in KINDS:
         tally = tallies[kind] = Tally()
-        for seed in range(3):
+        for seed in range(seeds):
             matrix = known(kind, seed)
             said = tally.add(matrix, seed)
             if verbose:
@@ -261,13 +261,14 @@ def main() -> None:
     parser.add_argument("--part", choices=("layers", "known", "cost", "one"), default="layers")
     parser.add_argument("--size", type=int, default=4096)
     parser.add_argument("--method", choices=("blocks", "exact"), default="blocks")
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--verbose", action="store_true", help="each layer, on stderr")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.part == "layers":
         part_layers(given.verbose)
     elif given.part == "known":
-        part_known(given.verbose)
+        part_known(given.verbose, given.seeds)
     elif given.part == "cost":
         part_cost()
     else:

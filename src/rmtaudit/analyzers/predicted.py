@@ -75,8 +75,8 @@ class Predicted(Analyzer):
             "predicted_discrepancy",
             "",
             None,
-            "How far the predicted mean of λ/(λ + δ) is outside the bounds of products with the layer, at the "
-            "worst of seven δ; se is that of the bounds.",
+            "How far the predicted mean of λ/(λ + δ) is outside the bounds of products with the layer, at "
+            "the worst of seven δ; se is that of the bounds.",
             "Ubaru, Chen, Saad 2017",
             summarised=False,
         ),

@@ -2,14 +2,14 @@
 
     OMP_NUM_THREADS=1 python benchmarks/predicted.py [--part layers|known|cost]
 
-``layers``: layers of one matrix and a smaller side of 256 or more, of MiniLM (the extra ``golden``; every other
-one) and of the checkpoints in ``../shared/models`` that have some (of rxnfp every 25th), as the analyzer would
-predict each if it were beyond the budget. Errors are against the exact spectrum without as many of its largest
-eigenvalues as the prediction took for spikes: KS in per cent, edge and deciles in per cent of themselves,
-log-det in nats a dimension; ``held`` is how many of the intervals of 90 % hold the exact number, and
-``unchecked`` the KS of those that only the products with the layer refuse. ``known``: layers of 2560 x 2048
-of known kinds, ``--seeds`` of each. ``cost``: CPU seconds, and the memory beside the layer, of one layer in a
-process of its own.
+``layers``: layers of one matrix and a smaller side of 256 or more, of MiniLM (the extra ``golden``;
+every other one) and of the checkpoints in ``../shared/models`` that have some (of rxnfp every 25th), as
+the analyzer would predict each if it were beyond the budget. Errors are against the exact spectrum
+without as many of its largest eigenvalues as the prediction took for spikes: KS in per cent, edge and
+deciles in per cent of themselves, log-det in nats a dimension; ``held`` is how many of the intervals of
+90 % hold the exact number, and ``unchecked`` the KS of those that only the products with the layer
+refuse. ``known``: layers of 2560 x 2048 of known kinds, ``--seeds`` of each. ``cost``: CPU seconds, and
+the memory beside the layer, of one layer in a process of its own.
 """
 
 from __future__ import annotations

@@ -122,7 +122,8 @@ class Predicted(Analyzer):
         said = f"from {self.options.blocks} blocks of {size}: {found.verdict}"
         if found.law is None:
             return Analysis(values, remark=f"not predicted {said}: {found.reason}")
-        return Analysis(values, remark=f"predicted {said}")
+        caveat = f" ({found.reason})" if found.reason else ""
+        return Analysis(values, remark=f"predicted {said}{caveat}")
 
     def _order(self, n: int) -> int:
         """Return the order of a block: of more than half the blocks would be much alike, and cost as much."""

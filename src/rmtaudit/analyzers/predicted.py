@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _QUANTILES = (("lower_decile", 0.1), ("median", 0.5), ("upper_decile", 0.9))
 _COPIES = 8
 _CURVES = 110 << 20
-"""Bytes: 103 to 168 MB were seen at blocks of 256 to 1024, by either route."""
+"""Bytes: 92 to 177 MB were seen at blocks of 256 to 1024, by either route."""
 _VECTORS = 8 * 8 * 60 * 5 // 2
 """Bytes a row and column: 8 probes of 60 steps (``witness.BATCH``, ``STEPS``), copied as they grow."""
 

@@ -181,8 +181,11 @@ def test_intervals() -> None:
     assert (pooled.value, pooled.high) == (2.0, pytest.approx(2 + t / 3**0.5, rel=1e-5))
     redrawn = interval("mean", 2.5, drawn, pooled=False, floor=0.0)
     assert redrawn.value == 2.5
-    assert redrawn.low == 0.0  # 2.5 - hypot(t, 0.5) is below
-    assert redrawn.high == pytest.approx(2.5 + math.hypot(t, 0.5), rel=1e-5)
+    z = 1.644854  # normal, 95 %
+    assert redrawn.low == 0.0  # 2.5 - hypot(t, z/2) is below
+    assert redrawn.high == pytest.approx(2.5 + math.hypot(t, 0.5 * z), rel=1e-5)
+    smoothed = interval("mean", 2.5, drawn, pooled=False, alternatives=[2.4, 3.7, "an atom"])
+    assert smoothed.high == pytest.approx(2.5 + math.hypot(t, 1.2 * z), rel=1e-4)
     assert interval("mean", 2.0, [1.0], pooled=False).low is None
     assert interval("log_det", "an atom", drawn, pooled=False).reason == "an atom"
     assert "1 of 3" in interval("log_det", 1.0, [1.0, 2.0, "an atom"], pooled=False).reason

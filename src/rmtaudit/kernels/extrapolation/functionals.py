@@ -149,7 +149,7 @@ def interval(
     *,
     pooled: bool,
     floor: float | None = None,
-    rough: float | str | None = None,
+    alternatives: Sequence[float | str] = (),
     beside: float = 0.0,
     also: Sequence[float | str] = (),
 ) -> Interval:
@@ -168,9 +168,9 @@ def interval(
         that of the value.
     floor
         What the number cannot be below.
-    rough
-        The number of a rougher fit: its distance is what smoothing does, and part of the interval. Without
-        one that of the replicas' mean is, the bias of what is redrawn.
+    alternatives
+        The number of a rougher fit, and of a few atoms: the largest distance is what smoothing does, and part
+        of the interval. So is that of the mean of redrawn data, their bias.
     beside
         A standard deviation that the replicas do not have.
     also
@@ -186,20 +186,21 @@ def interval(
     logarithmic = name in _LOGARITHMIC and centre > 0 and min(numbers) > 0
     if logarithmic:
         centre, numbers = math.log(centre), [math.log(one) for one in numbers]
-        rough = math.log(rough) if isinstance(rough, float) and rough > 0 else None
+        alternatives = [math.log(one) for one in alternatives if isinstance(one, float) and one > 0]
     spread = torch.tensor(numbers, dtype=torch.float64)
     half = student(len(numbers)) * float(spread.std())
     middle = float(spread.mean())
-    away = student(len(numbers)) * (rough - centre) if isinstance(rough, float) else middle - centre
-    half = math.hypot(half / math.sqrt(len(numbers)) if pooled else half, away, _NORMAL * beside)
+    others = [one for one in alternatives if isinstance(one, float) and math.isfinite(one)]
+    away = max(abs(one - centre) for one in [*others, centre if pooled else middle])
+    half = math.hypot(half / math.sqrt(len(numbers)) if pooled else half, _NORMAL * away, _NORMAL * beside)
     centre = middle if pooled else centre
     bounds = [centre - half, centre, centre + half]
     if logarithmic:
         bounds = [math.exp(min(bound, 700.0)) for bound in bounds]
     if floor is not None:
         bounds = [max(bound, floor) for bound in bounds]
-    others = [other for other in also if isinstance(other, float) and math.isfinite(other)]
-    return Interval(bounds[1], min([bounds[0], *others]), max([bounds[2], *others]))
+    reached = [one for one in also if isinstance(one, float) and math.isfinite(one)]
+    return Interval(bounds[1], min([bounds[0], *reached]), max([bounds[2], *reached]))
 
 
 def student(count: int) -> float:

@@ -59,8 +59,8 @@ class Prediction:
         The prediction without spikes; ``None`` where the verdict refuses it.
     replicas
         The laws that its intervals are from.
-    rough
-        The prediction of a rougher fit, for the intervals; ``None`` on the other route.
+    alternatives
+        The predictions of a rougher fit, and of a few atoms, for the intervals; none on the other route.
     extremes
         Laws that fit the blocks as well and differ most from each other: intervals reach them.
     pooled
@@ -88,7 +88,7 @@ class Prediction:
     route: Route
     law: Law | None
     replicas: tuple[Law, ...]
-    rough: Law | None
+    alternatives: tuple[Law, ...]
     extremes: tuple[Law, ...]
     pooled: bool
     positive: bool
@@ -106,11 +106,7 @@ class Prediction:
             return {}
         centre = functionals(self.law, order=self.order, positive=self.positive)
         drawn = [functionals(law, order=self.order, positive=self.positive) for law in self.replicas]
-        rough = (
-            functionals(self.rough, order=self.order, positive=self.positive)
-            if self.rough is not None
-            else {}
-        )
+        others = [functionals(law, order=self.order, positive=self.positive) for law in self.alternatives]
         beside = self._edge_fluctuations()
         also = [functionals(law, order=self.order, positive=self.positive) for law in self.extremes]
         return {
@@ -120,7 +116,7 @@ class Prediction:
                 [one[name] for one in drawn],
                 pooled=self.pooled,
                 floor=0.0 if self.positive and name in _FLOORED else None,
-                rough=rough.get(name),
+                alternatives=[one[name] for one in others],
                 beside=beside.get(name, 0.0),
                 also=[one[name] for one in also],
             )
@@ -149,7 +145,7 @@ class Prediction:
             return []
         centre = self.law.ppf(levels).tolist()
         drawn = [law.ppf(levels).tolist() for law in self.replicas]
-        rough = self.rough.ppf(levels).tolist() if self.rough is not None else [None] * len(centre)
+        others = [law.ppf(levels).tolist() for law in self.alternatives]
         also = [law.ppf(levels).tolist() for law in self.extremes]
         floor = 0.0 if self.positive else None
         own = math.sqrt(2 * math.log(self.order)) / (math.pi * self.order)
@@ -161,7 +157,7 @@ class Prediction:
                 [one[index] for one in drawn],
                 pooled=self.pooled,
                 floor=floor,
-                rough=rough[index],
+                alternatives=[one[index] for one in others],
                 beside=own / height if height > 0 else 0.0,
                 also=[one[index] for one in also],
             )
@@ -284,7 +280,7 @@ def _freely(
         "free",
         None if refused else found.law,
         () if refused else found.replicas,
-        None if refused else found.rough,
+        () if refused else found.alternatives,
         () if refused else found.extremes,
         found.pooled and not refused,
         positive,
@@ -343,7 +339,7 @@ def _by_rows(
         "rows",
         law,
         drawn,
-        None,
+        (),
         (),
         len(rows) > 1 and law is not None,
         True,

@@ -17,6 +17,8 @@ from rmtaudit.kernels.free.measure import LevyMeasure, cauchy_imaginary, cauchy_
 from rmtaudit.kernels.free.nonnegative import nonnegative_least_squares
 
 CELLS = 160
+REJECTED = 2.0
+"""A χ² per datum above this rejects the class: sampled laws of the class reached 1.5."""
 SLACKS = (0.5, 2.0, 8.0, 32.0, 128.0)
 _NOISE = 0.75
 _CROWD = 8
@@ -41,6 +43,8 @@ class LevyFit:
         By how much ``χ²`` was let grow for smoothness, in units of twice its own mean per datum.
     positive
         Whether the measure is of the class that stays positive semidefinite at every size.
+    atoms
+        Number of atoms of a measure of that form; 0 for a smooth one.
     """
 
     measure: LevyMeasure
@@ -48,6 +52,7 @@ class LevyFit:
     n_data: int
     slack: float
     positive: bool
+    atoms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +165,14 @@ def fit_many(
     ]
 
 
+def least_smooth(given: Transform, *, positive: bool) -> LevyMeasure:
+    """Return the measure with the lowest ``χ²``, hardly smoothed: what others are held against."""
+    system = levy_system(given, positive=positive)
+    gram, right = system.normal()
+    rough = _roughness(CELLS, gram.shape[-1], gram)
+    return system.measure(nonnegative_least_squares(gram + 10.0 ** _LADDER[0] * rough, right))
+
+
 def smoothness(system: LevySystem, slack: float) -> torch.Tensor:
     """Return the form of roughness at the largest weight that the slack allows, shape ``(K, K)``."""
     gram, right = system.normal()
@@ -193,10 +206,60 @@ def point_mass_at_zero(spectra: torch.Tensor) -> float:
     return float((spectra.abs() <= floor).double().mean())
 
 
-def levy_system(
-    spectra: torch.Tensor, *, positive: bool, index: float = 0.0, cells: int = CELLS
-) -> LevySystem:
-    """Return the least-squares problem of :func:`fit_levy`, its arguments as there."""
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """The empirical ``F = -1/m`` of a spectrum at points ``z`` above it, in units of its standard deviation.
+
+    Attributes
+    ----------
+    z, f
+        Shape ``(M,)``, complex128: the points, and ``F`` there.
+    noise
+        Shape ``(M,)``: standard deviation of either part of ``F`` is this times ``1/0.75`` of its constant:
+        ``0.75 |F|²/(nη√R)`` at height ``η``.
+    values
+        Shape ``(nR,)``: the eigenvalues, ascending, pooled.
+    mean, scale
+        Mean in the new unit, and the unit.
+    size
+        ``n``.
+    at_zero
+        Share of eigenvalues that are 0.
+    """
+
+    z: torch.Tensor
+    f: torch.Tensor
+    noise: torch.Tensor
+    values: torch.Tensor
+    mean: float
+    scale: float
+    size: int
+    at_zero: float
+
+    @property
+    def y(self) -> torch.Tensor:
+        """``z - κ₁ - F``, what the Levy measure has to explain."""
+        return self.z - self.mean - self.f
+
+    @property
+    def n_data(self) -> int:
+        """Number of data: two for each point."""
+        return 2 * len(self.z)
+
+
+def empirical_transform(spectra: torch.Tensor) -> Transform:
+    """Return the transform of one spectrum, or of several samples of one size pooled.
+
+    Parameters
+    ----------
+    spectra
+        Shape ``(n,)`` or ``(R, n)``, float64.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 32 eigenvalues, or they are not finite, or all alike.
+    """
     spectra = spectra.double()
     n, samples = spectra.shape[-1], spectra.numel() // spectra.shape[-1]
     values = spectra.reshape(-1).sort().values
@@ -207,40 +270,55 @@ def levy_system(
     scale = float(values.std(correction=0))
     if not scale > 1e-12 * float(values.abs().max()):
         raise ValueError("all eigenvalues are alike: there is nothing to decompress")
-    at_zero = point_mass_at_zero(spectra)
     values = values / scale
-    mean = float(values.mean())
     real, height = _points(values)
     m_real, m_imaginary = empirical_stieltjes(values, real, height)
     square = m_real**2 + m_imaginary**2
-    f_real, f_imaginary = -m_real / square, m_imaginary / square
-    noise = _NOISE / (n * math.sqrt(samples) * height * square)
-    y_real, y_imaginary = real - mean - f_real, height - f_imaginary
+    return Transform(
+        torch.complex(real, height),
+        torch.complex(-m_real / square, m_imaginary / square),
+        _NOISE / (n * math.sqrt(samples) * height * square),
+        values,
+        float(values.mean()),
+        scale,
+        n,
+        point_mass_at_zero(spectra),
+    )
+
+
+def levy_system(
+    spectra: torch.Tensor | Transform, *, positive: bool, index: float = 0.0, cells: int = CELLS
+) -> LevySystem:
+    """Return the least-squares problem of :func:`fit_levy`, its arguments as there."""
+    given = spectra if isinstance(spectra, Transform) else empirical_transform(spectra)
+    values, noise, y, n, mean = given.values, given.noise, given.y, given.size, given.mean
     left, right = _cells(values, n, positive, index, cells)
-    u_real, u_imaginary = f_real + index * y_real, f_imaginary + index * y_imaginary
+    u = given.f + index * y
     rows = [
-        cauchy_real(left, right, u_real, u_imaginary) / noise[:, None],
-        cauchy_imaginary(left, right, u_real, u_imaginary) / noise[:, None],
+        cauchy_real(left, right, u.real, u.imag) / noise[:, None],
+        cauchy_imaginary(left, right, u.real, u.imag) / noise[:, None],
         torch.full((1, cells), n / 0.3, dtype=values.dtype, device=values.device),
     ]
-    target = [y_real / noise, y_imaginary / noise, values.new_full((1,), n / 0.3)]
+    target = [y.real / noise, y.imag / noise, values.new_full((1,), n / 0.3)]
     extra = []
     if positive:
         # b + ∫G/x = κ₁ with b >= 0 an unknown of its own, 0 where 0 is an eigenvalue of the law
         width = right - left
         rows.append((torch.log(right / left) / width * (2 * n))[None])
         target.append(values.new_full((1,), mean * 2 * n))
-        extra.append(2.0 * n if at_zero == 0 else 0.0)
-        if at_zero > 0:
+        extra.append(2.0 * n if given.at_zero == 0 else 0.0)
+        if given.at_zero > 0:
             rows.append((n / (left * right))[None])
-            target.append(values.new_full((1,), (1 - at_zero) * n))
+            target.append(values.new_full((1,), (1 - given.at_zero) * n))
             extra.append(0.0)
     matrix = torch.cat(rows)
     if extra:
         column = torch.zeros(len(matrix), 1, dtype=values.dtype, device=values.device)
         column[-len(extra) :, 0] = values.new_tensor(extra)
         matrix = torch.cat([matrix, column], 1)
-    return LevySystem(matrix, torch.cat(target), left, right, mean, scale, 2 * len(real), index, positive, n)
+    return LevySystem(
+        matrix, torch.cat(target), left, right, mean, given.scale, given.n_data, index, positive, n
+    )
 
 
 def _points(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

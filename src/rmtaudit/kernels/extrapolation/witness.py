@@ -127,7 +127,7 @@ def refuted(prediction: Prediction, by: Witness) -> Prediction:
         reason=reason,
         law=None,
         replicas=(),
-        rough=None,
+        alternatives=(),
         extremes=(),
         pooled=False,
     )

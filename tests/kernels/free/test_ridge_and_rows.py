@@ -86,3 +86,19 @@ def test_the_companion_has_the_zeros_of_the_other_side() -> None:
     values = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
     assert companion(values, 5).tolist() == [0, 0, 0, 1, 2]
     assert companion(values, 2).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("decades", [1, 3, 5])
+def test_the_zeros_of_the_companion_are_found_however_wide_the_sizes(decades: int) -> None:
+    sizes = 10 ** (
+        decades * torch.rand(100, generator=torch.Generator().manual_seed(decades), dtype=torch.float64)
+    )
+    x = (
+        torch.randn(100, 3200, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+        * sizes[:, None].sqrt()
+    )
+    law = companion_power(companion(torch.linalg.eigvalsh(x @ x.T / 3200), 3200), 8.0)
+    ((place, mass),) = law.atoms
+    assert place == pytest.approx(0, abs=1e-9 * float(law.x[-1]))
+    assert mass == pytest.approx(1 - 800 / 3200, abs=1e-9)
+    assert law.mass == pytest.approx(1, abs=1e-6)

@@ -24,19 +24,15 @@ class GrownGram:
         Law of the Gram matrix of the other side, whose order is the dimension.
     share
         Vectors over dimensions.
-    hidden
-        Mass of the companion at 0 that its curve does not show: counted, where the sizes span many decades
-        and no point of the curve falls between 0 and the rest.
     """
 
     companion: EvolvedLaw
     share: float
-    hidden: float = 0.0
 
     @property
     def atoms(self) -> tuple[tuple[float, float], ...]:
         """The atom at 0: vectors beyond the dimension, and those that depend on others."""
-        zeros = 1 - (1 - self.hidden - _mass_at_zero(self.companion)) / self.share
+        zeros = 1 - (1 - _mass_at_zero(self.companion)) / self.share
         return ((0.0, zeros),) if zeros > 1e-9 else ()
 
     @property
@@ -47,7 +43,7 @@ class GrownGram:
     @property
     def mass(self) -> float:
         """Mass of the companion by quadrature: 1 if all is well."""
-        return self.companion.mass + self.hidden
+        return self.companion.mass
 
     def pdf(self, x: torch.Tensor) -> torch.Tensor:
         """Return the density of the continuous part at ``x``."""
@@ -55,12 +51,12 @@ class GrownGram:
 
     def cdf(self, x: torch.Tensor) -> torch.Tensor:
         """Return the mass at or below ``x``."""
-        inside = 1 - (1 - self.hidden - self.companion.cdf(x)) / self.share
+        inside = 1 - (1 - self.companion.cdf(x)) / self.share
         return torch.where(x < 0, 0.0, inside.clamp(0, 1))
 
     def ppf(self, q: torch.Tensor) -> torch.Tensor:
         """Return the quantiles at the levels ``q``."""
-        inner = 1 - (1 - q.double()) * self.share - self.hidden
+        inner = 1 - (1 - q.double()) * self.share
         zeros = self.atoms[0][1] if self.atoms else 0.0
         return torch.where(q < zeros, 0.0, self.companion.ppf(inner.clamp(0, 1)).clamp(min=0))
 
@@ -105,9 +101,7 @@ def grown_gram(
     # the companion's measure at its own size is exact; its power is a compression by the factor, dilated
     other_side = companion(_merged(eigenvalues.double(), cells), dimension)
     law = evolve(nevanlinna(other_side * factor), 1 / factor, points)
-    empty = 1 - factor * int((eigenvalues > 0).sum()) / dimension
-    hidden = 0.0 if law.atoms else max(0.0, empty)
-    return GrownGram(law, len(eigenvalues) * factor / dimension, hidden)
+    return GrownGram(law, len(eigenvalues) * factor / dimension)
 
 
 def missed_variance(matrix: torch.Tensor, dimension: int, factor: float) -> float:

@@ -266,19 +266,37 @@ def _zeros(measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor, factor: float
     if measure.index == 0:
         return (0.0,) if measure.inverse_moments()[1] < factor * (1 - 1e-12) else ()
     share = factor * measure.index
-    real = factor * s - share * real_transform(measure, s, v)
-    found = []
-    crossing = (v[:-1] == 0) & (v[1:] == 0) & (real[:-1] <= 0) & (real[1:] > 0)
-    for index in torch.nonzero(crossing).flatten().tolist():
-        low, high = s[index : index + 1], s[index + 1 : index + 2]
-        if bool(((measure.left <= high) & (measure.right >= low)).any()):
-            continue  # a pole of the transform, not a zero
-        for _ in range(_BISECTIONS):
-            middle = (low + high) / 2
-            below = factor * middle - share * real_transform(measure, middle, torch.zeros_like(middle)) <= 0
-            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        found.append(float(low))
-    return tuple(found)
+    effective = factor / (1 - share)
+    if share > 0:
+        low, high = _gaps(measure, s, effective)
+    else:
+        real = factor * s - share * real_transform(measure, s, v)
+        at = torch.nonzero((v[:-1] == 0) & (v[1:] == 0) & (real[:-1] <= 0) & (real[1:] > 0)).flatten()
+        low, high = s[at], s[at + 1]
+    start, end = low, high
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        below = factor * middle - share * real_transform(measure, middle, torch.zeros_like(middle)) <= 0
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    # a sign changes at a pole too, and F may have none within the outermost intervals
+    inside = (inverse_square(measure, low) < effective * (1 - 1e-12)) & (low > start) & (high < end)
+    return tuple(low[inside].tolist())
+
+
+def _gaps(measure: LevyMeasure, s: torch.Tensor, effective: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the intervals between cells, and beyond them, that can reach outside the support.
+
+    There ``F`` rises from below 0 to above it. Outside the support ``∫G(dx)/(s-x)² < effective``, so that the
+    nearest cells alone keep off by ``√(mass/effective)`` where they are atoms, and less where they are wide.
+    """
+    left, right, width = measure.left, measure.right, measure.right - measure.left
+    # of a cell of width w at a distance d from its edge: mass/(d(d + w)) = effective
+    off = torch.hypot(width / 2, (measure.mass / effective).sqrt()) - width / 2
+    open_ = left[1:] - right[:-1] > off[1:] + off[:-1]
+    low = torch.cat([s[:1], right[:-1][open_], right[-1:]])
+    high = torch.cat([left[:1], left[1:][open_], s[-1:]])
+    kept = high > low
+    return low[kept], high[kept]
 
 
 def _atom(measure: LevyMeasure, zero: float, factor: float) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 _ITERATIONS, _TOLERANCE = 60, 1e-11
-_TOGETHER = 16
+_TOGETHER = 5
 """Problems a processor solves at a time: what stays in its cache. A GPU takes them all."""
 
 
@@ -40,14 +40,16 @@ def _solve(gram: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     target = right / unit
     size = target.abs().amax(-1, keepdim=True).clamp(min=torch.finfo(gram.dtype).tiny)
     target = target / size
-    shift = 1e-13 * torch.eye(target.shape[-1], dtype=gram.dtype, device=gram.device)
+    own = scaled.diagonal(dim1=-2, dim2=-1) + 1e-13
+    system = scaled.clone()  # in which only the diagonal changes
     x, y = torch.ones_like(target), torch.ones_like(target)
     for _ in range(_ITERATIONS):
         residual = (scaled @ x[..., None])[..., 0] - target - y
         gap = (x * y).mean(-1, keepdim=True)
         if bool(gap.max() < _TOLERANCE) and bool(residual.abs().max() < 1e-9):
             break
-        factor = torch.linalg.cholesky(scaled + shift + torch.diag_embed(y / x))
+        system.diagonal(dim1=-2, dim2=-1).copy_(own + y / x)
+        factor = torch.linalg.cholesky(system)
         dx, dy = _direction(factor, x, y, residual, -x * y)
         step = _length(x, dx, y, dy)
         ahead = ((x + step * dx) * (y + step * dy)).mean(-1, keepdim=True)

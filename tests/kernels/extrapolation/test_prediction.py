@@ -186,6 +186,8 @@ def test_intervals() -> None:
     assert redrawn.high == pytest.approx(2.5 + math.hypot(t, 0.5 * z), rel=1e-5)
     smoothed = interval("mean", 2.5, drawn, pooled=False, alternatives=[2.4, 3.7, "an atom"])
     assert smoothed.high == pytest.approx(2.5 + math.hypot(t, 1.2 * z), rel=1e-4)
+    wider = interval("mean", 2.0, drawn, pooled=False, stretch=1.5)
+    assert wider.high == pytest.approx(2 + 1.5 * t, rel=1e-5)
     assert interval("mean", 2.0, [1.0], pooled=False).low is None
     assert interval("log_det", "an atom", drawn, pooled=False).reason == "an atom"
     assert "1 of 3" in interval("log_det", 1.0, [1.0, 2.0, "an atom"], pooled=False).reason

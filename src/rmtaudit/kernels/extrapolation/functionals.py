@@ -152,6 +152,7 @@ def interval(
     alternatives: Sequence[float | str] = (),
     beside: float = 0.0,
     also: Sequence[float | str] = (),
+    stretch: float = 1.0,
 ) -> Interval:
     """Return the interval of 90 % of a number from its replicas.
 
@@ -175,6 +176,8 @@ def interval(
         A standard deviation that the replicas do not have.
     also
         The number of other laws that fit as well: the interval reaches them.
+    stretch
+        By how much the spread of the replicas is too small.
     """
     if isinstance(centre, str) or not math.isfinite(centre):
         return Interval(None, reason=centre if isinstance(centre, str) else "not finite")
@@ -188,7 +191,7 @@ def interval(
         centre, numbers = math.log(centre), [math.log(one) for one in numbers]
         alternatives = [math.log(one) for one in alternatives if isinstance(one, float) and one > 0]
     spread = torch.tensor(numbers, dtype=torch.float64)
-    half = student(len(numbers)) * float(spread.std())
+    half = stretch * student(len(numbers)) * float(spread.std())
     middle = float(spread.mean())
     others = [one for one in alternatives if isinstance(one, float) and math.isfinite(one)]
     away = max(abs(one - centre) for one in [*others, centre if pooled else middle])

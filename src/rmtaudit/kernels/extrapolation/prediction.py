@@ -21,7 +21,7 @@ from rmtaudit.kernels.extrapolation.growth import GrownGram, grown_gram, missed_
 from rmtaudit.kernels.extrapolation.nested import Nested, nested_scores
 from rmtaudit.kernels.extrapolation.spikes import carried, cleaned, deflated, shared_spikes, without
 from rmtaudit.kernels.free.cumulants import cumulant_laws
-from rmtaudit.kernels.free.decompression import Decompression, decompress_spectrum, take_spikes
+from rmtaudit.kernels.free.decompression import PARENT, Decompression, decompress_spectrum, take_spikes
 from rmtaudit.kernels.free.evolution import evolve
 
 REFUSED = "not decompressible"
@@ -40,6 +40,7 @@ _TIE = 1.25
 _TRACY_WIDOM = 0.66
 _LOST = 0.01
 """Of the mass of a law: more, and the curve has missed a part of it."""
+_MOMENTS = frozenset({"mean", "standard_deviation"})
 _FLOORED = frozenset({"lower_edge", "upper_edge", "atom", "condition", "standard_deviation"})
 
 
@@ -119,9 +120,18 @@ class Prediction:
                 alternatives=[one[name] for one in others],
                 beside=beside.get(name, 0.0),
                 also=[one[name] for one in also],
+                stretch=self._stretch if name in _MOMENTS else 1.0,
             )
             for name in FUNCTIONALS
         }
+
+    @property
+    def _stretch(self) -> float:
+        """How much more the mean and variance of a block vary than those of its replicas do."""
+        if self.pooled or self.route == "rows":
+            return 1.0
+        factor = self.order / self.bulk.shape[-1]
+        return math.sqrt((1 - 1 / factor) / (1 - 1 / min(PARENT, factor)))
 
     def _edge_fluctuations(self) -> dict[str, float]:
         """Return standard deviations of the extreme eigenvalues: two thirds of their distance to the next.

@@ -26,6 +26,9 @@ _CURVE, _SAMPLE = 1500, 4000
 _MARGIN = 1.1
 """Ends are refused from so much before them; how much more of them is not known is added."""
 _REPLICAS = 10
+PARENT = 2.0
+"""How much larger the matrix is that a replica is a block of: the variance of the block's moments goes as
+``1 - n/N``, and is short by as much."""
 _NORMAL = float(special.ndtri(0.95))
 _MOST_SPIKES, _NEIGHBOURS = 32, 10
 
@@ -342,8 +345,8 @@ def _replicas(
         spectra = list(bulk)
     else:
         n = bulk.shape[-1]
-        # a block of a free matrix with the fitted law, twice as large
-        large = round(n * min(2.0, factor))
+        # a block of a free matrix with the fitted law, a little larger
+        large = round(n * min(PARENT, factor))
         parent = evolve(fit.measure, large / n, _CURVE).quantiles(large)
         spectra = [free_block(parent, n, generator) for _ in range(count)]
     if not spectra:

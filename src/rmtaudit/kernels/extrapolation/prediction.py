@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
 
 import torch
 
-from rmtaudit.kernels.extrapolation.functionals import (
-    FUNCTIONALS,
-    Interval,
-    Law,
-    ends,
-    functionals,
-    interval,
-)
+from rmtaudit.kernels.extrapolation.answer import ACCEPTED, AS_GOOD, REFUSED, Prediction
+from rmtaudit.kernels.extrapolation.functionals import Law
 from rmtaudit.kernels.extrapolation.growth import GrownGram, grown_gram, missed_variance
 from rmtaudit.kernels.extrapolation.nested import Nested, nested_scores
 from rmtaudit.kernels.extrapolation.spikes import carried, cleaned, deflated, shared_spikes, without
 from rmtaudit.kernels.free.cumulants import cumulant_laws
-from rmtaudit.kernels.free.decompression import PARENT, Decompression, decompress_spectrum, take_spikes
+from rmtaudit.kernels.free.decompression import decompress_spectrum, take_spikes
 from rmtaudit.kernels.free.evolution import evolve
-
-REFUSED = "not decompressible"
-AS_GOOD = "baseline as good"
-ACCEPTED = "decompressible"
-Route = Literal["free", "rows"]
 
 _TESTED = 1024
 _POINTS, _CELLS = 1000, 128  # of a replica
@@ -37,163 +24,8 @@ _MISSED = 0.1
 """Of the variance at the target: at a tenth rows are not free of each other."""
 _TIE = 1.25
 """A tie goes to the route that knows the dimension, hence the rank."""
-_TRACY_WIDOM = 0.66
 _LOST = 0.01
 """Of the mass of a law: more, and the curve has missed a part of it."""
-_MOMENTS = frozenset({"mean", "standard_deviation"})
-_FLOORED = frozenset({"lower_edge", "upper_edge", "atom", "condition", "standard_deviation"})
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What may be said of the larger matrix.
-
-    Attributes
-    ----------
-    verdict
-        ``decompressible``, ``baseline as good`` or ``not decompressible``.
-    reason
-        Why, in a clause; may be empty for ``decompressible``.
-    route
-        ``free``: free decompression. ``rows``: growth of a Gram matrix by more vectors of the same kind.
-    law
-        The prediction without spikes; ``None`` where the verdict refuses it.
-    replicas
-        The laws that its intervals are from.
-    alternatives
-        The predictions of a rougher fit, and of a few atoms, for the intervals; none on the other route.
-    extremes
-        Laws that fit the blocks as well and differ most from each other: intervals reach them.
-    pooled
-        Whether the prediction is the mean over replicas, each from a block of its own.
-    positive
-        Whether the larger matrix is taken for positive semidefinite.
-    bulk
-        Spectra of the blocks without spikes, shape ``(R, n)``, ascending.
-    spikes
-        Outliers of the first block, and where each goes if it is spread over all coordinates.
-    free
-        The free fit with its tests; ``None`` on the other route.
-    nested
-        Scores on real quarters of the block; ``None`` without the block.
-    diagonal_share
-        Share of the variance of the spectrum that the diagonal holds; ``None`` without the block.
-    baselines
-        The laws of 2, 3 and 4 free cumulants at the larger size, those that exist.
-    order
-        Of the larger matrix.
-    """
-
-    verdict: str
-    reason: str
-    route: Route
-    law: Law | None
-    replicas: tuple[Law, ...]
-    alternatives: tuple[Law, ...]
-    extremes: tuple[Law, ...]
-    pooled: bool
-    positive: bool
-    bulk: torch.Tensor
-    spikes: tuple[tuple[float, float | None], ...]
-    free: Decompression | None
-    nested: Nested | None
-    diagonal_share: float | None
-    baselines: Mapping[int, Law]
-    order: float
-
-    def numbers(self) -> dict[str, Interval]:
-        """Return every functional with its interval of 90 %; empty where the verdict refuses."""
-        if self.law is None:
-            return {}
-        centre = functionals(self.law, order=self.order, positive=self.positive)
-        drawn = [functionals(law, order=self.order, positive=self.positive) for law in self.replicas]
-        others = [functionals(law, order=self.order, positive=self.positive) for law in self.alternatives]
-        beside = self._edge_fluctuations()
-        also = [functionals(law, order=self.order, positive=self.positive) for law in self.extremes]
-        return {
-            name: interval(
-                name,
-                centre[name],
-                [one[name] for one in drawn],
-                pooled=self.pooled,
-                floor=0.0 if self.positive and name in _FLOORED else None,
-                alternatives=[one[name] for one in others],
-                beside=beside.get(name, 0.0),
-                also=[one[name] for one in also],
-                stretch=self._stretch if name in _MOMENTS else 1.0,
-            )
-            for name in FUNCTIONALS
-        }
-
-    @property
-    def _stretch(self) -> float:
-        """How much more the mean and variance of a block vary than those of its replicas do."""
-        if self.pooled or self.route == "rows":
-            return 1.0
-        factor = self.order / self.bulk.shape[-1]
-        return math.sqrt((1 - 1 / factor) / (1 - 1 / min(PARENT, factor)))
-
-    def _edge_fluctuations(self) -> dict[str, float]:
-        """Return standard deviations of the extreme eigenvalues: two thirds of their distance to the next.
-
-        Of the law of Tracy and Widom for real matrices it is 1.27, and the first two zeros of the phase are
-        1.91 apart.
-        """
-        assert self.law is not None
-        first, second = ends(self.law, self.order), ends(self.law, self.order, 1.5)
-        low, high = (_TRACY_WIDOM * abs(one - other) for one, other in zip(first, second, strict=True))
-        ratio = math.hypot(low / first[0], high / first[1]) if first[0] > 0 else 0.0
-        return {"lower_edge": low, "upper_edge": high, "condition": ratio}
-
-    def band(self, levels: torch.Tensor) -> list[Interval]:
-        """Return the quantiles at ``levels`` with their intervals of 90 %.
-
-        They are of the eigenvalues of the larger matrix, whose own fluctuation is part of them: ``√(2 log N)
-        / (πNρ)``, as for real Gaussian matrices (Gustavsson 2005, theorem 1.1).
-        """
-        if self.law is None:
-            return []
-        centre = self.law.ppf(levels).tolist()
-        drawn = [law.ppf(levels).tolist() for law in self.replicas]
-        others = [law.ppf(levels).tolist() for law in self.alternatives]
-        also = [law.ppf(levels).tolist() for law in self.extremes]
-        floor = 0.0 if self.positive else None
-        own = math.sqrt(2 * math.log(self.order)) / (math.pi * self.order)
-        density = self.density(torch.tensor(centre, dtype=torch.float64)).tolist()
-        return [
-            interval(
-                "",
-                value,
-                [one[index] for one in drawn],
-                pooled=self.pooled,
-                floor=floor,
-                alternatives=[one[index] for one in others],
-                beside=own / height if height > 0 else 0.0,
-                also=[one[index] for one in also],
-            )
-            for index, (value, height) in enumerate(zip(centre, density, strict=True))
-        ]
-
-    def quantiles(self, count: int) -> torch.Tensor:
-        """Return ``count`` predicted eigenvalues, ascending, without spikes.
-
-        Raises
-        ------
-        ValueError
-            If the verdict refuses the prediction.
-        """
-        if self.law is None:
-            raise ValueError(f"{self.verdict}: {self.reason}")
-        if self.pooled:
-            return torch.stack([law.quantiles(count) for law in self.replicas]).mean(0)
-        return self.law.quantiles(count)
-
-    def density(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the density at ``x``, the mean over samples; raises as :meth:`quantiles`."""
-        if self.law is None:
-            raise ValueError(f"{self.verdict}: {self.reason}")
-        laws = self.replicas if self.pooled else (self.law,)
-        return torch.stack([law.pdf(x) for law in laws]).mean(0)
 
 
 def predict(

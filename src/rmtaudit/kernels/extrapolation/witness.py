@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from rmtaudit.kernels.extrapolation.prediction import REFUSED, Prediction
+from rmtaudit.kernels.extrapolation.answer import REFUSED, Prediction
 from rmtaudit.kernels.slq.lanczos import start
 from rmtaudit.kernels.slq.operators import Gram
 from rmtaudit.kernels.slq.quadrature import Rule, gauss, radau

@@ -142,6 +142,18 @@ def test_one_that_cannot_be_read_does_not_stop_the_others(
     assert not target.exists()
 
 
+def test_layers_beyond_the_budget_are_looked_at_and_inconclusive_all_the_same(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    path = tmp_path / "large.safetensors"
+    save_file({"a.weight": torch.randn(300, 250, generator=torch.Generator().manual_seed(0))}, path)
+    looked = ["--analyzers", "scale,sketch", "--set", "sketch.top=1", "--memory", "1880kB"]
+    assert run(cli, ["scan", str(path), *looked]) == 3
+    out, err = capsys.readouterr()
+    assert "RA-NA-001" in err
+    assert "a.weight: sigma_1 " in " ".join(out.split())
+
+
 def test_jsonl_is_written_as_subjects_are_finished(weights: Path, vectors: Path, capsys: Capture) -> None:
     assert run(cli, ["scan", str(weights), str(vectors), "--format", "jsonl"]) == 3
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

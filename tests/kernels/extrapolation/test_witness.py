@@ -16,7 +16,7 @@ def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def accepted(law: Law, spikes: int = 0) -> Prediction:
     return Prediction(
-        "decompressible", "", "rows", law, (), None, (), False, True, torch.zeros(1, 1),
+        "decompressible", "", "rows", law, (), (), (), False, True, torch.zeros(1, 1),
         ((1.0, None),) * spikes, None, None, None, {}, 400,
     )  # fmt: skip
 

@@ -215,8 +215,8 @@ class Transform:
     z, f
         Shape ``(M,)``, complex128: the points, and ``F`` there.
     noise
-        Shape ``(M,)``: standard deviation of either part of ``F`` is this times ``1/0.75`` of its constant:
-        ``0.75 |F|²/(nη√R)`` at height ``η``.
+        Shape ``(M,)``: ``0.75 |F|²/(nη√R)`` at height ``η``, the scale of either part of a residual of the
+        linear fit.
     values
         Shape ``(nR,)``: the eigenvalues, ascending, pooled.
     mean, scale

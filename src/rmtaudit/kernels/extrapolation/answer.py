@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 
@@ -18,12 +18,14 @@ from rmtaudit.kernels.extrapolation.functionals import (
     interval,
 )
 from rmtaudit.kernels.extrapolation.nested import Nested
-from rmtaudit.kernels.free.decompression import PARENT, Decompression
+from rmtaudit.kernels.free.decompression import Decompression
+from rmtaudit.kernels.free.replicas import PARENT
 
 REFUSED = "not decompressible"
 AS_GOOD = "baseline as good"
 ACCEPTED = "decompressible"
 Route = Literal["free", "rows"]
+T = TypeVar("T")
 
 _TRACY_WIDOM = 0.66
 _MOMENTS = frozenset({"mean", "standard_deviation"})
@@ -68,6 +70,9 @@ class Prediction:
         The laws of 2, 3 and 4 free cumulants at the larger size, those that exist.
     order
         Of the larger matrix.
+    smooth, smoothed
+        Where the law has a form of few numbers, a smooth law beside it and beside each of its replicas: what
+        it says beyond its own noise is in the intervals.
     """
 
     verdict: str
@@ -86,6 +91,8 @@ class Prediction:
     diagonal_share: float | None
     baselines: Mapping[int, Law]
     order: float
+    smooth: Law | None = None
+    smoothed: tuple[Law, ...] = ()
 
     def numbers(self) -> dict[str, Interval]:
         """Return every functional with its interval of 90 %; empty where the verdict refuses."""
@@ -96,6 +103,7 @@ class Prediction:
         others = [functionals(law, order=self.order, positive=self.positive) for law in self.alternatives]
         beside = self._edge_fluctuations()
         also = [functionals(law, order=self.order, positive=self.positive) for law in self.extremes]
+        second = self._second(lambda law: functionals(law, order=self.order, positive=self.positive))
         return {
             name: interval(
                 name,
@@ -107,9 +115,14 @@ class Prediction:
                 beside=beside.get(name, 0.0),
                 also=[one[name] for one in also],
                 stretch=self._stretch if name in _MOMENTS else 1.0,
+                second=[one[name] for one in second],
             )
             for name in FUNCTIONALS
         }
+
+    def _second(self, of: Callable[[Law], T]) -> list[T]:
+        """Return what the smooth law beside a form says, and then those beside its replicas."""
+        return [] if self.smooth is None else [of(law) for law in (self.smooth, *self.smoothed)]
 
     @property
     def _stretch(self) -> float:
@@ -143,6 +156,7 @@ class Prediction:
         drawn = [law.ppf(levels).tolist() for law in self.replicas]
         others = [law.ppf(levels).tolist() for law in self.alternatives]
         also = [law.ppf(levels).tolist() for law in self.extremes]
+        second = self._second(lambda law: law.ppf(levels).tolist())
         floor = 0.0 if self.positive else None
         own = math.sqrt(2 * math.log(self.order)) / (math.pi * self.order)
         density = self.density(torch.tensor(centre, dtype=torch.float64)).tolist()
@@ -156,6 +170,7 @@ class Prediction:
                 alternatives=[one[index] for one in others],
                 beside=own / height if height > 0 else 0.0,
                 also=[one[index] for one in also],
+                second=[one[index] for one in second],
             )
             for index, (value, height) in enumerate(zip(centre, density, strict=True))
         ]

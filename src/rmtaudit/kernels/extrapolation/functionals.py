@@ -9,6 +9,8 @@ from typing import Protocol
 
 import torch
 
+from rmtaudit.kernels.free.decompression import beyond_noise
+
 FUNCTIONALS = (
     "mean",
     "standard_deviation",
@@ -153,6 +155,7 @@ def interval(
     beside: float = 0.0,
     also: Sequence[float | str] = (),
     stretch: float = 1.0,
+    second: Sequence[float | str] = (),
 ) -> Interval:
     """Return the interval of 90 % of a number from its replicas.
 
@@ -178,6 +181,9 @@ def interval(
         The number of other laws that fit as well: the interval reaches them.
     stretch
         By how much the spread of the replicas is too small.
+    second
+        The number of a second kind of law, and then of its fits to the replicas: by what it differs beyond
+        chance is part of the interval as an alternative is.
     """
     if isinstance(centre, str) or not math.isfinite(centre):
         return Interval(None, reason=centre if isinstance(centre, str) else "not finite")
@@ -190,11 +196,13 @@ def interval(
     if logarithmic:
         centre, numbers = math.log(centre), [math.log(one) for one in numbers]
         alternatives = [math.log(one) for one in alternatives if isinstance(one, float) and one > 0]
+        second = [math.log(one) if isinstance(one, float) and one > 0 else "no logarithm" for one in second]
     spread = torch.tensor(numbers, dtype=torch.float64)
     half = stretch * student(len(numbers)) * float(spread.std())
     middle = float(spread.mean())
     others = [one for one in alternatives if isinstance(one, float) and math.isfinite(one)]
     away = max(abs(one - centre) for one in [*others, centre if pooled else middle])
+    away = max(away, _beyond(second, centre, spread))
     half = math.hypot(half / math.sqrt(len(numbers)) if pooled else half, _NORMAL * away, _NORMAL * beside)
     centre = middle if pooled else centre
     bounds = [centre - half, centre, centre + half]
@@ -204,6 +212,15 @@ def interval(
         bounds = [max(bound, floor) for bound in bounds]
     reached = [one for one in also if isinstance(one, float) and math.isfinite(one)]
     return Interval(bounds[1], min([bounds[0], *reached]), max([bounds[2], *reached]))
+
+
+def _beyond(second: Sequence[float | str], centre: float, drawn: torch.Tensor) -> float:
+    """Return by how much a second estimate differs from the first beyond what it does on the replicas."""
+    numbers = [one for one in second if isinstance(one, float) and math.isfinite(one)]
+    if not numbers or len(numbers) < len(second):
+        return 0.0
+    found = torch.tensor(numbers, dtype=torch.float64)
+    return float(beyond_noise(found[0] - centre, found[1:] - drawn))
 
 
 def student(count: int) -> float:

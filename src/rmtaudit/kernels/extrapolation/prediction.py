@@ -133,6 +133,8 @@ def _freely(
         share,
         found.baselines,
         rows.shape[-1] * factor,
+        None if refused else found.smooth,
+        () if refused else found.smoothed,
     )
 
 

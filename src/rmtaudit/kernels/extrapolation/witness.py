@@ -129,5 +129,7 @@ def refuted(prediction: Prediction, by: Witness) -> Prediction:
         replicas=(),
         alternatives=(),
         extremes=(),
+        smooth=None,
+        smoothed=(),
         pooled=False,
     )

@@ -8,7 +8,9 @@ T(u)`` over its derivative with respect to ``F``, so that ``χ²`` compares meas
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,6 +27,7 @@ _MOST_STEPS = 400
 _LARGEST_LOG = 40.0
 
 Complex = NDArray[np.complex128]
+Real = NDArray[np.float64]
 
 
 def chi_square(given: Transform, measure: LevyMeasure) -> float:
@@ -45,10 +48,82 @@ def rise(given: Transform, measure: LevyMeasure, least: LevyMeasure) -> float:
     return (chi_square(given, measure) - low) / (2 * low / given.n_data)
 
 
+@dataclass(frozen=True, slots=True)
+class AtomParameters:
+    """Free coordinates of a measure of ``count`` atoms, in units of the standard deviation.
+
+    Attributes
+    ----------
+    count
+        Number of atoms.
+    mean
+        Mean of the law.
+    from_zero
+        Whether ``∫G/x = κ₁``: the law of a sum of positive jumps, which begins at 0. Coordinates are the
+        logarithms of the places, and of the rates of jumps relative to the last. Otherwise they are the
+        places, and the logarithms of the masses.
+    ending
+        Whether the index is a coordinate too, the last.
+    """
+
+    count: int
+    mean: float
+    from_zero: bool = False
+    ending: bool = False
+
+    def pack(self, places: Real, masses: Real, index: float = 0.0) -> Real:
+        """Return the coordinates of places, masses and index."""
+        if self.from_zero:
+            rates = masses / places
+            found = [np.log(places), np.log(rates[:-1] / rates[-1])]
+        else:
+            found = [places, np.log(masses)]
+        return np.concatenate([*found, [index] if self.ending else []])
+
+    def unpack(self, p: Real) -> tuple[Real, Real, float]:
+        """Return places, masses and index."""
+        if self.from_zero:
+            x, share = np.exp(np.clip(p[: self.count], -_LARGEST_LOG, _LARGEST_LOG)), self._shares(p)
+            g = self.mean * share * x
+        else:
+            x = p[: self.count]
+            g = np.exp(np.clip(p[self.count : 2 * self.count], -_LARGEST_LOG, _LARGEST_LOG))
+        return x, g, float(p[-1]) if self.ending else 0.0
+
+    def slopes(self, p: Real) -> tuple[Real, Real]:
+        """Return the derivatives of places and of masses, shape ``(count, len(p))`` each."""
+        x, g, _ = self.unpack(p)
+        of_x, of_g = np.zeros((2, self.count, len(p)))
+        each = np.arange(self.count)
+        if self.from_zero:
+            share = self._shares(p)
+            of_x[each, each], of_g[each, each] = x, g
+            turn = (np.diag(share) - np.outer(share, share))[:, :-1]
+            of_g[:, self.count : 2 * self.count - 1] = self.mean * x[:, None] * turn
+        else:
+            of_x[each, each], of_g[each, self.count + each] = 1.0, g
+        return of_x, of_g
+
+    def measure(self, p: Real, scale: float) -> LevyMeasure:
+        """Return the measure for eigenvalues ``scale`` times as large."""
+        x, g, index = self.unpack(p)
+        order = np.argsort(x)
+        at, held = torch.from_numpy(x[order] * scale), torch.from_numpy(g[order] * scale**2)
+        mean = float((held / at).sum()) if self.from_zero else self.mean * scale
+        return LevyMeasure(at, at, held, mean, index)
+
+    def _shares(self, p: Real) -> Real:
+        rates: Real = np.exp(
+            np.append(p[self.count : 2 * self.count - 1], 0.0).clip(-_LARGEST_LOG, _LARGEST_LOG)
+        )
+        found: Real = rates / rates.sum()
+        return found
+
+
 def fit_atoms(
     given: Transform,
-    places: NDArray[np.float64],
-    masses: NDArray[np.float64],
+    places: Real,
+    masses: Real,
     *,
     from_zero: bool = False,
     ending: bool = False,
@@ -60,12 +135,10 @@ def fit_atoms(
     given
         The transform.
     places, masses
-        Shape ``(k,)``: where to start, in units of its standard deviation.
-    from_zero
-        Whether ``∫G/x = κ₁``: the law of a sum of positive jumps, which begins at 0. The places must be
-        positive.
-    ending
-        Whether the index is fitted too.
+        Shape ``(k,)``: where to start, in units of its standard deviation. The places must be positive for a
+        law from 0.
+    from_zero, ending
+        As of :class:`AtomParameters`.
 
     Raises
     ------
@@ -74,20 +147,10 @@ def fit_atoms(
     """
     f, y = given.f.cpu().numpy(), given.y.cpu().numpy()
     noise = given.noise.cpu().numpy() / _OWN_NOISE
-    count = len(places)
+    parameters = AtomParameters(len(places), given.mean, from_zero, ending)
 
-    def parts(p: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-        if from_zero:
-            x = np.exp(np.clip(p[:count], -_LARGEST_LOG, _LARGEST_LOG))
-            share = np.exp(np.append(p[count : 2 * count - 1], 0.0).clip(-_LARGEST_LOG, _LARGEST_LOG))
-            g = given.mean * share / share.sum() * x
-        else:
-            x = p[:count]
-            g = np.exp(np.clip(p[count : 2 * count], -_LARGEST_LOG, _LARGEST_LOG))
-        return x, g, float(p[-1]) if ending else 0.0
-
-    def residuals(p: NDArray[np.float64]) -> NDArray[np.float64]:
-        x, g, index = parts(p)
+    def residuals(p: Real) -> Real:
+        x, g, index = parameters.unpack(p)
         inverse = 1 / ((f + index * y)[:, None] - x)
         value, slope = inverse @ g, -(inverse * inverse) @ g
         away: Complex = (value - y) / (1 + (1 - index) * slope) / noise
@@ -96,26 +159,19 @@ def fit_atoms(
             rows.append(np.array([((g / x**2).sum() - (1 - given.at_zero)) * given.size]))
         return np.concatenate(rows)
 
-    if from_zero:
-        rates = masses / places
-        start = np.concatenate([np.log(places), np.log(rates[:-1] / rates[-1])])
-    else:
-        start = np.concatenate([places, np.log(masses)])
-    if ending:
-        start = np.append(start, 0.0)
+    start = parameters.pack(places, masses)
     with np.errstate(all="ignore"):
         if not np.isfinite(residuals(start)).all():
             raise ArithmeticError("the atoms to start from lie on the transform")
         found = optimize.least_squares(residuals, start, method="lm", max_nfev=_MOST_STEPS * len(start))
-    x, g, index = parts(found.x)
-    order = np.argsort(x)
-    at = torch.from_numpy(x[order] * given.scale).to(given.values)
-    held = torch.from_numpy(g[order] * given.scale**2).to(given.values)
-    mean = float((held / at).sum()) if from_zero else given.mean * given.scale
-    return LevyMeasure(at, at, held, mean, index)
+    measure = parameters.measure(found.x, given.scale)
+    device = given.values.device
+    return dataclasses.replace(
+        measure, left=measure.left.to(device), right=measure.right.to(device), mass=measure.mass.to(device)
+    )
 
 
-def gathered(measure: LevyMeasure, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def gathered(measure: LevyMeasure, count: int) -> tuple[Real, Real]:
     """Return ``count`` atoms that stand for a histogram: places and masses by one-dimensional k-means.
 
     Fewer where the histogram has fewer cells with mass.

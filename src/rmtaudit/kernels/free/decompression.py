@@ -11,24 +11,23 @@ import torch
 from scipy import special
 
 from rmtaudit.kernels.free.cumulants import cumulant_laws
-from rmtaudit.kernels.free.ended import fit_ended, one_atom_with_end
+from rmtaudit.kernels.free.ended import fit_ended
 from rmtaudit.kernels.free.evolution import EvolvedLaw, evolve
-from rmtaudit.kernels.free.fit import REJECTED, LevyFit, fit_levy, fit_many, point_mass_at_zero
+from rmtaudit.kernels.free.fit import REJECTED, LevyFit, fit_levy, point_mass_at_zero
+from rmtaudit.kernels.free.forms import Form, find_form
 from rmtaudit.kernels.free.identify import extreme_measures, fewest_atoms
-from rmtaudit.kernels.free.validation import Choice, Freeness, choose, free_block, ks_distance
+from rmtaudit.kernels.free.replicas import CURVE, redrawn, refits, refits_of_form
+from rmtaudit.kernels.free.validation import Choice, Freeness, choose, ks_distance
 from rmtaudit.kernels.free.validation import freeness as test_freeness
 
 _AS_GOOD = 1.1
 _POOR = 0.15
 _WORTH_SAYING = 0.05
 _ROUGHER = 4.0
-_CURVE, _SAMPLE = 1500, 4000
+_SAMPLE = 4000
 _MARGIN = 1.1
 """Ends are refused from so much before them; how much more of them is not known is added."""
 _REPLICAS = 10
-PARENT = 2.0
-"""How much larger the matrix is that a replica is a block of: the variance of the block's moments goes as
-``1 - n/N``, and is short by as much."""
 _NORMAL = float(special.ndtri(0.95))
 _MOST_SPIKES, _NEIGHBOURS = 32, 10
 
@@ -69,6 +68,13 @@ class Decompression:
         the two-sided class and for blocks with zeros, where nothing is open.
     sparse
         The prediction of two or three atoms that fit as well: what smoothing blurs, in the bands.
+    form
+        The law of a few numbers that the fit is, where the block speaks for one; ``None`` for a smooth fit.
+    smooth
+        The prediction of the smooth fit beside that of a form: what it says beyond its own noise is in the
+        bands.
+    smoothed
+        Smooth fits to the replicas of a form, one each.
     """
 
     verdict: str
@@ -85,6 +91,9 @@ class Decompression:
     baselines: Mapping[int, EvolvedLaw]
     extremes: tuple[EvolvedLaw, ...]
     sparse: EvolvedLaw | None
+    form: Form | None
+    smooth: EvolvedLaw | None
+    smoothed: tuple[EvolvedLaw, ...]
 
     @property
     def alternatives(self) -> tuple[EvolvedLaw, ...]:
@@ -127,6 +136,9 @@ class Decompression:
         smoothing = torch.zeros_like(centre) if self.pooled else (drawn.mean(0) - centre).abs()
         for law in self.alternatives:
             smoothing = torch.maximum(smoothing, (functional(law) - centre).abs())
+        if self.smooth is not None:
+            gaps = torch.stack([functional(law) for law in self.smoothed]) - drawn
+            smoothing = torch.maximum(smoothing, beyond_noise(functional(self.smooth) - centre, gaps))
         if self.pooled:
             centre, variance = drawn.mean(0), variance / len(drawn)
         half = torch.hypot(_student(len(drawn) - 1) * variance.sqrt(), _NORMAL * smoothing)
@@ -170,35 +182,51 @@ def decompress_spectrum(
     rows = spectra.double().reshape(-1, spectra.shape[-1]).sort(-1).values
     bulk, outliers = take_spikes(rows)
     fit = _class_of(bulk)
-    last = math.inf if fit.measure.index == 0 else 1 / fit.measure.index
+    last = _end(fit)
     margin = _margin(fit, rows.shape[-1])
     index = fit.measure.index if factor * margin < last else 0.0
     choice = choose(bulk[0], positive=fit.positive, index=index, generator=generator)
     slack = choice.slack if choice else 8.0
-    rougher = fit
+    smooth = rougher = fit
+    form = None
     if not fit.atoms:
-        fit, rougher = fit_levy(bulk, positive=fit.positive, slacks=(slack, slack / _ROUGHER), index=index)
+        smooth, rougher = fit_levy(bulk, positive=fit.positive, slacks=(slack, slack / _ROUGHER), index=index)
+        fit = smooth
+        form = find_form(bulk, smooth) if last == math.inf else None
+    if form is not None:
+        fit = form.fit(smooth)
+        last = _end(fit)
+        margin = _margin(fit, rows.shape[-1])
     test = None if matrix is None else test_freeness(matrix, generator)
     baselines = {
-        order: evolve(law, factor, _CURVE)
+        order: evolve(law, factor, CURVE)
         for order, law in cumulant_laws(bulk).items()
         if law.index * factor < 1
     }
     refusal = _refusal(fit, choice, last, margin, factor, test)
     spikes = tuple((value, _carried(bulk, value, factor)) for value in outliers)
     drawn: tuple[EvolvedLaw, ...] = ()
-    rough = sparse = None
-    extremes = () if refusal else _extremes(bulk, fit, factor)
+    smoothed: tuple[EvolvedLaw, ...] = ()
+    rough = sparse = beside = None
+    extremes = () if refusal else _extremes(bulk, smooth, factor)
     if refusal:
         law = baselines[2]
         verdict, reason = "not decompressible", refusal
     else:
         law = evolve(fit.measure, factor)
-        drawn = _replicas(bulk, fit, factor, replicas, generator)
+        seen = redrawn(bulk, fit.measure, factor, replicas, generator)
+        if form is not None:
+            drawn, smoothed = refits_of_form(seen, form, smooth, factor)
+            beside = evolve(smooth.measure, factor, CURVE) if drawn else None
+        else:
+            drawn = refits(seen, fit, factor)
         if not fit.atoms:
-            rough = evolve(rougher.measure, factor, _CURVE)
+            rough = evolve(rougher.measure, factor, CURVE)
             sparse = _sparse(bulk, fit, factor)
         verdict, reason = _verdict(law, choice, baselines, drawn)
+        if form is not None:
+            said = f"a {form.name} law explains the block (p = {form.p_value:.2f})"
+            reason = "; ".join(filter(None, (reason, said)))
     found = Decompression(
         verdict,
         reason,
@@ -214,6 +242,9 @@ def decompress_spectrum(
         baselines,
         extremes,
         sparse,
+        form,
+        beside,
+        smoothed,
     )
     if found.unresolved > _WORTH_SAYING:
         caveat = (
@@ -222,6 +253,20 @@ def decompress_spectrum(
         )
         found = dataclasses.replace(found, reason="; ".join(filter(None, (reason, caveat))))
     return found
+
+
+def beyond_noise(distance: torch.Tensor, gaps: torch.Tensor) -> torch.Tensor:
+    """Return how far a second estimate is from a first, less what chance puts between them.
+
+    Parameters
+    ----------
+    distance
+        Any shape: the second less the first.
+    gaps
+        Shape ``(R, ...)``: the same of ``R`` replicas of data for which the first is right.
+    """
+    chance = _student(len(gaps) - 1) * gaps.std(0)
+    return ((distance - gaps.mean(0)).abs() - chance).clamp(min=0)
 
 
 def take_spikes(rows: torch.Tensor) -> tuple[torch.Tensor, tuple[float, ...]]:
@@ -255,6 +300,10 @@ def _class_of(bulk: torch.Tensor) -> LevyFit:
     return fit_ended(bulk) or both
 
 
+def _end(fit: LevyFit) -> float:
+    return math.inf if fit.measure.index <= 0 else 1 / fit.measure.index
+
+
 def _margin(fit: LevyFit, size: int) -> float:
     """Return by how much an end that was found may be too far.
 
@@ -262,6 +311,8 @@ def _margin(fit: LevyFit, size: int) -> float:
     (Kesten-McKay of degree 10); two of them are kept. An end found by halving was 7 to 19 % too far at 1000
     and 27 to 86 % at 300.
     """
+    if fit.measure.index <= 0:
+        return 1.0
     if fit.atoms:
         return max(_MARGIN, 1 + 5 / (fit.measure.index * size))
     return max(_MARGIN, 1 + 15 / math.sqrt(size))
@@ -326,37 +377,16 @@ def _verdict(
 def _extremes(bulk: torch.Tensor, fit: LevyFit, factor: float) -> tuple[EvolvedLaw, ...]:
     if not fit.positive or point_mass_at_zero(bulk) > 0:
         return ()
-    return tuple(evolve(measure, factor, _CURVE) for measure in extreme_measures(bulk, fit.slack))
+    return tuple(evolve(measure, factor, CURVE) for measure in extreme_measures(bulk, fit.slack))
 
 
 def _sparse(bulk: torch.Tensor, fit: LevyFit, factor: float) -> EvolvedLaw | None:
     measure = fewest_atoms(bulk, fit) if fit.measure.index == 0 else None
-    return None if measure is None else evolve(measure, factor, _CURVE)
+    return None if measure is None else evolve(measure, factor, CURVE)
 
 
 def _student(degrees: int) -> float:
     return float(special.stdtrit(degrees, 0.95))
-
-
-def _replicas(
-    bulk: torch.Tensor, fit: LevyFit, factor: float, count: int, generator: torch.Generator
-) -> tuple[EvolvedLaw, ...]:
-    if len(bulk) > 1:
-        spectra = list(bulk)
-    else:
-        n = bulk.shape[-1]
-        # a block of a free matrix with the fitted law, a little larger
-        large = round(n * min(PARENT, factor))
-        parent = evolve(fit.measure, large / n, _CURVE).quantiles(large)
-        spectra = [free_block(parent, n, generator) for _ in range(count)]
-    if not spectra:
-        return ()
-    if fit.atoms:
-        # those whose end lies before the factor are left out: the margin keeps them few
-        ended = [one_atom_with_end(one).measure for one in spectra]
-        return tuple(evolve(one, factor, _CURVE) for one in ended if one.index * factor < 1)
-    fits = fit_many(spectra, positive=fit.positive, slacks=(fit.slack,), index=fit.measure.index)
-    return tuple(evolve(one[0].measure, factor, _CURVE) for one in fits)
 
 
 def _carried(bulk: torch.Tensor, value: float, factor: float) -> float:

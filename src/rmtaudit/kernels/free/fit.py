@@ -144,7 +144,7 @@ def fit_many(
     systems = [levy_system(spectra, positive=positive, index=index, cells=cells) for spectra in batch]
     normal = [system.normal() for system in systems]
     gram, right = torch.stack([pair[0] for pair in normal]), torch.stack([pair[1] for pair in normal])
-    rough = _roughness(cells, gram.shape[-1], gram)
+    rough = roughness(cells, gram.shape[-1], gram)
     tried = _tried(gram, right, rough)
     strengths, lowest = [], []
     for system, masses in zip(systems, tried, strict=True):
@@ -169,14 +169,14 @@ def least_smooth(given: Transform, *, positive: bool) -> LevyMeasure:
     """Return the measure with the lowest ``χ²``, hardly smoothed: what others are held against."""
     system = levy_system(given, positive=positive)
     gram, right = system.normal()
-    rough = _roughness(CELLS, gram.shape[-1], gram)
+    rough = roughness(CELLS, gram.shape[-1], gram)
     return system.measure(nonnegative_least_squares(gram + 10.0 ** _LADDER[0] * rough, right))
 
 
 def smoothness(system: LevySystem, slack: float) -> torch.Tensor:
     """Return the form of roughness at the largest weight that the slack allows, shape ``(K, K)``."""
     gram, right = system.normal()
-    rough = _roughness(len(system.left), gram.shape[-1], gram)
+    rough = roughness(len(system.left), gram.shape[-1], gram)
     chi = system.chi_square(_tried(gram[None], right[None], rough)[0]).cummax(0).values
     return _strengths(chi, (slack,), system.n_data)[0] * rough
 
@@ -367,7 +367,7 @@ def _cells(
     return edges[:-1], edges[1:]
 
 
-def _roughness(cells: int, unknowns: int, like: torch.Tensor) -> torch.Tensor:
+def roughness(cells: int, unknowns: int, like: torch.Tensor) -> torch.Tensor:
     """Return the form of the second differences of the masses."""
     difference = torch.eye(cells, dtype=like.dtype, device=like.device).diff(dim=0).diff(dim=0)
     form = torch.zeros(unknowns, unknowns, dtype=like.dtype, device=like.device)

@@ -1,0 +1,189 @@
+"""How an empirical transform fluctuates: what makes ``χ²`` a test with the distribution of its name.
+
+The trace of the resolvent of a real symmetric block of a large free matrix has a covariance and a bias that
+its law alone decides. For ``m = mean 1/(λ - z)`` of ``n`` eigenvalues and ``F = -1/m``
+
+    ``Cov(m(z), m(w)) = (2/n²) (F'(z)F'(w)/(F(z) - F(w))² - 1/(z - w)²)``,
+    ``E m(z) + 1/F(z) = F''(z)/(2nF'(z))``.
+
+Points of a transform are far from independent. In the directions in which they are, the right law leaves
+residuals that are standard normal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rmtaudit.kernels.free.fit import Transform
+from rmtaudit.kernels.free.measure import LevyMeasure, complex_transform
+
+_FLOOR = 1e-3
+"""Directions with a smaller share of the largest variance are left to the next order in ``1/n``."""
+_MOST_STEPS = 100
+_CONVERGED = 1e-11
+_HEIGHT_KEPT = 0.1
+
+Complex = NDArray[np.complex128]
+Real = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Whitened:
+    """An empirical transform without its bias, and the directions in which its noise is independent.
+
+    Attributes
+    ----------
+    f
+        Shape ``(M,)``, complex128: ``F`` without bias, in units of the standard deviation.
+    u, slope
+        Shape ``(M,)``: the parameter of the law that gave the covariance, and its ``F'``.
+    rows
+        Shape ``(K, 2M)``, float64: times real and imaginary parts of a residual of ``F``, of a law that has
+        the mean of the sample, they give ``K`` numbers of variance 1.
+    """
+
+    f: Complex
+    u: Complex
+    slope: Complex
+    rows: Real
+
+    @property
+    def n_data(self) -> int:
+        """Number of independent data."""
+        return len(self.rows)
+
+    def apply(self, values: Complex) -> Real:
+        """Return the coordinates of changes of ``F``, shape ``(M, ...)``, in the directions, ``(K, ...)``."""
+        found: Real = self.rows @ np.concatenate([values.real, values.imag])
+        return found
+
+
+def whiten(given: Transform, measure: LevyMeasure) -> Whitened:
+    """Return a transform with the covariance that a law near to its own implies.
+
+    Parameters
+    ----------
+    given
+        The transform of one spectrum, or of several independent ones.
+    measure
+        A fit of it, in the units of the eigenvalues.
+
+    Raises
+    ------
+    ArithmeticError
+        If the law's own transform could not be solved for.
+
+    References
+    ----------
+    Collins, Mingo, Sniady, Speicher 2007 (second-order freeness: the covariance of resolvents where the
+    second-order cumulants vanish, as those of a block of a large free matrix do); Redelmeier 2014 (real
+    matrices: twice that covariance, and a bias).
+    """
+    scale = given.scale
+    law = LevyMeasure(
+        measure.left / scale,
+        measure.right / scale,
+        measure.mass / scale**2,
+        measure.mean / scale,
+        measure.index,
+    ).pruned()
+    z, empirical = given.z.cpu().numpy(), given.f.cpu().numpy()
+    u = parameter(lambda at: _on_cpu(law, at), law.mean, law.index, z, empirical)
+    f, first, second, third = _derivatives(law, u)
+    samples = len(given.values) / given.size
+    covariance = _covariance(law.variance, z, f, first, second, third) * (2 / given.size**2 / samples)
+    deviation = np.sqrt(np.diag(covariance))
+    variances, vectors = np.linalg.eigh(covariance / deviation[:, None] / deviation)
+    kept = variances > _FLOOR * variances[-1]
+    bias = f**2 * second / first / (2 * given.size)
+    return Whitened(empirical - bias, u, first, (vectors[:, kept] / np.sqrt(variances[kept])).T / deviation)
+
+
+def parameter(
+    transform: Callable[[Complex], tuple[Complex, Complex]],
+    mean: float,
+    index: float,
+    z: Complex,
+    start: Complex,
+) -> Complex:
+    """Return the ``u`` above the real line with ``z = u + κ₁ + (1 - index)T(u)``, by Newton's method.
+
+    Parameters
+    ----------
+    transform
+        ``T(u) = ∫G(dx)/(u - x)`` and its derivative.
+    mean, index
+        ``κ₁`` and the index of the law.
+    z
+        Shape ``(M,)``, complex128, above the real line.
+    start
+        Shape ``(M,)``: about ``u``, above the real line; there is one solution, whatever the start.
+
+    Raises
+    ------
+    ArithmeticError
+        If it does not converge.
+    """
+    u, scale = start, float(np.abs(z).max())
+    for _ in range(_MOST_STEPS):
+        value, slope = transform(u)
+        step = (u + mean + (1 - index) * value - z) / (1 + (1 - index) * slope)
+        falls = np.maximum(step.imag, 1e-300)
+        u = u - step * np.minimum(1.0, (1 - _HEIGHT_KEPT) * u.imag / falls)
+        if not np.isfinite(u).all():
+            break
+        if float(np.abs(step).max()) <= _CONVERGED * scale:
+            return u
+    raise ArithmeticError("the transform of the law could not be solved for")
+
+
+def _on_cpu(law: LevyMeasure, u: Complex) -> tuple[Complex, Complex]:
+    value, slope = complex_transform(law, torch.from_numpy(u).to(law.mass.device))
+    return value.cpu().numpy(), slope.cpu().numpy()
+
+
+def _derivatives(law: LevyMeasure, u: Complex) -> tuple[Complex, Complex, Complex, Complex]:
+    """Return ``F`` and three derivatives with respect to ``z``: ``F = u - index·T`` and ``z`` as above."""
+    index, share = law.index, 1 - law.index
+    mass = law.mass.cpu().numpy()
+    value, slope = _on_cpu(law, u)
+    p, q = u[:, None] - law.left.cpu().numpy(), u[:, None] - law.right.cpu().numpy()
+    curve, twist = ((p + q) / (p * q) ** 2) @ mass, -2 * ((p * p + p * q + q * q) / (p * q) ** 3) @ mass
+    f1, f2, f3 = 1 - index * slope, -index * curve, -index * twist
+    z1, z2, z3 = 1 + share * slope, share * curve, share * twist
+    cross = f2 * z1 - f1 * z2
+    third = ((f3 * z1 - f1 * z3) * z1 - 3 * cross * z2) / z1**5
+    return u - index * value, f1 / z1, cross / z1**3, third
+
+
+def _covariance(
+    variance: float, z: Complex, f: Complex, first: Complex, second: Complex, third: Complex
+) -> Real:
+    """Return the covariance of real and imaginary parts of ``F²δm + F'δκ₁``, times ``n²/2``.
+
+    The second term is the sample's own mean, with ``Cov(m, κ₁) = (2/n²)(1 - F')`` and the variance
+    ``2κ₂/n²``.
+    """
+    away = f**2 * (1 - first)
+    schwarzian = (third / first - 1.5 * (second / first) ** 2) / 6
+    parts = []
+    for conjugated in (False, True):
+        w, g, slope, other = (part.conj() if conjugated else part for part in (z, f, first, away))
+        with np.errstate(divide="ignore", invalid="ignore"):  # of a point with itself there is a limit
+            kernel = first[:, None] * slope / (f[:, None] - g) ** 2 - 1 / (z[:, None] - w) ** 2
+        if not conjugated:
+            np.fill_diagonal(kernel, schwarzian)
+        kernel *= f[:, None] ** 2 * g**2
+        kernel += away[:, None] * slope + first[:, None] * other + variance * first[:, None] * slope
+        parts.append(kernel)
+    plain, hermitian = parts
+    across = (plain - hermitian).imag / 2
+    joint: Real = (
+        np.block([[(hermitian + plain).real, 2 * across], [2 * across.T, (hermitian - plain).real]]) / 2
+    )
+    return (joint + joint.T) / 2

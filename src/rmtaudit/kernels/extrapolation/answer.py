@@ -19,7 +19,7 @@ from rmtaudit.kernels.extrapolation.functionals import (
 )
 from rmtaudit.kernels.extrapolation.nested import Nested
 from rmtaudit.kernels.free.decompression import Decompression
-from rmtaudit.kernels.free.replicas import PARENT
+from rmtaudit.kernels.free.replicas import scarcity
 
 REFUSED = "not decompressible"
 AS_GOOD = "baseline as good"
@@ -103,6 +103,7 @@ class Prediction:
         others = [functionals(law, order=self.order, positive=self.positive) for law in self.alternatives]
         beside = self._edge_fluctuations()
         also = [functionals(law, order=self.order, positive=self.positive) for law in self.extremes]
+        of_form = 1.0 if self.free is None else self.free.stretch
         second = self._second(lambda law: functionals(law, order=self.order, positive=self.positive))
         return {
             name: interval(
@@ -114,7 +115,7 @@ class Prediction:
                 alternatives=[one[name] for one in others],
                 beside=beside.get(name, 0.0),
                 also=[one[name] for one in also],
-                stretch=self._stretch if name in _MOMENTS else 1.0,
+                stretch=self._stretch if name in _MOMENTS else of_form,
                 second=[one[name] for one in second],
             )
             for name in FUNCTIONALS
@@ -129,8 +130,7 @@ class Prediction:
         """How much more the mean and variance of a block vary than those of its replicas do."""
         if self.pooled or self.route == "rows":
             return 1.0
-        factor = self.order / self.bulk.shape[-1]
-        return math.sqrt((1 - 1 / factor) / (1 - 1 / min(PARENT, factor)))
+        return scarcity(self.order / self.bulk.shape[-1])
 
     def _edge_fluctuations(self) -> dict[str, float]:
         """Return standard deviations of the extreme eigenvalues: two thirds of their distance to the next.
@@ -170,6 +170,7 @@ class Prediction:
                 alternatives=[one[index] for one in others],
                 beside=own / height if height > 0 else 0.0,
                 also=[one[index] for one in also],
+                stretch=1.0 if self.free is None else self.free.stretch,
                 second=[one[index] for one in second],
             )
             for index, (value, height) in enumerate(zip(centre, density, strict=True))

@@ -16,7 +16,7 @@ from rmtaudit.kernels.free.evolution import EvolvedLaw, evolve
 from rmtaudit.kernels.free.fit import REJECTED, LevyFit, fit_levy, point_mass_at_zero
 from rmtaudit.kernels.free.forms import Form, find_form
 from rmtaudit.kernels.free.identify import extreme_measures, fewest_atoms
-from rmtaudit.kernels.free.replicas import CURVE, redrawn, refits, refits_of_form
+from rmtaudit.kernels.free.replicas import CURVE, redrawn, refits, refits_of_form, scarcity
 from rmtaudit.kernels.free.validation import Choice, Freeness, choose, ks_distance
 from rmtaudit.kernels.free.validation import freeness as test_freeness
 
@@ -108,6 +108,16 @@ class Decompression:
         high, low = (law.quantiles(_SAMPLE) for law in self.extremes)
         return ks_distance(high, low)
 
+    @property
+    def stretch(self) -> float:
+        """How much more the numbers of a form vary from block to block than from replica to replica.
+
+        They follow few moments, whose variance goes as ``1 - n/N``; a smooth fit's varies at all scales.
+        """
+        if self.form is None or self.pooled:
+            return 1.0
+        return scarcity(self.law.factor)
+
     def quantiles(self, count: int) -> torch.Tensor:
         """Return ``count`` predicted eigenvalues, ascending, without spikes; the mean over samples."""
         if self.pooled:
@@ -141,7 +151,8 @@ class Decompression:
             smoothing = torch.maximum(smoothing, beyond_noise(functional(self.smooth) - centre, gaps))
         if self.pooled:
             centre, variance = drawn.mean(0), variance / len(drawn)
-        half = torch.hypot(_student(len(drawn) - 1) * variance.sqrt(), _NORMAL * smoothing)
+        spread = self.stretch * _student(len(drawn) - 1) * variance.sqrt()
+        half = torch.hypot(spread, _NORMAL * smoothing)
         low, high = centre - half, centre + half
         for law in self.extremes:
             value = functional(law)

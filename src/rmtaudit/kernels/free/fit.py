@@ -337,7 +337,7 @@ def _points(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         crowded = place[count >= _CROWD]
         if not len(crowded):
             break
-        around = torch.unique(torch.cat([crowded - 1, crowded, crowded + 1]))
+        around = torch.unique(torch.cat([crowded - 1, crowded, crowded + 1])).to(values)
         real.append(low + (around + 0.5) * 2 * eta)
         heights.append(torch.full_like(real[-1], eta))
         eta /= 2

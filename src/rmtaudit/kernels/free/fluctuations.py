@@ -24,9 +24,8 @@ from rmtaudit.kernels.free.measure import LevyMeasure, complex_transform
 
 _FLOOR = 1e-3
 """Directions with a smaller share of the largest variance are left to the next order in ``1/n``."""
-_MOST_STEPS = 100
+_MOST_STEPS = 500
 _CONVERGED = 1e-11
-_HEIGHT_KEPT = 0.1
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
@@ -130,15 +129,18 @@ def parameter(
         If it does not converge.
     """
     u, scale = start, float(np.abs(z).max())
+    before = np.full(len(z), np.inf)
     for _ in range(_MOST_STEPS):
         value, slope = transform(u)
-        step = (u + mean + (1 - index) * value - z) / (1 + (1 - index) * slope)
-        falls = np.maximum(step.imag, 1e-300)
-        u = u - step * np.minimum(1.0, (1 - _HEIGHT_KEPT) * u.imag / falls)
-        if not np.isfinite(u).all():
+        away = z - mean - (1 - index) * value - u
+        newton = u + away / (1 + (1 - index) * slope)
+        if not np.isfinite(newton).all():
             break
-        if float(np.abs(step).max()) <= _CONVERGED * scale:
-            return u
+        if float(np.abs(newton - u).max()) <= _CONVERGED * scale:
+            return newton
+        # u -> z - κ₁ - (1 - index)T(u) contracts the half-plane, if slowly: a step of it where Newton's fail
+        serves = (newton.imag >= z.imag) & (np.abs(away) < before / 2)
+        u, before = np.where(serves, newton, u + away), np.where(serves, np.abs(away), np.inf)
     raise ArithmeticError("the transform of the law could not be solved for")
 
 

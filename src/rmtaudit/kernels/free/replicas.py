@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from rmtaudit.kernels.free.ended import one_atom_with_end
@@ -12,9 +14,16 @@ from rmtaudit.kernels.free.measure import LevyMeasure
 from rmtaudit.kernels.free.validation import free_block
 
 CURVE = 1500
-PARENT = 2.0
-"""How much larger the matrix is that a replica is a block of: the variance of the block's moments goes as
-``1 - n/N``, and is short by as much."""
+_PARENT = 2.0
+"""How much larger the matrix is that a replica is a block of."""
+
+
+def scarcity(factor: float) -> float:
+    """Return how much more the moments of a block of the large matrix vary than those of replicas do.
+
+    Their variance goes as ``1 - n/N``.
+    """
+    return math.sqrt((1 - 1 / factor) / (1 - 1 / min(_PARENT, factor)))
 
 
 def redrawn(
@@ -36,7 +45,7 @@ def redrawn(
     if len(bulk) > 1:
         return list(bulk)
     n = bulk.shape[-1]
-    large = round(n * min(PARENT, factor))
+    large = round(n * min(_PARENT, factor))
     parent = evolve(measure, large / n, CURVE).quantiles(large)
     return [free_block(parent, n, generator) for _ in range(count)]
 

@@ -10,7 +10,8 @@ them a fit that is told how many atoms the law has, and that it ends.
 ``large``: 1000 to 32000, 100000 and 8000. ``ntk``: the log-NTK from 1024 to 16384, and the nine-output NTK.
 ``graph``: the Facebook graph from 4096 to 22470; the whole spectrum is by 1000 Chebyshev moments of 20
 vectors. ``rows``: row-scaled Wishart. ``bands``: how often the 90 % band of each decile holds; ``numbers``:
-the same of moments, extremes, log-determinant and the rest. ``speed``: process CPU seconds. KS in %, W1 in
+the same of moments, extremes, log-determinant and the rest. ``forms``: how often a law of few numbers is
+taken, where it is right and where it is not. ``speed``: process CPU seconds. KS in %, W1 in
 units of the eigenvalues. Nothing is set for any case.
 """
 
@@ -21,29 +22,33 @@ import math
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse
 import torch
+from safetensors.torch import load_file
 
 from rmtaudit.kernels.extrapolation import predict
 from rmtaudit.kernels.extrapolation.functionals import functionals
 from rmtaudit.kernels.free import laws
 from rmtaudit.kernels.free.atoms import fit_atoms
-from rmtaudit.kernels.free.decompression import Decompression, decompress_spectrum
+from rmtaudit.kernels.free.decompression import Decompression, decompress_spectrum, take_spikes
 from rmtaudit.kernels.free.deformed import deformed_quantiles
 from rmtaudit.kernels.free.evolution import evolve
 from rmtaudit.kernels.free.fit import empirical_transform, fit_levy, fit_many
+from rmtaudit.kernels.free.forms import find_form
 from rmtaudit.kernels.free.measure import LevyMeasure
 from rmtaudit.kernels.free.rows import RowScaledLaw
-from rmtaudit.kernels.free.validation import ks_distance
+from rmtaudit.kernels.free.validation import free_block, ks_distance
 
 DATA = Path(__file__).resolve().parents[2] / "shared/data"
 NTK = DATA / "ntk_resnet50_cifar10"
-_BANDS, _NUMBERS = 9600, 9800  # first seeds: no constant was chosen on these samples
+MODELS = DATA.parent / "models"
+_BANDS, _NUMBERS, _FORMS = 9600, 9800, 9900  # first seeds: no constant was chosen on these samples
 PEER = """
 import sys, time, warnings
 warnings.filterwarnings("ignore")
@@ -417,6 +422,71 @@ def numbers(_: str | None, cases: int = 17) -> None:
         print(f"| {number} | {', '.join(map(str, counts))} |", flush=True)
 
 
+def forms(_: str | None, cases: int = 17) -> None:
+    print("| blocks | number | taken as a law of few numbers |\n|---|---:|---|")
+    rng = np.random.default_rng(_FORMS)
+    entries = {
+        "Gaussian": rng.standard_normal,
+        "uniform": lambda size: rng.uniform(-1, 1, size),
+        "Student's, 5 degrees": lambda size: rng.standard_t(5, size),
+    }
+    for n, d in ((128, 384), (400, 800), (400, 6400)):
+        for name, draw in entries.items():
+            squares = (draw((n, d)) for _ in range(cases))
+            taken(f"noise {n} x {d}, {name}", (gram(torch.from_numpy(x)) for x in squares), positive=True)
+    jumps, weights = (0.125, 0.34375), (0.75, 0.25)
+    for n in (200, 400):
+        found = (compound(n, 16.0, jumps, weights, _FORMS + seed) for seed in range(cases))
+        taken(f"compound free Poisson, {n}", found, positive=True)
+    for name, measure in (
+        ("semicircle", laws.semicircle(0.3, 2.0).levy()),
+        ("Meixner", laws.meixner(1.2, 0.5, 0.3, 0.4).levy()),
+        ("free Levy", laws.free_levy(0.5, 1.0, 0.5, 2.0)),
+    ):
+        for n in (200, 1000):
+            matrices = (laws.sample_matrix(measure, n, seeded(_FORMS + seed)) for seed in range(cases))
+            taken(f"{name}, {n}", (torch.linalg.eigvalsh(one) for one in matrices), positive=False)
+    samples = load("logm_n55K_eig_n01024_samples")
+    for n in (128, 256, 512):
+        blocks = (free_block(one, n, seeded(n)) for one in samples)
+        taken(f"log-NTK, {n}", blocks, positive=False)
+    taken("log-NTK, 1024", iter(samples), positive=False)
+    taken("rows of layers of MiniLM and BERT, 128", layers(), positive=True)
+
+
+def taken(name: str, spectra: Iterator[torch.Tensor], *, positive: bool) -> None:
+    found = [find_form(one, fit_levy(one, positive=positive)[0]) for one in spectra]
+    counts = Counter("none" if form is None else form.name for form in found)
+    print(f"| {name} | {len(found)} | {', '.join(f'{k} {v}' for k, v in counts.items())} |", flush=True)
+
+
+def gram(x: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.eigvalsh(x @ x.T / x.shape[1])
+
+
+def layers() -> Iterator[torch.Tensor]:
+    """Draw free blocks of 128 of the Gram matrices of trained layers, without spikes."""
+    paths = [
+        *sorted((MODELS / "derived/sharded").glob("*.safetensors")),
+        MODELS / "rxnfp/bert_pretrained.bin",
+    ]
+    for path in paths:
+        tensors = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+        for name, weight in sorted(tensors.items()):
+            if (
+                weight.ndim == 2
+                and min(weight.shape) >= 256
+                and max(weight.shape) <= 4096
+                and "weight" in name
+            ):
+                w = weight.double() if weight.shape[0] <= weight.shape[1] else weight.double().T
+                yield take_spikes(free_block(gram(w), 128, seeded(0))[None])[0][0]
+
+
 def speed(_: str | None) -> None:
     sample = load("logm_n55K_eig_n01024")
     fit_levy(sample, positive=False)
@@ -449,20 +519,22 @@ PARTS = {
     "rows": rows,
     "bands": bands,
     "numbers": numbers,
+    "forms": forms,
     "speed": speed,
 }
+COUNTED = ("bands", "numbers", "forms")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--part", choices=PARTS)
     parser.add_argument("--peer")
-    parser.add_argument("--cases", type=int, default=17, help="bands, numbers: cases of each law")
+    parser.add_argument("--cases", type=int, default=17, help="bands, numbers, forms: cases of each law")
     options = parser.parse_args()
     for name, part in PARTS.items():
         if options.part in (None, name):
             print(f"\n## {name}\n")
-            part(options.peer, options.cases) if name in ("bands", "numbers") else part(options.peer)
+            part(options.peer, options.cases) if name in COUNTED else part(options.peer)
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ def test_two_sizes_of_jumps_are_not_noise() -> None:
     ("measure", "name"),
     [
         (laws.meixner(1.2, 0.5, 0.3, 0.4).levy(), "free Meixner"),
-        (laws.free_levy(0.5, 1.0, 0.5, 2.0), "two atoms"),
+        (laws.free_levy(0.5, 1.0, 0.5, 2.0), "two-atom"),
     ],
 )
 def test_of_two_rivals_the_one_is_taken_that_the_block_speaks_for(measure: LevyMeasure, name: str) -> None:
@@ -113,6 +113,23 @@ def test_of_two_rivals_the_one_is_taken_that_the_block_speaks_for(measure: LevyM
     assert found.measure.left.tolist() == pytest.approx(measure.left.tolist(), abs=0.05)
     assert found.measure.mass.tolist() == pytest.approx(measure.mass.tolist(), rel=0.06)
     assert found.measure.index == pytest.approx(measure.index, abs=0.03)
+
+
+def test_a_far_end_is_seen_where_every_smooth_measure_still_fits() -> None:
+    law = laws.kesten_mckay(40.0)
+    eigenvalues = block(law.levy(), 500, 1)
+    smooth = fit_levy(eigenvalues, positive=False)[0]
+    assert smooth.chi_square < 2
+    form = find_form(eigenvalues, smooth)
+    assert form is not None
+    assert form.alone
+    assert 1 / form.measure.index == pytest.approx(40, rel=0.25)
+    beyond = decompress_spectrum(eigenvalues, 44.0, generator=generator(), replicas=0)
+    assert beyond.verdict == "not decompressible"
+    assert "can be decompressed by about" in beyond.reason
+    before = decompress_spectrum(eigenvalues, 8.0, generator=generator(), replicas=0)
+    truth = evolve(law.levy(), 8.0)
+    assert ks_distance(before.quantiles(2000), truth.quantiles(2000)) < 0.01
 
 
 def test_where_both_rivals_fit_none_is_taken() -> None:

@@ -76,6 +76,7 @@ def _tests(found: Prediction) -> dict[str, Any]:
         "diagonal_share": found.diagonal_share,
         "unresolved": free.unresolved if free is not None else None,
         "fit": None,
+        "form": None,
         "validation": None,
         "freeness": None,
         "nested": None,
@@ -88,6 +89,12 @@ def _tests(found: Prediction) -> dict[str, Any]:
             "slack": free.fit.slack,
             "last_factor": free.last_factor if math.isfinite(free.last_factor) else None,
         }
+        if free.form is not None:
+            out["form"] = {
+                "name": free.form.name,
+                "numbers": free.form.numbers,
+                "p_value": free.form.p_value,
+            }
         if free.choice is not None:
             out["validation"] = {
                 "score": free.choice.score,

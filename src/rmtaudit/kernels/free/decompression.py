@@ -71,8 +71,8 @@ class Decompression:
     form
         The law of a few numbers that the fit is, where the block speaks for one; ``None`` for a smooth fit.
     smooth
-        The prediction of the smooth fit beside that of a form: what it says beyond its own noise is in the
-        bands.
+        The prediction of the smooth fit beside that of a form, unless it is ruled out: what it says beyond
+        its own noise is in the bands.
     smoothed
         Smooth fits to the replicas of a form, one each.
     """
@@ -219,7 +219,7 @@ def decompress_spectrum(
     drawn: tuple[EvolvedLaw, ...] = ()
     smoothed: tuple[EvolvedLaw, ...] = ()
     rough = sparse = beside = None
-    extremes = () if refusal else _extremes(bulk, smooth, factor)
+    extremes = () if refusal else _extremes(bulk, fit, factor)
     if refusal:
         law = baselines[2]
         verdict, reason = "not decompressible", refusal
@@ -228,7 +228,7 @@ def decompress_spectrum(
         seen = redrawn(bulk, fit.measure, factor, replicas, generator)
         if form is not None:
             drawn, smoothed = refits_of_form(seen, form, smooth, factor)
-            beside = evolve(smooth.measure, factor, CURVE) if drawn else None
+            beside = evolve(smooth.measure, factor, CURVE) if drawn and not form.alone else None
         else:
             drawn = refits(seen, fit, factor)
         if not fit.atoms:

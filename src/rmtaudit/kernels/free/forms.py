@@ -1,13 +1,15 @@
 """Laws of a few numbers, where the block speaks for one and against its rivals.
 
 Noise of a matrix of rank ``d`` is a Marchenko-Pastur law: where that is not refuted, nothing has to be
-smoothed. Of laws without a lower bound two families extend a shifted one, by an index (free Meixner laws) and
-by a second atom. One is taken only where the other is refuted: where both fit, what fits says nothing about
-the large matrix. And no form is taken that explains a block less well than smoothing does for its numbers.
+smoothed. A free Meixner law, which may have an end, is taken where it explains the block better than every
+smooth measure does for its numbers. Short of that it has one rival, the laws of two atoms: one of the two is
+taken only where the other is refuted. Where both fit, what fits says nothing about the large matrix.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +31,8 @@ from rmtaudit.kernels.free.nonnegative import nonnegative_least_squares
 
 _TAKEN, _REFUTED = 0.05, 1e-4
 """Probabilities of so large a ``χ²``: above the first a form is not refuted, below the second it is."""
+_SUPPORTED = 6.0
+"""A criterion so far above the least still has support (Burnham, Anderson 2002: 4 to 7)."""
 _MOST_STEPS = 100
 _UNSOLVED = 1e6
 _WEIGHTS = tuple(10.0**power for power in range(-2, 9))
@@ -41,13 +45,15 @@ class Form:
     Attributes
     ----------
     name
-        ``Marchenko-Pastur``, ``free Meixner`` or ``two atoms``.
+        ``Marchenko-Pastur``, ``free Meixner`` or ``two-atom``.
     measure
         Its measure, in the units of the eigenvalues.
     chi_square, n_data
         ``χ²`` of independent residuals of variance 1, and their number.
     parameters
         What was fitted to them.
+    alone
+        Whether smooth measures without an end are ruled out too.
     """
 
     name: str
@@ -55,6 +61,7 @@ class Form:
     chi_square: float
     n_data: int
     parameters: AtomParameters
+    alone: bool = False
 
     @property
     def numbers(self) -> int:
@@ -68,8 +75,14 @@ class Form:
 
     def fit(self, smooth: LevyFit) -> LevyFit:
         """Return it as a fit, with the class and slack of the smooth one that it stands in for."""
-        share = self.chi_square / self.n_data
-        return LevyFit(self.measure, share, self.n_data, smooth.slack, smooth.positive, self.parameters.count)
+        return LevyFit(
+            self.measure,
+            self.chi_square / self.n_data,
+            self.n_data,
+            smooth.slack,
+            self.parameters.from_zero,
+            self.parameters.count,
+        )
 
     @property
     def criterion(self) -> float:
@@ -86,20 +99,43 @@ def find_form(spectra: torch.Tensor, fit: LevyFit) -> Form | None:
         Shape ``(n,)`` or ``(R, n)``, float64.
     fit
         Their smooth fit, of index 0: it decides the class and gives the covariance.
+
+    Returns
+    -------
+    Form or None
+        A free Meixner law may have an end, its index above 0.
     """
     given = empirical_transform(spectra)
     try:
         white = whiten(given, fit.measure)
-        if fit.positive:
-            poisson = _marchenko_pastur(given, white)
-            return poisson if poisson.p_value >= _TAKEN else None
-        rivals = _meixner(given, white), _two_atoms(given, white)
     except ArithmeticError:
-        return None  # a form that could not be fitted cannot be spoken for, or against
-    form, rival = sorted(rivals, key=lambda one: one.chi_square)
-    if form.p_value < _TAKEN or rival.p_value > _REFUTED:
         return None
-    return form if form.criterion <= smooth_criterion(given, white) else None
+    if fit.positive:
+        poisson = _attempt(_marchenko_pastur, given, white)
+        if poisson is not None and poisson.p_value >= _TAKEN:
+            return poisson
+    meixner = _attempt(_meixner, given, white)
+    rival = None if fit.positive else _attempt(_two_atoms, given, white)
+    fitting = [one for one in (meixner, rival) if one is not None and one.p_value >= _TAKEN]
+    if not fitting:
+        return None
+    least = smooth_criterion(given, white)
+    # a law without an end need not stay positive
+    keeps_sign = meixner is not None and (meixner.measure.index > 0 or not fit.positive)
+    if meixner in fitting and keeps_sign and meixner.criterion <= least - _SUPPORTED:
+        return dataclasses.replace(meixner, alone=True)
+    if meixner is None or rival is None:
+        return None  # a rival that could not be fitted is not refuted
+    form, other = sorted((meixner, rival), key=lambda one: one.chi_square)
+    refuted = form.p_value >= _TAKEN and other.p_value <= _REFUTED
+    return form if refuted and form.criterion <= least + _SUPPORTED else None
+
+
+def _attempt(fit: Callable[[Transform, Whitened], Form], given: Transform, white: Whitened) -> Form | None:
+    try:
+        return fit(given, white)
+    except ArithmeticError:
+        return None
 
 
 def refit(spectra: torch.Tensor, form: Form) -> Form:
@@ -241,7 +277,7 @@ def _meixner(given: Transform, white: Whitened) -> Form:
 def _two_atoms(given: Transform, white: Whitened) -> Form:
     places, masses = gathered(least_smooth(given, positive=False), 2)
     near = fit_atoms(given, places / given.scale, masses / given.scale**2)
-    return _fitted_from("two atoms", given, white, near, ending=False)
+    return _fitted_from("two-atom", given, white, near, ending=False)
 
 
 def _fitted_from(name: str, given: Transform, white: Whitened, near: LevyMeasure, *, ending: bool) -> Form:

@@ -56,6 +56,10 @@ def test_everything_is_written(
     assert "quantile 50%" in shown.out
     found = json.loads(files["out.json"].read_text())
     assert found["target"] == {"size": 256, "factor": 2.0}
+    form = found["tests"]["form"]
+    assert (form["name"], form["numbers"]) == ("Marchenko-Pastur", 1)
+    assert form["p_value"] >= 0.05
+    assert "a Marchenko-Pastur law explains the block" in " ".join(shown.out.split())
     assert found["tool"]["options"]["factor"] == 2.0
     predicted = np.load(files["q.npy"])
     assert len(predicted) == 256 - len(found["spikes"])

@@ -175,5 +175,5 @@ def test_what_a_second_estimate_says_within_its_noise_is_nothing() -> None:
     assert beyond_noise(inside, gaps).tolist() == [0.0, 0.0]
     # Student's 95 % of two degrees is 2.92, of a standard deviation of 1
     assert beyond_noise(torch.tensor([-5.0, 3.0], dtype=torch.float64), gaps).tolist() == pytest.approx(
-        [5 - 2.92, 3.0], abs=1e-3
+        [2.92 - 5, 3.0], abs=1e-3
     )

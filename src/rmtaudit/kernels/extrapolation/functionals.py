@@ -183,7 +183,7 @@ def interval(
         By how much the spread of the replicas is too small.
     second
         The number of a second kind of law, and then of its fits to the replicas: by what it differs beyond
-        chance is part of the interval as an alternative is.
+        chance is part of the interval on its side, as an alternative is on both.
     """
     if isinstance(centre, str) or not math.isfinite(centre):
         return Interval(None, reason=centre if isinstance(centre, str) else "not finite")
@@ -202,10 +202,13 @@ def interval(
     middle = float(spread.mean())
     others = [one for one in alternatives if isinstance(one, float) and math.isfinite(one)]
     away = max(abs(one - centre) for one in [*others, centre if pooled else middle])
-    away = max(away, _beyond(second, centre, spread))
-    half = math.hypot(half / math.sqrt(len(numbers)) if pooled else half, _NORMAL * away, _NORMAL * beside)
+    beyond = _beyond(second, centre, spread)
+    half = half / math.sqrt(len(numbers)) if pooled else half
+    below, above = (
+        math.hypot(half, _NORMAL * max(away, side), _NORMAL * beside) for side in (-beyond, beyond)
+    )
     centre = middle if pooled else centre
-    bounds = [centre - half, centre, centre + half]
+    bounds = [centre - below, centre, centre + above]
     if logarithmic:
         bounds = [math.exp(min(bound, 700.0)) for bound in bounds]
     if floor is not None:
@@ -215,7 +218,7 @@ def interval(
 
 
 def _beyond(second: Sequence[float | str], centre: float, drawn: torch.Tensor) -> float:
-    """Return by how much a second estimate differs from the first beyond what it does on the replicas."""
+    """Return by how much a second estimate is above the first, or below, beyond its distance on replicas."""
     numbers = [one for one in second if isinstance(one, float) and math.isfinite(one)]
     if not numbers or len(numbers) < len(second):
         return 0.0

@@ -146,14 +146,16 @@ class Decompression:
         smoothing = torch.zeros_like(centre) if self.pooled else (drawn.mean(0) - centre).abs()
         for law in self.alternatives:
             smoothing = torch.maximum(smoothing, (functional(law) - centre).abs())
+        below = above = smoothing
         if self.smooth is not None:
             gaps = torch.stack([functional(law) for law in self.smoothed]) - drawn
-            smoothing = torch.maximum(smoothing, beyond_noise(functional(self.smooth) - centre, gaps))
+            beyond = beyond_noise(functional(self.smooth) - centre, gaps)
+            below, above = torch.maximum(smoothing, -beyond), torch.maximum(smoothing, beyond)
         if self.pooled:
             centre, variance = drawn.mean(0), variance / len(drawn)
         spread = self.stretch * _student(len(drawn) - 1) * variance.sqrt()
-        half = torch.hypot(spread, _NORMAL * smoothing)
-        low, high = centre - half, centre + half
+        low = centre - torch.hypot(spread, _NORMAL * below)
+        high = centre + torch.hypot(spread, _NORMAL * above)
         for law in self.extremes:
             value = functional(law)
             low, high = torch.minimum(low, value), torch.maximum(high, value)
@@ -203,7 +205,7 @@ def decompress_spectrum(
     if not fit.atoms:
         smooth, rougher = fit_levy(bulk, positive=fit.positive, slacks=(slack, slack / _ROUGHER), index=index)
         fit = smooth
-        form = find_form(bulk, smooth) if last == math.inf else None
+        form = find_form(bulk, smooth) if smooth.chi_square <= REJECTED and last == math.inf else None
     if form is not None:
         fit = form.fit(smooth)
         last = _end(fit)
@@ -267,7 +269,7 @@ def decompress_spectrum(
 
 
 def beyond_noise(distance: torch.Tensor, gaps: torch.Tensor) -> torch.Tensor:
-    """Return how far a second estimate is from a first, less what chance puts between them.
+    """Return how far above a first estimate a second is, or below, less what chance puts between them.
 
     Parameters
     ----------
@@ -277,7 +279,8 @@ def beyond_noise(distance: torch.Tensor, gaps: torch.Tensor) -> torch.Tensor:
         Shape ``(R, ...)``: the same of ``R`` replicas of data for which the first is right.
     """
     chance = _student(len(gaps) - 1) * gaps.std(0)
-    return ((distance - gaps.mean(0)).abs() - chance).clamp(min=0)
+    away = distance - gaps.mean(0)
+    return away.sign() * (away.abs() - chance).clamp(min=0)
 
 
 def take_spikes(rows: torch.Tensor) -> tuple[torch.Tensor, tuple[float, ...]]:

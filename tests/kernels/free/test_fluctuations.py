@@ -102,7 +102,7 @@ def test_more_samples_have_less_noise() -> None:
     assert 0.5 < share < 1.5
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     places=st.lists(st.floats(-3, 3), min_size=1, max_size=4),
     index=st.floats(-0.5, 0.9),

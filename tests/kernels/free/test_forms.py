@@ -76,7 +76,7 @@ def test_noise_of_other_entries_is_noise() -> None:
     for _ in range(8):
         x = torch.rand(150, 600, generator=source, dtype=torch.float64) - 0.5
         found.append(form_of(torch.linalg.eigvalsh(x @ x.T / 600), positive=True))
-    assert sum(one is None for one in found) <= 2
+    assert sum(one is None for one in found) <= 3
 
 
 def test_noise_of_less_than_full_rank_keeps_its_rank() -> None:
@@ -90,13 +90,16 @@ def test_noise_of_less_than_full_rank_keeps_its_rank() -> None:
 
 def test_noise_is_refuted_as_often_as_it_should_be() -> None:
     found = [form_of(noise(128, 384, seed), positive=True) for seed in range(40)]
-    # at a level of 5 %, of 40 at most six but once in a thousand
-    assert sum(one is None for one in found) <= 6
+    # by two tests at a level of 5 %: of 40 at most ten but once in a thousand
+    assert sum(one is None for one in found) <= 10
 
 
 def test_two_sizes_of_jumps_are_not_noise() -> None:
     measure = laws.compound_free_poisson(16.0, torch.tensor([0.125, 0.34375]), torch.tensor([0.75, 0.25]))
     assert [form_of(block(measure, 400, seed), positive=True) for seed in range(4)] == [None] * 4
+    # here χ² alone would take a third of them for noise
+    taken = [form_of(block(measure, 200, seed), positive=True) is not None for seed in range(12)]
+    assert sum(taken) <= 2
 
 
 @pytest.mark.parametrize(
@@ -143,8 +146,8 @@ def test_a_smooth_measure_of_real_data_is_not_taken_for_atoms(shared: Callable[.
 
 
 def test_a_form_is_refitted_to_another_sample() -> None:
-    form = form_of(noise(200, 800, 5), positive=True)
-    assert form is not None
+    found = (form_of(noise(200, 800, seed), positive=True) for seed in range(10, 14))
+    form = next(one for one in found if one is not None)
     again = refit(noise(200, 800, 6), form)
     assert again.name == form.name
     assert again.p_value > 1e-3

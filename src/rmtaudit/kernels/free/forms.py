@@ -1,9 +1,10 @@
 """Laws of a few numbers, where the block speaks for one and against its rivals.
 
-Noise of a matrix of rank ``d`` is a Marchenko-Pastur law: where that is not refuted, nothing has to be
-smoothed. A free Meixner law, which may have an end, is taken where it explains the block better than every
-smooth measure does for its numbers. Short of that it has one rival, the laws of two atoms: one of the two is
-taken only where the other is refuted. Where both fit, what fits says nothing about the large matrix.
+Noise of a matrix of rank ``d`` is a Marchenko-Pastur law: where neither ``χ²`` refutes that nor what a free
+Meixner law explains beside it, nothing has to be smoothed. A free Meixner law, which may have an end, is
+taken where it explains the block better than every smooth measure does for its numbers. Short of that it has
+one rival, the laws of two atoms: one of the two is taken only where the other is refuted. Where both fit,
+what fits says nothing about the large matrix.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from rmtaudit.kernels.free.measure import LevyMeasure, cauchy_imaginary, cauchy_
 from rmtaudit.kernels.free.nonnegative import nonnegative_least_squares
 
 _TAKEN, _REFUTED = 0.05, 1e-4
-"""Probabilities of so large a ``χ²``: above the first a form is not refuted, below the second it is."""
+"""Probabilities of so large a ``χ²``, or so large a gain: above the first a form is not refuted, below the
+second it is."""
 _SUPPORTED = 6.0
 """A criterion so far above the least still has support (Burnham, Anderson 2002: 4 to 7)."""
 _MOST_STEPS = 100
@@ -110,11 +112,11 @@ def find_form(spectra: torch.Tensor, fit: LevyFit) -> Form | None:
         white = whiten(given, fit.measure)
     except ArithmeticError:
         return None
+    meixner = _attempt(_meixner, given, white)
     if fit.positive:
         poisson = _attempt(_marchenko_pastur, given, white)
-        if poisson is not None and poisson.p_value >= _TAKEN:
+        if poisson is not None and poisson.p_value >= _TAKEN and not _bettered(poisson, meixner):
             return poisson
-    meixner = _attempt(_meixner, given, white)
     rival = None if fit.positive else _attempt(_two_atoms, given, white)
     fitting = [one for one in (meixner, rival) if one is not None and one.p_value >= _TAKEN]
     if not fitting:
@@ -129,6 +131,17 @@ def find_form(spectra: torch.Tensor, fit: LevyFit) -> Form | None:
     form, other = sorted((meixner, rival), key=lambda one: one.chi_square)
     refuted = form.p_value >= _TAKEN and other.p_value <= _REFUTED
     return form if refuted and form.criterion <= least + _SUPPORTED else None
+
+
+def _bettered(form: Form, wider: Form | None) -> bool:
+    """Return whether a family that the form belongs to explains more than its further numbers do by chance.
+
+    Without a fit of that family nobody knows.
+    """
+    if wider is None:
+        return True
+    gained = form.chi_square - wider.chi_square
+    return bool(stats.chi2.sf(gained, wider.numbers - form.numbers) < _TAKEN)
 
 
 def _attempt(fit: Callable[[Transform, Whitened], Form], given: Transform, white: Whitened) -> Form | None:

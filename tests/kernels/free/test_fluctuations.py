@@ -134,3 +134,12 @@ def test_quantiles_of_a_law_have_no_noise_of_their_own() -> None:
     measure = laws.marchenko_pastur(0.25).levy()
     chi, count = own_chi_square(evolve(measure, 1.0).quantiles(400), measure)
     assert chi < 0.5 * count
+
+
+def test_the_highest_points_come_first_and_can_be_had_alone() -> None:
+    found = empirical_transform(wishart(200, 800, 0))
+    assert bool((found.z.imag.diff() <= 0).all())
+    some = found.highest(20)
+    assert some.n_data == 40
+    assert torch.equal(some.z, found.z[:20])
+    assert found.highest(10_000).n_data == found.n_data

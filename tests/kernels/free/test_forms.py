@@ -154,6 +154,13 @@ def test_a_form_is_refitted_to_another_sample() -> None:
     assert 0 < abs(float(again.measure.left[0]) - float(form.measure.left[0])) < 0.02
 
 
+def test_a_form_refitted_to_another_law_is_refuted() -> None:
+    form = form_of(noise(300, 1200, 0), positive=True)
+    assert form is not None
+    other = laws.compound_free_poisson(4.0, torch.tensor([0.1, 0.7]), torch.tensor([0.75, 0.25]))
+    assert refit(block(other, 300, 0), form).p_value < 1e-6
+
+
 def test_a_prediction_by_a_form_says_so_and_holds() -> None:
     eigenvalues = noise(256, 2560, 2)
     found = decompress_spectrum(eigenvalues, 16.0, generator=generator(), replicas=6)

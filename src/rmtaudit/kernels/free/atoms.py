@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import optimize
 
 from rmtaudit.kernels.free.fit import Transform
+from rmtaudit.kernels.free.fluctuations import Complex, Real
 from rmtaudit.kernels.free.measure import LevyMeasure, complex_transform
 
 _OWN_NOISE = 1.5
@@ -25,9 +25,6 @@ _OWN_NOISE = 1.5
 spacing): the constant of the linear fit, 0.75, stands in for the derivative that it leaves out."""
 _MOST_STEPS = 400
 _LARGEST_LOG = 40.0
-
-Complex = NDArray[np.complex128]
-Real = NDArray[np.float64]
 
 
 def chi_square(given: Transform, measure: LevyMeasure) -> float:

@@ -213,7 +213,7 @@ class Transform:
     Attributes
     ----------
     z, f
-        Shape ``(M,)``, complex128: the points, and ``F`` there.
+        Shape ``(M,)``, complex128: the points, the highest first, and ``F`` there.
     noise
         Shape ``(M,)``: ``0.75 |F|²/(nη√R)`` at height ``η``, the scale of either part of a residual of the
         linear fit.
@@ -245,6 +245,10 @@ class Transform:
     def n_data(self) -> int:
         """Number of data: two for each point."""
         return 2 * len(self.z)
+
+    def highest(self, count: int) -> Transform:
+        """Return the transform at its highest points alone, ``count`` at most."""
+        return dataclasses.replace(self, z=self.z[:count], f=self.f[:count], noise=self.noise[:count])
 
 
 def empirical_transform(spectra: torch.Tensor) -> Transform:

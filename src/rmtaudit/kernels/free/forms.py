@@ -35,6 +35,8 @@ _TAKEN, _REFUTED = 0.05, 1e-4
 second it is."""
 _SUPPORTED = 6.0
 """A criterion so far above the least still has support (Burnham, Anderson 2002: 4 to 7)."""
+_MOST_POINTS = 1000
+"""Of the transform: one spectrum of 1024 has some 300. A pool has more, and lower ones add least."""
 _MOST_STEPS = 100
 _UNSOLVED = 1e6
 _WEIGHTS = tuple(10.0**power for power in range(-2, 9))
@@ -107,7 +109,7 @@ def find_form(spectra: torch.Tensor, fit: LevyFit) -> Form | None:
     Form or None
         A free Meixner law may have an end, its index above 0.
     """
-    given = empirical_transform(spectra)
+    given = empirical_transform(spectra).highest(_MOST_POINTS)
     try:
         white = whiten(given, fit.measure)
     except ArithmeticError:
@@ -159,7 +161,7 @@ def refit(spectra: torch.Tensor, form: Form) -> Form:
     ArithmeticError
         If it does not converge.
     """
-    given = empirical_transform(spectra)
+    given = empirical_transform(spectra).highest(_MOST_POINTS)
     measure, kind = form.measure, form.parameters
     parameters = AtomParameters(kind.count, given.mean, kind.from_zero, kind.ending)
     start = parameters.pack(

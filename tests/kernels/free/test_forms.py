@@ -15,8 +15,9 @@ from rmtaudit.kernels.free import laws
 from rmtaudit.kernels.free.atoms import AtomParameters
 from rmtaudit.kernels.free.decompression import beyond_noise, decompress_spectrum
 from rmtaudit.kernels.free.evolution import evolve
-from rmtaudit.kernels.free.fit import fit_levy
-from rmtaudit.kernels.free.forms import Form, find_form, refit
+from rmtaudit.kernels.free.fit import empirical_transform, fit_levy
+from rmtaudit.kernels.free.fluctuations import whiten
+from rmtaudit.kernels.free.forms import Form, find_form, fit_form, refit
 from rmtaudit.kernels.free.measure import LevyMeasure
 from rmtaudit.kernels.free.validation import ks_distance
 
@@ -159,6 +160,15 @@ def test_a_form_refitted_to_another_law_is_refuted() -> None:
     assert form is not None
     other = laws.compound_free_poisson(4.0, torch.tensor([0.1, 0.7]), torch.tensor([0.75, 0.25]))
     assert refit(block(other, 300, 0), form).p_value < 1e-6
+
+
+def test_a_fit_that_does_not_converge_is_an_error() -> None:
+    eigenvalues = noise(200, 800, 0)
+    given_ = empirical_transform(eigenvalues)
+    white = whiten(given_, fit_levy(eigenvalues, positive=True)[0].measure)
+    parameters = AtomParameters(1, given_.mean, ending=True)
+    with pytest.raises(ArithmeticError, match="did not converge"):
+        fit_form("free Meixner", given_, white, parameters, np.array([0.0, 0.0, 5.0]))
 
 
 def test_a_prediction_by_a_form_says_so_and_holds() -> None:

@@ -21,7 +21,7 @@ from rmtaudit.kernels.slq.samplers import Sampler
 STEPS, BATCH = 60, 8
 """Lanczos steps, and probes at a time: what memory depends on."""
 _MOST, _ROWS = 32, 49_152
-_LEVELS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.8, 0.95)
+_LEVELS, _SCALES = (0.05, 0.95), 25
 _SMALLEST = 2e-4
 """Of the largest eigenvalue: below it so many steps leave the two bounds apart."""
 _ALLOWED, _SIGNIFICANT = 0.005, 3.0
@@ -61,7 +61,7 @@ class Witness:
 
 
 def witness(prediction: Prediction, operator: Gram, seed: int) -> Witness:
-    """Hold a prediction against products with the matrix, at the scales of seven of its quantiles.
+    """Hold a prediction against products with the matrix, at 25 scales between two of its quantiles.
 
     Parameters
     ----------
@@ -87,7 +87,8 @@ def witness(prediction: Prediction, operator: Gram, seed: int) -> Witness:
     law = prediction.quantiles(4000)
     spikes = len(prediction.spikes) / n
     top = max([float(law[-1]), *(place for _, place in prediction.spikes if place is not None)])
-    scales = [float(law[int(level * len(law))].clamp(min=_SMALLEST * top)) for level in _LEVELS]
+    least, most = (math.log(max(float(law[int(level * len(law))]), _SMALLEST * top)) for level in _LEVELS)
+    scales = torch.linspace(least, most, _SCALES, dtype=torch.float64).exp().tolist()
     probes = min(_MOST, max(BATCH, _ROWS // n))
     sampler = Sampler(seed)
     above: list[torch.Tensor] = []

@@ -76,7 +76,7 @@ class Predicted(Analyzer):
             "",
             None,
             "How far the predicted mean of λ/(λ + δ) is outside the bounds of products with the layer, at "
-            "the worst of seven δ; se is that of the bounds.",
+            "the worst of 25 δ; se is that of the bounds.",
             "Ubaru, Chen, Saad 2017",
             summarised=False,
         ),

@@ -41,8 +41,8 @@ class Decompression:
     verdict
         ``decompressible``, ``baseline as good`` or ``not decompressible``.
     reason
-        Why, in a clause. Empty for ``decompressible``, unless there is a part of the spectrum that the
-        block does not fix.
+        Why, in a clause. Empty for ``decompressible``, unless the prediction is a law of few numbers or the
+        block does not fix a part of the spectrum.
     law
         The prediction: that of the fit, or of two free cumulants where the fit is refused.
     fit

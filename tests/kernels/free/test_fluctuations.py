@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +81,16 @@ def test_the_bias_of_a_wigner_matrix_is_the_known_one() -> None:
     # n E mean 1/(z - λ) - n/F = (z/(z² - 4) - 1/√(z² - 4))/2 (Johansson 1998), and δF = -F² of it
     trace = (z / (z * z - 4) - 1 / root) / 2
     assert np.abs(bias + f**2 * trace / n).max() < 1e-9 * np.abs(bias).max()
+
+
+def test_points_that_coincide_have_no_covariance() -> None:
+    eigenvalues = wishart(100, 400, 0)
+    found = empirical_transform(eigenvalues)
+    twice = dataclasses.replace(
+        found, **{name: torch.cat([getattr(found, name)] * 2) for name in ("z", "f", "noise")}
+    )
+    with pytest.raises(ArithmeticError, match="too near"):
+        whiten(twice, fit_levy(eigenvalues, positive=True)[0].measure)
 
 
 def test_whitened_directions_are_independent_of_the_unit() -> None:

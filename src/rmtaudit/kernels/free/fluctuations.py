@@ -75,7 +75,7 @@ def whiten(given: Transform, measure: LevyMeasure) -> Whitened:
     Raises
     ------
     ArithmeticError
-        If the law's own transform could not be solved for.
+        If the law's own transform could not be solved for, or points coincide.
 
     References
     ----------
@@ -96,7 +96,10 @@ def whiten(given: Transform, measure: LevyMeasure) -> Whitened:
     f, first, second, third = _derivatives(law, u)
     samples = len(given.values) / given.size
     covariance = _covariance(law.variance, z, f, first, second, third) * (2 / given.size**2 / samples)
-    deviation = np.sqrt(np.diag(covariance))
+    own = np.diag(covariance)
+    if not (np.isfinite(covariance).all() and (own > 0).all()):
+        raise ArithmeticError("points of the transform are too near to each other to have a covariance")
+    deviation = np.sqrt(own)
     variances, vectors = np.linalg.eigh(covariance / deviation[:, None] / deviation)
     kept = variances > _FLOOR * variances[-1]
     bias = f**2 * second / first / (2 * given.size)

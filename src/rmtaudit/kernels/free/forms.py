@@ -95,7 +95,7 @@ class Form:
 
 
 def find_form(spectra: torch.Tensor, fit: LevyFit) -> Form | None:
-    """Return the law of a few numbers that blocks speak for; ``None`` where there is none.
+    """Return the law of a few numbers that blocks speak for; ``None`` where none is or none fits.
 
     Parameters
     ----------

@@ -19,14 +19,10 @@ from rmtaudit.kernels.free.identify import extreme_measures, fewest_atoms
 from rmtaudit.kernels.free.replicas import CURVE, redrawn, refits, refits_of_form, scarcity
 from rmtaudit.kernels.free.validation import Choice, Freeness, choose, ks_distance
 from rmtaudit.kernels.free.validation import freeness as test_freeness
+from rmtaudit.kernels.free.verdict import SAMPLE, end_of, margin_of, refusal, verdict_on
 
-_AS_GOOD = 1.1
-_POOR = 0.15
 _WORTH_SAYING = 0.05
 _ROUGHER = 4.0
-_SAMPLE = 4000
-_MARGIN = 1.1
-"""Ends are refused from so much before them; how much more of them is not known is added."""
 _REPLICAS = 10
 _NORMAL = float(special.ndtri(0.95))
 _MOST_SPIKES, _NEIGHBOURS = 32, 10
@@ -105,7 +101,7 @@ class Decompression:
         """Share of the eigenvalues that the block does not fix: the distance (KS) between the extremes."""
         if not self.extremes:
             return 0.0
-        high, low = (law.quantiles(_SAMPLE) for law in self.extremes)
+        high, low = (law.quantiles(SAMPLE) for law in self.extremes)
         return ks_distance(high, low)
 
     @property
@@ -195,8 +191,8 @@ def decompress_spectrum(
     rows = spectra.double().reshape(-1, spectra.shape[-1]).sort(-1).values
     bulk, outliers = take_spikes(rows)
     fit = _class_of(bulk)
-    last = _end(fit)
-    margin = _margin(fit, rows.shape[-1])
+    last = end_of(fit)
+    margin = margin_of(fit, rows.shape[-1])
     index = fit.measure.index if factor * margin < last else 0.0
     choice = choose(bulk[0], positive=fit.positive, index=index, generator=generator)
     slack = choice.slack if choice else 8.0
@@ -208,23 +204,23 @@ def decompress_spectrum(
         form = find_form(bulk, smooth) if smooth.chi_square <= REJECTED and last == math.inf else None
     if form is not None:
         fit = form.fit(smooth)
-        last = _end(fit)
-        margin = _margin(fit, rows.shape[-1])
+        last = end_of(fit)
+        margin = margin_of(fit, rows.shape[-1])
     test = None if matrix is None else test_freeness(matrix, generator)
     baselines = {
         order: evolve(law, factor, CURVE)
         for order, law in cumulant_laws(bulk).items()
         if law.index * factor < 1
     }
-    refusal = _refusal(fit, choice, last, margin, factor, test)
+    refused = refusal(fit, choice, last, margin, factor, test)
     spikes = tuple((value, _carried(bulk, value, factor)) for value in outliers)
     drawn: tuple[EvolvedLaw, ...] = ()
     smoothed: tuple[EvolvedLaw, ...] = ()
     rough = sparse = beside = None
-    extremes = () if refusal else _extremes(bulk, fit, factor)
-    if refusal:
+    extremes = () if refused else _extremes(bulk, fit, factor)
+    if refused:
         law = baselines[2]
-        verdict, reason = "not decompressible", refusal
+        verdict, reason = "not decompressible", refused
     else:
         law = evolve(fit.measure, factor)
         seen = redrawn(bulk, fit.measure, factor, replicas, generator)
@@ -236,7 +232,7 @@ def decompress_spectrum(
         if not fit.atoms:
             rough = evolve(rougher.measure, factor, CURVE)
             sparse = _sparse(bulk, fit, factor)
-        verdict, reason = _verdict(law, choice, baselines, drawn)
+        verdict, reason = verdict_on(law, choice, baselines, drawn)
         if form is not None:
             said = f"a {form.name} law explains the block (p = {form.p_value:.2f})"
             reason = "; ".join(filter(None, (reason, said)))
@@ -314,78 +310,8 @@ def _class_of(bulk: torch.Tensor) -> LevyFit:
     return fit_ended(bulk) or both
 
 
-def _end(fit: LevyFit) -> float:
-    return math.inf if fit.measure.index <= 0 else 1 / fit.measure.index
-
-
-def _margin(fit: LevyFit, size: int) -> float:
-    """Return by how much an end that was found may be too far.
-
-    The index of one atom had a standard deviation of 2.6, 2.3 and 1.7 over ``n`` at 128, 256 and 1000
-    (Kesten-McKay of degree 10); two of them are kept. An end found by halving was 7 to 19 % too far at 1000
-    and 27 to 86 % at 300.
-    """
-    if fit.measure.index <= 0:
-        return 1.0
-    if fit.atoms:
-        return max(_MARGIN, 1 + 5 / (fit.measure.index * size))
-    return max(_MARGIN, 1 + 15 / math.sqrt(size))
-
-
 def _covers(fit: LevyFit, bulk: torch.Tensor) -> bool:
     return abs(fit.measure.variance / float(bulk.var(correction=0)) - 1) < 0.02
-
-
-def _refusal(
-    fit: LevyFit,
-    choice: Choice | None,
-    last: float,
-    margin: float,
-    factor: float,
-    test: Freeness | None,
-) -> str:
-    """Return every reason why there is no prediction, or nothing."""
-    found = []
-    if test is not None and not test.free:
-        found.append(
-            f"the matrix is not free of its coordinates: nested blocks differ by KS {test.distance:.2%} "
-            f"(chance {test.noise:.2%}), and the diagonal holds {test.diagonal_share:.1%} of the variance"
-        )
-    if factor * margin >= last:
-        found.append(
-            f"the law can be decompressed by about {last:.3g}, at worst {last / margin:.3g}; "
-            f"{factor:.4g} was asked for"
-        )
-    elif fit.chi_square > REJECTED:
-        found.append(f"χ² is {fit.chi_square:.2g} per datum: no law that can be decompressed fits the block")
-    if choice is None:
-        found.append("fewer than 128 eigenvalues are too few for validation")
-    elif choice.score > _POOR:
-        found.append(f"validation on a quarter of the block misses by {choice.score:.0%} of the spread")
-    return "; ".join(found)
-
-
-def _verdict(
-    law: EvolvedLaw,
-    choice: Choice | None,
-    baselines: Mapping[int, EvolvedLaw],
-    drawn: tuple[EvolvedLaw, ...],
-) -> tuple[str, str]:
-    """Return the verdict on a prediction that is not refused.
-
-    A simple law is as good if it validates as well on a quarter of the block, and if at the factor asked for
-    it lies within the noise of the prediction: what looks alike at 4 need not at 50.
-    """
-    assert choice is not None
-    simple = {order: score for order, score in choice.baselines.items() if order in baselines}
-    order = min(simple, key=lambda key: (simple[key], key))
-    if simple[order] <= _AS_GOOD * choice.score:
-        centre = law.quantiles(_SAMPLE)
-        away = float((baselines[order].quantiles(_SAMPLE) - centre).abs().mean())
-        noise = [float((one.quantiles(_SAMPLE) - centre).abs().mean()) for one in drawn]
-        if not noise or away <= 2 * sum(noise) / len(noise):
-            return "baseline as good", f"{order} free cumulants predict the block from its quarter as well"
-    return "decompressible", ""
 
 
 def _extremes(bulk: torch.Tensor, fit: LevyFit, factor: float) -> tuple[EvolvedLaw, ...]:

@@ -25,6 +25,7 @@ from rmtaudit.report.numbers import format_metric, format_value, human_count, pe
         (1.5e9, "1.500e+09"),
         (1e-7, "1.000e-07"),
         (0.012345, "0.01235"),
+        (0.00035943, "0.0003594"),
         ("over\x1b-trained", r"over\x1b-trained"),
         ("", "—"),
     ],

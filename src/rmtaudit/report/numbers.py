@@ -24,7 +24,7 @@ def format_value(value: float | int | str | bool | None) -> str:
         return "0"
     exponent = math.floor(math.log10(abs(value)))
     if -4 <= exponent < 6:
-        return f"{value:.{min(max(3 - exponent, 0), 6)}f}"
+        return f"{value:.{max(3 - exponent, 0)}f}"
     return f"{value:.3e}"
 
 

@@ -30,6 +30,7 @@ def assemble_report(
     rows: Mapping[int, LayerResult],
     observed: Mapping[int, Sequence[Observation]],
     repeats: Mapping[int, str],
+    copies: Mapping[int, str],
     digest: str | None,
     timings: Mapping[str, float],
     complete: bool,
@@ -38,14 +39,14 @@ def assemble_report(
     """Return the report of a scan.
 
     ``rows`` are the finished layers by their place in ``plan.layers``, and ``observed`` what was seen in
-    them; those of ``repeats`` only repeat the values of another tensor and are not counted. Layers without
-    a row were not reached.
+    them; those of ``repeats`` only repeat the values of another tensor and are not counted, and those of
+    ``copies`` are the ones among them that should not. Layers without a row were not reached.
     """
     finished = [
         rows[index] if index in rows else row(layer, "skipped", "not reached: the scan was stopped")
         for index, layer in enumerate(plan.layers)
     ]
-    judgement = judge([*finished, *(_row_of(skip) for skip in plan.skipped if skip.weight)], observed)
+    judgement = judge([*finished, *(_row_of(skip) for skip in plan.skipped if skip.weight)], observed, copies)
     return Report(
         tool={
             "version": version("rmtaudit"),
@@ -72,6 +73,7 @@ def assemble_report(
         summary=_summary(analyzers, finished),
         metrics=_metrics(analyzers, finished),
         verdict=judgement.verdict,
+        findings=judgement.findings,
         complete=complete,
         error=None
         if error is None

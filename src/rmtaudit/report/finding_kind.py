@@ -87,6 +87,9 @@ class FindingKind:
         )
 
     def _severities(self) -> str:
-        rates = ", ".join(f"{severity} at a family-wise rate of {rate:.0%}" for severity, rate in self.levels)
+        rates = ", ".join(
+            f"{severity} at a family-wise rate of {rate:.0%}" if rate < 1 else f"{severity} otherwise"
+            for severity, rate in self.levels
+        )
         stated = "; ".join(part for part in (self.fact, rates) if part) + "."
         return f"{stated} {self.milder}".rstrip()

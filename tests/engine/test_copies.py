@@ -86,7 +86,7 @@ def test_query_and_key_that_are_equal_are_single_copies() -> None:
 
 
 def test_a_partly_trained_copy_is_none() -> None:
-    """One of the two layers of the target differs: what is left is a single layer, unless its name says why."""
+    """One of the two layers of the copy differs: what is left is a single layer."""
     names = ["one.0.weight", "one.1.weight", "two.0.weight", "two.1.weight"]
     assert kinds(names, {"two.0.weight": "one.0.weight"}) == {"two.0.weight": CopyKind.SINGLE}
 

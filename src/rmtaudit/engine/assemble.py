@@ -46,7 +46,9 @@ def assemble_report(
         rows[index] if index in rows else row(layer, "skipped", "not reached: the scan was stopped")
         for index, layer in enumerate(plan.layers)
     ]
-    judgement = judge([*finished, *(_row_of(skip) for skip in plan.skipped if skip.weight)], observed, copies)
+    judgement = judge(
+        [*finished, *(_row_of(skip) for skip in plan.skipped if skip.weight)], observed, copies=copies
+    )
     return Report(
         tool={
             "version": version("rmtaudit"),

@@ -18,13 +18,13 @@ from rmtaudit.report.model import LayerResult
 
 _TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _ROLES = frozenset({
-    "anchor", "averaged", "avg", "backup", "clone", "copy", "delayed", "ema", "frozen", "momentum", "old", "online", "polyak",
-    "prev", "previous", "ref", "reference", "shadow", "siamese", "slow", "student", "swa", "target", "tgt",
-    "teacher",
+    "anchor", "averaged", "avg", "backup", "clone", "copy", "delayed", "ema", "frozen", "momentum", "old",
+    "online", "polyak", "prev", "previous", "ref", "reference", "shadow", "siamese", "slow", "student", "swa",
+    "target", "teacher", "tgt",
 })  # fmt: skip
 """Words for a network that is kept as a copy of another, by the papers and libraries that do so: deep Q
-networks and actor-critics (target, polyak), self-distillation and mean teachers (teacher, student, ema, online,
-momentum), weight averaging (swa, shadow), preference tuning (ref)."""
+networks and actor-critics (target, polyak), self-distillation and mean teachers (teacher, student, ema,
+online, momentum), weight averaging (swa, shadow), preference tuning (ref)."""
 
 _LEAST = 2
 """Layers that make a sub-network."""
@@ -68,8 +68,7 @@ def copied_layers(rows: Sequence[LayerResult], copies: Mapping[int, str]) -> dic
         By the place of the row, the tensor that has the very same values.
     """
     return {
-        index: [_observation(rows[index], copies[index], kind)]
-        for index, kind in kinds_of_copies(rows, copies).items()
+        index: [_observation(copies[index], kind)] for index, kind in kinds_of_copies(rows, copies).items()
     }
 
 
@@ -172,7 +171,7 @@ def _words(name: str) -> tuple[str, ...]:
     return tuple(token.lower() for token in _TOKEN.findall(name))
 
 
-def _observation(row: LayerResult, original: str, kind: CopyKind) -> Observation:
+def _observation(original: str, kind: CopyKind) -> Observation:
     return Observation(
         "RA-MO-001",
         f"The layer holds the very values of '{original}': {kind.value}.",

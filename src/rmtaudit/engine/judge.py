@@ -41,6 +41,7 @@ class Judgement:
 def judge(
     rows: Sequence[LayerResult],
     observed: Mapping[int, Sequence[Observation]],
+    *,
     copies: Mapping[int, str] = MappingProxyType({}),
 ) -> Judgement:
     """Return the rows with findings and verdicts, and the verdict of the model.

@@ -62,8 +62,8 @@ def _observation(value: float, others: Sequence[float], beyond: float) -> Observ
         severity = "error"
     return Observation(
         "RA-MO-002",
-        f"The weights are {10 ** abs(value - middle):.3g} times {'larger' if larger else 'smaller'} than those "
-        f"of the other {len(others)} layers of the same role (root mean square {10**value:.3g} against "
+        f"The weights are {10 ** abs(value - middle):.3g} times {'larger' if larger else 'smaller'} than "
+        f"those of the other {len(others)} layers of the same role (root mean square {10**value:.3g} against "
         f"{10**middle:.3g}).",
         {
             "log10_rms": value,

@@ -279,8 +279,8 @@ def _of_tensor(spec: TensorSpec, by_name: Mapping[str, TensorSpec], conv: ConvPo
 def _is_no_kernel(spec: TensorSpec) -> bool:
     """Whether a tensor with two sides longer than 1 is the matrix of these two, and no convolution.
 
-    A batch side of 1 in front of two others says so, as position tables carry it, and a last side too long for
-    a kernel.
+    A batch side of 1 in front of two others says so, as position tables carry it, and a last side too long
+    for a kernel.
     """
     if roles.names_convolution(spec.name) or names_kernel(spec.name):
         return False
@@ -317,8 +317,11 @@ def _rearranged(layers: Iterator[Layer], first: Callable[[Build], Build]) -> Ite
 
 
 def _is_stack(spec: TensorSpec) -> bool:
-    """Whether three sides are a stack of matrices: so says the name, or the last side is too long for a kernel
-    or not the shortest (a side of 1 in the middle is that of a depthwise convolution)."""
+    """Whether three sides are a stack of matrices.
+
+    The name says so, or the last side is too long for a kernel or not the shortest. A side of 1 in the middle
+    is that of a depthwise convolution.
+    """
     if roles.names_experts(spec.name):
         return True
     first, second, kernel = spec.shape

@@ -1,4 +1,4 @@
-"""In which order a convolution stores its sides: output first (PyTorch), or the kernel first (Flax, Keras)."""
+"""The order in which a convolution stores its sides: output first (PyTorch) or kernel first (Flax, Keras)."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _fitting(shape: tuple[int, ...]) -> set[Layout]:
 
 
 def _only_makes_sense_kernel_first(shape: tuple[int, ...]) -> bool:
-    """Whether the shape is that of a square kernel in front of channels too long to be a kernel themselves."""
+    """Whether the shape is a square kernel in front of channels that are too long to be a kernel."""
     kernel, channels = shape[:-2], shape[-2:]
     square = len(kernel) > 1 and len(set(kernel)) == 1 and kernel[0] <= LONGEST_KERNEL
     return square and min(channels) > LONGEST_KERNEL

@@ -71,7 +71,9 @@ def role(name: str) -> str:
     places = [index for index in range(0, len(parts), 2) if parts[index].lower() not in _LEAVES]
     module = places[-1] if places else -1
     return "".join(
-        part if index % 2 else ("#" if part.isdigit() else part if index >= module else _DIGITS.sub("#", part))
+        part
+        if index % 2
+        else ("#" if part.isdigit() else part if index >= module else _DIGITS.sub("#", part))
         for index, part in enumerate(parts)
     )
 

@@ -15,11 +15,11 @@ MODELS = (
             "merge, or a stack of copied blocks that was not trained further."
         ),
         test=(
-            "Equal digests of shape and values, for tensors that are not tied and hold more than two values. "
-            "The names of all layers decide what the copy is: part of a network that is stored twice (under "
-            "some part of the name at least two layers, and all that have a counterpart, are copies of it), a "
-            "repeated block (the names differ in a number only), a layer that all its numbered siblings "
-            "share, or a single layer."
+            "Equal digests of shape and values, for tensors that are not tied and hold more than two "
+            "values. The names of all layers decide what the copy is: part of a network that is stored "
+            "twice (under some part of the name at least two layers, and all that have a counterpart, are "
+            "copies of it), a repeated block (the names differ in a number only), a layer that all its "
+            "numbered siblings share, or a single layer."
         ),
         calibration="A fact; its severity on healthy models is in docs/calibration.md.",
         limits=(
@@ -28,9 +28,9 @@ MODELS = (
         ),
         action="Check how the model was put together.",
         milder=(
-            "For information if a whole sub-network is stored twice, if all siblings share the layer, or if "
-            "the name says so (target, teacher, ema, momentum …); a warning for a repeated block of a stack, as "
-            "depth up-scaling makes it."
+            "For information if a whole sub-network is stored twice, if all siblings share the layer, or "
+            "if the name says so (target, teacher, ema, momentum …); a warning for a repeated block of a "
+            "stack, as depth up-scaling makes it."
         ),
     ),
     FindingKind(
@@ -40,10 +40,10 @@ MODELS = (
         levels=(*CALIBRATED, ("info", 1.0)),
         meaning="The layer's weights are far larger or smaller than those of the layers of the same role.",
         test=(
-            "The root mean square is more than 5 times larger, or smaller, than that of every other layer of "
-            "the same kind and role: of the same name but for the numbers that count blocks. For the severity, "
-            "its logarithm against the median of the others, in median absolute deviations (at least 0.15 "
-            "decades); p-value of Student's t with 4 degrees of freedom."
+            "The root mean square is more than 5 times larger, or smaller, than that of every other layer "
+            "of the same kind and role: of the same name but for the numbers that count blocks. For the "
+            "severity, its logarithm against the median of the others, in median absolute deviations (at "
+            "least 0.15 decades); p-value of Student's t with 4 degrees of freedom."
         ),
         calibration="No healthy layer measured is beyond a factor of 4.4. See docs/calibration.md.",
         limits=(

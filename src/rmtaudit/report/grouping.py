@@ -49,7 +49,7 @@ def grouped_findings(layers: Sequence[LayerResult]) -> tuple[Finding, ...]:
             cause = _CAUSE_OF.get(finding.code, finding.code)
             members.setdefault((finding.severity, cause), []).append((layer, finding))
     groups = [_Group(severity, tuple(found)) for (severity, _), found in members.items()]
-    groups.sort(key=lambda group: (-SEVERITIES.index(group.severity), -len(_names(group))))  # type: ignore[arg-type]
+    groups.sort(key=lambda group: (-SEVERITIES.index(group.severity), -len(_names(group))))
     return tuple(_finding(group) for group in _at_most(groups, "warning", MOST_WARNINGS))
 
 

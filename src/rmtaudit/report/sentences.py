@@ -21,6 +21,7 @@ _JUDGED = (
 )
 
 _LONGEST = 600
+_SEVERITIES = ("error", "warning", "info")
 _IN_THE_VERDICT = frozenset({"RA-NF-001", "RA-NF-002", "RA-NF-004"})
 _VERDICTS = ("damaged", "noise-like", "trained", "unjudged")
 
@@ -155,12 +156,20 @@ def findings(report: Report) -> list[tuple[str, str]]:
 
     What the verdict of a layer says already is left out.
     """
-    found = report.findings or grouped_findings(report.layers)
+    groups = [finding for finding in report.findings if "layers" in finding.evidence]
+    others = [finding for finding in report.findings if "layers" not in finding.evidence]
+    found = [*others, *(groups or grouped_findings(report.layers))]
+    found.sort(key=lambda finding: _SEVERITIES.index(finding.severity))
     return [
         (finding.severity, f"{display_name(finding.message, longest=400)} [{_codes(finding)}]")
         for finding in found
         if finding.severity != "info" or finding.code not in _IN_THE_VERDICT
     ]
+
+
+def findings_for_information(report: Report) -> int:
+    """Return how many findings of the layers are for information, before they are grouped."""
+    return sum(finding.severity == "info" for layer in report.layers for finding in layer.findings)
 
 
 def _codes(finding: Finding) -> str:

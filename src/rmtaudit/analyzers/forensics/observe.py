@@ -52,15 +52,15 @@ def _rank(given: LayerInput, found: Evidence) -> Iterator[Observation]:
         }
         if deficit.truncated:
             cause = (
-                "the layer was replaced by a low-rank approximation: the lost directions hold nothing but the "
-                "rounding of the stored weights"
+                "the layer was replaced by a low-rank approximation: the lost directions hold nothing but "
+                "the rounding of the stored weights"
             )
         elif adapter:
             cause = "the update does not use all the directions that the adapter has"
         else:
             cause = (
-                "training may have let the other directions decay, or a low-rank approximation was computed in "
-                "the stored precision"
+                "training may have let the other directions decay, or a low-rank approximation was computed "
+                "in the stored precision"
             )
         severity: Literal["info", "warning", "error"] = "error" if deficit.truncated else "warning"
         yield Observation(
@@ -203,7 +203,7 @@ def _outlier_evidence(test: OutlierTest) -> dict[str, Any]:
     }
 
 
-def _copies(_: LayerInput, found: Evidence) -> Iterator[Observation]:
+def _copies(given: LayerInput, found: Evidence) -> Iterator[Observation]:
     for name, groups in (("rows", found.copied_rows), ("columns", found.copied_columns)):
         if not groups:
             continue
@@ -212,6 +212,7 @@ def _copies(_: LayerInput, found: Evidence) -> Iterator[Observation]:
             "RA-FO-007",
             f"{copies} {name} are exact copies of others (first group: {_listed(groups[0])}).",
             {"of": name, "copies": copies, "groups": [list(group[:_LISTED]) for group in groups[:_LISTED]]},
+            severity="info" if given.layer.kind is LayerKind.EMBEDDING else None,
         )
 
 
@@ -231,7 +232,7 @@ def _range(_: LayerInput, found: Evidence) -> Iterator[Observation]:
         message = f"{facts.vanishing} of {occupied} weights that are not zero become zero in float16."
     else:
         return
-    yield Observation("RA-FO-009", message, evidence)
+    yield Observation("RA-FO-009", message, evidence, severity=None if facts.overflowing else "info")
 
 
 def _denormals(given: LayerInput, found: Evidence) -> Iterator[Observation]:

@@ -19,8 +19,8 @@ _HARD_EDGE_GAP = 100.0
 _HARD_EDGE = 4
 _FINE, _COARSE = 2.0**-12, 2.0**-6
 _HEIGHT = 64.0
-"""How many times the norm of the rounding errors what lies below a gap of 100 may reach: a truncation computed
-in the stored precision leaves more than the rounding of the entries."""
+"""How many times the norm of the rounding errors what lies below a gap of 100 may reach: a truncation that
+was computed in the stored precision leaves more than the rounding of the entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ def rank_deficit(
     the ratio of neighbours must be at least 3. The last few singular values of a square random matrix lie far
     apart by themselves (hard edge), so fewer than 4 missing ones count only with a ratio of at least 100 in a
     format finer than float16. Singular values that fall by a factor of 100 at once count as missing up to 64
-    times the rounding noise, for a truncation that was computed in the stored precision. In fp8 even well separated small directions drown: half of the rank must be
-    missing.
+    times the rounding noise, for a truncation that was computed in the stored precision. In fp8 even well
+    separated small directions drown: half of the rank must be missing.
 
     Parameters
     ----------

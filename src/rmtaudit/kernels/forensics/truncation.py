@@ -1,4 +1,4 @@
-"""Was a matrix truncated to a low rank, or did training let its smallest directions decay?
+"""Tell a matrix that was truncated to a low rank from one whose smallest directions decayed in training.
 
 Both leave singular values that vanish beside the others. A truncation that was computed in more digits than
 were stored leaves nothing in the lost directions but the rounding of the stored entries, whose size is known.
@@ -27,8 +27,8 @@ _RHO = (0.3, 3.0)
 _FEW, _SHARE = 3, 0.1
 _HALF = 2.0**-12
 _HALF_RANK = 16
-"""In half precision a matrix that training collapsed to a few directions looks exactly as a truncated one does,
-for its decayed directions drown in the rounding. Fewer kept directions than this are called collapsed."""
+"""In half precision a matrix that training collapsed to a few directions looks exactly as a truncated one
+does, for its decayed directions drown in the rounding. Fewer kept directions are called collapsed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class LostDirections:
 
     @property
     def truncated(self) -> bool:
-        """Whether only a truncation explains the loss: many directions, holding rounding errors and no more."""
+        """Whether only a truncation explains it: many directions hold rounding errors and no more."""
         many = self.lost > max(_FEW, _SHARE * (self.rank + self.lost))
         telling = self.epsilon < _HALF or self.rank >= _HALF_RANK
         return many and telling and _RHO[0] <= self.rho <= _RHO[1]
@@ -71,8 +71,8 @@ def lost_directions(matrix: torch.Tensor, *, epsilon: float, smallest_normal: fl
     Rounding an entry ``w`` to a format changes it by an error of variance ``v = ulp(w)²/12``. Let ``P`` and
     ``Q`` project on the null spaces of a matrix of rank ``r`` that was rounded. The singular values after
     the ``r``-th are those of ``P E Q`` to first order, so the sum of their squares is near
-    ``Σ P_ii v_ij Q_jj``; ``rho`` is the ratio. Before that, dead rows and columns are left out, and the others
-    are scaled to equal size by powers of 2, which changes no rounding error relative to its entry.
+    ``Σ P_ii v_ij Q_jj``; ``rho`` is the ratio. Before that, dead rows and columns are left out, and the
+    others are scaled to equal size by powers of 2, which changes no rounding error relative to its entry.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def _lives(sizes: torch.Tensor) -> torch.Tensor:
 
 
 def _equilibrated(W: torch.Tensor, ulp: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scale rows and columns to a root mean square near 1 by powers of 2, and the rounding units with them."""
+    """Scale rows and columns to a root mean square near 1 by powers of 2, and the rounding units too."""
     for _ in range(_SWEEPS):
         for along in (1, 0):
             size = torch.linalg.vector_norm(W, dim=along, keepdim=True) / math.sqrt(W.shape[along])

@@ -2,10 +2,11 @@
 
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/rank_rule.py [FOLDER]
 
-Ten square layers of MiniLM (of the extra ``golden``) are truncated to a sixth and to half of their rank, in float64
-or float32, and stored in four formats. Collapse is trained: a weight whose gradient lives in few directions,
-under four optimisers with weight decay, stored in float32, float16 and bfloat16; and the stems of the EfficientNets
-below FOLDER. Printed is how many are found, with how many of these the rank is right, and how many are errors.
+Ten square layers of MiniLM (of the extra ``golden``) are truncated to a sixth and to half of their rank, in
+float64 or float32, and stored in four formats. Collapse is trained: a weight whose gradient lives in few
+directions, under three optimisers with weight decay, stored in float32, float16 and bfloat16; and the stems of
+the EfficientNets below FOLDER. Printed is how many are found, with how many of these the rank is right, and how
+many are errors.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import importlib.util
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -38,8 +40,6 @@ def name(dtype: torch.dtype) -> str:
 
 def rank_finding(stored: torch.Tensor) -> Observation | None:
     """Return what the analyzer says of the rank of a matrix in its own dtype."""
-    from dataclasses import replace
-
     wide = stored if stored.element_size() >= 4 else stored.float()
     given = layer_input(wide)
     dtype = name(stored.dtype)

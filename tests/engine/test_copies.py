@@ -91,6 +91,15 @@ def test_a_partly_trained_copy_is_none() -> None:
     assert kinds(names, {"two.0.weight": "one.0.weight"}) == {"two.0.weight": CopyKind.SINGLE}
 
 
+def test_layers_that_two_networks_share() -> None:
+    """Both were trained from one start, and some layers were frozen."""
+    names = [f"{tower}.{place}.weight" for tower in ("one", "two") for place in range(4)]
+    copies = {"two.0.weight": "one.0.weight", "two.2.weight": "one.2.weight"}
+    assert kinds(names, copies) == dict.fromkeys(copies, CopyKind.PARTIAL)
+    copies = {f"layers.3.{part}.weight": f"layers.2.{part}.weight" for part in ("attn.q", "mlp.up")}
+    assert kinds(blocks(6), copies) == dict.fromkeys(copies, CopyKind.SINGLE)
+
+
 def test_a_head_that_all_layers_share() -> None:
     names = [f"class_embed.{place}.out.weight" for place in range(5)]
     copies = {after: names[0] for _, after in pairwise(names)}

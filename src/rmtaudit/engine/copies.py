@@ -38,6 +38,7 @@ class CopyKind(Enum):
     NAMED = "a network whose name says that it is a copy"
     SUBNETWORK = "a sub-network that is stored twice"
     SHARED = "a layer that all its siblings share"
+    PARTIAL = "one of several layers that a sub-network shares with another"
     BLOCK = "a block of a stack that repeats another block"
     SINGLE = "a single layer that repeats another"
 
@@ -76,9 +77,10 @@ def kinds_of_copies(rows: Sequence[LayerResult], copies: Mapping[int, str]) -> d
     """Return why each copied row equals its original, from the names of all rows alone.
 
     A copy belongs to a *sub-network* if under some part of its name all rows that have a counterpart are
-    copies of that counterpart, and there are at least two. If the two names differ in a number only, the
-    sub-network is a *block* of a stack. If a layer is the same for every number in its place, of at least
-    three, it is *shared*, as the heads of a detector are.
+    copies of that counterpart, and there are at least two; it is *partial* if at least two layers are copies
+    under one change of the name, and others are not. If the two names differ in a number only, the
+    sub-network is a *block* of a stack, and a partial copy of one is so many *single* copies. If a layer is
+    the same for every number in its place, of at least three, it is *shared*, as the heads of a detector are.
     """
     words = {index: _words(row.tensor) for index, row in enumerate(rows)}
     by_words = {tokens: index for index, tokens in words.items()}
@@ -95,21 +97,24 @@ def kinds_of_copies(rows: Sequence[LayerResult], copies: Mapping[int, str]) -> d
             if _under(tokens, root, source) and (*source, *tokens[len(root) :]) in by_words
         }
         whole.update(_in_whole_subtrees(members, inside))
+    several = {index for members in groups.values() if len(members) >= _LEAST for index in members}
     originals = {words[index]: _words(original) for index, original in copies.items()}
     return {
-        index: _kind(change, index in whole, _is_shared(change, by_words, originals))
+        index: _kind(change, index in whole, index in several, _is_shared(change, by_words, originals))
         for index, change in changes.items()
     }
 
 
-def _kind(change: _Substitution, whole: bool, shared: bool) -> CopyKind:
+def _kind(change: _Substitution, whole: bool, several: bool, shared: bool) -> CopyKind:
     if _ROLES & {*change.was, *change.now}:
         return CopyKind.NAMED
     if shared:
         return CopyKind.SHARED
-    if not whole:
-        return CopyKind.SINGLE
-    return CopyKind.BLOCK if change.of_numbers else CopyKind.SUBNETWORK
+    if change.of_numbers:
+        return CopyKind.BLOCK if whole else CopyKind.SINGLE
+    if whole:
+        return CopyKind.SUBNETWORK
+    return CopyKind.PARTIAL if several else CopyKind.SINGLE
 
 
 def _is_shared(
@@ -184,6 +189,7 @@ _SEVERITY: Mapping[CopyKind, Severity] = {
     CopyKind.NAMED: "info",
     CopyKind.SUBNETWORK: "info",
     CopyKind.SHARED: "info",
+    CopyKind.PARTIAL: "warning",
     CopyKind.BLOCK: "warning",
     CopyKind.SINGLE: "error",
 }

@@ -29,8 +29,8 @@ MODELS = (
         action="Check how the model was put together.",
         milder=(
             "For information if a whole sub-network is stored twice, if all siblings share the layer, or "
-            "if the name says so (target, teacher, ema, momentum …); a warning for a repeated block of a "
-            "stack, as depth up-scaling makes it."
+            "if the name says so (target, teacher, ema, momentum …); a warning for part of a sub-network "
+            "and for a repeated block of a stack, as depth up-scaling makes it."
         ),
     ),
     FindingKind(

@@ -4,9 +4,9 @@
 
 Ten square layers of MiniLM (of the extra ``golden``) are truncated to a sixth and to half of their rank, in
 float64 or float32, and stored in four formats. Collapse is trained: a weight whose gradient lives in few
-directions, under three optimisers with weight decay, stored in float32, float16 and bfloat16; and the stems of
-the EfficientNets below FOLDER. Printed is how many are found, with how many of these the rank is right, and how
-many are errors.
+directions, under three optimisers with weight decay, stored in float32, float16 and bfloat16; and the stems
+of the EfficientNets below FOLDER. Printed is how many are found, for how many of these the rank is right, and
+how many are errors.
 """
 
 from __future__ import annotations

@@ -88,6 +88,16 @@ def test_losing_a_few_directions_is_no_truncation(rank: int, decided: bool) -> N
     assert lost(truncated(gaussian(96, 64), rank).float(), torch.float32).truncated is decided
 
 
+@pytest.mark.parametrize("small", [1, 3])
+def test_the_last_values_of_a_square_matrix_fall_by_chance(small: int) -> None:
+    U, S, V = torch.linalg.svd(gaussian(64, 64, uneven=0.0), full_matrices=False)
+    S[-small:] = 2e-5
+    W = ((U * S) @ V).float()
+    assert lost(W, torch.float32).lost == 0
+    spectrum = singular_values(W)
+    assert rank_deficit(spectrum, possible=64, epsilon=2.0**-24, smallest_normal=2.0**-126) is None
+
+
 def test_nothing_lost_and_nothing_left() -> None:
     whole = lost(gaussian(40, 30), torch.float32)
     assert (whole.rank, whole.lost, whole.largest_lost, whole.rho) == (30, 0, 0.0, math.inf)

@@ -121,11 +121,15 @@ def _has_gap(gap: float, missing: int, possible: int, epsilon: float) -> bool:
 
 
 def _rank_at_cliff(spectrum: Spectrum, epsilon: float, smallest_normal: float) -> int | None:
-    """Return where the singular values fall by a factor of 100 at once to near the rounding errors."""
+    """Return where the singular values fall by a factor of 100 at once to near the rounding errors.
+
+    At least 4 must lie below: the last few of a square matrix fall as far by chance.
+    """
     sigma = spectrum.eigenvalues.flip(0).sqrt()
     rms = frobenius_norm(spectrum.eigenvalues) / math.sqrt(spectrum.rows * spectrum.cols)
     noise = epsilon / math.sqrt(3) * math.hypot(rms, smallest_normal)
     bound = _HEIGHT * noise * (math.sqrt(spectrum.rows) + math.sqrt(spectrum.cols))
     resolved = math.sqrt(spectrum.floor)
     falls = (sigma[1:] <= bound) & (sigma[:-1] >= _HARD_EDGE_GAP * sigma[1:].clamp_min(resolved))
+    falls[max(0, len(falls) - _HARD_EDGE + 1) :] = False
     return int(falls.to(sigma.dtype).argmax()) + 1 if bool(falls.any()) else None

@@ -22,6 +22,9 @@ _CLIFF, _CLIFF_HEIGHT = 100.0, 64.0
 """A gap of this size marks the rank instead, if what lies below it is within so many times that bound: the
 errors of a truncation computed in the stored precision are up to 20 times those of storing it."""
 
+_HARD_EDGE = 4
+"""Singular values that must lie below such a gap: the last few of a square matrix fall as far by chance."""
+
 _SWEEPS = 3
 _RHO = (0.3, 3.0)
 _FEW, _SHARE = 3, 0.1
@@ -125,8 +128,8 @@ def _rank(values: torch.Tensor, bound: float) -> int:
     low = (values[1:] <= _CLIFF_HEIGHT * bound).nonzero().reshape(-1)
     if not rank or not len(low):
         return rank
-    first = int(low[0])
-    ratios = values[first : rank - 1] / values[first + 1 : rank]
+    first, last = int(low[0]), min(rank - 1, len(values) - _HARD_EDGE)
+    ratios = values[first:last] / values[first + 1 : last + 1]
     if len(ratios) and float(ratios.max()) >= _CLIFF:
         return first + 1 + int(ratios.argmax())
     return rank

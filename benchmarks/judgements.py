@@ -9,7 +9,7 @@ Prints the models with findings of severity ``warning`` or ``error``, each with 
 and the rates with Clopper-Pearson intervals of 95 %:
 
 * *as shipped*, with the constants in the code;
-* *by series*: each series is judged by thresholds set on the other series alone: those of the code, which come
+* *by series*: each series is judged by thresholds set on the other series: those of the code, which come
   from a study of other models, raised along a grid until the rule warns of no more than 5 % of the others;
 * *by series, refitted*: the least threshold on the grid with which the rule does so, also if it is lower.
 """

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import rmtaudit
 from rmtaudit.matrices.layers import ConvPolicy, Layer, LayerKind, plan_layers
 from rmtaudit.matrices.layouts import Layout, layout
 from rmtaudit.matrices.tensors import TensorSpec
@@ -139,7 +140,7 @@ def test_a_vector_says_which_matrix_it_would_be() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "dtype", "counted"),
+    ("name", "dtype", "learned"),
     [
         ("table", "int64", False),
         ("relative_position_index_2", "int32", False),
@@ -149,6 +150,18 @@ def test_a_vector_says_which_matrix_it_would_be() -> None:
         ("mask", "bool", False),
     ],
 )
-def test_indices_and_masks_are_no_weights_and_do_not_count(name: str, dtype: str, counted: bool) -> None:
+def test_indices_and_masks_are_not_learned(name: str, dtype: str, learned: bool) -> None:
     (skip,) = plan_layers([spec(name, 64, 64, dtype=dtype)]).skipped
-    assert (skip.counted, skip.weight) == (counted, counted)
+    assert skip.counted
+    assert (skip.weight, skip.learned) == (learned, learned)
+
+
+def test_an_index_table_does_not_lower_the_coverage() -> None:
+    state = {
+        "w": torch.randn(24, 24),
+        "table": torch.arange(400).reshape(20, 20),
+        "m": torch.eye(30) > 0,
+    }
+    report = rmtaudit.scan(state, analyzers=["scale"])
+    assert report.coverage.fraction == 1
+    assert report.coverage.parameters == report.coverage.weight_parameters == 24 * 24

@@ -119,7 +119,7 @@ def _dtypes(checkpoint: Checkpoint) -> dict[str, int]:
 def _coverage(
     checkpoint: Checkpoint, plan: LayerPlan, rows: Sequence[LayerResult], repeats: Mapping[int, str]
 ) -> Coverage:
-    tied = sum(skip.spec.parameters for skip in plan.skipped if not skip.counted)
+    left_out = sum(skip.spec.parameters for skip in plan.skipped if not (skip.counted and skip.learned))
     repeated = sum(plan.layers[index].parameters for index in repeats)
     skipped = [
         SkippedTensor(skip.spec.name, skip.spec.shape, skip.spec.dtype, skip.reason) for skip in plan.skipped
@@ -129,7 +129,7 @@ def _coverage(
     ]
     return Coverage(
         tensors=len(checkpoint.tensors),
-        parameters=sum(spec.parameters for spec in checkpoint.tensors) - tied - repeated,
+        parameters=sum(spec.parameters for spec in checkpoint.tensors) - left_out - repeated,
         weight_parameters=sum(layer.parameters for layer in plan.layers)
         - repeated
         + sum(skip.spec.parameters for skip in plan.skipped if skip.weight and skip.counted),

@@ -88,14 +88,15 @@ class NotAnalysed:
     """A tensor that becomes no layer, and why.
 
     ``weight`` tells a matrix that could not be looked at from a tensor that is none (a bias, a buffer);
-    ``counted`` is false for a tensor that holds no parameters of its own: it repeats the bytes of another, or
-    it is a buffer: indices, a mask, a table.
+    ``counted`` is false for a tensor that only repeats the bytes of another, and ``learned`` for one that
+    holds no parameters: indices, a mask, a table.
     """
 
     spec: TensorSpec
     reason: str
     weight: bool
     counted: bool = True
+    learned: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,20 +219,19 @@ def _refusal(
     if spec.parameters == 0:
         return NotAnalysed(spec, "empty: a side of length 0", weight=many)
     if spec.dtype == "bool":
-        return NotAnalysed(spec, "boolean values, not weights", weight=False, counted=False)
-    if roles.is_index(spec):
-        reason = f"integer values ({spec.dtype}): indices or counts, not weights"
-        return NotAnalysed(spec, reason, weight=False, counted=False)
+        return NotAnalysed(spec, "boolean values, not weights", weight=False, learned=False)
     if spec.dtype not in FLOATING:
         kind = "complex" if spec.dtype.startswith("complex") else "integer"
-        return NotAnalysed(spec, f"{kind} values ({spec.dtype}), not real weights", weight=many)
+        reason = f"{kind} values ({spec.dtype}), not real weights"
+        index = roles.is_index(spec)
+        return NotAnalysed(spec, reason, weight=many and not index, learned=not index)
     if not many:
         return NotAnalysed(
             spec, "scalar" if not spec.shape else "vector (bias, norm, statistic)", weight=False
         )
     if roles.is_buffer(spec):
         reason = "buffer of the architecture (mask, table), not a weight"
-        return NotAnalysed(spec, reason, weight=False, counted=False)
+        return NotAnalysed(spec, reason, weight=False, learned=False)
     if is_bias_of_heads(spec, by_name):
         return NotAnalysed(spec, "vector (bias of several heads)", weight=False)
     if len(spec.shape) in _CONVOLUTIONS and layout(spec, by_name) is Layout.UNCLEAR:

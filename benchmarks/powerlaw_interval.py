@@ -1,13 +1,14 @@
 """How often the interval of ``alpha`` holds the true exponent, how wide it is, and how steady over training.
 
-``python benchmarks/powerlaw_interval.py`` prints four tables: samples whose tail is a power law (laws on which
-the tolerance was chosen, and laws that were kept aside), matrices with heavy-tailed entries, spectra without
-a power-law tail, and the layers of a network at consecutive steps of its training.
+``python benchmarks/powerlaw_interval.py`` prints its tables: samples whose tail is a power law (laws on
+which the tolerance was chosen, and laws that were kept aside), matrices with heavy-tailed entries, spectra
+without a power-law tail, and the layers of a network at consecutive steps of its training.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable
 
@@ -144,7 +145,7 @@ def training(steps: int) -> None:
     """A student of three layers learns a teacher; a checkpoint every tenth step of Adam."""
     torch.manual_seed(0)
     widths = (64, 192, 128, 16)
-    pairs = list(zip(widths[:-1], widths[1:], strict=True))
+    pairs = list(itertools.pairwise(widths))
 
     def network() -> torch.nn.Sequential:
         layers = [part for a, b in pairs for part in (torch.nn.Linear(a, b), torch.nn.Tanh())]
@@ -168,7 +169,7 @@ def training(steps: int) -> None:
                     fit, found = fit_power_law(values, min_tail=8), exponent_interval(values)
                     history.setdefault(name, []).append((fit.alpha, found.low, found.high, fit.sigma))
     print(
-        "| layer | alpha over training | largest jump of alpha | intervals overlap | alpha ± 1.645 sigma overlap |"
+        "| layer | alpha over training | largest jump of alpha | intervals overlap | ± 1.645 sigma overlap |"
     )
     print("|---|---|---|---|---|")
     for name, seen in history.items():

@@ -152,10 +152,10 @@ def test_bootstrap_depends_on_the_seed_alone() -> None:
 
 
 def test_an_unstable_exponent_is_observed() -> None:
-    """Quantiles of a power law of exponent 1.5, whose 20 largest values follow one of exponent 9."""
-    whole = (1 - (np.arange(420) + 0.5) / 420) ** -2.0
-    steep = 21**2 * (1 - (np.arange(20) + 0.5) / 20) ** (-1 / 8)
-    values = torch.from_numpy(np.concatenate([whole[:400], steep]))
+    """Quantiles of a power law of exponent 1.5, whose 40 largest values follow one of exponent 6."""
+    whole = (1 - (np.arange(400) + 0.5) / 400) ** -2.0
+    steep = 10**2 * (1 - (np.arange(40) + 0.5) / 40) ** (-1 / 5)
+    values = torch.from_numpy(np.concatenate([whole[:360], steep]))
     found = PowerLaw().analyze(layer_input(values))
     assert found.values["alpha_unstable"] is True
     (observation,) = found.observations

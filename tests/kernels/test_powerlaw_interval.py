@@ -45,15 +45,15 @@ def test_the_interval_narrows_as_the_tail_grows() -> None:
 
 
 def test_two_tails_that_fit_as_well_are_unstable() -> None:
-    """Exact quantiles of a power law of exponent 1.5, whose 20 largest values follow one of exponent 9."""
-    whole = (1 - (np.arange(420) + 0.5) / 420) ** -2.0
-    steep = 21**2 * (1 - (np.arange(20) + 0.5) / 20) ** (-1 / 8)
-    found = exponent_interval(torch.from_numpy(np.concatenate([whole[:400], steep])))
+    """Exact quantiles of a power law of exponent 1.5, whose 40 largest values follow one of exponent 6."""
+    whole = (1 - (np.arange(400) + 0.5) / 400) ** -2.0
+    steep = 10**2 * (1 - (np.arange(40) + 0.5) / 40) ** (-1 / 5)
+    found = exponent_interval(torch.from_numpy(np.concatenate([whole[:360], steep])))
     assert found is not None
     (rival,) = found.rivals
     assert found.low < 1.6
-    assert found.high > 8
-    assert rival.alpha == pytest.approx(1.5, abs=0.1) or rival.alpha > 6
+    assert found.high > 6
+    assert rival.alpha == pytest.approx(1.5, abs=0.1)
 
 
 def test_a_power_law_is_stable() -> None:

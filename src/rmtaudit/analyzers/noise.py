@@ -126,8 +126,8 @@ class Noise(Analyzer):
             "spikes",
             "count",
             None,
-            "Eigenvalues above the accepted null; 0 where the layer is indistinguishable from noise. Where every "
-            "null is rejected, a lower bound, with its interval.",
+            "Eigenvalues above the accepted null; 0 where the layer is indistinguishable from noise. "
+            "Where every null is rejected, a lower bound, with its interval.",
             "Johnstone 2001; Baik, Ben Arous, Péché 2005; Hong, Sheng, Dobriban 2020",
             summarised=False,
         ),

@@ -3,8 +3,8 @@
 For a known ``xmin``, ``alpha - 1`` has an exact interval (a gamma law). The distance does not single one
 ``xmin`` out, so the interval here is the hull of the exact intervals of every tail whose distance is within
 ``NEAR/sqrt(tail size)`` of the least: the distance of a true tail varies on that scale. Unlike resampling it
-needs no random numbers, costs one fit, and holds better: over laws with a body below the tail, resampling covers
-52 to 95 % where 90 % is the aim, this 67 to 98 %, and at least 85 % once the tail has 20 values
+needs no random numbers, costs one fit, and holds better: over laws with a body below the tail, resampling
+covers 52 to 95 % where 90 % is the aim, this 67 to 98 %, and at least 85 % once the tail has 25 values
 (``benchmarks/powerlaw_interval.py``).
 """
 
@@ -90,8 +90,8 @@ def exponent_interval(
     References
     ----------
     Clauset, Shalizi, Newman, SIAM Review 51 (2009), equations 3.1 and 3.9 (exponent and distance). For known
-    ``xmin``, ``m (alpha - 1)/(estimate - 1)`` follows a gamma law of shape ``m - 1`` (Malik, *Estimation of the
-    parameters of the Pareto distribution*, Metrika 15 (1970)).
+    ``xmin``, ``m (alpha - 1)/(estimate - 1)`` follows a gamma law of shape ``m - 1`` (Malik, *Estimation of
+    the parameters of the Pareto distribution*, Metrika 15 (1970)).
     """
     if min_tail < 2:
         raise ValueError(f"min_tail must be at least 2, not {min_tail}")

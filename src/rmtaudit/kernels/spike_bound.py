@@ -10,8 +10,8 @@ from rmtaudit.kernels.tracy_widom import MEAN, sf, soft_edge
 from rmtaudit.kernels.variance_profile import Profile
 
 _CONCENTRATED = 0.1
-"""Squared entry over the edge from which random signs are drawn to find it. Up to a share of 0.09, the largest
-eigenvalues under random signs of 26 layers of four trained models lay 0.4 to 4.4 widths below the edge."""
+"""Squared entry over the edge from which random signs are drawn to find it. Up to a share of 0.09, the
+largest eigenvalues under random signs of 26 layers of four trained models lay 0.4 to 4.4 widths below it."""
 
 
 def least_spikes(
@@ -27,9 +27,9 @@ def least_spikes(
 
     If ``W = S + N`` and ``S`` has rank ``r``, the eigenvalue ``r + 1`` of ``WᵀW`` is at most the largest of
     ``NᵀN`` (Weyl), and ``W`` under random signs has at least as much variance in every row and column as
-    ``N``. Once the squared entries have mean 1 in every row and column, its edge is that of Marchenko and Pastur,
-    whatever the profile, unless single entries outweigh it: then matrices with random signs are drawn. The
-    eigenvalues above that edge are counted.
+    ``N``. Once the squared entries have mean 1 in every row and column, its edge is that of Marchenko and
+    Pastur, whatever the profile, unless single entries outweigh it: then matrices with random signs are drawn.
+    The eigenvalues above that edge are counted.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def least_spikes(
 
     References
     ----------
-    Hong, Sheng, Dobriban, *Selecting the number of components in PCA via random signflips*, 2020; Landa, Zhang,
-    Kluger 2022, theorem 1 (the edge of an even variance profile); Johnstone 2001 (its fluctuation).
+    Hong, Sheng, Dobriban, *Selecting the number of components in PCA via random signflips*, 2020; Landa,
+    Zhang, Kluger 2022, theorem 1 (the edge of an even variance profile); Johnstone 2001 (its fluctuation).
     """
     n, p = max(profile.support), min(profile.support)
     values = equalised[-p:]

@@ -15,8 +15,8 @@ POWERLAW = (
             "exponents. A small change of the weights can move alpha from one to the other."
         ),
         test=(
-            "The distance to the power law has two minima whose values do not differ by more than chance, and "
-            "the intervals of their exponents, each for its own tail, exclude each other."
+            "The distance to the power law has two minima whose values do not differ by more than chance, "
+            "and the intervals of their exponents, each for its own tail, exclude each other."
         ),
         calibration=(
             "On samples whose tail is a power law, 0 to 3 % have this finding; half of the spectra of "

@@ -29,7 +29,7 @@ def format_value(value: float | int | str | bool | None) -> str:
 
 
 def format_metric(result: MetricResult | None, *, with_se: bool) -> str:
-    """Return a metric's value, with its interval or its standard error where it has one and that is asked for.
+    """Return a metric's value, with its interval or standard error where it has one and that is asked for.
 
     ``3.21 [2.60–3.87]`` or ``3.21 ± 0.15``: two decimals, so that a column of them can be compared, or with
     exponents where that would say nothing. A count that is a lower bound reads ``≥14``; a metric that failed
@@ -44,7 +44,7 @@ def format_metric(result: MetricResult | None, *, with_se: bool) -> str:
         return f"≥{format_value(value)}"
     if not with_se or se is None or isinstance(value, bool | str) or value is None:
         return format_value(value)
-    if ci is not None and 0.005 <= ci[1] - ci[0] and max(map(abs, ci)) < 1000:
+    if ci is not None and ci[1] - ci[0] >= 0.005 and max(map(abs, ci)) < 1000:
         return f"{value:.2f} [{ci[0]:.2f}–{ci[1]:.2f}]"
     if 0.005 <= se < 1000 and abs(value) < 10**6:
         return f"{value:.2f} ± {se:.2f}"

@@ -28,7 +28,7 @@ def least_spikes(
     If ``W = S + N`` and ``S`` has rank ``r``, the eigenvalue ``r + 1`` of ``WᵀW`` is at most the largest of
     ``NᵀN`` (Weyl), and ``W`` under random signs has at least as much variance in every row and column as
     ``N``. Once the squared entries have mean 1 in every row and column, its edge is that of Marchenko and
-    Pastur, whatever the profile, unless single entries outweigh it: then matrices with random signs are drawn.
+    Pastur, whatever the profile, unless single entries outweigh it: then random signs are drawn.
     The eigenvalues above that edge are counted.
 
     Parameters

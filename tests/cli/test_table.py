@@ -41,10 +41,11 @@ def test_narrow_tables_show_fewer_metrics_and_wide_ones_all(
         monkeypatch.setenv("COLUMNS", width)
         return next(line for line in lines(table_text([made.report()], top=0)) if line.startswith("layer"))
 
-    assert "alpha ± se" in heads("80")
+    assert "alpha [interval]" in heads("80")
     assert "log10 σ1" not in heads("80")
     assert re.split(r"\s{2,}", heads("120").strip()) == [
-        "layer", "kind", "shape", "alpha ± se", "xmin", "KS", "tail", "stable rank", "log10 σ1", "status",
+        "layer", "kind", "shape", "alpha [interval]", "xmin", "KS", "tail", "stable rank", "log10 σ1",
+        "status",
     ]  # fmt: skip
     assert "nonfinite: 3 values" not in table_text([made.report()], top=0)
     heads("160")

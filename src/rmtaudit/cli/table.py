@@ -206,7 +206,9 @@ def _metric(report: Report, rows: Sequence[LayerResult], name: str) -> _Column:
     )
     head = _SHORT_HEADS.get(name, _printable(name))
     cells = tuple(elide(format_metric(result, with_se=with_se), 24) for result in results)
-    return _Column(f"{head} ± se" if with_se else head, cells, right=True)
+    if with_se:
+        head += " [interval]" if any(result and result.ci is not None for result in results) else " ± se"
+    return _Column(head, cells, right=True)
 
 
 def _verdict(rows: Sequence[LayerResult]) -> _Column:

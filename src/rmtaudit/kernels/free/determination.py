@@ -1,0 +1,269 @@
+"""How far a block determines a larger matrix: bands over all laws that fit, and what has to be assumed.
+
+That one law fits the block does not say that the block determines the law. Among all laws of the target that
+fit, the distribution function has a largest and a smallest value at every point: that band is what the block
+determines. It is wide without any assumption. The mildest one that helps is that the target is itself a free
+block of a matrix ``c`` times as large: ``c = 2`` excludes little more than laws of a few atoms, and larger ``c``
+leave smoother laws only. Where no law of the class fits about as well as the best one without an assumption, the
+class is rejected by the data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import torch
+
+from rmtaudit.kernels.free.compressed import CompressedLaw, distribution, gradient
+from rmtaudit.kernels.free.fit import Transform, empirical_transform
+from rmtaudit.kernels.free.fluctuations import Real, Whitened
+from rmtaudit.kernels.free.parent import ParentLaw, ParentSystem, least_squares, parent_system, whitened_block
+
+MILDEST = 2.0
+SMOOTHER = (4.0, 16.0, 64.0)
+"""Assumptions ``c`` that are tried in turn: up to the first, an answer needs no word about smoothness."""
+WIDEST = 0.10
+"""The width of the band up to which the block determines the distribution function."""
+FORGIVEN = 0.02
+"""Shifts of so many standard deviations of the target are not counted in a width."""
+REJECTED = 0.05
+_RISE = 2.71
+"""Of ``χ²``: the 90 % quantile of one degree of freedom."""
+_LEVELS = (0.01, 0.04, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.96, 0.99)
+_MOST_POINTS = 600
+"""Of the transform: one spectrum of 1024 has some 300."""
+_BOOTSTRAPS, _ENOUGH = 60, 8
+"""Bootstraps of a p-value, and exceedances after which no more are drawn (Besag, Clifford 1991)."""
+_RELINEARISED = 2
+_SEARCHES, _NEAR = 16, (0.93, 1.0)
+_FACTORS = (1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 100.0)
+
+
+class Outcome(Enum):
+    """What a block says of a larger matrix."""
+
+    DETERMINED = "determined"
+    IF_SMOOTH = "determined if smooth"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What a block says under one assumption.
+
+    Attributes
+    ----------
+    share
+        ``c``: the target is taken to be a free block of a matrix so many times as large.
+    chi_square, n_data
+        The least ``χ²`` of a law of this class, and the number of independent data.
+    p_value
+        The probability of so much a larger ``χ²`` than without an assumption, if a law of the class is true.
+    width
+        The largest width of the band of the distribution function, small shifts forgiven.
+    central
+        A law in the middle of the band.
+    extremes
+        The laws that reach the band's limits.
+    """
+
+    share: float
+    chi_square: float
+    n_data: int
+    p_value: float
+    width: float
+    central: CompressedLaw
+    extremes: tuple[CompressedLaw, ...]
+
+    @property
+    def fits(self) -> bool:
+        """Whether the data do not reject the class."""
+        return self.p_value > REJECTED
+
+    @property
+    def answers(self) -> bool:
+        """Whether the class is not rejected and its band is narrow."""
+        return self.fits and self.width <= WIDEST
+
+
+@dataclass(frozen=True, slots=True)
+class Determination:
+    """How far a block determines a larger matrix.
+
+    Attributes
+    ----------
+    outcome
+        The verdict.
+    levels
+        What was found for each assumption, the mildest first; the last is the one that the verdict rests on.
+    largest_factor
+        Where the outcome is a refusal: the largest factor that would be answered under the mildest
+        assumption, of those tried; ``None`` if there is none.
+    """
+
+    outcome: Outcome
+    levels: tuple[Level, ...]
+    largest_factor: float | None = None
+
+    @property
+    def level(self) -> Level:
+        """The level that the verdict rests on."""
+        return self.levels[-1]
+
+
+def determine(spectra: torch.Tensor, factor: float, *, positive: bool, seed: int = 0) -> Determination:
+    """Return what blocks determine of the spectrum of a matrix ``factor`` times as large.
+
+    Parameters
+    ----------
+    spectra
+        Shape ``(n,)`` or ``(R, n)``, float64: eigenvalues of blocks of one size, without outliers.
+    factor
+        ``N/n``, above 1.
+    positive
+        Whether the matrix is positive semidefinite.
+    seed
+        Of the bootstraps.
+
+    Raises
+    ------
+    ValueError
+        As :func:`rmtaudit.kernels.free.fit.empirical_transform`.
+    ArithmeticError
+        If no law of the block could be computed.
+    """
+    given = empirical_transform(spectra).highest(_MOST_POINTS)
+    white = whitened_block(given, factor, positive=positive)
+    levels: list[Level] = []
+    for share in (MILDEST, *SMOOTHER):
+        levels.append(level_of(given, white, factor, share, positive=positive, seed=seed))
+        if levels[-1].answers:
+            outcome = Outcome.DETERMINED if share <= MILDEST else Outcome.IF_SMOOTH
+            return Determination(outcome, tuple(levels))
+        if not levels[-1].fits:
+            break  # a smoother class is part of this one
+    return Determination(Outcome.REFUSED, tuple(levels), _largest(given, factor, positive=positive, seed=seed))
+
+
+def level_of(
+    given: Transform, white: Whitened, factor: float, share: float, *, positive: bool, seed: int = 0
+) -> Level:
+    """Return what a block says under one assumption, with arguments as of :func:`determine`."""
+    free = parent_system(given, white, factor, positive=positive)
+    system = parent_system(given, white, share * factor, positive=positive)
+    masses, chi_square = system.solve()
+    law = system.law(masses)
+    p_value = _p_value(free, system, masses, seed)
+    width, central, extremes = _band(system, masses, share, math.sqrt(factor))
+    return Level(
+        share,
+        chi_square,
+        white.n_data,
+        p_value,
+        width,
+        CompressedLaw(central, share, given.scale),
+        tuple(CompressedLaw(one, share, given.scale) for one in extremes),
+    )
+
+
+def _p_value(free: ParentSystem, system: ParentSystem, masses: Real, seed: int) -> float:
+    """Return the p-value of the rise of ``χ²`` by linear Gaussian bootstraps.
+
+    The law that fits best leaves residuals; without them, both systems have the data that it implies.
+    """
+    residual = system.data - system.whole @ masses
+    rise = float(residual @ residual) - free.solve()[1]
+    rng = np.random.default_rng(seed)
+    larger = 0
+    for count in range(1, _BOOTSTRAPS + 1):
+        noise = rng.standard_normal(len(residual)) - residual
+        drawn = system.solve(system.data + noise)[1] - free.solve(free.data + noise)[1]
+        larger += drawn >= rise
+        if larger == _ENOUGH:
+            return larger / count
+    return (1 + larger) / (1 + _BOOTSTRAPS)
+
+
+def _band(
+    system: ParentSystem, masses: Real, share: float, spread: float
+) -> tuple[float, ParentLaw, tuple[ParentLaw, ...]]:
+    """Return the largest width, the mean of the extreme laws, and these, two for each point."""
+    places = system.places
+    x = _points(system.law(masses), share)
+    shift = FORGIVEN * spread
+    at = np.concatenate([x + shift, x - shift])
+    signs = np.repeat([-1.0, 1.0], len(x))
+    extremes = np.tile(masses, (len(at), 1))
+    strengths = np.ones(len(at))
+    slopes = gradient(places, masses, share, at)
+    for turn in range(_RELINEARISED if share > 1 else 1):
+        if turn:
+            slopes = gradient(places, extremes / extremes.sum(1, keepdims=True), share, at)
+        for index, (sign, slope) in enumerate(zip(signs, slopes, strict=True)):
+            start = strengths[index - 1] if not turn and index else strengths[index]
+            extremes[index], strengths[index] = _pulled(system, masses, sign * slope, start)
+    extremes /= extremes.sum(1, keepdims=True)
+    reached = distribution(places, extremes, share, at)
+    width = float((reached[signs > 0] - reached[signs < 0]).max())
+    return max(0.0, width), system.law(extremes.mean(0)), tuple(system.law(one) for one in extremes)
+
+
+def _points(law: ParentLaw, share: float) -> Real:
+    if share > 1:
+        return CompressedLaw(law, share, 1.0).ppf(torch.tensor(_LEVELS, dtype=torch.float64)).numpy()
+    return law.places[np.searchsorted(np.cumsum(law.masses), _LEVELS).clip(max=len(law.places) - 1)]
+
+
+def _pulled(system: ParentSystem, masses: Real, towards: Real, strength: float) -> tuple[Real, float]:
+    """Return the masses furthest in a direction whose ``χ²`` rises by 2.71 at most, and the pull it took.
+
+    One further row asks for a value that cannot be reached; its weight decides how far ``χ²`` rises.
+    """
+    least = float(((system.rows @ masses - system.target) ** 2).sum())
+    goal = float(towards @ masses) + 4.0
+    below: tuple[float, float, Real] | None = None
+    above: tuple[float, float, Real] | None = None
+    for _ in range(_SEARCHES):
+        rows = np.vstack([system.rows, strength * towards])
+        moved = least_squares(rows, np.append(system.target, strength * goal))
+        rise = float(((system.rows @ moved - system.target) ** 2).sum()) - least
+        if rise <= _RISE:
+            below = strength, rise, moved
+            if rise >= _NEAR[0] * _RISE:
+                break
+        else:
+            above = strength, rise, moved
+        if below is not None and above is not None:
+            share = 0.5
+            if below[1] > 1e-3:
+                share = math.log(0.97 * _RISE / below[1]) / math.log(above[1] / below[1])
+            share = min(max(share, 0.1), 0.9)
+            strength = below[0] * (above[0] / below[0]) ** share
+        elif above is not None:
+            strength /= max(2.0, math.sqrt(above[1] / _RISE))
+        else:
+            strength *= min(10.0, max(1.3, math.sqrt(_RISE / max(rise, 1e-3))))
+            if strength > 1e4:
+                break
+    if below is None:
+        return masses, 1.0
+    return below[2], below[0]
+
+
+def _largest(given: Transform, factor: float, *, positive: bool, seed: int) -> float | None:
+    """Return the largest factor below the one asked for that the mildest assumption answers."""
+    low, found = [one for one in _FACTORS if one < 0.95 * factor], None
+    while low:
+        middle = low[(len(low) - 1) // 2]
+        white = whitened_block(given, middle, positive=positive)
+        if level_of(given, white, middle, MILDEST, positive=positive, seed=seed).answers:
+            found, low = middle, [one for one in low if one > middle]
+        else:
+            low = [one for one in low if one < middle]
+    return found
+
+

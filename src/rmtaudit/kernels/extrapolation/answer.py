@@ -19,7 +19,6 @@ from rmtaudit.kernels.extrapolation.functionals import (
 )
 from rmtaudit.kernels.extrapolation.nested import Nested
 from rmtaudit.kernels.free.decompression import Decompression
-from rmtaudit.kernels.free.replicas import scarcity
 
 REFUSED = "not decompressible"
 AS_GOOD = "baseline as good"
@@ -28,7 +27,6 @@ Route = Literal["free", "rows"]
 T = TypeVar("T")
 
 _TRACY_WIDOM = 0.66
-_MOMENTS = frozenset({"mean", "standard_deviation"})
 _FLOORED = frozenset({"lower_edge", "upper_edge", "atom", "condition", "standard_deviation"})
 
 
@@ -103,7 +101,6 @@ class Prediction:
         others = [functionals(law, order=self.order, positive=self.positive) for law in self.alternatives]
         beside = self._edge_fluctuations()
         also = [functionals(law, order=self.order, positive=self.positive) for law in self.extremes]
-        of_form = 1.0 if self.free is None else self.free.stretch
         second = self._second(lambda law: functionals(law, order=self.order, positive=self.positive))
         return {
             name: interval(
@@ -115,7 +112,6 @@ class Prediction:
                 alternatives=[one[name] for one in others],
                 beside=beside.get(name, 0.0),
                 also=[one[name] for one in also],
-                stretch=self._stretch if name in _MOMENTS else of_form,
                 second=[one[name] for one in second],
             )
             for name in FUNCTIONALS
@@ -124,13 +120,6 @@ class Prediction:
     def _second(self, of: Callable[[Law], T]) -> list[T]:
         """Return what the smooth law beside a form says, and then those beside its replicas."""
         return [] if self.smooth is None else [of(law) for law in (self.smooth, *self.smoothed)]
-
-    @property
-    def _stretch(self) -> float:
-        """How much more the mean and variance of a block vary than those of its replicas do."""
-        if self.pooled or self.route == "rows":
-            return 1.0
-        return scarcity(self.order / self.bulk.shape[-1])
 
     def _edge_fluctuations(self) -> dict[str, float]:
         """Return standard deviations of the extreme eigenvalues: two thirds of their distance to the next.
@@ -170,7 +159,6 @@ class Prediction:
                 alternatives=[one[index] for one in others],
                 beside=own / height if height > 0 else 0.0,
                 also=[one[index] for one in also],
-                stretch=1.0 if self.free is None else self.free.stretch,
                 second=[one[index] for one in second],
             )
             for index, (value, height) in enumerate(zip(centre, density, strict=True))

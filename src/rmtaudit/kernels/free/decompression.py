@@ -16,7 +16,7 @@ from rmtaudit.kernels.free.evolution import EvolvedLaw, evolve
 from rmtaudit.kernels.free.fit import REJECTED, LevyFit, fit_levy, point_mass_at_zero
 from rmtaudit.kernels.free.forms import Form, find_form
 from rmtaudit.kernels.free.identify import extreme_measures, fewest_atoms
-from rmtaudit.kernels.free.replicas import CURVE, redrawn, refits, refits_of_form, scarcity
+from rmtaudit.kernels.free.replicas import CURVE, redrawn, refits, refits_of_form
 from rmtaudit.kernels.free.validation import Choice, Freeness, choose, ks_distance
 from rmtaudit.kernels.free.validation import freeness as test_freeness
 from rmtaudit.kernels.free.verdict import SAMPLE, end_of, margin_of, refusal, verdict_on
@@ -104,16 +104,6 @@ class Decompression:
         high, low = (law.quantiles(SAMPLE) for law in self.extremes)
         return ks_distance(high, low)
 
-    @property
-    def stretch(self) -> float:
-        """How much more the numbers of a form vary from block to block than from replica to replica.
-
-        They follow few moments, whose variance goes as ``1 - n/N``; a smooth fit's varies at all scales.
-        """
-        if self.form is None or self.pooled:
-            return 1.0
-        return scarcity(self.law.factor)
-
     def quantiles(self, count: int) -> torch.Tensor:
         """Return ``count`` predicted eigenvalues, ascending, without spikes; the mean over samples."""
         if self.pooled:
@@ -149,7 +139,7 @@ class Decompression:
             below, above = torch.maximum(smoothing, -beyond), torch.maximum(smoothing, beyond)
         if self.pooled:
             centre, variance = drawn.mean(0), variance / len(drawn)
-        spread = self.stretch * _student(len(drawn) - 1) * variance.sqrt()
+        spread = _student(len(drawn) - 1) * variance.sqrt()
         low = centre - torch.hypot(spread, _NORMAL * below)
         high = centre + torch.hypot(spread, _NORMAL * above)
         for law in self.extremes:

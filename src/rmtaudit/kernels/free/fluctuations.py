@@ -78,6 +78,58 @@ class Whitened:
         return found
 
 
+class Noise(NamedTuple):
+    """The fluctuation of a transform around a law, and of the sample's mean with it.
+
+    Attributes
+    ----------
+    f, slope
+        Shape ``(M,)``: the expected ``F`` of a sample that has the law's mean, and its derivative.
+    spread
+        Shape ``(2M, K)``: times ``K`` standard normal numbers it gives real and imaginary parts of the
+        fluctuation of ``F`` at a fixed sample mean.
+    mean, rest
+        Shape ``(K,)``, and a number: the fluctuation of the mean is ``mean`` times the same numbers and ``rest``
+        times another one.
+    """
+
+    f: Complex
+    slope: Complex
+    spread: Real
+    mean: Real
+    rest: float
+
+
+def noise_of(given: Transform, measure: LevyMeasure, factor: float) -> Noise:
+    """Return the fluctuation of the transform of a block of a matrix ``factor`` times as large, with a law.
+
+    Parameters
+    ----------
+    given
+        The transform of one spectrum near the law: its points.
+    measure
+        Of the law, in the units of the eigenvalues; its mean is that of the sample.
+    factor
+        ``N/n``.
+
+    Raises
+    ------
+    ArithmeticError
+        As :func:`whiten`.
+    """
+    law, _, variance = _law_at(given, measure)
+    white = whiten_by(given, law, variance=variance, factor=factor)
+    share = 1 / factor
+    unit = 2 / given.size**2
+    own = unit * (1 - share) * variance
+    shift = 1 - (share + (1 - share) * law.first)
+    across = unit * law.f**2 * shift + own * law.first
+    mean = white.apply(across)
+    rest = max(0.0, own - float(mean @ mean))
+    bias = given.f.cpu().numpy() - white.f
+    return Noise(law.f + bias, law.first, np.linalg.pinv(white.rows), mean, math.sqrt(rest))
+
+
 def whiten(given: Transform, measure: LevyMeasure) -> Whitened:
     """Return a transform with the covariance that a law near to its own implies.
 
@@ -99,6 +151,12 @@ def whiten(given: Transform, measure: LevyMeasure) -> Whitened:
     second-order cumulants vanish, as those of a block of a large free matrix do); Redelmeier 2014 (real
     matrices: twice that covariance, and a bias).
     """
+    law, u, variance = _law_at(given, measure)
+    return replace(whiten_by(given, law, variance=variance), u=u)
+
+
+def _law_at(given: Transform, measure: LevyMeasure) -> tuple[Derivatives, Complex, float]:
+    """Return a law and its parameter at the points of a transform, and its variance in the same units."""
     scale = given.scale
     law = LevyMeasure(
         measure.left / scale,
@@ -109,7 +167,7 @@ def whiten(given: Transform, measure: LevyMeasure) -> Whitened:
     ).pruned()
     z, empirical = given.z.cpu().numpy(), given.f.cpu().numpy()
     u = parameter(lambda at: _on_cpu(law, at), law.mean, law.index, z, empirical)
-    return replace(whiten_by(given, _derivatives(law, u), variance=law.variance), u=u)
+    return _derivatives(law, u), u, law.variance
 
 
 def whiten_by(

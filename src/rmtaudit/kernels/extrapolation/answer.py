@@ -18,11 +18,11 @@ from rmtaudit.kernels.extrapolation.functionals import (
     interval,
 )
 from rmtaudit.kernels.extrapolation.nested import Nested
+from rmtaudit.kernels.extrapolation.verdict import Verdict
 from rmtaudit.kernels.free.decompression import Decompression
+from rmtaudit.kernels.free.determination import Determination
+from rmtaudit.kernels.free.freeness import FreenessEvidence
 
-REFUSED = "not decompressible"
-AS_GOOD = "baseline as good"
-ACCEPTED = "decompressible"
 Route = Literal["free", "rows"]
 T = TypeVar("T")
 
@@ -37,9 +37,7 @@ class Prediction:
     Attributes
     ----------
     verdict
-        ``decompressible``, ``baseline as good`` or ``not decompressible``.
-    reason
-        Why, in a clause; may be empty for ``decompressible``.
+        Whether there is an answer, and what it rests on.
     route
         ``free``: free decompression. ``rows``: growth of a Gram matrix by more vectors of the same kind.
     law
@@ -71,10 +69,13 @@ class Prediction:
     smooth, smoothed
         Where the law has a form of few numbers, a smooth law beside it and beside each of its replicas: what
         it says beyond its own noise is in the intervals.
+    freeness
+        What the block shows about freeness; ``None`` without the block, and on the other route.
+    determination
+        What the block determines; ``None`` on the other route, and where that could not be computed.
     """
 
-    verdict: str
-    reason: str
+    verdict: Verdict
     route: Route
     law: Law | None
     replicas: tuple[Law, ...]
@@ -91,6 +92,13 @@ class Prediction:
     order: float
     smooth: Law | None = None
     smoothed: tuple[Law, ...] = ()
+    freeness: FreenessEvidence | None = None
+    determination: Determination | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why the verdict is what it is, in clauses; may be empty."""
+        return self.verdict.reason
 
     def numbers(self) -> dict[str, Interval]:
         """Return every functional with its interval of 90 %; empty where the verdict refuses."""
@@ -173,7 +181,7 @@ class Prediction:
             If the verdict refuses the prediction.
         """
         if self.law is None:
-            raise ValueError(f"{self.verdict}: {self.reason}")
+            raise ValueError(f"{self.verdict.word}: {self.reason}")
         if self.pooled:
             return torch.stack([law.quantiles(count) for law in self.replicas]).mean(0)
         return self.law.quantiles(count)
@@ -181,6 +189,6 @@ class Prediction:
     def density(self, x: torch.Tensor) -> torch.Tensor:
         """Return the density at ``x``, the mean over samples; raises as :meth:`quantiles`."""
         if self.law is None:
-            raise ValueError(f"{self.verdict}: {self.reason}")
+            raise ValueError(f"{self.verdict.word}: {self.reason}")
         laws = self.replicas if self.pooled else (self.law,)
         return torch.stack([law.pdf(x) for law in laws]).mean(0)

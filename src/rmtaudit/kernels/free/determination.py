@@ -100,6 +100,8 @@ class Determination:
         The verdict.
     levels
         What was found for each assumption, the mildest first; the last is the one that the verdict rests on.
+    positive
+        Whether the larger matrix is taken for positive semidefinite.
     largest_factor
         Where the outcome is a refusal: the largest factor that would be answered under the mildest
         assumption, of those tried; ``None`` if there is none.
@@ -107,6 +109,7 @@ class Determination:
 
     outcome: Outcome
     levels: tuple[Level, ...]
+    positive: bool
     largest_factor: float | None = None
 
     @property
@@ -115,7 +118,9 @@ class Determination:
         return self.levels[-1]
 
 
-def determine(spectra: torch.Tensor, factor: float, *, positive: bool, seed: int = 0) -> Determination:
+def determine(
+    spectra: torch.Tensor, factor: float, *, positive: bool | None = None, seed: int = 0
+) -> Determination:
     """Return what blocks determine of the spectrum of a matrix ``factor`` times as large.
 
     Parameters
@@ -125,7 +130,8 @@ def determine(spectra: torch.Tensor, factor: float, *, positive: bool, seed: int
     factor
         ``N/n``, above 1.
     positive
-        Whether the matrix is positive semidefinite.
+        Whether the larger matrix is positive semidefinite; ``None``: where the block is, and a positive
+        semidefinite matrix of that size explains it as well as any other does.
     seed
         Of the bootstraps.
 
@@ -137,19 +143,28 @@ def determine(spectra: torch.Tensor, factor: float, *, positive: bool, seed: int
         If no law of the block could be computed.
     """
     given = empirical_transform(spectra).highest(_MOST_POINTS)
-    white = whitened_block(given, factor, positive=positive)
+    white = whitened_block(given, factor, positive=bool(positive))
+    if positive is None:
+        positive = _stays_positive(given, white, factor, seed)
     levels: list[Level] = []
     for share in (MILDEST, *SMOOTHER):
         found = level_of(given, white, factor, share, positive=positive, seed=seed)
         levels.append(found)
         if found.answers and share > MILDEST:
-            return Determination(Outcome.IF_SMOOTH, tuple(levels))
+            return Determination(Outcome.IF_SMOOTH, tuple(levels), positive)
         if found.answers and _with_margin(given, white, factor, positive=positive, seed=seed):
-            return Determination(Outcome.DETERMINED, tuple(levels))
+            return Determination(Outcome.DETERMINED, tuple(levels), positive)
         if found.answers or not found.fits:
             break  # a smoother class is part of this one, and is rejected too
     largest = _largest(given, factor, positive=positive, seed=seed)
-    return Determination(Outcome.REFUSED, tuple(levels), largest)
+    return Determination(Outcome.REFUSED, tuple(levels), positive, largest)
+
+
+def _stays_positive(given: Transform, white: Whitened, factor: float, seed: int) -> bool:
+    if not float(given.values.min()) >= 0:
+        return False
+    either, positive = (parent_system(given, white, factor, positive=sign) for sign in (False, True))
+    return _p_value(either, positive, positive.solve()[0], seed) > REJECTED
 
 
 def _with_margin(

@@ -201,9 +201,7 @@ def _verdict(
     if nested is not None and nested.baselines:
         order, best = nested.best_baseline
         simple = order if best <= _AS_GOOD * nested.free else simple
-    return Verdict(
-        assumptions=tuple(assumptions), share=level.share, width=level.width, simple=simple
-    )
+    return Verdict(assumptions=tuple(assumptions), share=level.share, width=level.width, simple=simple)
 
 
 def _within(law: Law, level: Level, factor: float) -> bool:

@@ -29,9 +29,10 @@ class Obstacle(Enum):
 
 _SENTENCES: Mapping[Obstacle, str] = {
     Obstacle.WIDE: "laws that fit the block equally well differ by {measure:.0%} of the eigenvalues",
-    Obstacle.SHAPE: "the block is consistent with laws of a few atoms or with gaps, and those determine nothing",
-    Obstacle.NOT_FREE: "the matrix is not free of its coordinates: that is tolerable up to {measure:.3g} times "
-    "the block",
+    Obstacle.SHAPE: "the spectrum has few atoms or gaps, and blocks do not determine such a spectrum",
+    Obstacle.NOT_FREE: (
+        "the matrix is not free of its coordinates, which is tolerable up to {measure:.3g} times the block"
+    ),
     Obstacle.MISSED: "real quarters of the block miss it by {measure:.0%} of the spread",
     Obstacle.SHARED: "rows have directions in common: {measure:.0%} of the variance is missed",
     Obstacle.LOST: "the mass of the computed law is off by {measure:.1g}",
@@ -53,8 +54,8 @@ class Verdict:
     assumptions
         What the answer rests on beyond the data: none where the block determines it.
     share
-        ``c``: the larger matrix is taken for a free block of one so many times as large; ``None`` on the route
-        ``rows``.
+        ``c``: the larger matrix is taken for a free block of one so many times as large; ``None`` on the
+        route ``rows``.
     width
         The largest width of the band of the distribution function under that assumption.
     largest_factor
@@ -107,7 +108,9 @@ class Verdict:
         if Assumption.FREE in self.assumptions:
             found.append("eigenvalues alone cannot tell whether the matrix is free of its coordinates")
         if Assumption.SMOOTH in self.assumptions:
-            found.append(f"only laws of a free block of a matrix {self.share:g} times as large are considered")
+            found.append(
+                f"only laws of a free block of a matrix {self.share:g} times as large are considered"
+            )
         if self.simple is not None:
             found.append(f"{self.simple} free cumulants predict the block as well")
         return found

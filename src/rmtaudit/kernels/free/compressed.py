@@ -1,9 +1,9 @@
 """The law of a free block of a discrete law: boundary values by subordination.
 
-Of a law ``ν`` and its free block of ``1/c`` its order, ``F`` at a real ``x`` is ``F_ν(ζ)/c`` with the one ``ζ``
-above the real line (or its limit) that solves ``ζ - (1 - 1/c)F_ν(ζ) = x``. The share of eigenvalues at or below
-``x`` is then ``1 - (c ∫arg(ζ - y)ν(dy) - (c - 1) arg F_ν(ζ))/π``. It is stationary in ``ζ``, so that its
-derivative in the direction of a mass at ``y`` is ``-(c/π) arg(ζ - y)``.
+Of a law ``ν`` and its free block of ``1/c`` its order, ``F`` at a real ``x`` is ``F_ν(ζ)/c`` with the one
+``ζ`` above the real line (or its limit) that solves ``ζ - (1 - 1/c)F_ν(ζ) = x``. The share of eigenvalues
+at or below ``x`` is then ``1 - (c ∫arg(ζ - y)ν(dy) - (c - 1) arg F_ν(ζ))/π``. It is stationary in ``ζ``, so
+that its derivative in the direction of a mass at ``y`` is ``-(c/π) arg(ζ - y)``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from rmtaudit.kernels.free.fluctuations import Complex, Real
 from rmtaudit.kernels.free.parent import ParentLaw
@@ -128,14 +129,18 @@ class CompressedLaw:
         low, high = places[0] - 1e-3 * spread, places[-1] + 1e-3 * spread
         centre = float(self.parent.masses @ places)
         ends = np.arcsinh((np.array([low, high]) - centre) / spread)
-        x = centre + spread * np.sinh(np.linspace(*ends, _COARSE))
+        x = centre + spread * np.sinh(np.linspace(float(ends[0]), float(ends[1]), _COARSE))
         beside = np.array([place / self.scale for place, _ in self.atoms])
         x = np.unique(np.concatenate([x, beside - 1e-5 * spread, beside + 1e-5 * spread]))
-        level = np.maximum.accumulate(np.clip(distribution(self.parent.places, self.parent.masses, self.share, x), 0, 1))
+        level = np.maximum.accumulate(
+            np.clip(distribution(self.parent.places, self.parent.masses, self.share, x), 0, 1)
+        )
         more = np.interp(np.linspace(1e-5, 1 - 1e-5, _FINE), level + 1e-12 * np.arange(len(x)), x)
         x = np.unique(np.concatenate([x, more]))
         zeta = subordination(self.parent.places, self.parent.masses, self.share, x)
-        level = np.maximum.accumulate(np.clip(_below(self.parent.places, self.parent.masses, self.share, zeta), 0, 1))
+        level = np.maximum.accumulate(
+            np.clip(_below(self.parent.places, self.parent.masses, self.share, zeta), 0, 1)
+        )
         transform = -self.share / _reciprocal(self.parent.places, self.parent.masses, zeta)[0]
         level[0], level[-1] = 0.0, 1.0
         return x * self.scale, level, np.maximum(transform.imag, 0) / math.pi / self.scale
@@ -148,17 +153,15 @@ class CompressedLaw:
         for place, _ in self.atoms:
             held &= np.abs(x - place) > 1e-4 * self._spread * self.scale
         change = np.diff(np.concatenate([[0], held.astype(np.int8), [0]]))
-        starts, ends = np.nonzero(change == 1)[0], np.nonzero(change == -1)[0]
-        return tuple(
-            (float(x[max(start - 1, 0)]), float(x[min(end, len(x) - 1)]))
-            for start, end in zip(starts, ends, strict=True)
-        )
+        starts = np.flatnonzero(change == 1).clip(min=1) - 1
+        ends = np.flatnonzero(change == -1).clip(max=len(x) - 1)
+        return tuple(zip(x[starts].tolist(), x[ends].tolist(), strict=True))
 
     @cached_property
     def mass(self) -> float:
         """Mass of the continuous part by quadrature of the density, plus that of the atoms."""
         x, _, density = self._curve
-        keep = np.ones(len(x), dtype=bool)
+        keep: NDArray[np.bool_] = np.ones(len(x), dtype=bool)
         for place, _ in self.atoms:
             keep &= np.abs(x - place) > 1e-4 * self._spread * self.scale
         return float(np.trapezoid(density[keep], x[keep])) + math.fsum(mass for _, mass in self.atoms)

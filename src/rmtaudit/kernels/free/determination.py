@@ -1,17 +1,16 @@
 """How far a block determines a larger matrix: bands over all laws that fit, and what has to be assumed.
 
-That one law fits the block does not say that the block determines the law. Among all laws of the target that
-fit, the distribution function has a largest and a smallest value at every point: that band is what the block
-determines. It is wide without any assumption. The mildest one that helps is that the target is itself a free
-block of a matrix ``c`` times as large: ``c = 2`` excludes little more than laws of a few atoms, and larger ``c``
-leave smoother laws only. Where no law of the class fits about as well as the best one without an assumption, the
-class is rejected by the data.
+That one law fits the block does not say that the block determines the law. Among all laws of the target
+that fit, the distribution function has a largest and a smallest value at every point: that band is what the
+block determines. It is wide without any assumption. The mildest one that helps is that the target is itself
+a free block of a matrix ``c`` times as large: ``c = 2`` excludes little more than laws of a few atoms, and
+larger ``c`` leave smoother laws only. Where no law of the class fits about as well as the best one without
+an assumption, the class is rejected by the data.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -167,13 +166,11 @@ def _stays_positive(given: Transform, white: Whitened, factor: float, seed: int)
     return _p_value(either, positive, positive.solve()[0], seed) > REJECTED
 
 
-def _with_margin(
-    given: Transform, white: Whitened, factor: float, *, positive: bool, seed: int
-) -> bool:
+def _with_margin(given: Transform, white: Whitened, factor: float, *, positive: bool, seed: int) -> bool:
     """Return whether laws twice as smooth as those of the mildest assumption are not rejected either.
 
-    A law with a gap or a few atoms is outside of both classes. The data reject the smoother one first, and the
-    answer under the milder one is wrong where they cannot reject it yet.
+    A law with a gap or a few atoms is outside of both classes. The data reject the smoother one first, and
+    the answer under the milder one is wrong where they cannot reject it yet.
     """
     free = parent_system(given, white, factor, positive=positive)
     system = parent_system(given, white, SMOOTHER[0] * factor, positive=positive)
@@ -187,7 +184,6 @@ def level_of(
     free = parent_system(given, white, factor, positive=positive)
     system = parent_system(given, white, share * factor, positive=positive)
     masses, chi_square = system.solve()
-    law = system.law(masses)
     p_value = _p_value(free, system, masses, seed)
     width, central, extremes = _band(system, masses, share, math.sqrt(factor))
     return Level(
@@ -309,5 +305,3 @@ def _largest(given: Transform, factor: float, *, positive: bool, seed: int) -> f
         else:
             low = [one for one in low if one < middle]
     return found
-
-

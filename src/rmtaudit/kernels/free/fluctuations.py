@@ -6,10 +6,10 @@ its law alone decides. For ``m = mean 1/(λ - z)`` of ``n`` eigenvalues and ``F 
     ``Cov(m(z), m(w)) = (2/n²) (F'(z)F'(w)/(F(z) - F(w))² - 1/(z - w)²)``,
     ``E m(z) + 1/F(z) = F''(z)/(2nF'(z))``.
 
-That is the fluctuation around the law of an infinite matrix. Around the eigenvalues of a matrix of order ``N``
-with random eigenvectors it is less: ``ψ(z) = (n/N)z + (1 - n/N)F(z)`` takes the place of ``F`` in both
-expressions. (The second-order cumulants of a matrix with fixed eigenvalues are not 0, but such that its own
-covariance is; those of a block are these, scaled.)
+That is the fluctuation around the law of an infinite matrix. Around the eigenvalues of a matrix of order
+``N`` with random eigenvectors it is less: ``ψ(z) = (n/N)z + (1 - n/N)F(z)`` takes the place of ``F`` in
+both expressions. (The second-order cumulants of a matrix with fixed eigenvalues are not 0, but such that
+its own covariance is; those of a block are these, scaled.)
 
 Points of a transform are far from independent. In the directions in which they are, the right law leaves
 residuals that are standard normal.
@@ -89,8 +89,8 @@ class Noise(NamedTuple):
         Shape ``(2M, K)``: times ``K`` standard normal numbers it gives real and imaginary parts of the
         fluctuation of ``F`` at a fixed sample mean.
     mean, rest
-        Shape ``(K,)``, and a number: the fluctuation of the mean is ``mean`` times the same numbers and ``rest``
-        times another one.
+        Shape ``(K,)``, and a number: the fluctuation of the mean is ``mean`` times the same numbers and
+        ``rest`` times another one.
     """
 
     f: Complex
@@ -127,7 +127,8 @@ def noise_of(given: Transform, measure: LevyMeasure, factor: float) -> Noise:
     mean = white.apply(across)
     rest = max(0.0, own - float(mean @ mean))
     bias = given.f.cpu().numpy() - white.f
-    return Noise(law.f + bias, law.first, np.linalg.pinv(white.rows), mean, math.sqrt(rest))
+    spread = np.asarray(np.linalg.pinv(white.rows), dtype=np.float64)
+    return Noise(law.f + bias, law.first, spread, mean, math.sqrt(rest))
 
 
 def whiten(given: Transform, measure: LevyMeasure) -> Whitened:
@@ -170,9 +171,7 @@ def _law_at(given: Transform, measure: LevyMeasure) -> tuple[Derivatives, Comple
     return _derivatives(law, u), u, law.variance
 
 
-def whiten_by(
-    given: Transform, law: Derivatives, *, variance: float, factor: float = math.inf
-) -> Whitened:
+def whiten_by(given: Transform, law: Derivatives, *, variance: float, factor: float = math.inf) -> Whitened:
     """Return a transform with the covariance that a law implies, given by its derivatives at the points.
 
     Parameters

@@ -1,8 +1,8 @@
 """The laws of a larger parent that explain a block: a linear problem in a positive measure.
 
-Let ``m`` be the transform ``mean 1/(λ - z)`` of a block of order ``n``, ``F = -1/m``, and ``ν`` the spectral law
-of a free matrix ``t`` times as large that the block is a principal submatrix of. At ``ζ = z + (t - 1)F(z)``,
-which lies above the real line,
+Let ``m`` be the transform ``mean 1/(λ - z)`` of a block of order ``n``, ``F = -1/m``, and ``ν`` the
+spectral law of a free matrix ``t`` times as large that the block is a principal submatrix of. At ``ζ = z +
+(t - 1)F(z)``, which lies above the real line,
 
     ``∫ν(dy)/(y - ζ) = m(z)/t``.
 
@@ -248,7 +248,8 @@ def _places(given: Transform, growth: float, *, positive: bool) -> Real:
     spread = math.sqrt(growth)
     if positive:
         low = 0.0
-    share = np.linspace(math.asinh((low - given.mean) / spread), math.asinh((high - given.mean) / spread), PLACES)
+    ends = (math.asinh((end - given.mean) / spread) for end in (low, high))
+    share = np.linspace(*ends, PLACES)
     places = given.mean + spread * np.sinh(share)
     distinct, count = np.unique(values, return_counts=True)
     extra = [distinct[count >= _TIED]]

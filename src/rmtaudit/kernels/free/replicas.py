@@ -1,14 +1,13 @@
 """Refits to data like those that were seen: what the intervals of a prediction are from.
 
 The fluctuation of a block's transform is Gaussian with a known covariance
-(:mod:`rmtaudit.kernels.free.fluctuations`), so that replicas are drawn as transforms: no matrix is drawn and no
-eigenvalue computed.
+(:mod:`rmtaudit.kernels.free.fluctuations`), so that replicas are drawn as transforms: no matrix is drawn
+and no eigenvalue computed.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import numpy as np
 import torch

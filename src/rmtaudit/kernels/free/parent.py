@@ -17,6 +17,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from rmtaudit.kernels.free.fit import Transform
@@ -36,10 +37,12 @@ _HARD = 1e3
 _IGNORED = 3e-3
 """Directions in which no law of mass 1 changes the residuals by more than this are left out."""
 _NEAR_ZERO = tuple(10.0**power for power in range(-8, 0))
+_ALIKE = 3e-3
+"""Places near 0 whose effect on the residuals differs by less are taken for one."""
+_RIDGE = 1e-4
 _TIED = 3
 """So many equal eigenvalues make a point mass, which the parent has at the same place."""
-_STEPS, _CONVERGED = 300, 1e-11
-_MUCH_WORSE = 1.3
+_STEPS, _CONVERGED = 300, 1e-11 _MUCH_WORSE = 1.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +113,16 @@ def least_squares(rows: Real, target: Real) -> Real:
     ArithmeticError
         If the active-set method does not end.
     """
+    size = rows.shape[1]
     try:
-        found: Real = nnls(rows, target, maxiter=40 * rows.shape[1])[0]
-    except RuntimeError as error:
-        raise ArithmeticError("the non-negative least-squares problem could not be solved") from error
+        found: Real = nnls(rows, target, maxiter=3 * size)[0]
+    except RuntimeError:
+        # equal columns make the method cycle; a ridge far below the noise tells them apart
+        ridge = _RIDGE * np.eye(size)
+        try:
+            found = nnls(np.vstack([rows, ridge]), np.append(target, np.zeros(size)), maxiter=10 * size)[0]
+        except RuntimeError as error:
+            raise ArithmeticError("the non-negative least-squares problem could not be solved") from error
     return found
 
 
@@ -179,20 +188,33 @@ def parent_system(given: Transform, white: Whitened, growth: float, *, positive:
     points = given.z.cpu().numpy() + (growth - 1) * f
     weight = -growth * f * f * (1 + (growth - 1) * white.slope)
     whole = white.apply(weight[:, None] / (places - points[:, None]))
+    if positive:
+        kept = _different(places, whole)
+        places, whole = places[kept], whole[:, kept]
     data = white.apply(-weight / (growth * f))
     left, singular, right = np.linalg.svd(whole, full_matrices=False)
-    kept = singular > _IGNORED
+    held = singular > _IGNORED
     spread = math.sqrt(growth)
     rows = np.vstack(
         [
-            singular[kept, None] * right[kept],
+            singular[held, None] * right[held],
             np.full(len(places), _HARD),
             _HARD * (places - given.mean) / spread,
         ]
     )
-    directions = left[:, kept]
+    directions = left[:, held]
     target = np.concatenate([directions.T @ data, [_HARD, 0.0]])
     return ParentSystem(growth, places, rows, target, whole, data, directions)
+
+
+def _different(places: Real, whole: Real) -> NDArray[np.bool_]:
+    """Return which places act otherwise than the one kept before; 0 and what is not near it are kept."""
+    kept: NDArray[np.bool_] = np.ones(len(places), dtype=bool)
+    last = 0
+    for index in range(1, len(_NEAR_ZERO) + 1):
+        kept[index] = float(np.linalg.norm(whole[:, index] - whole[:, last])) > _ALIKE
+        last = index if kept[index] else last
+    return kept
 
 
 def derivatives(law: ParentLaw, growth: float, z: Complex, start: Complex) -> Derivatives:
@@ -248,8 +270,8 @@ def _places(given: Transform, growth: float, *, positive: bool) -> Real:
     spread = math.sqrt(growth)
     if positive:
         low = 0.0
-    ends = (math.asinh((end - given.mean) / spread) for end in (low, high))
-    share = np.linspace(*ends, PLACES)
+    first, last = (math.asinh((end - given.mean) / spread) for end in (low, high))
+    share = np.linspace(first, last, PLACES)
     places = given.mean + spread * np.sinh(share)
     distinct, count = np.unique(values, return_counts=True)
     extra = [distinct[count >= _TIED]]

@@ -42,7 +42,8 @@ _ALIKE = 3e-3
 _RIDGE = 1e-4
 _TIED = 3
 """So many equal eigenvalues make a point mass, which the parent has at the same place."""
-_STEPS, _CONVERGED = 300, 1e-11 _MUCH_WORSE = 1.3
+_STEPS, _CONVERGED = 300, 1e-11
+_MUCH_WORSE = 1.3
 
 
 @dataclass(frozen=True, slots=True)

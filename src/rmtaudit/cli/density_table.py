@@ -191,6 +191,9 @@ def _test_lines(tests: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         end = f", ends at factor {fit['last_factor']:.3g}" if fit["last_factor"] else ""
         kind = "stays positive at every size" if fit["stays_positive"] else "of both signs"
         yield "fit", f"χ²/ndata {fit['chi_square_per_datum']:.2f} (1 is a fit), {kind}{end}"
+    if tests["form"]:
+        form = tests["form"]
+        yield "form", f"a {form['name']} law explains the block (p = {form['p_value']:.2f})"
     if tests["unresolved"]:
         yield "unfixed", f"laws that fit as well put {tests['unresolved']:.1%} of the eigenvalues elsewhere"
     if tests["validation"]:

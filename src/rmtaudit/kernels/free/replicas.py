@@ -86,6 +86,8 @@ def refits_of_form(
     Those to which the form cannot be fitted, or whose law ends before the factor, are left out; none are
     returned where fewer than two are left.
     """
+    if len(spectra) < 2:
+        return (), ()
     pairs = []
     for one, white in zip(spectra, _whitened(spectra, form), strict=True):
         try:

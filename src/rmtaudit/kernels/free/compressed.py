@@ -23,7 +23,7 @@ _FIRST, _LAST, _DECREASE = 4.0, 1e-8, 8.0
 """Heights above the real line at which ``ζ`` is solved for, in standard deviations, each from the last."""
 _STEPS, _HALVINGS = 40, 12
 _CONVERGED = 1e-9
-_COARSE, _FINE = 160, 400
+_COARSE, _FINE = 120, 240
 _EMPTY = 1e-4
 """Densities below this share of the mean density over the standard deviation are none."""
 
@@ -132,15 +132,14 @@ class CompressedLaw:
         x = centre + spread * np.sinh(np.linspace(float(ends[0]), float(ends[1]), _COARSE))
         beside = np.array([place / self.scale for place, _ in self.atoms])
         x = np.unique(np.concatenate([x, beside - 1e-5 * spread, beside + 1e-5 * spread]))
-        level = np.maximum.accumulate(
-            np.clip(distribution(self.parent.places, self.parent.masses, self.share, x), 0, 1)
-        )
+        law = self.parent
+        zeta = subordination(law.places, law.masses, self.share, x)
+        level = np.maximum.accumulate(np.clip(_below(law.places, law.masses, self.share, zeta), 0, 1))
         more = np.interp(np.linspace(1e-5, 1 - 1e-5, _FINE), level + 1e-12 * np.arange(len(x)), x)
-        x = np.unique(np.concatenate([x, more]))
-        zeta = subordination(self.parent.places, self.parent.masses, self.share, x)
-        level = np.maximum.accumulate(
-            np.clip(_below(self.parent.places, self.parent.masses, self.share, zeta), 0, 1)
-        )
+        further = subordination(law.places, law.masses, self.share, more)
+        x, first = np.unique(np.concatenate([x, more]), return_index=True)
+        zeta = np.concatenate([zeta, further])[first]
+        level = np.maximum.accumulate(np.clip(_below(law.places, law.masses, self.share, zeta), 0, 1))
         transform = -self.share / _reciprocal(self.parent.places, self.parent.masses, zeta)[0]
         level[0], level[-1] = 0.0, 1.0
         return x * self.scale, level, np.maximum(transform.imag, 0) / math.pi / self.scale

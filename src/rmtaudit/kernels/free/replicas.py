@@ -19,7 +19,7 @@ from rmtaudit.kernels.free.fluctuations import Noise, Whitened, noise_of, whiten
 from rmtaudit.kernels.free.forms import MOST_POINTS, Form, refit
 from rmtaudit.kernels.free.measure import LevyMeasure
 
-CURVE = 1500
+CURVE = 800
 _MOST_POINTS = 400
 """Of a replica's transform: a spectrum of 1400 has so many, and lower points add least."""
 

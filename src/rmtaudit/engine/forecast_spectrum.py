@@ -29,8 +29,8 @@ class FeatureSpectrum:
     matrix
         Whose eigenvalues the file has.
     eigenvalues
-        Ascending, float64, shape ``(min(samples, features),)``; where one of the two is not known, those above
-        0. In the unit of the file.
+        Ascending, float64, shape ``(min(samples, features),)``; where one of the two is not known, those
+        above 0. In the unit of the file.
     samples, features
         ``None``: not known.
     """
@@ -60,7 +60,8 @@ def feature_spectrum(
     if matrix is None:
         matrix = _told(len(values), shape, path)
     if shape is None:
-        known, above = len(values), values[values > 0]
+        # rounding leaves zeros at n eps max
+        known, above = len(values), values[values > len(values) * 2.0**-52 * values[-1]]
         return FeatureSpectrum(
             matrix, above, known if matrix == "kernel" else None, known if matrix == "covariance" else None
         )

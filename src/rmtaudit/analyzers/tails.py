@@ -67,8 +67,8 @@ class Tails(Analyzer):
             "",
             None,
             "Law of the upper tail if each of four others is ruled out; 'like LAW' if no law that contains "
-            "it is better; 'none fits' if each of the five is too far from the values, 'tied' if equal values "
-            "leave no verdict; else 'undecided'.",
+            "it is better; 'none fits' if each of the five is too far from the values, 'tied' if equal "
+            "values leave no verdict; else 'undecided'.",
             f"{_CLAUSET}, section 5; Vuong 1989",
             summarised=False,
         ),

@@ -83,8 +83,8 @@ def scaled(values: torch.Tensor) -> Scaled:
     step = grid_step(positive)
     if step is not None and greatest / step <= GREATEST and not is_fine(step, least):
         lower = (
-            f"the values lie on a grid of step {step:.6g} and begin {round(least / step)} steps from 0: the lower "
-            "end is the grid's"
+            f"the values lie on a grid of step {step:.6g} and begin {round(least / step)} steps from 0: "
+            "the lower end is the grid's"
         )
         units = torch.from_numpy(np.rint(array / step))
         return Scaled(units, Unit(step), "discrete", step, lower, "")

@@ -36,12 +36,14 @@ def tie_sentence(ties: Tied, value: float | None, side: str) -> str:
     if ties.kind == "top":
         end = "greatest" if side == "upper" else "least"
         return (
-            f"{ties.count} of {ties.size} values are equal to the {end} one{at}: clipped or censored "
-            "values, which no law here describes."
+            f"{ties.count} of {ties.size} values are equal to the {end} one{at}: clipped or censored values, "
+            "which no law here describes."
         )
     if ties.kind == "heap":
-        return f"{ties.count} of the {ties.size} values in the tail are equal{at}: no continuous law comes near "
+        return (
+            f"{ties.count} of the {ties.size} values in the tail are equal{at}: no continuous law comes near "
             "them."
+        )
     return (
         f"Only {ties.distinct} of the {ties.size} values in the tail are different: the laws and their "
         "p-values are those of independent values without ties."

@@ -18,6 +18,10 @@ _INDEPENDENT = (
     "p-values and intervals take the values for independent draws. Eigenvalues of one matrix are not: they "
     "repel each other, so sums over them vary less than is assumed here."
 )
+_COVERAGE = (
+    "90 % intervals of the exponent held it in 86 to 92 % of 200 independent samples a law, and the goodness of "
+    "fit rejected a true power law at 5 % in 2 to 8 % (docs: tails, how far the exponent can be trusted)."
+)
 _HEADINGS = {
     "upper": "upper tail: x ≥ xmin",
     "lower": "lower tail: x ≤ xmax, fitted as the upper tail of 1/x",
@@ -51,7 +55,8 @@ def draw_tails(console: Console, document: Mapping[str, Any]) -> None:
     console.print()
     for note in _notes(document):
         console.print(Text(note, style="yellow"))
-    console.print(Text(f"{_INDEPENDENT}\n{_options(document)}", style="dim"))
+    measured = f"{_COVERAGE}\n" if document["tool"]["options"]["bootstrap"] else ""
+    console.print(Text(f"{_INDEPENDENT}\n{measured}{_options(document)}", style="dim"))
 
 
 def _facts(subject: Mapping[str, Any]) -> str:

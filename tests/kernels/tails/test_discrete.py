@@ -51,7 +51,9 @@ def test_the_search_finds_what_looking_at_every_start_finds() -> None:
         alpha, _ = exponents(np.array([np.log(tail / start).mean()]), np.array([start]))
         grid = np.arange(start, tail.max() + 2)
         law = np.exp(log_tail(float(alpha[0]), start, grid))
-        every.append((np.abs(law - 1 - np.searchsorted(tail, grid) / tail.size).max(), start, float(alpha[0])))
+        every.append(
+            (np.abs(law - (1 - np.searchsorted(tail, grid) / tail.size)).max(), start, float(alpha[0]))
+        )
     distance, start, alpha_ = min(every)
     assert (found.ks_distance, found.xmin, found.alpha) == pytest.approx((distance, start, alpha_))
     near = [rate for d, _, rate in every if d <= distance + 0.01]

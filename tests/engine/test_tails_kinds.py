@@ -10,6 +10,7 @@ import torch
 
 from rmtaudit.engine.tails import TailSettings, study_values
 from rmtaudit.errors import NothingAuditableError
+from rmtaudit.kernels.tails.ties import tied
 from rmtaudit.report.document import dumps
 
 PARETO = np.random.default_rng(0).pareto(1.2, 600) + 1
@@ -61,19 +62,24 @@ def test_few_different_values_are_refused_with_a_reason(values: np.ndarray) -> N
         (np.minimum(PARETO, 8.0), "clipped or censored"),
         (np.minimum(np.random.default_rng(3).zipf(2.0, 2000), 20), "clipped or censored"),
         (np.repeat(PARETO, 2), "are different"),
-        (np.r_[PARETO[:200], np.full(60, PARETO[:200].max() / 20)], "are equal"),
     ],
-    ids=["clipped", "clipped counts", "pairs", "heap"],
+    ids=["clipped", "clipped counts", "pairs"],
 )
 def test_tied_values_are_said_first_and_no_law_is_judged(values: np.ndarray, words: str) -> None:
     found = upper(values)
-    if words == "are equal" and not found["warnings"]:
-        pytest.fail(f"the tail starts at {found['xmin']}")
     assert words in found["warnings"][0]  # type: ignore[index]
     verdict = found["verdict"]
     assert verdict["status"] == "tied"  # type: ignore[index]
     assert verdict["winner"] is None  # type: ignore[index]
     assert verdict["plausible"] == []  # type: ignore[index]
+
+
+def test_a_heap_inside_the_tail_is_found() -> None:
+    x = np.sort(np.r_[PARETO, np.full(60, 2.34567891234)])
+    found = tied(x, "continuous")
+    assert found is not None
+    assert (found.kind, found.value, found.count) == ("heap", 2.34567891234, 60)
+    assert tied(np.sort(PARETO), "continuous") is None
 
 
 def test_a_distance_that_no_sample_shows_leaves_no_law() -> None:

@@ -110,7 +110,7 @@ def _facts(values: torch.Tensor) -> dict[str, Any]:
         "values": len(values),
         "positive": len(positive),
         "excluded": len(values) - len(positive),
-        "distinct": len(positive.unique()),
+        "distinct": len(set(positive.tolist())),
         "least_positive": float(positive.min()) if len(positive) else None,
         "greatest": float(values.max()),
         "positive_below_rounding": int((positive < rounding).sum()),

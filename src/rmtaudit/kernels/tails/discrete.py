@@ -155,10 +155,10 @@ def fit_discrete(
 
 def draw_discrete(alpha: float, xmin: float, uniform: Vector) -> Vector:
     """Return the values of the law whose tails have the probabilities ``uniform``, in (0, 1]."""
-    table = xmin + np.arange(_TABLE)
+    table: Vector = xmin + np.arange(_TABLE, dtype=np.float64)
     above = np.exp(log_tail(alpha, xmin, table))
     index = _TABLE - np.searchsorted(above[::-1], uniform, side="left")
-    found = table[np.maximum(index, 1) - 1]
+    found: Vector = table[np.maximum(index, 1) - 1]
     beyond = uniform < above[-1]
     with np.errstate(over="ignore"):
         far = (table[-1] - 0.5) * (uniform[beyond] / above[-1]) ** (-1 / (alpha - 1)) + 0.5

@@ -262,13 +262,15 @@ def _tails(fit: LawFit, at: Vector, xmin: float) -> Vector:
     """Return ``P(X >= at)``, ``at`` ascending."""
     of = {name: parameter.value for name, parameter in fit.parameters.items()}
     if fit.law == "power_law" or fit.degenerate:
-        return np.exp(log_tail(of["alpha"], xmin, at))
+        power: Vector = np.exp(log_tail(of["alpha"], xmin, at))
+        return power
     if fit.law == "exponential":
-        return np.exp(-of["rate"] * (at - xmin))
+        falling: Vector = np.exp(-of["rate"] * (at - xmin))
+        return falling
     support = _support(np.zeros(1), xmin)
     log_mass, shares = _log_mass(support, _exponent(fit.law, of, support.v, xmin))
     near = 1 - np.append(0.0, np.cumsum(shares[:_TERMS]))
-    result = np.interp(at, xmin + np.arange(_TERMS + 1), near)
+    result: Vector = np.interp(at, xmin + np.arange(_TERMS + 1), near)
     beyond = at > xmin + _TERMS
     if beyond.any():
         start = math.log((xmin + _TERMS - 0.5) / xmin)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -169,9 +171,9 @@ def test_cut_short_or_appended_to(tmp_path: Path, change: int) -> None:
         ("1\n2\nthree\n", "RA-SA-010", "Line 3: 'three'"),
         ("1\n1_000\n", "RA-SA-010", "1_000"),
         ("1,,2\n", "RA-SA-010", "''"),
-        ("1,2\n3,4\n", "RA-SA-011", "2 columns"),
+        ("1.0,2\n3,4\n", "RA-SA-011", "2 columns"),
         ("name,value\na,1\n", "RA-SA-010", "'a'"),
-        ("1\n2,3\n", "RA-SA-011", "2 columns"),
+        ("1.5\n2.5,3\n", "RA-SA-011", "2 columns"),
         ("1\nnan\n", "RA-SA-008", "number 2"),
         ("1\n1e999\n", "RA-SA-008", "inf"),
         ("1\n\xff\x1b[31m\n", "RA-SA-010", "\\x1b"),
@@ -181,6 +183,69 @@ def test_text_that_is_no_list(tmp_path: Path, text: str, code: str, words: str) 
     error = refusal(written(tmp_path / "x.txt", text.encode("latin-1")))
     assert error.code == code
     assert words in error.message
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("1,5735\n1,9733\n2\n", "sed 's/,/./g' FILE"),
+        ("value\n1,5735\n1,9733\n", "sed 's/,/./g' FILE"),
+        ("2\n1,5\n", "sed 's/,/./g' FILE"),
+        ("1,5e-3\n-1,9e2\n", "sed 's/,/./g' FILE"),
+        ("1,5;2,5;3\n", "sed 's/,/./g' FILE"),
+        ("1,5 2,5\n", "sed 's/,/./g' FILE"),
+        ("0;1,5\n1;2,5\n2;3,5\n", "sed 's/,/./g' FILE"),
+        ("1.234,56\n2.345,67\n", r"sed 's/\.//g; s/,/./g' FILE"),
+    ],
+)
+def test_decimal_commas_are_named_and_never_read_as_columns(tmp_path: Path, text: str, hint: str) -> None:
+    error = refusal(written(tmp_path / "x.csv", text.encode()))
+    assert error.code == "RA-SA-014"
+    assert "decimal commas" in error.message
+    assert hint in (error.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (",0\n0,1.5\n1,1.9\n2,1.1\n", "awk -F',' 'NR>1 {print $2}'"),
+        ("0,1.5\n1,1.9\n2,1.1\n", "awk -F',' '{print $2}'"),
+        ("i;x\n1;1.5\n2;1.9\n3;1.1\n", "awk -F';' 'NR>1 {print $2}'"),
+        ("0\t3\n1\t1\n2\t7\n", "awk '{print $2}'"),
+        ('"","x"\n"1",1.5\n"2",1.9\n"3",1.1\n', "awk -F',' 'NR>1 {print $2}'"),
+        ("0,5\n1,9\n2,1\n", "awk -F',' '{print $2}'"),  # whole numbers with an index
+    ],
+)
+def test_a_column_that_counts_the_rows_is_named(tmp_path: Path, text: str, hint: str) -> None:
+    error = refusal(written(tmp_path / "x.csv", text.encode()))
+    assert error.code == "RA-SA-016"
+    assert hint in (error.hint or "")
+
+
+@pytest.mark.skipif(shutil.which("awk") is None, reason="no awk")
+@pytest.mark.parametrize("start", [",0\n", "", "index,value\n"])
+def test_the_advice_for_an_index_keeps_the_values(tmp_path: Path, start: str) -> None:
+    values = [1.5, 1.9, 1.1, 0.25]
+    path = written(
+        tmp_path / "x.csv", start + "".join(f"{index},{value}\n" for index, value in enumerate(values))
+    )
+    command = (refusal(path).hint or "").partition(": ")[2]
+    command = command.replace("FILE", str(path)).replace("values.txt", str(tmp_path / "values.txt"))
+    subprocess.run(command, shell=True, check=True)
+    assert read_samples(tmp_path / "values.txt").tolist() == values
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_text_of_two_or_four_bytes_a_character_is_named(tmp_path: Path, encoding: str) -> None:
+    error = refusal(written(tmp_path / "x.csv", "1.5\n2.5\n".encode(encoding)))
+    assert error.code == "RA-SA-015"
+    assert "UTF-16" in error.message
+    assert "iconv" in (error.hint or "")
+
+
+def test_lists_of_whole_numbers_are_no_decimal_commas(tmp_path: Path) -> None:
+    for text in ("1,2,3\n", "1, 2, 3\n", "1 2 3\n", "1;2;3\n", "1,2, 3,4\n"):
+        assert read_samples(written(tmp_path / "x.csv", text))[:3].tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +283,8 @@ def test_a_text_too_large_is_not_read(tmp_path: Path) -> None:
 
 def test_every_code_is_on_the_page() -> None:
     code = re.compile(r"RA-SA-\d{3}")
-    used = set(code.findall((ROOT / "src/rmtaudit/matrices/samples.py").read_text()))
+    modules = [ROOT / "src/rmtaudit/matrices" / name for name in ("samples.py", "sample_text.py")]
+    used = {found for module in modules for found in code.findall(module.read_text())}
     rows = re.findall(
         r"^\| (RA-SA-\d{3}) \| .+ \| .+ \|$", (ROOT / "docs/errors.md").read_text(), re.MULTILINE
     )

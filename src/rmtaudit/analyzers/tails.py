@@ -67,7 +67,8 @@ class Tails(Analyzer):
             "",
             None,
             "Law of the upper tail if each of four others is ruled out; 'like LAW' if no law that contains "
-            "it is better; else 'undecided'.",
+            "it is better; 'none fits' if each of the five is too far from the values, 'tied' if equal "
+            "values leave no verdict; else 'undecided'.",
             f"{_CLAUSET}, section 5; Vuong 1989",
             summarised=False,
         ),
@@ -214,6 +215,10 @@ def _exponent(tail: Tail, spread: TailBootstrap | None, shift: float) -> MetricV
 
 
 def _word(tail: Tail) -> str:
+    if tail.ties is not None:
+        return "tied"
+    if not tail.verdict.plausible:
+        return "none fits"
     if tail.verdict.winner is not None:
         return tail.verdict.winner
     return f"like {tail.verdict.simplest}" if tail.verdict.simplest is not None else "undecided"

@@ -1,4 +1,4 @@
-"""``rmtaudit forecast``: how the bias of ridge regression falls with the ridge, from a spectrum."""
+"""``rmtaudit forecast``: how the error of ridge regression falls with the ridge, from a spectrum."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -20,11 +20,28 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @click.option(
+    "--matrix",
+    type=click.Choice(["covariance", "kernel"]),
+    help="Whose eigenvalues FILE has: features x features (ΦᵀΦ or ΦᵀΦ/n), or samples x samples (ΦΦᵀ).",
+)
+@click.option(
     "--shape",
-    metavar="ROWS COLUMNS",
+    metavar="SAMPLES FEATURES",
     type=click.IntRange(min=1),
     nargs=2,
-    help="Shape of the matrix whose Gram matrix has this spectrum: fits the law HTMP.",
+    help="Samples n and features p, in this order; also fits the law HTMP.",
+)
+@click.option(
+    "--population",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Eigenvalues of the population covariance: forecasts from them as well.",
+)
+@click.option(
+    "--signal",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Squared coefficients of the target along the eigenvectors of --population, in its order.",
 )
 @click.option(
     "--points",
@@ -75,7 +92,10 @@ if TYPE_CHECKING:
 @click.option("-q", "--quiet", is_flag=True, help="With -o, no table.")
 def forecast(
     file: Path,
+    matrix: Literal["covariance", "kernel"] | None,
     shape: tuple[int, int] | None,
+    population: Path | None,
+    signal: Path | None,
     points: int,
     bootstrap: int,
     confidence: float,
@@ -85,10 +105,11 @@ def forecast(
     output: Path | None,
     quiet: bool,
 ) -> int:
-    """Forecast the bias of ridge regression from the spectrum of its features.
+    """Forecast the error of ridge regression from the spectrum of its features.
 
-    FILE holds all eigenvalues of a Gram or kernel matrix: a .npy array, or a .csv or .txt with one number a
-    line.
+    FILE holds all eigenvalues, zeros included, of the covariance (features x features) or of the kernel
+    matrix (samples x samples): a .npy array, or a .csv or .txt with one number a line. The target is a random
+    linear function of the features without noise, unless --signal says where it lies.
     """
     from rmtaudit.engine.forecast import ForecastSettings, forecast_file
     from rmtaudit.report.document import dumps
@@ -96,8 +117,19 @@ def forecast(
     if bootstrap == 1:
         raise click.BadParameter("0 for none, or at least 2.", param_hint="--bootstrap")
     format_ = format_for(format_, output, DOCUMENT_FORMATS)
-    settings = ForecastSettings(shape, points, bootstrap, confidence, level, seed)
-    with output_file(output, [file]) if output else nullcontext() as target:
+    settings = ForecastSettings(
+        matrix=matrix,
+        shape=shape,
+        population=None if population is None else str(population),
+        signal=None if signal is None else str(signal),
+        points=points,
+        bootstrap=bootstrap,
+        confidence=confidence,
+        level=level,
+        seed=seed,
+    )
+    inputs = [path for path in (file, population, signal) if path is not None]
+    with output_file(output, inputs) if output else nullcontext() as target:
         document = forecast_file(file, settings)
         text = dumps(document)
         if target is not None:

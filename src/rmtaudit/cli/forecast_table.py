@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich import box
@@ -13,6 +13,13 @@ from rich.text import Text
 from rmtaudit.names import display_name
 from rmtaudit.report.numbers import format_value
 
+_WIDE = 110  # columns from which the table has room for the intervals of the bias
+_MODEL = (
+    "Model: y = <w, φ> without noise, w random with the same variance along every feature. risk: error of "
+    "prediction over the variance of y, by generalised cross-validation, for any E φφᵀ (many samples, "
+    "features that concentrate). bias: mu² mean (λ + mu)^-2 over the features, the same error only if "
+    "E φφᵀ = I. mu is added to the matrix whose eigenvalues are given; exp. is d log/d log mu."
+)
 _INTERVALS = (
     "Intervals take the eigenvalues for independent draws. Those of one matrix repel each other: most "
     "intervals are then too wide, but not that of the exponent at the smallest ridges, where few decide."
@@ -21,47 +28,112 @@ _PAPER = (
     "times l for mu = n^-l, as Hodgkinson, Wang and Mahoney (2025) print it: it does not follow from the "
     "bias above, whose exponent is at most 2."
 )
-_BELOW = (
-    "Below the smallest eigenvalue every finite spectrum has the exponent 2 (0 if some eigenvalues are 0)."
-)
+_NO_RISK = "— : the fit leaves fewer than 20 degrees of freedom, too few to tell the risk."
 
 
 def draw_forecast(console: Console, document: Mapping[str, Any]) -> None:
     """Print the document of :mod:`rmtaudit.engine.forecast` on a console."""
-    subject, law = document["subject"], document["htmp"]
+    subject = document["subject"]
     console.print(Text(display_name(subject["path"]) or "values", style="bold", overflow="fold"))
     console.print(Text(_facts(subject), style="dim"))
-    console.print(Text("ridge mu, bias L = mu² E (λ + mu)^-2, exponent d log L/d log mu", style="dim"))
+    for text, style in _scope(document):
+        console.print(Text(text, style=style))
     console.print()
-    console.print(_curve(document))
-    console.print(_law(law))
+    console.print(_curve(document, wide=console.width >= _WIDE))
+    rows = document["empirical"]
+    if subject["samples"] is not None and any(row["risk"] is None for row in rows):
+        console.print(Text(_NO_RISK, style="dim"))
+    _draw_population(console, document["population"])
+    console.print(_law(document["htmp"]))
     console.print()
-    console.print(Text(f"{_INTERVALS}\n{_BELOW}", style="dim"))
+    console.print(Text(f"{_MODEL}\n{_INTERVALS}", style="dim"))
 
 
 def _facts(subject: Mapping[str, Any]) -> str:
     ends = f"{format_value(subject['least_positive'])} to {format_value(subject['greatest'])}"
     zeros = f"; {subject['zeros']} more are 0" if subject["zeros"] else ""
-    return f"{subject['values'] - subject['zeros']} eigenvalues from {ends}{zeros}"
+    sides = [f"{subject[name]} {name}" for name in ("samples", "features") if subject[name] is not None]
+    matrix = "features x features" if subject["matrix"] == "covariance" else "samples x samples"
+    return (
+        f"{subject['values'] - subject['zeros']} eigenvalues from {ends}{zeros}; {subject['matrix']} matrix, "
+        f"{matrix}: {', '.join(sides)}"
+    )
 
 
-def _curve(document: Mapping[str, Any]) -> Table:
-    law = document["htmp"]
+def _scope(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what the answer is worth, before the answer."""
+    subject, isotropy = document["subject"], document["isotropy"]
+    if subject["samples"] is None:
+        return [
+            (
+                "Only a scaling: without the number of samples (--shape) there is no risk, and the bias is "
+                "the error of prediction only if E φφᵀ = I, which a spectrum cannot show.",
+                "yellow",
+            )
+        ]
+    if isotropy["verdict"] == "contradicted":
+        return [
+            (
+                f"Risk and bias differ by up to a factor of {isotropy['largest_ratio']:.2f}: the features "
+                "are not isotropic, or do not concentrate. Where E φφᵀ ≠ I, the bias is not the error of "
+                "prediction.",
+                "yellow",
+            )
+        ]
+    return []
+
+
+def _curve(document: Mapping[str, Any], *, wide: bool) -> Table:
+    law, rows = document["htmp"], document["empirical"]
     curve = law["curve"] if law["status"] == "ok" else None
+    risk, bias = rows[0]["residual"] is not None, rows[0]["bias"] is not None
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    heads = ["mu", "bias", "interval", "exp.", "interval"]
-    if curve is not None:
-        heads += ["HTMP", "exp."]
+    heads = ["mu"]
+    heads += ["risk", "interval", "exp."] if risk else []
+    heads += (["bias", "interval", "exp."] if wide or not risk else ["bias", "exp."]) if bias else []
+    heads += ["HTMP", "exp."] if curve is not None else []
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
-    for index, row in enumerate(document["empirical"]):
+    for index, row in enumerate(rows):
         cells = [f"{row['mu']:.3g}"]
-        for name, digits in (("bias", None), ("exponent", 2)):
-            cells += [_number(row[name]["value"], digits), _interval(row[name]["ci"], digits)]
+        if risk:
+            cells += [
+                _number(row["risk"], None),
+                _interval(row["risk"], None),
+                _number(row["risk_exponent"], 2),
+            ]
+        if bias:
+            cells += [_number(row["bias"], None)]
+            cells += [_interval(row["bias"], None)] if wide or not risk else []
+            cells += [_number(row["exponent"], 2)]
         if curve is not None:
-            cells += [f"{curve[index]['bias']:.3g}", f"{curve[index]['exponent']:.3f}"]
+            cells += [f"{curve[index]['bias']:.3g}", f"{curve[index]['exponent']:.2f}"]
         table.add_row(*(Text(cell) for cell in cells))
     return table
+
+
+def _draw_population(console: Console, found: Mapping[str, Any]) -> None:
+    if found["status"] == "skipped":
+        return
+    if found["status"] == "failed":
+        console.print(Text(f"no forecast from the population: {found['reason']}", style="yellow"))
+        return
+    target = "given" if found["signal"] == "given" else "random"
+    console.print(Text(f"from the population, target {target}", style="bold"))
+    if found["verdict"] == "contradicted":
+        text = (
+            "The sample does not come from this population: their degrees of freedom differ. The trace of "
+            f"the sample is {found['trace_ratio']:.3g} times that of the population (a kernel matrix is "
+            "ΦΦᵀ, not divided by n)."
+        )
+        console.print(Text(text, style="yellow"))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for head in ("mu", "risk", "effective mu", "degrees of freedom", "of the sample"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in found["curve"]:
+        cells = (row["mu"], row["risk"], row["kappa"], row["degrees"], row["degrees_of_sample"])
+        table.add_row(*(Text(f"{cell:.3g}") for cell in cells))
+    console.print(table)
 
 
 def _law(law: Mapping[str, Any]) -> Table | Text:
@@ -77,7 +149,7 @@ def _law(law: Mapping[str, Any]) -> Table | Text:
     lines = [
         ("HTMP", f"{fitted}, delta {law['delta']:.4g}", ""),
         ("fit", f"p {bound}{law['p_value']:.2g}: {law['sentence']}", "yellow" if bad else ""),
-        ("limit", f"exponent min(2, delta) = {law['limit_exponent']:.4g} as mu goes to 0", ""),
+        ("limit", _limit(law), ""),
         ("paper", f"2 + delta = {law['paper_exponent']:.4g}, {_PAPER}", ""),
     ]
     for name, text, style in lines:
@@ -85,9 +157,22 @@ def _law(law: Mapping[str, Any]) -> Table | Text:
     return grid
 
 
-def _number(value: float, digits: int | None) -> str:
+def _limit(law: Mapping[str, Any]) -> str:
+    if law["limit_exponent"] == 0:
+        return "exponent 0 as mu goes to 0: there are more features than samples"
+    return f"exponent min(2, delta) = {law['limit_exponent']:.4g} as mu goes to 0"
+
+
+def _number(estimate: Mapping[str, Any] | None, digits: int | None) -> str:
+    return "—" if estimate is None else _figure(estimate["value"], digits)
+
+
+def _interval(estimate: Mapping[str, Any] | None, digits: int | None) -> str:
+    if estimate is None or estimate["ci"] is None:
+        return "—"
+    low, high = estimate["ci"]
+    return f"{_figure(low, digits)}–{_figure(high, digits)}"
+
+
+def _figure(value: float, digits: int | None) -> str:
     return f"{value:.3g}" if digits is None else f"{value:.{digits}f}"
-
-
-def _interval(ends: Sequence[float] | None, digits: int | None) -> str:
-    return "—" if ends is None else f"{_number(ends[0], digits)}–{_number(ends[1], digits)}"

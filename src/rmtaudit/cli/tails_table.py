@@ -18,6 +18,10 @@ _INDEPENDENT = (
     "p-values and intervals take the values for independent draws. Eigenvalues of one matrix are not: they "
     "repel each other, so sums over them vary less than is assumed here."
 )
+_COVERAGE = (
+    "90 % intervals of the exponent held it in 86 to 92 % of 200 independent samples a law, and the goodness "
+    "of fit rejected a true power law at 5 % in 2 to 8 % (docs: tails, how far the exponent can be trusted)."
+)
 _HEADINGS = {
     "upper": "upper tail: x ≥ xmin",
     "lower": "lower tail: x ≤ xmax, fitted as the upper tail of 1/x",
@@ -40,6 +44,8 @@ def draw_tails(console: Console, document: Mapping[str, Any]) -> None:
         if found["status"] != "ok":
             console.print(Text(f"no fit: {found['reason']}", style="yellow"))
             continue
+        for warning in found.get("warnings", ()):
+            console.print(Text(warning, style="yellow"))
         lines = _near_zero_lines(found) if part == "near_zero" else _tail_lines(found)
         console.print(_grid(lines))
         if "laws" in found:
@@ -49,11 +55,16 @@ def draw_tails(console: Console, document: Mapping[str, Any]) -> None:
     console.print()
     for note in _notes(document):
         console.print(Text(note, style="yellow"))
-    console.print(Text(f"{_INDEPENDENT}\n{_options(document)}", style="dim"))
+    measured = f"{_COVERAGE}\n" if document["tool"]["options"]["bootstrap"] else ""
+    console.print(Text(f"{_INDEPENDENT}\n{measured}{_options(document)}", style="dim"))
 
 
 def _facts(subject: Mapping[str, Any]) -> str:
     text = f"{subject['values']} values"
+    if subject["grid_step"] is not None:
+        text += (
+            f" on a grid of step {format_value(subject['grid_step'])}, {subject['distinct']} different ones,"
+        )
     if subject["positive"]:
         text += f" from {format_value(subject['least_positive'])} to {format_value(subject['greatest'])}"
     if subject["excluded"]:
@@ -75,6 +86,8 @@ def _tail_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     name, start = ("alpha", "xmin") if upper else ("exponent", "xmax")
     low, high = found[f"{name}_range"]
     law = "density ~ x^-alpha" if upper else "P(x < y) ~ y^exponent"
+    if found["support"] == "discrete":
+        law = "P(x) ~ x^-alpha, whole steps"
     lines = [
         (name, f"{_estimate(found[name])}   {law}"),
         ("", f"from {low:.3f} to {high:.3f} over the starts that fit as well"),
@@ -115,12 +128,14 @@ def _laws(found: Mapping[str, Any], *, wide: bool) -> Table:
         table.add_column("p boot", justify="right", no_wrap=True)
         table.add_column("best in", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=not wide, overflow="fold")
-    names = {law["law"]: law["name"] for law in found["laws"]}
+    names = {law["law"]: law["name"] for law in found["laws"]} | {"distance": "its distance"}
+    judged = found["verdict"]["status"] != "tied"
     beaten = {case["law"]: names[case["by"]] for case in found["verdict"]["ruled_out"]}
     winner = found["verdict"]["winner"]
     for law in found["laws"]:
         out = law["law"] in beaten
-        word = "winner" if law["law"] == winner else "ruled out" if out else "not ruled out"
+        kept = "not ruled out" if judged else "not judged"
+        word = "winner" if law["law"] == winner else "ruled out" if out else kept
         if wide and out:
             word += f" by {beaten[law['law']]}"
         cells = [law["name"], _parameters(law)]
@@ -141,6 +156,8 @@ def _parameters(law: Mapping[str, Any]) -> str:
 
 def _estimate(found: Mapping[str, Any]) -> str:
     value, se, ci = found["value"], found.get("se"), found.get("ci")
+    if value is None:
+        return "beyond floats"
     if se is not None and 0.0005 <= se < 100 and abs(value) >= 0.01:
         digits = 3 if se < 0.1 else 2
         text = f"{value:.{digits}f} ± {se:.{digits}f}"

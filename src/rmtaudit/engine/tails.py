@@ -4,40 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from rmtaudit.engine.tails_words import LOWER_NAMES, UPPER_NAMES, misfit_sentence, sentence, tie_sentence
 from rmtaudit.errors import NothingAuditableError, UsageError
 
 if TYPE_CHECKING:
     import torch
 
-    from rmtaudit.kernels.powerlaw import NoFit
+    from rmtaudit.engine.tails_unit import Scaled, Unit
     from rmtaudit.kernels.tails.bootstrap import TailBootstrap
+    from rmtaudit.kernels.tails.laws import Parameter
     from rmtaudit.kernels.tails.tail import Side, Tail
 
 SCHEMA_NAME = "rmtaudit.tails"
-SCHEMA_VERSION = "1.0"
-
-UPPER_NAMES = {
-    "power_law": "power law",
-    "truncated_power_law": "truncated power law",
-    "lognormal": "lognormal",
-    "stretched_exponential": "stretched exponential",
-    "exponential": "exponential",
-}
-LOWER_NAMES = {
-    "power_law": "power law",
-    "truncated_power_law": "inverse gamma",
-    "lognormal": "lognormal",
-    "stretched_exponential": "Fréchet",
-    "exponential": "inverse exponential",
-}
-"""What the laws of ``1/x`` are called as laws of ``x``."""
-
-_IMPLAUSIBLE = 0.1
+SCHEMA_VERSION = "2.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +82,23 @@ def study_file(path: Path, settings: TailSettings) -> dict[str, Any]:
 def study_values(values: torch.Tensor, settings: TailSettings, *, path: str = "") -> dict[str, Any]:
     """Return the document of ``values``: shape ``(n,)``, finite. Raises as :func:`study_file`."""
     from rmtaudit import __version__
+    from rmtaudit.engine.tails_unit import scaled
 
+    given = scaled(values)
     document: dict[str, Any] = {
         "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
         "tool": {"version": __version__, "options": asdict(settings), "seed": settings.seed},
-        "subject": {"path": path, **_facts(values)},
+        "subject": {"path": path, **_facts(values), "grid_step": given.step},
     }
     if settings.side != "lower":
-        document["upper"] = _tail(values, "upper", settings)
+        document["upper"] = _tail(given, "upper", settings)
     if settings.side != "upper":
-        document["lower"] = _tail(values, "lower", settings)
-        document["near_zero"] = _near_zero(values, settings)
+        document["lower"] = _tail(given, "lower", settings)
+        document["near_zero"] = _near_zero(given, settings)
     parts = [document[part] for part in ("upper", "lower", "near_zero") if part in document]
     if all(part["status"] == "failed" for part in parts):
-        raise NothingAuditableError("RA-NA-002", f"No tail: {parts[0]['reason']}.", where=path)
+        reasons = "; ".join(dict.fromkeys(part["reason"] for part in parts))
+        raise NothingAuditableError("RA-NA-002", f"No tail: {reasons}.", where=path)
     return document
 
 
@@ -124,20 +110,31 @@ def _facts(values: torch.Tensor) -> dict[str, Any]:
         "values": len(values),
         "positive": len(positive),
         "excluded": len(values) - len(positive),
+        "distinct": len(set(positive.tolist())),
         "least_positive": float(positive.min()) if len(positive) else None,
         "greatest": float(values.max()),
         "positive_below_rounding": int((positive < rounding).sum()),
     }
 
 
-def _tail(values: torch.Tensor, side: Side, settings: TailSettings) -> dict[str, Any]:
+def _tail(given: Scaled, side: Side, settings: TailSettings) -> dict[str, Any]:
     from rmtaudit.kernels.powerlaw import NoFit
     from rmtaudit.kernels.tails.bootstrap import bootstrap_tail, calibrated
     from rmtaudit.kernels.tails.tail import fit_tail
 
-    tail = fit_tail(values, side, min_tail=settings.min_tail, level=settings.level)
+    refusal = given.problem or (given.lower if side == "lower" else "")
+    if refusal:
+        return _failed(refusal)
+    values = given.values
+    tail = fit_tail(
+        values,
+        side,
+        min_tail=settings.min_tail,
+        level=settings.level,
+        support=given.support if side == "upper" else "continuous",
+    )
     if isinstance(tail, NoFit):
-        return _failed(tail)
+        return _failed(tail.reason)
     found = None
     if settings.bootstrap:
         spread = bootstrap_tail(
@@ -148,13 +145,15 @@ def _tail(values: torch.Tensor, side: Side, settings: TailSettings) -> dict[str,
             confidence=settings.confidence,
         )
         if isinstance(spread, NoFit):
-            return _failed(spread)
+            return _failed(spread.reason)
         tail, found = calibrated(tail, spread), spread
     return {
         "status": "ok",
         "reason": "",
-        **_power_law(tail, found),
-        "laws": _laws(tail, found, values),
+        "support": tail.support,
+        "warnings": _warnings(tail, given.unit),
+        **_power_law(tail, found, given.unit),
+        "laws": _laws(tail, found, given.unit),
         "comparisons": [
             {
                 **asdict(comparison),
@@ -167,7 +166,16 @@ def _tail(values: torch.Tensor, side: Side, settings: TailSettings) -> dict[str,
     }
 
 
-def _power_law(tail: Tail, found: TailBootstrap | None) -> dict[str, Any]:
+def _warnings(tail: Tail, unit: Unit) -> list[str]:
+    """Return what makes a verdict void: it is said before the numbers."""
+    ties = tail.ties
+    if ties is not None:
+        value = ties.value if tail.side == "upper" else 1 / ties.value
+        return [tie_sentence(ties, unit.to_file(value), tail.side)]
+    return [] if tail.verdict.plausible else [misfit_sentence(tail)]
+
+
+def _power_law(tail: Tail, found: TailBootstrap | None, unit: Unit) -> dict[str, Any]:
     """Return the power law: of ``x``, or for the lower tail of the distribution function at small ``x``."""
     fit = tail.power_law
     se = fit.sigma if found is None else found.alpha_se
@@ -182,28 +190,30 @@ def _power_law(tail: Tail, found: TailBootstrap | None) -> dict[str, Any]:
         "tail_share": fit.tail_size / fit.size,
         "ks_distance": fit.ks_distance,
         "p_value": None if found is None else found.p_value,
+        "start_doubt": None if found is None else found.start_doubt,
     }
     if tail.side == "upper":
         return {
             "alpha": {"value": fit.alpha, "se": se, "ci": alpha_ci},
             "alpha_range": [low, high],
-            "xmin": {"value": fit.xmin, "ci": xmin_ci},
+            "xmin": {
+                "value": unit.to_file(fit.xmin),
+                "ci": xmin_ci and [unit.to_file(end) for end in xmin_ci],
+            },
             **common,
         }
     return {
         "exponent": {"value": fit.alpha - 1, "se": se, "ci": alpha_ci and [end - 1 for end in alpha_ci]},
         "exponent_range": [low - 1, high - 1],
-        "xmax": {"value": 1 / fit.xmin, "ci": xmin_ci and [1 / end for end in reversed(xmin_ci)]},
+        "xmax": {
+            "value": unit.to_file(1 / fit.xmin),
+            "ci": xmin_ci and [unit.to_file(1 / end) for end in reversed(xmin_ci)],
+        },
         **common,
     }
 
 
-def _laws(tail: Tail, found: TailBootstrap | None, values: torch.Tensor) -> list[dict[str, Any]]:
-    from rmtaudit.kernels.tails.distance import ks_distances
-    from rmtaudit.kernels.tails.tail import side_values
-
-    x, _ = side_values(values, tail.side)
-    distances = ks_distances(tail.laws, x[x >= tail.power_law.xmin], tail.power_law.xmin)
+def _laws(tail: Tail, found: TailBootstrap | None, unit: Unit) -> list[dict[str, Any]]:
     names = UPPER_NAMES if tail.side == "upper" else LOWER_NAMES
     base = tail.laws[0].log_likelihood
     against = {case.second: case.p_value for case in tail.comparisons if case.first == "power_law"}
@@ -212,9 +222,12 @@ def _laws(tail: Tail, found: TailBootstrap | None, values: torch.Tensor) -> list
             "law": fit.law,
             "of": "x" if tail.side == "upper" else "1/x",
             "name": names[fit.law],
-            "parameters": {name: asdict(parameter) for name, parameter in fit.parameters.items()},
+            "parameters": {
+                name: _in_file(name, parameter, tail.side, unit) for name, parameter in fit.parameters.items()
+            },
             "degenerate": fit.degenerate,
-            "ks_distance": distances[fit.law],
+            "ks_distance": tail.distances[fit.law],
+            "possible": fit.law not in tail.impossible,
             "gain": fit.log_likelihood - base,
             "p_value": against.get(fit.law),
             "bootstrap_p_value": None if found is None else found.gain_p_values.get(fit.law),
@@ -224,51 +237,55 @@ def _laws(tail: Tail, found: TailBootstrap | None, values: torch.Tensor) -> list
     ]
 
 
+def _in_file(name: str, parameter: Parameter, side: Side, unit: Unit) -> dict[str, float | None]:
+    """Return a parameter in the unit of the file; for the lower tail, that of its reciprocals."""
+    value, se = parameter.value, parameter.se
+    if name == "mu":
+        return {"value": value + unit.log if side == "upper" else value - unit.log, "se": se}
+    if name != "rate":
+        return {"value": value, "se": se}
+    convert = unit.rate_to_file if side == "upper" else unit.to_file
+    return {"value": convert(value), "se": None if se is None else convert(se)}
+
+
 def _verdict(tail: Tail, found: TailBootstrap | None) -> dict[str, Any]:
     verdict = tail.verdict
+    if tail.ties is not None:
+        return {
+            "status": "tied",
+            "winner": None,
+            "simplest": None,
+            "plausible": [],
+            "ruled_out": [],
+            "best": None,
+            "level": verdict.level,
+            "sentence": "No law is judged: the values are tied.",
+        }
     return {
+        "status": "judged" if verdict.plausible else "none fits",
         "winner": verdict.winner,
         "simplest": verdict.simplest,
         "plausible": list(verdict.plausible),
         "ruled_out": [{"law": law, "by": by} for law, by in verdict.ruled_out],
         "best": verdict.best,
         "level": verdict.level,
-        "sentence": _sentence(tail, found),
+        "sentence": sentence(tail, found),
     }
 
 
-def _sentence(tail: Tail, found: TailBootstrap | None) -> str:
-    names = UPPER_NAMES if tail.side == "upper" else LOWER_NAMES
-    verdict = tail.verdict
-    left = [names[law] for law in verdict.plausible]
-    if verdict.winner is not None:
-        text = (
-            f"{left[0]}: each of the four other laws is ruled out. It is the best of five, not proved to fit."
-        )
-    elif not verdict.ruled_out:
-        text = (
-            f"Nothing is distinguishable: {tail.power_law.tail_size} values rule out none of the five laws."
-        )
-    elif verdict.simplest is not None:
-        simple = names[verdict.simplest]
-        bends = _listed([name for name in left if name != simple])
-        text = f"Not distinguishable from the {simple}: {bends} contain it and fit no better."
-    else:
-        text = f"Undecided: {_listed(left)} cannot be told apart."
-    if verdict.winner is None and verdict.ruled_out:
-        text += f" Ruled out: {_listed([names[law] for law, _ in verdict.ruled_out])}."
-    if found is not None and found.p_value < _IMPLAUSIBLE:
-        text += f" A power law itself is implausible (p = {found.p_value:.2g})."
-    return text
-
-
-def _near_zero(values: torch.Tensor, settings: TailSettings) -> dict[str, Any]:
+def _near_zero(given: Scaled, settings: TailSettings) -> dict[str, Any]:
     from rmtaudit.kernels.powerlaw import NoFit
-    from rmtaudit.kernels.tails.near_zero import bootstrap_near_zero, fit_near_zero
+    from rmtaudit.kernels.tails.near_zero import bootstrap_near_zero, fit_near_zero, lowest_values_problem
 
+    if given.problem or given.lower:
+        return _failed(given.problem or given.lower)
+    values, unit = given.values, given.unit
     fit = fit_near_zero(values, fraction=settings.fraction, min_tail=settings.min_tail)
     if isinstance(fit, NoFit):
-        return _failed(fit)
+        return _failed(fit.reason)
+    few = lowest_values_problem(values, fit.threshold)
+    if few:
+        return _failed(few)
     found = None
     if settings.bootstrap:
         spread = bootstrap_near_zero(
@@ -279,32 +296,36 @@ def _near_zero(values: torch.Tensor, settings: TailSettings) -> dict[str, Any]:
             confidence=settings.confidence,
         )
         if isinstance(spread, NoFit):
-            return _failed(spread)
+            return _failed(spread.reason)
         found = spread
     p_value = fit.p_value if found is None else max(fit.p_value, found.p_value)
     if p_value < settings.level:
-        sentence = "An inverse gamma law describes the lowest values better than a power law."
+        verdict = "An inverse gamma law describes the lowest values better than a power law."
     else:
-        sentence = "Nothing is distinguishable: the inverse gamma law fits no better than a power law."
+        verdict = "Nothing is distinguishable: the inverse gamma law fits no better than a power law."
     return {
         "status": "ok",
         "reason": "",
         "fraction": fit.fraction,
-        "threshold": fit.threshold,
+        "threshold": unit.to_file(fit.threshold),
         "tail_size": fit.tail_size,
         "power": {"value": fit.power, "se": fit.power_se, "ci": found and list(found.power_ci)},
-        "rate": {"value": fit.rate, "se": fit.rate_se, "ci": found and list(found.rate_ci)},
+        "rate": {
+            "value": unit.to_file(fit.rate),
+            "se": None if fit.rate_se is None else unit.to_file(fit.rate_se),
+            "ci": found and [unit.to_file(end) for end in found.rate_ci],
+        },
         "exponent": {"value": fit.exponent, "se": fit.exponent_se, "ci": found and list(found.exponent_ci)},
         "gain": fit.gain,
         "p_value": fit.p_value,
         "bootstrap_p_value": found and found.p_value,
         "better": p_value < settings.level,
-        "sentence": sentence,
+        "sentence": verdict,
     }
 
 
-def _failed(found: NoFit) -> dict[str, Any]:
-    return {"status": "failed", "reason": found.reason}
+def _failed(reason: str) -> dict[str, Any]:
+    return {"status": "failed", "reason": reason}
 
 
 def _generator(seed: int, purpose: str) -> torch.Generator:
@@ -313,9 +334,3 @@ def _generator(seed: int, purpose: str) -> torch.Generator:
 
     digest = hashlib.sha256(f"{seed}\0tails {purpose}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-
-
-def _listed(names: Sequence[str]) -> str:
-    if len(names) < 2:
-        return "".join(names)
-    return f"{', '.join(names[:-1])} and {names[-1]}"

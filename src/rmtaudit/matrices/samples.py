@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import mmap
 import stat
-from array import array
 from pathlib import Path
 from tokenize import TokenError
 from typing import TYPE_CHECKING, BinaryIO, Literal
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 
 from rmtaudit.errors import CorruptError, InputError, NotACheckpointError, UnsafeError
+from rmtaudit.matrices.sample_text import SAVE, read_text
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
 Sign = Literal["any", "nonnegative", "positive"]
 
-_LARGEST_TEXT = 1 << 30  # bytes; a line is held in memory whole, and .npy is eight times as fast
 _MAGIC = b"\x93NUMPY"
-_SAVE = "Save them with numpy.save(path, values)."
 
 
 def read_samples(path: Path | str, *, sign: Sign = "any") -> torch.Tensor:
@@ -56,7 +54,8 @@ def read_samples(path: Path | str, *, sign: Sign = "any") -> torch.Tensor:
     InputError
         RA-SA-001 no regular file, or unreadable; RA-SA-005 not real numbers; RA-SA-006 not one-dimensional;
         RA-SA-007 no values; RA-SA-008 not finite; RA-SA-009 of the wrong sign; RA-SA-010 a field that is no
-        number; RA-SA-011 rows of several columns; RA-SA-013 a text larger than 1 GiB.
+        number; RA-SA-011 rows of several columns; RA-SA-013 to RA-SA-016, as
+        :func:`rmtaudit.matrices.sample_text.read_text`.
     NotACheckpointError
         RA-SA-002: the ending is none of the three.
     CorruptError
@@ -69,14 +68,14 @@ def read_samples(path: Path | str, *, sign: Sign = "any") -> torch.Tensor:
     suffix = path.suffix.lower()
     if suffix not in {".npy", ".csv", ".txt"}:
         message = f"The ending {display_name(path.suffix)!r} is none of .npy, .csv and .txt."
-        raise NotACheckpointError("RA-SA-002", message, hint=_SAVE, where=where)
+        raise NotACheckpointError("RA-SA-002", message, hint=SAVE, where=where)
     try:
         mode = path.stat().st_mode  # before opening: a FIFO would wait for its writer
         if not stat.S_ISREG(mode):
             kind = "a folder" if stat.S_ISDIR(mode) else "a FIFO, a socket or a device"
             raise InputError("RA-SA-001", f"Is {kind}.", hint="Give a regular file.", where=where)
         with path.open("rb") as file:
-            values = _of_npy(file, where) if suffix == ".npy" else _of_text(file, where)
+            values = _of_npy(file, where) if suffix == ".npy" else read_text(file, where)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(
@@ -97,7 +96,7 @@ def _of_npy(file: BinaryIO, where: str) -> NDArray[np.float64]:
         )
     if dtype.kind not in "fiu" or dtype.names:
         kind = {"c": "complex numbers", "b": "truth values"}.get(dtype.kind, f"dtype {dtype}")
-        hint = "Eigenvalues of a symmetric matrix are real: save those." if dtype.kind == "c" else _SAVE
+        hint = "Eigenvalues of a symmetric matrix are real: save those." if dtype.kind == "c" else SAVE
         raise InputError(
             "RA-SA-005", f"Holds {display_name(kind)}, not real numbers.", hint=hint, where=where
         )
@@ -146,55 +145,8 @@ def _header(file: BinaryIO, where: str) -> tuple[tuple[int, ...], np.dtype[np.ge
     # TokenError: numpy parses the headers of Python 2 anew, and lets it pass
     except (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
         message = f"Not a .npy file: {display_name(str(error) or type(error).__name__)}."
-        raise CorruptError("RA-SA-003", message, hint=_SAVE, where=where) from None
+        raise CorruptError("RA-SA-003", message, hint=SAVE, where=where) from None
     return shape, dtype
-
-
-def _of_text(file: BinaryIO, where: str) -> NDArray[np.float64]:
-    size = file.seek(0, 2)
-    if size > _LARGEST_TEXT:
-        raise InputError("RA-SA-013", f"A text of {size} bytes.", hint=_SAVE, where=where)
-    file.seek(0)
-    values = array("d")
-    rows, widest, heading = 0, 0, False
-    for number, raw in enumerate(file, 1):
-        text = raw.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"").decode("utf-8", "backslashreplace")
-        line = text.partition("#")[0].strip()
-        if not line:
-            continue
-        # an empty field between two commas is a missing value, not white space
-        fields = [field.strip() for field in line.replace(";", ",").split(",")]
-        fields = [part for field in fields for part in (field.split() or [""])]
-        numbers = [_number(field) for field in fields]
-        if rows == 0 and not heading and all(value is None for value in numbers):
-            heading = True
-            continue
-        for field, value in zip(fields, numbers, strict=True):
-            if value is None:
-                raise InputError(
-                    "RA-SA-010",
-                    f"Line {number}: {display_name(field, longest=40)!r} is no number.",
-                    hint="Numbers are written as 1.5e-3; a missing value must be left out.",
-                    where=where,
-                )
-            values.append(value)
-        rows += 1
-        widest = max(widest, len(fields))
-        if rows > 1 and widest > 1:
-            raise InputError(
-                "RA-SA-011",
-                f"Has rows of {widest} columns; which one is meant is not known.",
-                hint="Keep one: cut -d, -f1 file.csv",
-                where=where,
-            )
-    return np.array(values, dtype=np.float64)
-
-
-def _number(field: str) -> float | None:
-    try:
-        return float(field) if "_" not in field else None  # Python's own digits: 1_000
-    except ValueError:
-        return None
 
 
 def _check(values: NDArray[np.float64], sign: Sign, where: str) -> None:

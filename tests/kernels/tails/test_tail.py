@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rmtaudit.kernels.powerlaw import NoFit, fit_power_law
-from rmtaudit.kernels.powerlaw_bootstrap import bootstrap_power_law
+from rmtaudit.kernels.tails.average import AlphaSpread, spread_of_alpha
 from rmtaudit.kernels.tails.bootstrap import TailBootstrap, bootstrap_tail, calibrated
 from rmtaudit.kernels.tails.near_zero import NearZero, NearZeroBootstrap, bootstrap_near_zero, fit_near_zero
 from rmtaudit.kernels.tails.tail import Tail, fit_tail
@@ -145,11 +145,19 @@ def test_the_bootstrap_is_that_of_the_power_law_and_knows_its_seed() -> None:
     tail = tail_of(x)
     found = bootstrap_tail(x, tail, replicas=40, generator=seeded())
     again = bootstrap_tail(x, tail, replicas=40, generator=seeded())
-    plain = bootstrap_power_law(x, tail.power_law, replicas=40, generator=seeded())
+    plain = spread_of_alpha(
+        x.sort().values.numpy(),
+        tail.power_law,
+        "continuous",
+        replicas=40,
+        generator=seeded(),
+        confidence=0.9,
+    )
+    assert isinstance(plain, AlphaSpread)
     assert isinstance(found, TailBootstrap)
     assert found == again
-    assert found.alpha_ci == plain.alpha_ci  # type: ignore[union-attr]
-    assert found.p_value == pytest.approx((1 + 40 * plain.p_value) / 41)  # type: ignore[union-attr]
+    assert (found.alpha_ci, found.alpha_se, found.p_value) == (plain.alpha_ci, plain.alpha_se, plain.p_value)
+    assert found.alpha_ci[0] < tail.power_law.alpha < found.alpha_ci[1]
     assert sum(found.best_shares.values()) == pytest.approx(1)
     assert set(found.gain_p_values) == {"truncated_power_law", "lognormal", "stretched_exponential"}
     assert all(1 / 41 <= p_value <= 1 for p_value in found.gain_p_values.values())

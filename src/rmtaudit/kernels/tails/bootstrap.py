@@ -8,20 +8,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from rmtaudit.kernels.powerlaw import NoFit, PowerLawFit
-from rmtaudit.kernels.powerlaw_bootstrap import (
-    percentile_interval,
-    random_integers,
-    refit,
-    semiparametric_replica,
-)
+from rmtaudit.kernels.powerlaw_bootstrap import percentile_interval, random_integers
+from rmtaudit.kernels.tails.average import spread_of_alpha
 from rmtaudit.kernels.tails.compare import INSIDE, Comparison, judge
-from rmtaudit.kernels.tails.laws import LAWS, Law, LawFit, fit_laws
+from rmtaudit.kernels.tails.laws import LAWS, Law, LawFit
+from rmtaudit.kernels.tails.support import Support, draw_tail, fit_start, laws_of
 from rmtaudit.kernels.tails.tail import Tail, side_values
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
 
 LEAST_REPLICAS = 100
@@ -35,9 +32,13 @@ class TailBootstrap:
     Attributes
     ----------
     p_value
-        Goodness of fit of the power law: share, with the values themselves counted, of the samples of the
-        fitted power law that are as far from their own fit. Small: implausible.
-    alpha_se, alpha_ci, xmin_ci, tail_size_ci
+        Goodness of fit of the power law, as in :class:`~rmtaudit.kernels.tails.average.AlphaSpread`. Small:
+        implausible.
+    alpha_se, alpha_ci
+        Spread of the exponent, from the same replicas: they count that the start may be wrong.
+    start_doubt
+        Weight of the laws whose exponent changes inside the tail.
+    xmin_ci, tail_size_ci
         Spread over resamples of all the values.
     gain_p_values
         Of each law that contains the power law: share, likewise, of the samples of the fitted power law on
@@ -51,6 +52,7 @@ class TailBootstrap:
     p_value: float
     alpha_se: float
     alpha_ci: tuple[float, float]
+    start_doubt: float
     xmin_ci: tuple[float, float]
     tail_size_ci: tuple[float, float]
     gain_p_values: Mapping[Law, float]
@@ -70,9 +72,10 @@ def bootstrap_tail(
 ) -> TailBootstrap | NoFit:
     """Measure the goodness of the power law, the spread of its parameters and what bends gain by chance.
 
-    *Samples of the power law* are semiparametric, *resamples* are drawn with replacement, ``replicas`` of
-    each; both are those of :func:`~rmtaudit.kernels.powerlaw_bootstrap.bootstrap_power_law`, and take the
-    values for independent draws.
+    Exponent and goodness of fit come from ``replicas`` of
+    :func:`~rmtaudit.kernels.tails.average.spread_of_alpha`, the gains of bends from as many semiparametric
+    samples of the power law, the rest from as many resamples with replacement. All of them take the values
+    for independent draws.
 
     Parameters
     ----------
@@ -99,8 +102,14 @@ def bootstrap_tail(
     if x.size != fit.size or np.count_nonzero(x >= fit.xmin) != fit.tail_size:
         raise ValueError("tail was not fitted to these values")
 
-    synthetic = [_fit(semiparametric_replica(x, fit, generator), fit) for _ in range(replicas)]
-    resampled = [_fit(x[random_integers(x.size, x.size, generator)], fit) for _ in range(replicas)]
+    of_alpha = spread_of_alpha(
+        x, fit, tail.support, replicas=replicas, generator=generator, confidence=confidence
+    )
+    if isinstance(of_alpha, NoFit):
+        return of_alpha
+    support = tail.support
+    synthetic = [_fit(_sample(x, fit, support, generator), fit, support) for _ in range(replicas)]
+    resampled = [_fit(x[random_integers(x.size, x.size, generator)], fit, support) for _ in range(replicas)]
     null = [found for found in synthetic if found is not None]
     spread = [found for found in resampled if found is not None]
     if len(null) < 2 or len(spread) < 2:
@@ -109,18 +118,18 @@ def bootstrap_tail(
     observed = _gains(tail.laws)
     gains = [_gains(laws) for _, laws in null]
     best = Counter(judge(laws, ()).best for _, laws in spread)
-    alpha = np.array([found.alpha for found, _ in spread])
     return TailBootstrap(
-        p_value=_share([found.ks_distance >= fit.ks_distance for found, _ in null]),
-        alpha_se=float(alpha.std(ddof=1)),
-        alpha_ci=percentile_interval(alpha, confidence),
+        p_value=of_alpha.p_value,
+        alpha_se=of_alpha.alpha_se,
+        alpha_ci=of_alpha.alpha_ci,
+        start_doubt=of_alpha.changed,
         xmin_ci=percentile_interval(np.array([found.xmin for found, _ in spread]), confidence),
         tail_size_ci=percentile_interval(np.array([found.tail_size for found, _ in spread]), confidence),
         gain_p_values={law: _share([each[law] >= gain for each in gains]) for law, gain in observed.items()},
         best_shares={law: best[law] / len(spread) for law in LAWS},
         confidence=confidence,
         replicas=replicas,
-        unfitted=2 * replicas - len(null) - len(spread),
+        unfitted=2 * replicas - len(null) - len(spread) + of_alpha.unfitted,
     )
 
 
@@ -134,16 +143,29 @@ def calibrated(tail: Tail, bootstrap: TailBootstrap) -> Tail:
         return replace(comparison, p_value=max(comparison.p_value, bootstrap.gain_p_values[bent]))
 
     comparisons = tuple(map(of, tail.comparisons))
-    verdict = judge(tail.laws, comparisons, level=tail.verdict.level)
+    verdict = judge(tail.laws, comparisons, level=tail.verdict.level, impossible=tail.impossible)
     return replace(tail, comparisons=comparisons, verdict=verdict)
 
 
-def _fit(replica: NDArray[np.float64], fit: PowerLawFit) -> tuple[PowerLawFit, tuple[LawFit, ...]] | None:
-    found = refit(replica, fit)
+def _sample(
+    x: NDArray[np.float64], fit: PowerLawFit, support: Support, generator: torch.Generator
+) -> NDArray[np.float64]:
+    """Draw as many values as ``x``, ascending, holds: the tail from ``fit``, the body from that of ``x``."""
+    body = x[: x.size - fit.tail_size]
+    uniform = torch.rand(x.size, 2, dtype=torch.float64, generator=generator).numpy()
+    in_tail = uniform[:, 0] * x.size < fit.tail_size
+    tail = draw_tail(fit.alpha, fit.xmin, 1 - uniform[in_tail, 1], support)
+    return np.concatenate((body[random_integers(body.size, x.size - tail.size, generator)], tail))
+
+
+def _fit(
+    replica: NDArray[np.float64], fit: PowerLawFit, support: Support
+) -> tuple[PowerLawFit, tuple[LawFit, ...]] | None:
+    found = fit_start(np.sort(replica), support, excluded=0, min_tail=fit.min_tail, margin=None)
     if isinstance(found, NoFit):
         return None
     try:
-        return found, fit_laws(replica[replica >= found.xmin], found.xmin)
+        return found, laws_of(replica[replica >= found.xmin], found.xmin, support)
     except ArithmeticError:  # values that are too far apart
         return None
 

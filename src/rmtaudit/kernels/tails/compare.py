@@ -9,7 +9,7 @@ test can ever favour the power law over them: it can only stay without anything 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -82,7 +82,8 @@ class Verdict:
     plausible
         The laws that no other one beats, the simplest first. They cannot be told apart.
     ruled_out
-        Each law that is beaten, with the law that beats it most clearly.
+        Each law that is beaten, with the law that beats it most clearly, or ``"distance"`` where it is
+        farther from the values than a sample of that size from its own law.
     simplest
         The plausible law that every other plausible law contains, where there is one: the others are it with
         a bend that gains no more than chance. ``None`` where there is none, or only one law is left.
@@ -96,7 +97,7 @@ class Verdict:
     winner: Law | None
     plausible: tuple[Law, ...]
     simplest: Law | None
-    ruled_out: tuple[tuple[Law, Law], ...]
+    ruled_out: tuple[tuple[Law, Law | Literal["distance"]], ...]
     best: Law
     level: float
 
@@ -117,11 +118,18 @@ def compare_laws(fits: Sequence[LawFit]) -> tuple[Comparison, ...]:
     return tuple(_compare(first, second, by_law) for first, second in combinations(fits, 2))
 
 
-def judge(fits: Sequence[LawFit], comparisons: Sequence[Comparison], *, level: float = LEVEL) -> Verdict:
+def judge(
+    fits: Sequence[LawFit],
+    comparisons: Sequence[Comparison],
+    *,
+    level: float = LEVEL,
+    impossible: Collection[Law] = (),
+) -> Verdict:
     """Say which laws are left, and whether that is one.
 
     A law is ruled out where another one is better at ``level/4``. The power law cannot rule out the three
-    laws that contain it, so it never wins: at best it is the simplest of those that are left.
+    laws that contain it, so it never wins: at best it is the simplest of those that are left. The laws that
+    are ``impossible``, too far from the values to be their law at all, are ruled out by their distance.
 
     Raises
     ------
@@ -140,7 +148,9 @@ def judge(fits: Sequence[LawFit], comparisons: Sequence[Comparison], *, level: f
         worse = comparison.second if better == comparison.first else comparison.first
         case = (comparison.p_value, -abs(comparison.log_ratio), better)
         beaten[worse] = min(case, beaten.get(worse, case))
-    left = sorted((fit for fit in fits if fit.law not in beaten), key=_bic)
+    ruled_out: dict[Law, Law | Literal["distance"]] = {law: beaten[law][2] for law in beaten}
+    ruled_out |= dict.fromkeys(impossible, "distance")
+    left = sorted((fit for fit in fits if fit.law not in ruled_out), key=_bic)
     plausible = tuple(fit.law for fit in sorted(left, key=lambda fit: (_size(fit.law), _bic(fit))))
     # a law that is its own limit is no law of its own, and wins nothing
     alone = len(left) == 1 and not by_law[left[0].law].degenerate
@@ -148,7 +158,7 @@ def judge(fits: Sequence[LawFit], comparisons: Sequence[Comparison], *, level: f
         winner=left[0].law if alone else None,
         plausible=plausible,
         simplest=_simplest(plausible),
-        ruled_out=tuple((law, beaten[law][2]) for law in by_law if law in beaten),
+        ruled_out=tuple((law, ruled_out[law]) for law in by_law if law in ruled_out),
         best=min(fits, key=_bic).law,
         level=level,
     )

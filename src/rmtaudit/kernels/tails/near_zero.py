@@ -17,6 +17,7 @@ from rmtaudit.kernels.powerlaw import NoFit
 from rmtaudit.kernels.powerlaw_bootstrap import percentile_interval, random_integers
 from rmtaudit.kernels.tails.bent import BentFit, fit_bent
 from rmtaudit.kernels.tails.tail import side_values
+from rmtaudit.kernels.tails.ties import tied, too_few_values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -138,6 +139,16 @@ def fit_near_zero(values: torch.Tensor, *, fraction: float = 0.05, min_tail: int
         size=x.size,
         excluded=excluded,
     )
+
+
+def lowest_values_problem(values: torch.Tensor, threshold: float) -> str:
+    """Return why the values up to ``threshold`` say nothing; empty where they may."""
+    x, _ = side_values(values, "lower")
+    lowest = x[x >= 1 / threshold]
+    few = too_few_values(lowest)
+    if few or tied(lowest, "continuous") is None:
+        return few
+    return f"of the {lowest.size} lowest values only {np.unique(lowest).size} are different: no law is judged"
 
 
 def bootstrap_near_zero(

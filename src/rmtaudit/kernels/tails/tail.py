@@ -6,20 +6,28 @@ The upper tail is that of ``x``, the lower tail that of ``1/x``: ``P(1/x > t) ~ 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from rmtaudit.kernels.powerlaw import STABILITY_MARGIN, NoFit, PowerLawFit, fit_sorted
+from rmtaudit.kernels.powerlaw import STABILITY_MARGIN, NoFit, PowerLawFit
 from rmtaudit.kernels.tails.compare import LEVEL, Comparison, Verdict, compare_laws, judge
-from rmtaudit.kernels.tails.laws import LawFit, fit_laws
+from rmtaudit.kernels.tails.discrete import GREATEST
+from rmtaudit.kernels.tails.laws import Law, LawFit
+from rmtaudit.kernels.tails.support import Support, distances_of, fit_start, laws_of
+from rmtaudit.kernels.tails.ties import Tied, tied, too_few_values
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
 Side = Literal["upper", "lower"]
+
+_IMPOSSIBLE = 0.001
+"""Chance of a distance as large below which a law is called impossible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,12 @@ class Tail:
         Every two of them.
     verdict
         What the comparisons support.
+    distances
+        Kolmogorov-Smirnov distance of each law.
+    support
+        Whether the laws are those of continuous values or of whole numbers.
+    ties
+        Why no law can be judged, where equal values are the reason; else ``None``.
     """
 
     side: Side
@@ -45,10 +59,24 @@ class Tail:
     laws: tuple[LawFit, ...]
     comparisons: tuple[Comparison, ...]
     verdict: Verdict
+    distances: Mapping[Law, float]
+    support: Support
+    ties: Tied | None
+
+    @property
+    def impossible(self) -> frozenset[Law]:
+        """The laws that are farther from the values than a sample of theirs is in one of 1000 cases."""
+        return impossible_laws(self.distances, self.power_law.tail_size)
 
 
 def fit_tail(
-    values: torch.Tensor, side: Side, *, min_tail: int = 8, level: float = LEVEL, stability: bool = True
+    values: torch.Tensor,
+    side: Side,
+    *,
+    min_tail: int = 8,
+    level: float = LEVEL,
+    stability: bool = True,
+    support: Support = "continuous",
 ) -> Tail | NoFit:
     """Fit one tail of ``values``: the start by the power law, then the five laws above it.
 
@@ -68,38 +96,71 @@ def fit_tail(
         See :func:`~rmtaudit.kernels.tails.compare.judge`.
     stability
         Whether to find the range of ``alpha`` over the nearly best ``xmin``.
+    support
+        ``"discrete"``: laws of whole numbers, for the upper tail of values that are.
 
     Returns
     -------
     Tail or NoFit
-        ``NoFit`` where no tail has ``min_tail`` values that are not all equal, or where the largest is more
-        than ``e^700`` times the smallest.
+        ``NoFit`` where no tail has ``min_tail`` values that are not all equal, where the largest is more than
+        ``e^700`` times the smallest, or where the tail has too few different values.
 
     Raises
     ------
     ValueError
-        For values that are not finite or not one-dimensional, ``min_tail < 2``, or a level outside (0, 1).
+        For values that are not finite or not one-dimensional, ``min_tail < 2``, a level outside (0, 1), or a
+        discrete law of values that are not whole numbers.
     """
     x, excluded = side_values(values, side)
+    if support == "discrete" and (
+        side == "lower" or not bool((x == np.floor(x)).all()) or (x.size and x[-1] > GREATEST)
+    ):
+        raise ValueError("discrete laws are for the upper tail of whole numbers")
     if min_tail < 2:
         raise ValueError(f"min_tail must be at least 2, not {min_tail}")
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, not {level}")
-    found = fit_sorted(
-        x,
-        excluded=excluded,
-        min_tail=min_tail,
-        ecdf="both",
-        margin=STABILITY_MARGIN if stability else None,
+    found = fit_start(
+        x, support, excluded=excluded, min_tail=min_tail, margin=STABILITY_MARGIN if stability else None
     )
     if isinstance(found, NoFit):
         return found
+    above = x[x.size - found.tail_size :]
+    few = too_few_values(above)
+    if few:
+        return NoFit(few, found.size, excluded)
     try:
-        laws = fit_laws(x[x.size - found.tail_size :], found.xmin)
+        laws = laws_of(above, found.xmin, support)
     except ArithmeticError as error:
         return NoFit(str(error), found.size, excluded)
+    distances = distances_of(laws, above, found.xmin, support)
     comparisons = compare_laws(laws)
-    return Tail(side, found, laws, comparisons, judge(laws, comparisons, level=level))
+    out = impossible_laws(distances, above.size)
+    return Tail(
+        side=side,
+        power_law=found,
+        laws=laws,
+        comparisons=comparisons,
+        verdict=judge(laws, comparisons, level=level, impossible=out),
+        distances=distances,
+        support=support,
+        ties=tied(above, support),
+    )
+
+
+def impossible_laws(distances: Mapping[Law, float], size: int) -> frozenset[Law]:
+    """Return the laws whose distance a sample of ``size`` values has in less than one of 1000 cases.
+
+    The bound ``2 e^(-2 n D²)`` holds for every sample size and every law, continuous or not; fitting a law
+    makes distances smaller than it says.
+
+    References
+    ----------
+    Massart, *The tight constant in the Dvoretzky-Kiefer-Wolfowitz inequality*, Annals of Probability 18
+    (1990).
+    """
+    limit = math.sqrt(math.log(2 / _IMPOSSIBLE) / (2 * size))
+    return frozenset(law for law, distance in distances.items() if distance > limit)
 
 
 def side_values(values: torch.Tensor, side: Side) -> tuple[NDArray[np.float64], int]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from rmtaudit.analyzers.base import Observation
 from rmtaudit.engine.peers import out_of_scale
+from rmtaudit.engine.role_scale import beyond_its_role
 from rmtaudit.report.catalogue import FINDINGS
 from rmtaudit.report.model import Finding, LayerResult
 
@@ -45,10 +46,15 @@ def judge(rows: Sequence[LayerResult], observed: Mapping[int, Sequence[Observati
     """
     tests = sum(bool(kind.levels) for kind in FINDINGS.values())
     corrected_by = tests * max(1, sum(row.status == "ok" for row in rows))
-    model_wide = out_of_scale(rows)
+    model_wide, role_wide = out_of_scale(rows), beyond_its_role(rows)
     judged = []
     for index, row in enumerate(rows):
-        seen = [*observed.get(index, ()), *model_wide.get(index, ()), *_of_the_row(row)]
+        seen = [
+            *observed.get(index, ()),
+            *model_wide.get(index, ()),
+            *role_wide.get(index, ()),
+            *_of_the_row(row),
+        ]
         found = [_finding(observation, corrected_by) for observation in seen]
         findings = tuple(sorted(filter(None, found), key=lambda finding: finding.code))
         judged.append(replace(row, findings=findings, verdict=_verdict(row, findings)))

@@ -14,7 +14,11 @@ MODELS = (
             "Two layers that should have learned different things hold the same numbers: a failed "
             "merge, or a stack of copied blocks that was not trained further."
         ),
-        test="Equal digests of shape and values, for tensors that are not tied and not constant.",
+        test=(
+            "Equal digests of shape and values, for tensors that are not tied and not constant, and for "
+            "query, key and "
+            "value, gates or experts stacked in one tensor."
+        ),
         calibration="A fact.",
         limits=(
             "Copies that were trained a little are not found. Depth up-scaling duplicates layers on purpose."
@@ -40,6 +44,25 @@ MODELS = (
             "Among forty layers only one at least 2.2 decades off is an error."
         ),
         action="Look for a lost scale factor, or a unit error in a merge.",
+    ),
+    FindingKind(
+        code="RA-MO-003",
+        title="scale beyond its role",
+        fact="warning",
+        levels=(),
+        meaning="The layer's weights are several times larger than those of every other layer of its role.",
+        test=(
+            "Root mean square more than 5 times that of each other layer of the same role (the name but "
+            "for numbers) "
+            "and shape, of which there must be at least four."
+        ),
+        calibration="See docs/calibration.md, section Injuries.",
+        limits=(
+            "A layer that is alone in its role has nothing to be compared with. Layers that are several "
+            "times smaller "
+            "are not reported: branches decay in training."
+        ),
+        action="Look for a scale that was applied twice, or compare with the original.",
     ),
     FindingKind(
         code="RA-SC-001",

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from rmtaudit.analyzers.forensics.injuries import Injuries, gather_injuries
+from rmtaudit.kernels.forensics.bitflips import FlippedBits, flipped_bits
 from rmtaudit.kernels.forensics.bytes import ByteFacts, byte_facts
+from rmtaudit.kernels.forensics.codebooks import CodeBook
 from rmtaudit.kernels.forensics.duplicates import duplicated_rows
-from rmtaudit.kernels.forensics.grids import Grid, uniform_grid
+from rmtaudit.kernels.forensics.grids import Grid
 from rmtaudit.kernels.forensics.initialisation import EntryFamily, edge_excess, entry_family, is_orthogonal
 from rmtaudit.kernels.forensics.outliers import OutlierTest, largest_entries
+from rmtaudit.kernels.forensics.quantisation import quantisation
 from rmtaudit.kernels.forensics.ranks import RankDeficit, rank_deficit
 from rmtaudit.kernels.forensics.rounding import rounded_to
 from rmtaudit.kernels.forensics.shuffles import Exchangeability, exchangeability
@@ -63,6 +67,8 @@ class Evidence:
     rounded: str | None
     coarse: bool
     grid: Grid | None
+    book: CodeBook | None
+    injuries: Injuries | None
     copied_rows: tuple[tuple[int, ...], ...]
     copied_columns: tuple[tuple[int, ...], ...]
     deficits: tuple[tuple[int, RankDeficit], ...]
@@ -79,19 +85,34 @@ def gather(given: LayerInput) -> Evidence:
     entries = given.matrices[0] if len(given.matrices) == 1 else torch.cat(given.matrices, dim=1)
     stored = given.layer.dtype if given.layer.dtype in FLOATING else "float64"
     facts = byte_facts(entries, stored)
-    scale = _power_of_two(facts.largest)
-    work = entries if scale == 1 else entries.double() / scale
-    zeros = zero_pattern(work)
     # A weight computed from two tensors (weight norm) or rotated (an adapter's core) was not stored as such.
     as_stored = len(given.layer.tensors) == 1 and given.layer.kind is not LayerKind.ADAPTER
     rounded = rounded_to(entries, stored) if as_stored else None
     epsilon, smallest_normal = _precision(given, stored, rounded)
     varied = facts.constant is None
+    flipped = flipped_bits(entries, facts.largest, rounded or stored) if as_stored else None
+    # What else there is to see is seen as it was before the bits flipped.
+    usual = entries if flipped is None else _restored(entries, flipped)
+    scale = _power_of_two(facts.largest if flipped is None else float(usual.abs().max()))
+    work = usual if scale == 1 else usual.double() / scale
+    zeros = zero_pattern(work)
     coarse = epsilon > _COARSE
     continuous = as_stored and varied and not coarse
-    grid = (
-        uniform_grid(work, epsilon=epsilon, smallest_normal=smallest_normal / scale) if continuous else None
+    grid, book = (
+        quantisation(work, epsilon=epsilon, smallest_normal=smallest_normal / scale)
+        if continuous
+        else (None, None)
     )
+    injuries = None
+    if as_stored and varied and len(given.matrices) == 1:
+        injuries = gather_injuries(
+            work,
+            scale,
+            flipped=flipped,
+            quantised=grid is not None or book is not None,
+            coarse=coarse,
+            zero_share=zeros.zeros / zeros.entries,
+        )
     copied_rows = duplicated_rows(work) if as_stored and varied else ()
     copied_columns = duplicated_rows(work.T) if as_stored and varied else ()
     outliers = largest_entries(work) if continuous else None
@@ -106,16 +127,20 @@ def gather(given: LayerInput) -> Evidence:
         rounded=rounded,
         coarse=coarse,
         grid=grid,
+        book=book,
+        injuries=injuries,
         copied_rows=copied_rows,
         copied_columns=copied_columns,
         deficits=(),
         outliers=outliers,
-        loud=_loudest(work, outliers, scale, rms) if as_stored and varied else None,
+        loud=_loudest(work, outliers, scale, rms) if as_stored and varied and flipped is None else None,
         orthogonal=False,
         order=None,
         family=None,
         edge=None,
     )
+    if flipped is not None:
+        return found  # the spectrum is that of the flipped entries
     # One entry that dwarfs the others: the root mean square says nothing of their rounding errors.
     if varied and (found.loud is None or found.loud.share < LOUD):
         found = replace(found, deficits=_deficits(given, found, epsilon, smallest_normal))
@@ -137,6 +162,13 @@ def _with_order(found: Evidence, spectrum: Spectrum, work: torch.Tensor, scale: 
     family = entry_family(work)
     edge = edge_excess(float(values[-1]), found.rms / scale, *work.shape)
     return replace(found, order=order, family=family, edge=edge)
+
+
+def _restored(entries: torch.Tensor, flipped: FlippedBits) -> torch.Tensor:
+    usual = entries.clone()
+    for (row, column), value in zip(flipped.positions, flipped.restored, strict=True):
+        usual[row, column] = value
+    return usual
 
 
 def _precision(given: LayerInput, stored: str, rounded: str | None) -> tuple[float, float]:

@@ -85,6 +85,37 @@ def largest_entries(matrix: torch.Tensor) -> OutlierTest | None:
     values, flat = _largest(matrix, tail + SUSPECTS + 1)
     if not values[-1] > 0:
         return None
+    p, suspects, gamma = apart_from_tail(values, tail)
+    if not suspects:
+        return None
+    cols = matrix.shape[1]
+    positions = tuple(divmod(int(place), cols) for place in flat[:suspects])
+    return OutlierTest(
+        p_value=p**DEFLATION,
+        model_p_value=p,
+        positions=positions,
+        values=tuple(float(matrix[row, col]) for row, col in positions),
+        next_largest=float(values[suspects]),
+        tail_index=1 / gamma if gamma else math.inf,
+    )
+
+
+def apart_from_tail(values: np.ndarray, tail: int) -> tuple[float, int, float]:
+    """Return how surprising the largest values are: p-value, number of suspects and Hill's ``γ`` below them.
+
+    Parameters
+    ----------
+    values
+        At least ``tail + 5``, positive, descending.
+    tail
+        Number of spacings below the suspects that γ is estimated from.
+
+    Returns
+    -------
+    tuple
+        The p-value under a Pareto tail, corrected for the number of suspects tried. No suspects (0) if the
+        largest values are all equal.
+    """
     spacings = np.arange(1, len(values)) * -np.diff(np.log(values))
     best: tuple[float, int, float] = (math.inf, 0, 0.0)
     for suspects in range(1, SUSPECTS + 1):
@@ -97,19 +128,7 @@ def largest_entries(matrix: torch.Tensor) -> OutlierTest | None:
         if p < best[0]:
             best = (p, suspects, gamma)
     p, suspects, gamma = best
-    if not suspects:
-        return None
-    p = min(1.0, SUSPECTS * p)
-    cols = matrix.shape[1]
-    positions = tuple(divmod(int(place), cols) for place in flat[:suspects])
-    return OutlierTest(
-        p_value=p**DEFLATION,
-        model_p_value=p,
-        positions=positions,
-        values=tuple(float(matrix[row, col]) for row, col in positions),
-        next_largest=float(values[suspects]),
-        tail_index=1 / gamma if gamma else math.inf,
-    )
+    return min(1.0, SUSPECTS * p), suspects, gamma
 
 
 def _survival(above: float, gamma: float, suspects: int, below: int) -> float:

@@ -149,39 +149,34 @@ def _by_one_entry(given: LayerInput, found: Evidence, name: str, lines: LoudLine
         return False
     axis = 0 if name == "row" else 1
     length = given.layer.shape[1 - axis]
+    entries = list(zip(test.largest_positions, test.largest_values, strict=True))
     for place, size in zip(lines.positions, lines.sizes, strict=True):
-        apart = sum(
-            value * value
-            for position, value in zip(test.positions, test.values, strict=True)
-            if position[axis] == place
-        )
+        apart = sum(value * value for position, value in entries if position[axis] == place)
         if apart < _MAJORITY * size * size * length:
             return False
     return True
 
 
 def large_weight(given: LayerInput, found: Evidence) -> Iterator[Observation]:
-    """Report a weight, or up to four, far above or just above the others."""
+    """Report a weight, or up to four, far above or well above the others."""
     test = found.outliers
-    if test is None or found.injuries is None:
+    if test is None or found.injuries is None or test.widest.ratio < LARGE_GAP:
         return
-    gap = abs(test.values[-1]) / test.next_largest
-    far = gap >= FAR_GAP and test.model_p_value <= FAR_P_VALUE and min(given.layer.shape) >= SIDE
-    if gap < LARGE_GAP:
-        return
-    row, column = test.positions[0]
-    others = f" and {len(test.positions) - 1} more" if len(test.positions) > 1 else ""
+    gap = test.widest
+    far = gap.ratio >= FAR_GAP and gap.p_value <= FAR_P_VALUE and min(given.layer.shape) >= SIDE
+    row, column = test.largest_positions[0]
+    others = f" and {gap.above - 1} more" if gap.above > 1 else ""
+    below = abs(test.largest_values[gap.above])
     yield Observation(
         "RA-FO-025" if far else "RA-FO-026",
-        f"The weight {test.values[0]:.4g} at row {row}, column {column}{others}: {gap:.3g} times larger "
-        f"than any other "
-        f"(next largest: {test.next_largest:.4g}).",
+        f"The weight {test.largest_values[0]:.4g} at row {row}, column {column}{others}: {gap.ratio:.3g} "
+        f"times larger than any other (next largest: {below:.4g}).",
         {
-            "positions": [list(position) for position in test.positions],
-            "values": list(test.values),
-            "next_largest": test.next_largest,
-            "ratio": gap,
-            "pareto_p_value": test.model_p_value,
+            "positions": [list(position) for position in test.largest_positions[: gap.above]],
+            "values": list(test.largest_values[: gap.above]),
+            "next_largest": below,
+            "ratio": gap.ratio,
+            "pareto_p_value": gap.p_value,
         },
     )
 

@@ -185,7 +185,10 @@ def _power_of_two(largest: float) -> float:
 
 def _rescaled(test: OutlierTest, scale: float) -> OutlierTest:
     return replace(
-        test, values=tuple(value * scale for value in test.values), next_largest=test.next_largest * scale
+        test,
+        values=tuple(value * scale for value in test.values),
+        next_largest=test.next_largest * scale,
+        largest_values=tuple(value * scale for value in test.largest_values),
     )
 
 

@@ -15,6 +15,10 @@ _TOP_BIT = {"float64": 1024, "float32": 128, "bfloat16": 128, "float16": 16}
 _MOST = 0.01
 """Largest share of the entries that may be flipped: the others say what size is ordinary."""
 
+_LEAST_IN_HALF = 3
+"""Entries needed in float16, where 2^16 is little: any value a few thousand times too large may be a
+flipped one."""
+
 _SMALLER = 2.0**-20
 _SAMPLE = 4096
 
@@ -69,7 +73,7 @@ def flipped_bits(matrix: torch.Tensor, largest: float, stored: str) -> FlippedBi
     size = matrix.abs().double()
     flipped = size >= threshold
     count = int(torch.count_nonzero(flipped))
-    if count > _MOST * matrix.numel():
+    if count > _MOST * matrix.numel() or (power == _TOP_BIT["float16"] and count < _LEAST_IN_HALF):
         return None
     restored = matrix[flipped].double() * 2.0**-power
     ordinary = float(size[~flipped].max())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from rmtaudit.kernels.forensics.outliers import SUSPECTS, TAIL, apart_from_tail
+from rmtaudit.kernels.forensics.outliers import SUSPECTS, TAIL, widest_gap
 
 _LEAST = 16
 """Lines below the suspects that a tail is fitted on, at least."""
@@ -14,7 +14,7 @@ _LEAST = 16
 
 @dataclass(frozen=True, slots=True)
 class LoudLines:
-    """The largest rows or columns of a matrix, where they stand apart most.
+    """The largest rows or columns of a matrix, down to the widest gap below one of the four largest.
 
     Attributes
     ----------
@@ -60,19 +60,17 @@ def loud_lines(sizes: torch.Tensor) -> LoudLines | None:
     Returns
     -------
     LoudLines or None
-        ``None`` for fewer than 37 lines that are not dead, or if the largest are all equal.
+        ``None`` for fewer than 37 lines that are not dead.
     """
     ordered, places = sizes.sort(descending=True, stable=True)
     values = ordered[ordered > 0].cpu().numpy()
     tail = min(TAIL, (len(values) - SUSPECTS - 1) // 2)
     if tail < _LEAST:
         return None
-    p_value, suspects, _ = apart_from_tail(values[: tail + SUSPECTS + 1], tail)
-    if not suspects:
-        return None
+    gap = widest_gap(values[: tail + SUSPECTS + 1], tail)
     return LoudLines(
-        positions=tuple(int(place) for place in places[:suspects]),
-        sizes=tuple(float(value) for value in values[:suspects]),
-        next_largest=float(values[suspects]),
-        p_value=p_value,
+        positions=tuple(int(place) for place in places[: gap.above]),
+        sizes=tuple(float(value) for value in values[: gap.above]),
+        next_largest=float(values[gap.above]),
+        p_value=gap.p_value,
     )

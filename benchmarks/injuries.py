@@ -119,7 +119,7 @@ def zeroed(layers: list[LayerInput]) -> tuple[int, int]:
 def power(models: list[Path]) -> None:
     """Print the table of injuries."""
     layers = {path: targets(path) for path in models}
-    print("| injury | finding | " + " | ".join(path.stem for path in models) + " |")
+    print("| injury | finding | " + " | ".join(f"{path.parent.name}/{path.stem}" for path in models) + " |")
     print("|---|---|" + "---:|" * len(models))
     visible, found = 0, 0
     for kind in KINDS:

@@ -139,7 +139,8 @@ def flip(bit: int, count: int) -> Injure:
         flat = W.clone().reshape(-1)
         places = torch.randperm(flat.numel(), generator=generator)[:count]
         flat.view(torch.int32)[places] ^= 1 << bit
-        return flat.reshape(W.shape), {"count": count}
+        place = list(divmod(int(places[0]), W.shape[1]))
+        return flat.reshape(W.shape), {"count": count, "place": place}
 
     return injure
 
@@ -254,6 +255,7 @@ def _count(evidence: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
 
 GRID, CODE = ("RA-FO-002", "RA-FO-021"), ("RA-FO-021",)
 FP16, BF16 = "float16", "bfloat16"
+LARGE = ("RA-FO-025", "RA-FO-026", "RA-FO-006")
 _BLURRED = "half precision rounds q s + min by as much as a step of 8 bits"
 _ONE_BIT = "the weight becomes 2, 4 or 16 times larger or smaller, which others are too"
 _SCATTERED = "beside few others of its kind a trained row is 3 to 6 standard deviations from random"
@@ -322,11 +324,11 @@ KINDS: tuple[Kind, ...] = (
     Kind("offset of one standard deviation", offset, ("RA-FO-027",)),
     Kind("clipped at 2 sd", clip(2), ("RA-FO-022",), _bound),
     Kind("clipped at 3 sd", clip(3), ("RA-FO-022",), _bound),
-    Kind("one weight of 10 times the largest", one_weight(10), ("RA-FO-025", "RA-FO-006"), _place),
-    Kind("one weight of 3 times the largest", one_weight(3), ("RA-FO-026", "RA-FO-006"), _place),
+    Kind("one weight of 10 times the largest", one_weight(10), LARGE, _place),
+    Kind("one weight of 3 times the largest", one_weight(3), LARGE, _place),
     Kind("highest exponent bit of one weight", flip(30, 1), ("RA-FO-023",), _count),
     Kind("highest exponent bit of 40 weights", flip(30, 40), ("RA-FO-023",), _count),
-    Kind("lowest exponent bit of one weight", flip(23, 1), ("RA-FO-026", "RA-FO-006"), unseen=_ONE_BIT),
+    Kind("lowest exponent bit of one weight", flip(23, 1), LARGE, _place, unseen=_ONE_BIT),
     Kind("drawn anew", drawn_anew, ("RA-FO-011",)),
     Kind("entries shuffled", entries_shuffled, ("RA-FO-012", "RA-FO-011")),
     Kind("every row shuffled within", rows_shuffled, ("RA-FO-029", "RA-FO-012")),

@@ -15,6 +15,7 @@ from rmtaudit.kernels.forensics.codebooks import CodeBook
 from rmtaudit.kernels.forensics.duplicates import duplicated_rows
 from rmtaudit.kernels.forensics.grids import Grid
 from rmtaudit.kernels.forensics.initialisation import EntryFamily, edge_excess, entry_family, is_orthogonal
+from rmtaudit.kernels.forensics.lines import line_sizes
 from rmtaudit.kernels.forensics.outliers import OutlierTest, largest_entries
 from rmtaudit.kernels.forensics.quantisation import quantisation
 from rmtaudit.kernels.forensics.ranks import RankDeficit, rank_deficit
@@ -95,7 +96,8 @@ def gather(given: LayerInput) -> Evidence:
     usual = entries if flipped is None else _restored(entries, flipped)
     scale = _power_of_two(facts.largest if flipped is None else float(usual.abs().max()))
     work = usual if scale == 1 else usual.double() / scale
-    zeros = zero_pattern(work)
+    sizes = line_sizes(work)
+    zeros = zero_pattern(work, sizes)
     coarse = epsilon > _COARSE
     continuous = as_stored and varied and not coarse
     grid, book = (
@@ -108,6 +110,7 @@ def gather(given: LayerInput) -> Evidence:
         injuries = gather_injuries(
             work,
             scale,
+            sizes=sizes,
             flipped=flipped,
             quantised=grid is not None or book is not None,
             coarse=coarse,

@@ -10,7 +10,7 @@ import torch
 from rmtaudit.kernels.forensics.bitflips import FlippedBits
 from rmtaudit.kernels.forensics.clipping import Clipping, clipping
 from rmtaudit.kernels.forensics.line_order import LineOrder, line_order
-from rmtaudit.kernels.forensics.lines import LoudLines, line_sizes, loud_lines
+from rmtaudit.kernels.forensics.lines import LoudLines, loud_lines
 
 ORDERED_SIDE = 64
 """Least side of a matrix whose lines are tested for their order: below, healthy layers pass for shuffled."""
@@ -40,6 +40,7 @@ def gather_injuries(
     work: torch.Tensor,
     scale: float,
     *,
+    sizes: tuple[torch.Tensor, torch.Tensor],
     flipped: FlippedBits | None,
     quantised: bool,
     coarse: bool,
@@ -53,6 +54,8 @@ def gather_injuries(
         Shape ``(rows, cols)``, the entries over ``scale``, flipped bits restored.
     scale
         Power of two.
+    sizes
+        Root mean squares of the rows and columns of ``work``.
     flipped
         What was restored.
     quantised, coarse
@@ -61,8 +64,8 @@ def gather_injuries(
     zero_share
         Share of exact zeros.
     """
-    rows, columns = line_sizes(work)
-    mean = float(work.mean(dtype=torch.float64))
+    rows, columns = sizes
+    mean = float(work.mean())
     mean_square = float(rows.square().mean())
     ordered = not coarse and min(work.shape) >= ORDERED_SIDE and zero_share <= _MOSTLY
     return Injuries(

@@ -69,9 +69,9 @@ def line_order(matrix: torch.Tensor) -> LineOrder:
     """
     if min(matrix.shape) < _LEAST:
         raise ValueError(f"at least 16 rows and columns are needed, not {tuple(matrix.shape)}")
-    part = _spread(_spread(matrix, _LINES).T, _LENGTH).T.double()
+    part = _spread(_spread(matrix, _LINES).T, _LENGTH).T
     unit = _normalised(part)
-    squares = (unit @ unit.T).square()
+    squares = (unit @ unit.T).square().double()
     middle = len(part) // 2
     whole, first, second = (
         _block(part[lines], unit[lines], squares[lines, lines])
@@ -92,7 +92,7 @@ def _block(part: torch.Tensor, unit: torch.Tensor, squares: torch.Tensor) -> Blo
     pairs = count * (count - 1) / 2
     variance = pairs * 2 * (freedom - 1) / (freedom**2 * (freedom + 2))
     observed = float(squares.sum() - squares.diagonal().sum()) / 2
-    energy = unit.square()
+    energy = unit.double().square()
     within = float(energy.var(dim=1, correction=1).sum())
     along = float((energy.sum(0) - energy.sum() / length).square().sum())
     return BlockOrder(
@@ -115,7 +115,7 @@ def _unevenness(part: torch.Tensor) -> float:
     """Return how far the sizes of the rows are from equal, in standard deviations of χ²."""
     count, length = part.shape
     cap = _CAP * float(part.square().mean().sqrt())
-    squares = part.clamp(-cap, cap).square()
+    squares = part.double().clamp(-cap, cap).square()
     variance = float(squares.var(correction=0)) / length * (squares.numel() - length) / (squares.numel() - 1)
     if variance == 0:
         return 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -41,8 +42,8 @@ class LoudLines:
 def line_sizes(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the root mean squares of the rows and of the columns, float64, one-dimensional."""
     rows, cols = matrix.shape
-    squares = matrix.square()
-    return (squares.sum(1).double() / cols).sqrt(), (squares.sum(0).double() / rows).sqrt()
+    by_row, by_column = (torch.linalg.vector_norm(matrix, dim=side).double() for side in (1, 0))
+    return by_row / math.sqrt(cols), by_column / math.sqrt(rows)
 
 
 def loud_lines(sizes: torch.Tensor) -> LoudLines | None:

@@ -7,7 +7,10 @@ from typing import Literal
 
 import torch
 
+from rmtaudit.kernels.forensics.lines import line_sizes
 from rmtaudit.kernels.forensics.samples import strided
+
+Sizes = tuple[torch.Tensor, torch.Tensor]
 
 VANISHED = 1e-6
 """A row or column is dead if its root mean square is at most this share of the matrix's."""
@@ -76,16 +79,19 @@ class ZeroPattern:
         return self.scattered / self.alive if self.alive else 0.0
 
 
-def zero_pattern(matrix: torch.Tensor) -> ZeroPattern:
+def zero_pattern(matrix: torch.Tensor, sizes: Sizes | None = None) -> ZeroPattern:
     """Count and place the exact zeros of a matrix.
 
     Parameters
     ----------
     matrix
         Shape ``(rows, cols)``, real floating dtype, finite, not all zero.
+    sizes
+        Root mean squares of the rows and columns, as :func:`~rmtaudit.kernels.forensics.lines.line_sizes`
+        returns them, where they are known already.
     """
-    ordinary = _without_giants(matrix)
-    rows, cols = _dead(ordinary, 1), _dead(ordinary, 0)
+    by_row, by_column = _without_giants(matrix, line_sizes(matrix) if sizes is None else sizes)
+    rows, cols = _dead(by_row, matrix.shape[1]), _dead(by_column, matrix.shape[0])
     entries = matrix.numel()
     zeros = entries - int(torch.count_nonzero(matrix))
     core = matrix
@@ -110,10 +116,10 @@ def zero_pattern(matrix: torch.Tensor) -> ZeroPattern:
     )
 
 
-def _dead(matrix: torch.Tensor, along: int) -> tuple[int, ...]:
-    """Return the positions whose mean square vanishes beside the greatest; float32 sums are exact enough."""
-    means = torch.linalg.vector_norm(matrix, dim=along).square() / matrix.shape[along]
-    if matrix.shape[along] < 2 or not means.max() > 0:
+def _dead(sizes: torch.Tensor, length: int) -> tuple[int, ...]:
+    """Return the positions whose mean square vanishes beside the mean of all."""
+    means = sizes.square()
+    if length < 2 or not means.max() > 0:
         return ()
     dead = means <= VANISHED**2 * means.mean()
     return tuple(int(index) for index in dead.nonzero().reshape(-1))
@@ -126,15 +132,18 @@ def _expected(core: torch.Tensor) -> float:
     return float(torch.count_nonzero((size > 0) & (size <= smallest * 1.0001))) / 2
 
 
-def _without_giants(matrix: torch.Tensor) -> torch.Tensor:
-    """Cap entries at a thousand times the 99.9 % quantile: beside a giant every line looks dead."""
-    low, high = torch.aminmax(matrix)
-    largest = max(-float(low), float(high))
-    if largest**2 < _GIANT_SHARE * float(torch.linalg.vector_norm(matrix)) ** 2:
-        return matrix
+def _without_giants(matrix: torch.Tensor, sizes: Sizes) -> Sizes:
+    """Return the sizes of the lines without giant entries: beside one of them every other line looks dead.
+
+    If one line holds a quarter of the squared norm, entries are capped at a thousand times their 99.9 %
+    quantile.
+    """
+    squares = sizes[0].square()
+    if float(squares.max()) < _GIANT_SHARE * float(squares.sum()):
+        return sizes
     usual = float(strided(matrix, _SAMPLE).abs().double().quantile(_USUAL))
     cap = _GIANT * usual
-    return matrix.clamp(-cap, cap) if 0 < cap < largest else matrix
+    return line_sizes(matrix.clamp(-cap, cap)) if 0 < cap < float(matrix.abs().max()) else sizes
 
 
 def _pattern(matrix: torch.Tensor, rows: tuple[int, ...], cols: tuple[int, ...]) -> NofM | None:

@@ -246,7 +246,8 @@ def _values(evidence: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
 
 
 def _place(evidence: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
-    return bool(evidence["positions"] == [facts["place"]])
+    positions = evidence["positions"] if "positions" in evidence else [evidence["position"]]
+    return bool(positions == [facts["place"]])
 
 
 def _count(evidence: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
@@ -255,7 +256,7 @@ def _count(evidence: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
 
 GRID, CODE = ("RA-FO-002", "RA-FO-021"), ("RA-FO-021",)
 FP16, BF16 = "float16", "bfloat16"
-LARGE = ("RA-FO-025", "RA-FO-026", "RA-FO-006")
+LARGE = ("RA-FO-025", "RA-FO-026", "RA-FO-006", "RA-FO-014")
 _BLURRED = "half precision rounds q s + min by as much as a step of 8 bits"
 _ONE_BIT = "the weight becomes 2, 4 or 16 times larger or smaller, which others are too"
 _SCATTERED = "beside few others of its kind a trained row is 3 to 6 standard deviations from random"

@@ -83,7 +83,16 @@ def test_one_giant_weight_makes_no_loud_line() -> None:
     W[5, 6] = 10 * W.abs().max()
     found = seen(W)
     assert "RA-FO-024" not in found
-    assert found["RA-FO-025"].evidence["positions"] == [[5, 6]]
+    assert set(found) & {"RA-FO-006", "RA-FO-014", "RA-FO-025"}
+
+
+def test_a_weight_above_a_heavy_tail_is_reported_by_its_ratio() -> None:
+    generator = torch.Generator().manual_seed(4)
+    W = trained() / (1e-4 + torch.rand(192, 128, generator=generator)) ** 0.5
+    W[5, 6] = 4 * W.abs().max()
+    found = [each for code, each in seen(W).items() if code in {"RA-FO-025", "RA-FO-026"}]
+    assert [each.evidence["positions"] for each in found] == [[[5, 6]]]
+    assert found[0].evidence["ratio"] == pytest.approx(4)
 
 
 def test_offset() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rmtaudit.analyzers.base import LayerInput, Observation
+from rmtaudit.analyzers.forensics.evidence import LOUD
 
 if TYPE_CHECKING:
     from rmtaudit.analyzers.forensics.evidence import Evidence
@@ -37,6 +38,9 @@ SPARSE = 0.01
 """Share of zeros outside dead rows and columns from which a layer counts as sparse."""
 
 _SPARSE_GRID, _SPARSE_GRID_BITS = 0.3, 5
+_DECIDED = 1e-5
+"""P-value from which RA-FO-006 is at least a warning in a model of hundreds of layers."""
+
 _LISTED = 20
 _MAJORITY = 0.5
 
@@ -162,6 +166,8 @@ def large_weight(given: LayerInput, found: Evidence) -> Iterator[Observation]:
     test = found.outliers
     if test is None or found.injuries is None or test.widest.ratio < LARGE_GAP:
         return
+    if test.p_value <= _DECIDED or (found.loud is not None and found.loud.share >= LOUD):
+        return  # one finding about one weight: RA-FO-006 or RA-FO-014
     gap = test.widest
     far = gap.ratio >= FAR_GAP and gap.p_value <= FAR_P_VALUE and min(given.layer.shape) >= SIDE
     row, column = test.largest_positions[0]

@@ -47,3 +47,12 @@ class ContentDigest:
         for name in sorted(self._parts):
             total.update(name.encode("utf-8", "surrogatepass") + b"\0" + self._parts[name].digest())
         return f"sha256:{total.hexdigest()}"
+
+
+def digest_of_values(values: torch.Tensor) -> str:
+    """Return the digest of dtype, shape and bytes of a band, which has no name of its own."""
+    import torch
+
+    digest = hashlib.sha256(f"{values.dtype}{tuple(values.shape)}".encode())
+    digest.update(values.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

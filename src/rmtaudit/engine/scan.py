@@ -22,7 +22,7 @@ from rmtaudit.analyzers.base import Observation
 from rmtaudit.analyzers.registry import build_all
 from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.engine.assemble import assemble_report
-from rmtaudit.engine.digest import ContentDigest
+from rmtaudit.engine.digest import ContentDigest, digest_of_values
 from rmtaudit.engine.memory import MemoryGate, free_memory
 from rmtaudit.engine.pool import Pool
 from rmtaudit.engine.progress import Progress
@@ -42,6 +42,11 @@ _SLACK = 64 << 20
 
 Inspect = Callable[[LayerResult, Spectrum], None]
 """Is given the row, without findings, and the spectrum of every layer that was analysed."""
+
+
+_PARTS = frozenset({LayerKind.ATTENTION, LayerKind.RECURRENT, LayerKind.EXPERTS})
+"""Kinds of layers that share a tensor and should have learned different things. Slices of a stack may be
+constants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,16 +259,21 @@ def _read(scan: _Scan, job: _Job) -> tuple[torch.Tensor, ...]:
 def _repeats(
     scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], seen: dict[tuple[str, ...], str]
 ) -> str | None:
-    """Return the name of the tensor whose very values these are, if there was one.
+    """Return the name of the tensor or part of one whose very values these are, if there was one.
 
-    Tensors of one or two values are never taken for copies of each other: many layers start as zeros, and
-    identities and masks are equal by construction.
+    Parts are compared within their tensor: query, key and value, gates, experts. Tensors of one or two
+    values are never taken for copies of each other: many layers start as zeros, and identities and masks
+    are equal by construction.
     """
-    if job.band is not None:
+    layer = scan.plan.layers[job.indices[0]]
+    if job.band is None:
+        key, name = tuple(scan.digest.of(name) for name in job.tensors), job.tensors[0]
+    elif layer.kind in _PARTS:
+        key, name = (layer.tensor, digest_of_values(tensors[0])), layer.name
+    else:
         return None
-    key = tuple(scan.digest.of(name) for name in job.tensors)
-    original = seen.setdefault(key, job.tensors[0])
-    if original == job.tensors[0]:
+    original = seen.setdefault(key, name)
+    if original == name:
         return None
     return None if _has_two_values(tensors[0].reshape(-1)) else original
 

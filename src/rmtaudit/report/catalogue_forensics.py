@@ -69,8 +69,8 @@ FORENSICS = (
         limits=(
             "8 bits in groups of 32 or less stored as bfloat16 drown in its rounding. A grid by "
             "tensor of which one giant entry left fewer than about 10 entries off zero cannot be "
-            "told from pruning. Code books (NF4, k-means) are no uniform grid and not found; "
-            "layers stored as fp8 are not tested."
+            "told from pruning. Code books (NF4, k-means) are RA-FO-021; layers stored as fp8 "
+            "are not tested."
         ),
         action=(
             "Audit the unquantised model if there is one. If the quantisation was meant, ship it "
@@ -94,7 +94,7 @@ FORENSICS = (
             "A fact. Seen once in 552 healthy layers: the pooler of all-MiniLM-L6-v2, never "
             "trained, still float16."
         ),
-        limits="fp8 numbers times a scale are not recognised.",
+        limits="fp8 numbers times a scale are RA-FO-021.",
         action="None needed. If all layers have it, storing the model in that format loses nothing.",
     ),
     FindingKind(

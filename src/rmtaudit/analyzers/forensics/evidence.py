@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from rmtaudit.analyzers.forensics.injuries import Injuries, gather_injuries
+from rmtaudit.kernels.forensics.bitflips import FlippedBits, flipped_bits
 from rmtaudit.kernels.forensics.bytes import ByteFacts, byte_facts
+from rmtaudit.kernels.forensics.codebooks import CodeBook
 from rmtaudit.kernels.forensics.duplicates import duplicated_rows
-from rmtaudit.kernels.forensics.grids import Grid, uniform_grid
+from rmtaudit.kernels.forensics.grids import Grid
 from rmtaudit.kernels.forensics.initialisation import EntryFamily, edge_excess, entry_family, is_orthogonal
+from rmtaudit.kernels.forensics.lines import line_sizes
 from rmtaudit.kernels.forensics.outliers import OutlierTest, largest_entries
+from rmtaudit.kernels.forensics.quantisation import quantisation
 from rmtaudit.kernels.forensics.ranks import RankDeficit, explained_deficit, rank_deficit
 from rmtaudit.kernels.forensics.rounding import rounded_to
 from rmtaudit.kernels.forensics.shuffles import Exchangeability, exchangeability
@@ -64,6 +69,8 @@ class Evidence:
     rounded: str | None
     coarse: bool
     grid: Grid | None
+    book: CodeBook | None
+    injuries: Injuries | None
     copied_rows: tuple[tuple[int, ...], ...]
     copied_columns: tuple[tuple[int, ...], ...]
     deficits: tuple[tuple[int, RankDeficit], ...]
@@ -80,18 +87,35 @@ def gather(given: LayerInput) -> Evidence:
     entries = given.matrices[0] if len(given.matrices) == 1 else torch.cat(given.matrices, dim=1)
     stored = given.layer.dtype if given.layer.dtype in FLOATING else "float64"
     facts = byte_facts(entries, stored)
-    scale = _power_of_two(facts.largest)
-    work = entries if scale == 1 else entries.double() / scale
-    zeros = zero_pattern(work)
     true_entries = as_stored(given.layer)
     rounded = rounded_to(entries, stored) if true_entries else None
     epsilon, smallest_normal = _precision(given, stored, rounded)
     varied = facts.constant is None
+    flipped = flipped_bits(entries, facts.largest, rounded or stored) if true_entries else None
+    # What else there is to see is seen as it was before the bits flipped.
+    usual = entries if flipped is None else _restored(entries, flipped)
+    scale = _power_of_two(facts.largest if flipped is None else float(usual.abs().max()))
+    work = usual if scale == 1 else usual.double() / scale
+    sizes = line_sizes(work)
+    zeros = zero_pattern(work, sizes)
     coarse = epsilon > _COARSE
     continuous = true_entries and varied and not coarse
-    grid = (
-        uniform_grid(work, epsilon=epsilon, smallest_normal=smallest_normal / scale) if continuous else None
+    grid, book = (
+        quantisation(work, epsilon=epsilon, smallest_normal=smallest_normal / scale)
+        if continuous
+        else (None, None)
     )
+    injuries = None
+    if true_entries and varied and len(given.matrices) == 1:
+        injuries = gather_injuries(
+            work,
+            scale,
+            sizes=sizes,
+            flipped=flipped,
+            quantised=grid is not None or book is not None,
+            coarse=coarse,
+            zero_share=zeros.zeros / zeros.entries,
+        )
     copied_rows = duplicated_rows(work) if true_entries and varied else ()
     copied_columns = duplicated_rows(work.T) if true_entries and varied else ()
     outliers = largest_entries(work) if continuous else None
@@ -106,16 +130,20 @@ def gather(given: LayerInput) -> Evidence:
         rounded=rounded,
         coarse=coarse,
         grid=grid,
+        book=book,
+        injuries=injuries,
         copied_rows=copied_rows,
         copied_columns=copied_columns,
         deficits=(),
         outliers=outliers,
-        loud=_loudest(work, outliers, scale, rms) if true_entries and varied else None,
+        loud=_loudest(work, outliers, scale, rms) if true_entries and varied and flipped is None else None,
         orthogonal=False,
         order=None,
         family=None,
         edge=None,
     )
+    if flipped is not None:
+        return found  # the spectrum is that of the flipped entries
     # One entry that dwarfs the others: the root mean square says nothing of their rounding errors.
     if varied and (found.loud is None or found.loud.share < LOUD):
         found = replace(found, deficits=_deficits(given, found, epsilon, smallest_normal))
@@ -139,6 +167,13 @@ def _with_order(found: Evidence, spectrum: Spectrum, work: torch.Tensor, scale: 
     return replace(found, order=order, family=family, edge=edge)
 
 
+def _restored(entries: torch.Tensor, flipped: FlippedBits) -> torch.Tensor:
+    usual = entries.clone()
+    for (row, column), value in zip(flipped.positions, flipped.restored, strict=True):
+        usual[row, column] = value
+    return usual
+
+
 def _precision(given: LayerInput, stored: str, rounded: str | None) -> tuple[float, float]:
     if rounded is not None:
         return UNIT_ROUNDOFF[rounded], float(torch.finfo(getattr(torch, rounded)).smallest_normal)
@@ -153,7 +188,10 @@ def _power_of_two(largest: float) -> float:
 
 def _rescaled(test: OutlierTest, scale: float) -> OutlierTest:
     return replace(
-        test, values=tuple(value * scale for value in test.values), next_largest=test.next_largest * scale
+        test,
+        values=tuple(value * scale for value in test.values),
+        next_largest=test.next_largest * scale,
+        largest_values=tuple(value * scale for value in test.largest_values),
     )
 
 

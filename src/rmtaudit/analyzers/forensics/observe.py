@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from rmtaudit.analyzers.base import LayerInput, Observation
+from rmtaudit.analyzers.forensics.describe import INJURIES
 from rmtaudit.analyzers.forensics.evidence import LOUD, SUSPICIOUS, Evidence
 from rmtaudit.kernels.forensics.initialisation import scale_names
 from rmtaudit.matrices.layers import LayerKind
@@ -13,10 +14,6 @@ from rmtaudit.matrices.layers import LayerKind
 if TYPE_CHECKING:
     from rmtaudit.kernels.forensics.outliers import OutlierTest
 
-SPARSE = 0.01
-"""Share of zeros outside dead rows and columns from which a layer counts as sparse."""
-
-_SPARSE_GRID, _SPARSE_GRID_BITS = 0.3, 5
 _LISTED = 20
 _SHUFFLED_ENTRIES, _SHUFFLED_SIDE = 16_384, 32
 _PADDING_ROWS = 4
@@ -99,31 +96,13 @@ def _grid(_: LayerInput, found: Evidence) -> Iterator[Observation]:
 
 
 def _rounding(given: LayerInput, found: Evidence) -> Iterator[Observation]:
-    if found.rounded is None or found.grid is not None:
+    if found.rounded is None or found.grid is not None or found.book is not None:
         return
     yield Observation(
         "RA-FO-003",
         f"Every weight is exactly a {found.rounded} number inside {given.layer.dtype}: the layer was stored "
         f"in {found.rounded} once.",
         {"rounded_to": found.rounded, "stored": given.layer.dtype},
-    )
-
-
-def _sparsity(_: LayerInput, found: Evidence) -> Iterator[Observation]:
-    zeros, grid = found.zeros, found.grid
-    share = zeros.scattered_share
-    if grid is None and not found.coarse:
-        sparse = share >= SPARSE and zeros.scattered > 2 * zeros.expected + 8
-    else:  # zero is one of the levels: only more zeros than a fine grid can have say something
-        sparse = share >= _SPARSE_GRID and (grid is None or grid.bits >= _SPARSE_GRID_BITS)
-    pattern = zeros.pattern if sparse else None
-    if not sparse:
-        return
-    how = f"{pattern.n}:{pattern.m} along {pattern.along}" if pattern else "unstructured"
-    yield Observation(
-        "RA-FO-004",
-        f"{100 * share:.3g} % of the weights are exactly zero ({how}): pruned, or zero by construction.",
-        {"zero_share": share, "zeros": zeros.scattered, "entries": zeros.alive, "pattern": how},
     )
 
 
@@ -257,8 +236,8 @@ def _random(given: LayerInput, found: Evidence) -> Iterator[Observation]:
         )
         return
     order, family, edge = found.order, found.family, found.edge
-    if order is None or family is None or edge is None or found.grid is not None:
-        return  # a grid makes any distribution another one
+    if order is None or family is None or edge is None or found.grid is not None or found.book is not None:
+        return  # levels make any distribution another one
     evidence = {
         "rows_p": order.rows,
         "columns_p": order.columns,
@@ -314,8 +293,8 @@ def _loud(_: LayerInput, found: Evidence) -> Iterator[Observation]:
 
 
 _TRACES = (
-    _rank, _grid, _rounding, _sparsity, _dead, _outliers, _copies, _constant, _range, _denormals, _random,
-    _loud,
+    _rank, _grid, _rounding, _dead, _outliers, _copies, _constant, _range, _denormals, _random,
+    _loud, *INJURIES,
 )  # fmt: skip
 
 

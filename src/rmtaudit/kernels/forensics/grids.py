@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
 from rmtaudit.kernels.forensics.lattices import LEVELS, Lattice, fit_lattice
-from rmtaudit.kernels.forensics.samples import strided
-
-Family = Literal["tensor", "row", "column", "group along rows", "group along columns"]
-
-GROUPS = (256, 128, 64, 32, 16)
-"""Group sizes in use: GPTQ and AWQ 128 and 64, GGUF 32 and 16."""
+from rmtaudit.kernels.forensics.units import Family, unit_kinds, units
 
 EVIDENCE = 50.0
 """Nats of evidence, all units together, that a grid needs."""
 
 _COARSE = 2.0**-10
-_SAMPLE = 4096
-_FIRST, _ALL = 12, 64
+_FIRST = 12
+"""Units after which more than one failure in twenty ends the search."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +39,8 @@ class Grid:
         Number of units looked at; all but one in twenty at most fit.
     evidence
         Sum of ``-log`` probability, in nats, that values of a smooth density lie this near to the levels.
+    nats_per_value
+        The same an entry.
     """
 
     family: Family
@@ -57,6 +52,7 @@ class Grid:
     step: float
     units: int
     evidence: float
+    nats_per_value: float
 
 
 def uniform_grid(matrix: torch.Tensor, *, epsilon: float, smallest_normal: float) -> Grid | None:
@@ -75,12 +71,8 @@ def uniform_grid(matrix: torch.Tensor, *, epsilon: float, smallest_normal: float
     epsilon, smallest_normal
         Unit round-off and smallest normal number of the format that the entries were last rounded to.
     """
-    rows, cols = matrix.shape
-    families: list[tuple[Family, int | None]] = [("tensor", None), ("row", None), ("column", None)]
-    families += [("group along rows", size) for size in GROUPS if cols % size == 0 and cols > size]
-    families += [("group along columns", size) for size in GROUPS if rows % size == 0 and rows > size]
     fits = []
-    for family, group in families:
+    for family, group in unit_kinds(*matrix.shape):
         lattices = _fit_family(matrix, family, group, epsilon, smallest_normal)
         if lattices:
             if epsilon < _COARSE:  # in a precise format a coarse unit does not fit the grid of a finer one
@@ -105,7 +97,7 @@ def _fit_family(
     """Return the lattice of each unit looked at; empty if the family does not fit."""
     found: list[Lattice] = []
     failures = 0
-    for number, unit in enumerate(_units(matrix, family, group)):
+    for number, unit in enumerate(units(matrix, family, group)):
         lattice = fit_lattice(unit, epsilon, smallest_normal)
         if lattice is None:
             failures += 1
@@ -115,39 +107,6 @@ def _fit_family(
             return []
     enough = sum(lattice.evidence for lattice in found) > EVIDENCE
     return found if enough and failures * 20 <= len(found) else []
-
-
-def _units(matrix: torch.Tensor, family: Family, group: int | None) -> Iterator[torch.Tensor]:
-    """Yield up to 64 units, evenly spaced; of a unit of many entries, a sample."""
-    if family == "tensor":
-        yield _tensor_sample(matrix)
-        return
-    lines = matrix if family in {"row", "group along rows"} else matrix.T
-    if group is None:
-        for index in _spread(lines.shape[0], _ALL):
-            yield strided(lines[index], _SAMPLE)
-        return
-    per_line = lines.shape[1] // group
-    for index in _spread(lines.shape[0] * per_line, _ALL):
-        line, block = divmod(index, per_line)
-        yield lines[line, block * group : (block + 1) * group]
-
-
-def _tensor_sample(matrix: torch.Tensor) -> torch.Tensor:
-    """Return a sample of entries and the two extremes, which say how many levels there are."""
-    sample = strided(matrix, _SAMPLE)
-    if int(torch.count_nonzero(sample)) < _SAMPLE // 8:
-        occupied = strided(matrix[matrix != 0].reshape(1, -1), _SAMPLE)
-        sample = torch.cat([occupied, occupied.new_zeros(1)])
-    return torch.cat([sample, torch.stack(torch.aminmax(matrix))])
-
-
-def _spread(total: int, count: int) -> list[int]:
-    """Return up to ``count`` of ``range(total)``, evenly spaced, in an order that begins everywhere."""
-    chosen = [index * total // count for index in range(count)] if total > count else list(range(total))
-    return chosen[:: max(1, len(chosen) // _FIRST)] + [
-        index for place, index in enumerate(chosen) if place % max(1, len(chosen) // _FIRST)
-    ]
 
 
 def _describe(family: Family, group: int | None, lattices: list[Lattice]) -> Grid:
@@ -171,6 +130,7 @@ def _describe(family: Family, group: int | None, lattices: list[Lattice]) -> Gri
         step=steps[len(steps) // 2],
         units=len(lattices),
         evidence=sum(lattice.evidence for lattice in lattices),
+        nats_per_value=_evidence_a_value(lattices),
     )
 
 

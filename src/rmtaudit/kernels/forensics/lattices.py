@@ -71,14 +71,23 @@ def fit_lattice(values: torch.Tensor, epsilon: float, smallest_normal: float) ->
     through_zero = _fit(distinct, tolerance, counts, anchored=True)
     if through_zero is not None and counts.sum() < len(all_values):
         return through_zero  # some entries are zero: zero is a level
-    nearest = int(np.argmin(np.abs(distinct)))
-    others = np.arange(len(distinct)) != nearest
-    shifted = distinct[others] - distinct[nearest]
-    shifted_fit = _fit(shifted, tolerance[others] + tolerance[nearest], counts[others], anchored=False)
+    shifted_fit = _fit_shifted(distinct, tolerance, counts)
+    if through_zero is None and shifted_fit is None:
+        # ``step · k + offset`` rounds the product and the offset first: near zero the sum inherits errors
+        # that are as large as those of the largest entry.
+        shifted_fit = _fit_shifted(distinct, np.full(len(distinct), tolerance.max()), counts)
     # Half-way levels, as ±s/2, ±3s/2, also lie on the lattice of half the step through zero.
     if through_zero is None or (shifted_fit is not None and shifted_fit.step > 1.9 * through_zero.step):
         return shifted_fit
     return through_zero
+
+
+def _fit_shifted(distinct: Values, tolerance: Values, counts: npt.NDArray[np.int64]) -> Lattice | None:
+    """Fit a lattice through the entry nearest to zero."""
+    nearest = int(np.argmin(np.abs(distinct)))
+    others = np.arange(len(distinct)) != nearest
+    shifted = distinct[others] - distinct[nearest]
+    return _fit(shifted, tolerance[others] + tolerance[nearest], counts[others], anchored=False)
 
 
 def _fit(

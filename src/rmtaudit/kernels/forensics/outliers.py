@@ -29,6 +29,25 @@ power no healthy layer measured is more extreme than chance allows (docs/analyze
 
 
 @dataclass(frozen=True, slots=True)
+class WidestGap:
+    """The widest gap among the largest of some values.
+
+    Attributes
+    ----------
+    above
+        Number of values above it, at most 4.
+    ratio
+        Of the smallest value above it to the largest below it.
+    p_value
+        Under a Pareto tail, corrected for the number of places where the gap may be.
+    """
+
+    above: int
+    ratio: float
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
 class OutlierTest:
     """What the largest entries of a matrix say.
 
@@ -44,6 +63,10 @@ class OutlierTest:
         Largest absolute value below them.
     tail_index
         Hill's estimate ``1/γ`` from the entries below them (infinite for equal ones): small is heavy.
+    widest
+        The widest gap below one of the four largest entries, however many of them stand apart most.
+    largest_positions, largest_values
+        Of the five largest entries, largest first.
     """
 
     p_value: float
@@ -52,6 +75,9 @@ class OutlierTest:
     values: tuple[float, ...]
     next_largest: float
     tail_index: float
+    widest: WidestGap
+    largest_positions: tuple[tuple[int, int], ...]
+    largest_values: tuple[float, ...]
 
 
 def largest_entries(matrix: torch.Tensor) -> OutlierTest | None:
@@ -85,6 +111,41 @@ def largest_entries(matrix: torch.Tensor) -> OutlierTest | None:
     values, flat = _largest(matrix, tail + SUSPECTS + 1)
     if not values[-1] > 0:
         return None
+    p, suspects, gamma = apart_from_tail(values, tail)
+    if not suspects:
+        return None
+    cols = matrix.shape[1]
+    largest = tuple(divmod(int(place), cols) for place in flat[: SUSPECTS + 1])
+    positions = largest[:suspects]
+    return OutlierTest(
+        p_value=p**DEFLATION,
+        model_p_value=p,
+        positions=positions,
+        values=tuple(float(matrix[row, col]) for row, col in positions),
+        next_largest=float(values[suspects]),
+        tail_index=1 / gamma if gamma else math.inf,
+        widest=widest_gap(values, tail),
+        largest_positions=largest,
+        largest_values=tuple(float(matrix[row, col]) for row, col in largest),
+    )
+
+
+def apart_from_tail(values: np.ndarray, tail: int) -> tuple[float, int, float]:
+    """Return how surprising the largest values are: p-value, number of suspects and Hill's ``γ`` below them.
+
+    Parameters
+    ----------
+    values
+        At least ``tail + 5``, positive, descending.
+    tail
+        Number of spacings below the suspects that γ is estimated from.
+
+    Returns
+    -------
+    tuple
+        The p-value under a Pareto tail, corrected for the number of suspects tried. No suspects (0) if the
+        largest values are all equal.
+    """
     spacings = np.arange(1, len(values)) * -np.diff(np.log(values))
     best: tuple[float, int, float] = (math.inf, 0, 0.0)
     for suspects in range(1, SUSPECTS + 1):
@@ -97,19 +158,28 @@ def largest_entries(matrix: torch.Tensor) -> OutlierTest | None:
         if p < best[0]:
             best = (p, suspects, gamma)
     p, suspects, gamma = best
-    if not suspects:
-        return None
-    p = min(1.0, SUSPECTS * p)
-    cols = matrix.shape[1]
-    positions = tuple(divmod(int(place), cols) for place in flat[:suspects])
-    return OutlierTest(
-        p_value=p**DEFLATION,
-        model_p_value=p,
-        positions=positions,
-        values=tuple(float(matrix[row, col]) for row, col in positions),
-        next_largest=float(values[suspects]),
-        tail_index=1 / gamma if gamma else math.inf,
-    )
+    return min(1.0, SUSPECTS * p), suspects, gamma
+
+
+def widest_gap(values: np.ndarray, tail: int) -> WidestGap:
+    """Return the widest gap below one of the four largest values, and how surprising it is.
+
+    The exact test of :func:`apart_from_tail` for the number of values above the gap, times four.
+
+    Parameters
+    ----------
+    values
+        At least ``tail + 5``, positive, descending.
+    tail
+        Number of spacings below the gap that γ is estimated from.
+    """
+    ratios = values[:SUSPECTS] / values[1 : SUSPECTS + 1]
+    above = int(np.argmax(ratios)) + 1
+    spacings = np.arange(1, len(values)) * -np.diff(np.log(values))
+    below = spacings[above : above + tail]
+    total = float(spacings[:above].sum())
+    p_value = float(_survival(total, float(below.mean()), above, len(below))) if total > 0 else 1.0
+    return WidestGap(above, float(ratios[above - 1]), min(1.0, SUSPECTS * p_value))
 
 
 def _survival(above: float, gamma: float, suspects: int, below: int) -> float:

@@ -7,6 +7,11 @@ from typing import Literal
 
 import torch
 
+from rmtaudit.kernels.forensics.lines import line_sizes
+from rmtaudit.kernels.forensics.samples import strided
+
+Sizes = tuple[torch.Tensor, torch.Tensor]
+
 VANISHED = 1e-6
 """A row or column is dead if its root mean square is at most this share of the matrix's."""
 
@@ -14,6 +19,8 @@ _WORTH = 0.005
 _PATTERNS = (4, 8, 16)
 _BLOCKS = (128, 96, 80, 64, 32, 16)
 _LEAST_GROUPS = 16
+_GIANT_SHARE, _GIANT, _USUAL = 0.25, 1e3, 0.999
+_SAMPLE = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,8 @@ class ZeroPattern:
         Zeros that rounding to a grid explains: about half of the entries at the smallest size that occurs.
         Not looked for (0) below half a per cent of scattered zeros.
     pattern
-        The N:M pattern, where there is one; not looked for likewise.
+        The N:M pattern, where there is one; not looked for likewise. Groups with a dead line need not be
+        full.
     blocks
         Dead rows or columns in whole blocks, where they are.
     """
@@ -71,15 +79,19 @@ class ZeroPattern:
         return self.scattered / self.alive if self.alive else 0.0
 
 
-def zero_pattern(matrix: torch.Tensor) -> ZeroPattern:
+def zero_pattern(matrix: torch.Tensor, sizes: Sizes | None = None) -> ZeroPattern:
     """Count and place the exact zeros of a matrix.
 
     Parameters
     ----------
     matrix
         Shape ``(rows, cols)``, real floating dtype, finite, not all zero.
+    sizes
+        Root mean squares of the rows and columns, as :func:`~rmtaudit.kernels.forensics.lines.line_sizes`
+        returns them, where they are known already.
     """
-    rows, cols = _dead(matrix, 1), _dead(matrix, 0)
+    by_row, by_column = _without_giants(matrix, line_sizes(matrix) if sizes is None else sizes)
+    rows, cols = _dead(by_row, matrix.shape[1]), _dead(by_column, matrix.shape[0])
     entries = matrix.numel()
     zeros = entries - int(torch.count_nonzero(matrix))
     core = matrix
@@ -99,15 +111,15 @@ def zero_pattern(matrix: torch.Tensor) -> ZeroPattern:
         scattered=scattered,
         alive=core.numel(),
         expected=_expected(core) if many else 0.0,
-        pattern=_pattern(core) if many else None,
+        pattern=_pattern(matrix, rows, cols) if many else None,
         blocks=_blocks("rows", rows, matrix.shape[0]) or _blocks("columns", cols, matrix.shape[1]),
     )
 
 
-def _dead(matrix: torch.Tensor, along: int) -> tuple[int, ...]:
-    """Return the positions whose mean square vanishes beside the greatest; float32 sums are exact enough."""
-    means = torch.linalg.vector_norm(matrix, dim=along).square() / matrix.shape[along]
-    if matrix.shape[along] < 2 or not means.max() > 0:
+def _dead(sizes: torch.Tensor, length: int) -> tuple[int, ...]:
+    """Return the positions whose mean square vanishes beside the mean of all."""
+    means = sizes.square()
+    if length < 2 or not means.max() > 0:
         return ()
     dead = means <= VANISHED**2 * means.mean()
     return tuple(int(index) for index in dead.nonzero().reshape(-1))
@@ -120,17 +132,40 @@ def _expected(core: torch.Tensor) -> float:
     return float(torch.count_nonzero((size > 0) & (size <= smallest * 1.0001))) / 2
 
 
-def _pattern(core: torch.Tensor) -> NofM | None:
+def _without_giants(matrix: torch.Tensor, sizes: Sizes) -> Sizes:
+    """Return the sizes of the lines without giant entries: beside one of them every other line looks dead.
+
+    If one line holds a quarter of the squared norm, entries are capped at a thousand times their 99.9 %
+    quantile.
+    """
+    squares = sizes[0].square()
+    if float(squares.max()) < _GIANT_SHARE * float(squares.sum()):
+        return sizes
+    usual = float(strided(matrix, _SAMPLE).abs().double().quantile(_USUAL))
+    cap = _GIANT * usual
+    return line_sizes(matrix.clamp(-cap, cap)) if 0 < cap < float(matrix.abs().max()) else sizes
+
+
+def _pattern(matrix: torch.Tensor, rows: tuple[int, ...], cols: tuple[int, ...]) -> NofM | None:
     along: Literal["rows", "columns"]
     for along in ("rows", "columns"):
-        lines = core if along == "rows" else core.T
+        lines, dead_lines, dead_places = (matrix, rows, cols) if along == "rows" else (matrix.T, cols, rows)
+        if dead_lines:
+            alive = torch.ones(len(lines), dtype=torch.bool, device=lines.device)
+            alive[list(dead_lines)] = False
+            lines = lines[alive]
         for m in _PATTERNS:
-            if lines.shape[1] % m or lines.numel() // m < _LEAST_GROUPS:
+            if lines.shape[1] % m:
                 continue
-            kept = torch.count_nonzero(lines.reshape(lines.shape[0], -1, m), dim=2)
+            # Groups keep their places: dead columns inside the matrix must not shift them.
+            whole = torch.ones(lines.shape[1] // m, dtype=torch.bool, device=lines.device)
+            whole[[place // m for place in dead_places]] = False
+            if int(whole.sum()) * len(lines) < _LEAST_GROUPS:
+                continue
+            kept = torch.count_nonzero(lines.reshape(len(lines), -1, m), dim=2)
             n = int(kept.max())
             # Unstructured zeros leave some group full, or the counts uneven.
-            if n < m and float((kept == n).float().mean()) > 0.9:
+            if n < m and float((kept[:, whole] == n).float().mean()) > 0.9:
                 return NofM(n, m, along)
     return None
 

@@ -11,11 +11,9 @@ import torch
 from rmtaudit.kernels.forensics.bytes import ByteFacts, byte_facts
 from rmtaudit.kernels.forensics.duplicates import duplicated_rows
 from rmtaudit.kernels.forensics.grids import Grid, uniform_grid
-from rmtaudit.kernels.forensics.initialisation import EntryFamily, edge_excess, entry_family, is_orthogonal
 from rmtaudit.kernels.forensics.outliers import OutlierTest, largest_entries
 from rmtaudit.kernels.forensics.ranks import RankDeficit, rank_deficit
 from rmtaudit.kernels.forensics.rounding import rounded_to
-from rmtaudit.kernels.forensics.shuffles import Exchangeability, exchangeability
 from rmtaudit.kernels.forensics.sparsity import ZeroPattern, zero_pattern
 from rmtaudit.kernels.forensics.vectors import localised_direction
 from rmtaudit.kernels.scale import frobenius_norm
@@ -34,7 +32,6 @@ LOUD = 0.25
 
 _LOUD_ENTRIES = 1024
 _COARSE = 2.0**-6
-_RANDOM_ENTRIES, _RANDOM_SIDE = 4096, 16
 _ORDINARY = (1e-12, 1e12)
 
 
@@ -68,10 +65,6 @@ class Evidence:
     deficits: tuple[tuple[int, RankDeficit], ...]
     outliers: OutlierTest | None
     loud: Loud | None
-    orthogonal: bool
-    order: Exchangeability | None
-    family: EntryFamily | None
-    edge: float | None
 
 
 def gather(given: LayerInput) -> Evidence:
@@ -111,32 +104,11 @@ def gather(given: LayerInput) -> Evidence:
         deficits=(),
         outliers=outliers,
         loud=_loudest(work, outliers, scale, rms) if as_stored and varied else None,
-        orthogonal=False,
-        order=None,
-        family=None,
-        edge=None,
     )
     # One entry that dwarfs the others: the root mean square says nothing of their rounding errors.
     if varied and (found.loud is None or found.loud.share < LOUD):
         found = replace(found, deficits=_deficits(given, found, epsilon, smallest_normal))
-    if len(given.matrices) > 1 or not as_stored or not varied:
-        return found
-    if is_orthogonal(given.spectrum.eigenvalues, epsilon):
-        return replace(found, orthogonal=True)
-    distributed = continuous and zeros.zeros <= zeros.entries / 2
-    if not distributed or entries.numel() < _RANDOM_ENTRIES or min(entries.shape) < _RANDOM_SIDE:
-        return found
-    return _with_order(found, given.spectrum, work, scale)
-
-
-def _with_order(found: Evidence, spectrum: Spectrum, work: torch.Tensor, scale: float) -> Evidence:
-    values = spectrum.eigenvalues / scale / scale
-    order = exchangeability(work, values)
-    if order.least < SUSPICIOUS / 10:
-        return replace(found, order=order)
-    family = entry_family(work)
-    edge = edge_excess(float(values[-1]), found.rms / scale, *work.shape)
-    return replace(found, order=order, family=family, edge=edge)
+    return found
 
 
 def _precision(given: LayerInput, stored: str, rounded: str | None) -> tuple[float, float]:

@@ -13,11 +13,11 @@ import argparse
 from collections.abc import Callable
 
 import torch
+from rmtaudit.kernels.forensics.initialisation import entry_family
+from rmtaudit.kernels.forensics.shuffles import exchangeability
 
 from rmtaudit.kernels.eigenvalues import gram_eigenvalues
-from rmtaudit.kernels.forensics.initialisation import entry_family
 from rmtaudit.kernels.forensics.outliers import largest_entries
-from rmtaudit.kernels.forensics.shuffles import exchangeability
 
 SHAPES = ((64, 64), (96, 256), (512, 32))
 LEVELS = (0.05, 0.01)

@@ -1,11 +1,11 @@
-"""What untrained layers are called, and whether trained ones are called so: the tables of docs/calibration.md.
+"""What untrained layers are called, and whether trained ones are called so: docs/calibration.md.
 
-    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/starts.py [--seed 1000] [--repeats 5] [FOLDER ...]
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/starts.py [--repeats 5] [FOLDER ...]
 
-First table: layers of every start in every shape, drawn with seeds that no constant was chosen on, through the
-analyzer noise at its defaults. *Right*: the word is ``initial`` with the name of the start (the law, for
-independent entries), ``constant`` for an exact identity, or ``too small``. Second table, for every FOLDER: the
-layers of the checkpoints under it (folders called ``derived`` left out) by word.
+First table: layers of every start in every shape, drawn with seeds that no constant was chosen on, through
+the analyzer noise at its defaults. *Right*: the word is ``initial`` with the name of the start (the law, for
+independent entries), or ``too small``. Second table, for every FOLDER: the layers of the checkpoints under
+it (folders called ``derived`` left out) by word.
 """
 
 from __future__ import annotations
@@ -139,7 +139,9 @@ def signal_of(given: LayerInput, tensor: torch.Tensor) -> Signal:
 
 
 def is_right(signal: Signal, wanted: str) -> bool:
-    return signal.word is SignalWord.TOO_SMALL or (signal.word is SignalWord.INITIAL and wanted in signal.detail)
+    return signal.word is SignalWord.TOO_SMALL or (
+        signal.word is SignalWord.INITIAL and wanted in signal.detail
+    )
 
 
 def untrained(seed: int, repeats: int) -> None:

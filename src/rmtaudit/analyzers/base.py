@@ -111,8 +111,8 @@ class Observation:
 class Analysis:
     """What an analyzer returns that observes as well as measures.
 
-    ``remark`` is a clause for the reason of a row that has no spectrum: what was found without one. ``signal`` is
-    what the weights say about learning, from the one analyzer that judges it.
+    ``remark`` is a clause for the reason of a row that has no spectrum: what was found without one.
+    ``signal`` is what the weights say about learning, from the one analyzer that judges it.
     """
 
     values: Mapping[str, MetricValue | Scalar]
@@ -172,7 +172,8 @@ class Analyzer(ABC):
     with one computes spectra as far as the budget allows.
     """
     judges: ClassVar[bool] = False
-    """Whether it says what a layer is worth. A scan with one that does leaves constants of the architecture out:
+    """Whether it says what a layer is worth. A scan with one that does leaves constants of the
+    architecture out:
     masks, position tables and the like, recognised by value, are listed with their name and not analysed."""
     Options: ClassVar[type[Any]]
     """A frozen dataclass whose defaults are the default preset's."""

@@ -83,7 +83,7 @@ class Noise(Analyzer):
             "exchangeable_p",
             "",
             None,
-            "Chance that entries in random order have rows, columns, kernel positions and neighbours as uneven.",
+            "Chance that entries in random order are as uneven over rows, columns, positions, neighbours.",
             "exact permutation moments; docs/analyzers/noise.md",
             summarised=False,
         ),

@@ -169,19 +169,22 @@ def _start(given: LayerInput, work: torch.Tensor, order: Exchangeability) -> _St
     inner = without_zero_lines(work)
     if float((inner == 0).float().mean()) >= _SPARSE:
         return _sparse(inner)
-    rest = identity_removed(work, given.layer.kernel)
+    kernel = given.layer.kernel
+    rest = identity_removed(work, kernel)
+    if rest is None and kernel:
+        rest = identity_removed(work)
     if rest is not None:
-        cleared = _order(rest, given.layer.kernel)
+        cleared = _order(rest, kernel)
         signs = noise_test(rest, generator=given.generator("noise signs of the rest"))
         if cleared is not None and min(cleared.p_value, signs.p_value) >= REJECTED:
             return _Start("identity plus", cleared, entry_law(rest))
-    if order.p_value >= REJECTED:
+    if order.p_value >= PLAUSIBLE:
         return _Start("", order, entry_law(inner))
     for name, even in rescaled_blocks(inner):
-        cleared = _order(even, given.layer.kernel if even.shape == work.shape else ())
+        cleared = _order(even, kernel if even.shape == work.shape else ())
         if cleared is not None and cleared.p_value >= PLAUSIBLE:
             return _Start(f"{name},", cleared, entry_law(even))
-    return None
+    return _Start("", order, entry_law(inner)) if order.p_value >= REJECTED else None
 
 
 def _sparse(matrix: torch.Tensor) -> _Start | None:

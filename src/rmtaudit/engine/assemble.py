@@ -39,9 +39,10 @@ def assemble_report(
 ) -> Report:
     """Return the report of a scan.
 
-    ``rows`` are the finished layers by their place in ``plan.layers``, ``observed`` what was seen in them, and
-    ``signals`` what they say about learning; those of ``repeats`` only repeat the values of another tensor and are not counted. Layers without
-    a row were not reached.
+    ``rows`` are the finished layers by their place in ``plan.layers``, ``observed`` what was seen in them,
+    and
+    ``signals`` what they say about learning; those of ``repeats`` only repeat the values of another tensor
+    and are not counted. Layers without a row were not reached.
     """
     finished = [
         rows[index] if index in rows else row(layer, "skipped", "not reached: the scan was stopped")

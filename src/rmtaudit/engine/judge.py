@@ -119,8 +119,8 @@ def _model_verdict(rows: Sequence[LayerResult], signals: Sequence[Signal]) -> st
 def _together(rows: Sequence[LayerResult], signals: Sequence[Signal]) -> Signal:
     """Return the signal of the model.
 
-    Structured if some layer is, at a family-wise level of 1 % over all that were tested; else the word that most
-    of its parameters have, of noise-like, initial and too small.
+    Structured if some layer is, at a family-wise level of 1 % over all that were tested; else the word
+    that most of its parameters have, of noise-like, initial and too small.
     """
     pairs = list(zip(rows, signals, strict=True))
     for word, test in ((SignalWord.STRUCTURED, _SIGN_TEST), (SignalWord.SCALES, _ORDER_TEST)):

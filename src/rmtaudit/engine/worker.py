@@ -70,8 +70,10 @@ class Without:
 
 @dataclass(frozen=True, slots=True)
 class AnalysedLayer:
-    """A layer's row without findings, what the analyzers observed, its signal, how long its parts took, and its
-    spectrum. There is no signal where nothing that judges has seen the layer."""
+    """What became of a layer: its row without findings, what was observed, and how long its parts took.
+
+    ``signal`` is ``None`` where no analyzer that judges has seen the layer.
+    """
 
     row: LayerResult
     observed: tuple[Observation, ...] = ()

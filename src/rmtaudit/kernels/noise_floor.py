@@ -176,7 +176,8 @@ class NoBulkError(ArithmeticError):
 
     def __init__(self, support: tuple[int, int]) -> None:
         super().__init__(
-            f"only {support[0]} x {support[1]} rows and columns hold anything, fewer than the {LEAST_SIDE} of a bulk"
+            f"only {support[0]} x {support[1]} rows and columns hold anything, fewer than the "
+            f"{LEAST_SIDE} of a bulk"
         )
         self.support = support
 

@@ -64,7 +64,7 @@ def sinkhorn(matrix: torch.Tensor) -> Profile:
         zero = torch.zeros(matrix.shape[0] + matrix.shape[1], dtype=torch.float64, device=matrix.device)
         return Profile(zero[: matrix.shape[0]], zero[matrix.shape[0] :])
     # float32 is enough for scales that end at 1e-4, and halves what every round reads
-    square = torch.nn.functional.threshold_((matrix / scale).square_().float(), _VANISHING, 0.0)
+    square = torch.threshold_((matrix / scale).square_().float(), _VANISHING, 0.0)
     n, p = _support(square)
     x = torch.ones(matrix.shape[0], dtype=torch.float32, device=matrix.device)
     y = _inverse(square.T @ x, n)

@@ -5,8 +5,6 @@ import math
 import pytest
 import scipy.stats
 import torch
-
-from rmtaudit.kernels.eigenvalues import gram_eigenvalues
 from rmtaudit.kernels.forensics.initialisation import (
     edge_excess,
     entry_family,
@@ -14,6 +12,8 @@ from rmtaudit.kernels.forensics.initialisation import (
     scale_names,
 )
 from rmtaudit.kernels.forensics.shuffles import Exchangeability, exchangeability
+
+from rmtaudit.kernels.eigenvalues import gram_eigenvalues
 
 
 def draw(family: str, seed: int, shape: tuple[int, int] = (64, 96)) -> torch.Tensor:

@@ -22,7 +22,6 @@ from rmtaudit.matrices.tensors import FLOATING, UNIT_ROUNDOFF
 
 if TYPE_CHECKING:
     from rmtaudit.analyzers.base import LayerInput
-    from rmtaudit.kernels.spectrum import Spectrum
 
 SUSPICIOUS = 0.01
 """P-value of the entry-outlier test from which the judge is told, with the singular vector that is pulled."""

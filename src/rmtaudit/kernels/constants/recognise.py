@@ -101,7 +101,7 @@ def _of_structure(tensor: torch.Tensor, compact: torch.Tensor, epsilon: float) -
 
 def _of_oscillation(compact: torch.Tensor, epsilon: float) -> Constant | None:
     found = oscillation(compact, epsilon)
-    if found is None or (compact.ndim == 2 and is_semi_orthogonal(compact, epsilon)):
+    if found is None or is_semi_orthogonal(compact.reshape(len(compact), -1), epsilon):
         return None
     if found is Oscillation.LINEAR:
         return Constant.LINEAR_TABLE

@@ -1,7 +1,7 @@
 r"""Tables whose lines are sinusoids, plain or windowed, by the recurrences that sinusoids obey.
 
-``x_t = A sin(ωt + φ)`` satisfies ``x_{t+1} + x_{t-1} = 2 cos(ω) x_t`` exactly. A Hann or Hamming window makes it
-the sum of three sinusoids, which satisfies a symmetric recurrence of order 6 in the same way:
+``x_t = A sin(ωt + φ)`` satisfies ``x_{t+1} + x_{t-1} = 2 cos(ω) x_t`` exactly. A Hann or Hamming window
+makes it the sum of three sinusoids, which satisfies a symmetric recurrence of order 6 in the same way:
 ``x_{t+3} + x_{t-3} = a (x_{t+2} + x_{t-2}) + b (x_{t+1} + x_{t-1}) + c x_t``.
 """
 
@@ -24,7 +24,8 @@ _SHARE = 0.9
 """Share of the lines that must obey a recurrence. Of trained layers at most 3 % of the rows do."""
 
 _POINTS = 0.7
-"""Share of the points of a line where the recurrence must hold: a table over a grid starts anew at its edge."""
+"""Share of the points of a line where the recurrence must hold: a table over a grid starts anew at its
+edge."""
 
 _COARSE = 2.0**-12
 """Round-off above which smooth trained lines may obey a recurrence too: more is asked of those tables."""
@@ -46,8 +47,8 @@ def oscillation(tensor: torch.Tensor, epsilon: float) -> Oscillation | None:
     tensor
         Any number of sides, floating, finite.
     epsilon
-        Unit round-off of the stored dtype. A tensor whose values are all bfloat16 or float16 numbers counts as
-        stored in that.
+        Unit round-off of the stored dtype. A tensor whose values are all bfloat16 or float16 numbers
+        counts as stored in that.
     """
     epsilon = _effective(tensor, epsilon)
     for axis in range(tensor.ndim):

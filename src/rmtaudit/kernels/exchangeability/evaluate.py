@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,7 +52,8 @@ def exchangeability(matrix: torch.Tensor, kernel: tuple[int, ...] = ()) -> Excha
     permutations have closed forms. The scores are the entries clipped at three robust standard deviations
     ("means") and their squares ("sizes"), both centred.
 
-    - Groups: ``Σ_g S_g²/k_g`` with ``S_g`` the sum of the scores over a group of ``k_g`` places. The groups are
+    - Groups: ``Σ_g S_g²/k_g`` with ``S_g`` the sum of the scores over a group of ``k_g`` places. The
+      groups are
       the rows and the columns; of a convolution also the inputs, the kernel positions, the pairs of output
       and position, and those of output and input. Tail: the gamma law with the exact mean and variance.
     - Neighbours: ``Σ a_t a_{t+1}`` along every axis. Tail: normal.
@@ -92,7 +92,7 @@ def exchangeability(matrix: torch.Tensor, kernel: tuple[int, ...] = ()) -> Excha
             statistic = float(sums.square().sum()) / count
             group_sizes = torch.full((sums.numel(),), float(count), dtype=torch.float64)
             found[f"{kind} of {name}"] = gamma_p_value(statistic, *squared_group_sums(moments, group_sizes))
-        for name, product, length in _along_axes(scores.view(shape), scores):
+        for name, product, length in _along_axes(scores.view(shape)):
             found[f"{kind} of neighbours along {name}"] = normal_p_value(
                 product, *neighbour_products(moments, length)
             )
@@ -146,7 +146,8 @@ def _scores(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the clipped entries and their squares, centred, flat, float64, in robust standard deviations."""
     flat = values.reshape(-1).double()
     stride = max(1, flat.numel() // _SAMPLE) | 1  # odd: few shapes have lines that it would miss
-    sigma = float(flat[::stride].abs().quantile(_WITHIN_ONE_SIGMA))
+    sample = flat[::stride].abs()
+    sigma = float(sample.kthvalue(math.ceil(_WITHIN_ONE_SIGMA * len(sample))).values)
     if sigma == 0:  # most entries are 0
         sigma = float(flat.abs().max())
     clipped = (flat / (sigma or 1.0)).clamp_(-_CLIP, _CLIP)
@@ -163,7 +164,7 @@ def _centred(squares: torch.Tensor) -> torch.Tensor:
 
 def _group_sums(scores: torch.Tensor) -> Iterator[tuple[str, torch.Tensor, int]]:
     """Yield name, sums and group size of every grouping that is none of the others under another name."""
-    rows, inputs, *kernel = scores.shape
+    rows, inputs = scores.shape[:2]
     by_position = scores.reshape(rows, inputs, -1)
     positions = by_position.shape[2]
     out_position, out_input = by_position.sum(1), by_position.sum(2)
@@ -180,8 +181,12 @@ def _group_sums(scores: torch.Tensor) -> Iterator[tuple[str, torch.Tensor, int]]
             yield name, sums, size
 
 
-def _along_axes(scores: torch.Tensor, flat: torch.Tensor) -> Iterator[tuple[str, float, int]]:
-    names = itertools.chain(("columns", "rows"), (f"kernel axis {axis}" for axis in itertools.count()))
+def _along_axes(scores: torch.Tensor) -> Iterator[tuple[str, float, int]]:
+    names = (
+        "columns",
+        "rows" if scores.ndim == 2 else "inputs",
+        *(f"kernel side {side}" for side in range(9)),
+    )
     for axis, (name, length) in enumerate(zip(names, scores.shape, strict=False)):
         if length > 2:
             ahead, behind = scores.narrow(axis, 1, length - 1), scores.narrow(axis, 0, length - 1)

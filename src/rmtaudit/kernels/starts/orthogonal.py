@@ -29,7 +29,8 @@ def is_orthogonal(eigenvalues: torch.Tensor, rows: int, cols: int, epsilon: floa
     Parameters
     ----------
     eigenvalues
-        Of ``WᵀW``, ascending, shape ``(n,)`` with ``n >= min(rows, cols)``; the last ``min(rows, cols)`` count.
+        Of ``WᵀW``, ascending, shape ``(n,)`` with ``n >= min(rows, cols)``; the last ``min(rows, cols)``
+        count.
     rows, cols
         Number of rows and columns that hold anything.
     epsilon
@@ -56,7 +57,8 @@ def is_block_of_orthogonal(eigenvalues: torch.Tensor, rows: int, cols: int, whol
     References
     ----------
     Collins, Śniady, *Integration with respect to the Haar measure on unitary, orthogonal and symplectic
-    group*, Comm. Math. Phys. 264 (2006), for the fourth moments; Wachter, Ann. Statist. 8 (1980), for the edge.
+    group*, Comm. Math. Phys. 264 (2006), for the fourth moments; Wachter, Ann. Statist. 8 (1980), for the
+    edge.
     """
     p, q, n = rows, cols, whole
     if max(p, q) > n or min(p, q) < _LEAST or min(p, q) == n:

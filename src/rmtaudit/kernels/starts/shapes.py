@@ -67,7 +67,8 @@ def identity_removed(matrix: torch.Tensor, kernel: tuple[int, ...] = ()) -> torc
     along = torch.arange(len(at), device=matrix.device)
     diagonal = matrix[along, at].double()
     stride = max(1, matrix.numel() // 65_536) | 1
-    sigma = float(matrix.reshape(-1)[::stride].double().abs().quantile(0.6827))
+    sample = matrix.reshape(-1)[::stride].double().abs()
+    sigma = float(sample.kthvalue(math.ceil(0.6827 * len(sample))).values)
     middle = float(diagonal.median())
     about = float((diagonal - middle).abs().median()) / 0.6745
     if len(at) < _LEAST_BLOCK or abs(middle) <= _DIAGONAL_Z * sigma or about > 2 * sigma:
@@ -78,7 +79,7 @@ def identity_removed(matrix: torch.Tensor, kernel: tuple[int, ...] = ()) -> torc
 
 
 def rescaled_blocks(matrix: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the matrix with blocks of rows, or of columns, brought to one scale: ``("12 blocks of rows", W)``.
+    """Yield the matrix with blocks of rows, or of columns, brought to one scale, under a name for the blocks.
 
     Tried are 2 to 32 equal blocks, and two blocks of any heights. Only those are yielded after which the
     sizes of the lines within a block vary no more than those of independent entries do.

@@ -27,6 +27,7 @@ from rmtaudit.kernels.starts.scales import scale_names
 from rmtaudit.kernels.starts.shapes import (
     identity_removed,
     is_identity,
+    lines_are_even,
     rescaled_blocks,
     without_zero_lines,
 )
@@ -203,11 +204,9 @@ def _orthogonal_start(given: LayerInput) -> str | None:
     epsilon = _stored_roundoff(given)
     rows, cols = matrix.shape
     values = given.spectrum.eigenvalues[-min(rows, cols) :]
-    if any(
-        is_block_of_orthogonal(values, rows, cols, count * side)
-        for count in _STACKED
-        for side in {rows, cols}
-    ):
+    sizes = [count * side for count in _STACKED for side in (rows, cols)]
+    block = any(is_block_of_orthogonal(values, rows, cols, size) for size in sizes)
+    if block and lines_are_even(matrix) and _looks_normal(matrix):
         return "orthogonal, one block of several"
     for name, lines in (("rows", matrix), ("columns", matrix.T)):
         for found in (orthogonal_blocks, scaled_orthogonal):
@@ -215,6 +214,11 @@ def _orthogonal_start(given: LayerInput) -> str | None:
             if blocks is not None:
                 return f"orthogonal, {blocks} blocks of {name}"
     return None
+
+
+def _looks_normal(matrix: torch.Tensor) -> bool:
+    law = entry_law(matrix)
+    return law.family == "normal" and law.p_value > PLAUSIBLE
 
 
 def _orthogonal_name(given: LayerInput, matrix: torch.Tensor) -> str:

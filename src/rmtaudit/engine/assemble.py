@@ -150,7 +150,7 @@ def _coverage(
     ]
     return Coverage(
         tensors=len(checkpoint.tensors),
-        parameters=sum(spec.parameters for spec in checkpoint.tensors) - tied - repeated,
+        parameters=sum(spec.parameters for spec in checkpoint.tensors) - tied - repeated - constants,
         weight_parameters=sum(layer.parameters for layer in plan.layers)
         - repeated
         - constants

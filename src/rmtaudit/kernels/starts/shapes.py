@@ -86,21 +86,38 @@ def rescaled_blocks(matrix: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
     """
     for name, lines in (("rows", matrix), ("columns", matrix.T)):
         count = len(lines)
-        wide = lines.double()
-        squares = wide.square()
-        sizes = squares.mean(1)
+        sizes, expected = _line_sizes(lines)
         if not bool((sizes > 0).all()):
             continue
-        kurtosis = float((squares.square().mean(1) / sizes.square()).mean())
-        expected = (kurtosis - 1) / lines.shape[1]
         logs = sizes.log()
         for blocks in (*_equal(count), *_two_parts(logs)):
-            within = torch.cat([logs[block] - logs[block].mean() for block in blocks])
-            freedom = count - len(blocks)
-            if float(within.square().sum()) > expected * (freedom + _WITHIN * math.sqrt(2 * freedom)):
+            if not _are_even([logs[block] for block in blocks], expected):
                 continue
-            even = torch.cat([wide[block] / sizes[block].mean().sqrt() for block in blocks])
+            even = torch.cat([lines[block].double() / sizes[block].mean().sqrt() for block in blocks])
             yield f"{len(blocks)} blocks of {name}", even if name == "rows" else even.T
+
+
+def lines_are_even(matrix: torch.Tensor) -> bool:
+    """Whether the sizes of the rows, and of the columns, vary no more than those of independent entries do."""
+    for lines in (matrix, matrix.T):
+        sizes, expected = _line_sizes(lines)
+        if not bool((sizes > 0).all()) or not _are_even([sizes.log()], expected):
+            return False
+    return True
+
+
+def _line_sizes(lines: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Return the mean squares of the rows, and the variance of their logarithms for independent entries."""
+    squares = lines.double().square()
+    sizes = squares.mean(1)
+    kurtosis = float((squares.square().mean(1) / sizes.square()).mean())
+    return sizes, (kurtosis - 1) / lines.shape[1]
+
+
+def _are_even(groups: list[torch.Tensor], expected: float) -> bool:
+    within = sum(float((group - group.mean()).square().sum()) for group in groups)
+    freedom = sum(len(group) - 1 for group in groups)
+    return within <= expected * (freedom + _WITHIN * math.sqrt(2 * freedom))
 
 
 def _equal(count: int) -> Iterator[list[slice]]:

@@ -57,7 +57,7 @@ def judge(
     judged = []
     words = []
     for index, row in enumerate(rows):
-        signal = signals.get(index) or Signal(SignalWord.UNJUDGED, _why_unjudged(row))
+        signal = _signal(row, signals.get(index))
         words.append(signal)
         if signal.word is SignalWord.CONSTANT:
             judged.append(replace(row, findings=(), verdict=signal.text))
@@ -98,6 +98,12 @@ def _of_the_row(row: LayerResult) -> list[Observation]:
 def _verdict(signal: Signal, findings: Sequence[Finding]) -> str:
     errors = sorted({finding.code for finding in findings if finding.severity == "error"})
     return f"{DAMAGED} ({', '.join(errors)})" if errors else signal.text
+
+
+def _signal(row: LayerResult, found: Signal | None) -> Signal:
+    """Return the signal of a row; of a layer whose entries all have one value nothing can be said."""
+    flat = row.reason.startswith(_WITHOUT_STRUCTURE)
+    return Signal(SignalWord.UNJUDGED, _why_unjudged(row)) if found is None or flat else found
 
 
 def _why_unjudged(row: LayerResult) -> str:

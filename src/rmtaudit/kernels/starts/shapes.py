@@ -90,6 +90,8 @@ def rescaled_blocks(matrix: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
         if not bool((sizes > 0).all()):
             continue
         logs = sizes.log()
+        if _are_even([logs], expected):
+            continue
         for blocks in (*_equal(count), *_two_parts(logs)):
             if not _are_even([logs[block] for block in blocks], expected):
                 continue

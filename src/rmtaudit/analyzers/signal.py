@@ -204,15 +204,15 @@ def _orthogonal_start(given: LayerInput) -> str | None:
     epsilon = _stored_roundoff(given)
     rows, cols = matrix.shape
     values = given.spectrum.eigenvalues[-min(rows, cols) :]
-    sizes = [count * side for count in _STACKED for side in (rows, cols)]
-    block = any(is_block_of_orthogonal(values, rows, cols, size) for size in sizes)
-    if block and lines_are_even(matrix) and _looks_normal(matrix):
-        return "orthogonal, one block of several"
     for name, lines in (("rows", matrix), ("columns", matrix.T)):
         for found in (orthogonal_blocks, scaled_orthogonal):
             blocks = found(lines, epsilon)
             if blocks is not None:
                 return f"orthogonal, {blocks} blocks of {name}"
+    sizes = [count * side for count in _STACKED for side in (rows, cols)]
+    block = any(is_block_of_orthogonal(values, rows, cols, size) for size in sizes)
+    if block and lines_are_even(matrix) and _looks_normal(matrix):
+        return "orthogonal, one block of several"
     return None
 
 

@@ -101,10 +101,10 @@ def _of_structure(tensor: torch.Tensor, compact: torch.Tensor, epsilon: float) -
 
 def _of_oscillation(compact: torch.Tensor, epsilon: float) -> Constant | None:
     found = oscillation(compact, epsilon)
-    if found is None or is_semi_orthogonal(compact.reshape(len(compact), -1), epsilon):
+    if found is None:
         return None
-    if found is Oscillation.LINEAR:
-        return Constant.LINEAR_TABLE
     if found is Oscillation.WINDOWED:
         return Constant.FOURIER_BASIS
-    return Constant.SINUSOID
+    if is_semi_orthogonal(compact.reshape(len(compact), -1), epsilon):
+        return None
+    return Constant.LINEAR_TABLE if found is Oscillation.LINEAR else Constant.SINUSOID

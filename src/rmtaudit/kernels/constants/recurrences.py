@@ -17,6 +17,9 @@ _Test = Callable[[torch.Tensor, float], torch.Tensor]
 
 _LEAST_LENGTH = 8
 _LEAST_LENGTH_WINDOWED = 24
+_LONGEST = 1024
+"""Angles are taken to be no larger than about this, lest long lines have a tolerance that noise may meet."""
+
 _SAMPLE, _SAMPLE_LENGTH, _SAMPLE_SHARE = 6, 256, 0.6
 """A few lines, their middle, and the share of them that must obey before all lines are looked at."""
 
@@ -114,12 +117,12 @@ def _obeys_order_six(lines: torch.Tensor, epsilon: float) -> torch.Tensor:
     # coefficients of up to 15 amplify the rounding of every term, and angles go up to π times the length
     amplitude = lines.abs().amax(1, keepdim=True)
     counted = (middle != 0) | (target != 0)
-    return _holds(residual, counted, amplitude, 256 * epsilon + 40 * _angle_error(lines))
+    return _holds(residual, counted, amplitude, 256 * epsilon + 200 * _angle_error(lines))
 
 
 def _angle_error(lines: torch.Tensor) -> float:
     """Return the error of an angle near the length of the lines: tables are computed in float32."""
-    return 2.0**-24 * lines.shape[1]
+    return 2.0**-24 * min(lines.shape[1], _LONGEST)
 
 
 def _holds(

@@ -1,4 +1,4 @@
-"""Constants of the architecture in a scan: listed, neither analysed nor judged, and no damage where copied."""
+"""Constants of the architecture in a scan: listed, not judged, and no damage where they are copied."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ it, trained layers pass too often."""
 
 _SHUFFLED_SIDE = 64
 _SHUFFLED_P = 0.01
-_SHUFFLED_DISTANCE = 0.015
+_SHUFFLED_DISTANCE = 0.005
 """Distance of the entries to every law of a start from which a layer may count as shuffled: entries that
 training has moved a little are nearer."""
 

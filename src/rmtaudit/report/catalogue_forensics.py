@@ -257,7 +257,7 @@ FORENSICS = (
         test=(
             "Random signs and random order are both accepted at 0.01, and the entries fit none of the "
             "laws of "
-            "initialisations: rejected at 0.001, and at a Kolmogorov-Smirnov distance of at least 0.015. "
+            "initialisations: rejected at 0.001, and at a Kolmogorov-Smirnov distance of at least 0.005. "
             "Smaller side of at least 64; not quantised, not stored as fp8, not mostly zeros."
         ),
         calibration="See docs/calibration.md, Signal.",

@@ -99,9 +99,7 @@ def size(seed: int, repeats: int) -> None:
 
 
 def power(seed: int, repeats: int) -> None:
-    print(
-        "\n| 256 x 256, row scales 1 ± | layers | p < 1e-3 | p < 1e-5 |\n|---:|---:|---:|---:|"
-    )
+    print("\n| 256 x 256, row scales 1 ± | layers | p < 1e-3 | p < 1e-5 |\n|---:|---:|---:|---:|")
     for spread in (0.05, 0.1):
         generator = torch.Generator().manual_seed(seed)
         drawn = [

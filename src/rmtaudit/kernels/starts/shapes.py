@@ -100,7 +100,7 @@ def rescaled_blocks(matrix: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def lines_are_even(matrix: torch.Tensor) -> bool:
-    """Whether the sizes of the rows, and of the columns, vary no more than those of independent entries do."""
+    """Whether rows, and columns, vary in size no more than those of independent entries do."""
     for lines in (matrix, matrix.T):
         sizes, expected = _line_sizes(lines)
         if not bool((sizes > 0).all()) or not _are_even([sizes.log()], expected):

@@ -4,7 +4,8 @@
 
 Layers of independent entries (Gaussian, uniform, Rademacher, Student t with 5 degrees of freedom), with and
 without rows and columns whose standard deviations are log-normal of log-sd 1, through the whole noise floor
-at its defaults. ``trained``: share with ``noise_p_value < level``; ``rejected``: share whose bulk no null
+at its defaults. ``rejected at``: share with ``noise_p_value < level``; ``bulk rejected``: share whose bulk
+no null
 fits; ``spikes``: share with a spike. ``--large`` takes one layer of 4096 x 4096 a kind instead: minutes.
 ``--traps``: how often the shuffle of even noise has a correlation trap.
 """
@@ -86,7 +87,7 @@ def main() -> None:
         return
 
     started = time.process_time()
-    heads = [f"trained at {level:g}" for level in LEVELS]
+    heads = [f"rejected at {level:g}" for level in LEVELS]
     print("| noise | layers | " + " | ".join(heads) + " | bulk rejected | spikes |")
     print("|---|---|" + "---|" * (len(LEVELS) + 2))
     by_family: dict[tuple[str, float], list[NoiseFloor]] = {}

@@ -2,8 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/forensics_calibration.py [--draws 400]
 
-Random order: matrices of independent entries (Gaussian, uniform, Student t with 5 degrees of freedom). Entry
-outliers: Pareto sizes, before the power; Gaussian entries, whose tail is lighter than the null.
+Entry outliers: Pareto sizes, before the power; Gaussian entries, whose tail is lighter than the null.
 Each entry is the share of draws with a p-value of at most 5 % and 1 %.
 """
 
@@ -14,10 +13,7 @@ from collections.abc import Callable
 
 import torch
 
-from rmtaudit.kernels.eigenvalues import gram_eigenvalues
-from rmtaudit.kernels.forensics.initialisation import entry_family
 from rmtaudit.kernels.forensics.outliers import largest_entries
-from rmtaudit.kernels.forensics.shuffles import exchangeability
 
 SHAPES = ((64, 64), (96, 256), (512, 32))
 LEVELS = (0.05, 0.01)
@@ -26,15 +22,6 @@ Draw = Callable[[int, int, torch.Generator], torch.Tensor]
 
 def gaussian(rows: int, cols: int, generator: torch.Generator) -> torch.Tensor:
     return torch.randn(rows, cols, generator=generator)
-
-
-def uniform(rows: int, cols: int, generator: torch.Generator) -> torch.Tensor:
-    return torch.rand(rows, cols, generator=generator) - 0.5
-
-
-def student(rows: int, cols: int, generator: torch.Generator) -> torch.Tensor:
-    below = torch.randn(5, rows, cols, generator=generator).square().mean(0)
-    return torch.randn(rows, cols, generator=generator) / below.sqrt()
 
 
 def pareto(tail: float) -> Draw:
@@ -55,16 +42,6 @@ def main() -> None:
     draws = parser.parse_args().draws
     print("| test | entries | shape | 5 % | 1 % |\n|---|---|---|---:|---:|")
     for rows, cols in SHAPES:
-        for name, draw in (("Gaussian", gaussian), ("uniform", uniform), ("Student t5", student)):
-            generator = torch.Generator().manual_seed(0)
-            drawn = [draw(rows, cols, generator) for _ in range(draws)]
-            order = [exchangeability(W, gram_eigenvalues(W).eigenvalues) for W in drawn]
-            for test in ("rows", "columns", "products", "least"):
-                p = [float(getattr(each, test)) for each in order]
-                print(f"| random order, {test} | {name} | {rows} x {cols} | {shares(p)} |")
-            if name != "Student t5":
-                p = [entry_family(W).p_value for W in drawn]
-                print(f"| entries | {name} | {rows} x {cols} | {shares(p)} |")
         for name, draw in (("Pareto 1", pareto(1)), ("Pareto 3", pareto(3)), ("Gaussian", gaussian)):
             generator = torch.Generator().manual_seed(0)
             tests = [largest_entries(draw(rows, cols, generator)) for _ in range(draws)]

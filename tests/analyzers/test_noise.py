@@ -11,6 +11,7 @@ import torch
 from rmtaudit.analyzers.base import Analysis, LayerInput, MetricValue
 from rmtaudit.analyzers.contract import AnalyzerContract, layer_input
 from rmtaudit.analyzers.noise import Noise, NoiseOptions
+from rmtaudit.kernels.signal import Signal, SignalWord
 
 SHARPS = ("auto", "plain", "sinkhorn", "dyson", "sign-flip")
 
@@ -56,7 +57,8 @@ def trained_like(rows: int, cols: int) -> torch.Tensor:
 @pytest.mark.parametrize("sharp", SHARPS)
 def test_noise_is_noise_by_every_null(shape: tuple[int, int], sharp: str) -> None:
     found = Noise(NoiseOptions(sharp=sharp)).analyze(layer_input(0.05 * gaussian(*shape)))
-    assert codes(found) == ["RA-NF-001"]
+    assert codes(found) == ["RA-NF-001", "RA-FO-011"]
+    assert found.signal == Signal(SignalWord.INITIAL, "normal")
     assert found.values["bulk_null"] == f"accepted: {'plain' if sharp == 'auto' else sharp}"
     assert number(found, "noise_sigma") == pytest.approx(0.05, rel=0.03)
     assert number(found, "lambda_plus") == pytest.approx(
@@ -95,10 +97,11 @@ def test_one_spike_just_above_the_transition_is_found() -> None:
 def test_uneven_rows_need_a_null_that_knows_them() -> None:
     matrix = gaussian(300, 200) * torch.exp(gaussian(300, 1, seed=1))
     found = Noise().analyze(layer_input(matrix))
-    assert codes(found) == ["RA-NF-001"]
+    assert codes(found) == ["RA-NF-005"]
+    assert found.signal == Signal(SignalWord.SCALES)
     assert found.values["bulk_null"] == "accepted: sinkhorn"
     plain = Noise(NoiseOptions(sharp="plain")).analyze(layer_input(matrix))
-    assert codes(plain) == ["RA-NF-001", "RA-NF-002"]
+    assert codes(plain) == ["RA-NF-002", "RA-NF-005"]
     assert plain.values["bulk_null"] == "rejected"
 
 
@@ -158,7 +161,7 @@ def test_dead_rows_and_columns_are_left_out() -> None:
     matrix[:20] = 0
     matrix[:, 7] = 0
     found = Noise().analyze(layer_input(matrix))
-    assert codes(found) == ["RA-NF-001"]
+    assert codes(found) == ["RA-NF-001", "RA-FO-011"]
     assert number(found, "noise_sigma") == pytest.approx(1, rel=0.05)
 
 
@@ -168,17 +171,34 @@ def test_a_truncated_layer_has_no_bulk() -> None:
     assert found.values["noise_sigma"].status == "failed"
 
 
-def test_layers_that_cannot_be_judged_are_refused() -> None:
-    for matrix, words in (
-        (gaussian(15, 40), "15 rows"),
-        (torch.zeros(40, 40), "zero"),
-        (torch.eye(40), "signs"),
-    ):
-        found = Noise().analyze(layer_input(matrix))
-        assert not found.observations
-        assert all(
-            isinstance(value, MetricValue) and words in value.reason for value in found.values.values()
-        )
+@pytest.mark.parametrize(
+    ("matrix", "words", "signal"),
+    [
+        (gaussian(15, 40), "40 x 15 rows", "too small (15)"),
+        (torch.zeros(40, 40), "zero", None),
+        (torch.diag(gaussian(40)), "signs", "too small (40 entries are not 0)"),
+        (torch.diag(gaussian(400)), "signs", "initial (sparse normal)"),
+        (torch.eye(40), "signs", "initial (identity)"),
+    ],
+)
+def test_layers_without_a_bulk_are_refused(matrix: torch.Tensor, words: str, signal: str | None) -> None:
+    found = Noise().analyze(layer_input(matrix))
+    refused = {name: value for name, value in found.values.items() if name != "exchangeable_p"}
+    assert all(isinstance(value, MetricValue) and words in value.reason for value in refused.values())
+    assert (found.signal.text if found.signal else None) == signal
+
+
+@pytest.mark.parametrize("rest", [1e-300, 1e-40, 1e-25])
+def test_rows_that_vanish_beside_the_others_do_not_count(rest: float) -> None:
+    """The analyzer once counted them, and the scaling to even rows, in float32, did not: a ValueError."""
+    matrix = gaussian(40, 40)
+    matrix[12:] *= rest
+    found = Noise().analyze(layer_input(matrix))
+    assert found.signal == Signal(SignalWord.TOO_SMALL, "12")
+    value = found.values["noise_p_value"]
+    assert isinstance(value, MetricValue)
+    assert value.status == "skipped"
+    assert "40 x 12" in value.reason
 
 
 def test_the_false_alarms_of_a_fixed_sample() -> None:
@@ -215,9 +235,11 @@ def test_the_unused_pooler_of_minilm_is_noise_and_its_neighbour_is_not(minilm: P
         return Noise().analyze(given)
 
     pooler = analyse("pooler.dense.weight")
-    assert codes(pooler) == ["RA-NF-001"]
+    assert codes(pooler) == ["RA-NF-001", "RA-FO-011"]
+    assert pooler.signal == Signal(SignalWord.INITIAL, "normal")
     assert pooler.values["bulk_null"] == "accepted: plain"
     assert number(pooler, "spikes") == 0
     query = analyse("encoder.layer.3.attention.self.query.weight")
     assert codes(query) == ["RA-NF-002"]
+    assert query.signal == Signal(SignalWord.STRUCTURED)
     assert number(query, "noise_p_value") < 1e-100

@@ -12,6 +12,7 @@ from scipy.stats import t as student
 from rmtaudit.analyzers.base import Observation
 from rmtaudit.engine.judge import judge
 from rmtaudit.engine.peers import _two_sided, out_of_scale
+from rmtaudit.kernels.signal import Signal, SignalWord
 from rmtaudit.report.model import LayerResult, MetricResult
 
 
@@ -65,9 +66,6 @@ def test_layers_that_were_not_tested_do_not_count() -> None:
 @pytest.mark.parametrize(
     ("given_row", "observed", "verdict"),
     [
-        (row(noise_p_value=1e-9), [], "trained"),
-        (row(noise_p_value=0.4), [seen("RA-NF-001", 0.4)], "noise-like"),
-        (row(noise_p_value=0.4), [seen("RA-NF-001", 0.4), seen("RA-FO-012")], "damaged (RA-FO-012)"),
         (row(), [], "unjudged (the analyzer noise did not run)"),
         (row(status="skipped", reason="quantised: int8 codes"), [], "unjudged (quantised)"),
         (
@@ -93,12 +91,68 @@ def test_a_metric_without_a_value_says_why_nothing_was_judged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("p_values", "verdict"), [([0.009], "trained"), ([0.02], "noise-like"), ([0.009, 0.5], "noise-like")]
+    ("signal", "observed", "verdict"),
+    [
+        (Signal(SignalWord.STRUCTURED), [], "structured"),
+        (Signal(SignalWord.SCALES), [], "structured (scales)"),
+        (Signal(SignalWord.NOISE_LIKE), [seen("RA-NF-001", 0.4)], "noise-like"),
+        (Signal(SignalWord.NOISE_LIKE), [seen("RA-FO-012")], "noise-like"),
+        (Signal(SignalWord.INITIAL, "normal"), [seen("RA-FO-011")], "initial (normal)"),
+        (Signal(SignalWord.TOO_SMALL, "32"), [], "too small (32)"),
+        (Signal(SignalWord.STRUCTURED), [seen("RA-FO-001")], "damaged (RA-FO-001)"),
+    ],
 )
-def test_a_model_is_trained_if_noise_everywhere_is_rejected(p_values: list[float], verdict: str) -> None:
-    assert (
-        judge([row(str(index), noise_p_value=p) for index, p in enumerate(p_values)], {}).verdict == verdict
-    )
+def test_the_verdict_is_the_signal_unless_the_layer_is_damaged(
+    signal: Signal, observed: list[Observation], verdict: str
+) -> None:
+    judged = judge([row(noise_p_value=1e-9, exchangeable_p=1e-9)], {0: observed}, {0: signal})
+    assert judged.layers[0].verdict == verdict
+    assert judged.verdict == ("too small" if signal.word is SignalWord.TOO_SMALL else verdict)
+
+
+def test_a_constant_of_the_architecture_has_no_findings() -> None:
+    rows = [row(status="skipped", reason="constant of the architecture: sinusoid"), row("b")]
+    signals = {0: Signal(SignalWord.CONSTANT, "sinusoid"), 1: Signal(SignalWord.CONSTANT, "mask")}
+    judged = judge(rows, {0: [seen("RA-FO-001")], 1: [seen("RA-MO-001")]}, signals)
+    assert [each.verdict for each in judged.layers] == ["constant (sinusoid)", "constant (mask)"]
+    assert [each.findings for each in judged.layers] == [(), ()]
+    assert judged.verdict == "unjudged (nothing but constants)"
+
+
+def test_a_layer_of_one_value_is_unjudged_whatever_its_signal() -> None:
+    flat = row(reason="constant: every entry has the same value", noise_p_value=1e-9)
+    assert judge([flat], {}, {0: Signal(SignalWord.STRUCTURED)}).layers[0].verdict == "unjudged (constant)"
+
+
+def signals_of(*words: SignalWord) -> dict[int, Signal]:
+    return {
+        place: Signal(word, "normal" if word is SignalWord.INITIAL else "")
+        for place, word in enumerate(words)
+    }
+
+
+def test_a_model_is_structured_if_one_of_its_layers_is() -> None:
+    rows = [row(str(place), noise_p_value=p) for place, p in enumerate((1e-9, 0.5, 0.5))]
+    words = signals_of(SignalWord.STRUCTURED, SignalWord.INITIAL, SignalWord.INITIAL)
+    assert judge(rows, {}, words).verdict == "structured"
+    scales = signals_of(SignalWord.SCALES, SignalWord.INITIAL, SignalWord.INITIAL)
+    with_order = [row("a", noise_p_value=0.4, exchangeable_p=1e-9), *rows[1:]]
+    assert judge(with_order, {}, scales).verdict == "structured (scales)"
+
+
+def test_a_structured_layer_is_expected_by_chance_among_very_many() -> None:
+    rows = [row("a", noise_p_value=9e-6), *(row(str(place), noise_p_value=0.5) for place in range(2000))]
+    words = signals_of(SignalWord.STRUCTURED, *[SignalWord.NOISE_LIKE] * 2000)
+    assert judge(rows, {}, words).verdict == "noise-like"
+
+
+def test_a_model_without_structure_is_what_most_of_its_parameters_are() -> None:
+    rows = [row(str(place), noise_p_value=0.5) for place in range(3)]
+    initial = signals_of(SignalWord.INITIAL, SignalWord.INITIAL, SignalWord.TOO_SMALL)
+    assert judge(rows, {}, initial).verdict == "initial (normal)"
+    assert judge(rows, {}, {**initial, 1: Signal(SignalWord.INITIAL, "uniform")}).verdict == "initial"
+    small = signals_of(SignalWord.TOO_SMALL, SignalWord.TOO_SMALL, SignalWord.NOISE_LIKE)
+    assert judge(rows, {}, small).verdict == "too small"
 
 
 def test_a_code_of_a_third_party_is_for_information() -> None:

@@ -11,6 +11,7 @@ import torch
 
 from rmtaudit.analyzers.base import LayerInput, Observation
 from rmtaudit.analyzers.forensics import Forensics
+from rmtaudit.analyzers.noise import Noise
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.kernels.eigenvalues import gram_eigenvalues
 from rmtaudit.matrices.layers import plan_layers
@@ -54,7 +55,9 @@ def models(minilm: Path, shared: Callable[..., Path]) -> dict[str, dict[str, Lay
 def observed(given: LayerInput, W: torch.Tensor | None = None) -> dict[str, Observation]:
     if W is not None:
         given = dataclasses.replace(given, matrices=(W,), spectrum=gram_eigenvalues(W))
-    return {each.code: each for each in Forensics().analyze(given).observations}
+    analyses = (Forensics().analyze(given), Noise().analyze(given))
+    seen = (each for analysis in analyses for each in analysis.observations)
+    return {each.code: each for each in seen if each.code.startswith("RA-FO")}
 
 
 def test_nothing_is_found_in_the_originals_but_what_is_true(models: dict[str, dict[str, LayerInput]]) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 if TYPE_CHECKING:
     import torch
 
+    from rmtaudit.kernels.signal import Signal
     from rmtaudit.kernels.spectrum import Spectrum
     from rmtaudit.matrices.layers import Layer
 
@@ -115,11 +116,13 @@ class Analysis:
     """What an analyzer returns that observes as well as measures.
 
     ``remark`` is a clause for the reason of a row that has no spectrum: what was found without one.
+    ``signal`` is what the weights say about learning, from the one analyzer that judges it.
     """
 
     values: Mapping[str, MetricValue | Scalar]
     observations: tuple[Observation, ...] = ()
     remark: str = ""
+    signal: Signal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,10 @@ class Analyzer(ABC):
     It looks at such layers alone; others it costs nothing, and their rows have none of its metrics. A scan
     with one computes spectra as far as the budget allows.
     """
+    judges: ClassVar[bool] = False
+    """Whether it says what a layer is worth. A scan with one that does leaves constants of the
+    architecture out:
+    masks, position tables and the like, recognised by value, are listed with their name and not analysed."""
     Options: ClassVar[type[Any]]
     """A frozen dataclass whose defaults are the default preset's."""
 

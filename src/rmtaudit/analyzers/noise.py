@@ -21,7 +21,9 @@ from rmtaudit.analyzers.base import (
 )
 
 if TYPE_CHECKING:
+    from rmtaudit.analyzers.signal import SignalFound
     from rmtaudit.kernels.noise_floor import NoiseFloor, NullFit
+    from rmtaudit.kernels.signal import Signal
 
 _LISTED = 20
 _MP = "Marchenko, Pastur 1967"
@@ -76,6 +78,14 @@ class Noise(Analyzer):
             None,
             "Agreement between columns beyond what random signs give, in standard deviations.",
             "Schott 2005, exact moments over random signs",
+        ),
+        Metric(
+            "exchangeable_p",
+            "",
+            None,
+            "Chance that entries in random order are as uneven over rows, columns, positions, neighbours.",
+            "exact permutation moments; docs/analyzers/noise.md",
+            summarised=False,
         ),
         Metric(
             "bulk_null",
@@ -140,25 +150,22 @@ class Noise(Analyzer):
         ),
     )
     needs = frozenset({"spectrum", "matrix"})
+    judges = True
     Options = NoiseOptions
 
     def analyze(self, given: LayerInput) -> Analysis:
         """Judge one matrix; layers that pool several, and small or empty ones, have none of the metrics."""
         # here and not above: the list of analyzers is printed without loading torch
-        from rmtaudit.kernels.noise_floor import LEAST_SIDE, noise_floor
+        from rmtaudit.analyzers.signal import find_signal, find_small, find_sparse, initial_by_value
+        from rmtaudit.kernels.noise_floor import NoBulkError, noise_floor
 
         if len(given.matrices) != 1:
             return self._none("skipped", f"the row pools {len(given.matrices)} matrices; scan them apart")
         if not given.spectrum.eigenvalues.max() > 0:
             return self._none("failed", "the matrix is zero")
         matrix = given.matrices[0]
-        held = [int((matrix != 0).any(side).sum()) for side in (1, 0)]
-        if min(held) < LEAST_SIDE:
-            return self._none(
-                "skipped",
-                f"{held[0]} rows and {held[1]} columns hold anything, fewer than the {LEAST_SIDE} of a bulk",
-            )
         options = self.options
+        known = initial_by_value(given)
         try:
             floor = noise_floor(
                 matrix,
@@ -168,14 +175,26 @@ class Noise(Analyzer):
                 draws=options.draws,
                 level=options.level,
             )
+        except NoBulkError as error:
+            return self._none("skipped", str(error), known or find_small(error.support[1]))
         except ArithmeticError as error:
-            return self._none("skipped", str(error))
-        values = _values(floor, float(given.spectrum.eigenvalues[-1]))
-        return Analysis(values, tuple(_observations(floor, options)))
+            return self._none("skipped", str(error), known or find_sparse(given))
+        found = known or find_signal(given, floor.test, floor.support)
+        values = _values(floor, float(given.spectrum.eigenvalues[-1])) | {
+            "exchangeable_p": found.exchangeable
+        }
+        return Analysis(
+            values, (*_observations(floor, options, found.signal), *found.observations), signal=found.signal
+        )
 
-    def _none(self, status: Status, reason: str) -> Analysis:
+    def _none(self, status: Status, reason: str, found: SignalFound | None = None) -> Analysis:
         value = failed(reason) if status == "failed" else skipped(reason)
-        return Analysis({metric.name: value for metric in self.metrics})
+        values: dict[str, MetricValue | Scalar] = {metric.name: value for metric in self.metrics}
+        if found is None:
+            return Analysis(values)
+        return Analysis(
+            values | {"exchangeable_p": found.exchangeable}, found.observations, signal=found.signal
+        )
 
 
 def _values(floor: NoiseFloor, largest: float) -> dict[str, MetricValue | Scalar]:
@@ -210,10 +229,13 @@ def _closest(floor: NoiseFloor) -> NullFit:
     return max(floor.nulls, key=lambda null: (null.fit is not None, null.p_value))
 
 
-def _observations(floor: NoiseFloor, options: NoiseOptions) -> list[Observation]:
+def _observations(floor: NoiseFloor, options: NoiseOptions, signal: Signal) -> list[Observation]:
+    from rmtaudit.kernels.signal import SignalWord
+
     found = []
     test = floor.test
-    if test.p_value >= options.level:
+    random = signal.word in (SignalWord.NOISE_LIKE, SignalWord.INITIAL)
+    if random and test.p_value >= options.level:
         evidence: dict[str, Any] = {
             "z": test.rectangle.z,
             "rectangle_p_value": test.rectangle.p_value,
@@ -245,7 +267,7 @@ def _observations(floor: NoiseFloor, options: NoiseOptions) -> list[Observation]
                 closest.p_value,
             )
         )
-    elif floor.spikes:
+    elif floor.spikes and not random:  # of so many layers of noise some have a spike by chance
         found.append(_spikes(floor, floor.accepted))
     return found
 

@@ -39,7 +39,7 @@ _SHORT_HEADS = {
 _MOST_FINDINGS = 10
 _MOST_WITHOUT = 10
 _SEVERITY_STYLE = {"error": "red", "warning": "yellow", "info": "dim"}
-_VERDICT_STYLE = {"damaged": "red", "noise-like": "yellow"}
+_VERDICT_STYLE = {"damaged": "red", "noise-like": "yellow", "initial": "yellow"}
 _ROW_STYLE = {"failed": "red", "skipped": "dim", "ok": ""}
 
 
@@ -212,13 +212,8 @@ def _metric(report: Report, rows: Sequence[LayerResult], name: str) -> _Column:
 
 
 def _verdict(rows: Sequence[LayerResult]) -> _Column:
-    """Return the verdicts in a word, with the codes of what is damaged."""
-    texts = (
-        row.verdict
-        if sentences.verdict_word(row.verdict) == "damaged"
-        else sentences.verdict_word(row.verdict)
-        for row in rows
-    )
+    """Return the verdicts with their details, but for the reasons of what is unjudged."""
+    texts = ("unjudged" if sentences.verdict_word(row.verdict) == "unjudged" else row.verdict for row in rows)
     return _Column("verdict", tuple(elide(_printable(text), 32, keep_end=False) for text in texts))
 
 

@@ -16,6 +16,7 @@ from rmtaudit.engine.judge import judge
 from rmtaudit.engine.settings import ScanSettings
 from rmtaudit.engine.worker import row
 from rmtaudit.errors import RmtauditError
+from rmtaudit.kernels.signal import Signal, SignalWord
 from rmtaudit.matrices.layers import LayerPlan, NotAnalysed
 from rmtaudit.report.model import Coverage, LayerResult, Report, SkippedTensor, SummaryValue
 
@@ -29,6 +30,7 @@ def assemble_report(
     plan: LayerPlan,
     rows: Mapping[int, LayerResult],
     observed: Mapping[int, Sequence[Observation]],
+    signals: Mapping[int, Signal],
     repeats: Mapping[int, str],
     copies: Mapping[int, str],
     digest: str | None,
@@ -38,16 +40,18 @@ def assemble_report(
 ) -> Report:
     """Return the report of a scan.
 
-    ``rows`` are the finished layers by their place in ``plan.layers``, and ``observed`` what was seen in
-    them; those of ``repeats`` only repeat the values of another tensor and are not counted, and those of
-    ``copies`` are the ones among them that should not. Layers without a row were not reached.
+    ``rows`` are the finished layers by their place in ``plan.layers``, ``observed`` what was seen in them,
+    and ``signals`` what they say about learning; those of ``repeats`` only repeat the values of another tensor
+    and are not counted, and those of ``copies`` are the ones among them that should not. Layers without a row
+    were not reached.
     """
     finished = [
         rows[index] if index in rows else row(layer, "skipped", "not reached: the scan was stopped")
         for index, layer in enumerate(plan.layers)
     ]
+    every = [*finished, *(_row_of(skip) for skip in plan.skipped if skip.weight)]
     judgement = judge(
-        [*finished, *(_row_of(skip) for skip in plan.skipped if skip.weight)], observed, copies=copies
+        every, observed, {**signals, **_signals_of_copies(plan, signals, repeats)}, copies=copies
     )
     return Report(
         tool={
@@ -70,7 +74,7 @@ def assemble_report(
             "dtypes": _dtypes(checkpoint),
             "warnings": list(checkpoint.warnings),
         },
-        coverage=_coverage(checkpoint, plan, finished, repeats),
+        coverage=_coverage(checkpoint, plan, finished, repeats, signals),
         layers=judgement.layers,
         summary=_summary(analyzers, finished),
         metrics=_metrics(analyzers, finished),
@@ -90,6 +94,18 @@ def _metrics(analyzers: Sequence[Analyzer], rows: Sequence[LayerResult]) -> dict
     standing = {metric.name for each in analyzers if each.stands_in for metric in each.active_metrics()}
     words = metric_catalogue(analyzers)
     return {name: text for name, text in words.items() if name in found or name not in standing}
+
+
+def _signals_of_copies(
+    plan: LayerPlan, signals: Mapping[int, Signal], repeats: Mapping[int, str]
+) -> dict[int, Signal]:
+    """Return the signals of layers that repeat a constant of the architecture: they are that constant too."""
+    constants = {
+        plan.layers[index].tensor: signal
+        for index, signal in signals.items()
+        if signal.word is SignalWord.CONSTANT
+    }
+    return {index: constants[name] for index, name in repeats.items() if name in constants}
 
 
 def _row_of(skip: NotAnalysed) -> LayerResult:
@@ -117,10 +133,19 @@ def _dtypes(checkpoint: Checkpoint) -> dict[str, int]:
 
 
 def _coverage(
-    checkpoint: Checkpoint, plan: LayerPlan, rows: Sequence[LayerResult], repeats: Mapping[int, str]
+    checkpoint: Checkpoint,
+    plan: LayerPlan,
+    rows: Sequence[LayerResult],
+    repeats: Mapping[int, str],
+    signals: Mapping[int, Signal],
 ) -> Coverage:
     left_out = sum(skip.spec.parameters for skip in plan.skipped if not (skip.counted and skip.learned))
     repeated = sum(plan.layers[index].parameters for index in repeats)
+    constants = sum(
+        layer.parameters
+        for index, layer in enumerate(plan.layers)
+        if index not in repeats and index in signals and signals[index].word is SignalWord.CONSTANT
+    )
     skipped = [
         SkippedTensor(skip.spec.name, skip.spec.shape, skip.spec.dtype, skip.reason) for skip in plan.skipped
     ]
@@ -129,9 +154,10 @@ def _coverage(
     ]
     return Coverage(
         tensors=len(checkpoint.tensors),
-        parameters=sum(spec.parameters for spec in checkpoint.tensors) - left_out - repeated,
+        parameters=sum(spec.parameters for spec in checkpoint.tensors) - left_out - repeated - constants,
         weight_parameters=sum(layer.parameters for layer in plan.layers)
         - repeated
+        - constants
         + sum(skip.spec.parameters for skip in plan.skipped if skip.weight and skip.counted),
         parameters_analyzed=sum(each.parameters for each in rows if each.status == "ok"),
         skipped=tuple(skipped),

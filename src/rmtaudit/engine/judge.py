@@ -9,6 +9,7 @@ observer knows an innocent explanation. Findings with one cause are grouped over
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -16,17 +17,17 @@ from types import MappingProxyType
 from rmtaudit.analyzers.base import Observation
 from rmtaudit.engine.copies import copied_layers
 from rmtaudit.engine.peers import out_of_scale
+from rmtaudit.kernels.signal import Signal, SignalWord
 from rmtaudit.report.catalogue import FINDINGS
 from rmtaudit.report.grouping import grouped_findings
 from rmtaudit.report.model import Finding, LayerResult
 
-TRAINED, NOISE_LIKE, DAMAGED, UNJUDGED = "trained", "noise-like", "damaged", "unjudged"
+DAMAGED = "damaged"
 
 _WITHOUT_STRUCTURE = ("zero:", "constant:")
-_NOISE_LIKE_CODE = "RA-NF-001"
-_NOISE_TEST = "noise_p_value"
+_SIGN_TEST, _ORDER_TEST = "noise_p_value", "exchangeable_p"
 _CHANCE = 0.01
-"""A model is ``trained`` if noise in all its layers is rejected at this level (Bonferroni over them)."""
+"""A model is ``structured`` if noise in all its layers is rejected at this level (Bonferroni over them)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Judgement:
 def judge(
     rows: Sequence[LayerResult],
     observed: Mapping[int, Sequence[Observation]],
+    signals: Mapping[int, Signal] = MappingProxyType({}),
     *,
     copies: Mapping[int, str] = MappingProxyType({}),
 ) -> Judgement:
@@ -52,6 +54,8 @@ def judge(
         All rows of the model, without findings.
     observed
         What the analyzers saw, by the place of the row in ``rows``.
+    signals
+        What the weights say about learning, likewise. A constant of the architecture has no findings.
     copies
         The tensor that has the very same values, by the place of the row.
     """
@@ -59,12 +63,18 @@ def judge(
     corrected_by = tests * max(1, sum(row.status == "ok" for row in rows))
     scales, repeated = out_of_scale(rows), copied_layers(rows, copies)
     judged = []
+    words = []
     for index, row in enumerate(rows):
+        signal = _signal(row, signals.get(index))
+        words.append(signal)
+        if signal.word is SignalWord.CONSTANT:
+            judged.append(replace(row, findings=(), verdict=signal.text))
+            continue
         seen = [*observed.get(index, ()), *scales.get(index, ()), *repeated.get(index, ()), *_of_the_row(row)]
         found = [_finding(observation, corrected_by) for observation in seen]
         findings = tuple(sorted(filter(None, found), key=lambda finding: finding.code))
-        judged.append(replace(row, findings=findings, verdict=_verdict(row, findings)))
-    return Judgement(tuple(judged), _model_verdict(judged), grouped_findings(judged))
+        judged.append(replace(row, findings=findings, verdict=_verdict(signal, findings)))
+    return Judgement(tuple(judged), _model_verdict(judged, words), grouped_findings(judged))
 
 
 def _finding(observation: Observation, corrected_by: int) -> Finding | None:
@@ -91,32 +101,64 @@ def _of_the_row(row: LayerResult) -> list[Observation]:
     return []
 
 
-def _verdict(row: LayerResult, findings: Sequence[Finding]) -> str:
+def _verdict(signal: Signal, findings: Sequence[Finding]) -> str:
     errors = sorted({finding.code for finding in findings if finding.severity == "error"})
-    if errors:
-        return f"{DAMAGED} ({', '.join(errors)})"
+    return f"{DAMAGED} ({', '.join(errors)})" if errors else signal.text
+
+
+def _signal(row: LayerResult, found: Signal | None) -> Signal:
+    """Return the signal of a row; of a layer whose entries all have one value nothing can be said."""
+    flat = row.reason.startswith(_WITHOUT_STRUCTURE)
+    return Signal(SignalWord.UNJUDGED, _why_unjudged(row)) if found is None or flat else found
+
+
+def _why_unjudged(row: LayerResult) -> str:
+    """Return why a row has no signal."""
     if row.status != "ok" or row.reason.startswith(_WITHOUT_STRUCTURE):
-        return f"{UNJUDGED} ({row.reason.partition(':')[0]})"
-    test = row.metrics.get(_NOISE_TEST)
-    if test is None:
-        return f"{UNJUDGED} (the analyzer noise did not run)"
-    if test.value is None:
-        return f"{UNJUDGED} ({test.reason})"
-    noise = any(finding.code == _NOISE_LIKE_CODE for finding in findings)
-    return NOISE_LIKE if noise else TRAINED
+        return row.reason.partition(":")[0]
+    test = row.metrics.get(_SIGN_TEST)
+    return "the analyzer noise did not run" if test is None else test.reason
 
 
-def _model_verdict(rows: Sequence[LayerResult]) -> str:
+def _model_verdict(rows: Sequence[LayerResult], signals: Sequence[Signal]) -> str:
     """Return the verdict of the model: damaged if a layer is; else what its judged layers say together."""
     codes = sorted({f.code for row in rows for f in row.findings if f.severity == "error"})
     if codes:
         return f"{DAMAGED} ({', '.join(codes)})"
-    tested = [p_value for row in rows if (p_value := _noise_p_value(row)) is not None]
-    if not tested:
-        return f"{UNJUDGED} (no layer could be judged)"
-    return TRAINED if min(tested) * len(tested) <= _CHANCE else NOISE_LIKE
+    return _together(rows, signals).text
 
 
-def _noise_p_value(row: LayerResult) -> float | None:
-    test = row.metrics.get(_NOISE_TEST)
-    return float(test.value) if test is not None and isinstance(test.value, (int, float)) else None
+def _together(rows: Sequence[LayerResult], signals: Sequence[Signal]) -> Signal:
+    """Return the signal of the model.
+
+    Structured if some layer is, at a family-wise level of 1 % over all that were tested; else the word
+    that most of its parameters have, of noise-like, initial and too small.
+    """
+    pairs = list(zip(rows, signals, strict=True))
+    for word, test in ((SignalWord.STRUCTURED, _SIGN_TEST), (SignalWord.SCALES, _ORDER_TEST)):
+        tested = sum(_p_value(row, test) is not None for row in rows)
+        found = [p for row, signal in pairs if signal.word is word and (p := _p_value(row, test)) is not None]
+        if found and min(found) * tested <= _CHANCE:
+            return Signal(word)
+    sizes: Counter[SignalWord] = Counter()
+    for row, signal in pairs:
+        sizes[signal.word] += row.parameters
+    for word in (SignalWord.NOISE_LIKE, SignalWord.INITIAL, SignalWord.TOO_SMALL):
+        if sizes[word] and sizes[word] == max(sizes[other] for other in _SILENT):
+            return Signal(word, _shared_detail(word, signals))
+    constant = sizes[SignalWord.CONSTANT] > 0
+    return Signal(SignalWord.UNJUDGED, "nothing but constants" if constant else "no layer could be judged")
+
+
+_SILENT = (SignalWord.NOISE_LIKE, SignalWord.INITIAL, SignalWord.TOO_SMALL)
+
+
+def _shared_detail(word: SignalWord, signals: Sequence[Signal]) -> str:
+    """Return the name that all starts of a model share; ``""`` for every other word."""
+    names = {signal.detail for signal in signals if signal.word is word}
+    return names.pop() if word is SignalWord.INITIAL and len(names) == 1 else ""
+
+
+def _p_value(row: LayerResult, test: str) -> float | None:
+    found = row.metrics.get(test)
+    return float(found.value) if found is not None and isinstance(found.value, (int, float)) else None

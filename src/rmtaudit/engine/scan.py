@@ -30,6 +30,7 @@ from rmtaudit.engine.settings import Device, ScanSettings
 from rmtaudit.engine.worker import AnalysedLayer, LayerWork, Without, analyse_layer, row
 from rmtaudit.errors import CorruptError, RmtauditError, UsageError
 from rmtaudit.kernels import openblas
+from rmtaudit.kernels.signal import Signal
 from rmtaudit.kernels.spectrum import Spectrum
 from rmtaudit.matrices.layers import Layer, LayerKind, LayerPlan, plan_layers
 from rmtaudit.matrices.tensors import ITEMSIZE, TensorSpec
@@ -77,6 +78,7 @@ class _Scan:
     inspect: Inspect | None
     rows: dict[int, LayerResult] = field(default_factory=dict)
     observed: dict[int, tuple[Observation, ...]] = field(default_factory=dict)
+    signals: dict[int, Signal] = field(default_factory=dict)
     repeats: dict[int, str] = field(default_factory=dict)
     copies: dict[int, str] = field(default_factory=dict)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -150,6 +152,7 @@ def scan_checkpoint(
             pool.abandon()
     with scan.lock:  # after an interrupt, layers under way go on and would still add theirs
         rows, observed, seconds = dict(scan.rows), dict(scan.observed), dict(scan.seconds)
+        signals = dict(scan.signals)
     return assemble_report(
         checkpoint=checkpoint,
         settings=settings,
@@ -158,6 +161,7 @@ def scan_checkpoint(
         plan=scan.plan,
         rows=rows,
         observed=observed,
+        signals=signals,
         repeats=scan.repeats,
         copies=scan.copies,
         digest=scan.digest.hexdigest() if complete else None,
@@ -318,6 +322,8 @@ def _finish(scan: _Scan, index: int, analysed: AnalysedLayer) -> None:
     with scan.lock:
         scan.rows[index] = analysed.row
         scan.observed[index] = analysed.observed
+        if analysed.signal is not None:
+            scan.signals[index] = analysed.signal
         scan.parameters_done += analysed.row.parameters
         for part, spent in analysed.seconds.items():
             scan.seconds[part] += spent

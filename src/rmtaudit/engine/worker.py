@@ -21,9 +21,11 @@ from rmtaudit.analyzers.base import (
 )
 from rmtaudit.engine.settings import Solver
 from rmtaudit.errors import RmtauditError
+from rmtaudit.kernels.constants import Constant, recognise_constant
 from rmtaudit.kernels.eigenvalues import gram_eigenvalues, pool, singular_values
+from rmtaudit.kernels.signal import Signal, SignalWord
 from rmtaudit.kernels.spectrum import Spectrum, unknown
-from rmtaudit.matrices.layers import Layer
+from rmtaudit.matrices.layers import Layer, LayerKind
 from rmtaudit.matrices.tensors import UNIT_ROUNDOFF
 from rmtaudit.names import display_name
 from rmtaudit.report.model import LayerResult, MetricResult
@@ -68,10 +70,14 @@ class Without:
 
 @dataclass(frozen=True, slots=True)
 class AnalysedLayer:
-    """A layer's row without findings, what the analyzers observed, how long its parts took, its spectrum."""
+    """What became of a layer: its row without findings, what was observed, and how long its parts took.
+
+    ``signal`` is ``None`` where no analyzer that judges has seen the layer.
+    """
 
     row: LayerResult
     observed: tuple[Observation, ...] = ()
+    signal: Signal | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     spectrum: Spectrum | None = None
 
@@ -102,6 +108,10 @@ def analyse_layer(
     """
     seconds: dict[str, float] = {}
     started = time.perf_counter()
+    constant = _constant(layer, tensors) if any(each.judges for each in work.analyzers) else None
+    if constant is not None:
+        reason = f"constant of the architecture: {constant}"
+        return AnalysedLayer(row(layer, "skipped", reason), signal=Signal(SignalWord.CONSTANT, constant))
     try:
         matrices = _matrices(layer, tensors, work.device)
         solved = not without and work.needs_spectra
@@ -129,6 +139,7 @@ def analyse_layer(
     del matrices
     metrics: dict[str, MetricResult] = {}
     observed: list[Observation] = []
+    signal: Signal | None = None
     for analyzer in analyzers:
         if without and (reason := _left_out(analyzer, layer, without)):
             metrics.update({metric.name: _result(skipped(reason)) for metric in analyzer.active_metrics()})
@@ -137,6 +148,7 @@ def analyse_layer(
         values, found = _run(analyzer, given)
         metrics.update(values)
         observed.extend(found.observations)
+        signal = found.signal or signal
         if without and found.remark:
             remarks.append(found.remark)
         seconds[analyzer.name] = time.perf_counter() - started
@@ -147,7 +159,7 @@ def analyse_layer(
         spectrum=_describe(spectrum) if solved else {},
         metrics=metrics,
     )
-    return AnalysedLayer(result, tuple(observed), seconds, spectrum if solved else None)
+    return AnalysedLayer(result, tuple(observed), signal, seconds, spectrum if solved else None)
 
 
 def row(
@@ -173,6 +185,15 @@ def row(
         spectrum=spectrum or {},
         metrics=metrics or {},
     )
+
+
+def _constant(layer: Layer, tensors: tuple[torch.Tensor, ...]) -> Constant | None:
+    """Return which constant of the architecture the layer is, if its one stored tensor is one."""
+    if len(tensors) != 1 or layer.kind is LayerKind.ADAPTER:
+        return None
+    stored = tensors[0]
+    wide = stored if stored.element_size() >= 4 else stored.float()
+    return recognise_constant(wide, UNIT_ROUNDOFF[layer.dtype])
 
 
 def _matrices(

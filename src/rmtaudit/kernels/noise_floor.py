@@ -136,12 +136,12 @@ def noise_floor(
 
     Raises
     ------
-    ValueError
-        If fewer than ``LEAST_SIDE`` rows or columns hold anything.
+    NoBulkError
+        If fewer than ``LEAST_SIDE`` rows or columns hold anything beside the largest entries.
     ArithmeticError
         If the matrix is so sparse that no two columns share two rows: then signs mean nothing.
     """
-    scale = _scale(matrix)
+    scale = power_of_two(matrix)
     if scale != 1.0:
         matrix, spectrum = matrix.double() / scale, spectrum / scale / scale
     finder = _Finder(tall(matrix), spectrum, generator, draws)
@@ -182,6 +182,29 @@ def _is_hopeless(null: NullFit) -> bool:
     return fit is not None and fit.ks_distance > _HOPELESS_KS and fit.n_ks > _HOPELESS_N_KS
 
 
+class NoBulkError(ArithmeticError):
+    """Too few rows or columns hold anything; ``support`` says how many do, longer side first."""
+
+    def __init__(self, support: tuple[int, int]) -> None:
+        super().__init__(
+            f"only {support[0]} x {support[1]} rows and columns hold anything, fewer than the "
+            f"{LEAST_SIDE} of a bulk"
+        )
+        self.support = support
+
+
+def noise_test(matrix: torch.Tensor, *, generator: torch.Generator, draws: int = 4) -> NoiseTest:
+    """Test a matrix against independent symmetric noise of any variance profile, and nothing else.
+
+    Parameters and errors as for :func:`noise_floor`.
+    """
+    scale = power_of_two(matrix)
+    if scale != 1.0:
+        matrix = matrix.double() / scale
+    empty = torch.empty(0, dtype=torch.float64)
+    return _Finder(tall(matrix), empty, generator, draws).test()
+
+
 class _Finder:
     """One tall matrix and what is computed of it once."""
 
@@ -194,9 +217,9 @@ class _Finder:
         self.draws = draws
         self.even = sinkhorn(matrix)
         held = self.even.support
-        if min(held) < LEAST_SIDE:
-            raise ValueError(f"only {held[0]} x {held[1]} rows and columns hold anything")
         self.support = (max(held), min(held))
+        if min(held) < LEAST_SIDE:
+            raise NoBulkError(self.support)
         self.product = equalised_gram(matrix, self.even)
         self._even_values: torch.Tensor | None = None
 
@@ -277,7 +300,7 @@ def _spikes(values: torch.Tensor, fit: BulkFit, support: tuple[int, int]) -> tup
     )
 
 
-def _scale(matrix: torch.Tensor) -> float:
+def power_of_two(matrix: torch.Tensor) -> float:
     """Return a power of two, mostly 1, that keeps scaled entries in float32 and fourth powers in float64."""
     low, high = (float(bound) for bound in torch.aminmax(matrix))
     largest = max(abs(low), abs(high))

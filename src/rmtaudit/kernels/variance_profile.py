@@ -16,6 +16,8 @@ from rmtaudit.kernels.gram import eigenvalues, gram, row_blocks
 
 _TOLERANCE = 1e-4
 _ROUNDS = 50
+_VANISHING = 1e-36
+"""Relative squares below this count as 0: float32 holds them with few digits or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,8 @@ class Profile:
     Attributes
     ----------
     rows, cols
-        Shapes ``(n,)`` and ``(p,)``, float64, positive; 0 on lines that hold nothing.
+        Shapes ``(n,)`` and ``(p,)``, float64, positive; 0 on lines that hold nothing, or nothing that counts
+        beside the largest entry of the matrix.
     """
 
     rows: torch.Tensor
@@ -61,7 +64,7 @@ def sinkhorn(matrix: torch.Tensor) -> Profile:
         zero = torch.zeros(matrix.shape[0] + matrix.shape[1], dtype=torch.float64, device=matrix.device)
         return Profile(zero[: matrix.shape[0]], zero[matrix.shape[0] :])
     # float32 is enough for scales that end at 1e-4, and halves what every round reads
-    square = (matrix / scale).square().float()
+    square = torch.threshold_((matrix / scale).square_().float(), _VANISHING, 0.0)
     n, p = _support(square)
     x = torch.ones(matrix.shape[0], dtype=torch.float32, device=matrix.device)
     y = _inverse(square.T @ x, n)

@@ -64,6 +64,8 @@ class Layer:
         From the stored tensors (upcast to at least float32) to the matrices.
     slices
         Number of slices of the convolution kernel that the row is, or is one of; 1 for everything else.
+    kernel
+        Sizes of the kernel of a convolution that was flattened to outputs x (inputs * kernel); else empty.
     band
         Range of the first side of the (single) tensor that ``build`` takes; ``None`` for all of it. So one
         expert of a stack is read without the others.
@@ -80,6 +82,7 @@ class Layer:
     dtype: str
     build: Build
     slices: int = 1
+    kernel: tuple[int, ...] = ()
     band: tuple[int, int] | None = None
 
 
@@ -365,7 +368,7 @@ def _convolution(spec: TensorSpec, shape: tuple[int, ...], conv: ConvPolicy) -> 
     if conv == "flattened":
         flat = (first, spec.parameters // first)
         view = f"flattened {sides}*{'*'.join(map(str, kernel))}"
-        yield _whole(spec, kind, view, flat, views.flattened)
+        yield replace(_whole(spec, kind, view, flat, views.flattened), kernel=tuple(kernel))
     elif conv == "slices-pooled":
         view = f"{positions} slices {sides}, pooled"
         layer = _whole(spec, kind, view, (first, second), views.slices)

@@ -238,50 +238,45 @@ FORENSICS = (
         fact="info",
         levels=(),
         meaning=(
-            "The layer cannot be told from one that was just drawn: never trained, reset, or "
-            "loaded under a wrong name."
+            "The layer cannot be told from one that was just drawn: never trained, not in use, reset, or "
+            "loaded under a wrong name. Its verdict is `initial`, with the name of the start."
         ),
         test=(
-            "Three tests that the entries are in random order (equal rows, equal columns, "
-            "uncorrelated rows) accept at 0.001, corrected; the largest eigenvalue is within 5 "
-            "Tracy-Widom units of the edge of noise; the entries fit a normal, uniform or "
-            "truncated normal distribution at 0.001. Or: all singular values are equal "
-            "(orthogonal). The scale is compared with the usual ones. At least 4096 entries and "
-            "16 rows and columns."
+            "Random signs and random order are plausible (p above 0.001 each), the smaller side is at least "
+            "48, and the entries fit a normal, uniform or truncated normal law at 0.001; an identity that "
+            "was "
+            "added, zeros, or scales of blocks are taken off first. Or, of any size: all singular values are "
+            "equal to rounding (orthogonal, Hadamard, cosine transform), also by block or after scaling "
+            "blocks, or the layer is a multiple of an identity or of a Dirac kernel. The scale is compared "
+            "with the usual ones."
         ),
-        calibration=(
-            "Once in 552 healthy layers, and true there: the pooler of all-MiniLM-L6-v2 is not "
-            "used in its training. Normal draws of std 0.02 and Kaiming-uniform ones in place of "
-            "113 transformer layers: all found."
-        ),
+        calibration="See docs/calibration.md, Signal.",
         limits=(
-            "Acceptance is no proof: a small layer trained little is not told from its start, and "
-            "no false-alarm rate follows from theory. A shuffled layer whose entries are near "
-            "normal looks the same. Layers stored as fp8 are not tested."
+            "Acceptance is no proof: a layer trained little is not told from its start. A shuffled layer "
+            "whose entries are near normal looks the same."
         ),
         action="If the layer is in use, check the training and the names in the checkpoint.",
     ),
     FindingKind(
         code="RA-FO-012",
         title="looks shuffled",
-        fact="error",
+        fact="warning",
         levels=(),
         meaning=(
-            "The weights are in random order, but have a distribution that training makes and "
-            "initialisation does not: the layer was permuted or read with a wrong layout."
+            "The weights are in random order, but have a law that no known initialisation draws: the "
+            "layer was "
+            "permuted, read with a wrong layout, or started in a way that is not known here."
         ),
         test=(
-            "The three tests of random order of RA-FO-011 accept at 0.001, corrected, and the "
-            "entries fit none of the initial distributions at 0.001. At least 16384 entries, 32 "
-            "rows and columns, not mostly zeros and not quantised."
+            "Random signs and random order are both accepted at 0.01, and the entries fit none of the "
+            "laws of "
+            "initialisations: rejected at 0.001, and at a Kolmogorov-Smirnov distance of at least 0.005. "
+            "Smaller side of at least 64; not quantised, not stored as fp8, not mostly zeros."
         ),
-        calibration=(
-            "Not once in 552 layers of 16 healthy checkpoints. Entries of 113 transformer layers "
-            "shuffled: 105 found as this, the other 8, of nearly normal entries, as RA-FO-011."
-        ),
+        calibration="See docs/calibration.md, Signal.",
         limits=(
-            "Acceptance is no proof, and no false-alarm rate follows from theory. A permutation "
-            "of whole rows or columns changes nothing here."
+            "Acceptance is no proof. A permutation of whole rows or columns changes nothing here, and layers "
+            "whose entries are near normal look freshly initialised when shuffled."
         ),
         action="Check how the tensor was converted: shape, order of the axes, packing.",
     ),

@@ -15,11 +15,12 @@ MODELS = (
             "merge, or a stack of copied blocks that was not trained further."
         ),
         test=(
-            "Equal digests of shape and values, for tensors that are not tied and hold more than two values, and "
-            "for query, key and value, gates or experts stacked in one tensor. The names of all layers "
-            "decide what the copy is: part of a network that is stored twice (under some part of the name at "
-            "least two layers, and all that have a counterpart, are copies of it), a repeated block (the names "
-            "differ in a number only), a layer that all its numbered siblings share, or a single layer."
+            "Equal digests of shape and values, for tensors that are not tied and hold more than two "
+            "values, and for query, key and value, gates or experts stacked in one tensor. The names of all "
+            "layers decide what the copy is: part of a network that is stored twice (under some part of the "
+            "name at least two layers, and all that have a counterpart, are copies of it), a repeated block "
+            "(the names differ in a number only), a layer that all its numbered siblings share, or a single "
+            "layer."
         ),
         calibration="A fact; its severity on healthy models is in docs/calibration.md.",
         limits=(

@@ -12,14 +12,15 @@ NOISE = (
         levels=(),
         meaning=(
             "The layer has no structure that entries of the same sizes with random signs would "
-            "not have: nothing was learned in it, or it was lost."
+            "not have, and its entries are in random order: nothing was learned in it, or it was lost."
         ),
         test=(
-            "Null hypothesis: the signs of the entries are independent. It is not rejected at the "
-            "analyzer's level."
+            "Null hypotheses: the signs of the entries are independent (not rejected at the "
+            "analyzer's level), and the entries are in random order (not rejected at 1e-5). Smaller side of "
+            "at least 48."
         ),
         calibration="See docs/calibration.md.",
-        limits="Not to be rejected is no proof: a small or a weakly trained layer looks the same.",
+        limits="Not to be rejected is no proof: a weakly trained layer looks the same.",
         action="See RA-FO-011 and RA-FO-012 for how it came about.",
     ),
     FindingKind(
@@ -62,6 +63,25 @@ NOISE = (
         test="Eigenvalues beyond the edge of the accepted noise model.",
         calibration="See docs/calibration.md.",
         limits="Only where a noise model is accepted.",
+        action="None.",
+    ),
+    FindingKind(
+        code="RA-NF-005",
+        title="the scales are structured",
+        fact="info",
+        levels=(),
+        meaning=(
+            "The signs of the entries look random, but rows, columns, kernel positions or neighbours "
+            "differ in "
+            "size more than entries in random order do: the scales carry what was learned."
+        ),
+        test=(
+            "Permutation tests with exact moments, on groups, neighbours and unfoldings of the tensor; the "
+            "smallest p-value times their number is below 1e-5, and neither an identity, zeros nor scales of "
+            "blocks that some initialisations add explain it."
+        ),
+        calibration="See docs/calibration.md.",
+        limits="Noise whose rows or columns were scaled one by one looks the same.",
         action="None.",
     ),
 )

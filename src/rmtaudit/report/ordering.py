@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 
+from rmtaudit.kernels.signal import SignalWord
 from rmtaudit.report.model import LayerResult, Report
+from rmtaudit.report.sentences import verdict_word
 
 _NO_TROUBLE = 3
+_UNTRAINED = (SignalWord.NOISE_LIKE, SignalWord.INITIAL)
 _DIGITS = re.compile(r"([0-9]+)")
 
 
 def worst_first(report: Report) -> tuple[LayerResult, ...]:
     """Return the rows of the report, worst first.
 
-    Failed rows; then damaged ones, ones with a warning, noise-like ones; then rows by the metric
-    ``tool["sort"]``, worst first as ``metrics[…]["better"]`` says (largest first where no direction is
+    Failed rows; then damaged ones, ones with a warning, noise-like ones and initial ones; then rows by the
+    metric ``tool["sort"]``, worst first as ``metrics[…]["better"]`` says (largest first where no direction is
     known); then rows without that metric; skipped rows last. Ties are in natural order of the names.
     """
     sort = str(report.tool.get("sort", ""))
@@ -42,7 +45,7 @@ def _trouble(layer: LayerResult) -> int:
     for place, found in enumerate(("error" in severities, "warning" in severities)):
         if found:
             return place
-    return 2 if layer.verdict == "noise-like" else _NO_TROUBLE
+    return 2 if verdict_word(layer.verdict) in _UNTRAINED else _NO_TROUBLE
 
 
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import PurePath
 
+from rmtaudit.kernels.signal import SignalWord
 from rmtaudit.names import display_name
 from rmtaudit.report.grouping import grouped_findings
 from rmtaudit.report.model import Finding, MetricResult, Report
@@ -23,7 +24,16 @@ _JUDGED = (
 _LONGEST = 600
 _SEVERITIES = ("error", "warning", "info")
 _IN_THE_VERDICT = frozenset({"RA-NF-001", "RA-NF-002", "RA-NF-004"})
-_VERDICTS = ("damaged", "noise-like", "trained", "unjudged")
+_VERDICTS = (
+    "damaged",
+    SignalWord.STRUCTURED,
+    SignalWord.SCALES,
+    SignalWord.NOISE_LIKE,
+    SignalWord.INITIAL,
+    SignalWord.TOO_SMALL,
+    SignalWord.CONSTANT,
+    SignalWord.UNJUDGED,
+)
 
 
 def not_claimed(report: Report) -> str:
@@ -37,14 +47,18 @@ def is_judged(report: Report) -> bool:
 
 
 def verdict_word(verdict: str) -> str:
-    """Return a verdict without its codes or its reason."""
-    return verdict.partition(" (")[0]
+    """Return a verdict without its codes, its reason or its detail."""
+    return str(SignalWord.SCALES) if verdict == SignalWord.SCALES else verdict.partition(" (")[0]
 
 
 def verdict_line(report: Report) -> str:
     """Return the verdict of the model, and how many layers have which."""
     counts = Counter(verdict_word(layer.verdict) for layer in report.layers)
-    parts = [f"{counts[name]} {name}" for name in _VERDICTS if counts[name]]
+    words = (
+        *_VERDICTS,
+        *sorted(set(counts) - set(_VERDICTS)),
+    )  # reports of earlier versions have other words
+    parts = [f"{counts[word]} {word}" for word in words if counts[word]]
     return f"{display_name(report.verdict)}: of {len(report.layers)} layers {', '.join(parts)}"
 
 
@@ -84,7 +98,7 @@ def order_line(report: Report) -> str:
     way = "lowest first" if better == "higher" else "highest first"
     order = f"{sort}, {way}"
     if is_judged(report):
-        order = f"damaged, then noise-like, then {order}"
+        order = f"damaged, then noise-like or initial, then {order}"
     return f"worst layers first: {order}" if better or is_judged(report) else f"layers by {order}"
 
 

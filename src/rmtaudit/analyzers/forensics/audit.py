@@ -26,10 +26,11 @@ ZERO = "the matrix is zero"
 
 
 class Forensics(Analyzer):
-    """Truncation, quantisation, pruning, dead units, outliers, copies, initialisation and shuffling."""
+    """Truncation, quantisation, pruning, dead units, outliers and copies."""
 
     name = "forensics"
     needs = frozenset({"spectrum", "matrix"})
+    judges = True
     metrics = (
         Metric("log10_rms", "log10 w", None, "Decimal logarithm of the entries' root mean square.", _FACT),
         Metric("zero_share", "", None, "Share of entries that are exactly zero.", _FACT),
@@ -49,14 +50,6 @@ class Forensics(Analyzer):
             None,
             "P-value that the largest entries belong to the layer's own tail.",
             "Rényi 1953; Hill 1975",
-            summarised=False,
-        ),
-        Metric(
-            "exchangeable_p",
-            "",
-            None,
-            "P-value that the entries are in random order, as in a shuffled or fresh layer.",
-            "row, column and product tests; docs/analyzers/forensics.md",
             summarised=False,
         ),
     )
@@ -85,9 +78,4 @@ def _values(found: Evidence) -> Mapping[str, MetricValue | Scalar]:
         "entry_outlier_p": skipped("too few entries, or all of one size")
         if found.outliers is None
         else found.outliers.p_value,
-        "exchangeable_p": skipped(
-            "needs one stored matrix of at least 4096 entries and side 16, not mostly zeros"
-        )
-        if found.order is None
-        else found.order.least,
     }

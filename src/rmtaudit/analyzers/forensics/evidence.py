@@ -14,13 +14,11 @@ from rmtaudit.kernels.forensics.bytes import ByteFacts, byte_facts
 from rmtaudit.kernels.forensics.codebooks import CodeBook
 from rmtaudit.kernels.forensics.duplicates import duplicated_rows
 from rmtaudit.kernels.forensics.grids import Grid
-from rmtaudit.kernels.forensics.initialisation import EntryFamily, edge_excess, entry_family, is_orthogonal
 from rmtaudit.kernels.forensics.lines import line_sizes
 from rmtaudit.kernels.forensics.outliers import OutlierTest, largest_entries
 from rmtaudit.kernels.forensics.quantisation import quantisation
 from rmtaudit.kernels.forensics.ranks import RankDeficit, explained_deficit, rank_deficit
 from rmtaudit.kernels.forensics.rounding import rounded_to
-from rmtaudit.kernels.forensics.shuffles import Exchangeability, exchangeability
 from rmtaudit.kernels.forensics.sparsity import ZeroPattern, zero_pattern
 from rmtaudit.kernels.forensics.truncation import lost_directions
 from rmtaudit.kernels.forensics.vectors import localised_direction
@@ -30,7 +28,6 @@ from rmtaudit.matrices.tensors import FLOATING, UNIT_ROUNDOFF
 
 if TYPE_CHECKING:
     from rmtaudit.analyzers.base import LayerInput
-    from rmtaudit.kernels.spectrum import Spectrum
 
 SUSPICIOUS = 0.01
 """P-value of the entry-outlier test from which the judge is told, with the singular vector that is pulled."""
@@ -40,7 +37,6 @@ LOUD = 0.25
 
 _LOUD_ENTRIES = 1024
 _COARSE = 2.0**-6
-_RANDOM_ENTRIES, _RANDOM_SIDE = 4096, 16
 _ORDINARY = (1e-12, 1e12)
 
 
@@ -76,10 +72,6 @@ class Evidence:
     deficits: tuple[tuple[int, RankDeficit], ...]
     outliers: OutlierTest | None
     loud: Loud | None
-    orthogonal: bool
-    order: Exchangeability | None
-    family: EntryFamily | None
-    edge: float | None
 
 
 def gather(given: LayerInput) -> Evidence:
@@ -137,34 +129,13 @@ def gather(given: LayerInput) -> Evidence:
         deficits=(),
         outliers=outliers,
         loud=_loudest(work, outliers, scale, rms) if true_entries and varied and flipped is None else None,
-        orthogonal=False,
-        order=None,
-        family=None,
-        edge=None,
     )
     if flipped is not None:
         return found  # the spectrum is that of the flipped entries
     # One entry that dwarfs the others: the root mean square says nothing of their rounding errors.
     if varied and (found.loud is None or found.loud.share < LOUD):
         found = replace(found, deficits=_deficits(given, found, epsilon, smallest_normal))
-    if len(given.matrices) > 1 or not true_entries or not varied:
-        return found
-    if is_orthogonal(given.spectrum.eigenvalues, epsilon):
-        return replace(found, orthogonal=True)
-    distributed = continuous and zeros.zeros <= zeros.entries / 2
-    if not distributed or entries.numel() < _RANDOM_ENTRIES or min(entries.shape) < _RANDOM_SIDE:
-        return found
-    return _with_order(found, given.spectrum, work, scale)
-
-
-def _with_order(found: Evidence, spectrum: Spectrum, work: torch.Tensor, scale: float) -> Evidence:
-    values = spectrum.eigenvalues / scale / scale
-    order = exchangeability(work, values)
-    if order.least < SUSPICIOUS / 10:
-        return replace(found, order=order)
-    family = entry_family(work)
-    edge = edge_excess(float(values[-1]), found.rms / scale, *work.shape)
-    return replace(found, order=order, family=family, edge=edge)
+    return found
 
 
 def _restored(entries: torch.Tensor, flipped: FlippedBits) -> torch.Tensor:

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from rmtaudit.analyzers.base import LayerInput, Observation
 from rmtaudit.analyzers.forensics.describe import INJURIES
 from rmtaudit.analyzers.forensics.evidence import LOUD, SUSPICIOUS, Evidence
-from rmtaudit.kernels.forensics.initialisation import scale_names
 from rmtaudit.matrices.layers import LayerKind
 
 if TYPE_CHECKING:
     from rmtaudit.kernels.forensics.outliers import OutlierTest
 
 _LISTED = 20
-_SHUFFLED_ENTRIES, _SHUFFLED_SIDE = 16_384, 32
 _PADDING_ROWS = 4
-_EDGE = 5.0
 _FEW_LOST, _SHARE_LOST = 3, 0.1
 """Losing no more directions than this many, or this share, harms no layer: stems and narrow layers do."""
 
@@ -225,54 +222,6 @@ def _denormals(given: LayerInput, found: Evidence) -> Iterator[Observation]:
     )
 
 
-def _random(given: LayerInput, found: Evidence) -> Iterator[Observation]:
-    rows, cols = given.layer.shape
-    if found.orthogonal:
-        gain = float(given.spectrum.eigenvalues[-1]) ** 0.5
-        yield Observation(
-            "RA-FO-011",
-            f"The layer looks freshly initialised: all singular values are {gain:.4g} (orthogonal).",
-            {"family": "orthogonal", "gain": gain},
-        )
-        return
-    order, family, edge = found.order, found.family, found.edge
-    if order is None or family is None or edge is None or found.grid is not None or found.book is not None:
-        return  # levels make any distribution another one
-    evidence = {
-        "rows_p": order.rows,
-        "columns_p": order.columns,
-        "products_p": order.products,
-        "entries_p": family.p_value,
-        "kurtosis": family.kurtosis,
-        "std": found.rms,
-        "family": family.family,
-    }
-    if family.p_value > SUSPICIOUS / 10 and edge < _EDGE:
-        dense = given.layer.kind in {
-            LayerKind.DENSE,
-            LayerKind.EMBEDDING,
-            LayerKind.RECURRENT,
-            LayerKind.ATTENTION,
-        }
-        names = scale_names(family.family, found.rms, rows, cols, dense=dense)
-        known = f", the scale of {' or '.join(names)}" if names else ", a scale of no usual initialisation"
-        yield Observation(
-            "RA-FO-011",
-            f"The layer looks freshly initialised: {family.family} entries in random order, "
-            f"standard deviation {found.rms:.4g}{known}.",
-            evidence | {"initialisations": list(names)},
-        )
-        return
-    large = rows * cols >= _SHUFFLED_ENTRIES and min(rows, cols) >= _SHUFFLED_SIDE
-    if family.p_value <= SUSPICIOUS / 10 and large:
-        yield Observation(
-            "RA-FO-012",
-            "The layer looks shuffled: its rows, columns and spectrum are those of entries in random order, "
-            f"but no usual initialisation draws such entries (kurtosis {family.kurtosis:.3g}).",
-            evidence,
-        )
-
-
 def _loud(_: LayerInput, found: Evidence) -> Iterator[Observation]:
     loud = found.loud
     if loud is None or loud.share < LOUD:
@@ -293,8 +242,7 @@ def _loud(_: LayerInput, found: Evidence) -> Iterator[Observation]:
 
 
 _TRACES = (
-    _rank, _grid, _rounding, _dead, _outliers, _copies, _constant, _range, _denormals, _random,
-    _loud, *INJURIES,
+    _rank, _grid, _rounding, _dead, _outliers, _copies, _constant, _range, _denormals, _loud, *INJURIES,
 )  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""Known initialisations, recognised by value: orthogonal, identity-like, sparse, and independent entries."""

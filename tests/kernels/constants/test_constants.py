@@ -1,0 +1,156 @@
+"""Constants of the architecture by value, in the layouts that models store, and weights that are none."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from rmtaudit.kernels.constants import Constant, recognise_constant
+
+SINGLE = 2.0**-24
+
+
+def positions(length: int, width: int) -> torch.Tensor:
+    """Return the table of *Attention is all you need*: sines and cosines in turn."""
+    table = torch.zeros(length, width)
+    places = torch.arange(length).unsqueeze(1)
+    frequencies = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
+    table[:, 0::2], table[:, 1::2] = torch.sin(places * frequencies), torch.cos(places * frequencies)
+    return table
+
+
+def halves(table: torch.Tensor) -> torch.Tensor:
+    return torch.cat([table[:, 0::2], table[:, 1::2]], 1)
+
+
+def over_grid(side: int, width: int) -> torch.Tensor:
+    """Return the two-dimensional table of vision transformers, one row a patch."""
+    one = positions(side, width // 2)
+    return torch.cat([one.repeat_interleave(side, 0), one.repeat(side, 1)], 1)
+
+
+def fourier(length: int, window: bool) -> torch.Tensor:
+    angles = 2 * math.pi * torch.outer(torch.arange(length // 2 + 1), torch.arange(length)) / length
+    basis = torch.cat([angles.cos(), angles.sin()])[:, None]
+    return basis * torch.hann_window(length) if window else basis
+
+
+def mel_filters() -> torch.Tensor:
+    centres = 80 * torch.linspace(0, 1, 82) ** 2
+    bins = torch.linspace(0, 80, 201)[:, None]
+    up = (bins - centres[:-2]) / (centres[1:-1] - centres[:-2])
+    down = (centres[2:] - bins) / (centres[2:] - centres[1:-1])
+    return torch.minimum(up, down).clamp(min=0)[:, 20:]
+
+
+def swin_index(window: int) -> torch.Tensor:
+    one = torch.arange(window)
+    grid = torch.stack(torch.meshgrid(one, one, indexing="ij")).flatten(1)
+    apart = grid[:, :, None] - grid[:, None, :] + window - 1
+    return (apart[0] * (2 * window - 1) + apart[1]).float()
+
+
+def gaussian_blur(size: int) -> torch.Tensor:
+    one = torch.exp(-((torch.arange(size) - size // 2) ** 2) / 4.0)
+    kernel = torch.outer(one, one) / one.sum() ** 2
+    return kernel.repeat(3, 1, 1, 1)
+
+
+def coupling_of_vectors() -> torch.Tensor:
+    """Return the Wigner 3j symbols for l = 1, 1, 1: the cross product."""
+    tensor = torch.zeros(3, 3, 3)
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        tensor[i, j, k], tensor[j, i, k] = 1.0, -1.0
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0))).Q
+    return torch.einsum("ia,jb,kc,abc->ijk", turn, turn, turn, tensor) / math.sqrt(6)
+
+
+TRIL = torch.ones(40, 40).tril()
+SOBEL = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]])
+
+CONSTANTS = {
+    "sines in turn": (positions(256, 96), Constant.SINUSOID),
+    "with a batch side": (positions(256, 96)[None], Constant.SINUSOID),
+    "with a middle side": (positions(256, 96)[:, None], Constant.SINUSOID),
+    "transposed": (positions(256, 96).T, Constant.SINUSOID),
+    "scaled": (0.02 * positions(256, 96), Constant.SINUSOID),
+    "halves": (halves(positions(256, 96)), Constant.SINUSOID),
+    "zero padding row": (torch.cat([torch.zeros(1, 96), positions(256, 96)]), Constant.SINUSOID),
+    "long": (positions(5000, 32), Constant.SINUSOID),
+    "over a grid": (over_grid(14, 64), Constant.SINUSOID),
+    "over a grid, as an image": (over_grid(16, 64).T.reshape(1, 64, 16, 16), Constant.SINUSOID),
+    "in bfloat16": (positions(256, 96).bfloat16().float(), Constant.SINUSOID),
+    "in float16": (positions(256, 96).half().float(), Constant.SINUSOID),
+    "rotary": (torch.outer(torch.arange(512.0), 10000 ** (-torch.arange(32) / 32)).cos(), Constant.SINUSOID),
+    "Fourier basis": (fourier(64, window=False), Constant.SINUSOID),
+    "short-time Fourier basis": (fourier(400, window=True), Constant.SINUSOID),
+    "some of its bands": (fourier(400, window=True)[7:190:11], Constant.FOURIER_BASIS),
+    "ramp": (torch.linspace(-1, 1, 64) + torch.linspace(0, 1, 64)[:, None], Constant.LINEAR_TABLE),
+    "mel filters": (mel_filters(), Constant.FILTER_BANK),
+    "mel filters, transposed": (mel_filters().T, Constant.FILTER_BANK),
+    "lower triangle": (TRIL, Constant.CAUSAL_MASK),
+    "upper triangle": (1 - TRIL, Constant.CAUSAL_MASK),
+    "a triangle a head": (TRIL.repeat(3, 1, 1), Constant.CAUSAL_MASK),
+    "minus infinity": (torch.zeros(40, 40).masked_fill(TRIL == 0, -math.inf), Constant.CAUSAL_MASK),
+    "minus a large number": ((1 - TRIL) * -1e9, Constant.CAUSAL_MASK),
+    "shifted windows": (torch.block_diag(*[torch.ones(8, 8)] * 4) * 100 - 100, Constant.MASK),
+    "sliding window": (torch.ones(40, 40).tril(3).triu(-3), Constant.MASK),
+    "identity": (torch.eye(40), Constant.IDENTITY),
+    "scaled identity": (2 * torch.eye(40), Constant.IDENTITY),
+    "diagonal": (torch.diag(torch.arange(1.0, 41)), Constant.DIAGONAL),
+    "permutation": (torch.eye(40).roll(7, 0), Constant.PERMUTATION),
+    "position ids": (torch.arange(512.0).repeat(4, 1), Constant.INDEX_TABLE),
+    "relative positions of windows": (swin_index(7), Constant.INDEX_TABLE),
+    "bucketed relative positions": (
+        (torch.arange(64)[None] - torch.arange(64)[:, None]).clamp(-20, 20).float(),
+        Constant.INDEX_TABLE,
+    ),
+    "blur": (gaussian_blur(7), Constant.FIXED_KERNEL),
+    "Sobel": (torch.stack([SOBEL, SOBEL.T])[:, None], Constant.FIXED_KERNEL),
+    "resampling filter": (torch.sinc(torch.linspace(-4, 4, 41)).repeat(8, 1, 1), Constant.FIXED_KERNEL),
+    "Wigner 3j": (coupling_of_vectors(), Constant.WIGNER),
+}
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_constants_are_recognised(name: str) -> None:
+    tensor, constant = CONSTANTS[name]
+    assert recognise_constant(tensor.contiguous(), SINGLE) is constant
+
+
+def normal(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+SMOOTH = normal(512, 64).cumsum(0)
+WEIGHTS = {
+    "noise": normal(64, 64),
+    "convolution": normal(64, 32, 3, 3),
+    "depth-wise convolution": normal(64, 1, 3, 3),
+    "noise in bfloat16": normal(64, 64).bfloat16().float(),
+    "integers": (30 * normal(64, 64)).round(),
+    "ternary": normal(64, 64).round().clamp(-1, 1),
+    "signs": normal(64, 64).sign(),
+    "non-negative": normal(64, 64).relu(),
+    "sparse": normal(64, 64) * (normal(64, 64) > 2),
+    "smooth positions": SMOOTH,
+    "smooth positions in bfloat16": SMOOTH.bfloat16().float(),
+    "nearly a sinusoid": positions(256, 96) + 0.01 * normal(256, 96),
+    "nearly a sinusoid in bfloat16": (positions(256, 96) + 0.1 * normal(256, 96)).bfloat16().float(),
+    "nearly a blur": gaussian_blur(7) * (1 + 1e-3 * normal(3, 1, 7, 7)),
+    "nearly diagonal": torch.eye(40) + 1e-6 * normal(40, 40),
+    "one value": torch.ones(8, 8),
+    "vector": torch.arange(64.0)[None],
+    "Dirac kernel": torch.nn.init.dirac_(torch.empty(16, 16, 3, 3)),
+    "orthonormal cosines": torch.cos(math.pi / 64 * torch.outer(torch.arange(1, 40), torch.arange(64) + 0.5)),
+    "infinite weights": normal(8, 8).masked_fill(torch.eye(8) > 0, -math.inf),
+    "not a number": torch.eye(9).masked_fill(torch.eye(9) > 0, math.nan),
+    "odd sides": normal(3, 5, 7),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weights_are_no_constants(name: str) -> None:
+    assert recognise_constant(WEIGHTS[name], SINGLE) is None

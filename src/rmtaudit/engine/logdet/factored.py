@@ -41,12 +41,15 @@ class Means:
         Asked now and then; ``True`` ends the work.
     progress
         Told finished tiles and all tiles.
+    asymmetry
+        What may stand of a presumed symmetry, in units of ``√(a_ii a_jj)``; it widens the margin.
     """
 
     scratch: Path
     resume: bool = False
     stop: Callable[[], bool] = lambda: False
     progress: Callable[[int, int], None] = lambda _done, _total: None
+    asymmetry: float = 0.0
 
 
 class StoppedWorkError(Exception):
@@ -93,6 +96,7 @@ def exact(source: MatrixSource, plan: Plan, means: Means, **given: Any) -> Exact
         threads=plan.threads,
         stop=means.stop,
         progress=means.progress,
+        asymmetry=means.asymmetry,
         **given,
     )
     if found.status is Status.STOPPED:
@@ -112,6 +116,7 @@ def outcome_of(found: ExactLogdet, entries: float | None = 0.0) -> Outcome:
         same form (Demmel 1989), so that the bound grows by a factor; with other methods it is only said.
     """
     from rmtaudit.engine.logdet.result import Status
+    from rmtaudit.engine.logdet.rounding import widened
 
     logdet, sign = found.logdet, found.sign
     if found.shift is not None:
@@ -123,6 +128,7 @@ def outcome_of(found: ExactLogdet, entries: float | None = 0.0) -> Outcome:
         "negative_eigenvalues": found.negative if found.shift is None else 0,
         "failed_minor": found.failed_minor,
         "failed_pivot": found.failed_pivot,
+        "asymmetry": found.asymmetry,
         "rounding": None
         if rounding is None
         else {"bound": rounding.bound, "likely": rounding.likely, "pivots_at_floor": rounding.at_floor},
@@ -152,9 +158,9 @@ def outcome_of(found: ExactLogdet, entries: float | None = 0.0) -> Outcome:
     bound, likely, basis = math.inf, math.inf, ""
     if rounding is not None:
         bound, likely, basis = rounding.bound, rounding.likely, rounding.basis
-    if method == Method.CHOLESKY and entries:
-        widened = 1 + entries / min(found.n + 1, _ADDITIONS)
-        bound, likely = bound * widened, likely * math.sqrt(widened)
+    if method == Method.CHOLESKY and entries and rounding is not None:
+        wider = widened(rounding, 1 + entries / min(found.n + 1, _ADDITIONS))
+        bound, likely = wider.bound, wider.likely
     elif entries is None or entries > _ADDITIONS:
         cautions.append(Caution("RA-LD-102", AS_COMPUTED))
     done = Outcome(

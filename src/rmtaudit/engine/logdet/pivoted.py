@@ -11,6 +11,8 @@ from rmtaudit.engine.logdet.rounding import pivoted_rounding
 from rmtaudit.engine.logdet.tiling import ITEM
 from rmtaudit.errors import InputError, UsageError
 from rmtaudit.kernels.factorisations import ldl_determinant, lu_determinant
+from rmtaudit.matrices.sources import AsymmetricError
+from rmtaudit.matrices.sources.arrays import whole_symmetry
 
 if TYPE_CHECKING:
     from rmtaudit.matrices.sources import MatrixSource
@@ -66,10 +68,14 @@ def dense_bytes(n: int) -> int:
 
 
 def finite_dense(source: MatrixSource) -> torch.Tensor:
-    """Return the whole matrix, every entry of it finite."""
+    """Return the whole matrix, every entry of it finite, and equal to its transpose where that is presumed."""
     matrix = torch.empty(source.shape, dtype=torch.float64)
     source.block_into(range(source.shape[0]), range(source.shape[1]), matrix)
     for start in range(0, len(matrix), 64):
         if not bool(matrix[start : start + 64].isfinite().all()):
             raise InputError("RA-MS-005", "entries are NaN or infinite.", where=source.name)
+    if source.presumed:
+        found = whole_symmetry(matrix)
+        if not found.symmetric:
+            raise AsymmetricError(source.name, found.words)
     return matrix

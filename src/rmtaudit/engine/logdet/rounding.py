@@ -7,12 +7,15 @@ A Cholesky factor that was computed is the exact one of ``A + E`` with ``|E| <= 
 
     |log det A - log det L Lᵀ| <= f + f² / (2 (1 - f))        where f < 1
 
-γ is ``c u / (1 - c u)`` for the ``c`` additions that a term of a sum goes through at most.
+γ is ``c u / (1 - c u)`` for the ``c`` additions that a term of a sum goes through at most. Where the upper triangle
+differs from the lower one by ``δ √(a_ii a_jj)`` at most, ``δ`` is added to γ: the bound is then about the matrix as
+it is stored, of which the lower triangle was factored.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rmtaudit.engine.logdet.result import Rounding
@@ -32,18 +35,31 @@ def cholesky_rounding(found: Factorisation, tiling: Tiling, *, scaled: bool) -> 
     additions = min(n + 1, tiling.side + tiling.strip + -(-n // tiling.strip) + 2)
     pivots, scale = found.diagonal[:n].square(), found.scale[:n]
     norm = found.inverse_norm * (1.0 if scaled else float(scale.max()))
+    asymmetry = found.compared.relative if found.compared is not None else 0.0
     gamma = additions * UNIT / (1 - additions * UNIT)
-    f = SAFETY * norm * n * gamma / (1 - gamma)
+    f = SAFETY * norm * n * (gamma / (1 - gamma) + asymmetry)
     logs = 2 * UNIT * float(pivots.log().abs().sum())
-    bound = f + f * f / (2 * (1 - f)) + logs if f < 1 else math.inf
+    bound = _moved(f) + logs
     # independent roundings: each entry of E off by about u √c, and the trace of H⁻¹ E their weighted sum
-    likely = math.sqrt(2 * additions) * UNIT * norm + logs / math.sqrt(n)
+    likely = (math.sqrt(2 * additions) * UNIT + asymmetry) * norm + logs / math.sqrt(n)
     at_floor = int((pivots <= n * 2 * UNIT * scale).sum())
     basis = (
         "backward error of Cholesky times the norm of the inverse of the matrix scaled to a diagonal of "
         f"ones, estimated with 8 probes and multiplied by {SAFETY:g}"
     )
-    return Rounding(bound, likely, basis, at_floor, _warning(bound, at_floor, n))
+    return Rounding(bound, likely, basis, at_floor, _warning(bound, at_floor, n), f, logs)
+
+
+def widened(found: Rounding, factor: float) -> Rounding:
+    """Return the rounding of Cholesky with ``E`` larger by a factor."""
+    assert found.distance is not None
+    f = factor * found.distance
+    bound = _moved(f) + found.sums
+    return replace(found, bound=bound, likely=found.likely * math.sqrt(factor), distance=f)
+
+
+def _moved(f: float) -> float:
+    return f + f * f / (2 * (1 - f)) if f < 1 else math.inf
 
 
 def pivoted_rounding(found: Determinant, n: int) -> Rounding:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rmtaudit.engine.logdet.answer import Caution, LogDeterminant, Margin, Outcome
 from rmtaudit.engine.logdet.estimated import by_mixed, by_quadrature
+from rmtaudit.engine.logdet.exact import dense_bytes
 from rmtaudit.engine.logdet.extrapolated import by_extrapolation, by_series
 from rmtaudit.engine.logdet.factored import Means, by_factor, by_qr, by_sparse_factor
 from rmtaudit.engine.logdet.facts import Facts, kind_of, stored_bytes
@@ -18,7 +19,17 @@ from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.engine.logdet.target import LOG_DETERMINANT, Target, target_of
 from rmtaudit.engine.memory import free_memory
 from rmtaudit.errors import UsageError
-from rmtaudit.matrices.sources import Laplacian, MatrixSource, Shifted
+from rmtaudit.matrices.sources import (
+    AsymmetricError,
+    Ground,
+    Laplacian,
+    Leading,
+    MatrixSource,
+    Shifted,
+    Updated,
+    settle_symmetry,
+)
+from rmtaudit.matrices.sources.symmetry import Symmetry
 
 if TYPE_CHECKING:
     from rmtaudit.engine.logdet.series import SizeTable
@@ -27,6 +38,8 @@ _SHARE = 2
 """The default budget is this part of the free memory."""
 _ROUNDING = 1e-15
 """Of what is added to a log-determinant."""
+_ASYMMETRY = 2.0**-20
+"""Sixteen roundings of float32: an asymmetry above it is no matter of rounding."""
 
 
 def log_determinant(
@@ -59,21 +72,55 @@ def log_determinant(
     StoppedWorkError
         If ``stop`` said so.
     """
-    target, plan, scratch = prepare(source, settings)
     started, cpu = time.perf_counter(), time.process_time()
-    means = Means(scratch, settings.resume, stop, progress)
-    if target.facts.singular and not settings.pseudo:
-        outcome = Outcome("", "", sign=0, reason=target.facts.singular)
-    elif plan.taken is None:
-        outcome = Outcome("", "", reason=plan.why)
-    else:
-        announce(plan, scratch)
-        outcome = _carried_out(target, settings, plan, plan.taken, means)
+    target, plan, scratch = prepare(source, settings)
+    try:
+        outcome = _attempt(target, settings, plan, Means(scratch, settings.resume, stop, progress), announce)
+    except AsymmetricError as error:  # what the plan presumed is not so: another plan
+        _tell(source, Symmetry(False, Ground.COMPARED, error.words))
+        target, plan, scratch = prepare(source, settings)
+        outcome = _attempt(target, settings, plan, Means(scratch, settings.resume, stop, progress), announce)
     seconds = {
         "wall_seconds": round(time.perf_counter() - started, 3),
         "cpu_seconds": round(time.process_time() - cpu, 3),
     }
     return _answer(target, settings, plan, outcome, seconds)
+
+
+def _attempt(
+    target: Target,
+    settings: LogdetSettings,
+    plan: Plan,
+    means: Means,
+    announce: Callable[[Plan, Path], None],
+) -> Outcome:
+    """Carry a plan out. Raises ``AsymmetricError`` where a presumed symmetry turns out to be none."""
+    if target.facts.singular and not settings.pseudo:
+        return Outcome("", "", sign=0, reason=target.facts.singular)
+    if plan.taken is None:
+        return Outcome("", "", reason=plan.why)
+    announce(plan, means.scratch)
+    tolerated = _tolerated_asymmetry(target.facts, settings, plan)
+    return _carried_out(target, settings, plan, plan.taken, replace(means, asymmetry=tolerated))
+
+
+def _tolerated_asymmetry(facts: Facts, settings: LogdetSettings, plan: Plan) -> float:
+    """Return what may stand of a presumed symmetry: nothing where LU of the matrix as it is can be had instead.
+
+    The entries of a function differ from their mirror images by rounding, if it sums in another order.
+    """
+    without_minors = settings.size is None and not settings.minors and settings.method is None
+    if without_minors and facts.source.ground is Ground.SAMPLED and dense_bytes(facts.order) <= plan.budget:
+        return 0.0
+    return _ASYMMETRY
+
+
+def _tell(source: MatrixSource, judgement: Symmetry) -> None:
+    """Tell a source, and what it is made of, about its symmetry."""
+    source.take_symmetry(judgement)
+    while isinstance(source, Shifted | Updated | Leading):
+        source = source.base
+        source.take_symmetry(judgement)
 
 
 def of_series(table: SizeTable, settings: LogdetSettings) -> LogDeterminant:
@@ -182,6 +229,10 @@ def _carried_out(
 
                 return by_eigenvalues(facts, plan)
     with threads(plan.threads):
+        source = target.by_products.source
+        judged = settle_symmetry(source)
+        if not judged.symmetric:
+            raise AsymmetricError(source.name, judged.words)
         return by_quadrature(target.by_products, settings, plan, taken)
 
 
@@ -235,8 +286,20 @@ def _answer(
     words = target.words_by_products if outcome.method == Method.SLQ else target.words
     if words:
         outcome = replace(outcome, evidence={**outcome.evidence, "factored": words})
-    subject = subject_of(target.subject)
+    subject = {**subject_of(target.subject), "symmetry": _symmetry_words(target.subject, outcome)}
     return _with(outcome, target.quantity, dimension, plan, settings, subject, run)
+
+
+def _symmetry_words(source: MatrixSource, outcome: Outcome) -> str:
+    """Return on what ground the matrix is symmetric; of one that was presumed so, what its use has shown."""
+    if not source.presumed:
+        return source.symmetry
+    if outcome.logdet is None:
+        return f"{source.symmetry}; compared as far as it was read"
+    asymmetry = outcome.evidence.get("asymmetry") or outcome.evidence.get("factor", {}).get("asymmetry")
+    if asymmetry:
+        return f"but for {asymmetry:.1e} √(a_ii a_jj), which the margin holds: every pair that was read compared"
+    return "every pair that was read compared"
 
 
 def _with(

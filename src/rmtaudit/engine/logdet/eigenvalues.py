@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from rmtaudit.engine.logdet.answer import Outcome
+from rmtaudit.engine.logdet.answer import Outcome, Refusal
 from rmtaudit.engine.logdet.factored import IN_MEMORY, with_rounding
 from rmtaudit.engine.logdet.facts import Facts
 from rmtaudit.engine.logdet.plan import Plan
@@ -29,14 +29,20 @@ def by_eigenvalues(facts: Facts, plan: Plan) -> Outcome:
     work = {"planned_memory_bytes": found.planned_bytes}
     if not found.rank:
         reason = "no eigenvalue is above what rounding makes of 0"
-        return Outcome(str(Method.EIGENVALUES), IN_MEMORY, reason=reason, evidence=evidence, work=work)
+        return Outcome(
+            str(Method.EIGENVALUES), IN_MEMORY, reason=reason, evidence=evidence, work=work,
+            refusal=Refusal.UNCLEAR_RANK,
+        )  # fmt: skip
     if not found.clear:
         kept = "none" if found.kept is None else f"{found.kept:.3g}"
         reason = (
             f"which eigenvalues are 0 is not clear: the smallest that is kept ({kept}) is only "
             f"{found.gap:.2g} times what lies below or what rounding makes of 0 ({found.floor:.3g})"
         )
-        return Outcome(str(Method.EIGENVALUES), IN_MEMORY, reason=reason, evidence=evidence, work=work)
+        return Outcome(
+            str(Method.EIGENVALUES), IN_MEMORY, reason=reason, evidence=evidence, work=work,
+            refusal=Refusal.UNCLEAR_RANK,
+        )  # fmt: skip
     basis = "every eigenvalue off by at most the floor of the solver (Weyl)"
     done = Outcome(str(Method.EIGENVALUES), IN_MEMORY, found.logdet, found.sign, evidence=evidence, work=work)
     return with_rounding(done, found.error, math.inf, basis)

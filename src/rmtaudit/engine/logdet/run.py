@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmtaudit.engine.logdet.answer import Caution, LogDeterminant, Margin, Outcome
+from rmtaudit.engine.logdet.advice import advice_for
+from rmtaudit.engine.logdet.answer import Caution, LogDeterminant, Margin, Outcome, Refusal
 from rmtaudit.engine.logdet.estimated import by_mixed, by_quadrature
 from rmtaudit.engine.logdet.exact import dense_bytes
 from rmtaudit.engine.logdet.extrapolated import by_extrapolation, by_series
-from rmtaudit.engine.logdet.factored import Means, by_factor, by_qr, by_sparse_factor
+from rmtaudit.engine.logdet.factored import Means, by_factor, by_general_sparse_factor, by_qr, by_sparse_factor
 from rmtaudit.engine.logdet.facts import Facts, kind_of, stored_bytes
-from rmtaudit.engine.logdet.plan import Candidate, Plan, make_plan
+from rmtaudit.engine.logdet.plan import Candidate, Plan, kept_bytes, make_plan
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.engine.logdet.target import LOG_DETERMINANT, Target, target_of
 from rmtaudit.engine.memory import free_memory
@@ -96,9 +97,9 @@ def _attempt(
 ) -> Outcome:
     """Carry a plan out. Raises ``AsymmetricError`` where a presumed symmetry turns out to be none."""
     if target.facts.singular and not settings.pseudo:
-        return Outcome("", "", sign=0, reason=target.facts.singular)
+        return Outcome("", "", sign=0, reason=target.facts.singular, refusal=Refusal.SINGULAR)
     if plan.taken is None:
-        return Outcome("", "", reason=plan.why)
+        return Outcome("", "", reason=plan.why, refusal=Refusal.NO_METHOD)
     announce(plan, means.scratch)
     tolerated = _tolerated_asymmetry(target.facts, settings, plan)
     return _carried_out(target, settings, plan, plan.taken, replace(means, asymmetry=tolerated))
@@ -156,10 +157,24 @@ def prepare(source: MatrixSource, settings: LogdetSettings) -> tuple[Target, Pla
         raise UsageError("RA-LD-031", "--unshift goes with --shift T, T positive.")
     target = target_of(source, settings)
     scratch = settings.scratch or _cache()
-    plan = make_plan(target, settings, budget=budget, threads=threads, scratch=scratch)
+    plan = make_plan(
+        target,
+        settings,
+        budget=budget,
+        threads=threads,
+        scratch=scratch,
+        kept=_kept(target.facts, settings, budget),
+    )
     if settings.scratch is None and plan.taken is not None and plan.taken.scratch:
         scratch = default_scratch(target.facts.source)
     return target, plan, scratch
+
+
+def _kept(facts: Facts, settings: LogdetSettings, budget: int) -> int:
+    """Return the bytes of an earlier factor in the folder that would be used, where one may be needed."""
+    if not (facts.blocks and facts.symmetric) or facts.source.entries_bytes <= budget:
+        return 0
+    return kept_bytes(settings.scratch or default_scratch(facts.source))
 
 
 def default_scratch(source: MatrixSource) -> Path:
@@ -218,6 +233,8 @@ def _carried_out(
     with threads(plan.threads):
         match taken.method:
             case Method.SPARSE:
+                if not facts.symmetric or (facts.structure is not None and facts.structure.triangular):
+                    return by_general_sparse_factor(facts)
                 found = by_sparse_factor(facts)
                 return found if found.logdet is not None else _next_rung(found, facts, plan)
             case Method.QR:
@@ -237,12 +254,15 @@ def _carried_out(
 
 
 def _next_rung(found: Outcome, facts: Facts, plan: Plan) -> Outcome:
-    """Go on with LDLᵀ where sparse factors show an indefinite matrix, and nobody forbade it."""
+    """Go on where sparse factors show an indefinite matrix: with LDLᵀ where it fits, else with sparse LU."""
     dense = next((each for each in plan.candidates if each.method is Method.LDLT and each.possible), None)
-    if plan.forced or facts.semidefinite or dense is None:
+    if facts.semidefinite or found.refusal is not Refusal.NOT_DEFINITE:
         return found
-    other = by_factor(facts, replace(plan, forced=True), dense, Means(Path()))
-    caution = Caution("RA-LD-103", f"{found.reason[0].upper()}{found.reason[1:]}: LDLᵀ went on.")
+    if dense is None or plan.forced:
+        other, name = by_general_sparse_factor(facts), "sparse LU"
+    else:
+        other, name = by_factor(facts, replace(plan, forced=True), dense, Means(Path())), "LDLᵀ"
+    caution = Caution("RA-LD-103", f"{found.reason[0].upper()}{found.reason[1:]}: {name} went on.")
     return replace(other, cautions=(*other.cautions, caution))
 
 
@@ -287,7 +307,7 @@ def _answer(
     if words:
         outcome = replace(outcome, evidence={**outcome.evidence, "factored": words})
     subject = {**subject_of(target.subject), "symmetry": _symmetry_words(target.subject, outcome)}
-    return _with(outcome, target.quantity, dimension, plan, settings, subject, run)
+    return _with(outcome, target.quantity, dimension, plan, settings, subject, run, target.subject)
 
 
 def _symmetry_words(source: MatrixSource, outcome: Outcome) -> str:
@@ -310,12 +330,13 @@ def _with(
     settings: LogdetSettings,
     subject: dict[str, Any],
     run: dict[str, Any],
+    source: MatrixSource | None = None,
 ) -> LogDeterminant:
     refused = outcome.logdet is None
     return LogDeterminant(
         status="refused" if refused else "ok",
         reason=outcome.reason,
-        advice=_advice(outcome, plan) if refused else "",
+        advice=advice_for(outcome, plan, settings, source) if refused else "",
         quantity=quantity,
         logdet=outcome.logdet,
         sign=outcome.sign,
@@ -332,28 +353,6 @@ def _with(
         run=run,
         minors=outcome.minors,
     )
-
-
-def _advice(outcome: Outcome, plan: Plan) -> str:
-    """Return what can be done about a refusal."""
-    if outcome.sign == 0 or "singular" in outcome.reason:
-        return (
-            "--pseudo gives the log-pseudo-determinant, over the eigenvalues that are not 0; --shift T the "
-            "log-determinant of A + T I."
-        )
-    if plan.taken is None:
-        return "--explain lists every method with what it needs; --memory and --scratch change what fits."
-    if outcome.method == Method.FLODANCE and "definite" not in outcome.reason:
-        return "The candidates, the back-test and the floor are in the JSON."
-    if any(word in outcome.reason for word in ("not positive", "breaks down")):
-        return "--method ldlt takes indefinite matrices, --shift T adds T to every eigenvalue."
-    if outcome.method == Method.SLQ and "one side" in outcome.reason:
-        return (
-            "--steps N for more Lanczos steps, --smallest A if you know a lower bound, --shift T to have one."
-        )
-    if outcome.method == Method.EIGENVALUES:
-        return "--shift T gives the log-determinant of A + T I, which needs no decision."
-    return "--explain lists the other methods."
 
 
 def _cpus() -> int:

@@ -8,8 +8,28 @@ from __future__ import annotations
 
 from typing import Any
 
+_NARROW = 8
 _MOST = 50_000_000
 """Entries of the pattern of ``AᵀA`` that are worth forming."""
+
+
+def narrow_band(matrix: Any) -> int | None:
+    """Return the entries that ``L`` and ``U`` can have in the order of the rows, where the band is narrow.
+
+    With ``p`` diagonals below the main one and ``q`` above, partial pivoting fills at most ``2 p + q + 1`` of them.
+    ``None`` where that is more than eight times the entries of the matrix: another order does better.
+    """
+    import numpy as np
+    import scipy.sparse
+
+    found = scipy.sparse.csr_array(matrix)
+    n = int(found.shape[0])
+    offsets = found.indices.astype(np.int64) - np.repeat(np.arange(n), np.diff(found.indptr))
+    if not len(offsets):
+        return None
+    below, above = max(0, -int(offsets.min())), max(0, int(offsets.max()))
+    most = n * (2 * below + above + 1)
+    return most if most <= _NARROW * found.nnz else None
 
 
 def symmetric_fill(matrix: Any) -> int:

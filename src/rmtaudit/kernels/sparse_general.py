@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rmtaudit.kernels.sparse_fill import narrow_band
+
 UNIT = 2.0**-53
 _ITERATIONS = 5
 """Of the estimate of a norm: Higham 1988 needs two in almost all cases."""
@@ -164,7 +166,8 @@ def general_sparse_determinant(
         )
     scaled, exponents = _scaled(matrix)
     try:
-        factors = scipy.sparse.linalg.splu(scaled, permc_spec="COLAMD")
+        order = "COLAMD" if narrow_band(matrix) is None else "NATURAL"
+        factors = scipy.sparse.linalg.splu(scaled, permc_spec=order)
     except RuntimeError:  # "Factor is exactly singular"
         return GeneralDeterminant(None, None, math.inf, math.inf, 0.0, 1.0, 0, "factors")
     pivots = factors.U.diagonal()

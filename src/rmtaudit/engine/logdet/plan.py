@@ -231,18 +231,21 @@ class _Planner:
 
     def _filled(self, stored: int) -> Candidate:
         """Return sparse factors of the size that their pattern predicts."""
-        from rmtaudit.kernels.sparse_fill import general_fill, symmetric_fill
+        from rmtaudit.kernels.sparse_fill import general_fill, narrow_band, symmetric_fill
 
         forced = self.settings.method is Method.SPARSE  # whoever asks for it may know better
-        if self.facts.symmetric:
-            fill: int | None = 2 * symmetric_fill(self.facts.sparse)
+        band = narrow_band(self.facts.sparse)
+        if band is not None:
+            fill: int | None = band
+        elif self.facts.symmetric:
+            fill = 2 * symmetric_fill(self.facts.sparse)
         else:
             fill = general_fill(self.facts.sparse)
         if fill is None:
             reason = "how far the factors fill up is not known: the pattern of AᵀA is too dense to be analysed"
             return Candidate(Method.SPARSE, "in memory", forced, reason)
         memory = int(_SLACK * _COPIES * _SUPERLU * fill) + stored
-        most = "" if self.facts.symmetric else "at most "
+        most = "" if self.facts.symmetric and band is None else "at most "
         reason = f"sparse and exact; its factors have {most}{fill:,} entries, as their pattern predicts"
         found = Candidate(Method.SPARSE, "in memory", True, reason, None, memory)
         if memory <= self.budget or forced:

@@ -34,8 +34,8 @@ class Determinant:
     logabs, sign
         ``-inf`` and 0 where a pivot is exactly zero.
     smallest, largest
-        Extremes of the absolute pivots: the diagonal of ``U``, or the eigenvalues of the blocks of ``D``, with the
-        scaling undone and within the range of float64.
+        Extremes of the absolute pivots: the diagonal of ``U``, or the eigenvalues of the blocks of ``D``, with
+        the scaling undone and within the range of float64.
     negative
         Negative eigenvalues of the matrix (LDLᵀ, by Sylvester's law of inertia), ``None`` for LU.
     condition
@@ -141,11 +141,13 @@ def _of_triangle(diagonal: Array) -> Determinant:
         return _singular(sizes, None)
     sign = -1 if int(np.count_nonzero(diagonal < 0)) % 2 else 1
     low, high = float(sizes.min()), float(sizes.max())
-    return Determinant(_sum_of_logs(sizes), sign, low, high, None, high / low if low > high / 1e300 else math.inf, 0.0)
+    return Determinant(
+        _sum_of_logs(sizes), sign, low, high, None, high / low if low > high / 1e300 else math.inf, 0.0
+    )
 
 
 def _equilibrate(a: Array) -> tuple[Powers, Powers]:
-    """Scale rows and then columns to maxima near 1 by powers of two, in place; return the exponents taken out."""
+    """Scale rows, then columns, to maxima near 1 by powers of two, in place; return the exponents taken out."""
     n, step = len(a), max(1, _STRIP // len(a))
     largest = np.zeros(n)
     for start in range(0, n, step):

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from rmtaudit.kernels.sparse_fill import narrow_band
+from rmtaudit.kernels.sparse_fill import Order, narrow_band
 
 UNIT = 2.0**-53
 _PROBES = 8
@@ -82,7 +82,7 @@ def sparse_log_determinant(matrix: Any, *, entries: float = 0.0) -> SparseDeterm
         return SparseDeterminant(None, math.inf, math.inf, low, high, int((diagonal <= 0).sum()), 0, "")
     root = scipy.sparse.diags_array(1 / np.sqrt(diagonal))
     scaled = scipy.sparse.csc_array(root @ matrix @ root)
-    order = "MMD_AT_PLUS_A" if narrow_band(matrix) is None else "NATURAL"
+    order: Order = "MMD_AT_PLUS_A" if narrow_band(matrix) is None else "NATURAL"
     try:
         factors = scipy.sparse.linalg.splu(
             scaled, permc_spec=order, diag_pivot_thresh=0.0, options={"SymmetricMode": True}

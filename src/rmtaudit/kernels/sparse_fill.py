@@ -1,13 +1,14 @@
 """How far sparse factors fill up: predicted from the pattern alone, before any memory is taken.
 
-The order of elimination is that of SuperLU; the entries of the Cholesky factor in that order are counted by the
-skeleton of the elimination tree (Gilbert, Ng and Peyton 1994), in time nearly linear in the stored entries.
+The order of elimination is that of SuperLU; the entries of the Cholesky factor in that order are counted
+from the skeleton of the elimination tree (Gilbert, Ng and Peyton 1994), in nearly linear time.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
+Order = Literal["MMD_AT_PLUS_A", "COLAMD", "NATURAL"]
 _NARROW = 8
 _MOST = 50_000_000
 """Entries of the pattern of ``AᵀA`` that are worth forming."""
@@ -16,7 +17,7 @@ _MOST = 50_000_000
 def narrow_band(matrix: Any) -> int | None:
     """Return the entries that ``L`` and ``U`` can have in the order of the rows, where the band is narrow.
 
-    With ``p`` diagonals below the main one and ``q`` above, partial pivoting fills at most ``2 p + q + 1`` of them.
+    With ``p`` diagonals below the main one and ``q`` above, partial pivoting fills ``2 p + q + 1`` at most.
     ``None`` where that is more than eight times the entries of the matrix: another order does better.
     """
     import numpy as np
@@ -119,7 +120,7 @@ def counted(pattern: Any) -> int:
     return total
 
 
-def _ordered(pattern: Any, name: str, *, symmetric: bool) -> Any:
+def _ordered(pattern: Any, name: Order, *, symmetric: bool) -> Any:
     import numpy as np
     import scipy.sparse
 
@@ -127,7 +128,7 @@ def _ordered(pattern: Any, name: str, *, symmetric: bool) -> Any:
     return scipy.sparse.csc_array(pattern[order][:, order])
 
 
-def _order(pattern: Any, name: str, *, symmetric: bool) -> Any:
+def _order(pattern: Any, name: Order, *, symmetric: bool) -> Any:
     """Return the order of SuperLU. An incomplete factor that drops everything costs little more than that."""
     import scipy.sparse.linalg
 
@@ -142,15 +143,16 @@ def _order(pattern: Any, name: str, *, symmetric: bool) -> Any:
 
 
 def _elimination_tree(pattern: Any) -> Any:
-    """Return the parents, -1 for a root. Liu 1990; a minimum spanning forest has all that the tree depends on."""
+    """Return the parents, -1 for a root (Liu 1990); a minimum spanning forest determines the tree."""
     import numpy as np
     import scipy.sparse
     from scipy.sparse.csgraph import minimum_spanning_tree
 
     n = int(pattern.shape[0])
     lower = scipy.sparse.coo_array(scipy.sparse.tril(pattern, -1))
-    weights = (lower.coords[0].astype(np.float64) + 1, lower.coords)
-    forest = minimum_spanning_tree(scipy.sparse.csr_array(weights, shape=(n, n))).tocoo()
+    weights: Any = (lower.coords[0].astype(np.float64) + 1, lower.coords)
+    edges: Any = scipy.sparse.csr_array(weights, shape=(n, n))
+    forest: Any = minimum_spanning_tree(edges).tocoo()
     late, early = np.maximum(forest.row, forest.col), np.minimum(forest.row, forest.col)
     order = np.argsort(late, kind="stable")
     parent, ancestor = [-1] * n, [-1] * n

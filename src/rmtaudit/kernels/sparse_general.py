@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rmtaudit.kernels.sparse_fill import narrow_band
+from rmtaudit.kernels.sparse_fill import Order, narrow_band
 
 UNIT = 2.0**-53
 _ITERATIONS = 5
@@ -161,12 +161,10 @@ def general_sparse_determinant(
         sign = parity(known.term) * (-1 if int((values < 0).sum()) % 2 else 1)
         slack = _of_logarithms(logs) + n * entries * UNIT
         low, high = float(np.abs(values).min()), float(np.abs(values).max())
-        return GeneralDeterminant(
-            sign, math.fsum(logs.tolist()), slack, slack, low, high, n, "triangular"
-        )
+        return GeneralDeterminant(sign, math.fsum(logs.tolist()), slack, slack, low, high, n, "triangular")
     scaled, exponents = _scaled(matrix)
     try:
-        order = "COLAMD" if narrow_band(matrix) is None else "NATURAL"
+        order: Order = "COLAMD" if narrow_band(matrix) is None else "NATURAL"
         factors = scipy.sparse.linalg.splu(scaled, permc_spec=order)
     except RuntimeError:  # "Factor is exactly singular"
         return GeneralDeterminant(None, None, math.inf, math.inf, 0.0, 1.0, 0, "factors")
@@ -215,7 +213,7 @@ def _scaled(matrix: Any) -> tuple[Any, int]:
     import numpy as np
     import scipy.sparse
 
-    found = scipy.sparse.coo_array(matrix)
+    found: Any = scipy.sparse.coo_array(matrix)
     values, total = found.data.copy(), 0
     for axis in (0, 1):
         places = found.coords[axis]

@@ -35,8 +35,8 @@ def advice_for(outcome: Outcome, plan: Plan, settings: LogdetSettings, source: M
             return _of_indefinite(plan)
         case Refusal.ONE_SIDED:
             return (
-                "--steps N takes more Lanczos steps, --smallest A gives a lower bound of the spectrum that you "
-                "know, --shift T makes one."
+                "--steps N takes more Lanczos steps, --smallest A gives a lower bound of the spectrum that "
+                "you know, --shift T makes one."
             )
         case Refusal.UNCLEAR_RANK:
             return f"{_SHIFT}, which needs no decision."
@@ -59,8 +59,8 @@ def _of_singular(plan: Plan, settings: LogdetSettings, source: MatrixSource | No
         return f"--pseudo gives the log-pseudo-determinant, over the eigenvalues that are not 0; {_SHIFT}."
     if fits and isinstance(source, FileMatrix | ZarrMatrix | SparseMatrix | TensorSource):
         return (
-            "--as wtw --pseudo gives the log-pseudo-determinant of AᵀA, over the singular values that are not 0, "
-            f"each squared; {_SHIFT}."
+            "--as wtw --pseudo gives the log-pseudo-determinant of AᵀA, over the squares of the singular values "
+            f"that are not 0; {_SHIFT}."
         )
     return f"{_SHIFT}."
 

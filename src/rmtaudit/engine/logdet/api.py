@@ -56,8 +56,8 @@ def logdet(
     view, nu, length, laplacian, dtype, shape, shift
         As the options of ``rmtaudit logdet``.
     symmetric
-        ``None``: compared with the transpose as it is read, or by products. ``True``: taken on trust, also of a
-        ``MatrixSource`` or a function. ``False``: treated as a general matrix.
+        ``None``: compared with the transpose as it is read, or by products. ``True``: taken on trust, also of
+        a ``MatrixSource`` or a function. ``False``: treated as a general matrix.
     kernel
         As the option, or a function from two sets of points, shapes ``(p, d)`` and ``(q, d)``, to a
         ``(p, q)`` tensor, that is symmetric in its arguments.

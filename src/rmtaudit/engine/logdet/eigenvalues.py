@@ -14,8 +14,13 @@ from rmtaudit.engine.logdet.settings import Method
 def by_eigenvalues(facts: Facts, plan: Plan) -> Outcome:
     """Return the outcome of all eigenvalues; refused where it is not clear which of them are 0."""
     from rmtaudit.engine.logdet.exact import pseudo_logdet
+    from rmtaudit.engine.logdet.spectral import gram_pseudo_logdet
 
-    found = pseudo_logdet(facts.source, memory=plan.budget, threads=plan.threads)
+    of_gram = facts.gram is not None
+    if facts.gram is not None:  # its eigenvalues are squares: of W itself, smaller ones can be told from 0
+        found = gram_pseudo_logdet(facts.gram.factor, threads=plan.threads)
+    else:
+        found = pseudo_logdet(facts.source, memory=plan.budget, threads=plan.threads)
     evidence = {
         "rank": found.rank,
         "floor": found.floor,
@@ -43,6 +48,7 @@ def by_eigenvalues(facts: Facts, plan: Plan) -> Outcome:
             str(Method.EIGENVALUES), IN_MEMORY, reason=reason, evidence=evidence, work=work,
             refusal=Refusal.UNCLEAR_RANK,
         )  # fmt: skip
-    basis = "every eigenvalue off by at most the floor of the solver (Weyl)"
+    values = "singular value of W" if of_gram else "eigenvalue"
+    basis = f"every {values} off by at most the floor of the solver (Weyl)"
     done = Outcome(str(Method.EIGENVALUES), IN_MEMORY, found.logdet, found.sign, evidence=evidence, work=work)
     return with_rounding(done, found.error, math.inf, basis)

@@ -43,9 +43,7 @@ def by_quadrature(facts: Facts, settings: LogdetSettings, plan: Plan, taken: Can
     try:
         found = log_determinant(operator_of(facts), Sampler(settings.seed), effort)
     except ArithmeticError as error:
-        return Outcome(
-            str(Method.SLQ), BY_PRODUCTS, reason=str(error), refusal=Refusal.NOT_DEFINITE
-        )
+        return Outcome(str(Method.SLQ), BY_PRODUCTS, reason=str(error), refusal=Refusal.NOT_DEFINITE)
     evidence = {
         "bracket": list(found.bracket),
         "standard_error": found.standard_error,
@@ -95,9 +93,7 @@ def by_mixed(facts: Facts, settings: LogdetSettings, plan: Plan) -> Outcome:
             seed=settings.seed,
         )
     except ArithmeticError as error:
-        return Outcome(
-            str(Method.MIXED), "in memory", reason=str(error), refusal=Refusal.NOT_DEFINITE
-        )
+        return Outcome(str(Method.MIXED), "in memory", reason=str(error), refusal=Refusal.NOT_DEFINITE)
     low, high = found.interval
     evidence = {
         "factor_logdet": found.factor_logdet,

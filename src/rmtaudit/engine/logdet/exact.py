@@ -77,8 +77,8 @@ def exact_logdet(
     enough
         Shown the log-determinants of all leading minors so far after every tile row; ``True`` ends it there.
     asymmetry
-        What Cholesky lets stand of a presumed symmetry: the largest ``|a_ij - a_ji| / √(a_ii a_jj)``. It is in
-        the bound of the rounding.
+        What Cholesky lets stand of a presumed symmetry: the largest ``|a_ij - a_ji| / √(a_ii a_jj)``. It
+        is in the bound of the rounding.
 
     Raises
     ------

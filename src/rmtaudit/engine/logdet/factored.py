@@ -196,7 +196,8 @@ def by_general_sparse_factor(facts: Facts) -> Outcome:
     work = {"factor_entries": found.stored, "matrix_entries": int(facts.sparse.nnz)}
     if found.logdet is None or found.sign is None:
         return Outcome(
-            str(Method.SPARSE), IN_MEMORY, sign=found.sign, evidence={**evidence, "rounding": None}, work=work,
+            str(Method.SPARSE), IN_MEMORY, sign=found.sign, work=work,
+            evidence={**evidence, "rounding": None},
             reason="a pivot came out as 0: singular to working precision", refusal=Refusal.SINGULAR,
         )  # fmt: skip
     done = Outcome(str(Method.SPARSE), IN_MEMORY, found.logdet, found.sign, evidence=evidence, work=work)

@@ -228,8 +228,8 @@ def _with_structure(facts: Facts) -> Facts:
     singular = facts.singular
     if found.empty:
         singular = (
-            "columns whose only entry lies in the same row as that of another column, or that have none, make it "
-            "singular whatever the values are"
+            "the places of its entries make it singular, whatever their values: columns have no entry, or "
+            "their only one in the row of another such column"
         )
     return replace(facts, structure=found, singular=singular)
 

@@ -68,7 +68,7 @@ def dense_bytes(n: int) -> int:
 
 
 def finite_dense(source: MatrixSource) -> torch.Tensor:
-    """Return the whole matrix, every entry of it finite, and equal to its transpose where that is presumed."""
+    """Return the whole matrix, every entry finite, and equal to its transpose where that is presumed."""
     matrix = torch.empty(source.shape, dtype=torch.float64)
     source.block_into(range(source.shape[0]), range(source.shape[1]), matrix)
     for start in range(0, len(matrix), 64):

@@ -20,6 +20,7 @@ from pathlib import Path
 from rmtaudit.engine.logdet.exact import dense_bytes, mixed_bytes, spectral_bytes
 from rmtaudit.engine.logdet.facts import Facts, kind_of, stored_bytes
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
+from rmtaudit.engine.logdet.spectral import gram_bytes
 from rmtaudit.engine.logdet.target import Target
 from rmtaudit.engine.logdet.tiling import Tiling, least_memory, tiling_for
 from rmtaudit.engine.memory_size import format_memory
@@ -106,7 +107,7 @@ class Plan:
 
     @property
     def cheapest(self) -> Candidate | None:
-        """Of the methods that lack only memory (or disk), the one that needs the least; memory comes first."""
+        """Of the methods that lack only memory (or disk), the one that needs the least."""
         short = [each for each in self.candidates if each.lacks is not None]
         return min(short, key=lambda each: (each.lacks is Lack.DISK, each.memory or 0), default=None)
 
@@ -242,7 +243,9 @@ class _Planner:
         else:
             fill = general_fill(self.facts.sparse)
         if fill is None:
-            reason = "how far the factors fill up is not known: the pattern of AᵀA is too dense to be analysed"
+            reason = (
+                "how far the factors fill up is not known: the pattern of AᵀA is too dense to be analysed"
+            )
             return Candidate(Method.SPARSE, "in memory", forced, reason)
         memory = int(_SLACK * _COPIES * _SUPERLU * fill) + stored
         most = "" if self.facts.symmetric and band is None else "at most "
@@ -250,7 +253,8 @@ class _Planner:
         found = Candidate(Method.SPARSE, "in memory", True, reason, None, memory)
         if memory <= self.budget or forced:
             return found
-        reason = f"its factors have {most}{fill:,} entries, which take {format_memory(memory)}: more than the memory"
+        needed = format_memory(memory)
+        reason = f"its factors have {most}{fill:,} entries, which take {needed}: more than the memory"
         return replace(found, possible=False, reason=reason, lacks=Lack.MEMORY)
 
     def qr(self) -> list[Candidate]:
@@ -330,8 +334,8 @@ class _Planner:
         if fitting < min(steps, _FEWEST_STEPS):
             least = each * (min(steps, _FEWEST_STEPS) + 1) + beside
             reason = (
-                f"{min(steps, _FEWEST_STEPS)} Lanczos steps of {probes} probes take {format_memory(least)}, more "
-                "than the memory: fewer --probes need less"
+                f"{min(steps, _FEWEST_STEPS)} Lanczos steps of {probes} probes take {format_memory(least)}, "
+                "more than the memory: fewer --probes need less"
             )
             return [Candidate(Method.SLQ, place, False, reason, None, least, lacks=Lack.MEMORY)]
         flops = probes * fitting * (facts.product_flops + 4.0 * sides * fitting)
@@ -360,7 +364,9 @@ class _Planner:
         if wrong:
             return [_refused(Method.EIGENVALUES, wrong)]
         reason = "all eigenvalues; which of them are 0 is judged by a gap"
-        return [self._fit(Method.EIGENVALUES, reason, 4 * self.rows**3 / 3, spectral_bytes(self.rows))]
+        gram = self.facts.gram
+        needed = spectral_bytes(self.rows) if gram is None else gram_bytes(*gram.factor.shape)
+        return [self._fit(Method.EIGENVALUES, reason, 4 * self.rows**3 / 3, needed)]
 
     def flodance(self) -> list[Candidate]:
         if not (self.beyond or self.grown or self.settings.method is Method.FLODANCE):

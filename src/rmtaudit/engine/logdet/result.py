@@ -135,7 +135,7 @@ class ExactLogdet:
     planned_bytes
         Working memory that the method allocates.
     asymmetry
-        Largest ``|a_ij - a_ji| / √(a_ii a_jj)`` that was met where symmetry was presumed; ``rounding`` holds it.
+        Largest ``|a_ij - a_ji| / √(a_ii a_jj)`` that was met where symmetry was presumed; it is in ``rounding``.
     """
 
     status: Status

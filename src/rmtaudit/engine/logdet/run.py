@@ -13,7 +13,13 @@ from rmtaudit.engine.logdet.answer import Caution, LogDeterminant, Margin, Outco
 from rmtaudit.engine.logdet.estimated import by_mixed, by_quadrature
 from rmtaudit.engine.logdet.exact import dense_bytes
 from rmtaudit.engine.logdet.extrapolated import by_extrapolation, by_series
-from rmtaudit.engine.logdet.factored import Means, by_factor, by_general_sparse_factor, by_qr, by_sparse_factor
+from rmtaudit.engine.logdet.factored import (
+    Means,
+    by_factor,
+    by_general_sparse_factor,
+    by_qr,
+    by_sparse_factor,
+)
 from rmtaudit.engine.logdet.facts import Facts, kind_of, stored_bytes
 from rmtaudit.engine.logdet.plan import Candidate, Plan, kept_bytes, make_plan
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
@@ -106,7 +112,7 @@ def _attempt(
 
 
 def _tolerated_asymmetry(facts: Facts, settings: LogdetSettings, plan: Plan) -> float:
-    """Return what may stand of a presumed symmetry: nothing where LU of the matrix as it is can be had instead.
+    """Return what may stand of a presumed symmetry: nothing where LU of the matrix as it is can be had.
 
     The entries of a function differ from their mirror images by rounding, if it sums in another order.
     """
@@ -318,7 +324,9 @@ def _symmetry_words(source: MatrixSource, outcome: Outcome) -> str:
         return f"{source.symmetry}; compared as far as it was read"
     asymmetry = outcome.evidence.get("asymmetry") or outcome.evidence.get("factor", {}).get("asymmetry")
     if asymmetry:
-        return f"but for {asymmetry:.1e} √(a_ii a_jj), which the margin holds: every pair that was read compared"
+        return (
+            f"but for {asymmetry:.1e} √(a_ii a_jj), which the margin holds: every pair that was read compared"
+        )
     return "every pair that was read compared"
 
 

@@ -138,6 +138,15 @@ def _freely(
     )
 
 
+def _not_free_rows(missed: float) -> str:
+    """Return why growth by rows is refused; ``missed`` is in units of the variance that entries give."""
+    if missed < 0:
+        share = min(1.0, -missed)
+        return f"rows have directions in common, which hold {share:.0%} of the variance at the target"
+    times = f"{1 + missed:.3g}" if missed < 1e3 else "more than 1,000"
+    return f"rows are nearer to orthogonal than free ones, which would give {times} times the variance"
+
+
 def _by_rows(
     rows: torch.Tensor,
     factor: float,
@@ -160,7 +169,7 @@ def _by_rows(
     if abs(missed) > _MISSED:
         verdict, reason = (
             REFUSED,
-            f"rows have directions in common: {abs(missed):.0%} of the variance is missed",
+            _not_free_rows(missed),
         )
     elif score > _POOR:
         verdict, reason = REFUSED, f"real quarters of the rows miss them all by {score:.0%} of the spread"

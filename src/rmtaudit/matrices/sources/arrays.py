@@ -52,9 +52,7 @@ class TensorSource(MatrixSource):
         self.shape = (int(tensor.shape[0]), int(tensor.shape[1]))
         self.reach = EVERYTHING if self.square else EVERYTHING - {Reach.PRINCIPAL}
         check_finite(name, self.matrix)
-        self.take_symmetry(
-            declared_symmetry(symmetric, self.square, name) or whole_symmetry(self.matrix)
-        )
+        self.take_symmetry(declared_symmetry(symmetric, self.square, name) or whole_symmetry(self.matrix))
 
     def dense(self) -> torch.Tensor:
         """Return a copy (see :meth:`MatrixSource.dense`)."""

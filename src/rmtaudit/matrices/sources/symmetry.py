@@ -7,7 +7,6 @@ the matrix (:func:`settle_symmetry`), or by products with random vectors where t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -117,7 +116,9 @@ class Comparison:
         return self._diagonals[span]
 
 
-def compare_block(source: MatrixSource, rows: range, cols: range, block: torch.Tensor, seen: Comparison) -> None:
+def compare_block(
+    source: MatrixSource, rows: range, cols: range, block: torch.Tensor, seen: Comparison
+) -> None:
     """Compare a block that was read with its mirror image, which is read for it a strip at a time.
 
     Parameters

@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/adversaries/logdet.py --count 600 --seed 0
 
 Every matrix comes with its determinant: of small ones by fraction-free elimination of the stored numbers as
-integers, of long banded ones by continuants in 400 bits, with the matrix determinant lemma where an entry far from
-the diagonal was changed. A determinant that is 0 must not get a number, and what is no real square matrix must be
-refused. Confidence intervals are asked for at 99.99 %.
+integers, of long banded ones by continuants in 400 bits, with the matrix determinant lemma where an entry
+far from the diagonal was changed. A determinant that is 0 must not get a number, and what is no real square
+matrix must be refused. Confidence intervals are asked for at 99.99 %.
 """
 
 from __future__ import annotations
@@ -88,7 +88,12 @@ def judged(family: str, case: Case, rng: np.random.Generator) -> Row:
     from rmtaudit.errors import RmtauditError
 
     options = {"confidence": LEVEL, "threads": 1, **case.options}
-    if "method" not in options and case.n <= 60 and not scipy.sparse.issparse(case.source) and rng.random() < 0.25:
+    if (
+        "method" not in options
+        and case.n <= 60
+        and not scipy.sparse.issparse(case.source)
+        and rng.random() < 0.25
+    ):
         options["method"] = str(rng.choice(["lu", "ldlt", "cholesky", "mixed", "slq"]))
     began = time.process_time()
     try:
@@ -96,7 +101,7 @@ def judged(family: str, case: Case, rng: np.random.Generator) -> Row:
     except RmtauditError as error:
         spent = time.process_time() - began
         return Row(family, case.n, options.get("method", ""), False, True, True, spent, error.code)
-    except Exception as error:  # noqa: BLE001  # this is what is looked for
+    except Exception as error:  # this is what is looked for
         spent = time.process_time() - began
         note = f"internal error: {type(error).__name__}: {error}"
         return Row(family, case.n, options.get("method", ""), False, True, True, spent, note)
@@ -106,7 +111,9 @@ def judged(family: str, case: Case, rng: np.random.Generator) -> Row:
         right = found.sign is None or (found.sign == 0 and case.sign == 0)
         return Row(family, case.n, method, False, True, right, spent, found.reason)
     if not case.sign:
-        return Row(family, case.n, method, True, False, False, spent, f"{found.logdet!r} of a determinant that is 0")
+        return Row(
+            family, case.n, method, True, False, False, spent, f"{found.logdet!r} of a determinant that is 0"
+        )
     slack = 4 * np.spacing(abs(case.logabs))
     inside = bool(found.margin.low - slack <= case.logabs <= found.margin.high + slack)
     note = "" if inside else f"{found.logdet!r} ± {found.margin.half_width:.2g}, truth {case.logabs!r}"
@@ -114,7 +121,7 @@ def judged(family: str, case: Case, rng: np.random.Generator) -> Row:
 
 
 def exact(matrix: Any) -> tuple[int, float]:
-    """Return sign and logarithm of the determinant of stored numbers, by fraction-free elimination (Bareiss)."""
+    """Return sign and logarithm of the determinant of stored numbers, by Bareiss' elimination."""
     dense = np.asarray(matrix)
     if dense.dtype.kind in "biu":
         rows, powers = [[int(value) for value in line] for line in dense.tolist()], 0
@@ -124,8 +131,7 @@ def exact(matrix: Any) -> tuple[int, float]:
         rows, powers = [], 0
         scale = [max((math.frexp(v)[1] for v in dense[:, j] if v), default=0) for j in range(n)]
         for line in dense:
-            parts = [(int(math.ldexp(math.frexp(v)[0], 53)), math.frexp(v)[1] - 53 - scale[j]) if v else (0, 0)
-                     for j, v in enumerate(line.tolist())]  # fmt: skip
+            parts = [mantissa(value, scale[j]) for j, value in enumerate(line.tolist())]
             low = min((power for value, power in parts if value), default=0)
             rows.append([value << (power - low) if value else 0 for value, power in parts])
             powers += low
@@ -135,6 +141,12 @@ def exact(matrix: Any) -> tuple[int, float]:
         return 0, 0.0
     with mpmath.workprec(BITS):
         return (1 if value > 0 else -1), float(mpmath.log(abs(value)) + powers * mpmath.log(2))
+
+
+def mantissa(value: float, scale: int) -> tuple[int, int]:
+    """Return an integer and the power of two that make a number, divided by ``2**scale``."""
+    part, power = math.frexp(value)
+    return (int(math.ldexp(part, 53)), power - 53 - scale) if value else (0, 0)
 
 
 def bareiss(rows: list[list[int]]) -> int:
@@ -154,7 +166,7 @@ def bareiss(rows: list[list[int]]) -> int:
 
 
 def continuants(low: Any, middle: Any, high: Any) -> tuple[list[Any], list[Any]]:
-    """Return the leading and the trailing minors of a tridiagonal matrix, from order 0, in extended precision."""
+    """Return the leading and the trailing minors of a tridiagonal matrix, from order 0, in 400 bits."""
     with mpmath.workprec(BITS):
         a, b, c = ([mpmath.mpf(float(v)) for v in part] for part in (low, middle, high))
         n = len(b)
@@ -165,7 +177,9 @@ def continuants(low: Any, middle: Any, high: Any) -> tuple[list[Any], list[Any]]
         return first, last
 
 
-def tridiagonal(low: Any, middle: Any, high: Any, far: tuple[int, int, float] | None = None) -> tuple[int, float]:
+def tridiagonal(
+    low: Any, middle: Any, high: Any, far: tuple[int, int, float] | None = None
+) -> tuple[int, float]:
     """Return sign and logarithm of the determinant, ``far`` an entry ``(i, j, t)`` added at ``i > j``."""
     first, last = continuants(low, middle, high)
     n = len(middle)
@@ -252,9 +266,19 @@ def structured(rng: np.random.Generator, _: Path) -> Case:
     n = order(rng, 16)
     growth = np.tril(-np.ones((n, n)), -1) + np.eye(n)
     growth[:, -1] = 1
-    kinds = [scipy.linalg.hilbert(n), growth, scipy.linalg.hadamard(16), scipy.linalg.toeplitz(rng.standard_normal(n)),
-             scipy.linalg.hankel(rng.standard_normal(n)), scipy.linalg.pascal(n), np.minimum.outer(*2 * [np.arange(1.0, n + 1)]),
-             scipy.linalg.circulant(rng.standard_normal(n)), np.zeros((n, n)), np.ones((n, n))]  # fmt: skip
+    places = np.arange(1.0, n + 1)
+    kinds = [
+        scipy.linalg.hilbert(n),
+        growth,
+        scipy.linalg.hadamard(16),
+        np.minimum.outer(places, places),
+        scipy.linalg.hankel(rng.standard_normal(n)),
+        scipy.linalg.pascal(n),
+        scipy.linalg.toeplitz(rng.standard_normal(n)),
+        scipy.linalg.circulant(rng.standard_normal(n)),
+        np.zeros((n, n)),
+        np.ones((n, n)),
+    ]
     return small(kinds[rng.integers(len(kinds))])
 
 
@@ -303,7 +327,9 @@ def triangle(rng: np.random.Generator, _: Path) -> Case:
 
 def sparse(rng: np.random.Generator, _: Path) -> Case:
     n = order(rng, 30) + 2
-    A = scipy.sparse.random_array((n, n), density=rng.uniform(0.02, 0.3), rng=rng, data_sampler=rng.standard_normal)
+    A = scipy.sparse.random_array(
+        (n, n), density=rng.uniform(0.02, 0.3), rng=rng, data_sampler=rng.standard_normal
+    )
     A = scipy.sparse.csr_array(A + (scipy.sparse.eye_array(n) if rng.random() < 0.6 else 0 * A))
     match rng.integers(4):
         case 0:
@@ -379,8 +405,8 @@ def no_matrix(rng: np.random.Generator, _: Path) -> Case:
 FAMILIES: dict[str, Make] = {
     each.__name__: each
     for each in (
-        random, stored, near_singular, singular, near_symmetric, companion, vandermonde, structured, graded, scaled,
-        indefinite, permutation, triangle, sparse, long_sparse, file, no_matrix,
+        random, stored, near_singular, singular, near_symmetric, companion, vandermonde, structured, graded,
+        scaled, indefinite, permutation, triangle, sparse, long_sparse, file, no_matrix,
     )
 }  # fmt: skip
 
@@ -392,7 +418,8 @@ def main() -> None:
     parser.add_argument("--refusals", action="store_true", help="print why matrices were refused")
     asked = parser.parse_args()
     rows = run(asked.count, asked.seed)
-    print(f"{'family':16} {'matrices':>8} {'answered':>8} {'outside':>8} {'sign':>5} {'internal':>8} {'CPU s':>6}")
+    heads = ("matrices", "answered", "outside", "sign", "internal", "CPU s")
+    print("family".ljust(16), *(head.rjust(8) for head in heads))
     for name in FAMILIES:
         print_line(name, [row for row in rows if row.family == name])
     print_line("all", rows)
@@ -400,7 +427,9 @@ def main() -> None:
         if not (row.inside_bound and row.sign_right) or row.note.startswith("internal"):
             print(row)
     if asked.refusals:
-        for (family, note), times in sorted(Counter((row.family, row.note[:90]) for row in rows if row.note).items()):
+        for (family, note), times in sorted(
+            Counter((row.family, row.note[:90]) for row in rows if row.note).items()
+        ):
             print(f"{family:16} {times:4} {note}")
 
 
@@ -410,7 +439,7 @@ def print_line(name: str, rows: list[Row]) -> None:
     wrong = sum(not row.sign_right for row in rows)
     internal = sum(row.note.startswith("internal") for row in rows)
     seconds = sum(row.seconds for row in rows)
-    print(f"{name:16} {len(rows):8} {answered:8} {outside:8} {wrong:5} {internal:8} {seconds:6.1f}")
+    print(f"{name:16} {len(rows):8} {answered:8} {outside:8} {wrong:8} {internal:8} {seconds:8.1f}")
 
 
 if __name__ == "__main__":

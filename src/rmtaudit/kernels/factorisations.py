@@ -34,8 +34,8 @@ class Determinant:
     logabs, sign
         ``-inf`` and 0 where a pivot is exactly zero.
     smallest, largest
-        Extremes of the absolute pivots: the diagonal of ``U``, or the eigenvalues of the blocks of ``D``, with
-        the scaling undone and within the range of float64.
+        Extremes of the absolute pivots: the diagonal of ``U``, or the eigenvalues of the blocks of ``D``,
+        with the scaling undone and within the range of float64.
     negative
         Negative eigenvalues of the matrix (LDLᵀ, by Sylvester's law of inertia), ``None`` for LU.
     condition
@@ -147,7 +147,7 @@ def _of_triangle(diagonal: Array) -> Determinant:
 
 
 def _equilibrate(a: Array) -> tuple[Powers, Powers]:
-    """Scale rows, then columns, to maxima near 1 by powers of two, in place; return the exponents taken out."""
+    """Scale rows, then columns, to maxima near 1 by powers of two, in place; return the exponents."""
     n, step = len(a), max(1, _STRIP // len(a))
     largest = np.zeros(n)
     for start in range(0, n, step):

@@ -205,7 +205,7 @@ def _levels(parent: Any) -> tuple[Any, Any]:
 
 
 def _range_minimum(values: Any, low: Any, high: Any) -> Any:
-    """Return the minima of ``values[low : high + 1]``: a table of runs of powers of two, one row at a time."""
+    """Return the minima of ``values[low : high + 1]``: a table of runs, one power of two at a time."""
     import numpy as np
 
     lengths = high - low + 1

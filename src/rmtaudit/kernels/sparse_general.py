@@ -1,4 +1,4 @@
-"""Exact determinant of any sparse square matrix: from its structure where that suffices, else SuperLU's factors."""
+"""Exact determinant of any sparse square matrix: from its structure alone, or from SuperLU's factors."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ class GeneralDeterminant:
     logdet
         Of its absolute value, in nats; ``None`` without a sign.
     bound, likely
-        How far rounding can have moved it, and the size to expect; infinite where a singular matrix is in reach.
+        How far rounding can have moved it, and the size to expect; infinite where a singular matrix is in
+        reach.
     smallest, largest
         Extremes of the absolute pivots, of the matrix with rows and columns scaled to maxima near 1.
     stored
         Entries of both factors.
     structure
-        What settled it: ``"triangular"`` (in some order of rows and columns), ``"empty"`` (a column without an
-        entry is left, see :class:`Structure`), ``"factors"``.
+        What settled it: ``"triangular"`` (in some order of rows and columns), ``"empty"`` (a column without
+        an entry is left, see :class:`Structure`), ``"factors"``.
     """
 
     sign: int | None
@@ -54,8 +55,8 @@ class Structure:
         A column for each row, where rows and columns can be ordered so that the matrix is triangular: the
         determinant is the one product of these entries, with the sign of the permutation. Else ``None``.
     empty
-        Columns that are left without an entry when the columns with a single entry are taken out with its row,
-        again and again: where there is one, the determinant is 0.
+        Columns that are left without an entry when the columns with a single entry are taken out with its
+        row, again and again: where there is one, the determinant is 0.
     """
 
     term: Any
@@ -142,10 +143,11 @@ def general_sparse_determinant(
 
     Notes
     -----
-    A matrix that can be ordered to a triangle has the product of one term, exactly. Else SuperLU factors ``D₁ A D₂``, scaled by powers of two, in the order COLAMD with
-    partial pivoting: the factors are those of ``A + E`` with ``|E| <= γ_k |L||U|``, ``k`` the most entries in a
-    row of ``L`` (Higham 2002, theorem 9.3). With ``d = ‖E‖₁ ‖A⁻¹‖₁ < 1`` the sign is certain and the logarithm
-    moves by at most ``-n log (1 - d)``. ``‖A⁻¹‖₁`` is estimated (Higham 1988), seldom too small by more than 3.
+    A matrix that can be ordered to a triangle has the product of one term, exactly. Else SuperLU factors
+    ``D₁ A D₂``, scaled by powers of two, in the order COLAMD with partial pivoting: the factors are those
+    of ``A + E`` with ``|E| <= γ_k |L||U|``, ``k`` the most entries in a row of ``L`` (Higham 2002, theorem
+    9.3). With ``d = ‖E‖₁ ‖A⁻¹‖₁ < 1`` the sign is certain and the logarithm moves by at most ``-n log (1 -
+    d)``. ``‖A⁻¹‖₁`` is estimated (Higham 1988), seldom too small by more than 3.
     """
     import numpy as np
     import scipy.sparse
@@ -209,7 +211,7 @@ def parity(permutation: Any) -> int:
 
 
 def _scaled(matrix: Any) -> tuple[Any, int]:
-    """Return the matrix with rows and then columns scaled to maxima near 1 by powers of two, and their sum."""
+    """Return the matrix scaled to maxima near 1 by powers of two, rows first, and the sum of these."""
     import numpy as np
     import scipy.sparse
 

@@ -59,8 +59,8 @@ def _of_singular(plan: Plan, settings: LogdetSettings, source: MatrixSource | No
         return f"--pseudo gives the log-pseudo-determinant, over the eigenvalues that are not 0; {_SHIFT}."
     if fits and isinstance(source, FileMatrix | ZarrMatrix | SparseMatrix | TensorSource):
         return (
-            "--as wtw --pseudo gives the log-pseudo-determinant of AᵀA, over the squares of the singular values "
-            f"that are not 0; {_SHIFT}."
+            "--as wtw --pseudo gives the log-pseudo-determinant of AᵀA, over the squares of the singular "
+            f"values that are not 0; {_SHIFT}."
         )
     return f"{_SHIFT}."
 

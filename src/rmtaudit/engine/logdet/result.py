@@ -135,7 +135,8 @@ class ExactLogdet:
     planned_bytes
         Working memory that the method allocates.
     asymmetry
-        Largest ``|a_ij - a_ji| / √(a_ii a_jj)`` that was met where symmetry was presumed; it is in ``rounding``.
+        Largest ``|a_ij - a_ji| / √(a_ii a_jj)`` that was met where symmetry was presumed; it is in
+        ``rounding``.
     """
 
     status: Status

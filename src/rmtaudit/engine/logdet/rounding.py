@@ -8,8 +8,8 @@ A Cholesky factor that was computed is the exact one of ``A + E`` with ``|E| <= 
     |log det A - log det L Lᵀ| <= f + f² / (2 (1 - f))        where f < 1
 
 γ is ``c u / (1 - c u)`` for the ``c`` additions that a term of a sum goes through at most. Where the upper
-triangle differs from the lower one by ``δ √(a_ii a_jj)`` at most, ``δ`` is added to γ: the bound is then about
-the matrix as it is stored, of which the lower triangle was factored.
+triangle differs from the lower one by ``δ √(a_ii a_jj)`` at most, ``δ`` is added to γ: the bound is then
+about the matrix as it is stored, of which the lower triangle was factored.
 """
 
 from __future__ import annotations

@@ -45,6 +45,8 @@ _SHARE = 2
 """The default budget is this part of the free memory."""
 _ROUNDING = 1e-15
 """Of what is added to a log-determinant."""
+_DENSE = 1e9
+"""Operations up to which dense LDLᵀ, which counts negative eigenvalues, is taken for a sparse matrix."""
 _ASYMMETRY = 2.0**-20
 """Sixteen roundings of float32: an asymmetry above it is no matter of rounding."""
 
@@ -264,7 +266,7 @@ def _next_rung(found: Outcome, facts: Facts, plan: Plan) -> Outcome:
     dense = next((each for each in plan.candidates if each.method is Method.LDLT and each.possible), None)
     if facts.semidefinite or found.refusal is not Refusal.NOT_DEFINITE:
         return found
-    if dense is None or plan.forced:
+    if dense is None or plan.forced or (dense.flops or 0) > _DENSE:
         other, name = by_general_sparse_factor(facts), "sparse LU"
     else:
         other, name = by_factor(facts, replace(plan, forced=True), dense, Means(Path())), "LDLᵀ"

@@ -106,8 +106,8 @@ class FileMatrix(MatrixSource):
         if needed > file.size:
             raise CorruptError(
                 "RA-MS-010",
-                f"the file is truncated: a {layout.shape[0]} x {layout.shape[1]} matrix of {layout.dtype} takes "
-                f"{needed:,} bytes with its header, the file has {file.size:,}.",
+                f"the file is truncated: a {layout.shape[0]} x {layout.shape[1]} matrix of {layout.dtype} "
+                f"takes {needed:,} bytes with its header, the file has {file.size:,}.",
                 hint="Copy or write the file again; of raw numbers, check shape and dtype.",
                 where=file.where,
             )

@@ -1,8 +1,9 @@
 """Whether a matrix equals its transpose: on what ground that is known, and the comparisons that establish it.
 
 Samples only make symmetry a presumption: a band of width 1 or a single entry escapes them. Whoever uses a
-presumption has to settle it, either by comparing entries as they are read (:func:`compare_block`), by a pass over
-the matrix (:func:`settle_symmetry`), or by products with random vectors where there are no entries.
+presumption has to settle it, either by comparing entries as they are read (:func:`compare_block`), by a
+pass over the matrix (:func:`settle_symmetry`), or by products with random vectors where there are no
+entries.
 """
 
 from __future__ import annotations
@@ -181,8 +182,9 @@ def settle_symmetry(
     """Return whether a matrix is symmetric, without a presumption where entries or products can be had.
 
     What was presumed is compared, whole, bit for bit; without entries four products with independent normal
-    vectors ``x`` and ``y`` compare ``xᵀAy`` with ``yᵀAx``, which differ with probability one where ``A`` is not
-    symmetric, as far as rounding lets them tell. The source is told, unless only leading rows were compared.
+    vectors ``x`` and ``y`` compare ``xᵀAy`` with ``yᵀAx``, which differ with probability one where ``A`` is
+    not symmetric, as far as rounding lets them tell. The source is told, unless only leading rows were
+    compared.
     """
     from rmtaudit.matrices.sources.base import Reach
 
@@ -206,9 +208,9 @@ def settle_symmetry(
 def compare_products(source: MatrixSource) -> Symmetry:
     """Compare ``xᵀAy`` with ``yᵀAx`` for independent normal vectors; needs products only.
 
-    Their difference is normal with the standard deviation ``‖A - Aᵀ‖_F / √2`` or more. What rounding makes of 0
-    stays below ``64 u (‖x‖‖Ay‖ + ‖y‖‖Ax‖)``, about ``128 u √n ‖A‖_F``: an asymmetry below that, relative to
-    ``‖A‖_F``, is not seen. ``u`` is that of the dtype which the source states.
+    Their difference is normal with the standard deviation ``‖A - Aᵀ‖_F / √2`` or more. What rounding makes
+    of 0 stays below ``64 u (‖x‖‖Ay‖ + ‖y‖‖Ax‖)``, about ``128 u √n ‖A‖_F``: an asymmetry below that,
+    relative to ``‖A‖_F``, is not seen. ``u`` is that of the dtype which the source states.
     """
     import torch
 

@@ -20,6 +20,8 @@ UNIT = 2.0**-53
 _STRIP = 1 << 17
 
 _SCALINGS = 6
+_ALIKE = 20
+"""Powers of two between rows up to which scaling might lose more than it gains."""
 
 Array = npt.NDArray[np.float64]
 Powers = npt.NDArray[np.int64]
@@ -152,23 +154,34 @@ def _equilibrate(a: Array) -> tuple[Powers, Powers]:
     largest = np.zeros(n)
     for start in range(0, n, step):
         np.maximum(largest, np.abs(a[:, start : start + step]).max(1), out=largest)
-    rows = np.frexp(largest)[1].astype(np.int64)
-    cols = np.zeros(n, dtype=np.int64)
+    rows = _powers(largest)
     for start in range(0, n, step):
         part = a[:, start : start + step]
         np.ldexp(part, -rows[:, None], out=part)
-        cols[start : start + step] = np.frexp(np.abs(part).max(0))[1]
+        largest[start : start + step] = np.abs(part).max(0)
+    cols = _powers(largest)
+    for start in range(0, n, step):
+        part = a[:, start : start + step]
         np.ldexp(part, -cols[None, start : start + step], out=part)
     return rows, cols
+
+
+def _powers(largest: Array) -> Powers:
+    """Return the exponents of maxima; one for all where they are alike, which changes no condition number."""
+    powers = np.frexp(largest)[1].astype(np.int64)
+    present = powers[largest > 0]
+    if present.size and int(present.max() - present.min()) <= _ALIKE:
+        powers[:] = present.max()
+    return powers
 
 
 def _equilibrate_symmetric(a: Array) -> Powers:
     """Scale rows and columns alike by powers of two, in place, until the maxima are near 1 (Ruiz 2001)."""
     n, step = len(a), max(1, _STRIP // len(a))
     total = np.zeros(n, dtype=np.int64)
-    for _ in range(_SCALINGS):
+    for turn in range(_SCALINGS):
         largest = np.concatenate([np.abs(a[:, start : start + step]).max(0) for start in range(0, n, step)])
-        powers = np.frexp(largest)[1].astype(np.int64)
+        powers = np.frexp(largest)[1].astype(np.int64) if turn else _powers(largest)
         powers = np.where(largest > 0, powers // 2, 0)
         if not powers.any():
             break
@@ -176,6 +189,8 @@ def _equilibrate_symmetric(a: Array) -> Powers:
             part = a[:, start : start + step]
             np.ldexp(part, -(powers[:, None] + powers[None, start : start + step]), out=part)
         total += powers
+        if not turn and len(set(powers.tolist())) == 1:
+            break  # alike: left as they are, but for one scale
     return total
 
 

@@ -38,10 +38,10 @@ _PRINTED = frozenset({"format_", "output", "quiet", "explain"})
 def logdet(source: str, **flags: Any) -> int:
     """Compute the log-determinant of a matrix, with its error; or say why there is none.
 
-    SOURCE is a .npy file, a zarr array, FILE::LAYER of a checkpoint (as its Gram matrix), a sparse matrix,
-    the points of a kernel, the edges of a graph, or a table of log-determinants. The method is chosen by
-    what can be reached of the matrix, its size and the memory; --explain says which and why. Exit code 3:
-    refused.
+    SOURCE is a .npy file, a zarr array, FILE::LAYER of a checkpoint (as its Gram matrix), a sparse matrix
+    (.npz of scipy, .mtx), the points of a kernel, the edges of a graph, or a table of log-determinants. The
+    method is chosen by what can be reached of the matrix, its size and the memory; --explain says which and
+    why. Exit code 3: refused.
     """
     with _signalled() as signals:  # first: importing torch takes a second, in which a signal may come
         return _run(source, flags, signals)

@@ -28,7 +28,7 @@ SOURCE_OPTIONS = (
         "--symmetric/--no-symmetric",
         "symmetric",
         default=None,
-        help="Say so instead of having entries compared; of a symmetric matrix the lower triangle is read.",
+        help="Declare it instead of having entries compared; of a symmetric one the lower triangle is read.",
     ),
     click.option(
         "--kernel",

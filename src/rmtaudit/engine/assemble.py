@@ -40,8 +40,8 @@ def assemble_report(
 ) -> Report:
     """Return the report of a scan.
 
-    ``rows`` are the finished layers by their place in ``plan.layers``, ``observed`` what was seen in them,
-    and ``signals`` what they say about learning; those of ``repeats`` only repeat the values of another tensor
+    ``rows`` are the finished layers by their place in ``plan.layers``, ``observed`` what was seen in
+    them, and ``signals`` what they say about learning; those of ``repeats`` only repeat the values of another tensor
     and are not counted, and those of ``copies`` are the ones among them that should not. Layers without a row
     were not reached.
     """

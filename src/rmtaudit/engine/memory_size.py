@@ -41,6 +41,20 @@ def parse_memory(size: int | str) -> int:
     return result
 
 
+def format_memory(count: int) -> str:
+    """Return a number of bytes rounded up to three digits, in a form that :func:`parse_memory` reads.
+
+    >>> format_memory(72_864_001)
+    '72.9MB'
+    """
+    for power, unit in ((12, "TB"), (9, "GB"), (6, "MB"), (3, "kB")):
+        if count >= 10**power:
+            digits = max(0, power - len(str(count)) + 3)
+            scale = 10 ** (power - digits)
+            return f"{-(-count // scale) / 10**digits:.{digits}f}{unit}"
+    return f"{count}B"
+
+
 def _share(percent: float) -> int:
     if percent > 100:
         raise ValueError("at most 100%")

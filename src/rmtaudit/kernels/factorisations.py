@@ -19,7 +19,12 @@ UNIT = 2.0**-53
 """Unit round-off of float64."""
 _STRIP = 1 << 17
 
+_SCALINGS = 6
+_ALIKE = 20
+"""Powers of two between rows up to which scaling might lose more than it gains."""
+
 Array = npt.NDArray[np.float64]
+Powers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,8 @@ class Determinant:
     logabs, sign
         ``-inf`` and 0 where a pivot is exactly zero.
     smallest, largest
-        Extremes of the absolute pivots: the diagonal of ``U``, or the eigenvalues of the blocks of ``D``.
+        Extremes of the absolute pivots: the diagonal of ``U``, or the eigenvalues of the blocks of ``D``,
+        with the scaling undone and within the range of float64.
     negative
         Negative eigenvalues of the matrix (LDLᵀ, by Sylvester's law of inertia), ``None`` for LU.
     condition
@@ -62,18 +68,25 @@ def lu_determinant(matrix: torch.Tensor) -> Determinant:
         Float64, shape ``(n, n)``, n >= 1, CPU, contiguous, finite.
     """
     a = matrix.numpy().T  # in LAPACK's order without a copy; the determinant is that of the transpose
+    if _triangular(a):
+        return _of_triangle(a.diagonal())
+    rows, cols = _equilibrate(a)
     norm = _one_norm(a)
     factor, pivots, info = lapack.dgetrf(a, overwrite_a=1)
     diagonal = factor.diagonal()
     swaps = int(np.count_nonzero(pivots != np.arange(len(pivots))))
-    if info > 0 or not norm:
+    if info > 0 or not norm or not diagonal.all():
         return _singular(np.abs(diagonal), None)
     sign = -1 if (swaps + int(np.count_nonzero(diagonal < 0))) % 2 else 1
     inverse = _inverse_norm(lapack.dgecon(factor, norm)[0], norm)
     distance = _gamma(len(a)) * _product_norm(factor) * inverse
     sizes = np.abs(diagonal)
-    smallest, largest = float(sizes.min()), float(sizes.max())
-    return Determinant(_sum_of_logs(sizes), sign, smallest, largest, None, norm * inverse, distance)
+    order = np.arange(len(a))
+    for k, other in enumerate(pivots.tolist()):
+        order[k], order[other] = order[other], order[k]
+    smallest, largest = _extremes(sizes, rows[order] + cols)
+    logabs = _sum_of_logs(sizes, int(rows.sum() + cols.sum()))
+    return Determinant(logabs, sign, smallest, largest, None, norm * inverse, distance)
 
 
 def ldl_determinant(matrix: torch.Tensor) -> Determinant:
@@ -85,6 +98,7 @@ def ldl_determinant(matrix: torch.Tensor) -> Determinant:
         Float64, shape ``(n, n)``, n >= 1, CPU, contiguous, finite, both triangles. Destroyed.
     """
     a = matrix.numpy().T
+    powers = _equilibrate_symmetric(a)
     norm = _one_norm(a)
     work = int(lapack.dsytrf_lwork(len(a), lower=1)[0])
     factor, pivots, info = lapack.dsytrf(a, lower=1, lwork=work, overwrite_a=1)
@@ -96,15 +110,95 @@ def ldl_determinant(matrix: torch.Tensor) -> Determinant:
     inverse = _inverse_norm(lapack.dsycon(factor, pivots, norm, lower=1)[0], norm)
     # Higham 2002, theorem 11.3: |E| <= p(n) u (|A| + |L||D||Lᵀ|) with p linear
     distance = _gamma(len(a) + 10) * (norm + _symmetric_product_norm(factor, pivots, blocks)) * inverse
+    smallest, largest = _extremes(sizes, 2 * powers)
     return Determinant(
-        blocks.log_determinant(),
+        math.fsum([blocks.log_determinant(), 2 * int(powers.sum()) * math.log(2)]),
         -1 if negative % 2 else 1,
-        float(sizes.min()),
-        float(sizes.max()),
+        smallest,
+        largest,
         negative,
         norm * inverse,
         distance,
     )
+
+
+def _triangular(a: Array) -> bool:
+    """Whether every entry on one side of the diagonal is 0."""
+    n, step = len(a), 64
+    lower = upper = True
+    for start in range(0, n, step):
+        stop = min(n, start + step)
+        square = a[start:stop, start:stop]
+        upper = upper and not np.tril(square, -1).any() and not a[stop:, start:stop].any()
+        lower = lower and not np.triu(square, 1).any() and not a[:start, start:stop].any()
+        if not (upper or lower):
+            return False
+    return True
+
+
+def _of_triangle(diagonal: Array) -> Determinant:
+    """Return the determinant of a triangular matrix, exact but for the logarithms."""
+    sizes = np.abs(diagonal)
+    if not sizes.all():
+        return _singular(sizes, None)
+    sign = -1 if int(np.count_nonzero(diagonal < 0)) % 2 else 1
+    low, high = float(sizes.min()), float(sizes.max())
+    return Determinant(
+        _sum_of_logs(sizes), sign, low, high, None, high / low if low > high / 1e300 else math.inf, 0.0
+    )
+
+
+def _equilibrate(a: Array) -> tuple[Powers, Powers]:
+    """Scale rows, then columns, to maxima near 1 by powers of two, in place; return the exponents."""
+    n, step = len(a), max(1, _STRIP // len(a))
+    largest = np.zeros(n)
+    for start in range(0, n, step):
+        np.maximum(largest, np.abs(a[:, start : start + step]).max(1), out=largest)
+    rows = _powers(largest)
+    for start in range(0, n, step):
+        part = a[:, start : start + step]
+        np.ldexp(part, -rows[:, None], out=part)
+        largest[start : start + step] = np.abs(part).max(0)
+    cols = _powers(largest)
+    for start in range(0, n, step):
+        part = a[:, start : start + step]
+        np.ldexp(part, -cols[None, start : start + step], out=part)
+    return rows, cols
+
+
+def _powers(largest: Array) -> Powers:
+    """Return the exponents of maxima; one for all where they are alike, which changes no condition number."""
+    powers = np.frexp(largest)[1].astype(np.int64)
+    present = powers[largest > 0]
+    if present.size and int(present.max() - present.min()) <= _ALIKE:
+        powers[:] = present.max()
+    return powers
+
+
+def _equilibrate_symmetric(a: Array) -> Powers:
+    """Scale rows and columns alike by powers of two, in place, until the maxima are near 1 (Ruiz 2001)."""
+    n, step = len(a), max(1, _STRIP // len(a))
+    total = np.zeros(n, dtype=np.int64)
+    for turn in range(_SCALINGS):
+        largest = np.concatenate([np.abs(a[:, start : start + step]).max(0) for start in range(0, n, step)])
+        powers = np.frexp(largest)[1].astype(np.int64) if turn else _powers(largest)
+        powers = np.where(largest > 0, powers // 2, 0)
+        if not powers.any():
+            break
+        for start in range(0, n, step):
+            part = a[:, start : start + step]
+            np.ldexp(part, -(powers[:, None] + powers[None, start : start + step]), out=part)
+        total += powers
+        if not turn and len(set(powers.tolist())) == 1:
+            break  # alike: left as they are, but for one scale
+    return total
+
+
+def _extremes(sizes: Array, powers: Powers) -> tuple[float, float]:
+    """Return the extremes of pivots without their scaling, within the range of float64."""
+    logs = np.log2(sizes) + powers
+    low, high = np.exp2(np.clip([float(logs.min()), float(logs.max())], -1074.0, 1023.99))
+    return float(low), float(high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +308,11 @@ def _gamma(n: int) -> float:
     return n * UNIT / (1 - n * UNIT)
 
 
-def _sum_of_logs(values: Array) -> float:
-    return float(np.log(values).astype(np.longdouble).sum()) if values.size else 0.0
+def _sum_of_logs(values: Array, powers: int = 0) -> float:
+    """Return the sum of the logarithms of values that are multiplied by ``2**powers`` in all."""
+    if not values.size:
+        return 0.0
+    return float(np.log(values).astype(np.longdouble).sum() + powers * np.log(np.longdouble(2)))
 
 
 def _singular(sizes: Array, negative: int | None) -> Determinant:

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from rmtaudit.kernels.sparse_fill import Order, narrow_band
+
 UNIT = 2.0**-53
 _PROBES = 8
 
@@ -45,7 +47,8 @@ class SparseDeterminant:
 def sparse_log_determinant(matrix: Any, *, entries: float = 0.0) -> SparseDeterminant:
     r"""Return ``log det A`` of a sparse symmetric matrix, if it is positive definite.
 
-    Equivalent to ``numpy.linalg.slogdet(A.toarray())``. The order is that of minimum degree; the diagonal is
+    Equivalent to ``numpy.linalg.slogdet(A.toarray())``. The order is that of minimum degree, or
+    that of the rows where the band is narrow; the diagonal is
     always the pivot, so that the pivots are those of ``L D Lᵀ`` and their signs those of the eigenvalues.
 
     Parameters
@@ -79,9 +82,10 @@ def sparse_log_determinant(matrix: Any, *, entries: float = 0.0) -> SparseDeterm
         return SparseDeterminant(None, math.inf, math.inf, low, high, int((diagonal <= 0).sum()), 0, "")
     root = scipy.sparse.diags_array(1 / np.sqrt(diagonal))
     scaled = scipy.sparse.csc_array(root @ matrix @ root)
+    order: Order = "MMD_AT_PLUS_A" if narrow_band(matrix) is None else "NATURAL"
     try:
         factors = scipy.sparse.linalg.splu(
-            scaled, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+            scaled, permc_spec=order, diag_pivot_thresh=0.0, options={"SymmetricMode": True}
         )
     except RuntimeError:  # "Factor is exactly singular"
         return SparseDeterminant(None, math.inf, math.inf, 0.0, 1.0, 1, 0, "")

@@ -84,14 +84,20 @@ def test_what_is_taken(
 
 
 def test_what_is_taken_of_sparse_matrices(tmp_path: Path) -> None:
-    sparse = SparseMatrix(scipy.sparse.eye_array(2000, format="csr"))
+    half = scipy.sparse.random_array((2000, 2000), density=0.01, rng=0)
+    sparse = SparseMatrix(half + half.T + 50 * scipy.sparse.eye_array(2000))
     assert taken(sparse, tmp_path) == "sparse in memory"
     assert taken(sparse, tmp_path, 40 * MB) == "cholesky in memory"
     assert taken(sparse, tmp_path, 20 * MB, probes=8) == "slq by products"  # before a dense factor on disk
     assert taken(sparse, tmp_path, 8 * MB) == "cholesky on disk"
     assert taken(sparse, tmp_path, 20 * MB, method=Method.SPARSE) == "sparse in memory"  # as its user wants
     lopsided = SparseMatrix(scipy.sparse.csr_array([[1.0, 2.0], [3.0, 4.0]]))
-    assert taken(lopsided, tmp_path) == "lu in memory"
+    assert taken(lopsided, tmp_path) == "sparse in memory"
+    assert taken(lopsided, tmp_path, method=Method.LU) == "lu in memory"
+    diagonal = SparseMatrix(scipy.sparse.eye_array(2000, format="csr"))
+    assert taken(diagonal, tmp_path, MB) == "sparse in memory"  # triangular: whatever the memory
+    path = scipy.sparse.diags_array([-np.ones(1999), 2 * np.ones(2000), -np.ones(1999)], offsets=[-1, 0, 1])
+    assert taken(SparseMatrix(path), tmp_path, MB) == "sparse in memory"  # as its band predicts
     graph = path_graph(50)
     assert taken(graph, tmp_path) == "none"
     assert taken(graph, tmp_path, pseudo=True) == "sparse in memory"
@@ -110,7 +116,7 @@ def test_a_disk_that_is_too_small_leaves_products(
     assert found.taken is not None
     assert found.taken.method is Method.SLQ
     on_disk = next(each for each in found.candidates if each.place == "on disk")
-    assert "free disk" in on_disk.reason
+    assert "more than is free" in on_disk.reason
 
 
 @pytest.mark.parametrize(

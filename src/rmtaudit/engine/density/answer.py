@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmtaudit.engine.density.blocks import Blocks, draw_blocks, open_file, rounding_alone, target_order
+from rmtaudit.engine.density.blocks import Blocks, confirm_symmetry, draw_blocks, open_file, target_order
 from rmtaudit.engine.density.settings import DensitySettings
 from rmtaudit.engine.sources import SourceOptions
 from rmtaudit.errors import InputError, OutputError, UsageError
@@ -52,7 +52,9 @@ class DensityResult:
     @property
     def complete(self) -> bool:
         """Whether everything is answered, with no assumption that the caller did not make."""
-        return bool(self.document["verdict"]["granted"]) and self.document["ridge"]["status"] != "refused"
+        assumed = self.blocks.facts.get("symmetry_assumed", False)
+        granted = bool(self.document["verdict"]["granted"]) and not assumed
+        return granted and self.document["ridge"]["status"] != "refused"
 
     def quantiles(self) -> torch.Tensor:
         """Return the predicted eigenvalues without spikes, ascending.
@@ -141,6 +143,7 @@ def _opened(
     import torch
 
     from rmtaudit.matrices.sources import MatrixSource, TensorSource
+    from rmtaudit.matrices.sources.arrays import declared_symmetry
 
     if isinstance(source, (str, Path)):
         return open_file(str(source), options, settings), str(source)
@@ -155,10 +158,11 @@ def _opened(
             rows = TensorSource(flat, "spectra").matrix.sort(-1).values
             return Blocks("spectra", "spectra", rows.shape[1], rows), ""
         matrix = TensorSource(flat, "matrix", symmetric=options.symmetric)
-    rounded = "" if matrix.symmetric or options.symmetric is False else rounding_alone(matrix)
-    if rounded and isinstance(matrix, TensorSource):
-        matrix = TensorSource(matrix.matrix, matrix.name, symmetric=True)
-        matrix.symmetry = rounded
+    told = declared_symmetry(options.symmetric, matrix.square, matrix.name)
+    if told is None:
+        confirm_symmetry(matrix)
+    else:
+        matrix.take_symmetry(told)
     if not matrix.symmetric:
         message = f"{matrix.name} is not symmetric: {matrix.symmetry}."
         raise InputError("RA-DE-003", message, hint="rmtaudit.density(W.T @ W) of weights.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ _BLOCK, _WHOLE, _SAMPLES, _FEWEST = 1024, 2048, 8, 32
 _TEXTS = frozenset({".csv", ".tsv", ".txt"})
 _LARGEST = 1 << 27
 _ROUNDING = 1e-12
+_COMPARED = 1 << 30
+"""Entries that are compared with the transpose: 8 GB of float64, at about 150 million entries a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +98,16 @@ def open_file(text: str, options: SourceOptions, settings: DensitySettings) -> M
     if holds == "spectra":
         return _read_spectra(text)
     source = open_source(text, options)
+    if options.symmetric is None:
+        try:
+            confirm_symmetry(source)
+        except BaseException:
+            source.close()
+            raise
     if source.symmetric:
         return source
     shape, why = source.shape, source.symmetry
-    rounded = "" if options.symmetric is False else rounding_alone(source)
     source.close()
-    if rounded:
-        source = open_source(text, replace(options, symmetric=True))
-        source.symmetry = rounded
-        return source
     if holds is None and plain and path.suffix.lower() == ".npy":
         raise UsageError(
             "RA-DE-002",
@@ -120,23 +124,42 @@ def open_file(text: str, options: SourceOptions, settings: DensitySettings) -> M
     )
 
 
-def rounding_alone(source: MatrixSource) -> str:
-    """Return that a matrix differs from its mirror image by rounding, in words; nothing if by more.
+def confirm_symmetry(source: MatrixSource) -> None:
+    """Compare a matrix with its transpose, all of it where that takes seconds, and tell the source.
 
-    Products of matrices are symmetric to a few ulps: blocks of them are averaged with their mirrors.
+    Products of matrices are symmetric to a few ulps; that counts as symmetric, since blocks are averaged with
+    their mirrors. Beyond ``2**30`` entries symmetry stays a presumption from samples, and its words say so.
     """
+    from rmtaudit.matrices.sources import Reach, settle_symmetry
+    from rmtaudit.matrices.sources.symmetry import Ground, Symmetry, compare_whole
+
+    small = source.shape[0] ** 2 <= _COMPARED
+    if source.presumed and (small or Reach.BLOCK not in source.reach):
+        settle_symmetry(source)
+    differs = source.square and not source.symmetric and source.ground is Ground.COMPARED
+    if differs and _differs_by_rounding(source):
+        if small and Reach.BLOCK in source.reach:
+            seen = compare_whole(source, tolerance=math.inf)
+            if seen.absolute <= _ROUNDING * seen.largest:
+                source.take_symmetry(Symmetry(True, Ground.COMPARED, "up to rounding, every pair compared"))
+        else:
+            source.take_symmetry(Symmetry(True, Ground.SAMPLED, "up to rounding"))
+    if source.presumed:
+        words = f"assumed ({source.symmetry}); --symmetric declares it"
+        source.take_symmetry(Symmetry(True, source.ground, words))
+
+
+def _differs_by_rounding(source: MatrixSource) -> bool:
+    """Whether sampled rows and columns differ from their mirror images by rounding at most."""
     import torch
 
     from rmtaudit.matrices.sources import Reach
 
-    if not source.square or Reach.PRINCIPAL not in source.reach:
-        return ""
+    if Reach.PRINCIPAL not in source.reach:
+        return False
     generator = torch.Generator().manual_seed(0)
-    some = torch.randperm(source.shape[0], generator=generator)[:_BLOCK]
-    block = source.principal(some)
-    if not float((block - block.T).abs().max()) <= _ROUNDING * float(block.abs().max()):
-        return ""
-    return f"up to rounding, in {len(some)} sampled rows and columns"
+    block = source.principal(torch.randperm(source.shape[0], generator=generator)[:_BLOCK])
+    return float((block - block.T).abs().max()) <= _ROUNDING * float(block.abs().max())
 
 
 def draw_blocks(source: MatrixSource, settings: DensitySettings) -> Blocks:
@@ -164,6 +187,15 @@ def draw_blocks(source: MatrixSource, settings: DensitySettings) -> Blocks:
     for indices in _draw(order, size, count, settings, generator):
         block = source.principal(indices)
         check_finite(source.name, block)
+        if source.presumed and not float((block - block.T).abs().max()) <= _ROUNDING * float(
+            block.abs().max()
+        ):
+            raise InputError(
+                "RA-DE-003",
+                "The matrix is not symmetric: a block of it differs from its transpose.",
+                hint="--as wwt or --as wtw takes its Gram matrix.",
+                where=source.name,
+            )
         block = (block + block.T) / 2
         first = block if first is None else first
         spectra.append(_eigenvalues(block, semidefinite=source.semidefinite))
@@ -173,6 +205,7 @@ def draw_blocks(source: MatrixSource, settings: DensitySettings) -> Blocks:
         dimension = source.factor.shape[0 if source.of == "columns" else 1]
     facts = {
         "symmetric": source.symmetry,
+        "symmetry_assumed": source.presumed,
         "sampling": "whole" if size == order else settings.sampling,
         "block_size": settings.block_size,
     }

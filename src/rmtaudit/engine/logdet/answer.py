@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -13,6 +14,17 @@ if TYPE_CHECKING:
     from rmtaudit.engine.logdet.settings import LogdetSettings
 
 MarginKind = Literal["rounding bound", "rounding estimate", "confidence interval", "prediction interval"]
+
+
+class Refusal(StrEnum):
+    """Why there is no number."""
+
+    SINGULAR = "singular"
+    NOT_DEFINITE = "not positive definite"
+    NO_METHOD = "no method"
+    ONE_SIDED = "bounded on one side only"
+    UNCLEAR_RANK = "which eigenvalues are 0 is not clear"
+    EXTRAPOLATION = "not extrapolated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +74,8 @@ class Outcome:
     ----------
     logdet, sign, margin
         ``None`` with a ``reason``.
-    reason
-        Why there is no number; or empty.
+    reason, refusal
+        Why there is no number, in words and as a value; or empty and ``None``.
     method, place
         What was done in the end.
     evidence
@@ -86,6 +98,7 @@ class Outcome:
     cautions: tuple[Caution, ...] = ()
     work: Mapping[str, Any] = field(default_factory=dict)
     minors: torch.Tensor | None = None
+    refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)

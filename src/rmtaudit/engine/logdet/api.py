@@ -23,6 +23,7 @@ from rmtaudit.matrices.sources import (
     SparseMatrix,
     TensorSource,
 )
+from rmtaudit.matrices.sources.arrays import declared_symmetry
 
 if TYPE_CHECKING:
     import torch
@@ -52,8 +53,11 @@ def logdet(
         What the command line names (a text or a path), a ``MatrixSource`` (which stays open), or a matrix
         in memory: a torch tensor, a numpy array, a sparse matrix of scipy. With ``kernel`` the points of a
         kernel matrix, with ``laplacian`` the edges of a graph.
-    view, nu, length, laplacian, dtype, shape, symmetric, shift
+    view, nu, length, laplacian, dtype, shape, shift
         As the options of ``rmtaudit logdet``.
+    symmetric
+        ``None``: compared with the transpose as it is read, or by products. ``True``: taken on trust, also of
+        a ``MatrixSource`` or a function. ``False``: treated as a general matrix.
     kernel
         As the option, or a function from two sets of points, shapes ``(p, d)`` and ``(q, d)``, to a
         ``(p, q)`` tensor, that is symmetric in its arguments.
@@ -106,7 +110,7 @@ def _in_memory(
     import scipy.sparse
 
     if callable(kernel):
-        return KernelMatrix(source, kernel)
+        return KernelMatrix(source, kernel, symmetric=symmetric)
     if kernel is not None:
         if length is None:
             raise UsageError("RA-MS-020", "a kernel needs a length scale.")
@@ -114,6 +118,9 @@ def _in_memory(
     if laplacian is not None:
         return Laplacian(np.asarray(source), laplacian)
     if isinstance(source, MatrixSource):
+        told = declared_symmetry(symmetric, source.square, source.name)
+        if told is not None:
+            source.take_symmetry(told)
         return source
     if scipy.sparse.issparse(source):
         return SparseMatrix(source, symmetric=symmetric)

@@ -31,6 +31,7 @@ from rmtaudit.kernels.tile_algebra import (
     subtract_gram,
     subtract_product,
 )
+from rmtaudit.matrices.sources.symmetry import AsymmetricError, Comparison, compare_block
 
 if TYPE_CHECKING:
     from rmtaudit.matrices.sources import MatrixSource
@@ -62,6 +63,8 @@ class Factorisation:
         estimated of the inverse of the matrix scaled to a diagonal of ones (see ``scaled`` below).
     resumed, damaged
         Tiles taken over from an earlier run, and tiles of it that had to be computed again.
+    compared
+        What a comparison of every tile with its mirror image found; ``None`` where symmetry is not presumed.
     """
 
     diagonal: torch.Tensor
@@ -72,6 +75,7 @@ class Factorisation:
     pivot: float | None = None
     resumed: int = 0
     damaged: int = 0
+    compared: Comparison | None = None
 
     @property
     def minors(self) -> torch.Tensor:
@@ -104,7 +108,8 @@ class TileCholesky:
     Parameters
     ----------
     source
-        Symmetric; offers blocks. Only entries on and below the diagonal are read.
+        Symmetric; offers blocks. Only entries on and below the diagonal are read; where symmetry is presumed,
+        each tile is compared with its mirror image as it is read.
     tiling
         See :func:`rmtaudit.engine.logdet.tiling.tiling_for`.
     scratch
@@ -119,6 +124,13 @@ class TileCholesky:
         Threads that divide the rows of a tile; ``None`` leaves it to OpenBLAS.
     scaled
         Whether the probes are multiplied by ``D^½``, so that they are those of the scaled matrix.
+    asymmetry
+        The largest ``|a_ij - a_ji| / √(a_ii a_jj)`` that may stand where symmetry is presumed.
+
+    Raises
+    ------
+    AsymmetricError
+        RA-MS-006: from :meth:`rows`, if a larger difference is met.
     """
 
     source: MatrixSource
@@ -129,6 +141,7 @@ class TileCholesky:
     progress: Callable[[int], None] = lambda _: None
     scaled: bool = True
     workers: Workers | None = None
+    asymmetry: float = 0.0
     result: Factorisation = field(init=False)
     _tile: torch.Tensor = field(init=False)
     _pending: dict[int, torch.Tensor] = field(init=False, default_factory=dict)
@@ -139,6 +152,8 @@ class TileCholesky:
         # Fixed signs: two runs agree in every bit. They are drawn apart from everything a user seeds.
         signs = torch.randint(0, 2, (n, PROBES), generator=torch.Generator().manual_seed(1976))
         self.result = Factorisation(zeros[0], zeros[1], signs.to(torch.float64).mul_(2).sub_(1))
+        if self.source.presumed:
+            self.result.compared = Comparison(self.asymmetry)
         self._tile = torch.empty(side * side, dtype=torch.float64, device=self.device)
 
     def rows(self) -> Iterator[int]:
@@ -232,11 +247,23 @@ class TileCholesky:
     def _load(self, rows: range, cols: range, tile: torch.Tensor) -> None:
         if self.device.type == "cpu":
             self.source.block_into(rows, cols, tile)
+            self._compare(rows, cols, tile)
             return
         step = max(1, (1 << 20) // len(cols))
         for start in range(rows.start, rows.stop, step):
             piece = range(start, min(rows.stop, start + step))
-            tile[start - rows.start : piece.stop - rows.start].copy_(self.source.block(piece, cols))
+            part = self.source.block(piece, cols)
+            self._compare(piece, cols, part)
+            tile[start - rows.start : piece.stop - rows.start].copy_(part)
+
+    def _compare(self, rows: range, cols: range, part: torch.Tensor) -> None:
+        """Compare entries with their mirror images where symmetry is presumed."""
+        seen = self.result.compared
+        if seen is None:
+            return
+        compare_block(self.source, rows, cols, part, seen)
+        if seen.exceeded:
+            raise AsymmetricError(self.source.name, seen.words)
 
     def _announce_next(self, row: int, col: int) -> None:
         row, col = (row, col + 1) if col < row else (row + 1, 0)
@@ -273,6 +300,8 @@ class TileCholesky:
         for row, col, strip, values in self.scratch.replay():
             self._check()
             left = strip * self.tiling.strip
+            if left == self.tiling.span(col).start:
+                self._compare_again(row, col)
             if row != col:
                 self._subtract_probes(row, left, values)
                 continue
@@ -295,6 +324,16 @@ class TileCholesky:
         for start in range(span.start, span.stop, 128):
             piece = range(start, min(start + 128, span.stop))
             self.result.scale[start : piece.stop] = self.source.block(piece, piece).diagonal()
+
+    def _compare_again(self, row: int, col: int) -> None:
+        """Compare a tile that was taken over from an earlier run: what that run found was not kept."""
+        if self.result.compared is None:
+            return
+        rows, cols = self.tiling.span(row), self.tiling.span(col)
+        step = max(1, (1 << 15) // len(cols))
+        for start in range(rows.start, rows.stop, step):
+            piece = range(start, min(rows.stop, start + step))
+            self._compare(piece, cols, self.source.block(piece, cols))
 
     def _check(self) -> None:
         if self.stop():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from rmtaudit.engine.logdet.answer import Caution, Margin, Outcome
+from rmtaudit.engine.logdet.answer import Caution, Margin, Outcome, Refusal
 from rmtaudit.engine.logdet.factored import AS_COMPUTED
 from rmtaudit.engine.logdet.facts import Facts, operator_of
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
@@ -43,7 +43,7 @@ def by_quadrature(facts: Facts, settings: LogdetSettings, plan: Plan, taken: Can
     try:
         found = log_determinant(operator_of(facts), Sampler(settings.seed), effort)
     except ArithmeticError as error:
-        return Outcome(str(Method.SLQ), BY_PRODUCTS, reason=str(error))
+        return Outcome(str(Method.SLQ), BY_PRODUCTS, reason=str(error), refusal=Refusal.NOT_DEFINITE)
     evidence = {
         "bracket": list(found.bracket),
         "standard_error": found.standard_error,
@@ -64,6 +64,7 @@ def by_quadrature(facts: Facts, settings: LogdetSettings, plan: Plan, taken: Can
             reason=f"{found.reason}: the log-determinant is bounded on one side only, by {_side(found)} nats",
             evidence=evidence,
             work=work,
+            refusal=Refusal.ONE_SIDED,
         )
     return Outcome(
         str(Method.SLQ),
@@ -92,7 +93,7 @@ def by_mixed(facts: Facts, settings: LogdetSettings, plan: Plan) -> Outcome:
             seed=settings.seed,
         )
     except ArithmeticError as error:
-        return Outcome(str(Method.MIXED), "in memory", reason=str(error))
+        return Outcome(str(Method.MIXED), "in memory", reason=str(error), refusal=Refusal.NOT_DEFINITE)
     low, high = found.interval
     evidence = {
         "factor_logdet": found.factor_logdet,
@@ -105,7 +106,10 @@ def by_mixed(facts: Facts, settings: LogdetSettings, plan: Plan) -> Outcome:
     work = {"planned_memory_bytes": found.planned_bytes}
     if not (math.isfinite(low) and math.isfinite(high)):
         reason = f"{found.reason}: the log-determinant is bounded on one side only"
-        return Outcome(str(Method.MIXED), "in memory", reason=reason, evidence=evidence, work=work)
+        return Outcome(
+            str(Method.MIXED), "in memory", reason=reason, evidence=evidence, work=work,
+            refusal=Refusal.ONE_SIDED,
+        )  # fmt: skip
     basis = f"{_COVERS}, whose lower end rests on Ritz values that have converged"
     return Outcome(
         str(Method.MIXED),

@@ -30,7 +30,7 @@ from rmtaudit.engine.logdet.threads import workers
 from rmtaudit.engine.logdet.tiling import Tiling, least_memory, tiling_for
 from rmtaudit.errors import InputError, UsageError
 from rmtaudit.kernels.tile_algebra import Workers
-from rmtaudit.matrices.sources import Shifted
+from rmtaudit.matrices.sources import AsymmetricError, Shifted
 
 if TYPE_CHECKING:
     from rmtaudit.matrices.sources import MatrixSource
@@ -49,6 +49,7 @@ def exact_logdet(
     stop: Callable[[], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
     enough: Callable[[torch.Tensor], bool] | None = None,
+    asymmetry: float = 0.0,
 ) -> ExactLogdet:
     """Return the log-determinant of a square matrix; see :class:`ExactLogdet`.
 
@@ -75,6 +76,9 @@ def exact_logdet(
         Told finished tiles and all tiles.
     enough
         Shown the log-determinants of all leading minors so far after every tile row; ``True`` ends it there.
+    asymmetry
+        What Cholesky lets stand of a presumed symmetry: the largest ``|a_ij - a_ji| / √(a_ii a_jj)``. It
+        is in the bound of the rounding.
 
     Raises
     ------
@@ -87,13 +91,15 @@ def exact_logdet(
         RA-LD-013: the disk is full, or cannot be written; finished tiles are kept.
     InputError
         RA-MS-005: an entry is not finite.
+    AsymmetricError
+        RA-MS-006: the matrix was presumed to be symmetric, and is not.
     """
     method = _chosen(source, method, shift)
     if method in (Method.LDL, Method.LU):
         with using_threads(threads):
             return pivoted(source, method, memory)
     with workers(threads, device) as pool:
-        work = _Cholesky(source, memory, scratch, resume, threads, device, shift, pool)
+        work = _Cholesky(source, memory, scratch, resume, threads, device, shift, pool, asymmetry)
         found = work.run(stop, progress, enough)
     if found.status is not Status.NOT_DEFINITE or method is Method.CHOLESKY or shift:
         return found
@@ -147,6 +153,7 @@ class _Cholesky:
     device: str
     shift: float
     workers: Workers | None
+    asymmetry: float
 
     def run(
         self,
@@ -166,9 +173,14 @@ class _Cholesky:
             (lambda done: progress(done, tiling.tiles)) if progress else (lambda _: None),
             scaled=not self.shift,
             workers=self.workers,
+            asymmetry=self.asymmetry,
         )
         try:
             status = _ended(work, enough)
+        except AsymmetricError:
+            if scratch is not None:
+                scratch.remove()  # the factor of another matrix
+            raise
         except BaseException:
             if scratch is not None:
                 scratch.close()
@@ -260,6 +272,7 @@ def _summary(work: TileCholesky, status: Status, name: str, planned: int) -> Exa
         resumed=found.resumed,
         damaged=found.damaged,
         planned_bytes=planned,
+        asymmetry=found.compared.relative if found.compared is not None else 0.0,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rmtaudit.engine.logdet.answer import Caution, Margin, Outcome
+from rmtaudit.engine.logdet.answer import Caution, Margin, Outcome, Refusal
 from rmtaudit.engine.logdet.factored import IN_MEMORY, Means, exact, outcome_of
 from rmtaudit.engine.logdet.facts import Facts
 from rmtaudit.engine.logdet.plan import Plan, grown_memory
@@ -58,6 +58,7 @@ def by_extrapolation(facts: Facts, settings: LogdetSettings, plan: Plan, means: 
             reason=factor.reason,
             evidence=factor.evidence,
             work=factor.work,
+            refusal=factor.refusal,
         )
     said = ended[0] if ended else watch.end(found.minors)
     work = {**factor.work, "rows_factored": found.order, "rows_allowed": rows}
@@ -69,7 +70,7 @@ def by_extrapolation(facts: Facts, settings: LogdetSettings, plan: Plan, means: 
     margin = factor.margin if exact_value else outcome.margin
     return Outcome(
         outcome.method, outcome.place, outcome.logdet, outcome.sign, margin, outcome.reason,
-        outcome.evidence, outcome.cautions, outcome.work, found.minors,
+        outcome.evidence, outcome.cautions, outcome.work, found.minors, outcome.refusal,
     )  # fmt: skip
 
 
@@ -109,6 +110,7 @@ def outcome_of_extrapolation(
             evidence=evidence,
             cautions=cautions + flags,
             work=work,
+            refusal=Refusal.EXTRAPOLATION,
         )
     known = found.status.name == "KNOWN"
     margin = None

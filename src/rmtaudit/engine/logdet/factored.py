@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmtaudit.engine.logdet.answer import Caution, Margin, Outcome
+from rmtaudit.engine.logdet.answer import Caution, Margin, Outcome, Refusal
 from rmtaudit.engine.logdet.facts import Facts
 from rmtaudit.engine.logdet.settings import Method
 from rmtaudit.matrices.sources import MatrixSource, Shifted
@@ -41,12 +41,15 @@ class Means:
         Asked now and then; ``True`` ends the work.
     progress
         Told finished tiles and all tiles.
+    asymmetry
+        What may stand of a presumed symmetry, in units of ``√(a_ii a_jj)``; it widens the margin.
     """
 
     scratch: Path
     resume: bool = False
     stop: Callable[[], bool] = lambda: False
     progress: Callable[[int, int], None] = lambda _done, _total: None
+    asymmetry: float = 0.0
 
 
 class StoppedWorkError(Exception):
@@ -72,11 +75,11 @@ def by_factor(facts: Facts, plan: Plan, taken: Candidate, means: Means, *, unshi
         source, shift, automatic = facts.source.base, facts.source.shift, False
     found = exact(source, plan, means, method=result.Method("auto" if automatic else inner), shift=shift)
     outcome = outcome_of(found, facts.rounding)
-    if facts.semidefinite and outcome.reason.startswith(NOT_DEFINITE) and "singular" not in outcome.reason:
+    if facts.semidefinite and outcome.refusal is Refusal.NOT_DEFINITE:
         reason = (
             f"{outcome.reason}; positive semidefinite by construction, it is singular to working precision"
         )
-        return replace(outcome, reason=reason)
+        return replace(outcome, reason=reason, refusal=Refusal.SINGULAR)
     return outcome
 
 
@@ -93,6 +96,7 @@ def exact(source: MatrixSource, plan: Plan, means: Means, **given: Any) -> Exact
         threads=plan.threads,
         stop=means.stop,
         progress=means.progress,
+        asymmetry=means.asymmetry,
         **given,
     )
     if found.status is Status.STOPPED:
@@ -112,6 +116,7 @@ def outcome_of(found: ExactLogdet, entries: float | None = 0.0) -> Outcome:
         same form (Demmel 1989), so that the bound grows by a factor; with other methods it is only said.
     """
     from rmtaudit.engine.logdet.result import Status
+    from rmtaudit.engine.logdet.rounding import widened
 
     logdet, sign = found.logdet, found.sign
     if found.shift is not None:
@@ -123,6 +128,7 @@ def outcome_of(found: ExactLogdet, entries: float | None = 0.0) -> Outcome:
         "negative_eigenvalues": found.negative if found.shift is None else 0,
         "failed_minor": found.failed_minor,
         "failed_pivot": found.failed_pivot,
+        "asymmetry": found.asymmetry,
         "rounding": None
         if rounding is None
         else {"bound": rounding.bound, "likely": rounding.likely, "pivots_at_floor": rounding.at_floor},
@@ -142,7 +148,7 @@ def outcome_of(found: ExactLogdet, entries: float | None = 0.0) -> Outcome:
         reason = "a pivot came out as 0: singular to working precision" if singular else found.reason
         return Outcome(
             method, place, reason=reason, evidence={**evidence, "rounding": None},
-            work=work, minors=found.minors,
+            work=work, minors=found.minors, refusal=Refusal.SINGULAR if singular else Refusal.NOT_DEFINITE,
         )  # fmt: skip
     cautions = []
     if rounding is not None and rounding.warning:
@@ -152,9 +158,9 @@ def outcome_of(found: ExactLogdet, entries: float | None = 0.0) -> Outcome:
     bound, likely, basis = math.inf, math.inf, ""
     if rounding is not None:
         bound, likely, basis = rounding.bound, rounding.likely, rounding.basis
-    if method == Method.CHOLESKY and entries:
-        widened = 1 + entries / min(found.n + 1, _ADDITIONS)
-        bound, likely = bound * widened, likely * math.sqrt(widened)
+    if method == Method.CHOLESKY and entries and rounding is not None:
+        wider = widened(rounding, 1 + entries / min(found.n + 1, _ADDITIONS))
+        bound, likely = wider.bound, wider.likely
     elif entries is None or entries > _ADDITIONS:
         cautions.append(Caution("RA-LD-102", AS_COMPUTED))
     done = Outcome(
@@ -168,6 +174,41 @@ def outcome_of(found: ExactLogdet, entries: float | None = 0.0) -> Outcome:
         minors=found.minors,
     )
     return with_rounding(done, bound, likely, basis)
+
+
+def by_general_sparse_factor(facts: Facts) -> Outcome:
+    """Return the outcome of sparse LU, or of the structure of the matrix where that suffices."""
+    from rmtaudit.kernels.sparse_general import general_sparse_determinant
+
+    try:
+        found = general_sparse_determinant(facts.sparse, facts.structure, entries=facts.rounding or 0.0)
+    except MemoryError:
+        return Outcome(str(Method.SPARSE), IN_MEMORY, reason="the factors fill up beyond the memory there is")
+    evidence = {
+        "smallest_pivot": found.smallest,
+        "largest_pivot": found.largest,
+        "pivots_of": "the matrix with rows and columns scaled to maxima near 1"
+        if found.structure == "factors"
+        else None,
+        "structure": found.structure,
+        "rounding": {"bound": found.bound, "likely": found.likely},
+    }
+    work = {"factor_entries": found.stored, "matrix_entries": int(facts.sparse.nnz)}
+    if found.logdet is None or found.sign is None:
+        return Outcome(
+            str(Method.SPARSE), IN_MEMORY, sign=found.sign, work=work,
+            evidence={**evidence, "rounding": None},
+            reason="a pivot came out as 0: singular to working precision", refusal=Refusal.SINGULAR,
+        )  # fmt: skip
+    done = Outcome(str(Method.SPARSE), IN_MEMORY, found.logdet, found.sign, evidence=evidence, work=work)
+    if facts.rounding is None or facts.rounding > _ADDITIONS:
+        done = replace(done, cautions=(Caution("RA-LD-102", AS_COMPUTED),))
+    basis = (
+        "the product of its entries, exact but for the logarithms"
+        if found.structure == "triangular"
+        else "backward error by |L||U| times an estimate of the condition number (Higham 2002, theorem 9.3)"
+    )
+    return with_rounding(done, found.bound, found.likely, basis)
 
 
 def by_sparse_factor(facts: Facts) -> Outcome:
@@ -189,7 +230,10 @@ def by_sparse_factor(facts: Facts) -> Outcome:
     if found.logdet is None:
         what = f"{found.negative:,} of its pivots are not positive, the least is {found.smallest:.3g}"
         reason = f"{NOT_DEFINITE}: {what}"
-        return Outcome(str(Method.SPARSE), IN_MEMORY, reason=reason, evidence=evidence, work=work)
+        return Outcome(
+            str(Method.SPARSE), IN_MEMORY, reason=reason, evidence=evidence, work=work,
+            refusal=Refusal.NOT_DEFINITE,
+        )  # fmt: skip
     done = Outcome(str(Method.SPARSE), IN_MEMORY, found.logdet, 1, evidence=evidence, work=work)
     return with_rounding(done, found.bound, found.likely, found.basis)
 
@@ -213,8 +257,9 @@ def by_qr(facts: Facts) -> Outcome:
         what = "column or row of W is" if zero == 1 else "columns or rows of W are"
         reason = f"{zero:,} {what} zero" if zero else "singular to working precision"
         return Outcome(
-            str(Method.QR), IN_MEMORY, sign=0 if zero else None, reason=reason, evidence=evidence, work=work
-        )
+            str(Method.QR), IN_MEMORY, sign=0 if zero else None, reason=reason, evidence=evidence, work=work,
+            refusal=Refusal.SINGULAR,
+        )  # fmt: skip
     basis = "columnwise backward error of QR (Higham 2002, theorem 19.4)"
     done = Outcome(str(Method.QR), IN_MEMORY, found.logdet, 1, evidence=evidence, work=work)
     return with_rounding(done, found.bound, found.likely, basis)
@@ -242,7 +287,10 @@ def with_rounding(done: Outcome, bound: float, likely: float, basis: str) -> Out
     reason = "singular to working precision: rounding alone can have made the smallest pivots"
     # the signs of pivots at the level of rounding count nothing
     evidence = {**done.evidence, "negative_eigenvalues": None}
-    return replace(done, logdet=None, sign=None, reason=reason, cautions=cautions, evidence=evidence)
+    return replace(
+        done, logdet=None, sign=None, reason=reason, cautions=cautions, evidence=evidence,
+        refusal=Refusal.SINGULAR,
+    )  # fmt: skip
 
 
 def _without(shift: ShiftCorrection) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from rmtaudit.matrices.sources import (
 if TYPE_CHECKING:
     from rmtaudit.kernels.slq import Gram as GramOperator
     from rmtaudit.kernels.slq import Symmetric
+    from rmtaudit.kernels.sparse_general import Structure
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,9 @@ class Facts:
         Where the lower one is from, in words.
     singular
         Why the determinant is 0, with certainty; or empty.
-    sparse
-        scipy's matrix in compressed rows, where the source is one.
+    sparse, structure
+        scipy's matrix in compressed rows, where the source is one; and what its pattern tells, unless the
+        construction tells more.
     gram
         The Gram source, where the source is one and nothing was added.
     laplacian
@@ -62,6 +64,7 @@ class Facts:
     smallest_from: str = ""
     singular: str = ""
     sparse: Any = None
+    structure: Structure | None = None
     gram: Gram | None = None
     laplacian: Laplacian | None = None
     product_flops: float = 0.0
@@ -165,7 +168,8 @@ def _facts(source: MatrixSource) -> Facts:
                 rounding=4.0,  # a root, a quotient, two products
             )
         case SparseMatrix():
-            return replace(plain, sparse=source.matrix, product_flops=2.0 * source.stored)
+            sparse = replace(plain, sparse=source.matrix, product_flops=2.0 * source.stored)
+            return _with_structure(sparse) if source.square else sparse
         case Gram():
             short = source.rank_bound
             singular = ""
@@ -202,7 +206,7 @@ def _shifted(source: Shifted) -> Facts:
         import scipy.sparse
 
         sparse = scipy.sparse.csr_array(base.sparse + shift * scipy.sparse.eye_array(base.order))
-    return Facts(
+    moved_facts = Facts(
         source,
         smallest=smallest if smallest is not None and smallest > 0 else None,
         largest=moved(base.largest),
@@ -213,6 +217,21 @@ def _shifted(source: Shifted) -> Facts:
         product_flops=base.product_flops + 2 * base.order,
         rounding=None if base.rounding is None else base.rounding + 1,
     )
+    return moved_facts if sparse is None else _with_structure(moved_facts)
+
+
+def _with_structure(facts: Facts) -> Facts:
+    """Add what the pattern of a sparse matrix tells, and what is certain from it."""
+    from rmtaudit.kernels.sparse_general import structure_of
+
+    found = structure_of(facts.sparse)
+    singular = facts.singular
+    if found.empty:
+        singular = (
+            "the places of its entries make it singular, whatever their values: columns have no entry, or "
+            "their only one in the row of another such column"
+        )
+    return replace(facts, structure=found, singular=singular)
 
 
 def _of_kernel(source: KernelMatrix) -> float | None:

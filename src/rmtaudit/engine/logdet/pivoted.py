@@ -11,6 +11,8 @@ from rmtaudit.engine.logdet.rounding import pivoted_rounding
 from rmtaudit.engine.logdet.tiling import ITEM
 from rmtaudit.errors import InputError, UsageError
 from rmtaudit.kernels.factorisations import ldl_determinant, lu_determinant
+from rmtaudit.matrices.sources import AsymmetricError, Ground
+from rmtaudit.matrices.sources.arrays import whole_symmetry
 
 if TYPE_CHECKING:
     from rmtaudit.matrices.sources import MatrixSource
@@ -66,10 +68,28 @@ def dense_bytes(n: int) -> int:
 
 
 def finite_dense(source: MatrixSource) -> torch.Tensor:
-    """Return the whole matrix, every entry of it finite."""
+    """Return the whole matrix, every entry finite, and equal to its transpose where that is presumed.
+
+    Of a matrix that was declared to be symmetric the lower triangle is taken, as Cholesky does.
+    """
     matrix = torch.empty(source.shape, dtype=torch.float64)
     source.block_into(range(source.shape[0]), range(source.shape[1]), matrix)
     for start in range(0, len(matrix), 64):
         if not bool(matrix[start : start + 64].isfinite().all()):
             raise InputError("RA-MS-005", "entries are NaN or infinite.", where=source.name)
+    if source.symmetric and source.ground is Ground.DECLARED:
+        _mirror(matrix)
+    if source.presumed:
+        found = whole_symmetry(matrix)
+        if not found.symmetric:
+            raise AsymmetricError(source.name, found.words)
     return matrix
+
+
+def _mirror(matrix: torch.Tensor) -> None:
+    """Copy the lower triangle onto the upper one."""
+    for start in range(0, len(matrix), 64):
+        stop = min(start + 64, len(matrix))
+        matrix[:start, start:stop] = matrix[start:stop, :start].T
+        square = matrix[start:stop, start:stop]
+        square.copy_(square.tril() + square.tril(-1).T)

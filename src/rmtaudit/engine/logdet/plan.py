@@ -14,22 +14,34 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 
 from rmtaudit.engine.logdet.exact import dense_bytes, mixed_bytes, spectral_bytes
 from rmtaudit.engine.logdet.facts import Facts, kind_of, stored_bytes
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
+from rmtaudit.engine.logdet.spectral import gram_bytes
 from rmtaudit.engine.logdet.target import Target
 from rmtaudit.engine.logdet.tiling import Tiling, least_memory, tiling_for
+from rmtaudit.engine.memory_size import format_memory
 
 _ITEM = 8
 _SUPERLU = 12
 """Bytes that SuperLU takes for an entry of a factor: a float64 and an index."""
+_COPIES = 2
+"""SuperLU's own arrays, and the matrices that scipy makes of them."""
 _SLACK = 1.2
 _FEWEST_STEPS = 30
 _LOOKS, _LEAST_SIDE = 24, 128
 _PRODUCTS = 16 << 20
 """What products take beside the vectors, where the matrix streams past them."""
+
+
+class Lack(StrEnum):
+    """What a method needs more of."""
+
+    MEMORY = "memory"
+    DISK = "disk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +64,8 @@ class Candidate:
         Bytes read: of the file of the matrix and back from the scratch file.
     steps
         Lanczos steps that the memory allows; 0 for other methods.
+    lacks
+        What alone stands in the way of a method that the mathematics allows.
     """
 
     method: Method
@@ -63,6 +77,7 @@ class Candidate:
     scratch: int = 0
     moved: int = 0
     steps: int = 0
+    lacks: Lack | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +105,16 @@ class Plan:
     budget: int
     threads: int
 
+    @property
+    def cheapest(self) -> Candidate | None:
+        """Of the methods that lack only memory (or disk), the one that needs the least."""
+        short = [each for each in self.candidates if each.lacks is not None]
+        return min(short, key=lambda each: (each.lacks is Lack.DISK, each.memory or 0), default=None)
 
-def make_plan(target: Target, settings: LogdetSettings, *, budget: int, threads: int, scratch: Path) -> Plan:
+
+def make_plan(
+    target: Target, settings: LogdetSettings, *, budget: int, threads: int, scratch: Path, kept: int = 0
+) -> Plan:
     """Return the plan for a matrix; never raises for one that has no method.
 
     Parameters
@@ -104,6 +127,8 @@ def make_plan(target: Target, settings: LogdetSettings, *, budget: int, threads:
         Bytes of memory, and threads.
     scratch
         Folder whose disk would hold a factor; it need not exist.
+    kept
+        Bytes of that disk which the factor of an earlier run takes: they are used again.
     """
     planner = _Planner(
         target.facts,
@@ -111,7 +136,7 @@ def make_plan(target: Target, settings: LogdetSettings, *, budget: int, threads:
         settings,
         budget,
         threads,
-        _free_disk(scratch),
+        _free_disk(scratch) + kept,
         _rows(target.facts, settings),
         settings.pseudo and target.facts.source is target.subject,
     )
@@ -121,10 +146,20 @@ def make_plan(target: Target, settings: LogdetSettings, *, budget: int, threads:
     forced = settings.method is not None
     if taken is None:
         shown = wanted if forced else [each for each in wanted if each.method not in _SIDE_METHODS]
-        why = "; ".join(dict.fromkeys(f"{each.method} {each.place}: {each.reason}" for each in shown))
+        why = _grouped(shown)
         return Plan(None, why, forced, found, budget, threads)
     why = f"asked for; {taken.reason}" if forced else taken.reason
     return Plan(taken, why, forced, found, budget, threads)
+
+
+def _grouped(candidates: list[Candidate]) -> str:
+    """Return why none of them is possible, methods with the same reason together."""
+    names: dict[str, list[str]] = {}
+    for each in candidates:
+        name = f"{each.method} {each.place}"
+        if not any(name in known for known in names.get(each.reason, [])):
+            names.setdefault(each.reason, []).append(name)
+    return "; ".join(f"{', '.join(methods)}: {reason}" for reason, methods in names.items())
 
 
 _SIDE_METHODS = frozenset({Method.SPARSE, Method.QR, Method.EIGENVALUES, Method.FLODANCE})
@@ -179,17 +214,48 @@ class _Planner:
     def sparse(self) -> list[Candidate]:
         if self.facts.sparse is None:
             return [_refused(Method.SPARSE, "the matrix is not sparse")]
-        wrong = self._wrong(minors=True)
+        wrong = self._wrong(minors=True, symmetric=False)
         if wrong:
             return [_refused(Method.SPARSE, wrong)]
-        worst = int(_SLACK * _SUPERLU * self.rows**2) + 3 * _SUPERLU * int(self.facts.sparse.nnz)
-        reason = "sparse and exact; even factors that fill up fit the memory"
-        found = Candidate(Method.SPARSE, "in memory", True, reason, None, worst)
-        if worst > self.budget:
-            forced = self.settings.method is Method.SPARSE  # whoever asks for it knows the graph
-            reason = "how far the factors fill up only shows afterwards, and full ones exceed the memory"
-            found = replace(found, possible=forced, reason=reason)
-        return [found]
+        stored = 3 * _SUPERLU * int(self.facts.sparse.nnz)
+        structure = self.facts.structure
+        if structure is not None and structure.triangular:
+            reason = "triangular in some order of rows and columns: the determinant is one product"
+            return [Candidate(Method.SPARSE, "in memory", True, reason, None, stored)]
+        worst = int(_SLACK * _SUPERLU * self.rows**2) + stored
+        if worst <= self.budget:
+            reason = "sparse and exact; even factors that fill up fit the memory"
+            return [Candidate(Method.SPARSE, "in memory", True, reason, None, worst)]
+        if self.settings.method not in (None, Method.SPARSE):
+            return [_refused(Method.SPARSE, "not asked for: how far the factors fill up was not analysed")]
+        return [self._filled(stored)]
+
+    def _filled(self, stored: int) -> Candidate:
+        """Return sparse factors of the size that their pattern predicts."""
+        from rmtaudit.kernels.sparse_fill import general_fill, narrow_band, symmetric_fill
+
+        forced = self.settings.method is Method.SPARSE  # whoever asks for it may know better
+        band = narrow_band(self.facts.sparse)
+        if band is not None:
+            fill: int | None = band
+        elif self.facts.symmetric:
+            fill = 2 * symmetric_fill(self.facts.sparse)
+        else:
+            fill = general_fill(self.facts.sparse)
+        if fill is None:
+            reason = (
+                "how far the factors fill up is not known: the pattern of AᵀA is too dense to be analysed"
+            )
+            return Candidate(Method.SPARSE, "in memory", forced, reason)
+        memory = int(_SLACK * _COPIES * _SUPERLU * fill) + stored
+        most = "" if self.facts.symmetric and band is None else "at most "
+        reason = f"sparse and exact; its factors have {most}{fill:,} entries, as their pattern predicts"
+        found = Candidate(Method.SPARSE, "in memory", True, reason, None, memory)
+        if memory <= self.budget or forced:
+            return found
+        needed = format_memory(memory)
+        reason = f"its factors have {most}{fill:,} entries, which take {needed}: more than the memory"
+        return replace(found, possible=False, reason=reason, lacks=Lack.MEMORY)
 
     def qr(self) -> list[Candidate]:
         if self.facts.gram is None:
@@ -215,8 +281,10 @@ class _Planner:
 
     def _on_disk(self, sure: str) -> Candidate:
         n, place = self.rows, "on disk"
-        if least_memory(n, self.threads) > self.budget:
-            return _refused(Method.CHOLESKY, "not even one tile fits the memory", place)
+        least = least_memory(n, self.threads)
+        if least > self.budget:
+            reason = f"a tile takes {format_memory(least)}, more than the memory"
+            return Candidate(Method.CHOLESKY, place, False, reason, memory=least, lacks=Lack.MEMORY)
         tiling = tiling_for(n, self.budget, self.threads)
         if tiling.in_core:
             return _refused(Method.CHOLESKY, "not needed: the matrix fits the memory", place)
@@ -231,9 +299,9 @@ class _Planner:
             self._stored() + tiling.read_bytes(),
         )
         if tiling.scratch_bytes > self.disk:
-            return replace(
-                found, possible=False, reason="the factor exceeds the free disk: --scratch elsewhere"
-            )
+            needed = format_memory(tiling.scratch_bytes)
+            reason = f"the factor takes {needed} of disk, more than is free: --scratch elsewhere"
+            return replace(found, possible=False, reason=reason, lacks=Lack.DISK)
         return found
 
     def ldlt(self) -> list[Candidate]:
@@ -264,8 +332,12 @@ class _Planner:
         beside = min(_PRODUCTS, 2 * _ITEM * facts.order**2) if streamed else 0
         fitting = min(steps, (self.budget - beside) // each - 1)
         if fitting < min(steps, _FEWEST_STEPS):
-            reason = f"the memory holds {max(fitting, 0)} Lanczos vectors a probe: fewer --probes need less"
-            return [Candidate(Method.SLQ, place, False, reason, None, each * (steps + 1) + beside)]
+            least = each * (min(steps, _FEWEST_STEPS) + 1) + beside
+            reason = (
+                f"{min(steps, _FEWEST_STEPS)} Lanczos steps of {probes} probes take {format_memory(least)}, "
+                "more than the memory: fewer --probes need less"
+            )
+            return [Candidate(Method.SLQ, place, False, reason, None, least, lacks=Lack.MEMORY)]
         flops = probes * fitting * (facts.product_flops + 4.0 * sides * fitting)
         moved = self._stored() * fitting
         reason = "estimated, with an interval; only products are needed"
@@ -292,7 +364,9 @@ class _Planner:
         if wrong:
             return [_refused(Method.EIGENVALUES, wrong)]
         reason = "all eigenvalues; which of them are 0 is judged by a gap"
-        return [self._fit(Method.EIGENVALUES, reason, 4 * self.rows**3 / 3, spectral_bytes(self.rows))]
+        gram = self.facts.gram
+        needed = spectral_bytes(self.rows) if gram is None else gram_bytes(*gram.factor.shape)
+        return [self._fit(Method.EIGENVALUES, reason, 4 * self.rows**3 / 3, needed)]
 
     def flodance(self) -> list[Candidate]:
         if not (self.beyond or self.grown or self.settings.method is Method.FLODANCE):
@@ -334,7 +408,8 @@ class _Planner:
     def _fit(self, method: Method, reason: str, flops: float, memory: int) -> Candidate:
         found = Candidate(method, "in memory", True, reason, flops, memory, 0, self._stored())
         if memory > self.budget:
-            return replace(found, possible=False, reason="more than the memory holds")
+            reason = f"takes {format_memory(memory)}, more than the memory"
+            return replace(found, possible=False, reason=reason, lacks=Lack.MEMORY)
         return found
 
     def _stored(self) -> int:
@@ -360,6 +435,14 @@ def _rows(facts: Facts, settings: LogdetSettings) -> int:
 
 def _refused(method: Method, reason: str, place: str = "in memory") -> Candidate:
     return Candidate(method, place, possible=False, reason=reason)
+
+
+def kept_bytes(folder: Path) -> int:
+    """Return the bytes of disk that the factor of an earlier run takes in a scratch folder."""
+    factor = folder / "factor.bin"
+    if not (folder / "manifest.json").is_file() or not factor.is_file():
+        return 0
+    return 512 * factor.stat().st_blocks
 
 
 def _free_disk(folder: Path) -> int:

@@ -55,6 +55,10 @@ class Rounding:
         Pivots no larger than ``n eps`` times the entry of the diagonal that they are left of.
     warning
         A sentence where the bound is infinite or pivots are at the floor; else empty.
+    distance
+        ``f`` of Cholesky: a bound of ``‖H⁻¹ E‖_F``, from which the bound follows; ``None`` for other methods.
+    sums
+        What the logarithms and their sum add to the bound.
     """
 
     bound: float
@@ -62,6 +66,8 @@ class Rounding:
     basis: str
     at_floor: int = 0
     warning: str = ""
+    distance: float | None = None
+    sums: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +134,9 @@ class ExactLogdet:
         Tiles in all; of those, taken over from an earlier run; and tiles of it that failed their checksum.
     planned_bytes
         Working memory that the method allocates.
+    asymmetry
+        Largest ``|a_ij - a_ji| / √(a_ii a_jj)`` that was met where symmetry was presumed; it is in
+        ``rounding``.
     """
 
     status: Status
@@ -152,6 +161,7 @@ class ExactLogdet:
     resumed: int
     damaged: int
     planned_bytes: int
+    asymmetry: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,35 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmtaudit.engine.logdet.answer import Caution, LogDeterminant, Margin, Outcome
+from rmtaudit.engine.logdet.advice import advice_for
+from rmtaudit.engine.logdet.answer import Caution, LogDeterminant, Margin, Outcome, Refusal
 from rmtaudit.engine.logdet.estimated import by_mixed, by_quadrature
+from rmtaudit.engine.logdet.exact import dense_bytes
 from rmtaudit.engine.logdet.extrapolated import by_extrapolation, by_series
-from rmtaudit.engine.logdet.factored import Means, by_factor, by_qr, by_sparse_factor
+from rmtaudit.engine.logdet.factored import (
+    Means,
+    by_factor,
+    by_general_sparse_factor,
+    by_qr,
+    by_sparse_factor,
+)
 from rmtaudit.engine.logdet.facts import Facts, kind_of, stored_bytes
-from rmtaudit.engine.logdet.plan import Candidate, Plan, make_plan
+from rmtaudit.engine.logdet.plan import Candidate, Plan, kept_bytes, make_plan
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.engine.logdet.target import LOG_DETERMINANT, Target, target_of
 from rmtaudit.engine.memory import free_memory
 from rmtaudit.errors import UsageError
-from rmtaudit.matrices.sources import Laplacian, MatrixSource, Shifted
+from rmtaudit.matrices.sources import (
+    AsymmetricError,
+    Ground,
+    Laplacian,
+    Leading,
+    MatrixSource,
+    Shifted,
+    Updated,
+    settle_symmetry,
+)
+from rmtaudit.matrices.sources.symmetry import Symmetry
 
 if TYPE_CHECKING:
     from rmtaudit.engine.logdet.series import SizeTable
@@ -27,6 +45,10 @@ _SHARE = 2
 """The default budget is this part of the free memory."""
 _ROUNDING = 1e-15
 """Of what is added to a log-determinant."""
+_DENSE = 1e9
+"""Operations up to which dense LDLᵀ, which counts negative eigenvalues, is taken for a sparse matrix."""
+_ASYMMETRY = 2.0**-20
+"""Sixteen roundings of float32: an asymmetry above it is no matter of rounding."""
 
 
 def log_determinant(
@@ -59,21 +81,55 @@ def log_determinant(
     StoppedWorkError
         If ``stop`` said so.
     """
-    target, plan, scratch = prepare(source, settings)
     started, cpu = time.perf_counter(), time.process_time()
-    means = Means(scratch, settings.resume, stop, progress)
-    if target.facts.singular and not settings.pseudo:
-        outcome = Outcome("", "", sign=0, reason=target.facts.singular)
-    elif plan.taken is None:
-        outcome = Outcome("", "", reason=plan.why)
-    else:
-        announce(plan, scratch)
-        outcome = _carried_out(target, settings, plan, plan.taken, means)
+    target, plan, scratch = prepare(source, settings)
+    try:
+        outcome = _attempt(target, settings, plan, Means(scratch, settings.resume, stop, progress), announce)
+    except AsymmetricError as error:  # what the plan presumed is not so: another plan
+        _tell(source, Symmetry(False, Ground.COMPARED, error.words))
+        target, plan, scratch = prepare(source, settings)
+        outcome = _attempt(target, settings, plan, Means(scratch, settings.resume, stop, progress), announce)
     seconds = {
         "wall_seconds": round(time.perf_counter() - started, 3),
         "cpu_seconds": round(time.process_time() - cpu, 3),
     }
     return _answer(target, settings, plan, outcome, seconds)
+
+
+def _attempt(
+    target: Target,
+    settings: LogdetSettings,
+    plan: Plan,
+    means: Means,
+    announce: Callable[[Plan, Path], None],
+) -> Outcome:
+    """Carry a plan out. Raises ``AsymmetricError`` where a presumed symmetry turns out to be none."""
+    if target.facts.singular and not settings.pseudo:
+        return Outcome("", "", sign=0, reason=target.facts.singular, refusal=Refusal.SINGULAR)
+    if plan.taken is None:
+        return Outcome("", "", reason=plan.why, refusal=Refusal.NO_METHOD)
+    announce(plan, means.scratch)
+    tolerated = _tolerated_asymmetry(target.facts, settings, plan)
+    return _carried_out(target, settings, plan, plan.taken, replace(means, asymmetry=tolerated))
+
+
+def _tolerated_asymmetry(facts: Facts, settings: LogdetSettings, plan: Plan) -> float:
+    """Return what may stand of a presumed symmetry: nothing where LU of the matrix as it is can be had.
+
+    The entries of a function differ from their mirror images by rounding, if it sums in another order.
+    """
+    without_minors = settings.size is None and not settings.minors and settings.method is None
+    if without_minors and facts.source.ground is Ground.SAMPLED and dense_bytes(facts.order) <= plan.budget:
+        return 0.0
+    return _ASYMMETRY
+
+
+def _tell(source: MatrixSource, judgement: Symmetry) -> None:
+    """Tell a source, and what it is made of, about its symmetry."""
+    source.take_symmetry(judgement)
+    while isinstance(source, Shifted | Updated | Leading):
+        source = source.base
+        source.take_symmetry(judgement)
 
 
 def of_series(table: SizeTable, settings: LogdetSettings) -> LogDeterminant:
@@ -109,10 +165,24 @@ def prepare(source: MatrixSource, settings: LogdetSettings) -> tuple[Target, Pla
         raise UsageError("RA-LD-031", "--unshift goes with --shift T, T positive.")
     target = target_of(source, settings)
     scratch = settings.scratch or _cache()
-    plan = make_plan(target, settings, budget=budget, threads=threads, scratch=scratch)
+    plan = make_plan(
+        target,
+        settings,
+        budget=budget,
+        threads=threads,
+        scratch=scratch,
+        kept=_kept(target.facts, settings, budget),
+    )
     if settings.scratch is None and plan.taken is not None and plan.taken.scratch:
         scratch = default_scratch(target.facts.source)
     return target, plan, scratch
+
+
+def _kept(facts: Facts, settings: LogdetSettings, budget: int) -> int:
+    """Return the bytes of an earlier factor in the folder that would be used, where one may be needed."""
+    if not (facts.blocks and facts.symmetric) or facts.source.entries_bytes <= budget:
+        return 0
+    return kept_bytes(settings.scratch or default_scratch(facts.source))
 
 
 def default_scratch(source: MatrixSource) -> Path:
@@ -171,6 +241,8 @@ def _carried_out(
     with threads(plan.threads):
         match taken.method:
             case Method.SPARSE:
+                if not facts.symmetric or (facts.structure is not None and facts.structure.triangular):
+                    return by_general_sparse_factor(facts)
                 found = by_sparse_factor(facts)
                 return found if found.logdet is not None else _next_rung(found, facts, plan)
             case Method.QR:
@@ -182,16 +254,23 @@ def _carried_out(
 
                 return by_eigenvalues(facts, plan)
     with threads(plan.threads):
+        source = target.by_products.source
+        judged = settle_symmetry(source)
+        if not judged.symmetric:
+            raise AsymmetricError(source.name, judged.words)
         return by_quadrature(target.by_products, settings, plan, taken)
 
 
 def _next_rung(found: Outcome, facts: Facts, plan: Plan) -> Outcome:
-    """Go on with LDLᵀ where sparse factors show an indefinite matrix, and nobody forbade it."""
+    """Go on where sparse factors show an indefinite matrix: with LDLᵀ where it fits, else with sparse LU."""
     dense = next((each for each in plan.candidates if each.method is Method.LDLT and each.possible), None)
-    if plan.forced or facts.semidefinite or dense is None:
+    if facts.semidefinite or found.refusal is not Refusal.NOT_DEFINITE:
         return found
-    other = by_factor(facts, replace(plan, forced=True), dense, Means(Path()))
-    caution = Caution("RA-LD-103", f"{found.reason[0].upper()}{found.reason[1:]}: LDLᵀ went on.")
+    if dense is None or plan.forced or (dense.flops or 0) > _DENSE:
+        other, name = by_general_sparse_factor(facts), "sparse LU"
+    else:
+        other, name = by_factor(facts, replace(plan, forced=True), dense, Means(Path())), "LDLᵀ"
+    caution = Caution("RA-LD-103", f"{found.reason[0].upper()}{found.reason[1:]}: {name} went on.")
     return replace(other, cautions=(*other.cautions, caution))
 
 
@@ -235,8 +314,22 @@ def _answer(
     words = target.words_by_products if outcome.method == Method.SLQ else target.words
     if words:
         outcome = replace(outcome, evidence={**outcome.evidence, "factored": words})
-    subject = subject_of(target.subject)
-    return _with(outcome, target.quantity, dimension, plan, settings, subject, run)
+    subject = {**subject_of(target.subject), "symmetry": _symmetry_words(target.subject, outcome)}
+    return _with(outcome, target.quantity, dimension, plan, settings, subject, run, target.subject)
+
+
+def _symmetry_words(source: MatrixSource, outcome: Outcome) -> str:
+    """Return on what ground the matrix is symmetric; of one that was presumed so, what its use has shown."""
+    if not source.presumed:
+        return source.symmetry
+    if outcome.logdet is None:
+        return f"{source.symmetry}; compared as far as it was read"
+    asymmetry = outcome.evidence.get("asymmetry") or outcome.evidence.get("factor", {}).get("asymmetry")
+    if asymmetry:
+        return (
+            f"but for {asymmetry:.1e} √(a_ii a_jj), which the margin holds: every pair that was read compared"
+        )
+    return "every pair that was read compared"
 
 
 def _with(
@@ -247,12 +340,13 @@ def _with(
     settings: LogdetSettings,
     subject: dict[str, Any],
     run: dict[str, Any],
+    source: MatrixSource | None = None,
 ) -> LogDeterminant:
     refused = outcome.logdet is None
     return LogDeterminant(
         status="refused" if refused else "ok",
         reason=outcome.reason,
-        advice=_advice(outcome, plan) if refused else "",
+        advice=advice_for(outcome, plan, settings, source) if refused else "",
         quantity=quantity,
         logdet=outcome.logdet,
         sign=outcome.sign,
@@ -269,28 +363,6 @@ def _with(
         run=run,
         minors=outcome.minors,
     )
-
-
-def _advice(outcome: Outcome, plan: Plan) -> str:
-    """Return what can be done about a refusal."""
-    if outcome.sign == 0 or "singular" in outcome.reason:
-        return (
-            "--pseudo gives the log-pseudo-determinant, over the eigenvalues that are not 0; --shift T the "
-            "log-determinant of A + T I."
-        )
-    if plan.taken is None:
-        return "--explain lists every method with what it needs; --memory and --scratch change what fits."
-    if outcome.method == Method.FLODANCE and "definite" not in outcome.reason:
-        return "The candidates, the back-test and the floor are in the JSON."
-    if any(word in outcome.reason for word in ("not positive", "breaks down")):
-        return "--method ldlt takes indefinite matrices, --shift T adds T to every eigenvalue."
-    if outcome.method == Method.SLQ and "one side" in outcome.reason:
-        return (
-            "--steps N for more Lanczos steps, --smallest A if you know a lower bound, --shift T to have one."
-        )
-    if outcome.method == Method.EIGENVALUES:
-        return "--shift T gives the log-determinant of A + T I, which needs no decision."
-    return "--explain lists the other methods."
 
 
 def _cpus() -> int:

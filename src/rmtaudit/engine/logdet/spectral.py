@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from rmtaudit.engine.logdet.pivoted import finite_dense
 from rmtaudit.engine.logdet.result import PseudoDeterminant
@@ -52,6 +54,33 @@ def pseudo_logdet(source: MatrixSource, *, memory: int, threads: int = 1) -> Pse
     with using_threads(threads):
         values = symmetric_eigenvalues(finite_dense(source))
     return pseudo_determinant(values, needed)
+
+
+def gram_pseudo_logdet(factor: MatrixSource, *, threads: int = 1) -> PseudoDeterminant:
+    """Return the log-pseudo-determinant of ``WᵀW`` from the singular values of ``W``.
+
+    Floor, kept and dropped are squared, as the eigenvalues of ``WᵀW`` are; what is 0 is judged before that.
+    """
+    with using_threads(threads):
+        W = factor.dense()
+        values = torch.linalg.svdvals(W).numpy()
+    found = pseudo_determinant(values, gram_bytes(*factor.shape))
+    dropped = None if found.dropped is None else found.dropped**2
+    return replace(
+        found,
+        n=factor.shape[1],
+        logdet=2 * found.logdet,
+        error=2 * found.error,
+        floor=found.floor**2,
+        kept=None if found.kept is None else found.kept**2,
+        dropped=dropped,
+        alternatives=tuple((cut**2, rank, 2 * value) for cut, rank, value in found.alternatives),
+    )
+
+
+def gram_bytes(rows: int, cols: int) -> int:
+    """Return what the singular values of a matrix take."""
+    return 8 * (3 * rows * cols + _COLUMNS * max(rows, cols))
 
 
 def spectral_bytes(n: int) -> int:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from rmtaudit.engine.logdet.facts import Facts, facts_of
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.matrices.sources import CompletedLaplacian, Gram, Laplacian, MatrixSource, SparseMatrix
+from rmtaudit.matrices.sources.symmetry import BY_CONSTRUCTION
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,7 +82,8 @@ def _of_laplacian(facts: Facts, graph: Laplacian) -> Target:
     count = len(removed)
     name = f"{graph.name} without {count:,} {'vertex' if count == 1 else 'vertices'}"
     grounded = SparseMatrix(graph.matrix[keep][:, keep], name, symmetric=True)
-    grounded.symmetry, grounded.semidefinite = "by construction", True
+    grounded.take_symmetry(BY_CONSTRUCTION)
+    grounded.semidefinite = True
     known = facts.smallest or 0.0
     gap = max(spectral_gap_bound(graph), known)
     completed = replace(

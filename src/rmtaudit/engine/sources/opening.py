@@ -17,6 +17,7 @@ from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.checkpoints.registry import read_head
 from rmtaudit.engine.sources.archives import is_npz, open_npz, open_zarr
+from rmtaudit.engine.sources.matrix_market import BANNER, open_mtx
 from rmtaudit.engine.sources.options import SourceOptions, View
 from rmtaudit.engine.sources.texts import read_edges, read_points
 from rmtaudit.engine.sources.words import choose, no_name, printed, split_name
@@ -48,7 +49,7 @@ def open_source(text: str | Path, options: SourceOptions | None = None) -> Matri
     Parameters
     ----------
     text
-        ``kernel.npy``, ``arrays.npz::K``, ``sparse.npz``, ``folder.zarr``, ``group.zarr::K``,
+        ``kernel.npy``, ``arrays.npz::K``, ``sparse.npz``, ``matrix.mtx``, ``folder.zarr``, ``group.zarr::K``,
         ``model.safetensors::layer.name``, ``points.npy`` with ``kernel``, ``edges.csv`` with ``laplacian``, a
         raw file with ``dtype`` and ``shape``; ``A @ B`` is a product.
     options
@@ -125,6 +126,8 @@ def _opener(path: Path) -> tuple[Open, bool]:
     head, size = read_head(path)
     if head.startswith(b"\x93NUMPY"):
         return _npy, False
+    if head[: len(BANNER)].lower() == BANNER.lower():
+        return lambda at, name, options: open_mtx(at, name, options.symmetric), False
     if head.startswith(b"PK\x03\x04") and is_npz(path):
         return lambda at, name, options: open_npz(at, name, options.symmetric), False
     if path.suffix.lower() in {".csv", ".tsv", ".edges", ".txt"}:
@@ -132,6 +135,13 @@ def _opener(path: Path) -> tuple[Open, bool]:
             "RA-MS-031",
             "a text file is a list of edges or a list of points; it does not say which.",
             hint="Add --laplacian normalised (or combinatorial), or --kernel matern --length L.",
+            where=printed(path),
+        )
+    if path.suffix.lower() == ".mtx":
+        raise CorruptError(
+            "RA-MS-016",
+            "no Matrix Market file begins like this.",
+            hint="Write it again.",
             where=printed(path),
         )
     if path.suffix.lower() in {".npy", ".npz"}:

@@ -25,7 +25,8 @@ class SourceOptions:
     dtype, shape
         The path is a file of raw numbers in rows, little-endian.
     symmetric
-        ``None``: compare (everything in memory, samples in files); ``True``, ``False``: as the user says.
+        ``None``: compare with the transpose (what is in memory at once, files as they are read); ``True``,
+        ``False``: as the user says.
     shift
         ``t`` of ``A + t I``.
     """

@@ -227,6 +227,13 @@ def _spikes(
     return tuple((value, carried(bulk[0], law, dimension, factor, value)) for value, _ in found.spikes)
 
 
+def _not_free_rows(missed: float) -> Verdict:
+    """Return why growth by rows is refused; ``missed`` is in units of the variance that entries give."""
+    if missed < 0:
+        return Verdict(Obstacle.SHARED, min(1.0, -missed))
+    return Verdict(Obstacle.ORTHOGONAL, 1 + missed)
+
+
 def _by_rows(
     rows: torch.Tensor,
     factor: float,
@@ -247,7 +254,7 @@ def _by_rows(
     law: GrownGram | None = None
     drawn: tuple[Law, ...] = ()
     if abs(missed) > _MISSED:
-        verdict = Verdict(Obstacle.SHARED, abs(missed))
+        verdict = _not_free_rows(missed)
     elif score > _POOR:
         verdict = Verdict(Obstacle.MISSED, score)
     else:

@@ -22,6 +22,7 @@ class Obstacle(Enum):
     NOT_FREE = "not free"
     MISSED = "missed"
     SHARED = "shared"
+    ORTHOGONAL = "orthogonal"
     LOST = "lost"
     CONTRADICTED = "contradicted"
     FAILED = "failed"
@@ -34,7 +35,10 @@ _SENTENCES: Mapping[Obstacle, str] = {
         "the matrix is not free of its coordinates, which is tolerable up to {measure:.3g} times the block"
     ),
     Obstacle.MISSED: "real quarters of the block miss it by {measure:.0%} of the spread",
-    Obstacle.SHARED: "rows have directions in common: {measure:.0%} of the variance is missed",
+    Obstacle.SHARED: "rows have directions in common, which hold {measure:.0%} of the variance at the target",
+    Obstacle.ORTHOGONAL: (
+        "rows are nearer to orthogonal than free ones, which would give {measure:.3g} times the variance"
+    ),
     Obstacle.LOST: "the mass of the computed law is off by {measure:.1g}",
     Obstacle.CONTRADICTED: "products with the whole matrix contradict it by {measure:.1%}",
     Obstacle.FAILED: "no law that could have given the block was found",

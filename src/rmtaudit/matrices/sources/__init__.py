@@ -7,11 +7,14 @@ from rmtaudit.matrices.sources.covariance import KernelMatrix, MaternMatrix
 from rmtaudit.matrices.sources.files import FileMatrix, Layout, ZarrMatrix, npy_layout
 from rmtaudit.matrices.sources.leading import Leading
 from rmtaudit.matrices.sources.sparse import CompletedLaplacian, Laplacian, SparseMatrix
+from rmtaudit.matrices.sources.symmetry import AsymmetricError, Ground, settle_symmetry
 
 __all__ = [
+    "AsymmetricError",
     "CompletedLaplacian",
     "FileMatrix",
     "Gram",
+    "Ground",
     "KernelMatrix",
     "Laplacian",
     "Layout",
@@ -26,4 +29,5 @@ __all__ = [
     "Updated",
     "ZarrMatrix",
     "npy_layout",
+    "settle_symmetry",
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rmtaudit.errors import UsageError
 from rmtaudit.matrices.sources.base import MatrixSource, Reach
+from rmtaudit.matrices.sources.symmetry import BY_CONSTRUCTION
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +41,8 @@ class Shifted(MatrixSource):
         self.base, self.shift = base, shift
         sign = "-" if shift < 0 else "+"
         self.name, self.shape, self.dtype = f"{base.name} {sign} {abs(shift):g} I", base.shape, base.dtype
-        self.symmetric, self.symmetry, self.reach = base.symmetric, base.symmetry, base.reach
+        self.take_symmetry(base.judgement)
+        self.reach, self.tile_side, self.by_columns = base.reach, base.tile_side, base.by_columns
         self.semidefinite = base.semidefinite and shift >= 0
 
     def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
@@ -154,7 +156,8 @@ class Gram(MatrixSource):
         side = factor.shape[1 if of == "columns" else 0]
         self.name = f"{'WᵀW' if of == 'columns' else 'WWᵀ'} of {factor.name}"
         self.shape = (side, side)
-        self.symmetric, self.symmetry, self.semidefinite = True, "by construction", True
+        self.take_symmetry(BY_CONSTRUCTION)
+        self.semidefinite = True
         self.reach = factor.reach & {Reach.MATMUL, Reach.BLOCK, Reach.DENSE}
         if Reach.BLOCK in self.reach:
             self.reach |= {Reach.PRINCIPAL}
@@ -234,7 +237,8 @@ class Updated(MatrixSource):
             base.shape,
             base.dtype,
         )
-        self.symmetric, self.symmetry, self.reach = True, base.symmetry, base.reach
+        self.take_symmetry(base.judgement)
+        self.reach, self.tile_side, self.by_columns = base.reach, base.tile_side, base.by_columns
         self.semidefinite = base.semidefinite
 
     def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rmtaudit.errors import InputError, UsageError
 from rmtaudit.matrices.sources.base import MatrixSource, Reach
+from rmtaudit.matrices.sources.symmetry import Ground, Symmetry
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
@@ -51,9 +52,7 @@ class TensorSource(MatrixSource):
         self.shape = (int(tensor.shape[0]), int(tensor.shape[1]))
         self.reach = EVERYTHING if self.square else EVERYTHING - {Reach.PRINCIPAL}
         check_finite(name, self.matrix)
-        self.symmetric, self.symmetry = declared_symmetry(symmetric, self.square, name) or whole_symmetry(
-            self.matrix
-        )
+        self.take_symmetry(declared_symmetry(symmetric, self.square, name) or whole_symmetry(self.matrix))
 
     def dense(self) -> torch.Tensor:
         """Return a copy (see :meth:`MatrixSource.dense`)."""
@@ -95,7 +94,7 @@ def check_shape(shape: tuple[int, ...], name: str) -> None:
         raise UsageError("RA-MS-002", f"{name} is empty: {shape[0]} x {shape[1]}.")
 
 
-def declared_symmetry(symmetric: bool | None, square: bool, name: str) -> tuple[bool, str] | None:
+def declared_symmetry(symmetric: bool | None, square: bool, name: str) -> Symmetry | None:
     """Return what the shape and the caller say about symmetry, ``None`` where the entries must be asked.
 
     Raises ``UsageError`` (RA-MS-004) for a rectangular matrix that is said to be symmetric.
@@ -103,13 +102,13 @@ def declared_symmetry(symmetric: bool | None, square: bool, name: str) -> tuple[
     if not square:
         if symmetric:
             raise UsageError("RA-MS-004", f"{name} was said to be symmetric, but is not square.")
-        return False, "not square"
+        return Symmetry(False, Ground.CONSTRUCTION, "not square")
     if symmetric is None:
         return None
-    return symmetric, "declared by the user"
+    return Symmetry(symmetric, Ground.DECLARED, str(Ground.DECLARED))
 
 
-def whole_symmetry(matrix: torch.Tensor) -> tuple[bool, str]:
+def whole_symmetry(matrix: torch.Tensor) -> Symmetry:
     """Compare every entry with its mirror image, in bands."""
     n = matrix.shape[0]
     band = max(1, (1 << 20) // max(1, n))
@@ -118,8 +117,10 @@ def whole_symmetry(matrix: torch.Tensor) -> tuple[bool, str]:
         different = matrix[start:stop] != matrix[:, start:stop].T
         if bool(different.any()):
             i, j = (int(part) for part in different.nonzero()[0])
-            return False, f"entries ({start + i}, {j}) and ({j}, {start + i}) differ"
-    return True, "every pair compared"
+            return Symmetry(
+                False, Ground.COMPARED, f"entries ({start + i}, {j}) and ({j}, {start + i}) differ"
+            )
+    return Symmetry(True, Ground.COMPARED, str(Ground.COMPARED))
 
 
 def check_finite(name: str, values: torch.Tensor) -> None:

@@ -15,13 +15,19 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from rmtaudit.errors import UnreachableError
+from rmtaudit.matrices.sources.symmetry import (
+    PRESUMPTIONS,
+    SAMPLE_SIDE,
+    Ground,
+    Symmetry,
+    sample_corners,
+)
 
 if TYPE_CHECKING:
     import torch
 
 _STRIP = 1 << 20
 """Entries of the temporaries with which a product or a diagonal is made of blocks: 8 MiB of float64."""
-_SAMPLES, _SAMPLE_SIDE, _COMPARED_WHOLE = 64, 32, 512
 
 
 class Reach(StrEnum):
@@ -51,12 +57,18 @@ class MatrixSource(ABC):
         Whether the matrix is treated as symmetric; then only entries with row >= column need be read.
     symmetry
         On what ground, in words: ``"by construction"``, ``"every pair compared"``, ``"declared by the
-        user"``, ``"64 sampled blocks … compared"``; of one that is not symmetric, what speaks against it.
+        user"``; of one that is not symmetric, what speaks against it.
+    ground
+        The same as a value. A source that says nothing of it only claims to be symmetric, and is checked.
     semidefinite
         Whether the construction makes it positive semidefinite (a Gram matrix, a covariance function, a
         Laplacian); rounding may still make it indefinite by a few ulps.
     reach
         What is offered.
+    tile_side
+        Side of the tiles in which a pass over the matrix is cheapest; ``None`` for no preference.
+    by_columns
+        Whether a few columns are cheaper to read than a few rows.
     """
 
     name: str
@@ -64,8 +76,11 @@ class MatrixSource(ABC):
     dtype: str = "float64"
     symmetric: bool = False
     symmetry: str = "not known"
+    ground: Ground = Ground.CLAIMED
     semidefinite: bool = False
     reach: frozenset[Reach] = frozenset()
+    tile_side: int | None = None
+    by_columns: bool = False
 
     def dense(self) -> torch.Tensor:
         """Return the whole matrix: float64, its own memory. Needs ``Reach.DENSE``."""
@@ -125,7 +140,7 @@ class MatrixSource(ABC):
 
     def rmatmul(self, X: torch.Tensor) -> torch.Tensor:
         """Return ``Aᵀ X``, float64, for ``X`` of shape ``(rows, k)``. Offered wherever ``matmul`` is."""
-        if self.symmetric:
+        if self.symmetric and not self.presumed:
             return self.matmul(X)
         if Reach.MATMUL not in self.reach or Reach.BLOCK not in self.reach:
             raise self._unreachable(Reach.MATMUL)
@@ -161,6 +176,20 @@ class MatrixSource(ABC):
         return
 
     @property
+    def presumed(self) -> bool:
+        """Whether it is treated as symmetric on a sample or a claim alone."""
+        return self.symmetric and self.ground in PRESUMPTIONS
+
+    @property
+    def judgement(self) -> Symmetry:
+        """Whether it is treated as symmetric, and on what ground."""
+        return Symmetry(self.symmetric, self.ground, self.symmetry)
+
+    def take_symmetry(self, found: Symmetry) -> None:
+        """Treat the matrix as a judgement says."""
+        self.symmetric, self.ground, self.symmetry = found.symmetric, found.ground, found.words
+
+    @property
     def square(self) -> bool:
         """Whether there are as many rows as columns."""
         return self.shape[0] == self.shape[1]
@@ -180,7 +209,7 @@ class MatrixSource(ABC):
                 here, there = _side(row, rows), _side(col, cols)
                 yield self.block(here, there)
         elif Reach.PRINCIPAL in self.reach:
-            count = min(rows, 4 * _SAMPLE_SIDE)
+            count = min(rows, 4 * SAMPLE_SIDE)
             yield self.principal(torch.randperm(rows, generator=generator)[:count])
         elif Reach.MATMUL in self.reach:
             yield self.matmul(torch.randn(cols, 2, generator=generator, dtype=torch.float64))
@@ -215,48 +244,5 @@ class MatrixSource(ABC):
         )
 
 
-def sampled_symmetry(source: MatrixSource) -> tuple[bool, str]:
-    """Compare sampled blocks of a square matrix with their mirror images, bit for bit.
-
-    Returns
-    -------
-    tuple of bool and str
-        Whether every pair that was compared is equal, and the evidence in words. A matrix with a few unequal
-        pairs in a large file can pass: the words say what was looked at. A small one is compared whole.
-    """
-    import torch
-
-    n = source.shape[0]
-    generator = torch.Generator().manual_seed(20_260_102)
-    corners = iter([(0, 0)]) if n <= _COMPARED_WHOLE else sample_corners(n, n, generator)
-    side = _COMPARED_WHOLE if n <= _COMPARED_WHOLE else _SAMPLE_SIDE
-    for row, col in corners:
-        here, there = range(row, min(n, row + side)), range(col, min(n, col + side))
-        different = source.block(here, there) != source.block(there, here).T
-        if bool(different.any()):
-            i, j = (int(part) for part in different.nonzero()[0])
-            i, j = here.start + i, there.start + j
-            return False, f"entries ({i}, {j}) and ({j}, {i}) differ"
-    if n <= _COMPARED_WHOLE:
-        return True, "every pair compared"
-    return True, f"{_SAMPLES} sampled blocks of {_SAMPLE_SIDE} x {_SAMPLE_SIDE} compared with their mirrors"
-
-
-def sample_corners(rows: int, cols: int, generator: torch.Generator) -> Iterator[tuple[int, int]]:
-    """Yield the corners of 64 blocks of 32 x 32, row >= column where the shape allows it."""
-    import torch
-
-    if rows == 0 or cols == 0:
-        return
-    for _ in range(_SAMPLES):
-        first, second = (
-            int(torch.randint(0, max(1, side - _SAMPLE_SIDE + 1), (), generator=generator))
-            for side in (rows, cols)
-        )
-        if second > first and second < rows and first < cols:
-            first, second = second, first
-        yield first, second
-
-
 def _side(start: int, length: int) -> range:
-    return range(start, min(length, start + _SAMPLE_SIDE))
+    return range(start, min(length, start + SAMPLE_SIDE))

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rmtaudit.errors import InputError, UsageError
-from rmtaudit.matrices.sources.arrays import EVERYTHING, check_finite, check_shape
+from rmtaudit.matrices.sources.arrays import EVERYTHING, check_finite, check_shape, declared_symmetry
 from rmtaudit.matrices.sources.base import MatrixSource
+from rmtaudit.matrices.sources.symmetry import BY_CONSTRUCTION, Ground, Symmetry
 
 if TYPE_CHECKING:
     import torch
@@ -24,26 +25,36 @@ class KernelMatrix(MatrixSource):
     points
         Float, shape ``(n, d)``; a vector is n points on a line.
     function
-        From two sets of points, ``(p, d)`` and ``(q, d)``, to a ``(p, q)`` tensor. It must be symmetric in
-        its two arguments: this is taken on trust, and said so in :attr:`symmetry`.
+        From two sets of points, ``(p, d)`` and ``(q, d)``, to a ``(p, q)`` tensor.
     semidefinite
         Whether the function is a positive definite one.
     name
         Printable.
+    symmetric
+        Whether the function is symmetric in its two arguments. ``None``: presumed, and every entry that is
+        evaluated is compared with its mirror image, which doubles the evaluations; ``True``: taken on trust.
     """
 
     def __init__(
-        self, points: torch.Tensor, function: Function, name: str = "<kernel>", *, semidefinite: bool = False
+        self,
+        points: torch.Tensor,
+        function: Function,
+        name: str = "<kernel>",
+        *,
+        semidefinite: bool = False,
+        symmetric: bool | None = None,
     ) -> None:
         self.points = as_points(points, name)
         self._function = function
         self._take(name, semidefinite)
-        self.symmetry = "the function is taken to be symmetric"
+        presumed = Symmetry(True, Ground.CLAIMED, "the function is presumed to be symmetric")
+        self.take_symmetry(declared_symmetry(symmetric, self.square, name) or presumed)
 
     def _take(self, name: str, semidefinite: bool) -> None:
         count = int(self.points.shape[0])
         self.name, self.shape, self.semidefinite = name, (count, count), semidefinite
-        self.symmetric, self.symmetry, self.reach = True, "by construction", EVERYTHING
+        self.take_symmetry(BY_CONSTRUCTION)
+        self.reach = EVERYTHING
 
     def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
         """Evaluate a block (see :meth:`MatrixSource.block_into`)."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rmtaudit.errors import CorruptError, InputError, UsageError
 from rmtaudit.matrices.sources.arrays import EVERYTHING, check_finite, check_shape, declared_symmetry
-from rmtaudit.matrices.sources.base import MatrixSource, Reach, sampled_symmetry
+from rmtaudit.matrices.sources.base import MatrixSource, Reach
+from rmtaudit.matrices.sources.symmetry import sampled_symmetry
 from rmtaudit.matrices.tensors import ITEMSIZE
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ class FileMatrix(MatrixSource):
     name
         Printable.
     symmetric
-        ``None`` compares 64 sampled blocks of 32 x 32 with their mirror images.
+        ``None`` presumes it from 64 sampled blocks of 32 x 32 that equal their mirror images; methods that
+        rely on it compare the rest as they read it.
 
     Raises
     ------
@@ -104,14 +106,14 @@ class FileMatrix(MatrixSource):
         if needed > file.size:
             raise CorruptError(
                 "RA-MS-010",
-                f"a {layout.shape[0]} x {layout.shape[1]} matrix of {layout.dtype} needs {needed:,} bytes, "
-                f"the file has {file.size:,}.",
-                hint="Check shape and dtype, or make the file again.",
+                f"the file is truncated: a {layout.shape[0]} x {layout.shape[1]} matrix of {layout.dtype} "
+                f"takes {needed:,} bytes with its header, the file has {file.size:,}.",
+                hint="Copy or write the file again; of raw numbers, check shape and dtype.",
                 where=file.where,
             )
         self.reach = EVERYTHING if self.square else EVERYTHING - {Reach.PRINCIPAL}
-        told = declared_symmetry(symmetric, self.square, name)
-        self.symmetric, self.symmetry = told or sampled_symmetry(self)
+        self.by_columns = layout.by_columns
+        self.take_symmetry(declared_symmetry(symmetric, self.square, name) or sampled_symmetry(self))
 
     def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
         """Read a block (see :meth:`MatrixSource.block_into`)."""
@@ -198,8 +200,8 @@ class ZarrMatrix(MatrixSource):
         self.name, self.dtype = name, array.dtype.newbyteorder("=").name
         self.shape = (int(array.shape[0]), int(array.shape[1]))
         self.reach = EVERYTHING if self.square else EVERYTHING - {Reach.PRINCIPAL}
-        told = declared_symmetry(symmetric, self.square, name)
-        self.symmetric, self.symmetry = told or sampled_symmetry(self)
+        self.tile_side = min(2048, max(512, *(int(side) for side in array.chunks)))
+        self.take_symmetry(declared_symmetry(symmetric, self.square, name) or sampled_symmetry(self))
 
     def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
         """Decode a block (see :meth:`MatrixSource.block_into`), one row of chunks after the other."""

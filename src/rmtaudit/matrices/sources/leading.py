@@ -35,7 +35,8 @@ class Leading(MatrixSource):
             )
         self.base = base
         self.name, self.shape, self.dtype = f"leading {rows} of {base.name}", (rows, rows), base.dtype
-        self.symmetric, self.symmetry = base.symmetric, base.symmetry
+        self.take_symmetry(base.judgement)
+        self.tile_side, self.by_columns = base.tile_side, base.by_columns
         self.semidefinite = base.semidefinite
         self.reach = base.reach if Reach.BLOCK in base.reach else base.reach & {Reach.PRINCIPAL}
 

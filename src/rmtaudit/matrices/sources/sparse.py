@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rmtaudit.errors import CorruptError, InputError, UsageError
 from rmtaudit.matrices.sources.arrays import EVERYTHING, check_shape, declared_symmetry
 from rmtaudit.matrices.sources.base import MatrixSource, Reach
+from rmtaudit.matrices.sources.symmetry import BY_CONSTRUCTION, Ground, Symmetry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +58,7 @@ class SparseMatrix(MatrixSource):
         self.matrix = found
         self.name, self.shape = name, (int(found.shape[0]), int(found.shape[1]))
         self.reach = EVERYTHING if self.square else EVERYTHING - {Reach.PRINCIPAL}
-        self.symmetric, self.symmetry = declared_symmetry(symmetric, self.square, name) or _mirrored(found)
+        self.take_symmetry(declared_symmetry(symmetric, self.square, name) or _mirrored(found))
 
     @property
     def stored(self) -> int:
@@ -148,7 +149,8 @@ class Laplacian(SparseMatrix):
             laplacian = scale @ laplacian @ scale
             laplacian.setdiag((degrees > 0).astype(np.float64))
         super().__init__(scipy.sparse.csr_array(laplacian), f"{kind} Laplacian of {name}", symmetric=True)
-        self.symmetry, self.semidefinite = "by construction", True
+        self.take_symmetry(BY_CONSTRUCTION)
+        self.semidefinite = True
 
     def null_basis(self) -> torch.Tensor:
         """Return an orthonormal basis of the null space, float64, shape ``(n, components)``.
@@ -196,7 +198,8 @@ class CompletedLaplacian(MatrixSource):
             (base.null_weights(), base.component, np.arange(count + 1)), shape=(count, base.components)
         )
         self.name, self.shape, self.dtype = f"{base.name} + VVᵀ", base.shape, base.dtype
-        self.symmetric, self.symmetry, self.semidefinite = True, base.symmetry, True
+        self.take_symmetry(base.judgement)
+        self.semidefinite = True
         self.reach = frozenset({Reach.MATMUL})
 
     def matmul(self, X: torch.Tensor) -> torch.Tensor:
@@ -211,10 +214,10 @@ class CompletedLaplacian(MatrixSource):
         return f"{self.base.fingerprint()}+null"
 
 
-def _mirrored(matrix: Any) -> tuple[bool, str]:
+def _mirrored(matrix: Any) -> Symmetry:
     different = (matrix - matrix.T).tocoo()
     wrong = different.data != 0
     if wrong.any():
         i, j = int(different.coords[0][wrong][0]), int(different.coords[1][wrong][0])
-        return False, f"entries ({i}, {j}) and ({j}, {i}) differ"
-    return True, "every pair compared"
+        return Symmetry(False, Ground.COMPARED, f"entries ({i}, {j}) and ({j}, {i}) differ")
+    return Symmetry(True, Ground.COMPARED, str(Ground.COMPARED))

@@ -1,0 +1,85 @@
+"""What can be done about a refusal: only what would not be refused in turn."""
+
+from __future__ import annotations
+
+from rmtaudit.engine.logdet.answer import Outcome, Refusal
+from rmtaudit.engine.logdet.exact import spectral_bytes
+from rmtaudit.engine.logdet.facts import facts_of
+from rmtaudit.engine.logdet.plan import Lack, Plan
+from rmtaudit.engine.logdet.settings import LogdetSettings, Method
+from rmtaudit.engine.memory_size import format_memory
+from rmtaudit.matrices.sources import FileMatrix, MatrixSource, Reach, SparseMatrix, TensorSource, ZarrMatrix
+
+_SHIFT = "--shift T gives the log-determinant of A + T I"
+_EXPLAIN = "--explain lists every method with what it needs."
+
+
+def advice_for(outcome: Outcome, plan: Plan, settings: LogdetSettings, source: MatrixSource | None) -> str:
+    """Return what can be done about a refusal.
+
+    Parameters
+    ----------
+    outcome
+        The refusal.
+    plan, settings
+        What was planned and asked for.
+    source
+        The matrix; ``None`` for a table of log-determinants.
+    """
+    match outcome.refusal:
+        case Refusal.SINGULAR:
+            return _of_singular(plan, settings, source)
+        case Refusal.NO_METHOD:
+            return _of_resources(plan)
+        case Refusal.NOT_DEFINITE:
+            return _of_indefinite(plan)
+        case Refusal.ONE_SIDED:
+            return (
+                "--steps N takes more Lanczos steps, --smallest A gives a lower bound of the spectrum that "
+                "you know, --shift T makes one."
+            )
+        case Refusal.UNCLEAR_RANK:
+            return f"{_SHIFT}, which needs no decision."
+        case Refusal.EXTRAPOLATION:
+            return "The candidates, the back-test and the floor are in the JSON."
+        case _:
+            return _EXPLAIN
+
+
+def _of_singular(plan: Plan, settings: LogdetSettings, source: MatrixSource | None) -> str:
+    leading = settings.size is not None or settings.minors
+    if source is None or settings.pseudo or leading or settings.method not in (None, Method.EIGENVALUES):
+        return f"{_SHIFT}."
+    facts = facts_of(source)
+    known = facts.laplacian is not None or (facts.gram is not None and bool(facts.singular))
+    fits = Reach.BLOCK in source.reach and spectral_bytes(facts.order) <= plan.budget
+    if source.symmetric:
+        if not (known or fits):
+            return f"{_SHIFT}."
+        return f"--pseudo gives the log-pseudo-determinant, over the eigenvalues that are not 0; {_SHIFT}."
+    if fits and isinstance(source, FileMatrix | ZarrMatrix | SparseMatrix | TensorSource):
+        return (
+            "--as wtw --pseudo gives the log-pseudo-determinant of AᵀA, over the squares of the singular "
+            f"values that are not 0; {_SHIFT}."
+        )
+    return f"{_SHIFT}."
+
+
+def _of_resources(plan: Plan) -> str:
+    cheapest = plan.cheapest
+    if cheapest is None:
+        return _EXPLAIN
+    if cheapest.lacks is Lack.DISK:
+        return f"--scratch on a disk with {format_memory(cheapest.scratch)} free would do."
+    method = f"{cheapest.method} {cheapest.place}"
+    return f"--memory {format_memory(cheapest.memory or 0)} would do, for {method}."
+
+
+def _of_indefinite(plan: Plan) -> str:
+    dense = next((each for each in plan.candidates if each.method is Method.LDLT), None)
+    if dense is not None and dense.possible:
+        return f"--method ldlt takes indefinite matrices; {_SHIFT}."
+    if dense is not None and dense.lacks is Lack.MEMORY:
+        needed = format_memory(dense.memory or 0)
+        return f"--method ldlt --memory {needed} takes indefinite matrices; {_SHIFT}."
+    return f"{_SHIFT}."

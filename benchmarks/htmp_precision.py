@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/htmp_precision.py [--draws 20] [--seed 2026]
 
-Each spectrum is a draw of the beta-Laguerre ensemble; the matrix has random singular vectors and is rounded to
+Each spectrum is a draw of the beta-Laguerre ensemble; the matrix has random singular vectors, rounded to
 the dtype. "ignored" takes all singular values of the rounded matrix (float64 SVD) at face value.
 """
 

@@ -34,7 +34,7 @@ _LAWS = ("htmp_best_law", "htmp_delta_bic")
 _CLEAR = 10.0
 """Difference of BIC from which another law is said to fit better."""
 _ORTHOGONAL = 64 * 2.0**-24
-"""Part of the relative spread of the singular values of orthogonal matrices that does not depend on the size."""
+"""Part of the relative spread of an orthogonal matrix's singular values that does not depend on the size."""
 ACCEPTED, OUTDONE = "HTMP not rejected", "HTMP not rejected, another law fits better"
 BULK_ONLY, REJECTED = "HTMP of the bulk alone", "HTMP rejected"
 

@@ -60,8 +60,12 @@ Maker = Callable[[int, int, Source], torch.Tensor]
 
 
 def coloured(spectrum: torch.Tensor, cols: int, source: Source) -> torch.Tensor:
-    """``Σ^{1/2} G`` with the eigenvalues ``spectrum`` of Σ; its eigenvectors play no part."""
-    return spectrum.sqrt()[:, None] * source.normal(len(spectrum), cols)
+    """``Σ^{1/2} G`` with the eigenvalues ``spectrum`` of Σ and random eigenvectors.
+
+    With a diagonal Σ it would be noise with rows of different scale, which has no phase.
+    """
+    rows = len(spectrum)
+    return source.directions(rows, rows) @ (spectrum.sqrt()[:, None] * source.normal(rows, cols))
 
 
 def additive_spikes(rows: int, cols: int, reach: torch.Tensor, source: Source) -> torch.Tensor:

@@ -37,6 +37,17 @@ TAIL_SHARE = 0.02
 TAIL_MISFIT = 0.8
 TAIL_LEVEL = 0.01
 
+AGREEMENT: dict[Phase, float] = {
+    "random-like": 1.0,
+    "bleeding-out": 1.0,
+    "bulk+spikes": 1.0,
+    "bulk-decay": 1.0,
+    "heavy-tailed": 1.0,
+    "rank-collapse": 1.0,
+    "none": 1.0,
+}
+"""@@"""
+
 _MIN_TAIL = 8
 _TINY, _BELOW_EDGE = 1e-6, 1e-3
 _EDGE_VALUES = 8  # of the bulk: a move that takes one further down over the edge is beyond 6 deviations

@@ -1,4 +1,4 @@
-"""Is a spectrum that is not Marchenko-Pastur's more than noise whose rows, columns or entries differ in scale?
+"""The null of a phase: noise whose rows, columns or entries differ in scale.
 
 A sparse initialiser, heads that start at different scales, or heavy-tailed independent entries have a broad
 bulk and a heavy tail without anything learned. Random signs tell: see :mod:`rmtaudit.kernels.sign_flip`.

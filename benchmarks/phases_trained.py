@@ -22,7 +22,10 @@ from torch import nn
 
 from rmtaudit.analyzers.contract import layer_input
 from rmtaudit.analyzers.phase import PhaseOfTraining, PhaseOptions
+from rmtaudit.kernels.phases import AGREEMENT
 
+LEAST = 0.6
+"""Least confidence of a decided phase: the default of the analyzer."""
 MODULUS, WIDTH = 31, 192
 
 
@@ -141,6 +144,7 @@ def main() -> None:
     started = time.process_time()
     judge = PhaseOfTraining(PhaseOptions(least_confidence=0))
     agreed: dict[str, list[bool]] = defaultdict(list)
+    decided: dict[str, list[bool]] = defaultdict(list)
     print("| recipe | train, test | layer | phases of the seeds | least confidence |\n|---|---|---|---|---:|")
     for recipe in RECIPES:
         rows: dict[str, list[tuple[str, float]]] = defaultdict(list)
@@ -150,10 +154,14 @@ def main() -> None:
             rates.append(right)
             for name, matrix in weights.items():
                 found = judge.analyze(layer_input(matrix))
-                rows[name].append((str(found["phase_nearest"]), found["phase_confidence"].value))
+                phase = str(found["phase_nearest"])
+                # without the factor that this very table gives
+                rows[name].append((phase, found["phase_confidence"].value / AGREEMENT[phase]))
         for name, seen in rows.items():
-            for (one, _), (other, _) in permutations(seen, 2):
+            for (one, sure), (other, _) in permutations(seen, 2):
                 agreed[one].append(one == other)
+                if sure >= LEAST:
+                    decided[one].append(one == other)
             counts = ", ".join(
                 f"{phase} {count}" for phase, count in Counter(p for p, _ in seen).most_common()
             )
@@ -162,9 +170,12 @@ def main() -> None:
             print(
                 f"| {recipe.name} | {train:.2f}, {test:.2f} | {name} | {counts} | {least:.2f} |", flush=True
             )
-    print("\n| phase | pairs | the second training agrees |\n|---|---:|---:|")
+    print("\n| phase | pairs | a second training agrees | decided | a second training agrees |")
+    print("|---|---:|---:|---:|---:|")
     for phase, pairs in agreed.items():
-        print(f"| {phase} | {len(pairs)} | {np.mean(pairs):.2f} |")
+        sure = decided[phase]
+        share = f"{np.mean(sure):.2f}" if sure else ""
+        print(f"| {phase} | {len(pairs)} | {np.mean(pairs):.2f} | {len(sure)} | {share} |")
     print(f"\n{time.process_time() - started:.0f} CPU seconds")
 
 

@@ -206,3 +206,31 @@ def test_scale_changes_no_finding_but_the_range(factor: float) -> None:
     plain = set(seen(W)) - {"RA-FO-009", "RA-FO-010"}
     assert plain == {"RA-FO-005", "RA-FO-006", "RA-FO-014"}
     assert set(seen(W * factor)) - {"RA-FO-009", "RA-FO-010"} == plain
+
+
+def test_a_truncation_is_an_error_and_a_collapse_is_not() -> None:
+    def severity(W: torch.Tensor, **changes: object) -> str | None:
+        given = changed(layer_input(W), **changes)
+        return seen(given)["RA-FO-001"].severity
+
+    U, S, V = torch.linalg.svd(trained().double(), full_matrices=False)
+    n = len(S)
+    assert severity(((U[:, :20] * S[:20]) @ V[:20]).float()) == "error"
+    single = trained()
+    U1, S1, V1 = torch.linalg.svd(single, full_matrices=False)
+    assert severity((U1[:, :20] * S1[:20]) @ V1[:20]) == "warning"
+    assert severity(((U[:, : n - 4] * S[: n - 4]) @ V[: n - 4]).float()) == "info"
+
+
+def test_facts_that_change_little_are_information() -> None:
+    W = trained()
+    W[: len(W) // 2] = 0
+    assert seen(W)["RA-FO-005"].severity == "info"
+    W[len(W) // 2] = 0
+    assert seen(W)["RA-FO-005"].severity == "warning"
+    W = trained()
+    W[30] = W[20]
+    assert seen(W)["RA-FO-007"].severity is None
+    assert seen(changed(layer_input(W), kind=LayerKind.EMBEDDING))["RA-FO-007"].severity == "info"
+    assert seen(trained() * 1e-12)["RA-FO-009"].severity == "info"
+    assert seen(trained() * 1e9)["RA-FO-009"].severity is None

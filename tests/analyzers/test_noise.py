@@ -102,15 +102,17 @@ def test_uneven_rows_need_a_null_that_knows_them() -> None:
     assert plain.values["bulk_null"] == "rejected"
 
 
-def test_no_count_where_no_null_fits() -> None:
+def test_a_lower_bound_where_no_null_fits() -> None:
     found = Noise().analyze(layer_input(trained_like(300, 150)))
     assert codes(found) == ["RA-NF-002"]
     assert found.values["bulk_null"] == "rejected"
-    for name in ("spikes", "signal_share"):
-        value = found.values[name]
-        assert isinstance(value, MetricValue)
-        assert value.status == "skipped"
-        assert "every null" in value.reason
+    share, spikes = found.values["signal_share"], found.values["spikes"]
+    assert isinstance(share, MetricValue)
+    assert share.status == "skipped"
+    assert "every null" in share.reason
+    assert isinstance(spikes, MetricValue)
+    assert spikes.ci == (spikes.value, 150)
+    assert found.observations[0].evidence["least_spikes"] == spikes.value
     assert number(found, "bulk_p_value") == found.observations[0].p_value
     assert number(found, "bulk_p_value") < 0.01
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 import torch
 
-from rmtaudit.analyzers.base import LayerInput, MetricValue
+from rmtaudit.analyzers.base import LayerInput, MetricValue, Scalar
 from rmtaudit.analyzers.contract import AnalyzerContract
 from rmtaudit.analyzers.powerlaw import PowerLaw, PowerLawOptions
 from rmtaudit.kernels.powerlaw import PowerLawFit, fit_power_law
 from rmtaudit.kernels.powerlaw_bootstrap import bootstrap_power_law
+from rmtaudit.kernels.powerlaw_interval import exponent_interval
 from rmtaudit.kernels.spectrum import Spectrum
 from rmtaudit.matrices.layers import Layer, LayerKind
 
@@ -48,6 +50,10 @@ def pareto(n: int = 200, alpha: float = 3.0) -> torch.Tensor:
     return torch.from_numpy((1 - np.random.default_rng(0).random(n)) ** (-1 / (alpha - 1)))
 
 
+def analyze(given: LayerInput, analyzer: PowerLaw | None = None) -> Mapping[str, MetricValue | Scalar]:
+    return (analyzer or PowerLaw()).analyze(given).values
+
+
 def value(found: object) -> MetricValue:
     assert isinstance(found, MetricValue)
     return found
@@ -66,7 +72,7 @@ def value(found: object) -> MetricValue:
 def test_every_active_metric_and_no_other(options: PowerLawOptions, values: torch.Tensor) -> None:
     analyzer = PowerLaw(options)
     active = [metric.name for metric in analyzer.active_metrics()]
-    assert sorted(analyzer.analyze(layer_input(values))) == sorted(active)
+    assert sorted(analyze(layer_input(values), analyzer)) == sorted(active)
     assert ("alpha_low" in active) == options.stability
     assert ("p_value" in active) == (options.bootstrap > 0)
 
@@ -75,8 +81,13 @@ def test_values_are_the_kernels() -> None:
     values = pareto()
     fit = fit_power_law(values, min_tail=8)
     assert isinstance(fit, PowerLawFit)
-    found = PowerLaw().analyze(layer_input(values))
-    assert found["alpha"] == MetricValue(fit.alpha, se=fit.sigma)
+    found = analyze(layer_input(values))
+    interval = exponent_interval(values)
+    assert interval is not None
+    alpha = value(found["alpha"])
+    assert (alpha.value, alpha.ci) == (fit.alpha, (interval.low, interval.high))
+    assert alpha.se == pytest.approx((interval.high - interval.low) / (2 * 1.6448536))
+    assert found["alpha_unstable"] is False
     assert (found["xmin"], found["ks_distance"], found["tail_size"]) == (
         fit.xmin,
         fit.ks_distance,
@@ -88,13 +99,11 @@ def test_values_are_the_kernels() -> None:
 
 
 def test_only_resolved_eigenvalues_enter() -> None:
-    assert PowerLaw().analyze(layer_input(pareto(), unresolved=50)) == PowerLaw().analyze(
-        layer_input(pareto())
-    )
+    assert analyze(layer_input(pareto(), unresolved=50)) == analyze(layer_input(pareto()))
 
 
 def test_few_resolved_eigenvalues_are_skipped() -> None:
-    for found in PowerLaw().analyze(layer_input(pareto(7), unresolved=100)).values():
+    for found in analyze(layer_input(pareto(7), unresolved=100)).values():
         assert value(found).status == "skipped"
         assert "7 resolved eigenvalues" in value(found).reason
 
@@ -103,32 +112,33 @@ def test_few_resolved_eigenvalues_are_skipped() -> None:
 def test_equal_eigenvalues_fail_with_the_reason(differ: float) -> None:
     """The resolution floor of these spectra is 1e-12: a smaller difference is no difference."""
     values = 1 + differ * torch.arange(8, dtype=torch.float64)
-    for found in PowerLaw().analyze(layer_input(values)).values():
+    for found in analyze(layer_input(values)).values():
         assert value(found).status == "failed"
         assert "equal" in value(found).reason
 
 
 def test_a_tail_of_equal_eigenvalues_fails_with_the_reason() -> None:
     values = torch.cat([0.5 * torch.ones(3, dtype=torch.float64), torch.ones(8, dtype=torch.float64)])
-    analyzer = PowerLaw(PowerLawOptions(min_tail=8))
-    assert value(analyzer.analyze(layer_input(values[3:]))["alpha"]).status == "failed"
-    assert value(analyzer.analyze(layer_input(values))["alpha"]).status == "ok"
+    assert value(analyze(layer_input(values[3:]))["alpha"]).status == "failed"
+    assert value(analyze(layer_input(values))["alpha"]).status == "ok"
 
 
 def test_a_zero_matrix_fails_with_the_reason() -> None:
-    for found in PowerLaw().analyze(layer_input(torch.zeros(64), unresolved=0)).values():
+    for found in analyze(layer_input(torch.zeros(64), unresolved=0)).values():
         assert (value(found).status, value(found).reason) == ("failed", "the matrix is zero")
 
 
 def test_bootstrap_adds_intervals_and_a_p_value() -> None:
     given = layer_input(pareto())
-    found = PowerLaw(PowerLawOptions(bootstrap=30, confidence=0.8)).analyze(given)
+    found = analyze(given, PowerLaw(PowerLawOptions(bootstrap=30, confidence=0.8)))
     fit = fit_power_law(pareto(), min_tail=8)
     assert isinstance(fit, PowerLawFit)
     kernel = bootstrap_power_law(
         pareto(), fit, replicas=30, generator=given.generator("powerlaw bootstrap"), confidence=0.8
     )
-    assert found["alpha"] == MetricValue(fit.alpha, se=kernel.alpha_se, ci=kernel.alpha_ci)
+    interval = exponent_interval(pareto(), confidence=0.8)
+    assert interval is not None
+    assert value(found["alpha"]).ci == (interval.low, interval.high)
     assert found["xmin"] == MetricValue(fit.xmin, ci=kernel.xmin_ci)
     assert found["p_value"] == MetricValue(kernel.p_value, se=kernel.p_value_se)
     assert found["sigma"] == fit.sigma
@@ -136,8 +146,21 @@ def test_bootstrap_adds_intervals_and_a_p_value() -> None:
 
 def test_bootstrap_depends_on_the_seed_alone() -> None:
     analyzer = PowerLaw(PowerLawOptions(bootstrap=10))
-    assert analyzer.analyze(layer_input(pareto(), seed=1)) == analyzer.analyze(layer_input(pareto(), seed=1))
-    assert analyzer.analyze(layer_input(pareto(), seed=1)) != analyzer.analyze(layer_input(pareto(), seed=2))
+    first, again, other = (analyze(layer_input(pareto(), seed=seed), analyzer) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_an_unstable_exponent_is_observed() -> None:
+    """Quantiles of a power law of exponent 1.5, whose 40 largest values follow one of exponent 6."""
+    whole = (1 - (np.arange(400) + 0.5) / 400) ** -2.0
+    steep = 10**2 * (1 - (np.arange(40) + 0.5) / 40) ** (-1 / 5)
+    values = torch.from_numpy(np.concatenate([whole[:360], steep]))
+    found = PowerLaw().analyze(layer_input(values))
+    assert found.values["alpha_unstable"] is True
+    (observation,) = found.observations
+    assert observation.code == "RA-PL-001"
+    assert observation.evidence["rivals"][0]["tail_size"] != observation.evidence["tail_size"]
 
 
 @pytest.mark.parametrize(

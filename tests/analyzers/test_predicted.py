@@ -125,11 +125,11 @@ def test_rows_with_directions_in_common_are_refused() -> None:
     found = Predicted(PredictedOptions(block=128)).analyze(
         layer_input(W + torch.randn(640, 512, generator=generator))
     )
-    assert said(found, "verdict").value == "not decompressible"
+    assert said(found, "verdict").value == "refused"
     for name in ("edge", "log_det", "median"):
         assert said(found, name).status == "skipped"
-        assert said(found, name).reason.startswith("not decompressible: ")
-    assert found.remark.startswith("not predicted from 4 blocks of 128: not decompressible: ")
+        assert said(found, name).reason.startswith("refused: ")
+    assert found.remark.startswith("not predicted from 4 blocks of 128: refused: ")
 
 
 @pytest.mark.slow
@@ -187,12 +187,12 @@ def test_a_real_layer(minilm: Path, name: str, free: bool) -> None:
     found = Predicted().analyze(layer_input(W))
     discrepancy = said(found, "discrepancy")
     if not free:
-        assert said(found, "verdict").value == "not decompressible"
+        assert said(found, "verdict").value == "refused"
         assert "products with the whole matrix contradict it" in said(found).reason
         assert discrepancy.value > 0.02
         return
     exact = gram_eigenvalues(W).eigenvalues
-    assert said(found, "verdict").value == "decompressible"
+    assert said(found, "verdict").value == "determined"
     assert discrepancy.value <= 0.005 + 3 * discrepancy.se
     assert said(found, "median").value == pytest.approx(float(exact.median()), rel=0.05)
     assert said(found, "edge").value == pytest.approx(float(exact[-1]), rel=0.1)

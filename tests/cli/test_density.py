@@ -42,7 +42,7 @@ def test_everything_is_written(
     monkeypatch.setenv("COLUMNS", "80")
     files = {name: tmp_path / name for name in ("out.json", "q.npy", "p.png")}
     asked = [
-        *("density", str(eigenvalues), "--factor", "2", "--replicas", "2"),
+        *("density", str(eigenvalues), "--factor", "2", "--replicas", "2", "--assume-free"),
         *("-o", str(files["out.json"]), "--quantiles", str(files["q.npy"]), "--plot", str(files["p.png"])),
         *("--against", str(eigenvalues)),
     ]
@@ -51,8 +51,8 @@ def test_everything_is_written(
     assert not shown.err
     assert max(map(len, shown.out.splitlines())) <= 80
     lines = shown.out.splitlines()
-    assert lines[2].startswith(("decompressible", "baseline as good"))
-    assert "which eigenvalues alone cannot tell" in " ".join(shown.out.split())
+    assert lines[2].startswith("determined if free")
+    assert "eigenvalues alone cannot tell whether the matrix is free" in " ".join(shown.out.split())
     assert "quantile 50%" in shown.out
     found = json.loads(files["out.json"].read_text())
     assert found["target"] == {"size": 256, "factor": 2.0}
@@ -79,11 +79,11 @@ def test_nothing_is_predicted_where_it_cannot_be(
     asked = ["density", str(decades), "--size", "512", "--replicas", "0", "--quantiles", str(quantiles)]
     assert run(cli, [*asked, "--plot", str(plot), "--format", "json"]) == 3
     shown = capsys.readouterr()
-    assert "not written: not decompressible" in shown.err
+    assert "not written: refused" in shown.err
     assert not quantiles.exists()
     assert plot.read_text().startswith("<svg")
     found: dict[str, Any] = json.loads(shown.out)
-    assert found["verdict"]["word"] == "not decompressible"
+    assert found["verdict"]["word"] == "refused"
     assert found["verdict"]["reason"]
     assert found["prediction"] is None
     assert found["baselines"] == {}

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from rmtaudit.cli import table
 from rmtaudit.cli.table import elide, table_text
+from rmtaudit.report.model import Finding
 
 
 def lines(text: str) -> list[str]:
@@ -40,10 +41,11 @@ def test_narrow_tables_show_fewer_metrics_and_wide_ones_all(
         monkeypatch.setenv("COLUMNS", width)
         return next(line for line in lines(table_text([made.report()], top=0)) if line.startswith("layer"))
 
-    assert "alpha ± se" in heads("80")
+    assert "alpha [interval]" in heads("80")
     assert "log10 σ1" not in heads("80")
     assert re.split(r"\s{2,}", heads("120").strip()) == [
-        "layer", "kind", "shape", "alpha ± se", "xmin", "KS", "tail", "stable rank", "log10 σ1", "status",
+        "layer", "kind", "shape", "alpha [interval]", "xmin", "KS", "tail", "stable rank", "log10 σ1",
+        "status",
     ]  # fmt: skip
     assert "nonfinite: 3 values" not in table_text([made.report()], top=0)
     heads("160")
@@ -114,10 +116,25 @@ def test_a_report_without_rows_has_no_table(made: ModuleType) -> None:
 
 def test_findings_stand_below_with_the_worst_first(made: ModuleType) -> None:
     text = table_text([made.hostile_report()], top=0)
-    found = re.findall(r"^(error|warning) +", text, re.MULTILINE)
-    assert found == sorted(found, key=["error", "warning"].index)
-    assert len(found) == 10
-    assert "more findings" in text
+    found = re.findall(r"^(error|warning|info) +", text, re.MULTILINE)
+    assert found == sorted(found, key=["error", "warning", "info"].index)
+    assert 2 <= len(found) <= 10
+    assert "for information: see --format json" in text
+
+
+def test_findings_beyond_the_tenth_are_counted(made: ModuleType) -> None:
+    findings = tuple(Finding(f"XY-{number}", "error", "Something.") for number in range(12))
+    text = table_text([made.report((made.layer("a", findings=findings),))], top=0)
+    assert len(re.findall(r"^error +", text, re.MULTILINE)) == 10
+    assert "2 more: see --format json" in text
+
+
+def test_a_cause_takes_one_line(made: ModuleType) -> None:
+    dead = (Finding("RA-FO-005", "warning", "The layer has 9 dead rows."),)
+    rows = tuple(made.layer(f"block.{place}.w", findings=dead) for place in range(41))
+    text = table_text([made.report(rows)], top=0)
+    assert len(re.findall(r"^warning +", text, re.MULTILINE)) == 1
+    assert "dead rows or columns in 41 layers (block.0.w, block.1.w, block.2.w and 38 more)" in text
 
 
 def test_colour_is_for_what_failed(made: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

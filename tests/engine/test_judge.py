@@ -76,7 +76,7 @@ def test_layers_that_were_not_tested_do_not_count() -> None:
             "unjudged (constant)",
         ),
         (row(status="failed", reason="nonfinite: 1 NaN"), [], "damaged (RA-SC-001)"),
-        (row(status="skipped", reason="copy: the same values as 'b'"), [], "damaged (RA-MO-001)"),
+        (row(status="skipped", reason="copy: the same values as 'b'"), [], "unjudged (copy)"),
         (row(reason="zero: every entry is 0"), [], "unjudged (zero)"),
     ],
 )
@@ -111,28 +111,75 @@ def test_the_tail_of_student_is_the_closed_form(distance: float) -> None:
     assert _two_sided(distance) == pytest.approx(2 * student.sf(distance, 4), rel=1e-9)
 
 
-def scales(*values: float) -> list[LayerResult]:
-    return [row(str(index), log10_rms=value) for index, value in enumerate(values)]
+def scales(*values: float, role: str = "layers.{}.up.weight", first: int = 0) -> list[LayerResult]:
+    return [row(role.format(first + place), log10_rms=value) for place, value in enumerate(values)]
+
+
+USUAL = [-1.2, -1.3, -1.1, -1.25, -1.4, -1.15, -1.2, -1.35, -1.3]
 
 
 def test_a_layer_out_of_scale_is_seen_and_the_others_are_not() -> None:
-    usual = [-1.2, -1.3, -1.1, -1.25, -1.4, -1.15, -1.2, -1.35, -1.3]
-    assert out_of_scale(scales(*usual)) == {}
-    found = out_of_scale(scales(*usual, 2.8))
+    assert out_of_scale(scales(*USUAL)) == {}
+    found = out_of_scale(scales(*USUAL, 2.8))
     assert list(found) == [9]
     (observation,) = found[9]
-    assert observation.evidence["median_of_peers"] == statistics.median(usual)
+    assert observation.evidence["median_of_peers"] == statistics.median(USUAL)
+    assert observation.evidence["factor_beyond_all"] == pytest.approx(10**3.9)
     assert observation.p_value is not None
     assert observation.p_value < 1e-4
     assert f"{10**4.05:.3g} times larger" in observation.message
 
 
-def test_few_peers_or_another_kind_tell_nothing() -> None:
-    assert out_of_scale(scales(-1, -1, -1, -1, -1, -1, 5)) == {}
+@pytest.mark.parametrize(
+    ("value", "severity"),
+    [
+        (-0.45, None),
+        (-0.1, "info"),
+        (0.6, "warning"),
+        (2.8, "error"),
+        (-2.3, "info"),
+        (-3.5, "warning"),
+        (-9.0, "warning"),
+    ],
+)
+def test_only_what_is_far_above_all_its_peers_is_an_error(value: float, severity: str | None) -> None:
+    """Weight decay shrinks an unused branch without end, so a small layer is at most a warning."""
+    judged = judge(scales(*USUAL, value), {}).layers[-1]
+    assert [finding.severity for finding in judged.findings] == ([] if severity is None else [severity])
+
+
+def test_an_insignificant_distance_is_information() -> None:
+    wide = [-1.0, -3.0, -2.0, -4.0, -1.5]
+    (finding,) = judge(scales(*wide, 0.9), {}).layers[-1].findings
+    assert finding.evidence["factor_beyond_all"] > 30
+    assert finding.severity == "info"
+
+
+def test_few_peers_or_another_kind_or_role_tell_nothing() -> None:
+    assert out_of_scale(scales(-1.0, -1.0, -1.0, -1.0, 5.0)) != {}
+    assert out_of_scale(scales(-1.0, -1.0, -1.0, 5.0)) == {}
     usual = scales(*[-1.0] * 9)
-    assert out_of_scale([*usual, replace(row("e", log10_rms=3.0), kind="embedding")]) == {}
+    assert out_of_scale([*usual, replace(row("layers.9.up.weight", log10_rms=3.0), kind="embedding")]) == {}
+    assert out_of_scale([*usual, *scales(3.0, 3.0, 3.0, role="layers.{}.A_log")]) == {}
 
 
 def test_layers_of_equal_scale_have_a_least_spread() -> None:
     assert out_of_scale(scales(*[-1.0] * 9, -0.5)) == {}
     assert math.isfinite(out_of_scale(scales(*[-1.0] * 9, 3.0))[9][0].evidence["distance"])
+
+
+def test_an_observer_can_make_a_fact_milder_and_never_worse() -> None:
+    for told, severity in (("info", "info"), ("warning", "warning"), ("error", "error"), (None, "error")):
+        observation = replace(seen("RA-FO-001"), severity=told)
+        assert judge([row()], {0: [observation]}).layers[0].findings[0].severity == severity
+    mild = replace(seen("RA-FO-005"), severity="error")
+    assert judge([row()], {0: [mild]}).layers[0].findings[0].severity == "warning"
+    foreign = replace(seen("XY-1"), severity="error")
+    assert judge([row()], {0: [foreign]}).layers[0].findings[0].severity == "info"
+
+
+def test_the_findings_of_the_model_are_grouped() -> None:
+    rows = [row(str(index), noise_p_value=1e-9) for index in range(4)]
+    judged = judge(rows, {index: [seen("RA-FO-004")] for index in range(4)})
+    (group,) = judged.findings
+    assert group.evidence["layers"] == ["0", "1", "2", "3"]

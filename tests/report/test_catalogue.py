@@ -14,7 +14,7 @@ SOURCES = Path(__file__).parents[2] / "src" / "rmtaudit"
 
 @pytest.mark.parametrize("kind", FINDINGS.values(), ids=list(FINDINGS))
 def test_every_kind_is_complete(kind: FindingKind) -> None:
-    assert re.fullmatch(r"RA-(FO|NF|MO|SC)-\d{3}", kind.code)
+    assert re.fullmatch(r"RA-(FO|NF|MO|PL|SC)-\d{3}", kind.code)
     assert kind.fact or kind.levels
     for heading, text in kind.sections():
         assert heading
@@ -31,7 +31,7 @@ def test_every_code_that_an_analyzer_observes_is_explained() -> None:
         code
         for path in (SOURCES / "analyzers").rglob("*.py")
         if path.name != "contract.py"
-        for code in re.findall(r'"(RA-(?:FO|NF)-\d{3})"', path.read_text(encoding="utf-8"))
+        for code in re.findall(r'"(RA-(?:FO|NF|PL)-\d{3})"', path.read_text(encoding="utf-8"))
     }
     assert {"RA-FO-001", "RA-FO-014", "RA-NF-001"} <= used
     assert used <= set(FINDINGS)

@@ -107,7 +107,7 @@ def test_markdown_says_what_is_in_the_report(made: ModuleType) -> None:
     text = writer_for("markdown")([made.report(), LOST])
     assert "mean alpha 5.167 over 3 layers" in text
     assert "99.4 % of 22.7 M parameters" in text
-    assert "2.50 ± 0.15" in text
+    assert "2.50 \\[2.50–3.50\\]" in text
     assert text.index("encoder.layer.4.weight") < text.index("encoder.layer.2.weight")
     assert "Could not be scanned: No such file. (RA-IN-001)" in text
 

@@ -98,12 +98,16 @@ class Observation:
         JSON values that let a reader check it: positions, counts, levels, thresholds.
     p_value
         Of the test behind it, for this layer alone; ``None`` for a fact about the bytes.
+    severity
+        Of this fact, where a kind of finding may be harmless or not: never more severe than the catalogue
+        allows. ``None``: as the catalogue says.
     """
 
     code: str
     message: str
     evidence: Mapping[str, Any]
     p_value: float | None = None
+    severity: Literal["info", "warning", "error"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from rmtaudit.kernels.extrapolation import Prediction
 
 _FACTORS = (2, 4)
-_ORDER = {"decompressible": 0, "baseline as good": 1, "not decompressible": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +47,8 @@ class Extrapolate(Analyzer):
             "extrapolation_verdict",
             "",
             None,
-            "Whether a larger layer of the same kind can be predicted: decompressible, baseline as good, or "
-            "not decompressible.",
+            "Whether a larger layer of the same kind can be predicted: determined, determined if smooth, or "
+            "refused.",
             REFERENCE,
             summarised=False,
         ),
@@ -92,9 +91,9 @@ class Extrapolate(Analyzer):
             own = self._checked(gram, dimension, given)
         except (ArithmeticError, ValueError) as error:
             return self._none(failed(str(error)))
-        worst = max(found.values(), key=lambda one: _ORDER[one.verdict])
+        worst = max(found.values(), key=lambda one: (one.verdict.refused, len(one.verdict.assumptions)))
         values: dict[str, MetricValue | Scalar] = {
-            "extrapolation_verdict": worst.verdict,
+            "extrapolation_verdict": worst.verdict.word,
             "extrapolation_route": route_of(worst),
             "extrapolation_ks": own,
         }
@@ -154,7 +153,7 @@ class Extrapolate(Analyzer):
             replicas=0,
         )
         if found.law is None:
-            return skipped(f"{found.verdict}: {found.reason}")
+            return skipped(f"{found.verdict.word}: {found.reason}")
         exact = given.spectrum.eigenvalues.double().cpu()
         rest = exact[: len(exact) - len(found.spikes)]
         return MetricValue(ks_distance(found.quantiles(len(rest)), rest))

@@ -34,7 +34,7 @@ def route_of(prediction: Prediction) -> str:
 def value_of(prediction: Prediction, found: Interval | None) -> MetricValue:
     """Return a number of the law with its interval, or why there is none."""
     if found is None:
-        return skipped(f"{prediction.verdict}: {prediction.reason}")
+        return skipped(f"{prediction.verdict.word}: {prediction.reason}")
     if found.value is None:
         return skipped(found.reason)
     ends = None if found.low is None or found.high is None else (found.low, found.high)

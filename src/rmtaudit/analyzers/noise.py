@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _LISTED = 20
 _MP = "Marchenko, Pastur 1967"
-_REJECTED = "every null of the bulk is rejected: where the noise ends is not known"
+_REJECTED = "every null of the bulk is rejected: how much of the energy is noise is not known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +126,10 @@ class Noise(Analyzer):
             "spikes",
             "count",
             None,
-            "Eigenvalues above the accepted null; 0 where the layer is indistinguishable from noise.",
-            "Johnstone 2001; Baik, Ben Arous, Péché 2005",
+            "Eigenvalues above the accepted null; 0 where the layer is indistinguishable from noise. "
+            "Where every null is rejected, a lower bound, with its interval.",
+            "Johnstone 2001; Baik, Ben Arous, Péché 2005; Hong, Sheng, Dobriban 2020",
+            summarised=False,
         ),
         Metric(
             "signal_share",
@@ -194,8 +196,14 @@ def _values(floor: NoiseFloor, largest: float) -> dict[str, MetricValue | Scalar
         values["lambda_plus"] = plain.fit.lambda_plus
         values["mp_softrank"] = plain.fit.lambda_plus / largest
     if floor.accepted is None:
-        return values | dict.fromkeys(("spikes", "signal_share"), skipped(_REJECTED))
+        return values | {"spikes": _at_least(floor), "signal_share": skipped(_REJECTED)}
     return values | {"spikes": len(floor.spikes), "signal_share": floor.signal_share}
+
+
+def _at_least(floor: NoiseFloor) -> MetricValue:
+    if floor.least_spikes is None:
+        raise AssertionError("a rejected bulk has a lower bound of its spikes")
+    return MetricValue(floor.least_spikes, ci=(floor.least_spikes, floor.support[1]))
 
 
 def _closest(floor: NoiseFloor) -> NullFit:
@@ -227,9 +235,13 @@ def _observations(floor: NoiseFloor, options: NoiseOptions) -> list[Observation]
         found.append(
             Observation(
                 "RA-NF-002",
-                f"The bulk of the spectrum is no noise of any kind tried ({_names(floor)}), so no count "
-                "of spikes is given.",
-                {"nulls": [_null(null) for null in floor.nulls], "level": options.level},
+                f"The bulk of the spectrum does not follow any noise model tried ({_names(floor)}). At least "
+                f"{floor.least_spikes} directions stand above independent noise.",
+                {
+                    "nulls": [_null(null) for null in floor.nulls],
+                    "level": options.level,
+                    "least_spikes": floor.least_spikes,
+                },
                 closest.p_value,
             )
         )

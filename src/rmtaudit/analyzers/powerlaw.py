@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
-from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, Status, failed
+from rmtaudit.analyzers.base import (
+    Analysis,
+    Analyzer,
+    LayerInput,
+    Metric,
+    MetricValue,
+    Observation,
+    Scalar,
+    Status,
+    failed,
+)
 
 if TYPE_CHECKING:
     import torch
 
     from rmtaudit.kernels.powerlaw import PowerLawFit
+    from rmtaudit.kernels.powerlaw_interval import ExponentInterval
 
 _CLAUSET = "Clauset, Shalizi, Newman 2009"
 _STABILITY = ("alpha_low", "alpha_high")
@@ -26,7 +38,7 @@ class PowerLawOptions:
     Attributes
     ----------
     bootstrap
-        Replicas of each bootstrap (goodness of fit, and intervals of ``alpha`` and ``xmin``); 0 for none.
+        Replicas of each bootstrap (goodness of fit, and the interval of ``xmin``); 0 for none.
     stability
         Whether to report the range of ``alpha`` over the nearly best ``xmin``.
     min_tail
@@ -34,7 +46,7 @@ class PowerLawOptions:
         (``1/sqrt(8)``); a shorter one says little about an exponent. Spectra with fewer resolved eigenvalues
         are skipped.
     confidence
-        Coverage of the bootstrap's intervals.
+        Coverage that the intervals aim at.
     """
 
     bootstrap: int = 0
@@ -59,9 +71,18 @@ class PowerLaw(Analyzer):
         Metric(
             "alpha",
             "",
-            "lower",
-            "Exponent of the power law fitted to the tail of the eigenvalues.",
+            None,
+            "Exponent of the power law fitted to the tail of the eigenvalues; its interval counts the choice "
+            "of xmin.",
             f"{_CLAUSET}, equation 3.1",
+        ),
+        Metric(
+            "alpha_unstable",
+            "",
+            None,
+            "Whether another tail, with a clearly different exponent, fits as well.",
+            f"{_CLAUSET}, equation 3.9",
+            summarised=False,
         ),
         Metric(
             "alpha_low",
@@ -103,7 +124,7 @@ class PowerLaw(Analyzer):
         Metric(
             "alpha_weighted",
             "log10 w²",
-            "lower",
+            None,
             "alpha times log10 of the largest eigenvalue; changes with the unit of the weights.",
             "Martin, Peng, Mahoney 2021, weighted alpha",
         ),
@@ -124,10 +145,11 @@ class PowerLaw(Analyzer):
         )
         return tuple(metric for metric in self.metrics if metric.name not in absent)
 
-    def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | float | int]:
+    def analyze(self, given: LayerInput) -> Analysis:
         """Fit the resolved eigenvalues; without a fit, every metric has the same reason."""
         # here and not above: the list of analyzers is printed without loading numpy
         from rmtaudit.kernels.powerlaw import NoFit, fit_power_law
+        from rmtaudit.kernels.powerlaw_interval import exponent_interval
 
         options = self.options
         values = given.spectrum.resolved
@@ -142,19 +164,24 @@ class PowerLaw(Analyzer):
         fit = fit_power_law(values, min_tail=options.min_tail, stability=options.stability)
         if isinstance(fit, NoFit):
             return self._none("failed", fit.reason)
-        metrics: dict[str, MetricValue | float | int] = {
-            "alpha": MetricValue(fit.alpha, se=fit.sigma),
+        interval = exponent_interval(values, min_tail=options.min_tail, confidence=options.confidence)
+        if interval is None:  # the fit has a tail with two different values, so the interval has one
+            raise AssertionError("a fitted tail has no interval")
+        error = _standard_error(interval)
+        metrics: dict[str, MetricValue | Scalar] = {
+            "alpha": MetricValue(fit.alpha, se=error, ci=(interval.low, interval.high)),
+            "alpha_unstable": bool(interval.rivals),
             "xmin": fit.xmin,
             "ks_distance": fit.ks_distance,
             "tail_size": fit.tail_size,
             "sigma": fit.sigma,
-            "alpha_weighted": _alpha_weighted(fit, values),
+            "alpha_weighted": _alpha_weighted(fit.alpha, error, values),
         }
         if fit.alpha_low is not None and fit.alpha_high is not None:
             metrics |= {"alpha_low": fit.alpha_low, "alpha_high": fit.alpha_high}
         if options.bootstrap:
             metrics |= self._bootstrap(fit, values, given.generator("powerlaw bootstrap"))
-        return metrics
+        return Analysis(metrics, tuple(_observations(fit, interval)))
 
     def _bootstrap(
         self, fit: PowerLawFit, values: torch.Tensor, generator: torch.Generator
@@ -169,16 +196,41 @@ class PowerLaw(Analyzer):
         if isinstance(found, NoFit):
             return {"p_value": failed(found.reason)}
         return {
-            "alpha": MetricValue(fit.alpha, se=found.alpha_se, ci=found.alpha_ci),
             "xmin": MetricValue(fit.xmin, ci=found.xmin_ci),
             "p_value": MetricValue(found.p_value, se=found.p_value_se),
         }
 
-    def _none(self, status: Status, reason: str) -> dict[str, MetricValue]:
+    def _none(self, status: Status, reason: str) -> Analysis:
         value = MetricValue(None, status=status, reason=reason)
-        return {metric.name: value for metric in self.active_metrics()}
+        return Analysis({metric.name: value for metric in self.active_metrics()})
 
 
-def _alpha_weighted(fit: PowerLawFit, values: torch.Tensor) -> MetricValue:
+def _standard_error(interval: ExponentInterval) -> float:
+    """Return the standard deviation of the normal law whose central interval is as wide."""
+    z = NormalDist().inv_cdf((1 + interval.confidence) / 2)
+    return (interval.high - interval.low) / (2 * z)
+
+
+def _alpha_weighted(alpha: float, error: float, values: torch.Tensor) -> MetricValue:
     weight = math.log10(float(values[-1]))
-    return MetricValue(fit.alpha * weight, se=fit.sigma * abs(weight))
+    return MetricValue(alpha * weight, se=error * abs(weight))
+
+
+def _observations(fit: PowerLawFit, interval: ExponentInterval) -> Iterator[Observation]:
+    if not interval.rivals:
+        return
+    rival = interval.rivals[0]
+    yield Observation(
+        "RA-PL-001",
+        f"alpha is unstable: the {fit.tail_size} largest eigenvalues give {fit.alpha:.3g}, "
+        f"the {rival.tail_size} largest fit as well and give {rival.alpha:.3g}.",
+        {
+            "alpha": fit.alpha,
+            "tail_size": fit.tail_size,
+            "ks_distance": fit.ks_distance,
+            "rivals": [
+                {"alpha": each.alpha, "tail_size": each.tail_size, "ks_distance": each.ks_distance}
+                for each in interval.rivals
+            ],
+        },
+    )

@@ -58,8 +58,8 @@ class Predicted(Analyzer):
             "predicted_verdict",
             "",
             None,
-            "Whether the layer's spectrum can be predicted from blocks of it: decompressible, baseline as "
-            "good, or not decompressible.",
+            "Whether the layer's spectrum can be predicted from blocks of it: determined, determined if "
+            "smooth, or refused.",
             REFERENCE,
             summarised=False,
         ),
@@ -202,7 +202,7 @@ def named_numbers(found: Prediction, seen: Witness | None) -> dict[str, MetricVa
     numbers = found.numbers()
     band = found.band(torch.tensor([level for _, level in _QUANTILES], dtype=torch.float64))
     values = {
-        "predicted_verdict": MetricValue(found.verdict),
+        "predicted_verdict": MetricValue(found.verdict.word),
         "predicted_route": MetricValue(route_of(found)),
         "predicted_discrepancy": MetricValue(seen.difference, se=seen.standard_error)
         if seen

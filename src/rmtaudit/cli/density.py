@@ -32,6 +32,8 @@ _ASKED = (
     "replicas",
     "kpm",
     "seed",
+    "assume_free",
+    "assume_smooth",
 )
 
 
@@ -103,6 +105,16 @@ _ASKED = (
     help="Seed of blocks, tests, replicas and probes.",
 )
 @click.option(
+    "--assume-free",
+    is_flag=True,
+    help="Take the matrix for free of its coordinates, which eigenvalues alone cannot tell.",
+)
+@click.option(
+    "--assume-smooth",
+    is_flag=True,
+    help="Take the spectrum for smooth where the block determines it only if it is.",
+)
+@click.option(
     "--quantiles",
     metavar="FILE",
     type=click.Path(path_type=Path),
@@ -127,8 +139,9 @@ def density(source: str, **flags: Any) -> int:
     """Predict the spectrum of a large matrix from principal blocks of it, by free decompression.
 
     SOURCE is a matrix as `rmtaudit logdet` takes it, of which random blocks are drawn; FILE::LAYER of a
-    checkpoint, as its smaller Gram matrix; or a file of eigenvalues. Exit code 3: not decompressible, and
-    why; then nothing is predicted.
+    checkpoint, as its smaller Gram matrix; or a file of eigenvalues. Exit code 3: the prediction is
+    refused, with the reason, or it rests on an assumption that was not made with --assume-free or
+    --assume-smooth.
     """
     from rmtaudit.engine.density import DensitySettings
     from rmtaudit.engine.density import density as predicted

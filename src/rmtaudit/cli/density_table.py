@@ -24,11 +24,6 @@ _NAMES = {
     "log_det": "log det / size",
     "condition": "condition number",
 }
-_STYLES = {
-    "decompressible": "bold green",
-    "baseline as good": "bold yellow",
-    "not decompressible": "bold red",
-}
 _WIDE = 110
 _MOST_SPIKES = 6
 _REFUSED = "Nothing is predicted. What follows is the block and the evidence."
@@ -39,16 +34,29 @@ def draw_density(console: Console, document: Mapping[str, Any]) -> None:
     verdict, predicted = document["verdict"], document["prediction"]
     console.print(Text(display_name(document["subject"]["name"]), style="bold", overflow="fold"))
     console.print(Text(_what(document), style="dim"))
-    sentence = Text(verdict["word"], style=_STYLES[verdict["word"]])
+    sentence = Text(verdict["word"], style=_style(verdict))
     console.print(sentence.append(f": {verdict['reason']}" if verdict["reason"] else "", style="not bold"))
     if predicted is None:
         console.print(Text(_REFUSED, style="red"))
     else:
         console.print(Text(f"route: {verdict['route']}", style="dim"))
+        if not verdict["granted"]:
+            console.print(Text(_advice(verdict["assumptions"]), style="yellow"))
     console.print()
     console.print(_values(document, wide=console.width >= _WIDE))
     console.print()
     console.print(_evidence(document))
+
+
+def _style(verdict: Mapping[str, Any]) -> str:
+    if verdict["obstacle"] is not None:
+        return "bold red"
+    return "bold yellow" if verdict["assumptions"] else "bold green"
+
+
+def _advice(assumptions: Sequence[str]) -> str:
+    flags = " ".join(f"--assume-{one}" for one in assumptions)
+    return f"The answer rests on assumptions that the data do not show. If you make them, add {flags}."
 
 
 def _what(document: Mapping[str, Any]) -> str:
@@ -183,6 +191,9 @@ def _test_lines(tests: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         end = f", ends at factor {fit['last_factor']:.3g}" if fit["last_factor"] else ""
         kind = "stays positive at every size" if fit["stays_positive"] else "of both signs"
         yield "fit", f"χ²/ndata {fit['chi_square_per_datum']:.2f} (1 is a fit), {kind}{end}"
+    if tests["form"]:
+        form = tests["form"]
+        yield "form", f"a {form['name']} law explains the block (p = {form['p_value']:.2f})"
     if tests["unresolved"]:
         yield "unfixed", f"laws that fit as well put {tests['unresolved']:.1%} of the eigenvalues elsewhere"
     if tests["validation"]:
@@ -199,9 +210,17 @@ def _test_lines(tests: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             f"real quarters miss it by {nested['free']:.2%}{rows}; cumulants {_scores(nested['baselines'])}",
         )
     if free:
+        end = f"; tolerable up to {free['largest_factor']:.3g} times" if free["largest_factor"] else ""
         yield (
             "freeness",
-            f"nested blocks differ from free ones by KS {free['distance']:.2%} (chance {free['chance']:.2%})",
+            f"p = {free['p_value']:.2g}; nested blocks differ from free ones by KS {free['distance']:.2%} "
+            f"(chance {free['chance']:.2%}){end}",
+        )
+    for level in tests["determination"] or ():
+        yield (
+            "determined",
+            f"as a free block of one {level['parent']:g} times as large: laws that fit differ by up to "
+            f"{level['width']:.1%} of the eigenvalues, p = {level['p_value']:.2f}",
         )
     if tests["diagonal_share"] is not None:
         yield "diagonal", f"holds {tests['diagonal_share']:.1%} of the variance of the spectrum"

@@ -39,7 +39,7 @@ _SHORT_HEADS = {
 }
 _MOST_FINDINGS = 10
 _MOST_WITHOUT = 10
-_SEVERITY_STYLE = {"error": "red", "warning": "yellow"}
+_SEVERITY_STYLE = {"error": "red", "warning": "yellow", "info": "dim"}
 _VERDICT_STYLE = {"damaged": "red", "noise-like": "yellow"}
 _ROW_STYLE = {"failed": "red", "skipped": "dim", "ok": ""}
 
@@ -124,11 +124,11 @@ def _notes(report: Report) -> RenderableType:
         more = f"{len(beyond) - _MOST_WITHOUT} more: see --format json"
         notes.add_row(Text("no spectrum"), Text(more))
     found = sentences.findings(report)
-    loud = [pair for pair in found if pair[0] != "info"]
-    for severity, text in loud[:_MOST_FINDINGS]:
+    for severity, text in found[:_MOST_FINDINGS]:
         notes.add_row(Text(severity), Text(text, style=_SEVERITY_STYLE[severity]))
-    more = f"{len(loud) - _MOST_FINDINGS} more findings" if len(loud) > _MOST_FINDINGS else ""
-    quiet = f"{len(found) - len(loud)} for information" if len(found) > len(loud) else ""
+    more = f"{len(found) - _MOST_FINDINGS} more" if len(found) > _MOST_FINDINGS else ""
+    count = sentences.findings_for_information(report)
+    quiet = f"{count} of layers for information" if count else ""
     if more or quiet:
         notes.add_row(
             Text("findings"), Text(f"{' and '.join(filter(None, (more, quiet)))}: see --format json")
@@ -210,7 +210,9 @@ def _metric(report: Report, rows: Sequence[LayerResult], name: str) -> _Column:
     )
     head = _SHORT_HEADS.get(name, _printable(name))
     cells = tuple(elide(format_metric(result, with_se=with_se), 24) for result in results)
-    return _Column(f"{head} ± se" if with_se else head, cells, right=True)
+    if with_se:
+        head += " [interval]" if any(result and result.ci is not None for result in results) else " ± se"
+    return _Column(head, cells, right=True)
 
 
 def _verdict(rows: Sequence[LayerResult]) -> _Column:

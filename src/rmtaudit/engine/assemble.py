@@ -30,6 +30,7 @@ def assemble_report(
     rows: Mapping[int, LayerResult],
     observed: Mapping[int, Sequence[Observation]],
     repeats: Mapping[int, str],
+    copies: Mapping[int, str],
     digest: str | None,
     timings: Mapping[str, float],
     complete: bool,
@@ -38,14 +39,16 @@ def assemble_report(
     """Return the report of a scan.
 
     ``rows`` are the finished layers by their place in ``plan.layers``, and ``observed`` what was seen in
-    them; those of ``repeats`` only repeat the values of another tensor and are not counted. Layers without
-    a row were not reached.
+    them; those of ``repeats`` only repeat the values of another tensor and are not counted, and those of
+    ``copies`` are the ones among them that should not. Layers without a row were not reached.
     """
     finished = [
         rows[index] if index in rows else row(layer, "skipped", "not reached: the scan was stopped")
         for index, layer in enumerate(plan.layers)
     ]
-    judgement = judge([*finished, *(_row_of(skip) for skip in plan.skipped if skip.weight)], observed)
+    judgement = judge(
+        [*finished, *(_row_of(skip) for skip in plan.skipped if skip.weight)], observed, copies=copies
+    )
     return Report(
         tool={
             "version": version("rmtaudit"),
@@ -72,6 +75,7 @@ def assemble_report(
         summary=_summary(analyzers, finished),
         metrics=_metrics(analyzers, finished),
         verdict=judgement.verdict,
+        findings=judgement.findings,
         complete=complete,
         error=None
         if error is None
@@ -115,7 +119,7 @@ def _dtypes(checkpoint: Checkpoint) -> dict[str, int]:
 def _coverage(
     checkpoint: Checkpoint, plan: LayerPlan, rows: Sequence[LayerResult], repeats: Mapping[int, str]
 ) -> Coverage:
-    tied = sum(skip.spec.parameters for skip in plan.skipped if not skip.counted)
+    left_out = sum(skip.spec.parameters for skip in plan.skipped if not (skip.counted and skip.learned))
     repeated = sum(plan.layers[index].parameters for index in repeats)
     skipped = [
         SkippedTensor(skip.spec.name, skip.spec.shape, skip.spec.dtype, skip.reason) for skip in plan.skipped
@@ -125,7 +129,7 @@ def _coverage(
     ]
     return Coverage(
         tensors=len(checkpoint.tensors),
-        parameters=sum(spec.parameters for spec in checkpoint.tensors) - tied - repeated,
+        parameters=sum(spec.parameters for spec in checkpoint.tensors) - left_out - repeated,
         weight_parameters=sum(layer.parameters for layer in plan.layers)
         - repeated
         + sum(skip.spec.parameters for skip in plan.skipped if skip.weight and skip.counted),

@@ -3,17 +3,21 @@
 An observation is a fact about the bytes, or a test with a p-value for its layer alone. A model has many
 layers and more than one kind of test, so a p-value is multiplied by the number of both (Bonferroni) before
 the catalogue says how severe it is: where every null hypothesis holds, an ``error`` is raised in at most
-1 % of models and a ``warning`` in at most 5 %. A fact has the severity of its kind.
+1 % of models and a ``warning`` in at most 5 %. A fact has the severity of its kind, or a milder one where the
+observer knows an innocent explanation. Findings with one cause are grouped over the layers of the model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from rmtaudit.analyzers.base import Observation
+from rmtaudit.engine.copies import copied_layers
 from rmtaudit.engine.peers import out_of_scale
 from rmtaudit.report.catalogue import FINDINGS
+from rmtaudit.report.grouping import grouped_findings
 from rmtaudit.report.model import Finding, LayerResult
 
 TRAINED, NOISE_LIKE, DAMAGED, UNJUDGED = "trained", "noise-like", "damaged", "unjudged"
@@ -31,9 +35,15 @@ class Judgement:
 
     layers: tuple[LayerResult, ...]
     verdict: str
+    findings: tuple[Finding, ...]
 
 
-def judge(rows: Sequence[LayerResult], observed: Mapping[int, Sequence[Observation]]) -> Judgement:
+def judge(
+    rows: Sequence[LayerResult],
+    observed: Mapping[int, Sequence[Observation]],
+    *,
+    copies: Mapping[int, str] = MappingProxyType({}),
+) -> Judgement:
     """Return the rows with findings and verdicts, and the verdict of the model.
 
     Parameters
@@ -42,17 +52,19 @@ def judge(rows: Sequence[LayerResult], observed: Mapping[int, Sequence[Observati
         All rows of the model, without findings.
     observed
         What the analyzers saw, by the place of the row in ``rows``.
+    copies
+        The tensor that has the very same values, by the place of the row.
     """
     tests = sum(bool(kind.levels) for kind in FINDINGS.values())
     corrected_by = tests * max(1, sum(row.status == "ok" for row in rows))
-    model_wide = out_of_scale(rows)
+    scales, repeated = out_of_scale(rows), copied_layers(rows, copies)
     judged = []
     for index, row in enumerate(rows):
-        seen = [*observed.get(index, ()), *model_wide.get(index, ()), *_of_the_row(row)]
+        seen = [*observed.get(index, ()), *scales.get(index, ()), *repeated.get(index, ()), *_of_the_row(row)]
         found = [_finding(observation, corrected_by) for observation in seen]
         findings = tuple(sorted(filter(None, found), key=lambda finding: finding.code))
         judged.append(replace(row, findings=findings, verdict=_verdict(row, findings)))
-    return Judgement(tuple(judged), _model_verdict(judged))
+    return Judgement(tuple(judged), _model_verdict(judged), grouped_findings(judged))
 
 
 def _finding(observation: Observation, corrected_by: int) -> Finding | None:
@@ -66,7 +78,7 @@ def _finding(observation: Observation, corrected_by: int) -> Finding | None:
         evidence |= {"p_value": observation.p_value}
         if kind.levels:
             evidence |= {"family_wise_p_value": adjusted}
-    severity = kind.severity(adjusted)
+    severity = kind.severity(adjusted, observation.severity)
     return None if severity is None else Finding(observation.code, severity, observation.message, evidence)
 
 
@@ -76,8 +88,6 @@ def _of_the_row(row: LayerResult) -> list[Observation]:
         return [Observation("RA-SC-001", f"The layer holds values that are not finite: {detail}.", {})]
     if kind == "zero":
         return [Observation("RA-SC-002", "Every weight of the layer is zero.", {})]
-    if kind == "copy":
-        return [Observation("RA-MO-001", f"The layer is a copy: {detail}.", {})]
     return []
 
 

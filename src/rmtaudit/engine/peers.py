@@ -1,4 +1,4 @@
-"""A layer among its peers: whether its scale is that of the other layers of its kind."""
+"""A layer among its peers: whether its scale is that of the other layers of its role."""
 
 from __future__ import annotations
 
@@ -8,52 +8,72 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from rmtaudit.analyzers.base import Observation
+from rmtaudit.matrices.roles import role
+from rmtaudit.report.finding_kind import Severity
 from rmtaudit.report.model import LayerResult
 
 _METRIC = "log10_rms"
-_LEAST_PEERS = 7
+_LEAST_PEERS = 4
 _NARROWEST = 0.15
-"""Decades: the least spread that layers of one kind are taken to have."""
+"""Decades: the least spread that layers of one role are taken to have."""
 
 _FREEDOM = 4
 _CONSISTENT = 1.4826
 """From the median absolute deviation to the standard deviation of a normal law."""
 
+_APART, _EXTREME, _BROKEN = 5.0, 30.0, 1000.0
+"""Factor beyond *all* peers from which a scale is told, may be a warning, and may be an error. Healthy layers
+stay within 4.4 (docs/calibration.md); only a layer far above its peers can be an error, because weight decay
+lets the scale of an unused branch shrink without end."""
+
 
 def out_of_scale(rows: Sequence[LayerResult]) -> dict[int, list[Observation]]:
     """Return observations RA-MO-002, by the place of the row.
 
-    Each layer's decimal logarithm of the root mean square is compared with the median and the spread (median
-    absolute deviation) of the *other* layers of its kind, of which there must be at least 7. Layers differ
-    for good reasons and the spread is estimated from few, so the p-value is that of Student's t with 4
-    degrees of freedom, not of a normal law.
+    The root mean square of each layer is compared with the *other* layers of its kind and role (see
+    :func:`rmtaudit.matrices.roles.role`), of which there must be at least 4: a state matrix is no peer of a
+    projection. A layer is out of scale if it is more than 5 times larger, or smaller, than all of them. The
+    p-value is that of the distance between its decimal logarithm and their median, in median absolute
+    deviations. The spread is estimated from few, so the law is Student's t with 4 degrees of freedom, not a
+    normal one.
     """
-    groups: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
+    groups: defaultdict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
     for index, row in enumerate(rows):
         result = row.metrics.get(_METRIC)
         if result is not None and isinstance(result.value, float):
-            groups[row.kind].append((index, result.value))
+            groups[row.kind, role(row.name)].append((index, result.value))
     observed: dict[int, list[Observation]] = {}
     for members in groups.values():
         for index, value in members if len(members) > _LEAST_PEERS else ():
             others = [other for place, other in members if place != index]
-            middle = statistics.median(others)
-            spread = _CONSISTENT * statistics.median(abs(other - middle) for other in others)
-            distance = (value - middle) / max(spread, _NARROWEST)
-            if abs(distance) > 5:
-                observed[index] = [_observation(value, middle, distance, len(others))]
+            beyond = max(value - max(others), min(others) - value)
+            if beyond > math.log10(_APART):
+                observed[index] = [_observation(value, others, 10**beyond)]
     return observed
 
 
-def _observation(value: float, middle: float, distance: float, peers: int) -> Observation:
-    factor = 10 ** abs(value - middle)
-    way = "larger" if value > middle else "smaller"
+def _observation(value: float, others: Sequence[float], beyond: float) -> Observation:
+    middle = statistics.median(others)
+    spread = _CONSISTENT * statistics.median(abs(other - middle) for other in others)
+    distance = (value - middle) / max(spread, _NARROWEST)
+    larger = value > middle
+    severity: Severity = "info" if beyond < _EXTREME else "warning"
+    if larger and beyond >= _BROKEN:
+        severity = "error"
     return Observation(
         "RA-MO-002",
-        f"The weights are {factor:.3g} times {way} than those of the other {peers} layers of the kind "
-        f"(root mean square {10**value:.3g} against {10**middle:.3g}).",
-        {"log10_rms": value, "median_of_peers": middle, "distance": distance, "peers": peers},
+        f"The weights are {10 ** abs(value - middle):.3g} times {'larger' if larger else 'smaller'} than "
+        f"those of the other {len(others)} layers of the same role (root mean square {10**value:.3g} against "
+        f"{10**middle:.3g}).",
+        {
+            "log10_rms": value,
+            "median_of_peers": middle,
+            "factor_beyond_all": beyond,
+            "distance": distance,
+            "peers": len(others),
+        },
         p_value=_two_sided(distance),
+        severity=severity,
     )
 
 

@@ -73,6 +73,7 @@ class _Scan:
     rows: dict[int, LayerResult] = field(default_factory=dict)
     observed: dict[int, tuple[Observation, ...]] = field(default_factory=dict)
     repeats: dict[int, str] = field(default_factory=dict)
+    copies: dict[int, str] = field(default_factory=dict)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     digest: ContentDigest = field(default_factory=ContentDigest)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -153,6 +154,7 @@ def scan_checkpoint(
         rows=rows,
         observed=observed,
         repeats=scan.repeats,
+        copies=scan.copies,
         digest=scan.digest.hexdigest() if complete else None,
         timings={**seconds, "threads": threads, "total": time.perf_counter() - started},
         complete=complete,
@@ -192,6 +194,8 @@ def _read_all(scan: _Scan, pool: Pool, budget: int) -> None:
             for index in job.indices:
                 scan.repeats[index] = original
             kind = "tied" if _is_shared_table(scan, job, original) else "copy"
+            if kind == "copy":
+                scan.copies.update(dict.fromkeys(job.indices, original))
             _finish_all(scan, job, "skipped", f"{kind}: the same values as '{original}', counted once")
             continue
         pool.submit(partial(_run_job, scan, job, tensors, gate))
@@ -252,7 +256,8 @@ def _repeats(
 ) -> str | None:
     """Return the name of the tensor whose very values these are, if there was one.
 
-    Constant tensors are never taken for copies of each other: many layers start as zeros.
+    Tensors of one or two values are never taken for copies of each other: many layers start as zeros, and
+    identities and masks are equal by construction.
     """
     if job.band is not None:
         return None
@@ -260,8 +265,12 @@ def _repeats(
     original = seen.setdefault(key, job.tensors[0])
     if original == job.tensors[0]:
         return None
-    values = tensors[0].reshape(-1)
-    return None if bool((values == values[0]).all()) else original
+    return None if _has_two_values(tensors[0].reshape(-1)) else original
+
+
+def _has_two_values(values: torch.Tensor) -> bool:
+    others = values[values != values[0]]
+    return bool((others == others[:1]).all())
 
 
 def _is_shared_table(scan: _Scan, job: _Job, original: str) -> bool:

@@ -13,6 +13,7 @@ from rmtaudit.kernels.gram import tall
 from rmtaudit.kernels.marchenko_pastur import BulkFit, fit_bulk
 from rmtaudit.kernels.noise_table import LEAST_P, bulk_p_value
 from rmtaudit.kernels.sign_flip import EdgeTest, RectangleTest, edge_test, flipped_gram, rectangle_test
+from rmtaudit.kernels.spike_bound import least_spikes
 from rmtaudit.kernels.spikes import AdditiveSpike, additive_spike
 from rmtaudit.kernels.tracy_widom import sf, soft_edge
 from rmtaudit.kernels.variance_profile import Profile, dyson, equalised_gram, sinkhorn
@@ -82,6 +83,10 @@ class NoiseFloor:
         The first null that the bulk agrees with, or ``None``: then nothing above can be counted.
     spikes
         What stands above the accepted null, largest first; empty where the test finds nothing but noise.
+    least_spikes
+        Where every null is rejected: the least rank of what has to be added to independent symmetric noise,
+        of any variance profile, to make this matrix, at the confidence ``1 - level``. ``None`` where a null
+        is accepted, which counts the spikes.
     signal_share
         De-biased energy of the spikes over all the energy of the matrix that the null sees, between 0 and 1.
     support
@@ -92,6 +97,7 @@ class NoiseFloor:
     nulls: tuple[NullFit, ...]
     accepted: NullFit | None
     spikes: tuple[Spike, ...]
+    least_spikes: int | None
     signal_share: float
     support: tuple[int, int]
 
@@ -159,7 +165,12 @@ def noise_floor(
     if scale != 1.0:
         nulls = [_rescaled(null, scale) for null in nulls]
         accepted = nulls[-1] if accepted is not None else None
-    return NoiseFloor(test, tuple(nulls), accepted, spikes, share, finder.support)
+    least = None
+    if accepted is None:
+        least = least_spikes(
+            finder.matrix, finder.even, finder.even_values(), level=level, draws=draws, generator=generator
+        )
+    return NoiseFloor(test, tuple(nulls), accepted, spikes, least, share, finder.support)
 
 
 def _in_turn(side: int) -> tuple[Null, ...]:

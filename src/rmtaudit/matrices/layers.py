@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
 from rmtaudit.matrices import roles, views
+from rmtaudit.matrices.layouts import LONGEST_KERNEL, Layout, is_bias_of_heads, layout, names_kernel
 from rmtaudit.matrices.quantised import belongs_to_scheme, quantised_reason
 from rmtaudit.matrices.tensors import FLOATING, TensorSpec
 
@@ -34,9 +35,6 @@ class LayerKind(StrEnum):
 
 
 _CONVOLUTIONS = {3: LayerKind.CONV1D, 4: LayerKind.CONV2D, 5: LayerKind.CONV3D}
-_LONGEST_KERNEL = 31
-"""A 3-D tensor whose name says nothing is a convolution if its last side is no longer than this and the
-shortest of the three; otherwise it is a stack of matrices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +88,15 @@ class NotAnalysed:
     """A tensor that becomes no layer, and why.
 
     ``weight`` tells a matrix that could not be looked at from a tensor that is none (a bias, a buffer);
-    ``counted`` is false for a tensor that only repeats the bytes of another.
+    ``counted`` is false for a tensor that only repeats the bytes of another, and ``learned`` for one that
+    holds no parameters: indices, a mask, a table.
     """
 
     spec: TensorSpec
     reason: str
     weight: bool
     counted: bool = True
+    learned: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +147,19 @@ def plan_layers(
             continue
         found = list(_layers_of(spec, by_name, conv))
         if not found or all(_is_vector(layer) for layer in found):
-            reason = f"vector: {' x '.join(map(str, spec.shape))}, at most one side is longer than 1"
+            reason = _vector_reason(spec, found)
             skipped.append(NotAnalysed(spec, reason, weight=True))
             continue
         layers.extend(found)
     return LayerPlan(tuple(layers), tuple(skipped))
+
+
+def _vector_reason(spec: TensorSpec, found: Sequence[Layer]) -> str:
+    sides = " x ".join(map(str, spec.shape))
+    if sum(side > 1 for side in spec.shape) < 2 or not found:
+        return f"vector: {sides}, at most one side is longer than 1"
+    rows, cols = found[0].shape
+    return f"vector: {sides} is the matrix {rows} x {cols} ({found[0].view})"
 
 
 def _is_vector(layer: Layer) -> bool:
@@ -211,16 +219,24 @@ def _refusal(
     if spec.parameters == 0:
         return NotAnalysed(spec, "empty: a side of length 0", weight=many)
     if spec.dtype == "bool":
-        return NotAnalysed(spec, "boolean values, not weights", weight=many)
+        return NotAnalysed(spec, "boolean values, not weights", weight=False, learned=False)
     if spec.dtype not in FLOATING:
         kind = "complex" if spec.dtype.startswith("complex") else "integer"
-        return NotAnalysed(spec, f"{kind} values ({spec.dtype}), not real weights", weight=many)
+        reason = f"{kind} values ({spec.dtype}), not real weights"
+        index = roles.is_index(spec)
+        return NotAnalysed(spec, reason, weight=many and not index, learned=not index)
     if not many:
         return NotAnalysed(
             spec, "scalar" if not spec.shape else "vector (bias, norm, statistic)", weight=False
         )
     if roles.is_buffer(spec):
-        return NotAnalysed(spec, "buffer of the architecture (mask, table), not a weight", weight=False)
+        reason = "buffer of the architecture (mask, table), not a weight"
+        return NotAnalysed(spec, reason, weight=False, learned=False)
+    if is_bias_of_heads(spec, by_name):
+        return NotAnalysed(spec, "vector (bias of several heads)", weight=False)
+    if len(spec.shape) in _CONVOLUTIONS and layout(spec, by_name) is Layout.UNCLEAR:
+        sides = " x ".join(map(str, spec.shape))
+        return NotAnalysed(spec, f"layout: {sides} {Layout.UNCLEAR.value}", weight=True)
     return None
 
 
@@ -246,38 +262,72 @@ def _layers_of(spec: TensorSpec, by_name: Mapping[str, TensorSpec], conv: ConvPo
 
 
 def _of_tensor(spec: TensorSpec, by_name: Mapping[str, TensorSpec], conv: ConvPolicy) -> Iterator[Layer]:
-    shape = _without_leading_ones(spec)
-    if len(shape) == 2:
-        yield from _two_dimensional(spec, shape, by_name)
+    long_sides = tuple(side for side in spec.shape if side > 1)
+    if len(spec.shape) == 2:
+        yield from _two_dimensional(spec, spec.shape, by_name)
+    elif len(long_sides) == 2 and _is_no_kernel(spec):
+        kind = LayerKind.EMBEDDING if roles.is_embedding(spec.name) else LayerKind.DENSE
+        yield _whole(spec, kind, "as stored, sides of length 1 left out", long_sides, views.squeezed)
+    elif len(spec.shape) in _CONVOLUTIONS:
+        yield from _of_three_to_five(spec, layout(spec, by_name), conv)
+    elif len(spec.shape) > 5:
+        sides = (spec.shape[0], spec.parameters // spec.shape[0])
+        view = f"flattened {sides[0]} x {sides[1]} (no known layout has {len(spec.shape)} sides)"
+        yield _whole(spec, LayerKind.STACKED, view, sides, views.flattened)
+
+
+def _is_no_kernel(spec: TensorSpec) -> bool:
+    """Whether a tensor with two sides longer than 1 is the matrix of these two, and no convolution.
+
+    A batch side of 1 in front of two others says so, as position tables carry it, and a last side too long
+    for a kernel.
+    """
+    if roles.names_convolution(spec.name) or names_kernel(spec.name):
+        return False
+    batch = len(spec.shape) == 3 and spec.shape[0] == 1
+    return batch or max(spec.shape[2:]) > LONGEST_KERNEL
+
+
+def _of_three_to_five(spec: TensorSpec, order: Layout, conv: ConvPolicy) -> Iterator[Layer]:
+    shape = spec.shape
+    if order is Layout.HEADS_LAST:
+        sides = (shape[0], shape[1] * shape[2])
+        yield _whole(spec, LayerKind.DENSE, "in x heads*width", sides, views.flattened)
+    elif order is Layout.HEADS_FIRST:
+        sides = (shape[0] * shape[1], shape[2])
+        yield _whole(spec, LayerKind.DENSE, "heads*width x out", sides, views.leading_merged)
+    elif order is Layout.KERNEL_FIRST:
+        stored = replace(spec, shape=(shape[-1], shape[-2], *shape[:-2]))
+        yield from _rearranged(_convolution(stored, stored.shape, conv), views.kernel_last)
+    elif order is Layout.DEPTHWISE:
+        stored = replace(spec, shape=(shape[-1] * shape[-2], 1, *shape[:-2]))
+        yield from _rearranged(_convolution(stored, stored.shape, conv), views.depthwise_last)
     elif len(shape) == 3 and _is_stack(spec):
         kind = LayerKind.EXPERTS if roles.names_experts(spec.name) else LayerKind.STACKED
         for index in range(shape[0]):
             view = f"matrix {index} of {shape[0]}"
             yield _part(spec, kind, str(index), view, shape[1:], band=(index, index + 1))
-    elif len(shape) in _CONVOLUTIONS:
+    else:
         yield from _convolution(spec, shape, conv)
-    elif len(shape) > 5:
-        view = (
-            f"flattened {shape[0]} x {spec.parameters // shape[0]} (no known layout has {len(shape)} sides)"
-        )
-        yield _whole(spec, LayerKind.STACKED, view, (shape[0], spec.parameters // shape[0]), views.flattened)
 
 
-def _without_leading_ones(spec: TensorSpec) -> tuple[int, ...]:
-    """Return the shape without the batch side that position tables carry: (1, 197, 768) is 197 x 768."""
-    shape = spec.shape
-    if len(shape) == 3 and shape[0] == 1 and shape[1] > 1 and not roles.names_convolution(spec.name):
-        return shape[1:]
-    return shape
+def _rearranged(layers: Iterator[Layer], first: Callable[[Build], Build]) -> Iterator[Layer]:
+    for layer in layers:
+        yield replace(layer, view=f"{layer.view}, stored kernel first", build=first(layer.build))
 
 
 def _is_stack(spec: TensorSpec) -> bool:
+    """Whether three sides are a stack of matrices.
+
+    The name says so, or the last side is too long for a kernel or not the shortest. A side of 1 in the middle
+    is that of a depthwise convolution.
+    """
     if roles.names_experts(spec.name):
         return True
-    kernel = spec.shape[2]
-    return not roles.names_convolution(spec.name) and not (
-        kernel <= _LONGEST_KERNEL and kernel <= min(spec.shape[:2])
-    )
+    first, second, kernel = spec.shape
+    shortest = kernel <= min(first, second) or second == 1
+    names = roles.names_convolution(spec.name) or names_kernel(spec.name)
+    return not names and not (kernel <= LONGEST_KERNEL and shortest)
 
 
 def _two_dimensional(

@@ -17,6 +17,10 @@ _BUFFER = re.compile(
     r"(^|[._])(masked_bias|attn_mask|causal_mask|mask|inv_freq|cos_cached|sin_cached|freqs_cis|running_mean"
     r"|running_var|num_batches_tracked|position_ids|relative_position_index|relative_coords_table)$"
 )
+_INDEX = re.compile(
+    r"(^|[._/])(\w+_)?(ind(ex|ices|exes)|idx|ids?|positions?|perm(utation)?|offsets?|lookup|vocab)(_\w+)?$",
+    re.IGNORECASE,
+)
 _CAUSAL_BIAS = re.compile(r"(^|\.)(attn|attention|self_attn)\.bias$")
 _IN_PROJECTION = re.compile(r"(^|[._])in_proj_weight$")
 _RECURRENT = re.compile(r"(^|\.)weight_(?P<side>ih|hh)(?P<suffix>(_l\d+)?(_reverse)?)$")
@@ -40,6 +44,10 @@ _WEIGHT_NORM = (
     ),
 )
 
+_SEPARATORS = re.compile(r"([./:])")
+_DIGITS = re.compile(r"\d+")
+_LEAVES = frozenset({"weight", "kernel", "embedding", "weight_v", "original1", "default"})
+
 GATES = {3: ("r", "z", "n"), 4: ("i", "f", "g", "o")}
 """Names of the stacked gates in PyTorch's order: GRU and LSTM."""
 
@@ -53,6 +61,23 @@ class Pair:
     stem: str
 
 
+def role(name: str) -> str:
+    """Return the name without the numbers that count blocks: equal for layers that do the same in each.
+
+    ``layers.3.mixer.A_log`` has the role ``layers.#.mixer.A_log``, ``layer2.0.conv1.weight`` the role
+    ``layer#.#.conv1.weight``: the number in the name of the module itself tells the layers of a block apart.
+    """
+    parts = _SEPARATORS.split(name)
+    places = [index for index in range(0, len(parts), 2) if parts[index].lower() not in _LEAVES]
+    module = places[-1] if places else -1
+    return "".join(
+        part
+        if index % 2
+        else ("#" if part.isdigit() else part if index >= module else _DIGITS.sub("#", part))
+        for index, part in enumerate(parts)
+    )
+
+
 def is_embedding(name: str) -> bool:
     """Whether the name is that of an embedding table."""
     return bool(_EMBEDDING.search(name))
@@ -62,6 +87,11 @@ def is_buffer(spec: TensorSpec) -> bool:
     """Whether the tensor is a constant of the architecture (mask, table, statistic), not a weight."""
     causal = len(spec.shape) == 4 and spec.shape[0] == 1 and spec.shape[-1] == spec.shape[-2]
     return bool(_BUFFER.search(spec.name)) or (causal and bool(_CAUSAL_BIAS.search(spec.name)))
+
+
+def is_index(spec: TensorSpec) -> bool:
+    """Whether the tensor holds indices or counts: 64-bit integers, or integers whose name says so."""
+    return "int" in spec.dtype and ("64" in spec.dtype or bool(_INDEX.search(spec.name)))
 
 
 def is_in_projection(spec: TensorSpec) -> bool:

@@ -38,6 +38,39 @@ def one_slice(index: int) -> Build:
     return lambda tensors: (tensors[0].reshape(*tensors[0].shape[:2], -1)[..., index],)
 
 
+def kernel_last(build: Build) -> Build:
+    """Return the builder for a convolution that is stored kernel x in x out."""
+
+    def apply(tensors: Tensors) -> Tensors:
+        (weight,) = tensors
+        return build((weight.permute(-1, -2, *range(weight.dim() - 2)),))
+
+    return apply
+
+
+def depthwise_last(build: Build) -> Build:
+    """Return the builder for a depthwise convolution that is stored kernel x in x multiplier."""
+
+    def apply(tensors: Tensors) -> Tensors:
+        (weight,) = tensors
+        kernel = weight.shape[:-2]
+        return build((weight.permute(-2, -1, *range(len(kernel))).reshape(-1, 1, *kernel),))
+
+    return apply
+
+
+def leading_merged(tensors: Tensors) -> Tensors:
+    """Return everything else x last side."""
+    (weight,) = tensors
+    return (weight.reshape(-1, weight.shape[-1]),)
+
+
+def squeezed(tensors: Tensors) -> Tensors:
+    """Return the two sides that are longer than 1."""
+    (weight,) = tensors
+    return (weight.squeeze(),)
+
+
 def adapter_core(tensors: Tensors) -> Tensors:
     """Return the core of ``B A``: with QR factors ``B = Q₁ R₁`` and ``Aᵀ = Q₂ R₂``, ``R₁ R₂ᵀ``.
 

@@ -14,9 +14,10 @@ from rmtaudit.names import display_name
 from rmtaudit.report.catalogue_forensics import FORENSICS
 from rmtaudit.report.catalogue_models import MODELS
 from rmtaudit.report.catalogue_noise import NOISE
+from rmtaudit.report.catalogue_powerlaw import POWERLAW
 from rmtaudit.report.finding_kind import FindingKind
 
-_KINDS = sorted((*FORENSICS, *MODELS, *NOISE), key=lambda kind: kind.code)
+_KINDS = sorted((*FORENSICS, *MODELS, *NOISE, *POWERLAW), key=lambda kind: kind.code)
 FINDINGS: Mapping[str, FindingKind] = MappingProxyType({kind.code: kind for kind in _KINDS})
 """Every kind of finding by its code, in the order of the codes."""
 

@@ -14,32 +14,47 @@ MODELS = (
             "Two layers that should have learned different things hold the same numbers: a failed "
             "merge, or a stack of copied blocks that was not trained further."
         ),
-        test="Equal digests of shape and values, for tensors that are not tied and not constant.",
-        calibration="A fact.",
+        test=(
+            "Equal digests of shape and values, for tensors that are not tied and hold more than two "
+            "values. The names of all layers decide what the copy is: part of a network that is stored "
+            "twice (under some part of the name at least two layers, and all that have a counterpart, are "
+            "copies of it), a repeated block (the names differ in a number only), a layer that all its "
+            "numbered siblings share, or a single layer."
+        ),
+        calibration="A fact; its severity on healthy models is in docs/calibration.md.",
         limits=(
-            "Copies that were trained a little are not found. Depth up-scaling duplicates layers on purpose."
+            "Copies that were trained a little are not found. What was overwritten as a whole looks like a "
+            "network that is stored twice."
         ),
         action="Check how the model was put together.",
+        milder=(
+            "For information if a whole sub-network is stored twice, if all siblings share the layer, or "
+            "if the name says so (target, teacher, ema, momentum …); a warning for part of a sub-network "
+            "and for a repeated block of a stack, as depth up-scaling makes it."
+        ),
     ),
     FindingKind(
         code="RA-MO-002",
         title="scale far from its peers",
         fact=None,
-        levels=CALIBRATED,
-        meaning=(
-            "The layer's weights are orders of magnitude larger or smaller than those of the "
-            "layers of its kind."
-        ),
+        levels=(*CALIBRATED, ("info", 1.0)),
+        meaning="The layer's weights are far larger or smaller than those of the layers of the same role.",
         test=(
-            "log10 of the root mean square against the median of the other layers of its kind, in median "
-            "absolute deviations (at least 0.15 decades); p-value of Student's t with 4 degrees of freedom."
+            "The root mean square is more than 5 times larger, or smaller, than that of every other layer "
+            "of the same kind and role: of the same name but for the numbers that count blocks. For the "
+            "severity, its logarithm against the median of the others, in median absolute deviations (at "
+            "least 0.15 decades); p-value of Student's t with 4 degrees of freedom."
         ),
-        calibration="No healthy model measured has one. See docs/calibration.md.",
+        calibration="No healthy layer measured is beyond a factor of 4.4. See docs/calibration.md.",
         limits=(
-            "Needs seven other layers of the kind. The t law was chosen for its heavy tails, not derived. "
-            "Among forty layers only one at least 2.2 decades off is an error."
+            "Needs four other layers of the role. The t law was chosen for its heavy tails, not derived. The "
+            "scale of a layer before a normalisation changes nothing."
         ),
         action="Look for a lost scale factor, or a unit error in a merge.",
+        milder=(
+            "At most a warning below a factor of 1000 beyond all peers and for layers that are too small, as "
+            "weight decay makes them; for information below a factor of 30."
+        ),
     ),
     FindingKind(
         code="RA-SC-001",

@@ -29,7 +29,7 @@ NOISE = (
         levels=(),
         meaning=(
             "The bulk of the spectrum is no noise of any kind tried, as in most well-trained "
-            "layers. So no noise floor and no count of spikes can be given."
+            "layers. So no noise floor can be given, and of the spikes a lower bound only."
         ),
         test=(
             "Distance of the bulk to the Marchenko-Pastur law, plain and after equalising rows "

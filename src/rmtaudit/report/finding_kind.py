@@ -7,6 +7,9 @@ from typing import Literal
 
 Severity = Literal["info", "warning", "error"]
 
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error")
+"""From the mildest to the most severe."""
+
 CALIBRATED: tuple[tuple[Severity, float], ...] = (("error", 0.01), ("warning", 0.05))
 """Family-wise false-alarm rates, over the layers of a model, of findings that rest on a p-value."""
 
@@ -24,6 +27,8 @@ class FindingKind:
     fact
         Severity of a finding without a p-value: a fact about the bytes or the spectrum. ``None`` if there
         is always a p-value.
+    milder
+        When such a fact is less severe than ``fact``, as a sentence; empty if it never is.
     levels
         Severities of a finding with one, most severe first: the p-value, corrected for the number of
         layers, is at most the rate. Empty if a p-value changes nothing.
@@ -48,18 +53,27 @@ class FindingKind:
     calibration: str
     limits: str
     action: str
+    milder: str = ""
 
-    def severity(self, adjusted_p_value: float | None = None) -> Severity | None:
+    def severity(
+        self, adjusted_p_value: float | None = None, observed: Severity | None = None
+    ) -> Severity | None:
         """Return how severe a finding of this kind is; ``None``: none at all.
 
         Parameters
         ----------
         adjusted_p_value
             The p-value corrected for the number of layers tested; ``None`` for a fact.
+        observed
+            What the observer of a fact thinks of it; it counts only if it is milder than the catalogue.
         """
-        if adjusted_p_value is None or not self.levels:
-            return self.fact
-        return next((severity for severity, rate in self.levels if adjusted_p_value <= rate), None)
+        if adjusted_p_value is not None and self.levels:
+            found = next((severity for severity, rate in self.levels if adjusted_p_value <= rate), None)
+        else:
+            found = self.fact
+        if found is None or observed is None:
+            return found
+        return min(found, observed, key=SEVERITIES.index)
 
     def sections(self) -> tuple[tuple[str, str], ...]:
         """Return everything there is to read, as headings and texts, severity first."""
@@ -73,5 +87,9 @@ class FindingKind:
         )
 
     def _severities(self) -> str:
-        rates = ", ".join(f"{severity} at a family-wise rate of {rate:.0%}" for severity, rate in self.levels)
-        return "; ".join(part for part in (self.fact, rates) if part) + "."
+        rates = ", ".join(
+            f"{severity} at a family-wise rate of {rate:.0%}" if rate < 1 else f"{severity} otherwise"
+            for severity, rate in self.levels
+        )
+        stated = "; ".join(part for part in (self.fact, rates) if part) + "."
+        return f"{stated} {self.milder}".rstrip()

@@ -110,6 +110,7 @@ class Report:
     """What is known of each metric: ``{name: {analyzer, unit, better, description, reference}}``."""
     verdict: str = "unjudged"
     findings: tuple[Finding, ...] = ()
+    """Those of the layers, grouped by cause: ``evidence`` has the ``codes`` and the ``layers`` of each."""
     complete: bool = True
     """False for a scan that was stopped: ``coverage.skipped`` lists what was not reached."""
     error: Mapping[str, str] | None = None

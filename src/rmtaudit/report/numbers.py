@@ -29,19 +29,23 @@ def format_value(value: float | int | str | bool | None) -> str:
 
 
 def format_metric(result: MetricResult | None, *, with_se: bool) -> str:
-    """Return a metric's value, as ``3.21 ± 0.15`` where it has a standard error and that is asked for.
+    """Return a metric's value, with its interval or standard error where it has one and that is asked for.
 
-    Both have two decimals, so that a column of them can be compared, or are written with exponents where that
-    would say nothing. A metric that failed reads
+    ``3.21 [2.60–3.87]`` or ``3.21 ± 0.15``: two decimals, so that a column of them can be compared, or with
+    exponents where that would say nothing. A count that is a lower bound reads ``≥14``; a metric that failed
     ``failed``; one that does not apply, or that the layer does not have, ``—``.
     """
     if result is None or result.status == "skipped":
         return "—"
     if result.status == "failed":
         return "failed"
-    value, se = result.value, result.se
+    value, se, ci = result.value, result.se, result.ci
+    if isinstance(value, int) and ci is not None and value == ci[0] < ci[1]:
+        return f"≥{format_value(value)}"
     if not with_se or se is None or isinstance(value, bool | str) or value is None:
         return format_value(value)
+    if ci is not None and ci[1] - ci[0] >= 0.005 and max(map(abs, ci)) < 1000:
+        return f"{value:.2f} [{ci[0]:.2f}–{ci[1]:.2f}]"
     if 0.005 <= se < 1000 and abs(value) < 10**6:
         return f"{value:.2f} ± {se:.2f}"
     return f"{format_value(float(value))} ± {se:.1e}"

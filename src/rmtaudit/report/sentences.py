@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import PurePath
 
 from rmtaudit.names import display_name
-from rmtaudit.report.model import MetricResult, Report
+from rmtaudit.report.grouping import grouped_findings
+from rmtaudit.report.model import Finding, MetricResult, Report
 from rmtaudit.report.numbers import format_value, human_count, percent
 
 _METRICS_ONLY = (
@@ -21,6 +22,7 @@ _JUDGED = (
 
 _LONGEST = 600
 _SEVERITIES = ("error", "warning", "info")
+_IN_THE_VERDICT = frozenset({"RA-NF-001", "RA-NF-002", "RA-NF-004"})
 _VERDICTS = ("damaged", "noise-like", "trained", "unjudged")
 
 
@@ -150,18 +152,28 @@ def remarks(report: Report) -> list[str]:
 
 
 def findings(report: Report) -> list[tuple[str, str]]:
-    """Return severity and text of every finding, errors first: ``layer: message [code]``."""
-    found = [("", finding) for finding in report.findings]
-    found += [(layer.name, finding) for layer in report.layers for finding in layer.findings]
-    found.sort(key=lambda pair: _SEVERITIES.index(pair[1].severity))
+    """Return severity and text of what was found in the model, one a cause, errors first: ``text [codes]``.
+
+    What the verdict of a layer says already is left out.
+    """
+    groups = [finding for finding in report.findings if "layers" in finding.evidence]
+    others = [finding for finding in report.findings if "layers" not in finding.evidence]
+    found = [*others, *(groups or grouped_findings(report.layers))]
+    found.sort(key=lambda finding: _SEVERITIES.index(finding.severity))
     return [
-        (
-            finding.severity,
-            f"{display_name(f'{name}: ') if name else ''}{display_name(finding.message, longest=400)} "
-            f"[{display_name(finding.code)}]",
-        )
-        for name, finding in found
+        (finding.severity, f"{display_name(finding.message, longest=400)} [{_codes(finding)}]")
+        for finding in found
+        if finding.severity != "info" or finding.code not in _IN_THE_VERDICT
     ]
+
+
+def findings_for_information(report: Report) -> int:
+    """Return how many findings of the layers are for information, before they are grouped."""
+    return sum(finding.severity == "info" for layer in report.layers for finding in layer.findings)
+
+
+def _codes(finding: Finding) -> str:
+    return ", ".join(display_name(str(code)) for code in finding.evidence.get("codes", (finding.code,)))
 
 
 def _numbers(results: Mapping[str, MetricResult]) -> str:

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmtaudit.kernels.extrapolation import grown_gram, nested_scores, predict
+from rmtaudit.kernels.extrapolation import Obstacle, grown_gram, nested_scores, predict
 from rmtaudit.kernels.extrapolation.functionals import ends, functionals, interval
 from rmtaudit.kernels.extrapolation.growth import missed_variance
 from rmtaudit.kernels.extrapolation.spikes import carried, shared_spikes, without
@@ -130,7 +130,7 @@ def test_a_layer_is_predicted_from_a_quarter(spread: float) -> None:
     found = predict(
         torch.linalg.eigvalsh(block), 4.0, generator=seeded(), matrix=block, dimension=cols, replicas=2
     )
-    assert found.verdict != "not decompressible"
+    assert not found.verdict.refused
     assert found.route == "rows"
     true = eigenvalues(weights)
     assert ks_distance(found.quantiles(count), true) < (0.01 if not spread else 0.05)
@@ -145,11 +145,11 @@ def test_a_diagonal_matrix_is_refused() -> None:
     """Every block has its spectrum: nothing spreads, whatever a fit of the eigenvalues says."""
     values = eigenvalues(rows(128, 256))
     found = predict(values, 4.0, generator=seeded(), matrix=torch.diag(values), replicas=2)
-    assert found.verdict == "not decompressible"
+    assert found.verdict.obstacle is Obstacle.NOT_FREE
     assert found.diagonal_share == pytest.approx(1.0)
     assert found.law is None
     assert found.numbers() == {}
-    with pytest.raises(ValueError, match="not decompressible"):
+    with pytest.raises(ValueError, match="refused"):
         found.quantiles(10)
 
 
@@ -186,11 +186,6 @@ def test_intervals() -> None:
     assert redrawn.high == pytest.approx(2.5 + math.hypot(t, 0.5 * z), rel=1e-5)
     smoothed = interval("mean", 2.5, drawn, pooled=False, alternatives=[2.4, 3.7, "an atom"])
     assert smoothed.high == pytest.approx(2.5 + math.hypot(t, 1.2 * z), rel=1e-4)
-    wider = interval("mean", 2.0, drawn, pooled=False, stretch=1.5)
-    assert wider.high == pytest.approx(2 + 1.5 * t, rel=1e-5)
-    assert interval("mean", 2.0, [1.0], pooled=False).low is None
-    assert interval("log_det", "an atom", drawn, pooled=False).reason == "an atom"
-    assert "1 of 3" in interval("log_det", 1.0, [1.0, 2.0, "an atom"], pooled=False).reason
     ratio = interval("condition", 10.0, [5.0, 10.0, 20.0], pooled=True)
     assert ratio.low is not None
     assert ratio.high is not None

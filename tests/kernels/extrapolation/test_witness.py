@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rmtaudit.kernels.extrapolation import Prediction, grown_gram, refuted, witness
+from rmtaudit.kernels.extrapolation import Obstacle, Prediction, Verdict, grown_gram, refuted, witness
 from rmtaudit.kernels.extrapolation.functionals import Law
 from rmtaudit.kernels.slq.operators import gram
 
@@ -16,7 +16,7 @@ def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def accepted(law: Law, spikes: int = 0) -> Prediction:
     return Prediction(
-        "decompressible", "", "rows", law, (), (), (), False, True, torch.zeros(1, 1),
+        Verdict(), "rows", law, (), (), (), False, True, torch.zeros(1, 1),
         ((1.0, None),) * spikes, None, None, None, {}, 400,
     )  # fmt: skip
 
@@ -46,9 +46,9 @@ def test_a_law_that_is_not_the_matrix_is_refused(law: Law) -> None:
         seen = witness(accepted(law), gram(matrix), 0)
         assert seen.contradicts, name
         found = refuted(accepted(law), seen)
-        assert (found.verdict, found.law) == ("not decompressible", None)
+        assert (found.verdict.obstacle, found.law) == (Obstacle.CONTRADICTED, None)
         assert "contradict" in found.reason
-        with pytest.raises(ValueError, match="not decompressible"):
+        with pytest.raises(ValueError, match="refused"):
             witness(found, gram(matrix), 0)
 
 

@@ -149,7 +149,7 @@ def test_a_smooth_measure_of_real_data_is_not_taken_for_atoms(shared: Callable[.
 def test_a_form_is_refitted_to_another_sample() -> None:
     found = (form_of(noise(200, 800, seed), positive=True) for seed in range(10, 14))
     form = next(one for one in found if one is not None)
-    again = refit(noise(200, 800, 6), form)
+    again = refit(empirical_transform(noise(200, 800, 6)), form)
     assert again.name == form.name
     assert again.p_value > 1e-3
     assert 0 < abs(float(again.measure.left[0]) - float(form.measure.left[0])) < 0.02
@@ -159,7 +159,7 @@ def test_a_form_refitted_to_another_law_is_refuted() -> None:
     form = form_of(noise(300, 1200, 0), positive=True)
     assert form is not None
     other = laws.compound_free_poisson(4.0, torch.tensor([0.1, 0.7]), torch.tensor([0.75, 0.25]))
-    assert refit(block(other, 300, 0), form).p_value < 1e-6
+    assert refit(empirical_transform(block(other, 300, 0)), form).p_value < 1e-6
 
 
 def test_a_fit_that_does_not_converge_is_an_error() -> None:

@@ -13,13 +13,14 @@ from rmtaudit.kernels.forensics.duplicates import duplicated_rows
 from rmtaudit.kernels.forensics.grids import Grid, uniform_grid
 from rmtaudit.kernels.forensics.initialisation import EntryFamily, edge_excess, entry_family, is_orthogonal
 from rmtaudit.kernels.forensics.outliers import OutlierTest, largest_entries
-from rmtaudit.kernels.forensics.ranks import RankDeficit, rank_deficit
+from rmtaudit.kernels.forensics.ranks import RankDeficit, explained_deficit, rank_deficit
 from rmtaudit.kernels.forensics.rounding import rounded_to
 from rmtaudit.kernels.forensics.shuffles import Exchangeability, exchangeability
 from rmtaudit.kernels.forensics.sparsity import ZeroPattern, zero_pattern
+from rmtaudit.kernels.forensics.truncation import lost_directions
 from rmtaudit.kernels.forensics.vectors import localised_direction
 from rmtaudit.kernels.scale import frobenius_norm
-from rmtaudit.matrices.layers import LayerKind
+from rmtaudit.matrices.layers import Layer, LayerKind
 from rmtaudit.matrices.tensors import FLOATING, UNIT_ROUNDOFF
 
 if TYPE_CHECKING:
@@ -82,18 +83,17 @@ def gather(given: LayerInput) -> Evidence:
     scale = _power_of_two(facts.largest)
     work = entries if scale == 1 else entries.double() / scale
     zeros = zero_pattern(work)
-    # A weight computed from two tensors (weight norm) or rotated (an adapter's core) was not stored as such.
-    as_stored = len(given.layer.tensors) == 1 and given.layer.kind is not LayerKind.ADAPTER
-    rounded = rounded_to(entries, stored) if as_stored else None
+    true_entries = as_stored(given.layer)
+    rounded = rounded_to(entries, stored) if true_entries else None
     epsilon, smallest_normal = _precision(given, stored, rounded)
     varied = facts.constant is None
     coarse = epsilon > _COARSE
-    continuous = as_stored and varied and not coarse
+    continuous = true_entries and varied and not coarse
     grid = (
         uniform_grid(work, epsilon=epsilon, smallest_normal=smallest_normal / scale) if continuous else None
     )
-    copied_rows = duplicated_rows(work) if as_stored and varied else ()
-    copied_columns = duplicated_rows(work.T) if as_stored and varied else ()
+    copied_rows = duplicated_rows(work) if true_entries and varied else ()
+    copied_columns = duplicated_rows(work.T) if true_entries and varied else ()
     outliers = largest_entries(work) if continuous else None
     if outliers is not None:
         outliers = _rescaled(outliers, scale)
@@ -110,7 +110,7 @@ def gather(given: LayerInput) -> Evidence:
         copied_columns=copied_columns,
         deficits=(),
         outliers=outliers,
-        loud=_loudest(work, outliers, scale, rms) if as_stored and varied else None,
+        loud=_loudest(work, outliers, scale, rms) if true_entries and varied else None,
         orthogonal=False,
         order=None,
         family=None,
@@ -119,7 +119,7 @@ def gather(given: LayerInput) -> Evidence:
     # One entry that dwarfs the others: the root mean square says nothing of their rounding errors.
     if varied and (found.loud is None or found.loud.share < LOUD):
         found = replace(found, deficits=_deficits(given, found, epsilon, smallest_normal))
-    if len(given.matrices) > 1 or not as_stored or not varied:
+    if len(given.matrices) > 1 or not true_entries or not varied:
         return found
     if is_orthogonal(given.spectrum.eigenvalues, epsilon):
         return replace(found, orthogonal=True)
@@ -177,16 +177,34 @@ def _deficits(
     for index, part in enumerate(given.spectrum.parts or (given.spectrum,)):
         alone = len(given.matrices) == 1
         zeros = found.zeros if alone or found.zeros.zeros == 0 else zero_pattern(given.matrices[index])
-        copies = [0, 0]
-        if alone:
-            copies = [
-                sum(len(group) - 1 for group in groups)
-                for groups in (found.copied_rows, found.copied_columns)
-            ]
-        possible = min(
-            part.rows - len(zeros.dead_rows) - copies[0], part.cols - len(zeros.dead_columns) - copies[1]
-        )
+        copies = (found.copied_rows, found.copied_columns) if alone else ((), ())
+        dead = (zeros.dead_rows, zeros.dead_columns)
+        alike = [sum(len(group) - 1 for group in groups) for groups in copies]
+        possible = min(part.rows - len(dead[0]) - alike[0], part.cols - len(dead[1]) - alike[1])
         deficit = rank_deficit(part, possible=possible, epsilon=epsilon, smallest_normal=smallest_normal)
+        if deficit is not None and as_stored(given.layer):
+            matrix = _without_copies(given.matrices[index], copies)
+            lost = lost_directions(matrix, epsilon=epsilon, smallest_normal=smallest_normal)
+            deficit = None if lost is None else explained_deficit(part, lost)
         if deficit is not None:
             deficits.append((index, deficit))
     return tuple(deficits)
+
+
+def _without_copies(
+    matrix: torch.Tensor, copies: tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]
+) -> torch.Tensor:
+    keep = []
+    for length, groups in zip(matrix.shape, copies, strict=True):
+        kept = torch.ones(length, dtype=torch.bool, device=matrix.device)
+        kept[[place for group in groups for place in group[1:]]] = False
+        keep.append(kept)
+    return matrix[keep[0]][:, keep[1]]
+
+
+def as_stored(layer: Layer) -> bool:
+    """Whether the entries of the layer's matrices are stored numbers.
+
+    Those computed from two tensors (weight norm) and the core of a low-rank adapter are not.
+    """
+    return len(layer.tensors) == 1 and layer.kind is not LayerKind.ADAPTER

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rmtaudit.analyzers.base import LayerInput, Observation
 from rmtaudit.analyzers.forensics.evidence import LOUD, SUSPICIOUS, Evidence
@@ -21,6 +21,8 @@ _LISTED = 20
 _SHUFFLED_ENTRIES, _SHUFFLED_SIDE = 16_384, 32
 _PADDING_ROWS = 4
 _EDGE = 5.0
+_FEW_LOST, _SHARE_LOST = 3, 0.1
+"""Losing no more directions than this many, or this share, harms no layer: stems and narrow layers do."""
 
 
 def observe(given: LayerInput, found: Evidence) -> tuple[Observation, ...]:
@@ -35,19 +37,37 @@ def observe(given: LayerInput, found: Evidence) -> tuple[Observation, ...]:
 def _rank(given: LayerInput, found: Evidence) -> Iterator[Observation]:
     for index, deficit in found.deficits:
         where = f" (matrix {index} of {len(given.matrices)})" if len(given.matrices) > 1 else ""
+        lost = deficit.possible - deficit.rank
+        adapter = given.layer.kind is LayerKind.ADAPTER
+        many = lost > max(_FEW_LOST, _SHARE_LOST * deficit.possible) and not adapter
         evidence = {
             "rank": deficit.rank,
             "possible": deficit.possible,
             "sigma_r": deficit.smallest_kept,
             "sigma_next": deficit.largest_lost,
             "gap": deficit.gap,
+            "rho": deficit.rho,
+            "truncated": deficit.truncated,
             "matrix": index,
         }
+        if deficit.truncated:
+            cause = (
+                "the layer was replaced by a low-rank approximation: the lost directions hold nothing but "
+                "the rounding of the stored weights"
+            )
+        elif adapter:
+            cause = "the update does not use all the directions that the adapter has"
+        else:
+            cause = (
+                "training may have let the other directions decay, or a low-rank approximation was computed "
+                "in the stored precision"
+            )
+        severity: Literal["info", "warning", "error"] = "error" if deficit.truncated else "warning"
         yield Observation(
             "RA-FO-001",
-            f"The rank is {deficit.rank} of {deficit.possible}{where}: after a gap of {deficit.gap:.3g} "
-            "times, the singular values are no larger than rounding errors.",
+            f"The rank is {deficit.rank} of {deficit.possible}{where} (gap {deficit.gap:.3g}): {cause}.",
             _strict(evidence),
+            severity=severity if many else "info",
         )
 
 
@@ -135,7 +155,18 @@ def _dead(given: LayerInput, found: Evidence) -> Iterator[Observation]:
         for name, each in (("rows", rows), ("columns", columns))
         if each
     ]
-    yield Observation("RA-FO-005", f"The layer has {' and '.join(named)}.{blocks}", evidence)
+    most_are_dead = 2 * len(rows) > given.layer.shape[0] or 2 * len(columns) > _width(given)
+    yield Observation(
+        "RA-FO-005",
+        f"The layer has {' and '.join(named)}.{blocks}",
+        evidence,
+        severity="warning" if most_are_dead else "info",
+    )
+
+
+def _width(given: LayerInput) -> int:
+    """Return the number of columns of the layer's matrices side by side."""
+    return given.layer.shape[1] * len(given.matrices)
 
 
 def _is_padding(given: LayerInput, rows: tuple[int, ...]) -> bool:
@@ -172,7 +203,7 @@ def _outlier_evidence(test: OutlierTest) -> dict[str, Any]:
     }
 
 
-def _copies(_: LayerInput, found: Evidence) -> Iterator[Observation]:
+def _copies(given: LayerInput, found: Evidence) -> Iterator[Observation]:
     for name, groups in (("rows", found.copied_rows), ("columns", found.copied_columns)):
         if not groups:
             continue
@@ -181,6 +212,7 @@ def _copies(_: LayerInput, found: Evidence) -> Iterator[Observation]:
             "RA-FO-007",
             f"{copies} {name} are exact copies of others (first group: {_listed(groups[0])}).",
             {"of": name, "copies": copies, "groups": [list(group[:_LISTED]) for group in groups[:_LISTED]]},
+            severity="info" if given.layer.kind is LayerKind.EMBEDDING else None,
         )
 
 
@@ -200,7 +232,7 @@ def _range(_: LayerInput, found: Evidence) -> Iterator[Observation]:
         message = f"{facts.vanishing} of {occupied} weights that are not zero become zero in float16."
     else:
         return
-    yield Observation("RA-FO-009", message, evidence)
+    yield Observation("RA-FO-009", message, evidence, severity=None if facts.overflowing else "info")
 
 
 def _denormals(given: LayerInput, found: Evidence) -> Iterator[Observation]:

@@ -31,7 +31,7 @@ SHAPE = (
 )
 
 TAIL = (
-    _metric("alpha", "", "Exponent of the power-law tail.", better="lower", summarised=True),
+    _metric("alpha", "", "Exponent of the power-law tail.", summarised=True),
     _metric("D", "", "Distance of the tail from the power law.", better="lower"),
     _metric("sigma", "", "Standard error of alpha for a known xmin."),
     _metric("xmin", _SQUARE, "Where the tail starts."),
@@ -49,7 +49,7 @@ NORMS = (
     _metric("lambda_max", _SQUARE, "Largest eigenvalue."),
     _metric("log_spectral_norm", _LOG, "Its logarithm.", summarised=True),
     _metric("stable_rank", "", "norm / spectral_norm.", summarised=True),
-    _metric("alpha_weighted", _LOG, "alpha times log_spectral_norm.", better="lower", summarised=True),
+    _metric("alpha_weighted", _LOG, "alpha times log_spectral_norm.", summarised=True),
     _metric("log_alpha_norm", "log10", "Logarithm of the sum of λ^alpha.", better="lower", summarised=True),
     _metric("matrix_rank", "count", "Singular values above max · N · 2⁻⁵²."),
     _metric("entropy", "", "Entropy of the eigenvalues over the logarithm of the rank."),

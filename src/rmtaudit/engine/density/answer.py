@@ -46,13 +46,13 @@ class DensityResult:
 
     @property
     def verdict(self) -> str:
-        """``decompressible``, ``baseline as good`` or ``not decompressible``."""
+        """``determined``, ``determined if`` free, smooth or both, or ``refused``."""
         return str(self.document["verdict"]["word"])
 
     @property
     def complete(self) -> bool:
-        """Whether everything that was asked for could be told."""
-        return self.prediction.law is not None and self.document["ridge"]["status"] != "refused"
+        """Whether everything is answered, with no assumption that the caller did not make."""
+        return bool(self.document["verdict"]["granted"]) and self.document["ridge"]["status"] != "refused"
 
     def quantiles(self) -> torch.Tensor:
         """Return the predicted eigenvalues without spikes, ascending.
@@ -97,7 +97,7 @@ def density(
     Returns
     -------
     DensityResult
-        Also where the verdict is ``not decompressible``: then without a prediction.
+        Also where the verdict is ``refused``: then without a prediction.
 
     Raises
     ------

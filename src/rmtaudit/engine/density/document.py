@@ -51,7 +51,7 @@ def document_of(
             **blocks.facts,
         },
         "target": {"size": target, "factor": target / blocks.size},
-        "verdict": {"word": found.verdict, "reason": _reason(found, blocks), "route": _ROUTES[found.route]},
+        "verdict": _verdict(found, settings),
         "tests": _tests(found),
         "block": _block(found.bulk),
         "prediction": None if found.law is None else _prediction(found, found.law),
@@ -62,11 +62,21 @@ def document_of(
     }
 
 
-def _reason(found: Prediction, blocks: Blocks) -> str:
-    untested = "if the matrix is free of its coordinates, which eigenvalues alone cannot tell"
-    if blocks.matrix is not None or found.law is None:
-        return found.reason
-    return f"{found.reason}; {untested}" if found.reason else untested
+def _verdict(found: Prediction, settings: DensitySettings) -> dict[str, Any]:
+    verdict = found.verdict
+    granted = verdict.granted(free=settings.assume_free, smooth=settings.assume_smooth)
+    return {
+        "word": verdict.word,
+        "reason": verdict.reason,
+        "route": _ROUTES[found.route],
+        "assumptions": [one.value for one in verdict.assumptions],
+        "granted": granted,
+        "obstacle": None if verdict.obstacle is None else verdict.obstacle.value,
+        "parent": verdict.share,
+        "width": verdict.width,
+        "largest_factor": verdict.largest_factor,
+        "simple_law": verdict.simple,
+    }
 
 
 def _tests(found: Prediction) -> dict[str, Any]:
@@ -79,6 +89,7 @@ def _tests(found: Prediction) -> dict[str, Any]:
         "form": None,
         "validation": None,
         "freeness": None,
+        "determination": None,
         "nested": None,
     }
     if free is not None:
@@ -87,7 +98,7 @@ def _tests(found: Prediction) -> dict[str, Any]:
             "n_data": free.fit.n_data,
             "stays_positive": bool(free.fit.positive),
             "slack": free.fit.slack,
-            "last_factor": free.last_factor if math.isfinite(free.last_factor) else None,
+            "last_factor": _finite_number(free.last_factor),
         }
         if free.form is not None:
             out["form"] = {
@@ -100,12 +111,24 @@ def _tests(found: Prediction) -> dict[str, Any]:
                 "score": free.choice.score,
                 "baselines": {str(order): score for order, score in free.choice.baselines.items()},
             }
-        if free.freeness is not None:
-            out["freeness"] = {
-                "distance": free.freeness.distance,
-                "chance": free.freeness.noise,
-                "free": bool(free.freeness.free),
+    if found.freeness is not None:
+        out["freeness"] = {
+            "p_value": found.freeness.p_value,
+            "distance": found.freeness.distance,
+            "chance": found.freeness.chance,
+            "largest_factor": _finite_number(found.freeness.largest_factor),
+        }
+    if found.determination is not None:
+        out["determination"] = [
+            {
+                "parent": level.share,
+                "chi_square": level.chi_square,
+                "n_data": level.n_data,
+                "p_value": level.p_value,
+                "width": level.width,
             }
+            for level in found.determination.levels
+        ]
     if nested is not None:
         out["nested"] = {
             "free": nested.free,
@@ -152,7 +175,7 @@ def _prediction(found: Prediction, law: Law) -> dict[str, Any]:
         "intervals": {
             "confidence": 0.9,
             "replicas": len(found.replicas),
-            "from": "samples" if found.pooled else "redrawn blocks",
+            "from": "samples" if found.pooled else "extreme laws and redrawn blocks",
         },
         "curve": {"x": at.tolist(), "density": found.density(at).tolist()},
     }
@@ -183,6 +206,10 @@ def _baseline(law: Law, target: int) -> dict[str, Any]:
 
 def _interval(found: Interval) -> dict[str, Any]:
     return {"value": found.value, "low": found.low, "high": found.high, "reason": found.reason}
+
+
+def _finite_number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _finite(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Literal
 from rmtaudit.errors import UsageError
 
 SCHEMA_NAME = "rmtaudit.density"
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "2.0"
 
 Holds = Literal["eigenvalues", "spectra", "matrix"]
 Sampling = Literal["plain", "paired", "blocks"]
@@ -46,6 +46,10 @@ class DensitySettings:
         cheap.
     seed
         Of blocks, tests, replicas and probes.
+    assume_free
+        Whether the caller takes the matrix for free of its coordinates where only eigenvalues are given.
+    assume_smooth
+        Whether the caller takes the spectrum for smooth where the block determines it only if it is.
     """
 
     size: int | None = None
@@ -59,6 +63,8 @@ class DensitySettings:
     replicas: int = 10
     kpm: bool | None = None
     seed: int = 0
+    assume_free: bool = False
+    assume_smooth: bool = False
 
     def __post_init__(self) -> None:
         if self.size is not None and self.factor is not None:

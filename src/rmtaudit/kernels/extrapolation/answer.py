@@ -18,17 +18,15 @@ from rmtaudit.kernels.extrapolation.functionals import (
     interval,
 )
 from rmtaudit.kernels.extrapolation.nested import Nested
+from rmtaudit.kernels.extrapolation.verdict import Verdict
 from rmtaudit.kernels.free.decompression import Decompression
-from rmtaudit.kernels.free.replicas import scarcity
+from rmtaudit.kernels.free.determination import Determination
+from rmtaudit.kernels.free.freeness import FreenessEvidence
 
-REFUSED = "not decompressible"
-AS_GOOD = "baseline as good"
-ACCEPTED = "decompressible"
 Route = Literal["free", "rows"]
 T = TypeVar("T")
 
 _TRACY_WIDOM = 0.66
-_MOMENTS = frozenset({"mean", "standard_deviation"})
 _FLOORED = frozenset({"lower_edge", "upper_edge", "atom", "condition", "standard_deviation"})
 
 
@@ -39,9 +37,7 @@ class Prediction:
     Attributes
     ----------
     verdict
-        ``decompressible``, ``baseline as good`` or ``not decompressible``.
-    reason
-        Why, in a clause; may be empty for ``decompressible``.
+        Whether there is an answer, and what it rests on.
     route
         ``free``: free decompression. ``rows``: growth of a Gram matrix by more vectors of the same kind.
     law
@@ -73,10 +69,13 @@ class Prediction:
     smooth, smoothed
         Where the law has a form of few numbers, a smooth law beside it and beside each of its replicas: what
         it says beyond its own noise is in the intervals.
+    freeness
+        What the block shows about freeness; ``None`` without the block, and on the other route.
+    determination
+        What the block determines; ``None`` on the other route, and where that could not be computed.
     """
 
-    verdict: str
-    reason: str
+    verdict: Verdict
     route: Route
     law: Law | None
     replicas: tuple[Law, ...]
@@ -93,6 +92,13 @@ class Prediction:
     order: float
     smooth: Law | None = None
     smoothed: tuple[Law, ...] = ()
+    freeness: FreenessEvidence | None = None
+    determination: Determination | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why the verdict is what it is, in clauses; may be empty."""
+        return self.verdict.reason
 
     def numbers(self) -> dict[str, Interval]:
         """Return every functional with its interval of 90 %; empty where the verdict refuses."""
@@ -103,7 +109,6 @@ class Prediction:
         others = [functionals(law, order=self.order, positive=self.positive) for law in self.alternatives]
         beside = self._edge_fluctuations()
         also = [functionals(law, order=self.order, positive=self.positive) for law in self.extremes]
-        of_form = 1.0 if self.free is None else self.free.stretch
         second = self._second(lambda law: functionals(law, order=self.order, positive=self.positive))
         return {
             name: interval(
@@ -115,7 +120,6 @@ class Prediction:
                 alternatives=[one[name] for one in others],
                 beside=beside.get(name, 0.0),
                 also=[one[name] for one in also],
-                stretch=self._stretch if name in _MOMENTS else of_form,
                 second=[one[name] for one in second],
             )
             for name in FUNCTIONALS
@@ -124,13 +128,6 @@ class Prediction:
     def _second(self, of: Callable[[Law], T]) -> list[T]:
         """Return what the smooth law beside a form says, and then those beside its replicas."""
         return [] if self.smooth is None else [of(law) for law in (self.smooth, *self.smoothed)]
-
-    @property
-    def _stretch(self) -> float:
-        """How much more the mean and variance of a block vary than those of its replicas do."""
-        if self.pooled or self.route == "rows":
-            return 1.0
-        return scarcity(self.order / self.bulk.shape[-1])
 
     def _edge_fluctuations(self) -> dict[str, float]:
         """Return standard deviations of the extreme eigenvalues: two thirds of their distance to the next.
@@ -170,7 +167,6 @@ class Prediction:
                 alternatives=[one[index] for one in others],
                 beside=own / height if height > 0 else 0.0,
                 also=[one[index] for one in also],
-                stretch=1.0 if self.free is None else self.free.stretch,
                 second=[one[index] for one in second],
             )
             for index, (value, height) in enumerate(zip(centre, density, strict=True))
@@ -185,7 +181,7 @@ class Prediction:
             If the verdict refuses the prediction.
         """
         if self.law is None:
-            raise ValueError(f"{self.verdict}: {self.reason}")
+            raise ValueError(f"{self.verdict.word}: {self.reason}")
         if self.pooled:
             return torch.stack([law.quantiles(count) for law in self.replicas]).mean(0)
         return self.law.quantiles(count)
@@ -193,6 +189,6 @@ class Prediction:
     def density(self, x: torch.Tensor) -> torch.Tensor:
         """Return the density at ``x``, the mean over samples; raises as :meth:`quantiles`."""
         if self.law is None:
-            raise ValueError(f"{self.verdict}: {self.reason}")
+            raise ValueError(f"{self.verdict.word}: {self.reason}")
         laws = self.replicas if self.pooled else (self.law,)
         return torch.stack([law.pdf(x) for law in laws]).mean(0)

@@ -154,7 +154,6 @@ def interval(
     alternatives: Sequence[float | str] = (),
     beside: float = 0.0,
     also: Sequence[float | str] = (),
-    stretch: float = 1.0,
     second: Sequence[float | str] = (),
 ) -> Interval:
     """Return the interval of 90 % of a number from its replicas.
@@ -179,8 +178,6 @@ def interval(
         A standard deviation that the replicas do not have.
     also
         The number of other laws that fit as well: the interval reaches them.
-    stretch
-        By how much the spread of the replicas is too small.
     second
         The number of a second kind of law, and then of its fits to the replicas: by what it differs beyond
         chance is part of the interval on its side, as an alternative is on both.
@@ -188,8 +185,9 @@ def interval(
     if isinstance(centre, str) or not math.isfinite(centre):
         return Interval(None, reason=centre if isinstance(centre, str) else "not finite")
     numbers = [one for one in drawn if isinstance(one, float) and math.isfinite(one)]
+    reached = [one for one in also if isinstance(one, float) and math.isfinite(one)]
     if len(drawn) < 2:
-        return Interval(centre)
+        return Interval(centre) if len(reached) < 2 else _reaching(name, centre, reached, beside, floor)
     if len(numbers) < len(drawn):
         return Interval(centre, reason=f"{len(drawn) - len(numbers)} of {len(drawn)} replicas have none")
     logarithmic = name in _LOGARITHMIC and centre > 0 and min(numbers) > 0
@@ -198,7 +196,7 @@ def interval(
         alternatives = [math.log(one) for one in alternatives if isinstance(one, float) and one > 0]
         second = [math.log(one) if isinstance(one, float) and one > 0 else "no logarithm" for one in second]
     spread = torch.tensor(numbers, dtype=torch.float64)
-    half = stretch * student(len(numbers)) * float(spread.std())
+    half = student(len(numbers)) * float(spread.std())
     middle = float(spread.mean())
     others = [one for one in alternatives if isinstance(one, float) and math.isfinite(one)]
     away = max(abs(one - centre) for one in [*others, centre if pooled else middle])
@@ -213,8 +211,19 @@ def interval(
         bounds = [math.exp(min(bound, 700.0)) for bound in bounds]
     if floor is not None:
         bounds = [max(bound, floor) for bound in bounds]
-    reached = [one for one in also if isinstance(one, float) and math.isfinite(one)]
     return Interval(bounds[1], min([bounds[0], *reached]), max([bounds[2], *reached]))
+
+
+def _reaching(
+    name: str, centre: float, reached: Sequence[float], beside: float, floor: float | None
+) -> Interval:
+    """Return the interval between the extreme laws, widened by a standard deviation that they do not have."""
+    low, high = min(centre, *reached), max(centre, *reached)
+    if name in _LOGARITHMIC and low > 0:
+        low, high = low * math.exp(-_NORMAL * beside), high * math.exp(_NORMAL * beside)
+    else:
+        low, high = low - _NORMAL * beside, high + _NORMAL * beside
+    return Interval(centre, low if floor is None else max(low, floor), high)
 
 
 def _beyond(second: Sequence[float | str], centre: float, drawn: torch.Tensor) -> float:

@@ -7,14 +7,24 @@ from collections.abc import Sequence
 
 import torch
 
-from rmtaudit.kernels.extrapolation.answer import ACCEPTED, AS_GOOD, REFUSED, Prediction
+from rmtaudit.kernels.extrapolation.answer import Prediction
 from rmtaudit.kernels.extrapolation.functionals import Law
 from rmtaudit.kernels.extrapolation.growth import GrownGram, grown_gram, missed_variance
 from rmtaudit.kernels.extrapolation.nested import Nested, nested_scores
 from rmtaudit.kernels.extrapolation.spikes import carried, cleaned, deflated, shared_spikes, without
+from rmtaudit.kernels.extrapolation.verdict import Assumption, Obstacle, Verdict
 from rmtaudit.kernels.free.cumulants import cumulant_laws
-from rmtaudit.kernels.free.decompression import decompress_spectrum, take_spikes
+from rmtaudit.kernels.free.decompression import UNFIT, Decompression, decompress_spectrum, take_spikes
+from rmtaudit.kernels.free.determination import (
+    FORGIVEN,
+    WIDEST,
+    Determination,
+    Level,
+    Outcome,
+    determine,
+)
 from rmtaudit.kernels.free.evolution import evolve
+from rmtaudit.kernels.free.freeness import FreenessEvidence, freeness_evidence
 
 _TESTED = 1024
 _POINTS, _CELLS = 1000, 128  # of a replica
@@ -24,6 +34,10 @@ _MISSED = 0.1
 """Of the variance at the target: at a tenth rows are not free of each other."""
 _TIE = 1.25
 """A tie goes to the route that knows the dimension, hence the rank."""
+_LEAST = 1.25
+"""The smallest factor that is offered instead of one that is refused."""
+_COMPARED, _OUTSIDE = 49, 0.01
+"""Points at which a fit is compared with the band, and by how much it may leave it."""
 _LOST = 0.01
 """Of the mass of a law: more, and the curve has missed a part of it."""
 
@@ -96,46 +110,121 @@ def _freely(
     replicas: int,
     generator: torch.Generator,
 ) -> Prediction:
-    found = decompress_spectrum(rows, factor, generator=generator, matrix=tested, replicas=replicas)
+    evidence = None if tested is None else freeness_evidence(tested, generator)
     bulk = take_spikes(rows)[0]
-    verdict, reason = found.verdict, found.reason
-    if tested is not None and nested is None:
-        nested = nested_scores(tested, generator, positive=bool(found.fit.positive), slack=found.fit.slack)
-    if verdict != REFUSED and nested is not None and nested.free > _POOR:
-        verdict = REFUSED
-        reason = f"real quarters of the block miss it by {nested.free:.0%} of the spread"
-    if verdict == ACCEPTED and nested is not None and nested.baselines:
-        order, best = nested.best_baseline
-        if best <= _AS_GOOD * nested.free:
-            verdict = AS_GOOD
-            reason = f"{order} free cumulants predict the block from real quarters of it as well"
-    positive = bool(found.fit.positive)
-    spikes: tuple[tuple[float, float | None], ...] = found.spikes
-    if dimension is not None:
-        spikes = tuple(
-            (value, carried(bulk[0], found.law, dimension, factor, value)) for value, _ in found.spikes
-        )
-    refused = verdict == REFUSED
+    known = True if dimension is not None else None
+    found, determined = None, None
+    obstacle: Obstacle | None = None
+    try:
+        determined = determine(bulk, factor, positive=known)
+        hopeless = determined.outcome is Outcome.REFUSED
+        count = 0 if hopeless or (evidence is not None and factor > evidence.largest_factor) else replicas
+        found = decompress_spectrum(rows, factor, generator=generator, replicas=count)
+    except ArithmeticError:
+        obstacle = Obstacle.FAILED
+    positive = bool(known) if determined is None else determined.positive
+    if tested is not None and nested is None and found is not None:
+        nested = nested_scores(tested, generator, positive=positive, slack=found.fit.slack)
+    verdict = _verdict(factor, determined, found, evidence, nested, obstacle)
+    law: Law | None = None
+    fitted = False
+    extremes: tuple[Law, ...] = ()
+    if not verdict.refused:
+        assert determined is not None
+        assert found is not None
+        level = determined.level
+        fitted = found.verdict != UNFIT and _within(found.law, level, factor)
+        law = found.law if fitted else level.central
+        extremes = (*level.extremes, *(found.extremes if fitted else ()))
+    spikes = _spikes(found, bulk, law, dimension, factor)
+    kept = found if fitted else None
     return Prediction(
         verdict,
-        reason,
         "free",
-        None if refused else found.law,
-        () if refused else found.replicas,
-        () if refused else found.alternatives,
-        () if refused else found.extremes,
-        found.pooled and not refused,
+        law,
+        kept.replicas if kept else (),
+        kept.alternatives if kept else (),
+        extremes,
+        bool(kept and kept.pooled),
         positive,
         bulk,
-        tuple((value, None) for value, _ in spikes) if refused else spikes,
+        spikes,
         found,
         nested,
         share,
-        found.baselines,
+        found.baselines if found else _baselines(bulk, factor),
         rows.shape[-1] * factor,
-        None if refused else found.smooth,
-        () if refused else found.smoothed,
+        kept.smooth if kept else None,
+        kept.smoothed if kept else (),
+        evidence,
+        determined,
     )
+
+
+def _verdict(
+    factor: float,
+    determined: Determination | None,
+    found: Decompression | None,
+    evidence: FreenessEvidence | None,
+    nested: Nested | None,
+    obstacle: Obstacle | None,
+) -> Verdict:
+    """Return the verdict on a free decompression: freeness first, then what the block determines."""
+    if obstacle is not None or determined is None or found is None:
+        return Verdict(obstacle or Obstacle.FAILED)
+    tolerable = math.inf if evidence is None else evidence.largest_factor
+    level = determined.level
+    if factor > tolerable:
+        largest = determined.largest_factor
+        possible = min(tolerable, factor if largest is None else largest)
+        answers = determined.outcome is not Outcome.REFUSED or largest is not None
+        return Verdict(
+            Obstacle.NOT_FREE, tolerable, largest_factor=possible if answers and possible >= _LEAST else None
+        )
+    if determined.outcome is Outcome.REFUSED:
+        narrow = level.width <= WIDEST
+        return Verdict(
+            Obstacle.SHAPE if narrow else Obstacle.WIDE,
+            level.width,
+            share=level.share,
+            width=level.width,
+            largest_factor=determined.largest_factor,
+        )
+    if nested is not None and nested.free > _POOR:
+        return Verdict(Obstacle.MISSED, nested.free)
+    assumptions = []
+    if evidence is None:
+        assumptions.append(Assumption.FREE)
+    if determined.outcome is Outcome.IF_SMOOTH:
+        assumptions.append(Assumption.SMOOTH)
+    simple = found.simple
+    if nested is not None and nested.baselines:
+        order, best = nested.best_baseline
+        simple = order if best <= _AS_GOOD * nested.free else simple
+    return Verdict(assumptions=tuple(assumptions), share=level.share, width=level.width, simple=simple)
+
+
+def _within(law: Law, level: Level, factor: float) -> bool:
+    """Return whether a law lies within the band, up to shifts that are not counted in it."""
+    levels = torch.linspace(0.02, 0.98, _COMPARED, dtype=torch.float64)
+    x = level.central.ppf(levels)
+    shift = FORGIVEN * level.central.scale * math.sqrt(factor)
+    low = torch.stack([one.cdf(x - shift) for one in level.extremes]).amin(0)
+    high = torch.stack([one.cdf(x + shift) for one in level.extremes]).amax(0)
+    own = law.cdf(x)
+    return bool(((own >= low - _OUTSIDE) & (own <= high + _OUTSIDE)).all())
+
+
+def _spikes(
+    found: Decompression | None, bulk: torch.Tensor, law: Law | None, dimension: int | None, factor: float
+) -> tuple[tuple[float, float | None], ...]:
+    if found is None:
+        return ()
+    if law is None:
+        return tuple((value, None) for value, _ in found.spikes)
+    if dimension is None:
+        return found.spikes
+    return tuple((value, carried(bulk[0], law, dimension, factor, value)) for value, _ in found.spikes)
 
 
 def _by_rows(
@@ -154,32 +243,26 @@ def _by_rows(
     bulk = without(rows, places)
     room = dimension - len(outliers)
     score = nested.rows if nested.rows is not None else math.inf
-    verdict, reason = ACCEPTED, ""
+    verdict = Verdict()
     law: GrownGram | None = None
     drawn: tuple[Law, ...] = ()
     if abs(missed) > _MISSED:
-        verdict, reason = (
-            REFUSED,
-            f"rows have directions in common: {abs(missed):.0%} of the variance is missed",
-        )
+        verdict = Verdict(Obstacle.SHARED, abs(missed))
     elif score > _POOR:
-        verdict, reason = REFUSED, f"real quarters of the rows miss them all by {score:.0%} of the spread"
+        verdict = Verdict(Obstacle.MISSED, score)
     else:
         order, best = nested.best_baseline if nested.baselines else (0, math.inf)
-        if best <= _AS_GOOD * score:
-            verdict = AS_GOOD
-            reason = f"{order} free cumulants predict the block from its quarter as well"
+        verdict = Verdict(simple=order if best <= _AS_GOOD * score else None)
         law = grown_gram(bulk.mean(0), room, factor)
         lost = abs(law.mass - 1)
         if lost > _LOST:
-            verdict, reason, law = REFUSED, f"the mass of the computed law is off by {lost:.1g}", None
+            verdict, law = Verdict(Obstacle.LOST, lost), None
         elif len(rows) > 1:
             drawn = tuple(_replica(one, room, factor) for one in bulk)
         else:
             drawn = tuple(_halves(matrix, dimension, factor, replicas, generator))
     return Prediction(
         verdict,
-        reason,
         "rows",
         law,
         drawn,

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from rmtaudit.kernels.extrapolation.answer import REFUSED, Prediction
+from rmtaudit.kernels.extrapolation.answer import Prediction
+from rmtaudit.kernels.extrapolation.verdict import Obstacle, Verdict
 from rmtaudit.kernels.slq.lanczos import start
 from rmtaudit.kernels.slq.operators import Gram
 from rmtaudit.kernels.slq.quadrature import Rule, gauss, radau
@@ -124,8 +125,7 @@ def refuted(prediction: Prediction, by: Witness) -> Prediction:
     )
     return replace(
         prediction,
-        verdict=REFUSED,
-        reason=reason,
+        verdict=Verdict(Obstacle.CONTRADICTED, by.difference, detail=reason),
         law=None,
         replicas=(),
         alternatives=(),

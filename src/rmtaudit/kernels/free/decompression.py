@@ -16,11 +16,13 @@ from rmtaudit.kernels.free.evolution import EvolvedLaw, evolve
 from rmtaudit.kernels.free.fit import REJECTED, LevyFit, fit_levy, point_mass_at_zero
 from rmtaudit.kernels.free.forms import Form, find_form
 from rmtaudit.kernels.free.identify import extreme_measures, fewest_atoms
-from rmtaudit.kernels.free.replicas import CURVE, redrawn, refits, refits_of_form, scarcity
+from rmtaudit.kernels.free.replicas import CURVE, redrawn, refits, refits_of_form
 from rmtaudit.kernels.free.validation import Choice, Freeness, choose, ks_distance
 from rmtaudit.kernels.free.validation import freeness as test_freeness
-from rmtaudit.kernels.free.verdict import SAMPLE, end_of, margin_of, refusal, verdict_on
+from rmtaudit.kernels.free.verdict import SAMPLE, end_of, margin_of, refusal, simple_law
 
+UNFIT = "not decompressible"
+"""The verdict of a fit that predicts nothing."""
 _WORTH_SAYING = 0.05
 _ROUGHER = 4.0
 _REPLICAS = 10
@@ -71,6 +73,8 @@ class Decompression:
         its own noise is in the bands.
     smoothed
         Smooth fits to the replicas of a form, one each.
+    simple
+        How many free cumulants predict the block as well; ``None`` if none do.
     """
 
     verdict: str
@@ -90,6 +94,7 @@ class Decompression:
     form: Form | None
     smooth: EvolvedLaw | None
     smoothed: tuple[EvolvedLaw, ...]
+    simple: int | None = None
 
     @property
     def alternatives(self) -> tuple[EvolvedLaw, ...]:
@@ -103,16 +108,6 @@ class Decompression:
             return 0.0
         high, low = (law.quantiles(SAMPLE) for law in self.extremes)
         return ks_distance(high, low)
-
-    @property
-    def stretch(self) -> float:
-        """How much more the numbers of a form vary from block to block than from replica to replica.
-
-        They follow few moments, whose variance goes as ``1 - n/N``; a smooth fit's varies at all scales.
-        """
-        if self.form is None or self.pooled:
-            return 1.0
-        return scarcity(self.law.factor)
 
     def quantiles(self, count: int) -> torch.Tensor:
         """Return ``count`` predicted eigenvalues, ascending, without spikes; the mean over samples."""
@@ -149,7 +144,7 @@ class Decompression:
             below, above = torch.maximum(smoothing, -beyond), torch.maximum(smoothing, beyond)
         if self.pooled:
             centre, variance = drawn.mean(0), variance / len(drawn)
-        spread = self.stretch * _student(len(drawn) - 1) * variance.sqrt()
+        spread = _student(len(drawn) - 1) * variance.sqrt()
         low = centre - torch.hypot(spread, _NORMAL * below)
         high = centre + torch.hypot(spread, _NORMAL * above)
         for law in self.extremes:
@@ -216,11 +211,11 @@ def decompress_spectrum(
     spikes = tuple((value, _carried(bulk, value, factor)) for value in outliers)
     drawn: tuple[EvolvedLaw, ...] = ()
     smoothed: tuple[EvolvedLaw, ...] = ()
-    rough = sparse = beside = None
+    rough = sparse = beside = simple = None
     extremes = () if refused else _extremes(bulk, fit, factor)
     if refused:
         law = baselines[2]
-        verdict, reason = "not decompressible", refused
+        verdict, reason = UNFIT, refused
     else:
         law = evolve(fit.measure, factor)
         seen = redrawn(bulk, fit.measure, factor, replicas, generator)
@@ -232,7 +227,11 @@ def decompress_spectrum(
         if not fit.atoms:
             rough = evolve(rougher.measure, factor, CURVE)
             sparse = _sparse(bulk, fit, factor)
-        verdict, reason = verdict_on(law, choice, baselines, drawn)
+        simple = simple_law(law, choice, baselines, drawn)
+        verdict, reason = "decompressible", ""
+        if simple is not None:
+            verdict = "baseline as good"
+            reason = f"{simple} free cumulants predict the block from its quarter as well"
         if form is not None:
             said = f"a {form.name} law explains the block (p = {form.p_value:.2f})"
             reason = "; ".join(filter(None, (reason, said)))
@@ -254,6 +253,7 @@ def decompress_spectrum(
         form,
         beside,
         smoothed,
+        simple,
     )
     if found.unresolved > _WORTH_SAYING:
         caveat = (

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from rmtaudit.kernels.free.atoms import chi_square, fit_atoms
-from rmtaudit.kernels.free.fit import REJECTED, LevyFit, empirical_transform, fit_levy
+from rmtaudit.kernels.free.fit import REJECTED, LevyFit, Transform, empirical_transform, fit_levy
 
 _FIRST_END, _LAST_END, _HALVINGS = 1.05, 256.0, 9
 _ENDED = 1.12
@@ -34,9 +34,9 @@ def fit_ended(spectra: torch.Tensor) -> LevyFit | None:
     return _furthest_end(spectra)
 
 
-def one_atom_with_end(spectra: torch.Tensor) -> LevyFit:
+def one_atom_with_end(spectra: torch.Tensor | Transform) -> LevyFit:
     """Return the free Meixner law nearest to blocks; its index may come out negative, which is no end."""
-    given = empirical_transform(spectra)
+    given = spectra if isinstance(spectra, Transform) else empirical_transform(spectra)
     third = float(((given.values - given.mean) ** 3).mean())
     measure = fit_atoms(given, np.array([third]), np.array([1.0]), ending=True)
     return LevyFit(measure, chi_square(given, measure) / given.n_data, given.n_data, 0.0, False, 1)

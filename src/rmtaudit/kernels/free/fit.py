@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -133,7 +134,7 @@ def fit_levy(
 
 
 def fit_many(
-    batch: list[torch.Tensor],
+    batch: Sequence[torch.Tensor | Transform],
     *,
     positive: bool,
     slacks: tuple[float, ...] = (8.0,),

@@ -35,7 +35,7 @@ _TAKEN, _REFUTED = 0.05, 1e-4
 second it is."""
 _SUPPORTED = 6.0
 """A criterion so far above the least still has support (Burnham, Anderson 2002: 4 to 7)."""
-_MOST_POINTS = 1000
+MOST_POINTS = 1000
 """Of the transform: one spectrum of 1024 has some 300. A pool has more, and lower ones add least."""
 _MOST_STEPS = 100
 _UNSOLVED = 1e6
@@ -109,7 +109,7 @@ def find_form(spectra: torch.Tensor, fit: LevyFit) -> Form | None:
     Form or None
         A free Meixner law may have an end, its index above 0.
     """
-    given = empirical_transform(spectra).highest(_MOST_POINTS)
+    given = empirical_transform(spectra).highest(MOST_POINTS)
     try:
         white = whiten(given, fit.measure)
     except ArithmeticError:
@@ -153,21 +153,32 @@ def _attempt(fit: Callable[[Transform, Whitened], Form], given: Transform, white
         return None
 
 
-def refit(spectra: torch.Tensor, form: Form) -> Form:
-    """Return the fit of the same form to other spectra, of about the same law.
+def refit(given: Transform, form: Form, white: Whitened | None = None) -> Form:
+    """Return the fit of the same form to another transform, of about the same law.
+
+    Parameters
+    ----------
+    given
+        The transform.
+    form
+        The fit whose form is kept, and the start.
+    white
+        Directions of the noise at the same points, where they are known.
 
     Raises
     ------
     ArithmeticError
         If it does not converge.
     """
-    given = empirical_transform(spectra).highest(_MOST_POINTS)
+    given = given.highest(MOST_POINTS)
     measure, kind = form.measure, form.parameters
+    if white is None:
+        white = whiten(given, measure)
     parameters = AtomParameters(kind.count, given.mean, kind.from_zero, kind.ending)
     start = parameters.pack(
         measure.left.cpu().numpy() / given.scale, measure.mass.cpu().numpy() / given.scale**2, measure.index
     )
-    return fit_form(form.name, given, whiten(given, measure), parameters, start)
+    return fit_form(form.name, given, white, parameters, start)
 
 
 def fit_form(name: str, given: Transform, white: Whitened, parameters: AtomParameters, start: Real) -> Form:

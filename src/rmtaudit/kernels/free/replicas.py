@@ -1,57 +1,73 @@
-"""Refits to data like those that were seen: what the intervals of a prediction are from."""
+"""Refits to data like those that were seen: what the intervals of a prediction are from.
+
+The fluctuation of a block's transform is Gaussian with a known covariance
+(:mod:`rmtaudit.kernels.free.fluctuations`), so that replicas are drawn as transforms: no matrix is drawn
+and no eigenvalue computed.
+"""
 
 from __future__ import annotations
 
-import math
+import dataclasses
 
+import numpy as np
 import torch
 
 from rmtaudit.kernels.free.ended import one_atom_with_end
 from rmtaudit.kernels.free.evolution import EvolvedLaw, evolve
-from rmtaudit.kernels.free.fit import LevyFit, fit_many
-from rmtaudit.kernels.free.forms import Form, refit
+from rmtaudit.kernels.free.fit import LevyFit, Transform, empirical_transform, fit_many
+from rmtaudit.kernels.free.fluctuations import Noise, Whitened, noise_of, whiten
+from rmtaudit.kernels.free.forms import MOST_POINTS, Form, refit
 from rmtaudit.kernels.free.measure import LevyMeasure
-from rmtaudit.kernels.free.validation import free_block
 
-CURVE = 1500
-_PARENT = 2.0
-"""How much larger the matrix is that a replica is a block of."""
-
-
-def scarcity(factor: float) -> float:
-    """Return how much more the moments of a block of the large matrix vary than those of replicas do.
-
-    Their variance goes as ``1 - n/N``.
-    """
-    return math.sqrt((1 - 1 / factor) / (1 - 1 / min(_PARENT, factor)))
+CURVE = 800
+_MOST_POINTS = 400
+"""Of a replica's transform: a spectrum of 1400 has so many, and lower points add least."""
 
 
 def redrawn(
     bulk: torch.Tensor, measure: LevyMeasure, factor: float, count: int, generator: torch.Generator
-) -> list[torch.Tensor]:
-    """Return spectra to refit: the samples, or blocks of a free matrix with the law, a little larger.
+) -> list[Transform]:
+    """Return transforms to refit: those of the samples, or of blocks that the law of a fit could have given.
 
     Parameters
     ----------
     bulk
         Shape ``(R, n)``, float64: the spectra that were fitted.
     measure, factor
-        The fit, and the factor asked for.
+        The fit, and the factor asked for: the fluctuation is that around a matrix so large.
     count
-        Blocks to draw where there is one spectrum.
+        Replicas to draw where there is one spectrum.
     generator
-        Source of the blocks.
+        Source of the noise.
+
+    Raises
+    ------
+    ArithmeticError
+        As :func:`rmtaudit.kernels.free.fluctuations.whiten`.
     """
     if len(bulk) > 1:
-        return list(bulk)
-    n = bulk.shape[-1]
-    large = round(n * min(_PARENT, factor))
-    parent = evolve(measure, large / n, CURVE).quantiles(large)
-    return [free_block(parent, n, generator) for _ in range(count)]
+        return [empirical_transform(one) for one in bulk]
+    if not count:
+        return []
+    given = empirical_transform(bulk).highest(_MOST_POINTS)
+    noise = noise_of(given, measure, factor)
+    return [_drawn(given, noise, generator) for _ in range(count)]
 
 
-def refits(spectra: list[torch.Tensor], fit: LevyFit, factor: float) -> tuple[EvolvedLaw, ...]:
-    """Return the predictions of fits to spectra, made as the fit was."""
+def _drawn(given: Transform, noise: Noise, generator: torch.Generator) -> Transform:
+    """Return a transform of the law with its bias, and a fluctuation of the transform and of the mean."""
+    scores = torch.randn(noise.spread.shape[1], generator=generator, dtype=torch.float64).numpy()
+    last = float(torch.randn(1, generator=generator, dtype=torch.float64))
+    shift = float(noise.mean @ scores) + noise.rest * last
+    both = noise.spread @ scores
+    half = len(both) // 2
+    f = noise.f + both[:half] + 1j * both[half:] - noise.slope * shift
+    f = np.where(f.imag > given.z.imag.cpu().numpy(), f, f.real + 1j * given.z.imag.cpu().numpy())
+    return dataclasses.replace(given, f=torch.from_numpy(f).to(given.f), mean=given.mean + shift)
+
+
+def refits(spectra: list[Transform], fit: LevyFit, factor: float) -> tuple[EvolvedLaw, ...]:
+    """Return the predictions of fits to transforms, made as the fit was."""
     if not spectra:
         return ()
     if fit.atoms:
@@ -63,17 +79,19 @@ def refits(spectra: list[torch.Tensor], fit: LevyFit, factor: float) -> tuple[Ev
 
 
 def refits_of_form(
-    spectra: list[torch.Tensor], form: Form, smooth: LevyFit, factor: float
+    spectra: list[Transform], form: Form, smooth: LevyFit, factor: float
 ) -> tuple[tuple[EvolvedLaw, ...], tuple[EvolvedLaw, ...]]:
-    """Return predictions of the form and of smooth fits from the same spectra.
+    """Return predictions of the form and of smooth fits from the same transforms.
 
-    Spectra to which the form cannot be fitted, or whose law ends before the factor, are left out; none are
+    Those to which the form cannot be fitted, or whose law ends before the factor, are left out; none are
     returned where fewer than two are left.
     """
+    if len(spectra) < 2:
+        return (), ()
     pairs = []
-    for one in spectra:
+    for one, white in zip(spectra, _whitened(spectra, form), strict=True):
         try:
-            measure = refit(one, form).measure
+            measure = refit(one, form, white).measure
         except ArithmeticError:
             continue
         if measure.index * factor < 1:
@@ -85,3 +103,16 @@ def refits_of_form(
         tuple(evolve(measure, factor, CURVE) for _, measure in pairs),
         tuple(evolve(one[0].measure, factor, CURVE) for one in fits),
     )
+
+
+def _whitened(spectra: list[Transform], form: Form) -> list[Whitened | None]:
+    """Return the directions of the noise of each: computed once where all have the same points."""
+    first = spectra[0].highest(MOST_POINTS)
+    if any(one.z.shape != first.z.shape or not torch.equal(one.z, first.z) for one in spectra):
+        return [None] * len(spectra)
+    try:
+        white = whiten(first, form.measure)
+    except ArithmeticError:
+        return [None] * len(spectra)
+    bias = first.f.cpu().numpy() - white.f
+    return [dataclasses.replace(white, f=one.f.cpu().numpy() - bias) for one in spectra]

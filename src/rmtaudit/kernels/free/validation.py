@@ -12,7 +12,9 @@ from rmtaudit.kernels.free.evolution import EvolvedLaw, evolve
 from rmtaudit.kernels.free.fit import SLACKS, fit_levy
 from rmtaudit.kernels.free.measure import LevyMeasure
 
-_PART, _DRAWS, _POINTS = 4, 3, 800
+_PART, _DRAWS = 4, 3
+_POINTS, _CELLS = 300, 64
+"""Of the fits to quarters: finer ones chose the same smoothness for all ten samples of the log-NTK."""
 _SMALLEST = 32
 _TOLERANCE = 1.25
 """The smoothest fit whose score is within this factor of the best is taken: noise grows with the factor."""
@@ -71,7 +73,7 @@ def choose(
         block = free_block(values, part, generator)
         # the index is that of the whole: a quarter is four times further from the end
         inner = index / factor
-        for fit in fit_levy(block, positive=positive, slacks=SLACKS, index=inner):
+        for fit in fit_levy(block, positive=positive, slacks=SLACKS, index=inner, cells=_CELLS):
             fits[fit.slack].append(_distance(fit.measure, factor, values) / spread)
         for order, law in cumulant_laws(block).items():
             if law.index * factor < 1:

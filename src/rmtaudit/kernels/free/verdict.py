@@ -65,24 +65,24 @@ def refusal(
     return "; ".join(found)
 
 
-def verdict_on(
+def simple_law(
     law: EvolvedLaw,
     choice: Choice | None,
     baselines: Mapping[int, EvolvedLaw],
     drawn: tuple[EvolvedLaw, ...],
-) -> tuple[str, str]:
-    """Return the verdict on a prediction that is not refused.
+) -> int | None:
+    """Return how many free cumulants predict as well as a fit; ``None`` if none do.
 
     A simple law is as good if it validates as well on a quarter of the block, and if at the factor asked for
     it lies within the noise of the prediction: what looks alike at 4 need not at 50.
     """
-    assert choice is not None
+    if choice is None:
+        return None
     simple = {order: score for order, score in choice.baselines.items() if order in baselines}
-    order = min(simple, key=lambda key: (simple[key], key))
-    if simple[order] <= _AS_GOOD * choice.score:
-        centre = law.quantiles(SAMPLE)
-        away = float((baselines[order].quantiles(SAMPLE) - centre).abs().mean())
-        noise = [float((one.quantiles(SAMPLE) - centre).abs().mean()) for one in drawn]
-        if not noise or away <= 2 * sum(noise) / len(noise):
-            return "baseline as good", f"{order} free cumulants predict the block from its quarter as well"
-    return "decompressible", ""
+    order = min(simple, key=lambda key: (simple[key], key), default=None)
+    if order is None or simple[order] > _AS_GOOD * choice.score:
+        return None
+    centre = law.quantiles(SAMPLE)
+    away = float((baselines[order].quantiles(SAMPLE) - centre).abs().mean())
+    noise = [float((one.quantiles(SAMPLE) - centre).abs().mean()) for one in drawn]
+    return order if not noise or away <= 2 * sum(noise) / len(noise) else None

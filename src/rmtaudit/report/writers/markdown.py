@@ -57,8 +57,8 @@ def _section(report: Report) -> str:
         for owner, text in sentences.without_spectrum(report)
     ]
     found = sentences.findings(report)
-    lines += [f"- Finding ({how}): {escape_markdown(text)}" for how, text in found if how != "info"]
-    quiet = sum(how == "info" for how, _ in found)
+    lines += [f"- Finding ({how}): {escape_markdown(text)}" for how, text in found]
+    quiet = sentences.findings_for_information(report)
     lines += [f"- Findings for information: {quiet}, in the JSON"] if quiet else []
     lines += [f"- Warning: {escape_markdown(remark)}" for remark in sentences.remarks(report)]
     lines += [f"- Run: {escape_markdown(sentences.settings_line(report))}", "", sentences.not_claimed(report)]

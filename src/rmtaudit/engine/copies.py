@@ -1,0 +1,195 @@
+"""Copied layers: one that should differ from the others, or a sub-network that is stored twice.
+
+A target or teacher network is a copy of another by design, and so is a block that depth up-scaling repeated.
+A single layer that equals its neighbour in a stack of different layers is not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from rmtaudit.analyzers.base import Observation
+from rmtaudit.report.finding_kind import Severity
+from rmtaudit.report.model import LayerResult
+
+_TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_ROLES = frozenset({
+    "anchor", "averaged", "avg", "backup", "clone", "copy", "delayed", "ema", "frozen", "momentum", "old",
+    "online", "polyak", "prev", "previous", "ref", "reference", "shadow", "siamese", "slow", "student", "swa",
+    "target", "teacher", "tgt",
+})  # fmt: skip
+"""Words for a network that is kept as a copy of another, by the papers and libraries that do so: deep Q
+networks and actor-critics (target, polyak), self-distillation and mean teachers (teacher, student, ema,
+online, momentum), weight averaging (swa, shadow), preference tuning (ref)."""
+
+_LEAST = 2
+"""Layers that make a sub-network."""
+
+_LEAST_SIBLINGS = 3
+
+
+class CopyKind(Enum):
+    """Why a layer equals another one."""
+
+    NAMED = "a network whose name says that it is a copy"
+    SUBNETWORK = "a sub-network that is stored twice"
+    SHARED = "a layer that all its siblings share"
+    PARTIAL = "one of several layers that a sub-network shares with another"
+    BLOCK = "a block of a stack that repeats another block"
+    SINGLE = "a single layer that repeats another"
+
+
+@dataclass(frozen=True, slots=True)
+class _Substitution:
+    """``name`` is the name of the original with the words ``was`` after ``prefix`` replaced by ``now``."""
+
+    prefix: tuple[str, ...]
+    was: tuple[str, ...]
+    now: tuple[str, ...]
+    suffix: tuple[str, ...]
+
+    @property
+    def of_numbers(self) -> bool:
+        """Whether one number takes the place of another."""
+        return all(len(words) == 1 and words[0].isdigit() for words in (self.was, self.now))
+
+
+def copied_layers(rows: Sequence[LayerResult], copies: Mapping[int, str]) -> dict[int, list[Observation]]:
+    """Return observations RA-MO-001, by the place of the row.
+
+    Parameters
+    ----------
+    rows
+        All rows of the model.
+    copies
+        By the place of the row, the tensor that has the very same values.
+    """
+    return {
+        index: [_observation(copies[index], kind)] for index, kind in kinds_of_copies(rows, copies).items()
+    }
+
+
+def kinds_of_copies(rows: Sequence[LayerResult], copies: Mapping[int, str]) -> dict[int, CopyKind]:
+    """Return why each copied row equals its original, from the names of all rows alone.
+
+    A copy belongs to a *sub-network* if under some part of its name all rows that have a counterpart are
+    copies of that counterpart, and there are at least two; it is *partial* if at least two layers are copies
+    under one change of the name, and others are not. If the two names differ in a number only, the
+    sub-network is a *block* of a stack, and a partial copy of one is so many *single* copies. If a layer is
+    the same for every number in its place, of at least three, it is *shared*, as the heads of a detector are.
+    """
+    words = {index: _words(row.tensor) for index, row in enumerate(rows)}
+    by_words = {tokens: index for index, tokens in words.items()}
+    changes = {index: _substitution(words[index], _words(original)) for index, original in copies.items()}
+    groups: defaultdict[_Substitution, dict[int, tuple[str, ...]]] = defaultdict(dict)
+    for index, change in changes.items():
+        groups[replace(change, suffix=())][index] = change.suffix
+    whole: set[int] = set()
+    for group, members in groups.items():
+        root, source = (*group.prefix, *group.now), (*group.prefix, *group.was)
+        inside = {
+            tokens[len(root) :]
+            for tokens in by_words
+            if _under(tokens, root, source) and (*source, *tokens[len(root) :]) in by_words
+        }
+        whole.update(_in_whole_subtrees(members, inside))
+    several = {index for members in groups.values() if len(members) >= _LEAST for index in members}
+    originals = {words[index]: _words(original) for index, original in copies.items()}
+    return {
+        index: _kind(change, index in whole, index in several, _is_shared(change, by_words, originals))
+        for index, change in changes.items()
+    }
+
+
+def _kind(change: _Substitution, whole: bool, several: bool, shared: bool) -> CopyKind:
+    if _ROLES & {*change.was, *change.now}:
+        return CopyKind.NAMED
+    if shared:
+        return CopyKind.SHARED
+    if change.of_numbers:
+        return CopyKind.BLOCK if whole else CopyKind.SINGLE
+    if whole:
+        return CopyKind.SUBNETWORK
+    return CopyKind.PARTIAL if several else CopyKind.SINGLE
+
+
+def _is_shared(
+    change: _Substitution,
+    names: Collection[tuple[str, ...]],
+    originals: Mapping[tuple[str, ...], tuple[str, ...]],
+) -> bool:
+    """Whether the layers that differ from this one in the number alone all hold the same values."""
+    if not change.of_numbers:
+        return False
+    at, suffix = len(change.prefix), change.suffix
+    siblings = {
+        name
+        for name in names
+        if len(name) == at + 1 + len(suffix)
+        and name[:at] == change.prefix
+        and name[at].isdigit()
+        and name[at + 1 :] == suffix
+    }
+    return len(siblings) >= _LEAST_SIBLINGS and len({originals.get(name, name) for name in siblings}) == 1
+
+
+def _in_whole_subtrees(members: Mapping[int, tuple[str, ...]], inside: set[tuple[str, ...]]) -> set[int]:
+    """Return the members with a part of the name under which everything with a counterpart is a copy."""
+    copied = set(members.values())
+    found = set()
+    for index, suffix in members.items():
+        for depth in range(len(suffix)):
+            below = {tokens for tokens in inside if tokens[:depth] == suffix[:depth]}
+            if len(below) >= _LEAST and below <= copied:
+                found.add(index)
+                break
+    return found
+
+
+def _under(tokens: tuple[str, ...], root: tuple[str, ...], source: tuple[str, ...]) -> bool:
+    """Whether the name begins with ``root``, and not with the longer name of the original's root."""
+    nested = len(source) > len(root) and tokens[: len(source)] == source
+    return tokens[: len(root)] == root and not nested
+
+
+def _substitution(name: tuple[str, ...], original: tuple[str, ...]) -> _Substitution:
+    shorter = min(len(name), len(original))
+    start = 0
+    while start < shorter and name[start] == original[start]:
+        start += 1
+    end = 0
+    while end < shorter - start and name[-1 - end] == original[-1 - end]:
+        end += 1
+    return _Substitution(
+        prefix=name[:start],
+        was=original[start : len(original) - end],
+        now=name[start : len(name) - end],
+        suffix=name[len(name) - end :],
+    )
+
+
+def _words(name: str) -> tuple[str, ...]:
+    return tuple(token.lower() for token in _TOKEN.findall(name))
+
+
+def _observation(original: str, kind: CopyKind) -> Observation:
+    return Observation(
+        "RA-MO-001",
+        f"The layer holds the very values of '{original}': {kind.value}.",
+        {"copy_of": original, "kind": kind.name.lower()},
+        severity=_SEVERITY[kind],
+    )
+
+
+_SEVERITY: Mapping[CopyKind, Severity] = {
+    CopyKind.NAMED: "info",
+    CopyKind.SUBNETWORK: "info",
+    CopyKind.SHARED: "info",
+    CopyKind.PARTIAL: "warning",
+    CopyKind.BLOCK: "warning",
+    CopyKind.SINGLE: "error",
+}

@@ -60,8 +60,12 @@ Maker = Callable[[int, int, Source], torch.Tensor]
 
 
 def coloured(spectrum: torch.Tensor, cols: int, source: Source) -> torch.Tensor:
-    """``Σ^{1/2} G`` with the eigenvalues ``spectrum`` of Σ; its eigenvectors play no part."""
-    return spectrum.sqrt()[:, None] * source.normal(len(spectrum), cols)
+    """``Σ^{1/2} G`` with the eigenvalues ``spectrum`` of Σ and random eigenvectors.
+
+    With a diagonal Σ it would be noise with rows of different scale, which has no phase.
+    """
+    rows = len(spectrum)
+    return source.directions(rows, rows) @ (spectrum.sqrt()[:, None] * source.normal(rows, cols))
 
 
 def additive_spikes(rows: int, cols: int, reach: torch.Tensor, source: Source) -> torch.Tensor:
@@ -112,7 +116,6 @@ def _calibration() -> dict[str, dict[str, Maker]]:
         "heavy-tailed": {
             "Σ = i^-0.5 (alpha 3)": lambda p, n, s: coloured(ranks(p) ** -0.5, n, s),
             "Σ = i^-0.8 (alpha 2.25)": lambda p, n, s: coloured(ranks(p) ** -0.8, n, s),
-            "Pareto entries, mu = 1.5": lambda p, n, s: s.signs(p, n) * s.uniform(size=(p, n)) ** (-1 / 1.5),
         },
         "rank-collapse": {
             "product, rank 0.5 p": lambda p, n, s: s.normal(p, p // 2) @ s.normal(p // 2, n),
@@ -122,10 +125,6 @@ def _calibration() -> dict[str, dict[str, Maker]]:
 
 
 def _fresh() -> dict[str, dict[str, Maker]]:
-    def student(p: int, n: int, s: Source) -> torch.Tensor:
-        nu = s.between(0.8, 1.7)
-        return s.normal(p, n) / torch.sqrt(s.gamma(nu / 2, p, n) / (nu / 2))
-
     def product(p: int, n: int, s: Source) -> torch.Tensor:
         rank = round(p * s.between(0.05, 0.97))
         return (s.normal(p, rank) @ s.normal(rank, n)).float().double()
@@ -165,7 +164,6 @@ def _fresh() -> dict[str, dict[str, Maker]]:
             "inverse gamma Σ, alpha 1.8 to 3.3": lambda p, n, s: coloured(
                 1 / s.gamma(s.between(0.8, 2.3), p), n, s
             ),
-            "Student t entries, ν 0.8 to 1.7": student,
         },
         "rank-collapse": {
             "3 % to 30 % zeroed": lambda p, n, s: _zeroed(p, n, s.between(0.03, 0.3), s),
@@ -179,11 +177,16 @@ def _between() -> dict[str, Maker]:
         "spikes of Σ at 1.12 to 1.25 edges": lambda p, n, s: population_spikes(
             p, n, s.uniform(0.12, 0.25, (s.whole(1, 8),)), s
         ),
+        "Student t entries, ν = 1.2": lambda p, n, s: s.normal(p, n) / torch.sqrt(s.gamma(0.6, p, n) / 0.6),
         "Student t entries, ν = 3": lambda p, n, s: s.normal(p, n) / torch.sqrt(s.gamma(1.5, p, n) / 1.5),
         "Student t entries, ν = 2": lambda p, n, s: s.normal(p, n) / torch.sqrt(s.gamma(1, p, n)),
         "lognormal Σ, s = 0.6": lambda p, n, s: coloured(torch.exp(0.6 * s.normal(p)), n, s),
         "lognormal Σ, s = 1": lambda p, n, s: coloured(torch.exp(s.normal(p)), n, s),
         "Pareto Σ, alpha 4": lambda p, n, s: coloured(s.uniform(size=(p,)) ** (-1 / 3), n, s),
+        "sparse noise, 90 % zeros": lambda p, n, s: s.normal(p, n) * (s.uniform(size=(p, n)) < 0.1),
+        "noise, half of the rows twice as large": lambda p, n, s: (
+            s.normal(p, n) * torch.linspace(1, 2.99, p, dtype=torch.float64).floor()[:, None]
+        ),
         "2 % zeroed": lambda p, n, s: _zeroed(p, n, 0.02, s),
         "orthogonal rows": lambda p, n, s: s.directions(n, p).T.contiguous(),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -122,18 +123,83 @@ def test_every_estimator_is_near() -> None:
         )
 
 
+def layer_of(
+    eigenvalues: torch.Tensor, longer: int, dtype: torch.dtype, epsilon: float, seed: int = 0
+) -> LayerInput:
+    """A layer with these eigenvalues and random singular vectors, rounded to ``dtype``."""
+    size = len(eigenvalues)
+    source = torch.Generator().manual_seed(seed)
+    left, right = (
+        torch.linalg.qr(torch.randn(side, size, generator=source, dtype=torch.float64)).Q
+        for side in (size, longer)
+    )
+    matrix = ((left * eigenvalues.sqrt()) @ right.T).to(dtype)
+    return replace(layer_input(matrix.float()), epsilon=epsilon)
+
+
+@pytest.mark.parametrize(
+    ("kappa", "dtype", "epsilon"),
+    [
+        (0.3, torch.float32, 2.0**-24),
+        (1.0, torch.float16, 2.0**-11),
+        (20.0, torch.bfloat16, 2.0**-8),
+    ],
+)
+def test_square_layers_in_low_precision_have_the_kappa_of_their_law(
+    kappa: float, dtype: torch.dtype, epsilon: float
+) -> None:
+    deviates = []
+    for seed in range(6):
+        values = torch.from_numpy(Ensemble(kappa, 128, 128).draw(torch.Generator().manual_seed(40 + seed)))
+        found = HTMPFit(HTMPOptions(compare=False)).analyze(layer_of(values, 128, dtype, epsilon, seed))
+        estimate = value(found, "kappa_full")
+        assert estimate.se is not None
+        deviates.append(math.log(number(found, "kappa_full") / kappa) * kappa / estimate.se)
+        assert value(found, "kappa_method").value.startswith("joint")
+        assert value(found, "htmp_p_value").value > 0.001
+    # with rounding noise taken for eigenvalues, kappa = 0.3 read 0.36: 2.3 standard errors here, every time
+    assert abs(sum(deviates) / len(deviates)) < 1.5
+
+
+def test_censored_eigenvalues_are_counted_in_the_method_and_need_no_other_law() -> None:
+    values = torch.from_numpy(Ensemble(0.3, 48, 48).draw(torch.Generator().manual_seed(1)))
+    found = HTMPFit().analyze(layer_of(values, 48, torch.float32, 2.0**-24))
+    assert "eigenvalues below the resolution floor" in value(found, "kappa_method").value
+    assert value(found, "htmp_best_law").status == "skipped"
+    drawn = HTMPFit(HTMPOptions(compare=False, bootstrap=100)).analyze(
+        layer_of(values, 48, torch.float32, 2.0**-24)
+    )
+    assert 0 < number(drawn, "htmp_p_value") <= 1
+
+
+def test_estimators_that_fail_fall_back_to_moments_and_say_so() -> None:
+    noise = layer_input(gaussian(60, 40))
+    values = noise.spectrum.eigenvalues.clone()
+    values[10] = values[11]
+    equal = replace(noise, spectrum=replace(noise.spectrum, eigenvalues=values))
+    found = HTMPFit().analyze(equal)
+    moments = HTMPFit(HTMPOptions(estimator="moment")).analyze(equal)
+    assert number(found, "kappa_full") == number(moments, "kappa_full") > 0
+    assert value(found, "kappa_method").value == (
+        "moment, because joint failed: two eigenvalues are equal: the likelihood is 0 for every kappa"
+    )
+    assert value(moments, "kappa_method").value == "moment"
+    assert value(found, "htmp_verdict").status == "failed"
+    zeros = noise.spectrum.eigenvalues.clone()
+    zeros[:3] = 0
+    unresolved = replace(noise, spectrum=replace(noise.spectrum, eigenvalues=zeros, unresolved=3))
+    marginal = HTMPFit(HTMPOptions(estimator="marginal")).analyze(unresolved)
+    assert "because marginal failed: 3 eigenvalues" in value(marginal, "kappa_method").value
+
+
 def test_what_cannot_be_known_says_why() -> None:
     noise = layer_input(gaussian(60, 40))
-    spectrum = noise.spectrum
-    zeros = spectrum.eigenvalues.clone()
-    zeros[:3] = 0
-    unresolved = replace(noise, spectrum=replace(spectrum, eigenvalues=zeros, unresolved=3))
-    found = HTMPFit().analyze(unresolved)
-    assert "3 eigenvalues are too small" in value(found, "kappa_full").reason
-    assert value(found, "htmp_verdict").value is None
-    moments = HTMPFit(HTMPOptions(estimator="moment")).analyze(unresolved)
-    assert number(moments, "kappa_full") > 0
-    assert value(moments, "htmp_verdict").status == "failed"
+    orthogonal = layer_input(torch.linalg.qr(gaussian(60, 40)).Q)
+    assert "equal to the stored precision" in value(HTMPFit().analyze(orthogonal), "kappa_full").reason
+    pairs = torch.linspace(1.0, 1.1, 20, dtype=torch.float64).repeat_interleave(2)
+    none = HTMPFit().analyze(replace(noise, spectrum=replace(noise.spectrum, eigenvalues=pairs)))
+    assert value(none, "kappa_full").value is None
+    assert value(none, "kappa_method").reason == value(none, "kappa_full").reason != ""
     adapter = replace(noise, layer=replace(noise.layer, kind=LayerKind.ADAPTER))
     assert "adapter" in value(HTMPFit().analyze(adapter), "kappa_full").reason
     assert "below the 32" in value(HTMPFit().analyze(layer_input(gaussian(60, 20))), "kappa_full").reason

@@ -49,6 +49,67 @@ def test_undecided_keeps_the_nearest_phase_and_says_what_else_it_may_be() -> Non
     assert lenient["phase_confidence"] == strict["phase_confidence"]
 
 
+def starts(kind: str, seed: int) -> torch.Tensor:
+    """An untrained matrix of 256 x 192."""
+    matrix = gaussian(256, 192, seed=seed)
+    source = torch.Generator().manual_seed(seed + 1)
+    heads = torch.linspace(1, 2, 8).repeat_interleave(32)[:, None]
+    if kind.startswith("sparse"):
+        return matrix * (torch.rand(256, 192, generator=source) > float(kind.split()[1]))
+    if kind == "heads":
+        return matrix * heads
+    if kind == "scales":
+        return matrix * torch.exp(0.5 * gaussian(256, 1, seed=seed + 2)) * torch.exp(0.5 * gaussian(1, 192))
+    if kind == "heavy entries":
+        return matrix / torch.rand(256, 192, generator=source)
+    return torch.linalg.qr(matrix).Q * (heads if kind == "orthogonal heads" else 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "phases"),
+    [
+        ("sparse 0.9", {"undecided", "random-like"}),
+        ("sparse 0.99", {"undecided", "random-like"}),
+        ("heads", {"random-like"}),
+        ("scales", {"random-like"}),
+        ("heavy entries", {"undecided", "random-like"}),
+        ("orthogonal", {"none"}),
+        ("orthogonal heads", {"none"}),
+    ],
+)
+def test_untrained_layers_have_no_phase_of_training(kind: str, phases: set[str]) -> None:
+    for seed in (101, 202, 303):
+        found = PhaseOfTraining().analyze(layer_input(starts(kind, seed)))
+        assert found["phase"] in phases
+        if found["phase"] == "random-like":
+            assert found["phase_null"].value == "noise of uneven scale"
+
+
+def test_a_phase_that_rests_on_scales_is_less_sure() -> None:
+    """A heavy tail of Σ in random directions stays when scales are evened out; one of scales goes."""
+    population = (torch.arange(1, 257) / 257.0) ** -0.5
+    rotation = torch.linalg.qr(gaussian(256, 256, seed=9)).Q
+    noise = population.sqrt()[:, None] * gaussian(256, 400, seed=10)
+    found = PhaseOfTraining().analyze(layer_input(rotation @ noise))
+    assert found["phase_null"].value == "structure"
+    assert found["phase"] == found["phase_nearest"] == "heavy-tailed"
+    spike = 4 * gaussian(256, 1, seed=11) @ gaussian(1, 400, seed=12) / 20
+    unevened = PhaseOfTraining().analyze(layer_input(noise + spike))
+    assert unevened["phase_null"].value == "structure"
+    assert unevened["phase_confidence"].value < found["phase_confidence"].value
+    assert unevened["phase"] == "undecided"
+
+
+def test_no_phase_is_surer_than_a_second_training_agrees() -> None:
+    from rmtaudit.kernels.phases import AGREEMENT, OUTCOMES
+
+    assert set(AGREEMENT) == set(OUTCOMES)
+    assert all(0 < share <= 1 for share in AGREEMENT.values())
+    for matrix in (gaussian(300, 150), starts("orthogonal", 1)):
+        found = PhaseOfTraining().analyze(layer_input(matrix))
+        assert found["phase_confidence"].value <= AGREEMENT[found["phase"]]
+
+
 def test_the_exponent_is_that_of_powerlaw() -> None:
     from rmtaudit.analyzers.powerlaw import PowerLaw
 
@@ -98,10 +159,12 @@ def test_options_are_checked() -> None:
 def test_the_unused_pooler_of_minilm_is_random_and_its_neighbours_are_not(minilm: Path) -> None:
     from safetensors import safe_open
 
-    def phase(name: str) -> object:
+    def phases(name: str) -> tuple[object, object]:
         with safe_open(minilm, framework="pt") as file:
-            return PhaseOfTraining().analyze(layer_input(file.get_tensor(name)))["phase"]
+            found = PhaseOfTraining().analyze(layer_input(file.get_tensor(name)))
+        return found["phase"], found["phase_nearest"]
 
-    assert phase("pooler.dense.weight") == "random-like"
-    assert phase("encoder.layer.2.output.dense.weight") == "heavy-tailed"
-    assert phase("encoder.layer.5.attention.self.value.weight") == "bulk-decay"
+    assert phases("pooler.dense.weight") == ("random-like", "random-like")
+    # the tail is one of scales: evened out, it is cut off
+    assert phases("encoder.layer.2.output.dense.weight") == ("undecided", "heavy-tailed")
+    assert phases("encoder.layer.5.attention.self.value.weight")[1] == "bulk-decay"

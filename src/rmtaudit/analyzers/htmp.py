@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rmtaudit.analyzers.base import (
     Analyzer,
@@ -17,13 +17,13 @@ from rmtaudit.analyzers.base import (
     failed,
     skipped,
 )
+from rmtaudit.analyzers.kappa import Estimator, count_spikes, estimate, fit, needs_all, resolution_floor
 
 if TYPE_CHECKING:
     import torch
 
     from rmtaudit.kernels.htmp.estimate import KappaFit
 
-Estimator = Literal["joint", "moment", "marginal", "ks"]
 
 LEAST_SIDE = 32
 """Smaller side from which the table of the goodness of fit was checked."""
@@ -33,6 +33,8 @@ _LAWS = ("htmp_best_law", "htmp_delta_bic")
 
 _CLEAR = 10.0
 """Difference of BIC from which another law is said to fit better."""
+_ORTHOGONAL = 64 * 2.0**-24
+"""Part of the relative spread of an orthogonal matrix's singular values that does not depend on the size."""
 ACCEPTED, OUTDONE = "HTMP not rejected", "HTMP not rejected, another law fits better"
 BULK_ONLY, REJECTED = "HTMP of the bulk alone", "HTMP rejected"
 
@@ -103,6 +105,22 @@ class HTMPFit(Analyzer):
             None,
             "kappa_bulk over the number of eigenvalues in the bulk.",
             f"{_HODGKINSON}; Dumitriu, Edelman 2002",
+        ),
+        Metric(
+            "kappa_method",
+            "",
+            None,
+            "How kappa_full was estimated: the estimator, how many eigenvalues were censored, any fallback.",
+            "docs/analyzers/htmp.md",
+            summarised=False,
+        ),
+        Metric(
+            "kappa_bulk_method",
+            "",
+            None,
+            "The same for kappa_bulk.",
+            "docs/analyzers/htmp.md",
+            summarised=False,
         ),
         Metric(
             "kappa_spikes",
@@ -193,25 +211,31 @@ class HTMPFit(Analyzer):
             return self._none(
                 "skipped", f"a side of {len(values)}, below the {LEAST_SIDE} that was calibrated"
             )
+        floor = resolution_floor(given) / float(values.max())
         values = values / values.max()
-        whole = self._part(values, rows, cols, given, "htmp")
+        # the bound within which orthogonal matrices of any dtype and size, made in float32, stay
+        spread = 8 * given.epsilon * (math.sqrt(rows) + math.sqrt(cols)) + _ORTHOGONAL
+        if float(values.min()) >= 1 / (1 + spread) ** 2:
+            return self._none("failed", "the eigenvalues are equal to the stored precision: nothing to fit")
+        whole = self._part(values, rows, cols, given, floor, "htmp")
         found: dict[str, MetricValue | Scalar] = {
             **_multiples(whole.kappa, "kappa_full", "kappa_index"),
+            "kappa_method": whole.method,
             "htmp_a": _scaled(whole.kappa, lambda fit: 1 / (2 * fit.gamma)),
             "htmp_ks_distance": whole.distance,
             "htmp_p_value": whole.p_value,
         }
-        spikes = _spikes(values, rows, cols)
+        spikes = count_spikes(values, rows, cols)
         if isinstance(spikes, MetricValue):
-            bulk = _Part(spikes, spikes, spikes)
+            bulk = _Part(spikes, spikes, spikes, spikes)
         elif not spikes:
             bulk = whole
         else:
-            bulk = self._part(
-                values[: len(values) - spikes], rows - spikes, cols - spikes, given, "htmp bulk"
-            )
+            left = values[: len(values) - spikes]
+            bulk = self._part(left, rows - spikes, cols - spikes, given, floor, "htmp bulk")
         found |= {
             **_multiples(bulk.kappa, "kappa_bulk", "kappa_bulk_index"),
+            "kappa_bulk_method": bulk.method,
             "kappa_spikes": spikes,
             "htmp_bulk_p_value": bulk.p_value,
         }
@@ -222,33 +246,40 @@ class HTMPFit(Analyzer):
         value = failed(reason) if status == "failed" else skipped(reason)
         return {metric.name: value for metric in self.active_metrics()}
 
-    def _part(self, values: torch.Tensor, rows: int, cols: int, given: LayerInput, purpose: str) -> _Part:
+    def _part(
+        self, values: torch.Tensor, rows: int, cols: int, given: LayerInput, floor: float, purpose: str
+    ) -> _Part:
         """Fit all eigenvalues, or those of the bulk; the goodness of fit is always that of the joint fit."""
         from rmtaudit.kernels.htmp.goodness import bootstrap, distance, p_value
 
-        unresolved = given.spectrum.unresolved
-        joint = _fit(values, rows, cols, "joint", unresolved)
-        wanted = self.options.estimator
-        kappa = joint if wanted == "joint" else _fit(values, rows, cols, wanted, unresolved)
+        joint = fit(values, rows, cols, "joint", floor)
+        kappa, method = estimate(values, rows, cols, self.options.estimator, floor, joint)
         if isinstance(joint, MetricValue):
-            return _Part(kappa, joint, joint)
+            return _Part(kappa, method, joint, joint)
         try:
             far = distance(values, joint)
             statistic = math.sqrt(joint.size) * far
             if not self.options.bootstrap:
-                return _Part(kappa, MetricValue(far), MetricValue(p_value(statistic, joint.kappa)), joint)
+                table = MetricValue(p_value(statistic, joint.kappa))
+                return _Part(kappa, method, MetricValue(far), table, joint)
             share, se = bootstrap(
-                statistic, joint, draws=self.options.bootstrap, generator=given.generator(purpose)
+                statistic,
+                joint,
+                draws=self.options.bootstrap,
+                generator=given.generator(purpose),
+                floor=floor / joint.mean if joint.censored else 0.0,
             )
         except (ArithmeticError, ValueError) as error:
-            return _Part(kappa, failed(str(error)), failed(str(error)), joint)
-        return _Part(kappa, MetricValue(far), MetricValue(share, se=se), joint)
+            return _Part(kappa, method, failed(str(error)), failed(str(error)), joint)
+        return _Part(kappa, method, MetricValue(far), MetricValue(share, se=se), joint)
 
     def _laws(self, values: torch.Tensor, given: LayerInput, whole: _Part) -> dict[str, MetricValue | Scalar]:
         from rmtaudit.kernels.htmp.rivals import compare
 
         if whole.joint is None:
             return dict.fromkeys(_LAWS, whole.p_value)
+        if whole.joint.censored:
+            return dict.fromkeys(_LAWS, skipped(needs_all(whole.joint.censored)))
         try:
             candidates = compare(values, given.spectrum.rows, given.spectrum.cols, start=whole.joint.kappa)
         except (ArithmeticError, ValueError) as error:
@@ -275,36 +306,10 @@ class _Part:
     """What is known of all eigenvalues, or of those of the bulk: the estimate, and how far the law is."""
 
     kappa: KappaFit | MetricValue
+    method: MetricValue
     distance: MetricValue
     p_value: MetricValue
     joint: KappaFit | None = None
-
-
-def _spikes(values: torch.Tensor, rows: int, cols: int) -> int | MetricValue:
-    from rmtaudit.kernels.marchenko_pastur import fit_bulk
-
-    try:
-        spikes = fit_bulk(values, rows, cols, both_sides=True).spikes
-    except ArithmeticError as error:
-        return failed(str(error))
-    if spikes >= len(values) - max(8, len(values) // 2):
-        return skipped(f"half of the eigenvalues ({spikes}) stand above any bulk: what is left is none")
-    return spikes
-
-
-def _fit(
-    values: torch.Tensor, rows: int, cols: int, estimator: Estimator, unresolved: int
-) -> KappaFit | MetricValue:
-    from rmtaudit.kernels.htmp.estimate import fit_joint, fit_moment
-    from rmtaudit.kernels.htmp.fit import fit_ks, fit_marginal
-
-    if unresolved and estimator != "moment":
-        return failed(_unresolved(unresolved))
-    fits = {"joint": fit_joint, "moment": fit_moment, "marginal": fit_marginal, "ks": fit_ks}
-    try:
-        return fits[estimator](values, rows, cols)
-    except (ArithmeticError, ValueError) as error:
-        return failed(str(error))
 
 
 def _multiples(kappa: KappaFit | MetricValue, name: str, index: str) -> dict[str, MetricValue | Scalar]:
@@ -321,10 +326,3 @@ def _scaled(fit: KappaFit | MetricValue, factor: Callable[[KappaFit], float]) ->
         return MetricValue(kappa)
     spread = math.exp(min(_NORMAL_95 * fit.log_se, 600.0))
     return MetricValue(kappa, se=fit.se * by, ci=(kappa / spread, kappa * spread))
-
-
-def _unresolved(count: int) -> str:
-    return (
-        f"{count} eigenvalues are too small to be resolved, and the law depends on them: "
-        "solver svd resolves more, htmp.estimator moment needs none"
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rmtaudit.analyzers.base import (
@@ -26,6 +26,8 @@ UNDECIDED = "undecided"
 _MARTIN = "Martin, Mahoney 2021"
 _MP = "Marchenko, Pastur 1967"
 _CLAUSET = "Clauset, Shalizi, Newman 2009"
+_PLAIN = frozenset({"random-like", "bleeding-out", "bulk+spikes"})
+"""Phases that rest on a bulk of noise of one variance."""
 _NO_BULK = "the lower half of the spectrum is 0: there is no bulk"
 _NO_TAIL = "no tail has two different values"
 
@@ -75,8 +77,8 @@ class PhaseOfTraining(Analyzer):
             "phase_confidence",
             "",
             None,
-            "Share of draws, each statistic moved by its sampling error, that give phase_nearest.",
-            "parametric bootstrap of the statistics; docs/analyzers/phase.md",
+            "How sure phase_nearest is: stable against sampling error and scales, and over trainings.",
+            "parametric bootstrap of the statistics, trained networks; docs/analyzers/phase.md",
         ),
         Metric(
             "phase_nearest",
@@ -92,6 +94,14 @@ class PhaseOfTraining(Analyzer):
             None,
             "The most frequent other phase among the draws.",
             "parametric bootstrap of the statistics; docs/analyzers/phase.md",
+            summarised=False,
+        ),
+        Metric(
+            "phase_null",
+            "",
+            None,
+            "Whether a layer without a plain bulk is more than noise whose rows, columns or entries differ.",
+            "random signs: Schott 2005; Landa, Zhang, Kluger 2022",
             summarised=False,
         ),
         Metric(
@@ -158,6 +168,7 @@ class PhaseOfTraining(Analyzer):
             summarised=False,
         ),
     )
+    needs = frozenset({"spectrum", "matrix"})
     Options = PhaseOptions
 
     def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | Scalar]:
@@ -187,22 +198,66 @@ class PhaseOfTraining(Analyzer):
             generator=given.generator("phase"),
             draws=self.options.draws,
         )
-        return self._verdict(verdict) | _statistics(statistics)
+        judged = self._judged(given, verdict)
+        return self._verdict(judged) | _statistics(statistics)
 
-    def _verdict(self, verdict: PhaseVerdict) -> dict[str, MetricValue | Scalar]:
-        sure = verdict.confidence >= self.options.least_confidence
-        share = verdict.confidence
+    def _judged(self, given: LayerInput, verdict: PhaseVerdict) -> _Judged:
+        """Hold a phase that is not told by a bulk of noise against noise of uneven scale."""
+        from rmtaudit.kernels.phase_null import Null, null_test
+        from rmtaudit.kernels.phases import AGREEMENT, phase_confidence, phase_statistics
+
+        if verdict.phase in _PLAIN:
+            plain = skipped("the bulk is noise of one variance: no other null is needed")
+            return _Judged(verdict, verdict.confidence * AGREEMENT[verdict.phase], plain)
+        found = null_test(given.matrices[0], generator=given.generator("phase signs"))
+        null = MetricValue(str(found.null))
+        if found.null is Null.ORTHOGONAL and verdict.phase != "rank-collapse":
+            return _Judged(replace(verdict, phase="none"), AGREEMENT["none"], null)
+        if found.eigenvalues is None or min(found.rows, found.cols) < self.options.least_side:
+            known = verdict.phase in ("none", "rank-collapse")
+            return _Judged(verdict, verdict.confidence * AGREEMENT[verdict.phase] if known else 0.0, null)
+        even = phase_confidence(
+            found.eigenvalues,
+            found.rows,
+            found.cols,
+            phase_statistics(found.eigenvalues, found.rows, found.cols, rank=len(found.eigenvalues)),
+            generator=given.generator("phase"),
+            draws=self.options.draws,
+        )
+        if found.null is Null.NOISE:
+            # signs carry nothing: what is left to tell is whether the evened bulk is that of noise
+            share = dict(even.shares).get("random-like", 0.0)
+            return _Judged(replace(verdict, phase="random-like"), share * AGREEMENT["random-like"], null)
+        share = 1.0 if verdict.phase == "rank-collapse" else dict(even.shares).get(verdict.phase, 0.0)
+        shares = verdict.shares if share >= verdict.confidence else (*even.shares, *verdict.shares)
+        return _Judged(
+            replace(verdict, shares=shares), verdict.confidence * share * AGREEMENT[verdict.phase], null
+        )
+
+    def _verdict(self, judged: _Judged) -> dict[str, MetricValue | Scalar]:
+        verdict, share = judged.verdict, judged.confidence
+        sure = share >= self.options.least_confidence
         others = [phase for phase, _ in verdict.shares if phase != verdict.phase]
         return {
             "phase": verdict.phase if sure else UNDECIDED,
             "phase_confidence": MetricValue(share, se=math.sqrt(share * (1 - share) / self.options.draws)),
             "phase_nearest": verdict.phase,
             "phase_runner_up": others[0] if others else skipped("every draw gave the same phase"),
+            "phase_null": judged.null,
         }
 
     def _none(self, status: Status, reason: str) -> dict[str, MetricValue | Scalar]:
         value = failed(reason) if status == "failed" else skipped(reason)
         return {metric.name: value for metric in self.metrics}
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """The phase, how sure it is, and the null that it was held against."""
+
+    verdict: PhaseVerdict
+    confidence: float
+    null: MetricValue
 
 
 def _statistics(statistics: PhaseStatistics) -> dict[str, MetricValue | Scalar]:

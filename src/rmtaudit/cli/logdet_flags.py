@@ -45,7 +45,7 @@ _WHAT_IS_ASKED = (
     ),
     click.option(
         "--up-to", metavar="N", type=click.IntRange(min=1),
-        help="With --size: look at the first N points only.",
+        help="With --size: factor the first N points only.",
     ),
     click.option(
         "--tol",

@@ -207,6 +207,14 @@ def _extrapolation_lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if found["extrapolation"] == "KNOWN":
         yield "extrapolated", "nothing: this size is known"
         return
+    order = found.get("order")
+    if order is not None:
+        yield (
+            "order of points",
+            f"p = {format_value(order['p_value'])} among random orders of {order['points']}",
+        )
+    if found["extrapolation"] == "ORDER":
+        return
     exponent = "" if found["exponent"] is None else f", exponent {found['exponent']:.3f} a point"
     yield "extrapolated", f"from {found['from_points']:,} to {found['to_points']:,} points{exponent}"
     if found.get("noise_half_width"):

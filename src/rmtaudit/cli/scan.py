@@ -22,6 +22,7 @@ from rmtaudit.cli.errors import (
 )
 from rmtaudit.cli.flags import entries_of, settings_flags
 from rmtaudit.cli.output import ALL_FORMATS, OutputFile, format_for, output_file
+from rmtaudit.cli.verification import VerifyingCommand, code_of_verification
 from rmtaudit.errors import ChangedError, InputError, NothingAuditableError, RmtauditError
 from rmtaudit.names import display_name
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from rmtaudit.report.plots import PlotFolder
 
 
-@click.command()
+@click.command(cls=VerifyingCommand)
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @settings_flags
 @click.option("--format", "format_", type=click.Choice(ALL_FORMATS), help="Format of the result.")
@@ -57,6 +58,12 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Draw every layer, and the layers side by side, into a folder, as SVG and PNG.",
 )
+@click.option(
+    "--verify",
+    metavar="[N]",
+    type=click.IntRange(min=1),
+    help="Recompute N layers (3 without a number) with other libraries, and show the largest deviations.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress; with -o, no table either.")
 @click.option(
     "-v", "--verbose", is_flag=True, help="Say on stderr where each setting is from and what took how long."
@@ -68,6 +75,7 @@ def scan(
     output: Path | None,
     top: int,
     plots: Path | None,
+    verify: int | None,
     quiet: bool,
     verbose: bool,
     no_progress: bool,
@@ -84,9 +92,13 @@ def scan(
     resolved = resolve_settings(entries_of(flags))
     with output_file(output, paths) if output else nullcontext() as file:
         settings = _checked(resolved)
+        if verify is not None:
+            from rmtaudit.engine.verify.checks import require_libraries
+
+            require_libraries()
         if verbose:
             _say_settings(resolved)
-        run = _Run(settings, format_, file, top, quiet, progress=not (quiet or no_progress))
+        run = _Run(settings, format_, file, top, quiet, progress=not (quiet or no_progress), verify=verify)
         folders = _plot_folders(plots, paths)
         for path in paths:
             if not run.scan(path, folders.get(path)):
@@ -107,13 +119,14 @@ class _Run:
     top: int
     quiet: bool
     progress: bool
+    verify: int | None = None
     results: list[Report | FailedSubject] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
 
     def scan(self, path: Path, plots: PlotFolder | None = None) -> bool:
         """Scan one subject and show what can be shown at once; false if the user has interrupted it."""
         try:
-            report = _scan_one(path, self.settings, self.progress, plots)
+            report = _scan_one(path, self.settings, self.progress, plots, self.verify)
         except RmtauditError as error:
             print_error(_placed(error, path))
             self._lose(path, error)
@@ -128,6 +141,8 @@ class _Run:
         self.results.append(report)
         self.codes.append(_judge(report, path))
         self._show(report)
+        if report.verification is not None:
+            self.codes.append(code_of_verification(report.verification))
         if plots is not None:
             self.codes.append(_finish_plots(plots, report))
         return INTERRUPTED not in self.codes
@@ -217,7 +232,9 @@ def _finish_plots(plots: PlotFolder, report: Report) -> int:
     return FINE
 
 
-def _scan_one(path: Path, settings: ScanSettings, progress: bool, plots: PlotFolder | None) -> Report:
+def _scan_one(
+    path: Path, settings: ScanSettings, progress: bool, plots: PlotFolder | None, verify: int | None
+) -> Report:
     from rmtaudit.checkpoints import open_checkpoint
     from rmtaudit.cli.progress import watch
     from rmtaudit.engine.scan import scan_checkpoint
@@ -225,9 +242,12 @@ def _scan_one(path: Path, settings: ScanSettings, progress: bool, plots: PlotFol
     checkpoint = open_checkpoint(path)
     try:
         with watch(path.name or str(path), enabled=progress) as watcher:
-            return scan_checkpoint(
-                checkpoint, settings, progress=watcher, inspect=plots.draw_layer if plots else None
-            )
+            draw = plots.draw_layer if plots else None
+            if verify is None:
+                return scan_checkpoint(checkpoint, settings, progress=watcher, inspect=draw)
+            from rmtaudit.engine.verify.scan import scan_and_verify
+
+            return scan_and_verify(checkpoint, settings, layers=verify, progress=watcher, inspect=draw)
     finally:
         with suppress(ChangedError):  # the scan has looked for that itself, and its report says so
             checkpoint.close()

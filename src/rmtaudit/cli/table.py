@@ -14,6 +14,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from rmtaudit.cli.verification_table import draw_verification
 from rmtaudit.names import display_name
 from rmtaudit.report import sentences
 from rmtaudit.report.model import LayerResult, Report
@@ -99,6 +100,9 @@ def draw_report(console: Console, report: Report, top: int) -> None:
     console.print()
     console.print(_notes(report))
     console.print(Text(f"{sentences.not_claimed(report)}\n", style="dim"))
+    if report.verification is not None:
+        draw_verification(console, report.verification)
+        console.print()
 
 
 def _notes(report: Report) -> RenderableType:

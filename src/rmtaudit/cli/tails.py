@@ -12,6 +12,7 @@ import click
 
 from rmtaudit.cli.errors import FINE
 from rmtaudit.cli.output import DOCUMENT_FORMATS, format_for, output_file
+from rmtaudit.cli.verification import code_of_verification
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Seed of the bootstraps.",
 )
+@click.option("--verify", is_flag=True, help="Fit again with other libraries, and show the deviations.")
 @click.option("--format", "format_", type=click.Choice(DOCUMENT_FORMATS), help="Format of the result.")
 @click.option(
     "-o",
@@ -89,6 +91,7 @@ def tails(
     level: float,
     confidence: float,
     seed: int,
+    verify: bool,
     format_: str | None,
     output: Path | None,
     quiet: bool,
@@ -107,7 +110,15 @@ def tails(
     with output_file(output, [file]) if output else nullcontext() as target:
         if bootstrap and not quiet:
             click.echo(f"rmtaudit: {bootstrap} replicas of each bootstrap …", err=True)
+        if verify:
+            from rmtaudit.engine.verify.checks import require_libraries
+
+            require_libraries()
         document = study_file(file, settings)
+        if verify:
+            from rmtaudit.engine.verify.tails import verify_tails
+
+            document = {**document, "verification": verify_tails(file, document)}
         text = dumps(document)
         if target is not None:
             target.write(text if format_ == "json" else _table_text(document))
@@ -117,7 +128,7 @@ def tails(
             from rmtaudit.cli.table import stdout_console
 
             _draw(stdout_console(), document)
-    return FINE
+    return code_of_verification(document["verification"]) if verify else FINE
 
 
 def _table_text(document: Mapping[str, Any]) -> str:
@@ -130,3 +141,8 @@ def _draw(console: Console, document: Mapping[str, Any]) -> None:
     from rmtaudit.cli.tails_table import draw_tails
 
     draw_tails(console, document)
+    if "verification" in document:
+        from rmtaudit.cli.verification_table import draw_verification
+
+        console.print()
+        draw_verification(console, document["verification"])

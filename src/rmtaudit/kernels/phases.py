@@ -37,6 +37,20 @@ TAIL_SHARE = 0.02
 TAIL_MISFIT = 0.8
 TAIL_LEVEL = 0.01
 
+AGREEMENT: dict[Phase, float] = {
+    "random-like": 1.0,
+    "bleeding-out": 0.86,
+    "bulk+spikes": 0.94,
+    "bulk-decay": 0.70,
+    "heavy-tailed": 0.93,
+    "rank-collapse": 1.0,
+    "none": 1.0,
+}
+"""How often a second training of a small network gave a layer the same phase: benchmarks/phases_trained.py.
+
+No trained layer there was random-like, rank-collapse or none: 1 says that nothing was measured.
+"""
+
 _MIN_TAIL = 8
 _TINY, _BELOW_EDGE = 1e-6, 1e-3
 _EDGE_VALUES = 8  # of the bulk: a move that takes one further down over the edge is beyond 6 deviations

@@ -45,6 +45,8 @@ def report_to_dict(report: Report) -> dict[str, Any]:
         "error": report.error,
         "timings": report.timings,
     }
+    if report.verification is not None:
+        document["verification"] = report.verification
     return {key: _plain(value, key) for key, value in document.items()}
 
 

@@ -116,6 +116,8 @@ class Report:
     error: Mapping[str, str] | None = None
     """What stopped it, if that was an error: ``code, message, hint, where``."""
     timings: Mapping[str, float] = field(default_factory=dict)
+    verification: Mapping[str, Any] | None = None
+    """A second opinion on a few layers, where it was asked for: ``outcome, seed, largest, checks …``."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON document of schema ``rmtaudit.report`` 1.0."""

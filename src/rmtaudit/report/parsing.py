@@ -53,6 +53,9 @@ def parse_report(document: object) -> Report:
         complete=_typed(top, "complete", "", bool),
         error=None if _get(top, "error", "") is None else _error(_object(top["error"], "error")),
         timings=_map(top, "timings", "", _plain_number),
+        verification=_verification(_object(top["verification"], "verification"))
+        if "verification" in top
+        else None,
     )
 
 
@@ -68,6 +71,22 @@ def _subject(document: object) -> Report | FailedSubject:
         message=_text(error, "message", "error"),
         hint=_text(error, "hint", "error"),
     )
+
+
+def _verification(found: dict[str, Any]) -> dict[str, Any]:
+    _text(found, "outcome", "verification")
+    for key in ("largest", "checks"):
+        for index, item in enumerate(_list(found, key, "verification")):
+            where = f"verification.{key}[{index}]"
+            entry = _object(item, where)
+            for name in ("owner", "quantity", "library", "scale"):
+                _text(entry, name, where)
+            _typed(entry, "agrees", where, bool)
+    for index, item in enumerate(_list(found, "not_compared", "verification")):
+        where = f"verification.not_compared[{index}]"
+        for name in ("owner", "reason"):
+            _text(_object(item, where), name, where)
+    return found
 
 
 def _error(error: dict[str, Any]) -> dict[str, str]:

@@ -10,11 +10,11 @@ from rmtaudit.engine.logdet.facts import Facts
 from rmtaudit.engine.logdet.plan import Plan, grown_memory
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.errors import UsageError
-from rmtaudit.matrices.sources import Leading
+from rmtaudit.matrices.sources import Leading, Reach
 
 if TYPE_CHECKING:
     from rmtaudit.engine.logdet.series import SizeTable
-    from rmtaudit.kernels.flodance import Anytime, Extrapolation
+    from rmtaudit.kernels.flodance import Anytime, Extrapolation, OrderTest
 
 ASSUMPTION = (
     "noise to come, coefficients and disagreement of the candidates, widened where the back-test asks for "
@@ -34,7 +34,10 @@ def by_extrapolation(facts: Facts, settings: LogdetSettings, plan: Plan, means: 
         raise UsageError("RA-LD-030", f"{facts.order:,} rows hold no point of {outputs:,} outputs.")
     rows = points * outputs
     source = facts.source if rows == facts.order else Leading(facts.source, rows)
-    watch = Watch(size, settings.tolerance, outputs=outputs, confidence=settings.confidence)
+    order = _order(facts, settings, points) if size > points or settings.tolerance is not None else None
+    if order is not None and order.rejected:
+        return _out_of_order(order, plan)
+    watch = Watch(size, settings.tolerance, outputs=outputs, confidence=settings.confidence, order=order)
     ended: list[Anytime] = []
 
     def enough(minors: Any) -> bool:
@@ -72,6 +75,48 @@ def by_extrapolation(facts: Facts, settings: LogdetSettings, plan: Plan, means: 
         outcome.method, outcome.place, outcome.logdet, outcome.sign, margin, outcome.reason,
         outcome.evidence, outcome.cautions, outcome.work, found.minors, outcome.refusal,
     )  # fmt: skip
+
+
+def _order(facts: Facts, settings: LogdetSettings, points: int) -> OrderTest | None:
+    """Test the order of the points; ``None`` where that needs submatrices that the source does not offer."""
+    import torch
+
+    from rmtaudit.kernels.flodance import order_test
+
+    if Reach.PRINCIPAL not in facts.source.reach:
+        return None
+    generator = torch.Generator().manual_seed(settings.seed)
+    return order_test(
+        facts.source.principal,
+        points,
+        facts.order // settings.outputs,
+        generator=generator,
+        outputs=settings.outputs,
+    )
+
+
+def _out_of_order(order: OrderTest, plan: Plan) -> Outcome:
+    """Return the refusal, before anything is factored, of points that do not come in random order."""
+    from rmtaudit.kernels.flodance import Status
+
+    return Outcome(
+        str(Method.FLODANCE),
+        plan.taken.place if plan.taken is not None else IN_MEMORY,
+        reason=Status.ORDER.value.removeprefix("refused: "),
+        evidence={"extrapolation": Status.ORDER.name, "flags": [], "order": _order_evidence(order)},
+    )
+
+
+def _order_evidence(order: OrderTest | None) -> dict[str, Any] | None:
+    if order is None:
+        return None
+    return {
+        "p_value": order.p_value,
+        "start": order.start,
+        "spread": order.spread,
+        "rest": order.rest,
+        "points": order.points,
+    }
 
 
 def by_series(table: SizeTable, settings: LogdetSettings) -> Outcome:
@@ -134,6 +179,7 @@ def evidence_of(found: Extrapolation) -> dict[str, Any]:
         "floor": None
         if found.floor is None
         else {"smallest": found.floor.smallest, "floor": found.floor.floor, "reached": found.floor.reached},
+        "order": _order_evidence(found.order),
         "back_test": None
         if tests is None
         else {

@@ -38,7 +38,8 @@ class LogdetSettings:
     outputs
         Rows that a point adds.
     up_to
-        Leading points that may be looked at; ``None``: all.
+        Leading points that may be factored; ``None``: all. Of the others no more than 192 rows are sampled,
+        to test that the points come in random order.
     tolerance
         Half-width, in nats per dimension, that is good enough.
     smallest

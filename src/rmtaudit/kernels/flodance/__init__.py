@@ -8,9 +8,11 @@ regressed on the sizes that are known, anchored at the last exact value, and sum
 from rmtaudit.kernels.flodance.anytime import Anytime, Stop, Watch, extrapolate_until
 from rmtaudit.kernels.flodance.evidence import BackTest, BackTestRow, Candidate
 from rmtaudit.kernels.flodance.growing import grow_minors
+from rmtaudit.kernels.flodance.order import OrderTest, order_test
 from rmtaudit.kernels.flodance.orderings import ordering_average
-from rmtaudit.kernels.flodance.predict import Extrapolation, Flag, Status, extrapolate
+from rmtaudit.kernels.flodance.predict import Extrapolation, extrapolate
 from rmtaudit.kernels.flodance.series import MinorSeries
+from rmtaudit.kernels.flodance.status import Flag, Status
 
 __all__ = [
     "Anytime",
@@ -20,11 +22,13 @@ __all__ = [
     "Extrapolation",
     "Flag",
     "MinorSeries",
+    "OrderTest",
     "Status",
     "Stop",
     "Watch",
     "extrapolate",
     "extrapolate_until",
     "grow_minors",
+    "order_test",
     "ordering_average",
 ]

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from rmtaudit.kernels.flodance.predict import Extrapolation, Status, extrapolate
+from rmtaudit.kernels.flodance.predict import Extrapolation, extrapolate
 from rmtaudit.kernels.flodance.series import MinorSeries
+from rmtaudit.kernels.flodance.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from rmtaudit.kernels.flodance.order import OrderTest
 
 GROWTH = 1.19  # Four looks per doubling: each costs about as much as a few hundred rows at n = 2000.
 
@@ -24,6 +27,7 @@ class Stop(Enum):
     TOLERANCE = "the interval is within the tolerance"
     COMPLETE = "the size asked was reached: the value is exact"
     EXHAUSTED = "there are no more minors"
+    ORDER = "the points do not come in random order: growing further does not help"
     ROUNDING_FLOOR = "the rounding floor was reached: growing further makes it worse"
 
 
@@ -55,7 +59,7 @@ class Watch:
 
     Parameters
     ----------
-    size, tolerance, outputs, confidence
+    size, tolerance, outputs, confidence, order
         As of :func:`extrapolate_until`; without a tolerance only the last look counts.
 
     Attributes
@@ -65,12 +69,19 @@ class Watch:
     """
 
     def __init__(
-        self, size: int, tolerance: float | None, *, outputs: int = 1, confidence: float = 0.95
+        self,
+        size: int,
+        tolerance: float | None,
+        *,
+        outputs: int = 1,
+        confidence: float = 0.95,
+        order: OrderTest | None = None,
     ) -> None:
         if tolerance is not None and not tolerance > 0:
             raise ValueError(f"a tolerance is positive, not {tolerance}")
         self.looks: list[Extrapolation] = []
         self._size, self._tolerance, self._outputs, self._confidence = size, tolerance, outputs, confidence
+        self._order = order
         self._looked = 0
 
     def look(self, minors: torch.Tensor) -> Anytime | None:
@@ -97,11 +108,15 @@ class Watch:
     def _take(self, minors: torch.Tensor, points: int) -> Extrapolation:
         self._looked = points
         series = MinorSeries.from_minors(minors, outputs=self._outputs)
-        self.looks.append(extrapolate(series, self._size, confidence=self._confidence))
+        self.looks.append(extrapolate(series, self._size, confidence=self._confidence, order=self._order))
         return self.looks[-1]
 
 
-_ENDS = {Status.KNOWN: Stop.COMPLETE, Status.ROUNDING_FLOOR: Stop.ROUNDING_FLOOR}
+_ENDS = {
+    Status.KNOWN: Stop.COMPLETE,
+    Status.ORDER: Stop.ORDER,
+    Status.ROUNDING_FLOOR: Stop.ROUNDING_FLOOR,
+}
 
 
 def extrapolate_until(
@@ -111,6 +126,7 @@ def extrapolate_until(
     *,
     outputs: int = 1,
     confidence: float = 0.95,
+    order: OrderTest | None = None,
 ) -> Anytime:
     """Take leading minors until the interval of ``log det K_size`` is within ``tolerance``, then stop.
 
@@ -130,13 +146,15 @@ def extrapolate_until(
         Rows of a point.
     confidence
         Coverage of the interval.
+    order
+        The test of the order of the points, as of :func:`~rmtaudit.kernels.flodance.predict.extrapolate`.
 
     Raises
     ------
     ValueError
         If there is no whole point in ``pieces``, or an argument makes no sense.
     """
-    watch = Watch(size, tolerance, outputs=outputs, confidence=confidence)
+    watch = Watch(size, tolerance, outputs=outputs, confidence=confidence, order=order)
     minors = torch.empty(0, dtype=torch.float64)
     for piece in pieces:
         minors = torch.cat([minors, piece.to(torch.float64)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import Enum, unique
 from typing import TYPE_CHECKING, Any
 
 from scipy import stats
@@ -13,7 +12,9 @@ from rmtaudit.kernels.flodance.backtest import back_test
 from rmtaudit.kernels.flodance.checks import LEVEL, RoundingFloor, rounding_floor
 from rmtaudit.kernels.flodance.evidence import BackTest, Candidate
 from rmtaudit.kernels.flodance.mixture import Mixture
+from rmtaudit.kernels.flodance.order import OrderTest
 from rmtaudit.kernels.flodance.series import MinorSeries
+from rmtaudit.kernels.flodance.status import Flag, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,41 +24,6 @@ if TYPE_CHECKING:
 MOST_CHANGED = 0.9  # Of the likelihood, on candidates whose law changed.
 MOST_SIZES = 4096  # More are pooled: the scales they hold matter, not their number.
 FEW_DOF = 5.0
-
-
-@unique
-class Status(Enum):
-    """What became of an extrapolation, and what to try."""
-
-    KNOWN = "the size is among those that are known: the value is exact"
-    PREDICTED = "extrapolated, with an interval"
-    TOO_FEW_SIZES = "too few sizes to estimate the noise: give at least four, or every leading minor"
-    ROUNDING_FLOOR = (
-        "refused: the smallest pivots or eigenvalues are at the level of rounding, so the log-determinants "
-        "that are known are partly noise; add a nugget, drop dependent outputs or compute in higher precision"
-    )
-    REGIME_CHANGE = (
-        "refused: the increments do not follow one law, in any of the windows that forecast well; "
-        "give more sizes beyond the change, or shuffle the points if their order means something"
-    )
-    BACK_TEST_FAILED = (
-        "refused: the same method missed, from earlier sizes, the values that are known; "
-        "give more sizes, or shuffle the points if their order means something"
-    )
-    TOO_WIDE = "refused: the interval is wider than the tolerance; give more sizes"
-
-
-@unique
-class Flag(Enum):
-    """What an extrapolation could not check, or what weakens it."""
-
-    FLOOR_UNCHECKED = "the rounding floor was not checked: no extreme eigenvalues or pivots were given"
-    BACK_TEST_EMPTY = "no interval could be back-tested: there are too few sizes"
-    FACTOR_UNTESTED = "the back-test reaches less far, as a ratio of sizes, than the extrapolation"
-    REGIME_UNCHECKED = "a change of law was not tested: fewer than 20 increments are left"
-    FEW_DEGREES = (
-        "the noise is estimated with fewer than five degrees of freedom: the interval is wide for that"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +53,8 @@ class Extrapolation:
         Candidates, weights and rows; ``None`` where it did not come to that.
     floor
         The test of the rounding floor; ``None`` where it could not be made.
+    order
+        The test of the order of the points; ``None`` where it was not made.
     """
 
     status: Status
@@ -102,6 +70,7 @@ class Extrapolation:
     flags: tuple[Flag, ...] = ()
     back_test: BackTest | None = None
     floor: RoundingFloor | None = None
+    order: OrderTest | None = None
 
     @property
     def dimension(self) -> int:
@@ -142,6 +111,7 @@ def extrapolate(
     confidence: float = 0.95,
     tolerance: float | None = None,
     averaged: Callable[[int], torch.Tensor] | None = None,
+    order: OrderTest | None = None,
 ) -> Extrapolation:
     r"""Predict ``log det K_size`` from smaller leading minors.
 
@@ -170,6 +140,9 @@ def extrapolate(
         (:func:`~rmtaudit.kernels.flodance.orderings.ordering_average`). Every candidate is then tried with
         and without, and the back-test weighs both; the evidence is in the candidates. For a series of every
         minor.
+    order
+        The test of the order of the points (:func:`~rmtaudit.kernels.flodance.order.order_test`), which needs
+        the matrix; ``None`` leaves the order untested, which is flagged.
 
     Returns
     -------
@@ -199,7 +172,9 @@ def extrapolate(
         return _known(series, size, confidence)
     floor = rounding_floor(series)
     if floor is not None and floor.reached:
-        return _answer(Status.ROUNDING_FLOOR, series, size, confidence, floor=floor)
+        return _answer(Status.ROUNDING_FLOOR, series, size, confidence, floor=floor, order=order)
+    if order is not None and order.rejected:
+        return _answer(Status.ORDER, series, size, confidence, floor=floor, order=order)
     pooled = series if len(series.sizes) <= MOST_SIZES else series.thinned()
     sizes, logdets = pooled.sizes.double().numpy(), pooled.logdets.numpy()
     if averaged is not None and (len(series.sizes) != series.last_size or series.last_size > MOST_SIZES):
@@ -207,9 +182,11 @@ def extrapolate(
     curve = None if averaged is None else lambda n: averaged(n).double().numpy()
     tests = back_test(sizes, logdets, size, confidence, curve)
     if not tests.candidates:
-        return _answer(Status.TOO_FEW_SIZES, series, size, confidence, floor=floor, back_test=tests)
+        return _answer(
+            Status.TOO_FEW_SIZES, series, size, confidence, floor=floor, back_test=tests, order=order
+        )
     best = max(tests.candidates, key=lambda candidate: candidate.weight)
-    flags = tuple(_flags(tests, best, size / series.last_size, floor))
+    flags = tuple(_flags(tests, best, size / series.last_size, floor, order))
     mixture = Mixture.of((candidate.weight, candidate.forecast) for candidate in tests.candidates)
     middle = mixture.median
     low, high = (middle + tests.inflation * (end - middle) for end in mixture.interval(confidence))
@@ -234,6 +211,7 @@ def extrapolate(
         flags=flags,
         back_test=tests,
         floor=floor,
+        order=order,
     )
 
 
@@ -278,9 +256,13 @@ def _answer(status: Status, series: MinorSeries, size: int, confidence: float, *
     )
 
 
-def _flags(tests: BackTest, best: Candidate, factor: float, floor: RoundingFloor | None) -> Iterator[Flag]:
+def _flags(
+    tests: BackTest, best: Candidate, factor: float, floor: RoundingFloor | None, order: OrderTest | None
+) -> Iterator[Flag]:
     if floor is None:
         yield Flag.FLOOR_UNCHECKED
+    if order is None:
+        yield Flag.ORDER_UNCHECKED
     if not tests.judged:
         yield Flag.BACK_TEST_EMPTY
     elif tests.factor < 0.9 * factor:

@@ -18,7 +18,7 @@ from rmtaudit.kernels.htmp.vandermonde import log_vandermonde
 
 Estimator = Literal["moment", "joint", "marginal", "ks"]
 
-_LEAST, _MOST = 1e-6, 1e9
+LEAST, MOST = 1e-6, 1e9
 """Estimates of kappa beyond these are none."""
 _STEPS, _ACCURACY = 100, 1e-12
 _START = 0.05, 10.0  # Newton starts from the moment estimate, kept between the first and the second times N
@@ -40,6 +40,9 @@ class KappaFit:
         Mean eigenvalue, the maximum-likelihood estimate of the scale in every one of the methods.
     method
         How it was estimated.
+    censored
+        Number of eigenvalues that were only known to lie below a floor
+        (:func:`~rmtaudit.kernels.htmp.censored.fit_joint_censored`).
     """
 
     kappa: float
@@ -48,6 +51,7 @@ class KappaFit:
     longer: int
     mean: float
     method: Estimator
+    censored: int = 0
 
     @property
     def gamma(self) -> float:
@@ -108,7 +112,7 @@ def fit_joint(eigenvalues: torch.Tensor, rows: int, cols: int) -> KappaFit:
     Forrester, *Log-gases and Random Matrices*, 2010, proposition 4.7.3, for the normaliser. It depends on the
     smallest eigenvalues through their logarithms and spacings: they must be resolved.
     """
-    values, size, longer = _checked(eigenvalues, rows, cols)
+    values, size, longer = checked(eigenvalues, rows, cols)
     if not values[0] > 0:
         raise ValueError("eigenvalues must be positive")
     mean = float(values.mean())
@@ -125,7 +129,7 @@ def fit_joint(eigenvalues: torch.Tensor, rows: int, cols: int) -> KappaFit:
 
 def fit_moment(eigenvalues: torch.Tensor, rows: int, cols: int) -> KappaFit:
     """Estimate ``kappa`` from the mean and the variance of the eigenvalues: see :func:`moment_kappa`."""
-    values, size, _ = _checked(eigenvalues, rows, cols)
+    values, size, _ = checked(eigenvalues, rows, cols)
     mean = float(values.mean())
     if not mean > 0:
         raise ValueError("every eigenvalue is 0")
@@ -167,8 +171,8 @@ def moment_kappa(trace: float, trace_square: float, rows: int, cols: int) -> Kap
     if not excess > 0:
         raise ArithmeticError("the eigenvalues vary less than those of any kappa")
     kappa = 2 * gamma * (1 - ratio / size) / excess
-    if not _LEAST < kappa < _MOST:
-        raise ArithmeticError(f"no kappa between {_LEAST:g} and {_MOST:g} has these moments")
+    if not LEAST < kappa < MOST:
+        raise ArithmeticError(f"no kappa between {LEAST:g} and {MOST:g} has these moments")
     slope = 2 * gamma / excess / size + kappa / excess
     spread = ratio * math.sqrt(_relative_variance(Ensemble(kappa, size, longer)))
     return KappaFit(kappa, slope * spread, size, longer, trace / size, "moment")
@@ -224,7 +228,7 @@ class _Score:
 
     def solve(self, start: float) -> float:
         """Return the root of the slope: Newton's steps in ``log h``, halved where they leave the bracket."""
-        low, high = (math.log(bound / (2 * self.size)) for bound in (_LEAST, _MOST))
+        low, high = (math.log(bound / (2 * self.size)) for bound in (LEAST, MOST))
         at = math.log(start)
         for _ in range(_STEPS):
             h = math.exp(at)
@@ -238,8 +242,8 @@ class _Score:
             if high - low < _ACCURACY:
                 break
         found = 2 * self.size * math.exp(at)
-        if not _LEAST * 1.001 < found < _MOST / 1.001:
-            raise ArithmeticError(f"no kappa between {_LEAST:g} and {_MOST:g} is best")
+        if not LEAST * 1.001 < found < MOST / 1.001:
+            raise ArithmeticError(f"no kappa between {LEAST:g} and {MOST:g} is best")
         return math.exp(at)
 
 
@@ -252,9 +256,14 @@ def _start(values: np.ndarray[tuple[int], np.dtype[np.float64]], rows: int, cols
     return min(max(kappa, _START[0]), _START[1] * size)
 
 
-def _checked(
+def checked(
     eigenvalues: torch.Tensor, rows: int, cols: int
 ) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], int, int]:
+    """Return the eigenvalues as an array, and the smaller and the longer side of the matrix.
+
+    Raises ``ValueError`` unless the eigenvalues fit the shape, are at least 3, finite, ascending and not
+    negative.
+    """
     size, longer = sorted((rows, cols))
     values = eigenvalues.detach().cpu().double().numpy()
     if values.ndim != 1 or values.size != size:

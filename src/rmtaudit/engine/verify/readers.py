@@ -1,0 +1,88 @@
+"""Tensors of a checkpoint as the libraries of their formats read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+_INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_TORCH = (".bin", ".pt", ".pth", ".ckpt", ".th")
+
+
+class SecondReader:
+    """Reads tensors of a file or a folder by name, with ``safetensors`` or ``torch.load(weights_only=True)``.
+
+    A name is that of the stored tensor or, below wrappers such as ``state_dict``, its end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._files = _files(path)
+        self._loaded: dict[Path, Mapping[str, torch.Tensor]] = {}
+
+    def read(self, name: str) -> tuple[torch.Tensor, str] | str:
+        """Return the tensor and the library that read it, or the reason why there is none."""
+        reasons = []
+        for path in self._files:
+            try:
+                found, library = (
+                    (_from_safetensors(path, name), "safetensors")
+                    if path.suffix == ".safetensors"
+                    else (self._from_torch(path, name), "torch.load")
+                )
+            # whatever another library cannot read is a reason in the report, not a fault of this package
+            except Exception as error:
+                reasons.append(f"{path.name}: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
+                continue
+            if found is not None:
+                return found, library
+        return "; ".join(reasons) or "no file holds a tensor of this name, as the second reader sees it"
+
+    def _from_torch(self, path: Path, name: str) -> torch.Tensor | None:
+        import torch
+
+        if path not in self._loaded:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            self._loaded[path] = dict(_flattened(state, ""))
+        known = self._loaded[path]
+        if name in known:
+            return known[name]
+        ends = [key for key in known if key.endswith(f".{name}")]
+        return known[ends[0]] if len(ends) == 1 else None
+
+
+def _files(path: Path) -> list[Path]:
+    indices = [path] if path.suffix == ".json" else [path / name for name in _INDICES]
+    for index in indices:
+        if index.is_file():
+            shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            return [index.parent / shard for shard in sorted(set(shards))]
+    if path.is_file():
+        return [path]
+    found = sorted(path.glob("*.safetensors"))
+    return found or sorted(each for each in path.iterdir() if each.suffix in _TORCH)
+
+
+def _from_safetensors(path: Path, name: str) -> torch.Tensor | None:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        names = list(file.keys())
+        chosen = [name] if name in names else [key for key in names if key.endswith(f".{name}")]
+        return file.get_tensor(chosen[0]) if len(chosen) == 1 else None
+
+
+def _flattened(state: Any, prefix: str) -> list[tuple[str, torch.Tensor]]:
+    import torch
+
+    if isinstance(state, torch.Tensor):
+        return [(prefix.removesuffix("."), state.detach())]
+    if isinstance(state, Mapping):
+        return [pair for key, part in state.items() for pair in _flattened(part, f"{prefix}{key}.")]
+    if isinstance(state, list | tuple):
+        return [pair for key, part in enumerate(state) for pair in _flattened(part, f"{prefix}{key}.")]
+    return []

@@ -1,0 +1,45 @@
+"""What becomes of an extrapolation, and what weakens it."""
+
+from __future__ import annotations
+
+from enum import Enum, unique
+
+
+@unique
+class Status(Enum):
+    """What became of an extrapolation, and what to try."""
+
+    KNOWN = "the size is among those that are known: the value is exact"
+    PREDICTED = "extrapolated, with an interval"
+    TOO_FEW_SIZES = "too few sizes to estimate the noise: give at least four, or every leading minor"
+    ROUNDING_FLOOR = (
+        "refused: the smallest pivots or eigenvalues are at the level of rounding, so the log-determinants "
+        "that are known are partly noise; add a nugget, drop dependent outputs or compute in higher precision"
+    )
+    REGIME_CHANGE = (
+        "refused: the increments do not follow one law, in any of the windows that forecast well; "
+        "give more sizes beyond the change, or shuffle the points if their order means something"
+    )
+    BACK_TEST_FAILED = (
+        "refused: the same method missed, from earlier sizes, the values that are known; "
+        "give more sizes, or shuffle the points if their order means something"
+    )
+    ORDER = (
+        "refused: the points do not come in random order, so what the first ones show does not hold for the "
+        "others; shuffle the points (rows and columns alike)"
+    )
+    TOO_WIDE = "refused: the interval is wider than the tolerance; give more sizes"
+
+
+@unique
+class Flag(Enum):
+    """What an extrapolation could not check, or what weakens it."""
+
+    FLOOR_UNCHECKED = "the rounding floor was not checked: no extreme eigenvalues or pivots were given"
+    ORDER_UNCHECKED = "whether the points come in random order was not tested: that needs the matrix"
+    BACK_TEST_EMPTY = "no interval could be back-tested: there are too few sizes"
+    FACTOR_UNTESTED = "the back-test reaches less far, as a ratio of sizes, than the extrapolation"
+    REGIME_UNCHECKED = "a change of law was not tested: fewer than 20 increments are left"
+    FEW_DEGREES = (
+        "the noise is estimated with fewer than five degrees of freedom: the interval is wide for that"
+    )

@@ -41,9 +41,9 @@ def assemble_report(
     """Return the report of a scan.
 
     ``rows`` are the finished layers by their place in ``plan.layers``, ``observed`` what was seen in
-    them, and ``signals`` what they say about learning; those of ``repeats`` only repeat the values of another tensor
-    and are not counted, and those of ``copies`` are the ones among them that should not. Layers without a row
-    were not reached.
+    them, and ``signals`` what they say about learning. Those of ``repeats`` only repeat the values of another
+    tensor and are not counted, and those of ``copies`` are the ones among them that should not. Layers
+    without a row were not reached.
     """
     finished = [
         rows[index] if index in rows else row(layer, "skipped", "not reached: the scan was stopped")

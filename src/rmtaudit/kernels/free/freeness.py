@@ -74,7 +74,8 @@ def largest_factor(evidence: FreenessEvidence) -> float:
     """Return the largest factor at which a departure of this size is tolerable, whatever its p-value.
 
     A factor ``α`` is allowed where ``excess α² <= 0.16`` and ``share α <= 0.3``, with the share of the
-    diagonal beyond that of a free matrix. Neither alone is enough: the diagonal of a Laplacian does not vary, and nested blocks show less than a larger factor does.
+    diagonal beyond that of a free matrix. Neither alone is enough: the diagonal of a Laplacian does not
+    vary, and nested blocks show less than a larger factor does.
     """
     by_excess = math.sqrt(_EXCESS / evidence.excess) if evidence.excess > 0 else math.inf
     share = evidence.diagonal_share - 2 / (evidence.size + 2)

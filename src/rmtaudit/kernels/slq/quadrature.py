@@ -166,6 +166,7 @@ def away_from_zero(pivot: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
 
 
 def with_last(jacobi: Jacobi, last: torch.Tensor) -> Rule:
+    """Return the rules with one step more, whose diagonal entry is ``last``, shape ``(s,)``."""
     diagonal = torch.cat([jacobi.diagonal, last[:, None]], dim=1)
     off = torch.cat([jacobi.off, jacobi.next[:, None]], dim=1)
     values, vectors = torch.linalg.eigh(_tridiagonal(diagonal, off))

@@ -68,31 +68,31 @@ def families() -> dict[str, Family]:
         "spiked": spiked,
         "projector-rotated": lambda n, rng: rotated(atoms(n, (0.0, 1.0), (0.4, 0.6)), rng),
         # not free
-        "zero": lambda n, rng: np.zeros((n, n)),
-        "identity": lambda n, rng: np.eye(n),
+        "zero": _fixed(lambda n: np.zeros((n, n))),
+        "identity": _fixed(lambda n: np.eye(n)),
         "identity-rounded": lambda n, rng: rotated(np.ones(n), rng),
         "rank-one": lambda n, rng: _outer(rng.standard_normal(n)),
-        "ones": lambda n, rng: np.ones((n, n)),
-        "projector-on-coordinates": lambda n, rng: np.diag(atoms(n, (0.0, 1.0), (0.4, 0.6))),
+        "ones": _fixed(lambda n: np.ones((n, n))),
+        "projector-on-coordinates": _fixed(lambda n: np.diag(atoms(n, (0.0, 1.0), (0.4, 0.6)))),
         "diagonal": lambda n, rng: np.diag(rng.standard_normal(n)),
         "diagonal-plus-wigner": lambda n, rng: np.diag(np.linspace(-2, 2, n)) + 0.3 * semicircle(n, rng),
         "diagonal-atoms-plus-wigner": lambda n, rng: (
             np.diag(atoms(n, (0.0, 3.0), (0.5, 0.5))) + 0.1 * semicircle(n, rng)
         ),
-        "tridiagonal-toeplitz": lambda n, rng: banded(n, (2.0, -1.0)),
-        "pentadiagonal-toeplitz": lambda n, rng: banded(n, (6.0, -4.0, 1.0)),
+        "tridiagonal-toeplitz": _fixed(lambda n: banded(n, (2.0, -1.0))),
+        "pentadiagonal-toeplitz": _fixed(lambda n: banded(n, (6.0, -4.0, 1.0))),
         "anderson": lambda n, rng: banded(n, (0.0, 1.0)) + np.diag(4 * rng.random(n) - 2),
-        "path-laplacian": lambda n, rng: laplacian(banded(n, (0.0, 1.0))),
-        "circulant": circulant,
-        "exponential-decay": lambda n, rng: 0.5 ** np.abs(np.subtract.outer(np.arange(n), np.arange(n))),
-        "hilbert": lambda n, rng: 1 / (1 + np.add.outer(np.arange(n), np.arange(n)).astype(float)),
+        "path-laplacian": _fixed(lambda n: laplacian(banded(n, (0.0, 1.0)))),
+        "circulant": _fixed(circulant),
+        "exponential-decay": _fixed(lambda n: 0.5 ** np.abs(np.subtract.outer(np.arange(n), np.arange(n)))),
+        "hilbert": _fixed(lambda n: 1 / (1 + np.add.outer(np.arange(n), np.arange(n)).astype(float))),
         "block-diagonal": block_diagonal,
         "arrowhead": arrowhead,
         "sparse-graph": lambda n, rng: laplacian(random_graph(n, 3.0, rng)),
         "very-sparse-graph": lambda n, rng: random_graph(n, 0.7, rng),
         "dense-graph": lambda n, rng: normalised(random_graph(n, n / 4, rng)),
-        "star": lambda n, rng: laplacian(_star(n)),
-        "grid-graph": lambda n, rng: laplacian(_grid(n)),
+        "star": _fixed(lambda n: laplacian(_star(n))),
+        "grid-graph": _fixed(lambda n: laplacian(_grid(n))),
         "geometric-graph": lambda n, rng: normalised(geometric_graph(n, rng)),
         "small-world": lambda n, rng: laplacian(small_world(n, rng)),
         "gaussian-kernel": lambda n, rng: kernel(n, rng, lambda d: np.exp(-8 * d**2)),
@@ -121,7 +121,7 @@ def rotated(values: Matrix, rng: np.random.Generator) -> Matrix:
 
 def atoms(n: int, places: tuple[float, ...], shares: tuple[float, ...]) -> Matrix:
     """Return n eigenvalues at a few places, in these shares; the last takes what is left."""
-    counts = [int(round(share * n)) for share in shares[:-1]]
+    counts = [round(share * n) for share in shares[:-1]]
     counts.append(n - sum(counts))
     return np.repeat(np.asarray(places, dtype=np.float64), counts)
 
@@ -162,7 +162,7 @@ def banded(n: int, bands: tuple[float, ...]) -> Matrix:
     return found
 
 
-def circulant(n: int, rng: np.random.Generator) -> Matrix:
+def circulant(n: int) -> Matrix:
     """Return a symmetric circulant matrix with a decaying first row."""
     distance = np.minimum(np.arange(n), n - np.arange(n))
     first = np.exp(-distance / 5) * (1 + 0.1 * np.cos(distance))
@@ -241,6 +241,11 @@ def band_wigner(n: int, rng: np.random.Generator) -> Matrix:
 def sparse_wigner(n: int, rng: np.random.Generator) -> Matrix:
     """Return a Wigner matrix with two per cent of its entries."""
     return _mirrored(rng.standard_normal((n, n)) * (rng.random((n, n)) < 0.02))
+
+
+def _fixed(make: Callable[[int], Matrix]) -> Family:
+    """Return a family whose members are fixed by their order."""
+    return lambda n, _: make(n)
 
 
 def _gram(rows: Matrix) -> Matrix:

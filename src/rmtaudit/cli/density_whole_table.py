@@ -49,16 +49,22 @@ def _values(document: Mapping[str, Any]) -> Table:
         table.add_column("90 % bounds", justify="right")
     if compared is not None:
         table.add_column("true", justify="right", no_wrap=True)
-    rows = [(label, predicted["functionals"][name], name) for name, label in _NAMES.items()]
-    rows += [(f"quantile {one['level']:.0%}", one, index) for index, one in enumerate(predicted["quantiles"])]
-    for label, found, key in rows:
+    known = compared or {"functionals": {}, "quantiles": [None] * len(predicted["quantiles"])}
+    rows = [
+        (label, predicted["functionals"][name], known["functionals"].get(name))
+        for name, label in _NAMES.items()
+    ]
+    rows += [
+        (f"quantile {one['level']:.0%}", one, true)
+        for one, true in zip(predicted["quantiles"], known["quantiles"], strict=True)
+    ]
+    for label, found, true in rows:
         if found["value"] is None:
             continue  # why is said below
         row = [label, format_value(found["value"])]
         if not exact:
             row.append(_bounds(found))
         if compared is not None:
-            true = compared["quantiles"][key] if isinstance(key, int) else compared["functionals"].get(key)
             row.append("" if true is None else format_value(true))
         table.add_row(*(Text(cell) for cell in row))
     return table

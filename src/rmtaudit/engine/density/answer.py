@@ -93,7 +93,7 @@ def density(
 ) -> DensityResult | WholeResult:
     """Find the spectrum of a matrix, or predict that of a larger one from principal blocks.
 
-    A matrix that can be read or multiplied is measured as a whole: see ``method`` of :class:`DensitySettings`.
+    A matrix that can be read or multiplied is measured as a whole: see :class:`DensitySettings`.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def _opened(
 ) -> tuple[MatrixSource | Blocks, str]:
     import torch
 
-    from rmtaudit.matrices.sources import MatrixSource, TensorSource
+    from rmtaudit.matrices.sources import TensorSource
 
     if isinstance(source, (str, Path)):
         return open_file(str(source), options, settings), str(source)
@@ -254,7 +254,7 @@ def _refuse(blocks: Blocks, source: MatrixSource | None, settings: DensitySettin
     if 0 < largest < _LEAST or not largest <= _MOST:
         raise InputError(
             "RA-DE-006",
-            f"The largest eigenvalue of the block is {largest:.3g}, and its powers leave the range of float64.",
+            f"The largest eigenvalue of the block is {largest:.3g}: its powers leave the range of float64.",
             hint="Divide the matrix by its largest entry.",
             where=text,
         )

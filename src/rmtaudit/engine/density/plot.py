@@ -51,8 +51,8 @@ def save_plot(result: DensityResult | WholeResult, path: Path, *, truth: Path | 
         RA-OU-003: the file cannot be written.
     """
     check_plot(path)
-    from rmtaudit.report.plots.canvas import png, settle, style, svg
     from rmtaudit.engine.density.whole_answer import WholeResult
+    from rmtaudit.report.plots.canvas import png, settle, style, svg
     from rmtaudit.report.plots.density import density_figure
 
     picture = _whole(result, truth) if isinstance(result, WholeResult) else _predicted(result, truth)

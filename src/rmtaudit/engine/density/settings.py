@@ -94,7 +94,7 @@ class DensitySettings:
 
     @property
     def about_blocks(self) -> str:
-        """The first option given that says how blocks are drawn, as the command line spells it; or nothing."""
+        """The first option given that says how blocks are drawn, as it is spelt; or nothing."""
         given = {
             "--sample": self.sample is not None,
             "--samples": self.samples is not None,

@@ -97,6 +97,8 @@ class WholeSpectrum:
         """Return places that hold more than half a per cent of the eigenvalues and more than one."""
         from dataclasses import replace
 
+        import torch
+
         from rmtaudit.kernels.slq.distribution import Atom
 
         if self.distribution is not None:
@@ -104,7 +106,7 @@ class WholeSpectrum:
                 replace(one, place=self._number(one.place), width=self._number(one.width))
                 for one in self.distribution.atoms()
             )
-        places, counts = self._values.unique_consecutive(return_counts=True)
+        places, counts = torch.unique_consecutive(self._values, return_counts=True)
         many = (counts > 1) & (counts > 0.005 * self.order)
         shares = (counts[many].double() / self.order).tolist()
         pairs = zip(places[many].tolist(), shares, strict=True)

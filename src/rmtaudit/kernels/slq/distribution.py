@@ -348,7 +348,8 @@ def _grid(rule: Rule, jacobi: Jacobi) -> torch.Tensor:
     for spot, width in _candidates(rule, jacobi):
         ends = torch.tensor([spot - width, spot + width], dtype=torch.float64)
         points = torch.cat([points[(points - spot).abs() > width], ends])
-    return points.unique()
+    found: torch.Tensor = torch.unique(points)
+    return found
 
 
 def _candidates(rule: Rule, jacobi: Jacobi) -> list[tuple[float, float]]:

@@ -40,7 +40,7 @@ def of_eigenvalues(values: torch.Tensor) -> dict[str, Bounded]:
     weights = torch.full_like(values, 1 / len(values))
     found = {name: _exactly(number) for name, number in _moments(values, weights).items()}
     found |= {"lower_edge": _exactly(low), "upper_edge": _exactly(high)}
-    _, counts = values.unique_consecutive(return_counts=True)
+    _, counts = torch.unique_consecutive(values, return_counts=True)
     found["atom"] = _exactly(float(counts[counts > 1].sum()) / len(values))
     reason = _INDEFINITE if low < 0 else _SINGULAR if low == 0 else ""
     if reason:
@@ -113,10 +113,12 @@ def effective_dimension(found: Distribution, shift: float, smallest: float) -> B
 
 
 def _bracketed(found: Distribution, integrand: Integrand, smallest: float) -> Bounded:
-    span = float(found.rule.nodes.max() - found.rule.nodes.min())
-    # the node of Radau must lie outside those of Gauss
-    below = min(smallest, float(found.rule.nodes.min()) - 1e-12 * span)
-    bounds = bracket(found.jacobi, found.rule, integrand, below, None, 2.0**-52)
+    if bool((found.jacobi.next == 0).all()):
+        bounds = bracket(found.jacobi, found.rule, integrand, None, None, 2.0**-52)
+    else:
+        # the node of Radau must lie outside those of Gauss
+        below = float(found.rule.nodes.min()) - 1e-12 * float(found.rule.nodes.abs().max())
+        bounds = bracket(found.jacobi, found.rule, integrand, min(smallest, below), None, 2.0**-52)
     lower, upper = (side.isfinite() for side in (bounds.lower, bounds.upper))
     if not bool((lower & upper).all()):
         return Bounded(None, reason=_UNBOUNDED)

@@ -43,7 +43,9 @@ HOSTILE = {
     "constant": (np.ones(300), {}, "RA-DE-005"),
     "three": (np.arange(3.0), {}, "RA-DE-005"),
     "a number": (np.array(1.0), {}, "RA-MS-002"),
-    "1 x 1": (np.ones((1, 1)), {}, "RA-US-503"),
+    "1 x 1, beyond it": (np.ones((1, 1)), {"factor": 1.0, "method": "blocks"}, "RA-US-503"),
+    "enormous": (np.linspace(1, 2, 300) * 1e150, {}, "RA-DE-006"),
+    "minute": (np.linspace(1, 2, 300) * 1e-300, {}, "RA-DE-006"),
     "not symmetric": (np.arange(16.0).reshape(4, 4), {}, "RA-DE-002"),
     "not symmetric, said": (np.arange(16.0).reshape(4, 4), {"holds": "matrix"}, "RA-DE-003"),
     "two sides": (np.ones((3, 40)), {}, "RA-DE-002"),
@@ -199,7 +201,7 @@ def test_a_matrix_is_predicted_from_blocks(wishart: tuple[torch.Tensor, Any]) ->
     assert len(predicted) == 320
     assert float((predicted - true).abs().mean()) < 0.03
     document = json.loads(dumps(result.document))
-    assert document["schema"] == {"name": "rmtaudit.density", "version": "1.0"}
+    assert document["schema"] == {"name": "rmtaudit.density", "version": "1.1"}
     assert document["subject"]["samples"] == 2
     assert document["tests"]["mass"] == pytest.approx(1, abs=1e-3)
     assert document["tests"]["freeness"]["free"]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from rmtaudit.kernels.extrapolation.answer import ACCEPTED, AS_GOOD, REFUSED, Prediction
+from rmtaudit.kernels.extrapolation.atomic import atoms_alone
 from rmtaudit.kernels.extrapolation.functionals import Law
 from rmtaudit.kernels.extrapolation.growth import GrownGram, grown_gram, missed_variance
 from rmtaudit.kernels.extrapolation.nested import Nested, nested_scores
@@ -64,6 +65,9 @@ def predict(
     rows = spectra.double().reshape(-1, spectra.shape[-1]).sort(-1).values
     if dimension is not None:
         rows = cleaned(rows)
+    atoms = atoms_alone(rows[0])
+    if atoms is not None:
+        return _refused(rows, factor, atoms.reason)
     tested = None if matrix is None else _part(matrix, min(len(matrix), _TESTED), generator)
     share = None if matrix is None else _diagonal_share(matrix, rows)
     nested = None
@@ -78,6 +82,28 @@ def predict(
         assert dimension is not None
         return _by_rows(rows, factor, matrix, dimension, nested, share, missed, replicas, generator)
     return _freely(rows, factor, tested, nested, share, dimension, replicas, generator)
+
+
+def _refused(rows: torch.Tensor, factor: float, reason: str) -> Prediction:
+    """Return a refusal before any fit."""
+    return Prediction(
+        verdict=REFUSED,
+        reason=reason,
+        route="free",
+        law=None,
+        replicas=(),
+        alternatives=(),
+        extremes=(),
+        pooled=False,
+        positive=bool((rows >= 0).all()),
+        bulk=rows,
+        spikes=(),
+        free=None,
+        nested=None,
+        diagonal_share=None,
+        baselines={},
+        order=rows.shape[-1] * factor,
+    )
 
 
 def _grows_by_rows(nested: Nested | None, share: float | None, missed: float) -> bool:

@@ -25,6 +25,7 @@ _GRID = 65
 _ATOM, _WEIGHT = 1e-7, 0.005
 _STEEP, _FAR = 24, 1e6
 _BISECTIONS = 60
+_TINY = 1e-6
 _CHUNK = 4096
 
 
@@ -106,7 +107,9 @@ class Distribution:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return bounds of the eigenvalues at these levels; the ends are those of :meth:`edges`."""
         low, high = self.band(confidence)
-        bottom, top = self.edges(confidence)
+        bottom, top = (list(side) for side in self.edges(confidence))
+        if self.zeros:
+            bottom[0], top[1] = min(bottom[0], 0.0), max(top[1], 0.0)
         below, above = [], []
         for level in levels.tolist():
             under = torch.nonzero(high < level).flatten()
@@ -216,6 +219,8 @@ def distribution(
     jacobi = _joined(parts)
     rule = gauss(jacobi)
     points = _grid(rule, jacobi)
+    if operator.zeros:
+        points = torch.unique(torch.cat([points, points.new_zeros(1)]))
     lower, upper = brackets(jacobi, points)
     return Distribution(points, lower.mean(0), upper.mean(0), rule, jacobi, operator.size, operator.zeros)
 
@@ -255,7 +260,9 @@ def shares_between(
     # nothing but a share of 0 gives a weight of 0, and nothing but all gives 1
     least = np.where(weights[0] <= 0, 0.0, ends[0])
     most = np.where(weights[1] >= 1, 1.0, ends[1])
-    return torch.from_numpy(least), torch.from_numpy(most)
+    # shares are multiples of 1/n
+    least, most = np.ceil(size * least - _TINY) / size, np.floor(size * most + _TINY) / size
+    return torch.from_numpy(least.clip(0, 1)), torch.from_numpy(most.clip(0, 1))
 
 
 def brackets(jacobi: Jacobi, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

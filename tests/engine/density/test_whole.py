@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import math
 import sys
@@ -87,7 +88,8 @@ def test_products_alone_measure_a_matrix() -> None:
     for one in found.document["prediction"]["quantiles"]:
         held += one["low"] <= float(true[math.ceil(one["level"] * 150) - 1]) <= one["high"]
     assert held >= 8
-    assert float((found.quantiles() - true).abs().mean()) < 0.05
+    # a share has a standard error of 2 %, over a range of 2.8
+    assert float((found.quantiles() - true).abs().mean()) < 0.1
     ridge = found.document["ridge"]
     assert abs(ridge["log_det"]["value"] - float((true + 0.5).log().mean())) < 3 * ridge["log_det"]["se"]
 
@@ -164,7 +166,7 @@ def test_other_options_of_an_array_are_taken() -> None:
 
 
 @pytest.mark.parametrize("method", ["eigenvalues", "products", "auto"])
-def test_a_matrix_that_is_not_symmetric_is_refused(method: Any, tmp_path: Path) -> None:
+def test_a_matrix_that_is_not_symmetric_is_refused(method: Any) -> None:
     """Sampled blocks miss a band of width 1; what is read or multiplied does not."""
     matrix = 2 * np.eye(700) - 1.5 * np.eye(700, k=-1) - 0.5 * np.eye(700, k=1)
     source = TensorSource(matrix, symmetric=True)
@@ -195,8 +197,8 @@ def test_scale_is_only_scale(method: Any, scale: float) -> None:
 
 
 def test_squares_out_of_range_are_refused() -> None:
-    weights = torch.full((5, 9), 1e200, dtype=torch.float64)
-    for method in ("eigenvalues", "products"):
+    for method, entry in itertools.product(("eigenvalues", "products"), (1e200, 1e-200)):
+        weights = torch.full((5, 9), entry, dtype=torch.float64)
         with pytest.raises(InputError) as caught:
             rmtaudit.density(weights, options=SourceOptions(view="wwt"), method=method)
         assert caught.value.code == "RA-DE-006"
@@ -231,10 +233,10 @@ def test_a_file_is_compared(tmp_path: Path) -> None:
     np.save(path, torch.linalg.eigvalsh(matrix).numpy())
     exact = whole(matrix, against=path).document["against"]
     assert exact["ks"] == 0
-    assert whole(matrix, against=path, method="products").document["against"]["ks"] < 0.06
+    assert whole(matrix, against=path, method="products", steps=30).document["against"]["ks"] < 0.06
     pytest.importorskip("matplotlib")
     figure = tmp_path / "whole.svg"
-    save_plot(whole(matrix, method="products", probes=4), figure, truth=path)
+    save_plot(whole(matrix, method="products", probes=4, steps=20), figure, truth=path)
     assert "measured" in figure.read_text(encoding="utf-8")
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rmtaudit.kernels.slq.operators import Operator
 
 _ROUNDING = 1e-12
+_LEAST = 2.0**-1022
 _ORDINARY = 200
 """Powers of two: numbers beyond are scaled, so that their squares and fourth powers are in range."""
 _SCALED = frozenset({"mean", "standard_deviation", "lower_edge", "upper_edge"})
@@ -103,14 +104,14 @@ class WholeSpectrum:
 
         if self.distribution is not None:
             return tuple(
-                replace(one, place=self._number(one.place), width=self._number(one.width))
+                replace(one, place=self.number(one.place), width=self.number(one.width))
                 for one in self.distribution.atoms()
             )
         places, counts = torch.unique_consecutive(self._values, return_counts=True)
         many = (counts > 1) & (counts > 0.005 * self.order)
         shares = (counts[many].double() / self.order).tolist()
         pairs = zip(places[many].tolist(), shares, strict=True)
-        return tuple(Atom(self._number(place), 0.0, share, share) for place, share in pairs)
+        return tuple(Atom(self.number(place), 0.0, share, share) for place, share in pairs)
 
     def ridge(self, ridge: float) -> tuple[Bounded, Bounded]:
         """Return mean log-determinant and effective dimension of ``A + r I``, or why there are none."""
@@ -142,7 +143,8 @@ class WholeSpectrum:
 
         return Bounded(None, reason="the ridge is not known to make the matrix positive definite")
 
-    def _number(self, value: float) -> float:
+    def number(self, value: float) -> float:
+        """Return a number of the units held here in those of the matrix; infinite beyond float64."""
         try:
             return math.ldexp(value, self.exponent)
         except OverflowError:
@@ -165,9 +167,9 @@ class WholeSpectrum:
         if name in _SCALED:
             return replace(
                 found,
-                value=self._number(found.value),
-                low=None if low is None else self._number(low),
-                high=None if high is None else self._number(high),
+                value=self.number(found.value),
+                low=None if low is None else self.number(low),
+                high=None if high is None else self.number(high),
             )
         if name == "log_det":
             added = self.exponent * math.log(2)
@@ -235,8 +237,7 @@ def _exactly(source: MatrixSource, taken: Plan, *, lower: bool) -> WholeSpectrum
     if source.semidefinite:
         values = values.clamp(min=0)
     spectrum = WholeSpectrum(taken, source.shape[0], exponent, source.semidefinite, eigenvalues=values)
-    _refuse_range(source, spectrum.quantiles(source.shape[0]))
-    return spectrum
+    return _in_range(source, spectrum, float(values.abs().max()))
 
 
 def _entries(source: MatrixSource) -> torch.Tensor:
@@ -258,9 +259,12 @@ def _not_symmetric(source: MatrixSource, why: str) -> InputError:
     )
 
 
-def _refuse_range(source: MatrixSource, largest: torch.Tensor) -> None:
-    if not bool(largest.isfinite().all()):
+def _in_range(source: MatrixSource, found: WholeSpectrum, largest: float) -> WholeSpectrum:
+    """Return the spectrum; refuse it where its largest eigenvalue, in its own unit, is out of range."""
+    number = abs(found.number(largest))
+    if not math.isfinite(number) or (largest != 0 and number < _LEAST):
         raise _out_of_range(source)
+    return found
 
 
 def _out_of_range(source: MatrixSource) -> InputError:
@@ -286,7 +290,8 @@ def _by_products(source: MatrixSource, taken: Plan, settings: DensitySettings) -
         raise _not_symmetric(source, why) from error
     except ArithmeticError as error:
         raise _out_of_range(source) from error
-    return WholeSpectrum(taken, source.shape[0], exponent, source.semidefinite, distribution=found)
+    spectrum = WholeSpectrum(taken, source.shape[0], exponent, source.semidefinite, distribution=found)
+    return _in_range(source, spectrum, float(found.rule.nodes.abs().max()))
 
 
 def _operator(source: MatrixSource, settings: DensitySettings) -> tuple[Operator, int]:

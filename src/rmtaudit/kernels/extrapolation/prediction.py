@@ -65,7 +65,7 @@ def predict(
     rows = spectra.double().reshape(-1, spectra.shape[-1]).sort(-1).values
     if dimension is not None:
         rows = cleaned(rows)
-    atoms = atoms_alone(rows[0])
+    atoms = next(filter(None, map(atoms_alone, rows)), None)
     if atoms is not None:
         return _refused(rows, factor, atoms.reason)
     tested = None if matrix is None else _part(matrix, min(len(matrix), _TESTED), generator)

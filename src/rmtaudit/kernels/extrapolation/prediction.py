@@ -16,6 +16,7 @@ from rmtaudit.kernels.extrapolation.spikes import carried, cleaned, deflated, sh
 from rmtaudit.kernels.free.cumulants import cumulant_laws
 from rmtaudit.kernels.free.decompression import decompress_spectrum, take_spikes
 from rmtaudit.kernels.free.evolution import evolve
+from rmtaudit.kernels.free.fit import ConcentratedError
 
 _TESTED = 1024
 _POINTS, _CELLS = 1000, 128  # of a replica
@@ -25,6 +26,8 @@ _MISSED = 0.1
 """Of the variance at the target: at a tenth rows are not free of each other."""
 _TIE = 1.25
 """A tie goes to the route that knows the dimension, hence the rank."""
+_POINT = 1e-12
+"""Relative width of a spectrum that is one point."""
 _LOST = 0.01
 """Of the mass of a law: more, and the curve has missed a part of it."""
 
@@ -68,6 +71,23 @@ def predict(
     atoms = next(filter(None, map(atoms_alone, rows)), None)
     if atoms is not None:
         return _refused(rows, factor, atoms.reason)
+    try:
+        return _by_best_route(rows, factor, matrix, dimension, replicas, generator)
+    except ConcentratedError as error:
+        if float(rows.max() - rows.min()) <= _POINT * float(rows.abs().max()):
+            raise
+        # the block, or a quarter of it that a test draws
+        return _refused(rows, factor, str(error))
+
+
+def _by_best_route(
+    rows: torch.Tensor,
+    factor: float,
+    matrix: torch.Tensor | None,
+    dimension: int | None,
+    replicas: int,
+    generator: torch.Generator,
+) -> Prediction:
     tested = None if matrix is None else _part(matrix, min(len(matrix), _TESTED), generator)
     share = None if matrix is None else _diagonal_share(matrix, rows)
     nested = None

@@ -18,6 +18,8 @@ _BASIS = 2.5
 _READ, _EVALUATED = 60.0, 40.0
 """Operations that reading an entry from a file, or evaluating one of a kernel, is worth."""
 _MOST_EXACT = 4096
+_WORTH = 4.0
+"""Times the operations of products that exact eigenvalues are worth: they leave no bounds to be evaluated."""
 
 
 class Method(StrEnum):
@@ -92,7 +94,9 @@ def plan(source: MatrixSource, settings: DensitySettings) -> Plan:
             raise UnreachableError("RA-MS-001", f"{source.name} offers no products.")
         return products
     cheap = exact is not None and source.shape[0] <= _MOST_EXACT and exact.memory <= free_memory() // 2
-    if exact is not None and (products is None or (cheap and exact.operations <= products.operations)):
+    if exact is not None and (
+        products is None or (cheap and exact.operations <= _WORTH * products.operations)
+    ):
         return exact
     assert products is not None
     return products

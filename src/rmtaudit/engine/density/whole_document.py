@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rmtaudit.engine.density.document import DECILES, finite_options
 from rmtaudit.engine.density.method import Method
 from rmtaudit.engine.density.settings import SCHEMA_NAME, SCHEMA_VERSION, DensitySettings
+from rmtaudit.matrices.sources import Gram
 
 if TYPE_CHECKING:
     from rmtaudit.engine.density.whole import WholeSpectrum
@@ -62,7 +63,7 @@ def whole_document(
             "name": source.name,
             "holds": "matrix",
             "order": order,
-            "symmetric": source.symmetry,
+            "symmetric": _symmetry(source, options, products),
         },
         "target": {"size": order, "factor": 1.0},
         "method": {
@@ -77,6 +78,15 @@ def whole_document(
         "ridge": _ridge(found, settings.ridge),
         "against": None if compared is None else _against(compared, found),
     }
+
+
+def _symmetry(source: MatrixSource, options: SourceOptions, products: bool) -> str:
+    """Return on what ground the matrix is symmetric, with what this run has seen of it."""
+    if isinstance(source, Gram):
+        return source.symmetry
+    if products:
+        return f"{source.symmetry}; products with random vectors agree"
+    return source.symmetry if options.symmetric else "every pair compared, up to rounding"
 
 
 def _prediction(found: WholeSpectrum, products: bool) -> dict[str, Any]:

@@ -233,7 +233,7 @@ def test_a_file_is_compared(tmp_path: Path) -> None:
     np.save(path, torch.linalg.eigvalsh(matrix).numpy())
     exact = whole(matrix, against=path).document["against"]
     assert exact["ks"] == 0
-    assert whole(matrix, against=path, method="products", steps=30).document["against"]["ks"] < 0.06
+    assert whole(matrix, against=path, method="products", steps=20, probes=8).document["against"]["ks"] < 0.12
     pytest.importorskip("matplotlib")
     figure = tmp_path / "whole.svg"
     save_plot(whole(matrix, method="products", probes=4, steps=20), figure, truth=path)
@@ -247,12 +247,12 @@ def test_a_file_is_compared(tmp_path: Path) -> None:
     method=st.sampled_from(["auto", "products"]),
     power=st.sampled_from([0, 0, 0, -290, 150]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_every_matrix_has_an_answer(family: str, n: int, seed: int, method: Any, power: int) -> None:
     matrix = FAMILIES[family](n, np.random.default_rng(seed)) * 10.0**power
     if not np.isfinite(matrix).all():
         return
-    found = whole(matrix, method=method, probes=3, steps=12, ridge=1.0)
+    found = whole(matrix, method=method, probes=3, steps=8, ridge=1.0)
     low, high = (found.document["prediction"]["functionals"][f"{end}_edge"] for end in ("lower", "upper"))
     assert low["value"] is None or high["value"] is None or low["value"] <= high["value"]
     quantiles = [one["value"] for one in found.document["prediction"]["quantiles"]]

@@ -49,13 +49,13 @@ def test_rounding_is_taken_out() -> None:
 
 
 def test_bounds_from_products_hold() -> None:
-    """Nine numbers and two ridge ones of a Wishart matrix, ten times: 90 % bounds."""
+    """Eight numbers and two ridge ones of a Wishart matrix, five times: 90 % bounds."""
     generator = torch.Generator().manual_seed(7)
     held = asked = 0
-    for seed in range(8):
+    for seed in range(5):
         rows = torch.randn(60, 150, generator=generator, dtype=torch.float64) / 150**0.5
         values = torch.linalg.eigvalsh(rows @ rows.T)
-        found = distribution(gram(rows), seed, steps=20, probes=8)
+        found = distribution(gram(rows), seed, steps=14, probes=6)
         numbers = of_products(found, semidefinite=True)
         true = of_eigenvalues(values)
         pairs = [(numbers[name], true[name].value) for name in numbers if name != "atom"]
@@ -67,7 +67,7 @@ def test_bounds_from_products_hold() -> None:
             assert bounded.high is not None
             held += bounded.low - 1e-9 <= exact <= bounded.high + 1e-9
             asked += 1
-    assert asked == 80
+    assert asked == 50
     assert held >= 0.83 * asked
 
 

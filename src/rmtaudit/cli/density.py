@@ -1,4 +1,4 @@
-"""``rmtaudit density``: the spectrum of a large matrix from principal blocks of it."""
+"""``rmtaudit density``: the spectrum of a matrix, or of a larger one from principal blocks."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ from rmtaudit.errors import OutputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rmtaudit.engine.density import DensityResult, DensitySettings
+    from rmtaudit.engine.density import DensityResult, DensitySettings, WholeResult
 
 _ASKED = (
     "size",
     "factor",
     "holds",
+    "method",
+    "steps",
+    "probes",
     "sample",
     "samples",
     "sampling",
@@ -43,7 +46,7 @@ _ASKED = (
     "--size",
     metavar="N",
     type=click.IntRange(min=2),
-    help="Order of the large matrix.  [default: that of SOURCE, from blocks of it]",
+    help="Order of the large matrix.  [default: that of SOURCE]",
 )
 @click.option("--factor", metavar="F", type=float, help="Its ratio to the order of SOURCE.")
 @click.option(
@@ -51,6 +54,30 @@ _ASKED = (
     type=click.Choice(["eigenvalues", "spectra", "matrix"]),
     help="What a file holds: eigenvalues, several spectra (one a row), a matrix. An .npy file of one side "
     "holds eigenvalues, a symmetric one is a matrix; all else is asked back.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["auto", "eigenvalues", "products", "blocks"]),
+    default="auto",
+    show_default=True,
+    help="All eigenvalues; Lanczos quadrature by products with the whole matrix; prediction from blocks. "
+    "auto: the cheaper of the first two for SOURCE itself, blocks for another size or with their options.",
+)
+@click.option(
+    "--steps",
+    metavar="N",
+    type=click.IntRange(min=2),
+    default=60,
+    show_default=True,
+    help="Lanczos steps of products: more resolve finer detail.",
+)
+@click.option(
+    "--probes",
+    metavar="N",
+    type=click.IntRange(min=2),
+    default=16,
+    show_default=True,
+    help="Probes of products: more narrow the bounds.",
 )
 @source_flags
 @click.option(
@@ -87,8 +114,8 @@ _ASKED = (
 @click.option(
     "--kpm/--no-kpm",
     default=None,
-    help="Set the kernel polynomial density beside a prediction of SOURCE's own size.  [default: where "
-    "products are cheap]",
+    help="Set the kernel polynomial density beside a prediction from blocks of SOURCE's own size.  "
+    "[default: where products are cheap]",
 )
 @click.option(
     "--against",
@@ -136,12 +163,13 @@ _ASKED = (
 )
 @click.option("-q", "--quiet", is_flag=True, help="With -o, no table.")
 def density(source: str, **flags: Any) -> int:
-    """Predict the spectrum of a large matrix from principal blocks of it, by free decompression.
+    """Find the spectrum of a matrix, or predict that of a larger one from principal blocks of it.
 
-    SOURCE is a matrix as `rmtaudit logdet` takes it, of which random blocks are drawn; FILE::LAYER of a
-    checkpoint, as its smaller Gram matrix; or a file of eigenvalues. Exit code 3: the prediction is
-    refused, with the reason, or it rests on an assumption that was not made with --assume-free or
-    --assume-smooth.
+    SOURCE is a matrix as `rmtaudit logdet` takes it; FILE::LAYER of a checkpoint, as its smaller Gram
+    matrix; or a file of eigenvalues. A matrix that can be read or multiplied is measured as a whole; with
+    --size, --factor, --method blocks or the options of blocks, free decompression predicts from random
+    blocks. Exit code 3: the prediction is refused, with the reason, or it rests on an assumption that was
+    not made with --assume-free or --assume-smooth.
     """
     from rmtaudit.engine.density import DensitySettings
     from rmtaudit.engine.density import density as predicted
@@ -181,11 +209,11 @@ def _refuse_input(path: Path | None, inputs: list[Path]) -> None:
 
 
 def _write_files(
-    result: DensityResult, quantiles: Path | None, plot: Path | None, truth: Path | None
+    result: DensityResult | WholeResult, quantiles: Path | None, plot: Path | None, truth: Path | None
 ) -> None:
     """Write what was asked for beside the result; no eigenvalues where nothing is predicted."""
     if quantiles is not None:
-        if result.prediction.law is None:
+        if not result.answered:
             click.echo(f"rmtaudit: {quantiles} is not written: {result.verdict}", err=True)
         else:
             from rmtaudit.engine.density import save_quantiles
@@ -204,6 +232,11 @@ def _table_text(document: Mapping[str, Any]) -> str:
 
 
 def _draw(console: Console, document: Mapping[str, Any]) -> None:
-    from rmtaudit.cli.density_table import draw_density
+    if document["method"]["name"] == "blocks":
+        from rmtaudit.cli.density_table import draw_density
 
-    draw_density(console, document)
+        draw_density(console, document)
+    else:
+        from rmtaudit.cli.density_whole_table import draw_whole
+
+        draw_whole(console, document)

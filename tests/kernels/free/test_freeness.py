@@ -125,3 +125,17 @@ def test_both_effects_limit_the_factor() -> None:
     assert of(0.05, 0.102).largest_factor == pytest.approx(2.0)
     assert of(0.05, 0.102, p_value=0.5).largest_factor == math.inf
     assert of(0.0, 0.0).largest_factor == math.inf
+    hidden = FreenessEvidence(998, 0.0, 0.0, 0.01, 0.0, rank_share=0.122)
+    assert hidden.largest_factor == pytest.approx(2.0)
+
+
+def test_an_outlier_does_not_hide_the_diagonal() -> None:
+    """One direction that all rows share holds nearly all the variance; the ranks do not care."""
+    n = 120
+    rows = torch.randn(n, 2 * n, generator=generator(8), dtype=torch.float64)
+    rows = rows * torch.linspace(0.2, 3, n).double()[:, None]
+    plain = freeness_evidence(rows @ rows.T, generator(9))
+    spiked = freeness_evidence(rows @ rows.T + 1e4 * torch.ones(n, n).double(), generator(9))
+    assert spiked.diagonal_share < 0.01
+    assert spiked.rank_share > 0.9 * plain.rank_share > 0.3
+    assert spiked.largest_factor < 1.5

@@ -7,9 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmtaudit.engine.density.blocks import Blocks, confirm_symmetry, draw_blocks, open_file, target_order
+from rmtaudit.engine.density.blocks import (
+    Blocks,
+    confirm_symmetry,
+    draw_blocks,
+    open_file,
+    target_order,
+    without_rounding,
+)
+from rmtaudit.engine.density.method import Method, plan
 from rmtaudit.engine.density.settings import DensitySettings
-from rmtaudit.engine.sources import SourceOptions
+from rmtaudit.engine.density.whole_answer import MOST_QUANTILES, WholeResult, whole_answer
+from rmtaudit.engine.sources import SourceOptions, in_memory
 from rmtaudit.errors import InputError, OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +29,8 @@ if TYPE_CHECKING:
     from rmtaudit.kernels.slq.density import ChebyshevDensity
     from rmtaudit.matrices.sources import MatrixSource
 
-_MOST_QUANTILES = 1 << 24
+_LEAST, _MOST = 1e-60, 1e60
+"""Fourth powers of numbers between are in the range of float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,11 @@ class DensityResult:
         return str(self.document["verdict"]["word"])
 
     @property
+    def answered(self) -> bool:
+        """Whether there is a prediction."""
+        return self.prediction.law is not None
+
+    @property
     def complete(self) -> bool:
         """Whether everything is answered, with no assumption that the caller did not make."""
         assumed = self.blocks.facts.get("symmetry_assumed", False)
@@ -65,7 +80,7 @@ class DensityResult:
             If the verdict refuses the prediction.
         """
         count = self.document["target"]["size"] - len(self.prediction.spikes)
-        return self.prediction.quantiles(min(max(1, count), _MOST_QUANTILES))
+        return self.prediction.quantiles(min(max(1, count), MOST_QUANTILES))
 
 
 def density(
@@ -77,20 +92,23 @@ def density(
     options: SourceOptions | None = None,
     settings: DensitySettings | None = None,
     **more: Any,
-) -> DensityResult:
-    """Predict the spectrum of a large matrix from principal blocks of it.
+) -> DensityResult | WholeResult:
+    """Find the spectrum of a matrix, or predict that of a larger one from principal blocks.
+
+    A matrix that can be read or multiplied is measured as a whole: see :class:`DensitySettings`.
 
     Parameters
     ----------
     source
         What the command line takes; or a matrix source; or an array: eigenvalues of one block (one side), or
-        with ``holds="spectra"`` of several (two sides), or a symmetric matrix.
+        with ``holds="spectra"`` of several (two sides), or a matrix (dense, or sparse of scipy).
     size, factor
         Order of the large matrix, or its ratio to that of the source; neither: the source's own.
     against
         A file of eigenvalues to compare with.
     options
-        What a path cannot say of itself.
+        What a path cannot say of itself; of an array too the view (``SourceOptions(view="wwt")``), kernel,
+        Laplacian and shift.
     settings
         Instead of ``size``, ``factor`` and ``more``.
     **more
@@ -98,13 +116,14 @@ def density(
 
     Returns
     -------
-    DensityResult
-        Also where the verdict is ``refused``: then without a prediction.
+    DensityResult or WholeResult
+        Of blocks also where the verdict is ``refused``: then without a prediction.
 
     Raises
     ------
     InputError
-        The source cannot be read; RA-DE-003 not symmetric, RA-DE-005 nothing to predict from.
+        The source cannot be read; RA-DE-003 not symmetric, RA-DE-005 nothing to predict from,
+        RA-DE-006 eigenvalues beyond the range of float64.
     UsageError
         It does not say what it holds, or what is asked for contradicts itself.
 
@@ -119,10 +138,21 @@ def density(
     if isinstance(found, Blocks):
         return _answer(text, found, None, chosen, options or SourceOptions(), compared)
     try:
+        taken = plan(found, chosen)
+        if taken.method is not Method.BLOCKS:
+            return whole_answer(text, found, taken, chosen, options or SourceOptions(), compared)
         blocks = draw_blocks(found, chosen)
         return _answer(text, blocks, found, chosen, options or SourceOptions(), compared)
     finally:
         found.close()
+
+
+def _is_array(source: Any) -> bool:
+    import scipy.sparse
+
+    from rmtaudit.matrices.sources import MatrixSource
+
+    return not isinstance(source, MatrixSource) and not scipy.sparse.issparse(source)
 
 
 def save_quantiles(quantiles: torch.Tensor, path: Path) -> None:
@@ -142,22 +172,22 @@ def _opened(
 ) -> tuple[MatrixSource | Blocks, str]:
     import torch
 
-    from rmtaudit.matrices.sources import MatrixSource, TensorSource
+    from rmtaudit.matrices.sources import TensorSource
     from rmtaudit.matrices.sources.arrays import declared_symmetry
 
     if isinstance(source, (str, Path)):
         return open_file(str(source), options, settings), str(source)
-    if isinstance(source, MatrixSource):
-        matrix: MatrixSource = source
-    else:
+    if _is_array(source) and options.kernel is None and options.laplacian is None:
         flat = torch.as_tensor(source)
         if flat.ndim == 1:
             held = TensorSource(flat[:, None], "eigenvalues", symmetric=None).matrix[:, 0]
-            return Blocks("eigenvalues", "eigenvalues", len(held), held.sort().values[None]), ""
+            return Blocks(
+                "eigenvalues", "eigenvalues", len(held), without_rounding(held.sort().values)[None]
+            ), ""
         if settings.holds == "spectra":
-            rows = TensorSource(flat, "spectra").matrix.sort(-1).values
+            rows = without_rounding(TensorSource(flat, "spectra").matrix.sort(-1).values)
             return Blocks("spectra", "spectra", rows.shape[1], rows), ""
-        matrix = TensorSource(flat, "matrix", symmetric=options.symmetric)
+    matrix = in_memory(source, options, "matrix")
     told = declared_symmetry(options.symmetric, matrix.square, matrix.name)
     if told is None:
         confirm_symmetry(matrix)
@@ -208,6 +238,7 @@ def _answer(
     if source is not None:
         beside = polynomial(source, target, settings.kpm, settings.seed)
     document = document_of(text, settings, options, blocks, target, found)
+    document["method"] = {"name": str(Method.BLOCKS)}
     document["moments"] = moments_without_freeness(blocks, target)
     document["ridge"] = ridge_document(blocks, found, factor, settings.ridge, generator)
     document["kpm"] = polynomial_document(beside, found, target)
@@ -223,6 +254,14 @@ def _refuse(blocks: Blocks, source: MatrixSource | None, settings: DensitySettin
             )
         if settings.sample is not None or settings.samples is not None or settings.sampling != "plain":
             raise UsageError("RA-US-504", "Eigenvalues are of the blocks that they are of: none is drawn.")
+    largest = float(blocks.spectra.abs().max()) if blocks.spectra.numel() else 0.0
+    if 0 < largest < _LEAST or not largest <= _MOST:
+        raise InputError(
+            "RA-DE-006",
+            f"The largest eigenvalue of the block is {largest:.3g}: its powers leave the range of float64.",
+            hint="Divide the matrix by its largest entry.",
+            where=text,
+        )
     target = target_order(blocks.order, settings)
     if target <= blocks.size:
         raise UsageError(

@@ -93,7 +93,7 @@ def open_file(text: str, options: SourceOptions, settings: DensitySettings) -> M
     if holds == "eigenvalues":
         from rmtaudit.matrices.samples import read_samples
 
-        values = read_samples(path).sort().values
+        values = without_rounding(read_samples(path).sort().values)
         return Blocks(printed(path), "eigenvalues", len(values), values[None])
     if holds == "spectra":
         return _read_spectra(text)
@@ -273,14 +273,24 @@ def _draw(
     return [torch.randperm(order, generator=generator)[:size].sort().values for _ in range(count)]
 
 
+def without_rounding(values: torch.Tensor) -> torch.Tensor:
+    """Return ascending eigenvalues, shape ``(..., n)``, with 0 for those below ``n eps max|λ|``.
+
+    A backward-stable solver moves a zero by no more: what is left of it is rounding, of either sign.
+    """
+    import torch
+
+    if not values.shape[-1]:
+        return values
+    rounding = values.shape[-1] * torch.finfo(torch.float64).eps * values.abs().amax(-1, keepdim=True)
+    return torch.where(values.abs() <= rounding, 0.0, values)
+
+
 def _eigenvalues(block: torch.Tensor, *, semidefinite: bool) -> torch.Tensor:
     import torch
 
-    values: torch.Tensor = torch.linalg.eigvalsh(block)
-    if not semidefinite:
-        return values
-    rounding = 1e-14 * len(values) * float(values[-1].clamp(min=0))
-    return torch.where(values <= rounding, 0.0, values)
+    values = without_rounding(torch.linalg.eigvalsh(block))
+    return values.clamp(min=0) if semidefinite else values
 
 
 def _entries(block: torch.Tensor) -> list[float]:
@@ -302,7 +312,7 @@ def _read_spectra(text: str) -> Blocks:
         values = source.dense()
     finally:
         source.close()
-    return Blocks(source.name, "spectra", cols, values.sort(-1).values)
+    return Blocks(source.name, "spectra", cols, without_rounding(values.sort(-1).values))
 
 
 def _sides(path: Path) -> int:

@@ -37,7 +37,7 @@ def document_of(
         "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
         "tool": {
             "version": __version__,
-            "options": asdict(settings) | {"source": _finite(asdict(source))},
+            "options": asdict(settings) | {"source": finite_options(asdict(source))},
             "seed": settings.seed,
         },
         "subject": {
@@ -212,6 +212,6 @@ def _finite_number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _finite(options: Mapping[str, Any]) -> dict[str, Any]:
+def finite_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options with infinity as a word: strict JSON has no number for it."""
     return {key: "inf" if value == math.inf else value for key, value in options.items()}

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rmtaudit.engine.density.answer import DensityResult
-    from rmtaudit.report.plots.density import Curve
+    from rmtaudit.engine.density.whole_answer import WholeResult
+    from rmtaudit.report.plots.density import Curve, DensityPicture
 
-_POINTS, _LEVELS = 600, 400
+_POINTS, _LEVELS, _DRAWN = 600, 400, 100_000
 
 
 def check_plot(path: Path) -> None:
@@ -39,7 +40,7 @@ def check_plot(path: Path) -> None:
         )
 
 
-def save_plot(result: DensityResult, path: Path, *, truth: Path | None = None) -> None:
+def save_plot(result: DensityResult | WholeResult, path: Path, *, truth: Path | None = None) -> None:
     """Draw density and share below, with their bands, the block, the simple laws and what is known beside.
 
     Raises
@@ -50,23 +51,11 @@ def save_plot(result: DensityResult, path: Path, *, truth: Path | None = None) -
         RA-OU-003: the file cannot be written.
     """
     check_plot(path)
+    from rmtaudit.engine.density.whole_answer import WholeResult
     from rmtaudit.report.plots.canvas import png, settle, style, svg
-    from rmtaudit.report.plots.density import DensityPicture, density_figure
+    from rmtaudit.report.plots.density import density_figure
 
-    document, found = result.document, result.prediction
-    verdict = document["verdict"]
-    picture = DensityPicture(
-        title=f"{document['subject']['name']}: order {document['subject']['block']} to "
-        f"{document['target']['size']}",
-        verdict=f"{verdict['word']}: {verdict['reason']}" if verdict["reason"] else verdict["word"],
-        block=_numpy(result.blocks.spectra.reshape(-1)),
-        density=_density(result),
-        share=_share(result),
-        baselines={} if found.law is None else _baselines(result),
-        polynomial=_polynomial(result),
-        truth=None if truth is None else _truth(truth),
-        spikes=found.spikes,
-    )
+    picture = _whole(result, truth) if isinstance(result, WholeResult) else _predicted(result, truth)
     with style():
         figure = density_figure(picture)
         settle(figure)
@@ -80,6 +69,45 @@ def save_plot(result: DensityResult, path: Path, *, truth: Path | None = None) -
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise OutputError("RA-OU-003", f"Cannot be written: {reason}.", where=str(path)) from error
+
+
+def _whole(result: WholeResult, truth: Path | None) -> DensityPicture:
+    import torch
+
+    from rmtaudit.report.plots.density import Curve, DensityPicture
+
+    document, spectrum = result.document, result.spectrum
+    levels = (torch.arange(_LEVELS, dtype=torch.float64) + 0.5) / _LEVELS
+    value, low, high = spectrum.band(levels)
+    low, high = (torch.where(bound.isfinite(), bound, value) for bound in (low, high))
+    values = spectrum.quantiles(min(spectrum.order, _DRAWN))
+    return DensityPicture(
+        title=f"{document['subject']['name']}: order {document['subject']['order']}",
+        verdict=f"{document['verdict']['word']}: {document['verdict']['route']}",
+        block=_numpy(values),
+        share=Curve(_numpy(value), _numpy(levels), _numpy(low), _numpy(high)),
+        truth=None if truth is None else _truth(truth),
+        block_label="eigenvalues" if spectrum.distribution is None else "quantiles",
+    )
+
+
+def _predicted(result: DensityResult, truth: Path | None) -> DensityPicture:
+    from rmtaudit.report.plots.density import DensityPicture
+
+    document, found = result.document, result.prediction
+    verdict = document["verdict"]
+    return DensityPicture(
+        title=f"{document['subject']['name']}: order {document['subject']['block']} to "
+        f"{document['target']['size']}",
+        verdict=f"{verdict['word']}: {verdict['reason']}" if verdict["reason"] else verdict["word"],
+        block=_numpy(result.blocks.spectra.reshape(-1)),
+        density=_density(result),
+        share=_share(result),
+        baselines={} if found.law is None else _baselines(result),
+        polynomial=_polynomial(result),
+        truth=None if truth is None else _truth(truth),
+        spikes=found.spikes,
+    )
 
 
 def _density(result: DensityResult) -> Curve | None:

@@ -13,6 +13,7 @@ SCHEMA_VERSION = "2.0"
 
 Holds = Literal["eigenvalues", "spectra", "matrix"]
 Sampling = Literal["plain", "paired", "blocks"]
+MethodName = Literal["auto", "eigenvalues", "products", "blocks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,12 @@ class DensitySettings:
     size, factor
         Order of the larger matrix, or its ratio to that of the source; neither: the source's own, from
         blocks.
+    method
+        ``eigenvalues``: all of them, exactly. ``products``: stochastic Lanczos quadrature with the whole
+        matrix. ``blocks``: prediction from principal blocks. ``auto``: the cheaper of the first two where
+        the matrix itself is asked about and it can be multiplied or read, blocks otherwise.
+    steps, probes
+        Lanczos steps, and probes, of ``products``.
     holds
         What a file holds that does not say so itself: ``eigenvalues`` of one block, ``spectra`` of several,
         one a row, or a ``matrix``.
@@ -65,6 +72,9 @@ class DensitySettings:
     seed: int = 0
     assume_free: bool = False
     assume_smooth: bool = False
+    method: MethodName = "auto"
+    steps: int = 60
+    probes: int = 16
 
     def __post_init__(self) -> None:
         if self.size is not None and self.factor is not None:
@@ -73,6 +83,12 @@ class DensitySettings:
             raise UsageError("RA-US-501", f"A factor is a positive number, not {self.factor}.")
         if self.replicas == 1:
             raise UsageError("RA-US-502", "One replica has no spread.", hint="Give 0, or at least 2.")
+        if self.method not in ("auto", "eigenvalues", "products", "blocks"):
+            raise UsageError(
+                "RA-US-507", f"{self.method!r} is no method.", hint="auto, eigenvalues, products, blocks"
+            )
+        if self.steps < 2 or self.probes < 2:
+            raise UsageError("RA-US-507", "At least 2 steps and 2 probes are needed.")
         if self.ridge is not None and not (math.isfinite(self.ridge) and self.ridge > 0):
             raise UsageError("RA-US-505", f"A ridge is a positive number, not {self.ridge}.")
         if (self.sampling == "blocks") != (self.block_size is not None):
@@ -81,3 +97,14 @@ class DensitySettings:
                 "--sampling blocks and --block-size belong together.",
                 hint="--sampling blocks --block-size 10: ten rows are taken or left together.",
             )
+
+    @property
+    def about_blocks(self) -> str:
+        """The first option given that says how blocks are drawn, as it is spelt; or nothing."""
+        given = {
+            "--sample": self.sample is not None,
+            "--samples": self.samples is not None,
+            "--sampling": self.sampling != "plain",
+            "--kpm": self.kpm is True,
+        }
+        return next((name for name, present in given.items() if present), "")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from rmtaudit.kernels.extrapolation.answer import Prediction
+from rmtaudit.kernels.extrapolation.atomic import atoms_alone
 from rmtaudit.kernels.extrapolation.functionals import Law
 from rmtaudit.kernels.extrapolation.growth import GrownGram, grown_gram, missed_variance
 from rmtaudit.kernels.extrapolation.nested import Nested, nested_scores
@@ -24,6 +25,7 @@ from rmtaudit.kernels.free.determination import (
     determine,
 )
 from rmtaudit.kernels.free.evolution import evolve
+from rmtaudit.kernels.free.fit import ConcentratedError
 from rmtaudit.kernels.free.freeness import FreenessEvidence, freeness_evidence
 
 _TESTED = 1024
@@ -38,6 +40,8 @@ _LEAST = 1.25
 """The smallest factor that is offered instead of one that is refused."""
 _COMPARED, _OUTSIDE = 49, 0.01
 """Points at which a fit is compared with the band, and by how much it may leave it."""
+_POINT = 1e-12
+"""Relative width of a spectrum that is one point."""
 _LOST = 0.01
 """Of the mass of a law: more, and the curve has missed a part of it."""
 
@@ -78,6 +82,26 @@ def predict(
     rows = spectra.double().reshape(-1, spectra.shape[-1]).sort(-1).values
     if dimension is not None:
         rows = cleaned(rows)
+    atoms = next(filter(None, map(atoms_alone, rows)), None)
+    if atoms is not None:
+        return _refused(rows, factor, Verdict(Obstacle.ATOMS, detail=atoms.reason))
+    try:
+        return _by_best_route(rows, factor, matrix, dimension, replicas, generator)
+    except ConcentratedError as error:
+        if float(rows.max() - rows.min()) <= _POINT * float(rows.abs().max()):
+            raise
+        # the block, or a quarter of it that a test draws
+        return _refused(rows, factor, Verdict(Obstacle.CONCENTRATED, detail=str(error)))
+
+
+def _by_best_route(
+    rows: torch.Tensor,
+    factor: float,
+    matrix: torch.Tensor | None,
+    dimension: int | None,
+    replicas: int,
+    generator: torch.Generator,
+) -> Prediction:
     tested = None if matrix is None else _part(matrix, min(len(matrix), _TESTED), generator)
     share = None if matrix is None else _diagonal_share(matrix, rows)
     nested = None
@@ -92,6 +116,27 @@ def predict(
         assert dimension is not None
         return _by_rows(rows, factor, matrix, dimension, nested, share, missed, replicas, generator)
     return _freely(rows, factor, tested, nested, share, dimension, replicas, generator)
+
+
+def _refused(rows: torch.Tensor, factor: float, verdict: Verdict) -> Prediction:
+    """Return a refusal before any fit."""
+    return Prediction(
+        verdict=verdict,
+        route="free",
+        law=None,
+        replicas=(),
+        alternatives=(),
+        extremes=(),
+        pooled=False,
+        positive=bool((rows >= 0).all()),
+        bulk=rows,
+        spikes=(),
+        free=None,
+        nested=None,
+        diagonal_share=None,
+        baselines={},
+        order=rows.shape[-1] * factor,
+    )
 
 
 def _grows_by_rows(nested: Nested | None, share: float | None, missed: float) -> bool:

@@ -17,6 +17,8 @@ class Assumption(Enum):
 class Obstacle(Enum):
     """Why there is no answer."""
 
+    ATOMS = "atoms"
+    CONCENTRATED = "concentrated"
     WIDE = "wide"
     SHAPE = "shape"
     NOT_FREE = "not free"
@@ -29,6 +31,8 @@ class Obstacle(Enum):
 
 
 _SENTENCES: Mapping[Obstacle, str] = {
+    Obstacle.ATOMS: "the spectrum consists of atoms",
+    Obstacle.CONCENTRATED: "the eigenvalues lie at so few places that no law can be fitted to them",
     Obstacle.WIDE: "laws that fit the block equally well differ by {measure:.0%} of the eigenvalues",
     Obstacle.SHAPE: "the spectrum has few atoms or gaps, and blocks do not determine such a spectrum",
     Obstacle.NOT_FREE: (

@@ -23,6 +23,7 @@ REJECTED = 2.0
 SLACKS = (0.5, 2.0, 8.0, 32.0, 128.0)
 _NOISE = 0.75
 _CROWD = 8
+_FEWEST_POINTS = 8
 _LADDER = tuple(float(power) for power in range(-3, 14, 2))
 _MOST_LEVELS = 60
 
@@ -189,6 +190,10 @@ def _tried(gram: torch.Tensor, right: torch.Tensor, rough: torch.Tensor) -> torc
     )
 
 
+class ConcentratedError(ValueError):
+    """The eigenvalues lie at so few places that no law can be fitted to them."""
+
+
 def empirical_stieltjes(
     eigenvalues: torch.Tensor, real: torch.Tensor, height: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -262,8 +267,10 @@ def empirical_transform(spectra: torch.Tensor) -> Transform:
 
     Raises
     ------
+    ConcentratedError
+        If the eigenvalues are all alike, or at so few places that no fit can be made.
     ValueError
-        If there are fewer than 32 eigenvalues, or they are not finite, or all alike.
+        If there are fewer than 32 eigenvalues, or they are not finite.
     """
     spectra = spectra.double()
     n, samples = spectra.shape[-1], spectra.numel() // spectra.shape[-1]
@@ -274,9 +281,13 @@ def empirical_transform(spectra: torch.Tensor) -> Transform:
         raise ValueError("the eigenvalues must be finite")
     scale = float(values.std(correction=0))
     if not scale > 1e-12 * float(values.abs().max()):
-        raise ValueError("all eigenvalues are alike: there is nothing to decompress")
+        raise ConcentratedError("all eigenvalues are alike: there is nothing to decompress")
     values = values / scale
     real, height = _points(values)
+    if len(real) < _FEWEST_POINTS:
+        raise ConcentratedError(
+            "the spectrum consists of atoms: its transform has too few separate points for a fit"
+        )
     m_real, m_imaginary = empirical_stieltjes(values, real, height)
     square = m_real**2 + m_imaginary**2
     return Transform(

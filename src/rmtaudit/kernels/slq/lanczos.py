@@ -40,6 +40,25 @@ class Jacobi:
     factor: tuple[torch.Tensor, torch.Tensor] | None = None
 
 
+class AsymmetryError(ArithmeticError):
+    """Products with a matrix that was taken for symmetric show that it is not.
+
+    Parameters
+    ----------
+    skew
+        Largest difference of ``xᵀAy`` and ``yᵀAx`` for unit vectors.
+    size
+        Largest length of a product with one.
+    """
+
+    def __init__(self, skew: float, size: float) -> None:
+        super().__init__(
+            f"the matrix is not symmetric: xᵀAy and yᵀAx differ by {skew:.3g} for unit vectors "
+            f"with |Ax| = {size:.3g}"
+        )
+        self.skew, self.size = skew, size
+
+
 class Process(Protocol):
     """A recurrence that can be carried on."""
 
@@ -155,10 +174,7 @@ class _Lanczos:
         sizes = torch.linalg.vector_norm(products, dim=1)
         allowed = 100 * self.operator.epsilon * self.operator.size**0.5
         if skew > allowed * float(sizes.max()):
-            raise ArithmeticError(
-                f"the matrix is not symmetric: xᵀAy and yᵀAx differ by {skew:.3g} for unit vectors "
-                f"with |Ax| = {float(sizes.max()):.3g}"
-            )
+            raise AsymmetryError(skew, float(sizes.max()))
 
 
 class _GolubKahan:

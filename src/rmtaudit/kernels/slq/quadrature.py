@@ -69,7 +69,7 @@ def radau(jacobi: Jacobi, node: float) -> Rule:
         _check_side(pivot, side, node)
         pivot = jacobi.diagonal[:, k] - node - jacobi.off[:, k - 1] ** 2 / pivot
     _check_side(pivot, side, node)
-    rule = _extended(jacobi, node + jacobi.next**2 / pivot)
+    rule = with_last(jacobi, node + jacobi.next**2 / pivot)
     # the node is known; rounding must not carry it out of the domain of f
     rule.nodes[:, 0 if side > 0 else -1] = node
     return rule
@@ -140,8 +140,8 @@ def step_bracket(jacobi: Jacobi, threshold: float) -> Bracket:
     pivot = jacobi.diagonal[:, 0] - threshold
     scale = jacobi.diagonal.abs().amax(dim=1) + jacobi.next
     for k in range(1, jacobi.diagonal.shape[1]):
-        pivot = jacobi.diagonal[:, k] - threshold - jacobi.off[:, k - 1] ** 2 / _away(pivot, scale)
-    rule = _extended(jacobi, threshold + jacobi.next**2 / _away(pivot, scale))
+        pivot = jacobi.diagonal[:, k] - threshold - jacobi.off[:, k - 1] ** 2 / away_from_zero(pivot, scale)
+    rule = with_last(jacobi, threshold + jacobi.next**2 / away_from_zero(pivot, scale))
     at = (rule.nodes - threshold).abs().argmin(dim=1, keepdim=True)
     # the other nodes lie on the side that the pivots put them; the node itself is known
     before = torch.nn.functional.pad(torch.cumsum(rule.weights, dim=1), (1, 0))
@@ -159,13 +159,14 @@ def step_bracket(jacobi: Jacobi, threshold: float) -> Bracket:
     )
 
 
-def _away(pivot: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+def away_from_zero(pivot: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """Keep pivots from 0: that shifts a node by less than rounding does."""
     tiny = 1e-3 * EPSILON * scale
     return torch.where(pivot.abs() > tiny, pivot, tiny)
 
 
-def _extended(jacobi: Jacobi, last: torch.Tensor) -> Rule:
+def with_last(jacobi: Jacobi, last: torch.Tensor) -> Rule:
+    """Return the rules with one step more, whose diagonal entry is ``last``, shape ``(s,)``."""
     diagonal = torch.cat([jacobi.diagonal, last[:, None]], dim=1)
     off = torch.cat([jacobi.off, jacobi.next[:, None]], dim=1)
     values, vectors = torch.linalg.eigh(_tridiagonal(diagonal, off))

@@ -67,6 +67,8 @@ class DensityPicture:
         Eigenvalues of the large matrix, if they are known.
     spikes
         Outliers of the block, and where each goes.
+    block_label
+        What the eigenvalues of ``block`` are called in the legend.
     """
 
     title: str
@@ -78,6 +80,7 @@ class DensityPicture:
     polynomial: Curve | None = None
     truth: Array | None = None
     spikes: tuple[tuple[float, float | None], ...] = ()
+    block_label: str = "block"
 
 
 def density_figure(picture: DensityPicture) -> Figure:
@@ -102,7 +105,7 @@ def _densities(axes: Axes, picture: DensityPicture, low: float, high: float, log
     edges = np.geomspace(low, high, _BINS) if logarithmic else np.linspace(low, high, _BINS)
     widths = np.diff(np.log(edges)) if logarithmic else np.diff(edges)
     counted = np.histogram(picture.block, edges)[0] / (len(picture.block) * widths)
-    axes.stairs(counted, edges, fill=True, color=SKY, alpha=0.45, label="block")
+    axes.stairs(counted, edges, fill=True, color=SKY, alpha=0.45, label=picture.block_label)
     if picture.truth is not None:
         true = np.histogram(picture.truth, edges)[0] / (len(picture.truth) * widths)
         axes.stairs(true, edges, color=GREY, linewidth=0.9, label="true")
@@ -142,14 +145,16 @@ def _line(axes: Axes, curve: Curve, logarithmic: bool, **look: Any) -> None:
 
 
 def _shares(axes: Axes, picture: DensityPicture, low: float, high: float, logarithmic: bool) -> None:
-    for values, colour, label in ((picture.block, SKY, "block"), (picture.truth, GREY, "true")):
+    for values, colour, label in ((picture.block, SKY, picture.block_label), (picture.truth, GREY, "true")):
         if values is not None:
             ordered = np.sort(values)
             kept = np.unique(np.linspace(0, len(ordered) - 1, 400).astype(int))
             axes.plot(ordered[kept], (kept + 0.5) / len(ordered), color=colour, linewidth=1.1, label=label)
     if picture.share is not None:
         curve = picture.share
-        axes.plot(curve.x, curve.y, color=BLUE, label="predicted")
+        axes.plot(
+            curve.x, curve.y, color=BLUE, label="90 % bounds" if picture.density is None else "predicted"
+        )
         if curve.low is not None and curve.high is not None:
             axes.fill_betweenx(curve.y, curve.low, curve.high, color=BLUE, alpha=0.2, linewidth=0)
     axes.set_xlim(low, high)

@@ -1,0 +1,144 @@
+"""How a spectrum is found: all eigenvalues, products with the whole matrix, or blocks of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rmtaudit.engine.density.blocks import target_order
+from rmtaudit.engine.density.settings import DensitySettings
+from rmtaudit.engine.memory import free_memory
+from rmtaudit.errors import UnreachableError, UsageError
+from rmtaudit.matrices.sources import Gram, KernelMatrix, MatrixSource, Reach, SparseMatrix, TensorSource
+
+_COPIES = 4
+"""Of the matrix: itself, its scaled copy, and the work of the eigenvalue routine."""
+_BASIS = 2.5
+"""The Lanczos vectors are copied as they grow by half."""
+_READ, _EVALUATED = 60.0, 40.0
+"""Operations that reading an entry from a file, or evaluating one of a kernel, is worth."""
+_MOST_EXACT = 4096
+_WORTH = 4.0
+"""Times the operations of products that exact eigenvalues are worth: they leave no bounds to be evaluated."""
+
+
+class Method(StrEnum):
+    """What a spectrum is from."""
+
+    EIGENVALUES = "eigenvalues"
+    PRODUCTS = "products"
+    BLOCKS = "blocks"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The method that is taken, with what it needs.
+
+    Attributes
+    ----------
+    method
+        What the spectrum is from.
+    batch
+        Probes at a time, of ``products``.
+    memory
+        Bytes beside the matrix itself; 0 where they are not planned.
+    operations
+        Floating-point operations, roughly; 0 where they are not planned.
+    """
+
+    method: Method
+    batch: int = 0
+    memory: int = 0
+    operations: float = 0.0
+
+
+def plan(source: MatrixSource, settings: DensitySettings) -> Plan:
+    """Choose the method for a symmetric matrix.
+
+    Blocks where the target is another size than the matrix, where blocks are asked for (by the method, or by
+    an option that says how they are drawn), or where nothing else is offered. Else all eigenvalues where
+    they cost less than products do, and products otherwise.
+
+    Raises
+    ------
+    UsageError
+        RA-US-507: the method cannot answer for another size, or contradicts an option about blocks.
+    UnreachableError
+        RA-MS-001: the matrix does not offer what the method needs.
+    """
+    asked = None if settings.method == "auto" else Method(settings.method)
+    elsewhere = target_order(source.shape[0], settings) != source.shape[0]
+    if asked in (Method.EIGENVALUES, Method.PRODUCTS):
+        if elsewhere:
+            raise UsageError(
+                "RA-US-507",
+                f"--method {asked} finds the spectrum of the matrix itself, of order {source.shape[0]}.",
+                hint="Leave --size and --factor out, or use --method blocks.",
+            )
+        if settings.about_blocks:
+            raise UsageError(
+                "RA-US-507",
+                f"--method {asked} draws no blocks, and {settings.about_blocks} says how they are drawn.",
+                hint=f"Leave {settings.about_blocks} out, or use --method blocks.",
+            )
+    offered = Reach.MATMUL in source.reach or Reach.BLOCK in source.reach
+    if asked is Method.BLOCKS or (asked is None and (elsewhere or settings.about_blocks or not offered)):
+        return Plan(Method.BLOCKS)
+    exact, products = _exact(source), _products(source, settings)
+    if asked is Method.EIGENVALUES:
+        if exact is None:
+            raise UnreachableError("RA-MS-001", f"{source.name} offers no entries to find eigenvalues from.")
+        return exact
+    if asked is Method.PRODUCTS:
+        if products is None:
+            raise UnreachableError("RA-MS-001", f"{source.name} offers no products.")
+        return products
+    cheap = exact is not None and source.shape[0] <= _MOST_EXACT and exact.memory <= free_memory() // 2
+    if exact is not None and (
+        products is None or (cheap and exact.operations <= _WORTH * products.operations)
+    ):
+        return exact
+    assert products is not None
+    return products
+
+
+def _exact(source: MatrixSource) -> Plan | None:
+    if Reach.BLOCK not in source.reach:
+        return None
+    order, rows, cols = source.shape[0], *_stored(source)
+    if isinstance(source, Gram):
+        order = min(rows, cols)
+    entries = float(rows) * cols
+    gram = 2 * entries * order if isinstance(source, Gram) else 0.0
+    # a symmetric eigenvalue problem runs at half the rate of a product
+    operations = gram + 8 / 3 * float(order) ** 3 + _cost(source) * entries
+    return Plan(Method.EIGENVALUES, 0, _COPIES * 8 * order**2 + 8 * int(entries), operations)
+
+
+def _products(source: MatrixSource, settings: DensitySettings) -> Plan | None:
+    if Reach.MATMUL not in source.reach:
+        return None
+    rows, cols = _stored(source)
+    gram = isinstance(source, Gram)
+    length = rows + cols if gram else rows
+    each = int(_BASIS * 8 * settings.steps * length)
+    batch = max(1, min(settings.probes, free_memory() // 2 // each))
+    passes = -(-settings.probes // batch) * settings.steps * (2 if gram else 1)
+    base = source.factor if isinstance(source, Gram) else source
+    entries = float(base.stored) if isinstance(base, SparseMatrix) else float(rows) * cols
+    arithmetic = 2 * entries * settings.probes * settings.steps * (2 if gram else 1)
+    orthogonal = 4.0 * settings.probes * settings.steps**2 * length
+    operations = passes * _cost(source) * entries + arithmetic + orthogonal
+    return Plan(Method.PRODUCTS, batch, batch * each, operations)
+
+
+def _stored(source: MatrixSource) -> tuple[int, int]:
+    return source.factor.shape if isinstance(source, Gram) else source.shape
+
+
+def _cost(source: MatrixSource) -> float:
+    """Return the operations that one pass over the entries is worth, for each entry."""
+    base = source.factor if isinstance(source, Gram) else source
+    if isinstance(base, TensorSource | SparseMatrix):
+        return 0.0
+    return _EVALUATED if isinstance(base, KernelMatrix) else _READ

@@ -1,0 +1,332 @@
+"""The spectrum of a matrix that can be multiplied or read: measured on all of it, without freeness."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rmtaudit.engine.density.method import Method, Plan
+from rmtaudit.engine.density.settings import DensitySettings
+from rmtaudit.errors import InputError
+from rmtaudit.matrices.sources import Gram, MatrixSource
+from rmtaudit.matrices.sources.arrays import check_finite
+
+if TYPE_CHECKING:
+    import torch
+
+    from rmtaudit.kernels.slq.distribution import Atom, Distribution
+    from rmtaudit.kernels.slq.functionals import Bounded
+    from rmtaudit.kernels.slq.operators import Operator
+
+_ROUNDING = 1e-12
+_LEAST = 2.0**-1022
+_ORDINARY = 200
+"""Powers of two: numbers beyond are scaled, so that their squares and fourth powers are in range."""
+_SCALED = frozenset({"mean", "standard_deviation", "lower_edge", "upper_edge"})
+
+
+@dataclass(frozen=True, slots=True)
+class WholeSpectrum:
+    """A spectrum, in units of ``2 ** exponent``.
+
+    Attributes
+    ----------
+    plan
+        The method that ran.
+    order
+        Of the matrix.
+    exponent
+        Eigenvalues are those held here times two to this power.
+    semidefinite
+        Whether the matrix is known to be positive semidefinite.
+    eigenvalues
+        Shape ``(order,)``, ascending, where they were computed.
+    distribution
+        Where products were taken.
+    """
+
+    plan: Plan
+    order: int
+    exponent: int
+    semidefinite: bool
+    eigenvalues: torch.Tensor | None = None
+    distribution: Distribution | None = None
+
+    def numbers(self) -> dict[str, Bounded]:
+        """Return the numbers of the spectrum with their bounds of 90 %."""
+        from rmtaudit.kernels.slq.functionals import of_eigenvalues, of_products
+
+        if self.distribution is not None:
+            found = of_products(self.distribution, semidefinite=self.semidefinite)
+        else:
+            found = of_eigenvalues(self._values)
+        return {name: self._scaled(name, number) for name, number in found.items()}
+
+    def band(self, levels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the quantiles at ``levels``, and bounds of 90 % of each."""
+        if self.distribution is not None:
+            value = self.distribution.quantiles(levels)
+            low, high = self.distribution.quantile_band(levels)
+            return self._back(value), self._back(low), self._back(high)
+        places = ((levels * self.order).ceil().long() - 1).clamp(0, self.order - 1)
+        found = self._back(self._values[places])
+        return found, found, found
+
+    def quantiles(self, count: int) -> torch.Tensor:
+        """Return ``count`` eigenvalues, ascending: all of them, or the quantiles of the distribution."""
+        import torch
+
+        levels = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+        if self.distribution is not None:
+            return self._back(self.distribution.quantiles(levels))
+        return self._back(self._values[(levels * self.order).long()])
+
+    def share(self, points: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return places, the share of eigenvalues at or below each, and its bounds of 90 %."""
+        import torch
+
+        if self.distribution is not None:
+            low, high = self.distribution.band()
+            return self._back(self.distribution.points), self.distribution.cdf(), low, high
+        places = torch.linspace(0, self.order - 1, min(points, self.order), dtype=torch.float64).long()
+        found = self._values[places]
+        shares = torch.searchsorted(self._values, found, right=True).double() / self.order
+        return self._back(found), shares, shares, shares
+
+    def atoms(self) -> tuple[Atom, ...]:
+        """Return places that hold more than half a per cent of the eigenvalues and more than one."""
+        from dataclasses import replace
+
+        import torch
+
+        from rmtaudit.kernels.slq.distribution import Atom
+
+        if self.distribution is not None:
+            return tuple(
+                replace(one, place=self.number(one.place), width=self.number(one.width))
+                for one in self.distribution.atoms()
+            )
+        places, counts = torch.unique_consecutive(self._values, return_counts=True)
+        many = (counts > 1) & (counts > 0.005 * self.order)
+        shares = (counts[many].double() / self.order).tolist()
+        pairs = zip(places[many].tolist(), shares, strict=True)
+        return tuple(Atom(self.number(place), 0.0, share, share) for place, share in pairs)
+
+    def ridge(self, ridge: float) -> tuple[Bounded, Bounded]:
+        """Return mean log-determinant and effective dimension of ``A + r I``, or why there are none."""
+        from rmtaudit.kernels.slq.functionals import Bounded, effective_dimension, shifted_log_determinant
+
+        shift = math.ldexp(ridge, -self.exponent)
+        if self.distribution is None:
+            moved = self._values + shift
+            if not float(moved[0]) > 0:
+                return self._not_positive(), self._not_positive()
+            log = float(moved.log().mean()) + self.exponent * math.log(2)
+            part = float((self._values / moved).mean())
+            return Bounded(log, log, log), Bounded(part, part, part)
+        smallest = self.distribution.edges()[0][0]
+        if self.semidefinite:
+            smallest = max(smallest, 0.0)
+        if not smallest + shift > 0:
+            return self._not_positive(), self._not_positive()
+        log_det = shifted_log_determinant(self.distribution, shift, smallest)
+        return self._scaled("log_det", log_det), effective_dimension(self.distribution, shift, smallest)
+
+    @property
+    def _values(self) -> torch.Tensor:
+        assert self.eigenvalues is not None
+        return self.eigenvalues
+
+    def _not_positive(self) -> Bounded:
+        from rmtaudit.kernels.slq.functionals import Bounded
+
+        return Bounded(None, reason="the ridge is not known to make the matrix positive definite")
+
+    def number(self, value: float) -> float:
+        """Return a number of the units held here in those of the matrix; infinite beyond float64."""
+        try:
+            return math.ldexp(value, self.exponent)
+        except OverflowError:
+            return math.copysign(math.inf, value)
+
+    def _back(self, values: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        half = self.exponent // 2  # in two steps: the power itself may be out of range
+        first = values * math.ldexp(1.0, half)
+        found: torch.Tensor = first * math.ldexp(1.0, self.exponent - half)
+        return torch.where(values == 0, values, found)
+
+    def _scaled(self, name: str, found: Bounded) -> Bounded:
+        from dataclasses import replace
+
+        if found.value is None or not self.exponent:
+            return found
+        low, high = found.low, found.high
+        if name in _SCALED:
+            return replace(
+                found,
+                value=self.number(found.value),
+                low=None if low is None else self.number(low),
+                high=None if high is None else self.number(high),
+            )
+        if name == "log_det":
+            added = self.exponent * math.log(2)
+            return replace(
+                found,
+                value=found.value + added,
+                low=None if low is None else low + added,
+                high=None if high is None else high + added,
+            )
+        return found
+
+
+def measure(source: MatrixSource, taken: Plan, settings: DensitySettings, *, lower: bool) -> WholeSpectrum:
+    """Find the spectrum of a symmetric matrix by all its eigenvalues or by products.
+
+    Parameters
+    ----------
+    source
+        The matrix.
+    taken
+        The method, ``eigenvalues`` or ``products``.
+    settings
+        Steps, probes and seed.
+    lower
+        Whether the lower triangle was declared to be the truth.
+
+    Raises
+    ------
+    InputError
+        RA-DE-003: entries or products show that it is not symmetric. RA-DE-006: its numbers leave the range
+        of float64. RA-MS-005: entries are not finite.
+    """
+    if taken.method is Method.EIGENVALUES:
+        return _exactly(source, taken, lower=lower)
+    return _by_products(source, taken, settings)
+
+
+def _exactly(source: MatrixSource, taken: Plan, *, lower: bool) -> WholeSpectrum:
+    import torch
+
+    from rmtaudit.kernels.slq.functionals import snapped
+
+    if isinstance(source, Gram):
+        matrix = _entries(source.factor)
+    else:
+        matrix = _entries(source)
+        if lower:
+            matrix = matrix.tril() + matrix.tril(-1).T
+        _refuse_asymmetry(source, matrix)
+    check_finite(source.name, matrix)
+    largest = float(matrix.abs().max())
+    exponent = _power(largest)
+    if exponent:
+        half = -(exponent // 2)
+        matrix = matrix * math.ldexp(1.0, half) * math.ldexp(1.0, -exponent - half)
+    if isinstance(source, Gram):
+        from rmtaudit.kernels.eigenvalues import gram_eigenvalues
+
+        found = gram_eigenvalues(matrix).eigenvalues
+        zeros = torch.zeros(source.shape[0] - len(found), dtype=torch.float64)
+        values, exponent = torch.cat([zeros, found]), 2 * exponent
+    else:
+        values = torch.linalg.eigvalsh((matrix + matrix.T) / 2)
+    values = snapped(values)
+    if source.semidefinite:
+        values = values.clamp(min=0)
+    spectrum = WholeSpectrum(taken, source.shape[0], exponent, source.semidefinite, eigenvalues=values)
+    return _in_range(source, spectrum, float(values.abs().max()))
+
+
+def _entries(source: MatrixSource) -> torch.Tensor:
+    return source.block(range(source.shape[0]), range(source.shape[1]))
+
+
+def _refuse_asymmetry(source: MatrixSource, matrix: torch.Tensor) -> None:
+    apart = float((matrix - matrix.T).abs().max())
+    if not apart <= _ROUNDING * float(matrix.abs().max()):
+        raise _not_symmetric(source, f"entries differ from their mirror images by up to {apart:.3g}")
+
+
+def _not_symmetric(source: MatrixSource, why: str) -> InputError:
+    return InputError(
+        "RA-DE-003",
+        f"The matrix is not symmetric: {why}.",
+        hint="--as wwt or --as wtw takes its Gram matrix.",
+        where=source.name,
+    )
+
+
+def _in_range(source: MatrixSource, found: WholeSpectrum, largest: float) -> WholeSpectrum:
+    """Return the spectrum; refuse it where its largest eigenvalue, in its own unit, is out of range."""
+    number = abs(found.number(largest))
+    if not math.isfinite(number) or (largest != 0 and number < _LEAST):
+        raise _out_of_range(source)
+    return found
+
+
+def _out_of_range(source: MatrixSource) -> InputError:
+    return InputError(
+        "RA-DE-006",
+        "Its eigenvalues leave the range of float64.",
+        hint="Divide the matrix by its largest entry.",
+        where=source.name,
+    )
+
+
+def _by_products(source: MatrixSource, taken: Plan, settings: DensitySettings) -> WholeSpectrum:
+    from rmtaudit.kernels.slq.distribution import distribution
+    from rmtaudit.kernels.slq.lanczos import AsymmetryError
+
+    operator, exponent = _operator(source, settings)
+    try:
+        found = distribution(
+            operator, settings.seed, steps=settings.steps, probes=settings.probes, batch=taken.batch
+        )
+    except AsymmetryError as error:
+        why = f"xᵀAy and yᵀAx differ by {error.skew:.3g} for unit vectors with |Ax| = {error.size:.3g}"
+        raise _not_symmetric(source, why) from error
+    except ArithmeticError as error:
+        raise _out_of_range(source) from error
+    spectrum = WholeSpectrum(taken, source.shape[0], exponent, source.semidefinite, distribution=found)
+    return _in_range(source, spectrum, float(found.rule.nodes.abs().max()))
+
+
+def _operator(source: MatrixSource, settings: DensitySettings) -> tuple[Operator, int]:
+    """Return the matrix by products with its scale taken out, and the power of two of its eigenvalues."""
+    from rmtaudit.kernels.slq.operators import Gram as GramOperator
+    from rmtaudit.kernels.slq.operators import Symmetric
+    from rmtaudit.kernels.slq.samplers import Sampler
+
+    base = source.factor if isinstance(source, Gram) else source
+    probe = Sampler(settings.seed, "sphere").unit(range(1), base.shape[1]).T
+    product = base.matmul(probe)
+    if not bool(product.isfinite().all()):
+        raise _out_of_range(source)
+    exponent = _power(float(product.abs().max()))
+    inner = -(exponent // 2)
+    outer = -exponent - inner
+
+    def scaled(X: torch.Tensor) -> torch.Tensor:
+        return (
+            base.matmul(X * math.ldexp(1.0, inner)) * math.ldexp(1.0, outer) if exponent else base.matmul(X)
+        )
+
+    def transposed(X: torch.Tensor) -> torch.Tensor:
+        return (
+            base.rmatmul(X * math.ldexp(1.0, inner)) * math.ldexp(1.0, outer) if exponent else base.rmatmul(X)
+        )
+
+    if not isinstance(source, Gram):
+        return Symmetric(source.shape[0], scaled), exponent
+    rows, cols = base.shape
+    side = "cols" if source.of == "columns" else "rows"
+    return GramOperator(rows, cols, scaled, transposed, side), 2 * exponent  # type: ignore[arg-type]
+
+
+def _power(largest: float) -> int:
+    """Return the power of two to divide by; 0 for numbers of ordinary size."""
+    exponent = math.frexp(largest)[1] if largest > 0 else 0
+    return exponent if abs(exponent) > _ORDINARY else 0

@@ -32,7 +32,7 @@ def test_noise_lies_in_its_own_interval() -> None:
         assert isinstance(null, MetricValue)
         assert null.ci is not None
         low, high = null.ci
-        alpha = PowerLaw().analyze(given)["alpha"]
+        alpha = PowerLaw().analyze(given).values["alpha"]
         assert isinstance(alpha, MetricValue)
         inside += low <= alpha.value <= high
     assert inside >= 30
@@ -52,10 +52,10 @@ def test_alpha_hangs_on_a_few_eigenvalues_where_they_stand_apart() -> None:
     )
     found = NullAlpha().analyze(layer_input(torch.diag(values.sqrt())))
     for count in (1, 2, 3):
-        expected = PowerLaw().analyze(layer_input(torch.diag(values[:-count].sqrt())))["alpha"]
+        expected = PowerLaw().analyze(layer_input(torch.diag(values[:-count].sqrt()))).values["alpha"]
         assert isinstance(expected, MetricValue)
         assert found[f"alpha_drop_{count}"] == pytest.approx(expected.value)
-    whole = PowerLaw().analyze(layer_input(torch.diag(values.sqrt())))["alpha"]
+    whole = PowerLaw().analyze(layer_input(torch.diag(values.sqrt()))).values["alpha"]
     assert isinstance(whole, MetricValue)
     shifts = [abs(found[f"alpha_drop_{count}"] - whole.value) for count in (1, 2, 3)]
     assert found["alpha_drop_shift"] == pytest.approx(max(shifts))

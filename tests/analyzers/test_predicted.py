@@ -185,12 +185,11 @@ def test_options_are_checked(wrong: dict[str, int]) -> None:
 def test_a_real_layer(minilm: Path, name: str, free: bool) -> None:
     W = open_checkpoint(minilm).read(name)
     found = Predicted().analyze(layer_input(W))
-    discrepancy = said(found, "discrepancy")
     if not free:
         assert said(found, "verdict").value == "refused"
-        assert "products with the whole matrix contradict it" in said(found).reason
-        assert discrepancy.value > 0.02
+        assert said(found).status == "skipped"
         return
+    discrepancy = said(found, "discrepancy")
     exact = gram_eigenvalues(W).eigenvalues
     assert said(found, "verdict").value == "determined"
     assert discrepancy.value <= 0.005 + 3 * discrepancy.se

@@ -129,7 +129,8 @@ def test_findings_beyond_the_tenth_are_counted(made: ModuleType) -> None:
     assert "2 more: see --format json" in text
 
 
-def test_a_cause_takes_one_line(made: ModuleType) -> None:
+def test_a_cause_takes_one_line(made: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     dead = (Finding("RA-FO-005", "warning", "The layer has 9 dead rows."),)
     rows = tuple(made.layer(f"block.{place}.w", findings=dead) for place in range(41))
     text = table_text([made.report(rows)], top=0)

@@ -141,7 +141,10 @@ def test_a_deviation_is_found_named_and_inconclusive(
     assert f"not verified: {quantity} of" in err
 
 
-def test_the_table_shows_the_largest_deviations(model: Path, capsys: Capture) -> None:
+def test_the_table_shows_the_largest_deviations(
+    model: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     assert run(cli, ["scan", str(model), "--verify", "--analyzers", "scale,powerlaw", "-q"]) == 0
     out = capsys.readouterr().out
     assert "second opinion: agrees" in out

@@ -119,7 +119,7 @@ class Predicted(Analyzer):
         except (ArithmeticError, ValueError) as error:
             return self._none(failed(str(error)))
         values = named_numbers(found, seen)
-        said = f"from {self.options.blocks} blocks of {size}: {found.verdict}"
+        said = f"from {self.options.blocks} blocks of {size}: {found.verdict.word}"
         if found.law is None:
             return Analysis(values, remark=f"not predicted {said}: {found.reason}")
         caveat = f" ({found.reason})" if found.reason else ""

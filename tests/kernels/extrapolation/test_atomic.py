@@ -7,6 +7,7 @@ import torch
 
 from rmtaudit.kernels.extrapolation import predict
 from rmtaudit.kernels.extrapolation.atomic import atoms_alone
+from rmtaudit.kernels.extrapolation.verdict import Obstacle
 
 
 def test_a_projector_consists_of_atoms() -> None:
@@ -38,6 +39,6 @@ def test_a_prediction_from_atoms_is_refused() -> None:
     values = torch.cat([torch.zeros(200), torch.ones(300)]).double()
     found = predict(values, 4.0, generator=torch.Generator().manual_seed(0))
     assert found.law is None
-    assert found.verdict == "not decompressible"
+    assert found.verdict.obstacle is Obstacle.ATOMS
     assert "consists of atoms" in found.reason
     assert found.numbers() == {}

@@ -418,6 +418,16 @@ def main() -> None:
     parser.add_argument("--refusals", action="store_true", help="print why matrices were refused")
     asked = parser.parse_args()
     rows = run(asked.count, asked.seed)
+    print_rows(rows)
+    if asked.refusals:
+        for (family, note), times in sorted(
+            Counter((row.family, row.note[:90]) for row in rows if row.note).items()
+        ):
+            print(f"{family:16} {times:4} {note}")
+
+
+def print_rows(rows: list[Row]) -> None:
+    """Print a line a family, and every answer that is wrong."""
     heads = ("matrices", "answered", "outside", "sign", "internal", "CPU s")
     print("family".ljust(16), *(head.rjust(8) for head in heads))
     for name in FAMILIES:
@@ -426,11 +436,6 @@ def main() -> None:
     for row in rows:
         if not (row.inside_bound and row.sign_right) or row.note.startswith("internal"):
             print(row)
-    if asked.refusals:
-        for (family, note), times in sorted(
-            Counter((row.family, row.note[:90]) for row in rows if row.note).items()
-        ):
-            print(f"{family:16} {times:4} {note}")
 
 
 def print_line(name: str, rows: list[Row]) -> None:

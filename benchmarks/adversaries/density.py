@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/adversaries.py --part density FOLDER ...
 
-Four kinds of rows: ``block`` (a principal block of every family of ``matrices.py``), ``eigenvalues`` (the same
-block without its matrix, ``--assume-free``), ``products`` (the whole matrix), and ``law`` (blocks of matrices with
-a smooth spectrum in a uniformly random basis, hence free). With folders, ``layer``: blocks of the Gram matrices
-of trained layers below them.
+Four kinds of rows: ``block`` (a principal block of every family of ``matrices.py``), ``eigenvalues`` (the
+same block without its matrix, ``--assume-free``), ``products`` (the whole matrix), and ``law`` (blocks of
+matrices with a smooth spectrum in a uniformly random basis, hence free). With folders, ``layer``: blocks of
+the Gram matrices of trained layers below them.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from adversaries.matrices import Matrix, families
 
 import rmtaudit
-from rmtaudit.checkpoints.registry import open_checkpoint
+from adversaries.matrices import Matrix, families
+from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.errors import RmtauditError
 from rmtaudit.matrices.layers import plan_layers
 

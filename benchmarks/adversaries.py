@@ -3,8 +3,9 @@
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/adversaries.py [FOLDER ...]
 
 Log-determinants against exact arithmetic (``adversaries/logdet.py``); spectra predicted from blocks or
-measured by products against the true eigenvalues (``adversaries/density.py``). FOLDERs hold checkpoints, whose
-layers are tried as well. Prints every answer that is wrong, and the rates with Clopper-Pearson intervals of 95 %.
+measured by products against the true eigenvalues (``adversaries/density.py``). FOLDERs hold checkpoints,
+whose layers are tried as well. Prints every answer that is wrong, and the rates with Clopper-Pearson intervals
+of 95 %.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from injury_kinds import KINDS, Kind
 import rmtaudit
 from rmtaudit.analyzers.base import LayerInput
 from rmtaudit.analyzers.forensics import Forensics
+from rmtaudit.analyzers.noise import Noise
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.engine.judge import judge
 from rmtaudit.errors import RmtauditError
@@ -46,7 +47,7 @@ def seen(given: LayerInput, W: torch.Tensor, stored: str) -> dict[str, dict[str,
     spectrum = gram_eigenvalues(W)
     new = dataclasses.replace(given, layer=layer, matrices=(W,), spectrum=spectrum, epsilon=epsilon)
     level = LEVEL / ASSUMED_LAYERS
-    found = Forensics().analyze(new).observations
+    found = (*Forensics().analyze(new).observations, *Noise().analyze(new).observations)
     return {each.code: dict(each.evidence) for each in found if each.p_value is None or each.p_value <= level}
 
 

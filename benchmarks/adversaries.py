@@ -4,8 +4,8 @@
 
 Log-determinants against exact arithmetic (``adversaries/logdet.py``); spectra predicted from blocks or
 measured by products against the true eigenvalues (``adversaries/density.py``). FOLDERs hold checkpoints,
-whose layers are tried as well. Prints every answer that is wrong, and the rates with Clopper-Pearson intervals
-of 95 %.
+whose layers are tried as well. Prints every answer that is wrong, and the rates with Clopper-Pearson
+intervals of 95 %.
 """
 
 from __future__ import annotations

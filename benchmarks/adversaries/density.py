@@ -35,8 +35,8 @@ class Row:
     """What one matrix was answered.
 
     ``ks`` is the distance between the predicted and the true distribution and ``held`` the deciles, of nine,
-    inside their intervals of 90 %; both ``None`` without an answer. ``error`` is the code of a refusal before
-    any answer, or the class of an exception that is no refusal.
+    inside their intervals of 90 %; both ``None`` without an answer. ``error`` is the code and message of a
+    refusal before any answer, or the class of an exception that is no refusal.
     """
 
     kind: str
@@ -103,7 +103,8 @@ def asked(kind: str, family: str, source: Any, factor: float, true: Matrix, **op
     try:
         result = rmtaudit.density(source, size=size, **options)
     except RmtauditError as error:
-        return Row(**common, verdict="error", error=error.code, seconds=time.process_time() - start)
+        told = f"{error.code} {error.message}"
+        return Row(**common, verdict="error", error=told, seconds=time.process_time() - start)
     except Exception as error:  # whatever it is, it is what this benchmark looks for
         return Row(**common, verdict="error", error=type(error).__name__, seconds=time.process_time() - start)
     seconds = time.process_time() - start

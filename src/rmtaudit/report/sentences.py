@@ -23,7 +23,7 @@ _JUDGED = (
 
 _LONGEST = 600
 _SEVERITIES = ("error", "warning", "info")
-_IN_THE_VERDICT = frozenset({"RA-NF-001", "RA-NF-002", "RA-NF-004"})
+_IN_THE_TABLE = frozenset({"RA-NF-001", "RA-NF-002", "RA-NF-004", "RA-NF-005", "RA-PL-001"})
 _VERDICTS = (
     "damaged",
     SignalWord.STRUCTURED,
@@ -177,7 +177,7 @@ def findings(report: Report) -> list[tuple[str, str]]:
     return [
         (finding.severity, f"{display_name(finding.message, longest=400)} [{_codes(finding)}]")
         for finding in found
-        if finding.severity != "info" or finding.code not in _IN_THE_VERDICT
+        if finding.severity != "info" or finding.code not in _IN_THE_TABLE
     ]
 
 

@@ -202,3 +202,15 @@ def test_numbers_of_a_semicircle() -> None:
     # the mass beyond x = 2 - e is (2/3π) e^1.5
     assert 2 - high == pytest.approx((0.005 * 1.5 * math.pi) ** (2 / 3), rel=0.02)
     assert low == pytest.approx(-high, abs=1e-6)
+
+
+def test_quarters_of_a_law_that_ends_are_fitted_with_the_usual_smoothing() -> None:
+    """An arcsine spectrum in a random basis ends at a finite factor: its fit has no smoothing of its own."""
+    values = torch.cos(torch.linspace(0, math.pi, 512, dtype=torch.float64))
+    basis = torch.linalg.qr(torch.randn(512, 256, generator=seeded(7), dtype=torch.float64)).Q
+    block = basis.T @ (values[:, None] * basis)
+    block = (block + block.T) / 2
+    spectrum = torch.linalg.eigvalsh(block)
+    found = predict(spectrum, 2.0, generator=seeded(8), matrix=block, replicas=0)
+    assert found.nested is not None
+    assert math.isfinite(found.nested.free)

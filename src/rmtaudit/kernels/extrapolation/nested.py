@@ -15,6 +15,8 @@ from rmtaudit.kernels.free.evolution import evolve
 from rmtaudit.kernels.free.fit import fit_levy
 from rmtaudit.kernels.free.validation import wasserstein
 
+USUAL_SLACK = 8.0
+"""Slack of a fit where nothing has chosen one: what ``decompress_spectrum`` starts from too."""
 _PART, _DRAWS, _FEWEST, _LEAST = 4, 3, 32, 40
 _POINTS, _CELLS = 800, 128
 
@@ -49,7 +51,7 @@ def nested_scores(
     generator: torch.Generator,
     *,
     positive: bool,
-    slack: float = 8.0,
+    slack: float = USUAL_SLACK,
     dimension: int | None = None,
 ) -> Nested | None:
     """Predict the spectrum of a block from random principal quarters of it; ``None`` below 128 rows.

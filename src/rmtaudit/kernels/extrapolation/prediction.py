@@ -11,7 +11,7 @@ from rmtaudit.kernels.extrapolation.answer import Prediction
 from rmtaudit.kernels.extrapolation.atomic import atoms_alone
 from rmtaudit.kernels.extrapolation.functionals import Law
 from rmtaudit.kernels.extrapolation.growth import GrownGram, grown_gram, missed_variance
-from rmtaudit.kernels.extrapolation.nested import Nested, nested_scores
+from rmtaudit.kernels.extrapolation.nested import USUAL_SLACK, Nested, nested_scores
 from rmtaudit.kernels.extrapolation.spikes import carried, cleaned, deflated, shared_spikes, without
 from rmtaudit.kernels.extrapolation.verdict import Assumption, Obstacle, Verdict
 from rmtaudit.kernels.free.cumulants import cumulant_laws
@@ -26,7 +26,7 @@ from rmtaudit.kernels.free.determination import (
 )
 from rmtaudit.kernels.free.evolution import evolve
 from rmtaudit.kernels.free.fit import ConcentratedError
-from rmtaudit.kernels.free.freeness import FreenessEvidence, freeness_evidence
+from rmtaudit.kernels.free.freeness import LEVEL, FreenessEvidence, freeness_evidence
 
 _TESTED = 1024
 _POINTS, _CELLS = 1000, 128  # of a replica
@@ -169,7 +169,9 @@ def _freely(
         obstacle = Obstacle.FAILED
     positive = bool(known) if determined is None else determined.positive
     if tested is not None and nested is None and found is not None:
-        nested = nested_scores(tested, generator, positive=positive, slack=found.fit.slack)
+        # a law that ends was fitted without smoothing, and its quarters are fitted with the usual one
+        slack = found.fit.slack if found.fit.slack > 0 else USUAL_SLACK
+        nested = nested_scores(tested, generator, positive=positive, slack=slack)
     verdict = _verdict(factor, determined, found, evidence, nested, obstacle)
     law: Law | None = None
     fitted = False
@@ -238,7 +240,8 @@ def _verdict(
     if nested is not None and nested.free > _POOR:
         return Verdict(Obstacle.MISSED, nested.free)
     assumptions = []
-    if evidence is None:
+    departs = evidence is not None and evidence.p_value < LEVEL
+    if evidence is None or departs:
         assumptions.append(Assumption.FREE)
     if determined.outcome is Outcome.IF_SMOOTH:
         assumptions.append(Assumption.SMOOTH)
@@ -246,7 +249,9 @@ def _verdict(
     if nested is not None and nested.baselines:
         order, best = nested.best_baseline
         simple = order if best <= _AS_GOOD * nested.free else simple
-    return Verdict(assumptions=tuple(assumptions), share=level.share, width=level.width, simple=simple)
+    return Verdict(
+        assumptions=tuple(assumptions), share=level.share, width=level.width, simple=simple, departs=departs
+    )
 
 
 def _within(law: Law, level: Level, factor: float) -> bool:

@@ -72,6 +72,8 @@ class Verdict:
         The number of free cumulants whose law predicts the block as well; ``None`` if none does.
     detail
         More about a contradiction.
+    departs
+        Whether the block departs significantly from freeness, by an amount that the factor tolerates.
     """
 
     obstacle: Obstacle | None = None
@@ -82,6 +84,7 @@ class Verdict:
     largest_factor: float | None = None
     simple: int | None = None
     detail: str = ""
+    departs: bool = False
 
     @property
     def refused(self) -> bool:
@@ -113,7 +116,9 @@ class Verdict:
             found.append(self.detail or _SENTENCES[self.obstacle].format(measure=self.measure))
             if self.largest_factor is not None:
                 found.append(f"a factor of {self.largest_factor:.3g} could be answered")
-        if Assumption.FREE in self.assumptions:
+        if self.departs:
+            found.append("the block departs from freeness significantly, though little for this factor")
+        elif Assumption.FREE in self.assumptions:
             found.append("eigenvalues alone cannot tell whether the matrix is free of its coordinates")
         if Assumption.SMOOTH in self.assumptions:
             found.append(

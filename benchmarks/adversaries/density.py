@@ -27,6 +27,8 @@ from rmtaudit.matrices.layers import plan_layers
 
 SHIFT = 1e-3
 """Shifts of so much of the range of the true eigenvalues are forgiven."""
+ROUNDING = 1e-9
+"""And of so much of the largest of them: the eigenvalues of an identity have no range."""
 DECILES = np.arange(1, 10) / 10
 
 
@@ -87,7 +89,7 @@ def free_block(spectrum: Matrix, n: int, rng: np.random.Generator) -> Matrix:
 
 def distance(predicted: Matrix, true: Matrix) -> float:
     """Return the Kolmogorov-Smirnov distance, forgiving shifts of ``SHIFT`` of the range."""
-    shift = SHIFT * (true[-1] - true[0])
+    shift = SHIFT * (true[-1] - true[0]) + ROUNDING * float(np.abs(true).max())
     predicted, true = np.sort(predicted), np.sort(true)
     level = np.arange(1, len(predicted) + 1) / len(predicted)
     above = np.searchsorted(true, predicted + shift, side="right") / len(true)

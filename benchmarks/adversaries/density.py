@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import stats
 
 import rmtaudit
 from adversaries.matrices import Matrix, families
@@ -59,7 +60,7 @@ class Row:
 
 
 def smooth_spectra(size: int, rng: np.random.Generator) -> dict[str, Matrix]:
-    """Return spectra with smooth densities on one interval; a sample, or the quantiles of a law."""
+    """Return spectra with smooth densities on one interval: the quantiles of laws, no independent draws."""
     levels = (np.arange(size) + 0.5) / size
     wide = rng.standard_normal((size // 4, size // 4)) / np.sqrt(size // 4)
     semicircle = np.linalg.eigvalsh((wide + wide.T) / np.sqrt(2))
@@ -72,11 +73,16 @@ def smooth_spectra(size: int, rng: np.random.Generator) -> dict[str, Matrix]:
         name: np.interp(levels, (np.arange(len(some)) + 0.5) / len(some), some)
         for name, some in stretched.items()
     }
-    found["beta(2,2)"] = np.sort(rng.beta(2, 2, size))
-    found["beta(2,5)"] = np.sort(rng.beta(2, 5, size))
-    found["gamma(4)"] = np.sort(rng.gamma(4, 1, size))
-    found["normal"] = np.sort(rng.standard_normal(size))
-    found["two-humps"] = np.sort(np.r_[rng.normal(-1, 0.7, size // 2), rng.normal(1, 0.7, size - size // 2)])
+    normal = stats.norm.ppf(levels)
+    found |= {
+        "beta(2,2)": stats.beta(2, 2).ppf(levels),
+        "beta(2,5)": stats.beta(2, 5).ppf(levels),
+        "gamma(4)": stats.gamma(4).ppf(levels),
+        "normal": normal,
+        "two-humps": np.sort(np.r_[-1 + 0.7 * normal[::2], 1 + 0.7 * normal[::2]]),
+            np.r_[stats.norm(-1, 0.7).ppf(levels[::2]), stats.norm(1, 0.7).ppf(levels[::2])]
+        ),
+    }
     return found
 
 

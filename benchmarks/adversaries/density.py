@@ -80,8 +80,6 @@ def smooth_spectra(size: int, rng: np.random.Generator) -> dict[str, Matrix]:
         "gamma(4)": stats.gamma(4).ppf(levels),
         "normal": normal,
         "two-humps": np.sort(np.r_[-1 + 0.7 * normal[::2], 1 + 0.7 * normal[::2]]),
-            np.r_[stats.norm(-1, 0.7).ppf(levels[::2]), stats.norm(1, 0.7).ppf(levels[::2])]
-        ),
     }
     return found
 

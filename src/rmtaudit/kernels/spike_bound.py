@@ -10,8 +10,9 @@ from rmtaudit.kernels.tracy_widom import MEAN, sf, soft_edge
 from rmtaudit.kernels.variance_profile import Profile
 
 _CONCENTRATED = 0.1
-"""Squared entry over the edge from which random signs are drawn to find it. Up to a share of 0.09, the
-largest eigenvalues under random signs of 26 layers of four trained models lay 0.4 to 4.4 widths below it."""
+"""Squared entry over the edge from which random signs are drawn to find it. Of 108 layers of eight trained
+models with shares up to 0.11, the largest eigenvalues under random signs lie 2.1 widths below the edge on
+average, where the Tracy-Widom law has 1.2, and 1.8 above it at most (``benchmarks/spike_bound.py``)."""
 
 
 def least_spikes(
@@ -55,7 +56,7 @@ def least_spikes(
     values = equalised[-p:]
     variance = float(values.sum()) / (n * p)
     centre, width = soft_edge(n, p)
-    if _largest_square(matrix, profile) / variance > _CONCENTRATED * centre:
+    if largest_square(matrix, profile) / variance > _CONCENTRATED * centre:
         tops = [largest_eigenvalue(flipped_gram(matrix, profile, generator)) / variance for _ in range(draws)]
         centre = max(centre, max(tops) - MEAN * width)
     least, most = 0, len(values)
@@ -68,7 +69,7 @@ def least_spikes(
     return least
 
 
-def _largest_square(matrix: torch.Tensor, profile: Profile) -> float:
+def largest_square(matrix: torch.Tensor, profile: Profile) -> float:
     """Return the largest squared entry of the equalised matrix."""
     return max(
         float(block.mul_(profile.rows[band, None]).mul_(profile.cols).abs().max()) ** 2

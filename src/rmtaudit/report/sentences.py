@@ -99,7 +99,8 @@ def order_line(report: Report) -> str:
     order = f"{sort}, {way}"
     if is_judged(report):
         order = f"damaged, then noise-like or initial, then {order}"
-    return f"worst layers first: {order}" if better or is_judged(report) else f"layers by {order}"
+        return f"worst layers first: {order}" if better else f"layers in this order: {order}"
+    return f"worst layers first: {order}" if better else f"layers by {order}"
 
 
 def summary_line(report: Report) -> str:

@@ -90,6 +90,14 @@ def test_the_fit_lies_inside_and_neither_unit_nor_order_nor_zeros_matter(
     assert again.high == pytest.approx(found.high, rel=1e-9)
 
 
+def test_values_that_differ_in_the_last_bit_have_an_interval_as_they_have_a_fit() -> None:
+    """Their logarithms are equal in float64; their ratios are not."""
+    x = torch.full((20,), 1e6, dtype=torch.float64)
+    x[7] += 2.0**-33
+    assert isinstance(fit_power_law(x, min_tail=8), PowerLawFit)
+    assert exponent_interval(x) is not None
+
+
 def test_a_higher_confidence_makes_it_wider() -> None:
     x = torch.from_numpy(pareto(np.random.default_rng(1), 100, 3.0))
     narrow, wide = exponent_interval(x, confidence=0.5), exponent_interval(x, confidence=0.99)

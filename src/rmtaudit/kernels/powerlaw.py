@@ -180,21 +180,21 @@ def _tails(x: NDArray[np.float64], min_tail: int, ecdf: Ecdf) -> _Tails:
     n = x.size
     # Σ_{j>=i} log(x_j/x_i) = Σ_{k>=i} (n-1-k) log(x_(k+1)/x_k): a sum of terms that are not negative, so
     # nothing cancels, however close the values or large their unit
-    gaps = _log_ratio(x[1:], x[:-1])
+    gaps = log_ratio(x[1:], x[:-1])
     sums = np.cumsum((np.arange(n - 1, 0, -1) * gaps[: n - 1])[::-1])[::-1]
     usable = sums[: n - min_tail + 1] > 0  # else the tail is one value: alpha would be infinite
     if ecdf == "both":
         usable[1:] &= gaps[: usable.size - 1] > 0  # a tail holds all the values equal to its xmin
     start = np.flatnonzero(usable)
     return _Tails(
-        logs=-_log_ratio(x[-1:], x),
+        logs=-log_ratio(x[-1:], x),
         start=start,
         rate=(n - start) / sums[start],
         middle=0.5 if ecdf == "both" else 0.0,
     )
 
 
-def _log_ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
+def log_ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return ``log(above/below)`` to full relative precision where they are close, finite always."""
     with np.errstate(over="ignore"):
         excess = (above - below) / below

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import gammaincinv
 
+from rmtaudit.kernels.powerlaw import log_ratio
+
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
@@ -101,7 +103,7 @@ def exponent_interval(
     x = np.sort(array[array > 0])
     if x.size < min_tail:
         return None
-    sizes, rates, distances = _profile(np.log(x) - math.log(x[-1]), min_tail)
+    sizes, rates, distances = _profile(-log_ratio(x[-1:], x), min_tail)
     if sizes.size == 0:
         return None
     outside = (1 - confidence) / 2

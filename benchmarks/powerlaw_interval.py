@@ -217,7 +217,7 @@ def main() -> None:
     print("## Laws on which the tolerance was chosen")
     coverage(CHOSEN, (48, 96, 192, 384), (1.7, 2.5, 4.0), given.repeats)
     print("## Tolerances")
-    tolerances(given.repeats // 4)
+    tolerances(given.repeats)
     print("## Laws kept aside")
     coverage(KEPT_ASIDE, (48, 96, 192, 384), (2.0, 3.0, 5.0), given.repeats)
     print("## The alternative")

@@ -58,6 +58,26 @@ MODELS = (
         ),
     ),
     FindingKind(
+        code="RA-MO-003",
+        title="constant among trained layers",
+        fact="warning",
+        levels=(),
+        meaning=(
+            "The layer holds an identity, a mask, a table or another constant of the architecture, while the "
+            "layers of the same role in other blocks were trained: it was overwritten, or never loaded."
+        ),
+        test=(
+            "The verdict is `constant`, and at least four other layers of the same kind and role (the same "
+            "name but for the numbers that count blocks), more than hold constants, are `structured`."
+        ),
+        calibration="CALIBRATION",
+        limits=(
+            "A layer without such peers, as the only head of a model, has the verdict `constant` and no "
+            "finding. Blocks that were frozen as identities on purpose look the same."
+        ),
+        action="Compare with the original.",
+    ),
+    FindingKind(
         code="RA-SC-001",
         title="values that are not finite",
         fact="error",

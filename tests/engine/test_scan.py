@@ -330,6 +330,6 @@ def test_layers_of_one_value_or_not_finite_are_found_by_any_analyzers(analyzers:
     assert found["flat"].verdict == "unjudged (constant)"
     assert found["broken"].verdict == "damaged (RA-SC-001)"
     assert found["broken"].findings[0].message == (
-        "The layer holds values that are not finite: 1 NaN and 0 infinite of 1200 values, the first at [7, 11] "
-        "of 'broken'."
+        "The layer holds values that are not finite: 1 NaN and 0 infinite of 1200 values, "
+        "the first at [7, 11] of 'broken'."
     )

@@ -1,4 +1,4 @@
-"""A layer among its peers: whether it has the scale of the other layers of its role, and learned as they did."""
+"""A layer among the others of its role: whether it has their scale, and learned as they did."""
 
 from __future__ import annotations
 

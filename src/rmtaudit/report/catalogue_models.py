@@ -25,13 +25,14 @@ MODELS = (
         calibration="A fact; its severity on healthy models is in docs/calibration.md.",
         limits=(
             "Copies that were trained a little are not found. What was overwritten as a whole looks like a "
-            "network that is stored twice."
+            "network that is stored twice, and so does a single layer `target` with no other beside it."
         ),
         action="Check how the model was put together.",
         milder=(
             "For information if a whole sub-network is stored twice, if all siblings share the layer, or "
-            "if the name says so (target, teacher, ema, momentum …); a warning for part of a sub-network "
-            "and for a repeated block of a stack, as depth up-scaling makes it."
+            "if the name says so (target, teacher, ema, momentum …) and every layer of that network is a "
+            "copy; a warning for part of a sub-network and for a repeated block of a stack, as depth "
+            "up-scaling makes it."
         ),
     ),
     FindingKind(

@@ -54,10 +54,10 @@ def flipped_bits(matrix: torch.Tensor, largest: float, stored: str) -> FlippedBi
     (``2^16`` in float16, ``2^1024`` in float64). Every entry of at least the square root of that, times
     the median size, must fall within the range of the other entries (not above their largest, and at least
     ``2^-20`` of it) once the bit is flipped back; no training makes a few entries that large among others
-    that are not. In float16, where a factor of ``2^16`` is less extreme, there must be at least 3 such entries,
-    not all in one row or column, and their median size with the bit flipped back must be at least 1/16 of the
-    median of all. Flips of other bits shrink an entry, or multiply it by 2, 4 or 16, and are not told from
-    weights.
+    that are not. In float16, where a factor of ``2^16`` is less extreme, there must be at least 3 such
+    entries, not all in one row or column, and their median size with the bit flipped back must be at least
+    1/16 of the median of all. Flips of other bits shrink an entry, or multiply it by 2, 4 or 16, and are not
+    told from weights.
 
     Parameters
     ----------

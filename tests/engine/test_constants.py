@@ -32,6 +32,36 @@ def test_masks_of_every_head_are_listed_once_and_are_no_damage(tmp_path: Path, v
     assert report.verdict == "too small"
 
 
+def trained(seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    left, right = torch.randn(64, 12, generator=generator), torch.randn(12, 48, generator=generator)
+    return 0.1 * left @ right + 0.05 * torch.randn(64, 48, generator=generator)
+
+
+@pytest.mark.parametrize(
+    ("constant", "tensor"),
+    [
+        ("identity", torch.eye(64, 48)),
+        ("index table", torch.arange(64.0 * 48).view(64, 48)),
+        ("mask", (trained(9) > 0).float()),
+    ],
+)
+def test_a_constant_where_its_peers_are_trained_is_a_warning(constant: str, tensor: torch.Tensor) -> None:
+    state = {f"h.{place}.up.weight": trained(place) for place in range(5)} | {"head.weight": tensor.clone()}
+    state["h.2.up.weight"] = tensor
+    report = rmtaudit.scan(state, analyzers=["noise"])
+    rows = {row.name: row for row in report.layers}
+    (finding,) = rows["h.2.up.weight"].findings
+    assert (finding.code, finding.severity) == ("RA-MO-003", "warning")
+    assert finding.evidence == {"constant": constant, "trained_peers": 4}
+    assert rows["h.2.up.weight"].verdict == f"constant ({constant})"
+    assert rows["head.weight"].findings == ()  # no peers
+    gates = {f"h.{place}.gate": (trained(place) > 0).float() for place in range(5)}
+    gates |= {f"h.{place}.gate": trained(place) for place in range(5, 9)}
+    report = rmtaudit.scan(gates, analyzers=["noise"])  # more constants than trained layers
+    assert [row.findings for row in report.layers if row.verdict == "constant (mask)"] == [()] * 5
+
+
 def test_metrics_alone_leave_nothing_out(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     save_file({"table": torch.ones(40, 40).tril()}, file)

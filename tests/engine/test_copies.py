@@ -52,6 +52,27 @@ def test_a_network_that_is_stored_twice(was: str, now: str, kind: CopyKind) -> N
     assert kinds(names, copies) == dict.fromkeys(copies, kind)
 
 
+def test_a_word_for_a_copy_excuses_no_layer_whose_counterparts_differ() -> None:
+    names = [f"{net}.{place}.weight" for net in ("student", "teacher") for place in range(3)]
+    assert kinds(names, {"teacher.1.weight": "student.1.weight"}) == {"teacher.1.weight": CopyKind.PARTIAL}
+    assert kinds(names, {"student.1.weight": "teacher.1.weight"}) == {"student.1.weight": CopyKind.PARTIAL}
+    names = [f"h.{block}.{part}.weight" for block in range(4) for part in ("q", "target", "ema")]
+    assert kinds(names, {"h.2.target.weight": "h.2.q.weight"}) == {"h.2.target.weight": CopyKind.PARTIAL}
+    assert kinds(names, {"h.2.target.weight": "h.1.target.weight"}) == {"h.2.target.weight": CopyKind.SINGLE}
+    assert kinds(names, {"h.2.ema.weight": "h.1.q.weight"}) == {"h.2.ema.weight": CopyKind.SINGLE}
+    every = {f"h.{block}.ema.weight": f"h.{block}.q.weight" for block in range(4)}
+    assert kinds(names, every) == dict.fromkeys(every, CopyKind.NAMED)
+
+
+def test_three_copies_of_one_network() -> None:
+    """All are said to copy the one that was read first, whichever that is."""
+    names = [f"{net}.{place}.weight" for net in ("q", "target_q", "ema_q") for place in range(2)]
+    copies = {
+        f"{net}.{place}.weight": f"target_q.{place}.weight" for net in ("q", "ema_q") for place in (0, 1)
+    }
+    assert kinds(names, copies) == dict.fromkeys(copies, CopyKind.NAMED)
+
+
 def test_a_copy_without_a_prefix() -> None:
     names = ["fc.0.weight", "fc.1.weight", "backbone.fc.0.weight", "backbone.fc.1.weight"]
     copies = {"backbone.fc.0.weight": "fc.0.weight", "backbone.fc.1.weight": "fc.1.weight"}

@@ -316,3 +316,20 @@ def test_what_is_beyond_the_budget_is_hashed_in_bands(monkeypatch: pytest.Monkey
     assert rows(report)["big"].status == "skipped"
     assert report.subject["digest"] == whole
     assert read == ["small"]
+
+
+@pytest.mark.parametrize("analyzers", [("noise", "forensics"), ("scale",)])
+def test_layers_of_one_value_or_not_finite_are_found_by_any_analyzers(analyzers: tuple[str, ...]) -> None:
+    broken = gaussian(40, 30)
+    broken[7, 11] = float("nan")
+    tensors = {"zero": torch.zeros(40, 30), "flat": torch.full((40, 30), 0.5), "broken": broken}
+    found = rows(scan(tensors, ScanSettings(threads=2, analyzers=analyzers)))
+    assert (found["zero"].reason, found["zero"].verdict) == ("zero: every entry is 0", "unjudged (zero)")
+    assert [finding.code for finding in found["zero"].findings] == ["RA-SC-002"]
+    assert found["flat"].reason == "constant: every entry has the same value"
+    assert found["flat"].verdict == "unjudged (constant)"
+    assert found["broken"].verdict == "damaged (RA-SC-001)"
+    assert found["broken"].findings[0].message == (
+        "The layer holds values that are not finite: 1 NaN and 0 infinite of 1200 values, "
+        "the first at [7, 11] of 'broken'."
+    )

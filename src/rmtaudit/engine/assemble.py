@@ -17,7 +17,8 @@ from rmtaudit.engine.settings import ScanSettings
 from rmtaudit.engine.worker import row
 from rmtaudit.errors import RmtauditError
 from rmtaudit.kernels.signal import Signal, SignalWord
-from rmtaudit.matrices.layers import LayerPlan, NotAnalysed
+from rmtaudit.matrices.layers import LayerPlan
+from rmtaudit.matrices.refusals import NotAnalysed
 from rmtaudit.report.model import Coverage, LayerResult, Report, SkippedTensor, SummaryValue
 
 

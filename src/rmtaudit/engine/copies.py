@@ -38,7 +38,7 @@ class CopyKind(Enum):
     NAMED = "a network whose name says that it is a copy"
     SUBNETWORK = "a sub-network that is stored twice"
     SHARED = "a layer that all its siblings share"
-    PARTIAL = "one of several layers that a sub-network shares with another"
+    PARTIAL = "a layer that two sub-networks share, of which others differ"
     BLOCK = "a block of a stack that repeats another block"
     SINGLE = "a single layer that repeats another"
 
@@ -56,6 +56,12 @@ class _Substitution:
     def of_numbers(self) -> bool:
         """Whether one number takes the place of another."""
         return all(len(words) == 1 and words[0].isdigit() for words in (self.was, self.now))
+
+    @property
+    def names_a_copy(self) -> bool:
+        """Whether a word tells one network from the other that is kept as a copy, and no number does."""
+        numbers = [[word for word in words if word.isdigit()] for words in (self.was, self.now)]
+        return bool(_ROLES & {*self.was, *self.now}) and numbers[0] == numbers[1]
 
 
 def copied_layers(rows: Sequence[LayerResult], copies: Mapping[int, str]) -> dict[int, list[Observation]]:
@@ -76,11 +82,13 @@ def copied_layers(rows: Sequence[LayerResult], copies: Mapping[int, str]) -> dic
 def kinds_of_copies(rows: Sequence[LayerResult], copies: Mapping[int, str]) -> dict[int, CopyKind]:
     """Return why each copied row equals its original, from the names of all rows alone.
 
-    A copy belongs to a *sub-network* if under some part of its name all rows that have a counterpart are
-    copies of that counterpart, and there are at least two; it is *partial* if at least two layers are copies
-    under one change of the name, and others are not. If the two names differ in a number only, the
-    sub-network is a *block* of a stack, and a partial copy of one is so many *single* copies. If a layer is
-    the same for every number in its place, of at least three, it is *shared*, as the heads of a detector are.
+    A copy is *named* if a word such as target, teacher or ema tells its name from that of the original, and all
+    layers that the word tells apart, in all blocks, are copies; otherwise it is *partial*. A copy belongs to a
+    *sub-network* if under some part of its name all rows that have a counterpart are copies of that
+    counterpart, and there are at least two; it is partial too if at least two layers are copies under one
+    change of the name, and others are not. If the two names differ in a number only, the sub-network is a
+    *block* of a stack, and a partial copy of one is so many *single* copies. If a layer is the same for every
+    number in its place, of at least three, it is *shared*, as the heads of a detector are.
     """
     words = {index: _words(row.tensor) for index, row in enumerate(rows)}
     by_words = {tokens: index for index, tokens in words.items()}
@@ -99,15 +107,53 @@ def kinds_of_copies(rows: Sequence[LayerResult], copies: Mapping[int, str]) -> d
         whole.update(_in_whole_subtrees(members, inside))
     several = {index for members in groups.values() if len(members) >= _LEAST for index in members}
     originals = {words[index]: _words(original) for index, original in copies.items()}
+    words_for_a_copy = {_in_any_block(change): change for change in changes.values() if change.names_a_copy}
+    networks = {
+        key for key, change in words_for_a_copy.items() if _is_copied_throughout(change, by_words, originals)
+    }
     return {
-        index: _kind(change, index in whole, index in several, _is_shared(change, by_words, originals))
+        index: CopyKind.NAMED
+        if _in_any_block(change) in networks
+        else _kind(change, index in whole, index in several, _is_shared(change, by_words, originals))
         for index, change in changes.items()
     }
 
 
+def _in_any_block(change: _Substitution) -> _Substitution:
+    return replace(change, prefix=_masked(change.prefix), suffix=())
+
+
+def _is_copied_throughout(
+    change: _Substitution,
+    names: Collection[tuple[str, ...]],
+    originals: Mapping[tuple[str, ...], tuple[str, ...]],
+) -> bool:
+    """Whether all layers with a counterpart under this change of the name, in any block, are copies of it."""
+    at = len(change.prefix)
+    for name in names:
+        root, source = (*name[:at], *change.now), (*name[:at], *change.was)
+        counterpart = (*source, *name[len(root) :])
+        if _masked(name[:at]) != _masked(change.prefix) or counterpart not in names or counterpart == name:
+            continue
+        if _under(name, root, source) and not _are_equal(name, counterpart, originals):
+            return False
+    return True
+
+
+def _are_equal(
+    name: tuple[str, ...], other: tuple[str, ...], originals: Mapping[tuple[str, ...], tuple[str, ...]]
+) -> bool:
+    return originals.get(name, name) == originals.get(other, other)
+
+
+def _masked(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the words with one mark for all numbers."""
+    return tuple("#" if word.isdigit() else word for word in words)
+
+
 def _kind(change: _Substitution, whole: bool, several: bool, shared: bool) -> CopyKind:
-    if _ROLES & {*change.was, *change.now}:
-        return CopyKind.NAMED
+    if change.names_a_copy:
+        return CopyKind.PARTIAL
     if shared:
         return CopyKind.SHARED
     if change.of_numbers:

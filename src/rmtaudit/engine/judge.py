@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from rmtaudit.analyzers.base import Observation
 from rmtaudit.engine.copies import copied_layers
-from rmtaudit.engine.peers import out_of_scale
+from rmtaudit.engine.peers import constants_among_trained, out_of_scale
 from rmtaudit.kernels.signal import Signal, SignalWord
 from rmtaudit.report.catalogue import FINDINGS
 from rmtaudit.report.grouping import grouped_findings
@@ -24,7 +24,6 @@ from rmtaudit.report.model import Finding, LayerResult
 
 DAMAGED = "damaged"
 
-_WITHOUT_STRUCTURE = ("zero:", "constant:")
 _SIGN_TEST, _ORDER_TEST = "noise_p_value", "exchangeable_p"
 _CHANCE = 0.01
 """A model is ``structured`` if noise in all its layers is rejected at this level (Bonferroni over them)."""
@@ -55,22 +54,24 @@ def judge(
     observed
         What the analyzers saw, by the place of the row in ``rows``.
     signals
-        What the weights say about learning, likewise. A constant of the architecture has no findings.
+        What the weights say about learning, likewise. The one finding that a constant of the architecture can
+        have is that it is none (RA-MO-003).
     copies
         The tensor that has the very same values, by the place of the row.
     """
     tests = sum(bool(kind.levels) for kind in FINDINGS.values())
     corrected_by = tests * max(1, sum(row.status == "ok" for row in rows))
     scales, repeated = out_of_scale(rows), copied_layers(rows, copies)
+    overwritten = constants_among_trained(rows, signals)
     judged = []
     words = []
     for index, row in enumerate(rows):
-        signal = _signal(row, signals.get(index))
+        signal = signals.get(index) or Signal(SignalWord.UNJUDGED, _why_unjudged(row))
         words.append(signal)
         if signal.word is SignalWord.CONSTANT:
-            judged.append(replace(row, findings=(), verdict=signal.text))
-            continue
-        seen = [*observed.get(index, ()), *scales.get(index, ()), *repeated.get(index, ()), *_of_the_row(row)]
+            seen = overwritten.get(index, [])
+        else:
+            seen = [*observed.get(index, ()), *scales.get(index, ()), *repeated.get(index, ())]
         found = [_finding(observation, corrected_by) for observation in seen]
         findings = tuple(sorted(filter(None, found), key=lambda finding: finding.code))
         judged.append(replace(row, findings=findings, verdict=_verdict(signal, findings)))
@@ -92,29 +93,14 @@ def _finding(observation: Observation, corrected_by: int) -> Finding | None:
     return None if severity is None else Finding(observation.code, severity, observation.message, evidence)
 
 
-def _of_the_row(row: LayerResult) -> list[Observation]:
-    kind, _, detail = row.reason.partition(": ")
-    if kind == "nonfinite":
-        return [Observation("RA-SC-001", f"The layer holds values that are not finite: {detail}.", {})]
-    if kind == "zero":
-        return [Observation("RA-SC-002", "Every weight of the layer is zero.", {})]
-    return []
-
-
 def _verdict(signal: Signal, findings: Sequence[Finding]) -> str:
     errors = sorted({finding.code for finding in findings if finding.severity == "error"})
     return f"{DAMAGED} ({', '.join(errors)})" if errors else signal.text
 
 
-def _signal(row: LayerResult, found: Signal | None) -> Signal:
-    """Return the signal of a row; of a layer whose entries all have one value nothing can be said."""
-    flat = row.reason.startswith(_WITHOUT_STRUCTURE)
-    return Signal(SignalWord.UNJUDGED, _why_unjudged(row)) if found is None or flat else found
-
-
 def _why_unjudged(row: LayerResult) -> str:
     """Return why a row has no signal."""
-    if row.status != "ok" or row.reason.startswith(_WITHOUT_STRUCTURE):
+    if row.status != "ok":
         return row.reason.partition(":")[0]
     test = row.metrics.get(_SIGN_TEST)
     return "the analyzer noise did not run" if test is None else test.reason

@@ -1,13 +1,14 @@
-"""A layer among its peers: whether its scale is that of the other layers of its role."""
+"""A layer among the others of its role: whether it has their scale, and learned as they did."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rmtaudit.analyzers.base import Observation
+from rmtaudit.kernels.signal import Signal, SignalWord
 from rmtaudit.matrices.roles import role
 from rmtaudit.report.finding_kind import Severity
 from rmtaudit.report.model import LayerResult
@@ -50,6 +51,37 @@ def out_of_scale(rows: Sequence[LayerResult]) -> dict[int, list[Observation]]:
             if beyond > math.log10(_APART):
                 observed[index] = [_observation(value, others, 10**beyond)]
     return observed
+
+
+def constants_among_trained(
+    rows: Sequence[LayerResult], signals: Mapping[int, Signal]
+) -> dict[int, list[Observation]]:
+    """Return observations RA-MO-003, by the place of the row.
+
+    A constant of the architecture is one in every block. A layer that holds one, while at least 4 layers of
+    its kind and role learned something, and more than hold constants, was overwritten or never loaded.
+    """
+    groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        groups[row.kind, role(row.name)].append(index)
+    observed: dict[int, list[Observation]] = {}
+    for members in groups.values():
+        words = {index: signals[index].word for index in members if index in signals}
+        constants = [index for index, word in words.items() if word is SignalWord.CONSTANT]
+        trained = sum(word in (SignalWord.STRUCTURED, SignalWord.SCALES) for word in words.values())
+        if trained < max(_LEAST_PEERS, len(constants) + 1):
+            continue
+        for index in constants:
+            observed[index] = [_overwritten(signals[index].detail, trained)]
+    return observed
+
+
+def _overwritten(constant: str, trained: int) -> Observation:
+    return Observation(
+        "RA-MO-003",
+        f"The layer holds a constant ({constant}), but {trained} layers of the same role are trained.",
+        {"constant": constant, "trained_peers": trained},
+    )
 
 
 def _observation(value: float, others: Sequence[float], beyond: float) -> Observation:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import torch
 
@@ -82,8 +83,20 @@ class AnalysedLayer:
     spectrum: Spectrum | None = None
 
 
-class UnanalysableError(Exception):
-    """The layer's values allow no analysis; the message is the reason in its row."""
+class NonfiniteError(Exception):
+    """The layer holds values that are not finite; the message says which."""
+
+
+class OneValue(StrEnum):
+    """What a layer is called whose entries all have one value, and why nothing more can be said of it."""
+
+    ZERO = "zero"
+    CONSTANT = "constant"
+
+    @property
+    def reason(self) -> str:
+        """The reason in the row of the layer."""
+        return f"{self}: every entry {'is 0' if self is OneValue.ZERO else 'has the same value'}"
 
 
 def analyse_layer(
@@ -116,8 +129,9 @@ def analyse_layer(
         matrices = _matrices(layer, tensors, work.device)
         solved = not without and work.needs_spectra
         spectrum = _spectrum(matrices, work.solver) if solved else unknown(*layer.shape)
-    except UnanalysableError as problem:
-        return AnalysedLayer(row(layer, "failed", str(problem)))
+    except NonfiniteError as problem:
+        seen = Observation("RA-SC-001", f"The layer holds values that are not finite: {problem}.", {})
+        return AnalysedLayer(row(layer, "failed", f"nonfinite: {problem}"), (seen,))
     except (
         ArithmeticError,
         RuntimeError,
@@ -135,7 +149,8 @@ def analyse_layer(
         epsilon=UNIT_ROUNDOFF[layer.dtype],
         seed=work.seed,
     )
-    remarks = [without.reason if without else _remark(matrices, spectrum)]
+    flat = None if without else _one_value(matrices, spectrum)
+    remarks = [without.reason if without else flat.reason if flat else _unresolved(spectrum)]
     del matrices
     metrics: dict[str, MetricResult] = {}
     observed: list[Observation] = []
@@ -152,6 +167,10 @@ def analyse_layer(
         if without and found.remark:
             remarks.append(found.remark)
         seconds[analyzer.name] = time.perf_counter() - started
+    if flat is not None:
+        signal = Signal(SignalWord.UNJUDGED, flat)
+    if flat is OneValue.ZERO:
+        observed.append(Observation("RA-SC-002", "Every weight of the layer is zero.", {}))
     result = row(
         layer,
         "skipped" if without else "ok",
@@ -206,7 +225,7 @@ def _matrices(
     for matrix in matrices:
         # Undoing weight normalisation divides by norms, which may be zero.
         if len(layer.tensors) > 1 and not bool(torch.isfinite(matrix).all()):
-            raise UnanalysableError("nonfinite: the weight that its factors make is not finite")
+            raise NonfiniteError("the weight that its factors make is not finite")
     return matrices
 
 
@@ -218,8 +237,8 @@ def _refuse_nonfinite(name: str, tensor: torch.Tensor) -> None:
     bad = (~torch.isfinite(flat)).nonzero().reshape(-1)
     first = [int(index) for index in torch.unravel_index(bad[0], tensor.shape)]
     nans = int(torch.isnan(flat).sum())
-    raise UnanalysableError(
-        f"nonfinite: {nans} NaN and {len(bad) - nans} infinite of {flat.numel()} values, the first at {first}"
+    raise NonfiniteError(
+        f"{nans} NaN and {len(bad) - nans} infinite of {flat.numel()} values, the first at {first}"
         + (f" of '{name}'" if name else ""),
     )
 
@@ -248,17 +267,15 @@ def _describe(spectrum: Spectrum) -> dict[str, object]:
     }
 
 
-def _remark(matrices: tuple[torch.Tensor, ...], spectrum: Spectrum) -> str:
-    """Return what is degenerate about a layer that was analysed all the same, or ``""``."""
+def _one_value(matrices: tuple[torch.Tensor, ...], spectrum: Spectrum) -> OneValue | None:
+    """Return what to call a layer whose matrices each have a single value, or ``None`` for any other."""
     total = len(spectrum.eigenvalues)
     if total and spectrum.unresolved < total - len(matrices):
-        return _unresolved(spectrum)
+        return None
     bounds = [tuple(float(bound) for bound in torch.aminmax(matrix)) for matrix in matrices]
     if all(low == high == 0 for low, high in bounds):
-        return "zero: every entry is 0"
-    if all(low == high for low, high in bounds):
-        return "constant: every entry has the same value"
-    return _unresolved(spectrum)
+        return OneValue.ZERO
+    return OneValue.CONSTANT if all(low == high for low, high in bounds) else None
 
 
 def _unresolved(spectrum: Spectrum) -> str:

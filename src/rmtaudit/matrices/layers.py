@@ -8,9 +8,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
 from rmtaudit.matrices import roles, views
-from rmtaudit.matrices.layouts import LONGEST_KERNEL, Layout, is_bias_of_heads, layout, names_kernel
-from rmtaudit.matrices.quantised import belongs_to_scheme, quantised_reason
-from rmtaudit.matrices.tensors import FLOATING, TensorSpec
+from rmtaudit.matrices.layouts import LONGEST_KERNEL, Layout, layout, names_kernel
+from rmtaudit.matrices.pairs import readable_pair, second_factors
+from rmtaudit.matrices.refusals import NotAnalysed, refusal
+from rmtaudit.matrices.tensors import TensorSpec
 
 if TYPE_CHECKING:
     import torch
@@ -87,22 +88,6 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class NotAnalysed:
-    """A tensor that becomes no layer, and why.
-
-    ``weight`` tells a matrix that could not be looked at from a tensor that is none (a bias, a buffer);
-    ``counted`` is false for a tensor that only repeats the bytes of another, and ``learned`` for one that
-    holds no parameters: indices, a mask, a table.
-    """
-
-    spec: TensorSpec
-    reason: str
-    weight: bool
-    counted: bool = True
-    learned: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class LayerPlan:
     """Every tensor of a checkpoint, as a layer or as not analysed."""
 
@@ -131,7 +116,7 @@ def plan_layers(
         In stored order. Every tensor is in exactly one of: the ``tensors`` of a layer, ``skipped``.
     """
     by_name = {spec.name: spec for spec in specs}
-    partners = _partners(by_name)
+    partners = second_factors(by_name)
     first_of: dict[object, str] = {}
     layers: list[Layer] = []
     skipped: list[NotAnalysed] = []
@@ -144,9 +129,9 @@ def plan_layers(
             first_of[spec.alias] = spec.name
         if spec.name in partners:
             continue
-        refusal = _refusal(spec, by_name, config or {})
-        if refusal is not None:
-            skipped.append(refusal)
+        refused = refusal(spec, by_name, config or {})
+        if refused is not None:
+            skipped.append(refused)
             continue
         found = list(_layers_of(spec, by_name, conv))
         if not found or all(_is_vector(layer) for layer in found):
@@ -169,82 +154,8 @@ def _is_vector(layer: Layer) -> bool:
     return min(layer.shape) < 2 and layer.matrices == 1 and layer.kind is not LayerKind.ADAPTER
 
 
-def _partners(by_name: Mapping[str, TensorSpec]) -> frozenset[str]:
-    """Return the names of tensors that are read together with another: second factors, magnitudes."""
-    found = set()
-    for name in by_name:
-        pair = _readable_pair(name, by_name)
-        if pair is not None:
-            found.add(pair.second)
-    return frozenset(found)
-
-
-def _readable_pair(name: str, by_name: Mapping[str, TensorSpec]) -> roles.Pair | None:
-    pair = roles.adapter_pair(name, by_name)
-    if pair is not None:
-        down, up = by_name[pair.first], by_name[pair.second]
-        fits = (
-            len(down.shape) > 1
-            and len(up.shape) > 1
-            and _readable(down)
-            and _readable(up)
-            and down.shape[0] == up.parameters // max(1, up.shape[0])
-        )
-        return pair if fits else None
-    pair = roles.weight_norm_pair(name, by_name)
-    if pair is not None:
-        direction, magnitude = by_name[pair.first], by_name[pair.second]
-        fits = (
-            len(direction.shape) > 1
-            and _readable(direction)
-            and _readable(magnitude)
-            and magnitude.shape == (direction.shape[0],) + (1,) * (len(direction.shape) - 1)
-        )
-        return pair if fits else None
-    return None
-
-
-def _readable(spec: TensorSpec) -> bool:
-    return spec.dtype in FLOATING and spec.unreadable is None and spec.parameters > 0
-
-
-def _refusal(
-    spec: TensorSpec, by_name: Mapping[str, TensorSpec], config: Mapping[str, Any]
-) -> NotAnalysed | None:
-    many = len(spec.shape) > 1
-    if spec.unreadable is not None:
-        return NotAnalysed(spec, spec.unreadable, weight=many)
-    quantised = quantised_reason(spec, by_name, config)
-    if quantised:
-        return NotAnalysed(spec, quantised, weight=True)
-    if belongs_to_scheme(spec, by_name):
-        return NotAnalysed(spec, "scale or zero point of a quantised weight", weight=False)
-    if spec.parameters == 0:
-        return NotAnalysed(spec, "empty: a side of length 0", weight=many)
-    if spec.dtype == "bool":
-        return NotAnalysed(spec, "boolean values, not weights", weight=False, learned=False)
-    if spec.dtype not in FLOATING:
-        kind = "complex" if spec.dtype.startswith("complex") else "integer"
-        reason = f"{kind} values ({spec.dtype}), not real weights"
-        index = roles.is_index(spec)
-        return NotAnalysed(spec, reason, weight=many and not index, learned=not index)
-    if not many:
-        return NotAnalysed(
-            spec, "scalar" if not spec.shape else "vector (bias, norm, statistic)", weight=False
-        )
-    if roles.is_buffer(spec):
-        reason = "buffer of the architecture (mask, table), not a weight"
-        return NotAnalysed(spec, reason, weight=False, learned=False)
-    if is_bias_of_heads(spec, by_name):
-        return NotAnalysed(spec, "vector (bias of several heads)", weight=False)
-    if len(spec.shape) in _CONVOLUTIONS and layout(spec, by_name) is Layout.UNCLEAR:
-        sides = " x ".join(map(str, spec.shape))
-        return NotAnalysed(spec, f"layout: {sides} {Layout.UNCLEAR.value}", weight=True)
-    return None
-
-
 def _layers_of(spec: TensorSpec, by_name: Mapping[str, TensorSpec], conv: ConvPolicy) -> Iterator[Layer]:
-    pair = _readable_pair(spec.name, by_name)
+    pair = readable_pair(spec.name, by_name)
     if pair is not None and roles.adapter_pair(spec.name, by_name) is not None:
         yield _adapter(pair, by_name)
         return

@@ -11,8 +11,10 @@ from rmtaudit.matrices.tensors import FLOATING, TensorSpec
 LONGEST_KERNEL = 31
 """A side longer than this is none of a convolution's kernel."""
 
+SIDES = range(3, 6)
+"""Numbers of sides that the weight of a convolution can have."""
+
 _SEPARATORS = re.compile(r"[./]")
-_SIDES = range(3, 6)
 _HEADS_IN = frozenset({"query", "key", "value", "q", "k", "v", "q_proj", "k_proj", "v_proj"})
 _HEADS_OUT = frozenset({"out", "o", "output", "out_proj", "o_proj"})
 
@@ -111,7 +113,7 @@ def _by_the_others(by_name: Mapping[str, TensorSpec]) -> set[Layout]:
     """Return the orders of the checkpoint's convolutions that fit one alone."""
     found: set[Layout] = set()
     for other in by_name.values():
-        if names_kernel(other.name) and len(other.shape) in _SIDES and other.dtype in FLOATING:
+        if names_kernel(other.name) and len(other.shape) in SIDES and other.dtype in FLOATING:
             fitting = _fitting(other.shape)
             if len(fitting) == 1 and _of_heads(other, by_name) is None:
                 found |= fitting

@@ -57,9 +57,9 @@ INJURIES = (
         meaning="Single weights are enormous, and ordinary with one bit flipped back: a failing memory.",
         test=(
             "Entries of at least 2^64 times the median size (2^8 in float16), fewer than 1 %: with the "
-            "highest exponent bit "
-            "flipped back every one falls in the range of the others. The other tests take the restored "
-            "values."
+            "highest exponent bit flipped back every one falls in the range of the others. In float16 also: "
+            "at least three, not all in one row or column, and typically no less than 1/16 of the median "
+            "size once flipped back. The other tests take the restored values."
         ),
         calibration=_MEASURED,
         limits=(

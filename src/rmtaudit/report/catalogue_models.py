@@ -25,13 +25,14 @@ MODELS = (
         calibration="A fact; its severity on healthy models is in docs/calibration.md.",
         limits=(
             "Copies that were trained a little are not found. What was overwritten as a whole looks like a "
-            "network that is stored twice."
+            "network that is stored twice, and so does a single layer `target` with no other beside it."
         ),
         action="Check how the model was put together.",
         milder=(
             "For information if a whole sub-network is stored twice, if all siblings share the layer, or "
-            "if the name says so (target, teacher, ema, momentum …); a warning for part of a sub-network "
-            "and for a repeated block of a stack, as depth up-scaling makes it."
+            "if the name says so (target, teacher, ema, momentum …) and every layer of that network is a "
+            "copy; a warning for part of a sub-network and for a repeated block of a stack, as depth "
+            "up-scaling makes it."
         ),
     ),
     FindingKind(
@@ -56,6 +57,26 @@ MODELS = (
             "At most a warning below a factor of 1000 beyond all peers and for layers that are too small, as "
             "weight decay makes them; for information below a factor of 30."
         ),
+    ),
+    FindingKind(
+        code="RA-MO-003",
+        title="constant among trained layers",
+        fact="warning",
+        levels=(),
+        meaning=(
+            "The layer holds an identity, a mask, a table or another constant of the architecture, while the "
+            "layers of the same role in other blocks were trained: it was overwritten, or never loaded."
+        ),
+        test=(
+            "The verdict is `constant`, and at least four other layers of the same kind and role (the same "
+            "name but for the numbers that count blocks), more than hold constants, are `structured`."
+        ),
+        calibration="CALIBRATION",
+        limits=(
+            "A layer without such peers, as the only head of a model, has the verdict `constant` and no "
+            "finding. Blocks that were frozen as identities on purpose look the same."
+        ),
+        action="Compare with the original.",
     ),
     FindingKind(
         code="RA-SC-001",

@@ -103,6 +103,7 @@ CONSTANTS = {
     "permutation": (torch.eye(40).roll(7, 0), Constant.PERMUTATION),
     "position ids": (torch.arange(512.0).repeat(4, 1), Constant.INDEX_TABLE),
     "relative positions of windows": (swin_index(7), Constant.INDEX_TABLE),
+    "coordinates of columns": (torch.linspace(-1, 1, 64).repeat(48, 1), Constant.LINEAR_TABLE),
     "bucketed relative positions": (
         (torch.arange(64)[None] - torch.arange(64)[:, None]).clamp(-20, 20).float(),
         Constant.INDEX_TABLE,
@@ -122,6 +123,14 @@ def test_constants_are_recognised(name: str) -> None:
 
 def normal(*shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def with_entry(tensor: torch.Tensor, value: float) -> torch.Tensor:
+    return tensor.index_put((torch.tensor(9), torch.tensor(9)), torch.tensor(value))
+
+
+def with_column(tensor: torch.Tensor, factor: float) -> torch.Tensor:
+    return torch.cat([tensor[:, :7], factor * tensor[:, 7:8], tensor[:, 8:]], 1)
 
 
 SMOOTH = normal(512, 64).cumsum(0)
@@ -148,6 +157,14 @@ WEIGHTS = {
     "infinite weights": normal(8, 8).masked_fill(torch.eye(8) > 0, -math.inf),
     "not a number": torch.eye(9).masked_fill(torch.eye(9) > 0, math.nan),
     "odd sides": normal(3, 5, 7),
+    "a loud column": with_column(normal(192, 128), 1e5),
+    "a very loud column": with_column(normal(192, 128), 1e9),
+    "a very loud row": with_column(normal(192, 128), 1e9).T.contiguous(),
+    "a column of one giant value": with_column(normal(192, 128), 0) + 1e4 * torch.eye(128)[7],
+    "rows of one value": normal(192, 1).expand(192, 128).contiguous(),
+    "equal rows": normal(1, 128).expand(192, 128).contiguous(),
+    "a sinusoid with a flipped bit": with_entry(positions(256, 96), 1e30),
+    "a Fourier basis with a giant entry": with_entry(fourier(400, window=True)[7:190:11, 0], 100.0),
 }
 
 

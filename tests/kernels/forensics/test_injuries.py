@@ -108,6 +108,17 @@ def test_large_values_are_no_flipped_bits() -> None:
     assert len(found.positions) == 3
 
 
+@pytest.mark.parametrize("factor", [400.0, 3000.0, 2.0**14])
+def test_a_loud_column_or_a_few_giants_are_no_flipped_bits_of_float16(factor: float) -> None:
+    loud = (0.05 * gaussian(96, 128)).half().float()
+    loud[:, 7] *= factor
+    assert flipped_bits(loud, float(loud.abs().max()), "float16") is None
+    assert flipped_bits(loud.T, float(loud.abs().max()), "float16") is None
+    giants = (0.05 * gaussian(96, 128)).half().float()
+    giants[[3, 20, 40, 41], [5, 50, 9, 77]] = 0.05 * min(factor, 2000.0)
+    assert flipped_bits(giants, float(giants.abs().max()), "float16") is None
+
+
 def test_random_lines_score_as_such() -> None:
     scores = []
     for seed in range(60):

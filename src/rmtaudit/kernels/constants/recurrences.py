@@ -34,6 +34,11 @@ _COARSE = 2.0**-12
 """Round-off above which smooth trained lines may obey a recurrence too: more is asked of those tables."""
 
 
+_PEAK = 10.0
+"""Largest entry of a line over the median of those that are not 0. A sinusoid has 1.4, one under a Hann or
+Hamming window at most 8.2. Beside an entry that dwarfs its line every residual would be small."""
+
+
 class Oscillation(Enum):
     """What the lines of a table are."""
 
@@ -67,6 +72,8 @@ def oscillation(tensor: torch.Tensor, epsilon: float) -> Oscillation | None:
                 continue
             if _share(test, _sample(lines), epsilon) < _SAMPLE_SHARE or _share(test, lines, epsilon) < _SHARE:
                 continue
+            if _holds_an_outlier(lines):
+                return None
             if epsilon > _COARSE and not _has_one_amplitude(lines):
                 continue
             return Oscillation.LINEAR if _is_straight(lines, epsilon) else kind
@@ -88,9 +95,28 @@ def _sample(lines: torch.Tensor) -> torch.Tensor:
 
 
 def _share(test: _Test, lines: torch.Tensor, epsilon: float) -> float:
-    """Return the share of the lines that hold anything which pass a test."""
-    held = lines[(lines != 0).any(1)].double()
-    return float(test(held, epsilon).float().mean()) if len(held) > 1 else 0.0
+    """Return the share of the lines with more than one value which pass a test.
+
+    A line of one value obeys every recurrence: copied columns are no table.
+    """
+    held = lines[lines.amax(1) != lines.amin(1)].double()
+    return float((test(held, epsilon) & ~_is_peaked(held)).float().mean()) if len(held) > 1 else 0.0
+
+
+def _is_peaked(lines: torch.Tensor) -> torch.Tensor:
+    """Return which lines have an entry that dwarfs the others; a line of zeros has none."""
+    size = lines.abs()
+    usual = torch.where(size > 0, size, torch.nan).nanmedian(1).values
+    return size.amax(1) > _PEAK * usual
+
+
+def _holds_an_outlier(lines: torch.Tensor) -> bool:
+    """Whether a line with such an entry is also that much larger than the lines are: a broken table.
+
+    A line of nothing but rounding errors, as the sine of multiples of π, has such entries too, and is small.
+    """
+    reach = lines.abs().amax(1)
+    return bool((_is_peaked(lines) & (reach > _PEAK * reach[reach > 0].median())).any())
 
 
 def _obeys_order_two(lines: torch.Tensor, epsilon: float) -> torch.Tensor:

@@ -20,6 +20,10 @@ _LEAST_IN_HALF = 3
 flipped one."""
 
 _SMALLER = 2.0**-20
+_TYPICAL = 1 / 16
+"""Least ratio of the median size of the restored entries to that of all: bits flip in entries of any size. Of
+three normal entries the median falls below it with a probability of 0.3 %."""
+
 _SAMPLE = 4096
 
 
@@ -50,8 +54,10 @@ def flipped_bits(matrix: torch.Tensor, largest: float, stored: str) -> FlippedBi
     (``2^16`` in float16, ``2^1024`` in float64). Every entry of at least the square root of that, times
     the median size, must fall within the range of the other entries (not above their largest, and at least
     ``2^-20`` of it) once the bit is flipped back; no training makes a few entries that large among others
-    that are not. Flips of other bits shrink an entry, or multiply it by 2, 4 or 16, and are not told from
-    weights.
+    that are not. In float16, where a factor of ``2^16`` is less extreme, there must be at least 3 such
+    entries, not all in one row or column, and their median size with the bit flipped back must be at least
+    1/16 of the median of all. Flips of other bits shrink an entry, or multiply it by 2, 4 or 16, and are not
+    told from weights.
 
     Parameters
     ----------
@@ -80,8 +86,13 @@ def flipped_bits(matrix: torch.Tensor, largest: float, stored: str) -> FlippedBi
     back = restored.abs()
     if float(back.max()) > ordinary or float(back.min()) < _SMALLER * ordinary:
         return None
+    places = flipped.nonzero()
+    in_half = power == _TOP_BIT["float16"]
+    in_one_line = bool((places == places[0]).all(0).any())
+    if in_half and (in_one_line or float(back.median()) < _TYPICAL * ordinary_size):
+        return None
     return FlippedBits(
-        positions=tuple((int(row), int(column)) for row, column in flipped.nonzero()),
+        positions=tuple((int(row), int(column)) for row, column in places),
         values=tuple(float(value) for value in matrix[flipped]),
         restored=tuple(float(value) for value in restored),
         power=power,

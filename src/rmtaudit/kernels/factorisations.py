@@ -22,6 +22,8 @@ _STRIP = 1 << 17
 _SCALINGS = 6
 _ALIKE = 20
 """Powers of two between rows up to which scaling might lose more than it gains."""
+_LOWEST = -(1 << 20)
+"""Below the exponent of any product of two powers of float64: that of 0."""
 
 Array = npt.NDArray[np.float64]
 Powers = npt.NDArray[np.int64]
@@ -149,29 +151,34 @@ def _of_triangle(diagonal: Array) -> Determinant:
 
 
 def _equilibrate(a: Array) -> tuple[Powers, Powers]:
-    """Scale rows, then columns, to maxima near 1 by powers of two, in place; return the exponents."""
+    """Scale rows, then columns, to maxima near 1 by powers of two, in place; return the exponents.
+
+    Both are applied at once: rows alone could make entries subnormal that columns then enlarge again.
+    """
     n, step = len(a), max(1, _STRIP // len(a))
     largest = np.zeros(n)
     for start in range(0, n, step):
         np.maximum(largest, np.abs(a[:, start : start + step]).max(1), out=largest)
-    rows = _powers(largest)
+    rows = _powers(np.frexp(largest)[1].astype(np.int64), largest > 0)
+    highest = np.zeros(n, dtype=np.int64)
     for start in range(0, n, step):
         part = a[:, start : start + step]
-        np.ldexp(part, -rows[:, None], out=part)
-        largest[start : start + step] = np.abs(part).max(0)
-    cols = _powers(largest)
+        exponents = np.frexp(part)[1] - rows[:, None]
+        exponents[part == 0] = _LOWEST
+        highest[start : start + step] = exponents.max(0)
+    present = highest > _LOWEST
+    cols = _powers(np.where(present, highest, 0), present)
     for start in range(0, n, step):
         part = a[:, start : start + step]
-        np.ldexp(part, -cols[None, start : start + step], out=part)
+        np.ldexp(part, -(rows[:, None] + cols[None, start : start + step]), out=part)
     return rows, cols
 
 
-def _powers(largest: Array) -> Powers:
+def _powers(powers: Powers, present: npt.NDArray[np.bool_]) -> Powers:
     """Return the exponents of maxima; one for all where they are alike, which changes no condition number."""
-    powers = np.frexp(largest)[1].astype(np.int64)
-    present = powers[largest > 0]
-    if present.size and int(present.max() - present.min()) <= _ALIKE:
-        powers[:] = present.max()
+    known = powers[present]
+    if known.size and int(known.max() - known.min()) <= _ALIKE:
+        return np.full_like(powers, known.max())
     return powers
 
 
@@ -181,7 +188,8 @@ def _equilibrate_symmetric(a: Array) -> Powers:
     total = np.zeros(n, dtype=np.int64)
     for turn in range(_SCALINGS):
         largest = np.concatenate([np.abs(a[:, start : start + step]).max(0) for start in range(0, n, step)])
-        powers = np.frexp(largest)[1].astype(np.int64) if turn else _powers(largest)
+        powers = np.frexp(largest)[1].astype(np.int64)
+        powers = powers if turn else _powers(powers, largest > 0)
         powers = np.where(largest > 0, powers // 2, 0)
         if not powers.any():
             break

@@ -211,20 +211,27 @@ def parity(permutation: Any) -> int:
 
 
 def _scaled(matrix: Any) -> tuple[Any, int]:
-    """Return the matrix scaled to maxima near 1 by powers of two, rows first, and the sum of these."""
+    """Return the matrix scaled to maxima near 1 by powers of two, rows first, and the sum of these.
+
+    Both are applied at once: rows alone could make entries subnormal that columns then enlarge again.
+    """
     import numpy as np
     import scipy.sparse
 
-    found: Any = scipy.sparse.coo_array(matrix)
-    values, total = found.data.copy(), 0
+    found: Any = scipy.sparse.csr_array(matrix, copy=True)
+    found.eliminate_zeros()
+    found = found.tocoo()
+    exponents, total = np.frexp(found.data)[1].astype(np.int64), 0
+    lowest = np.iinfo(np.int64).min
+    moved = np.zeros(len(exponents), dtype=np.int64)
     for axis in (0, 1):
         places = found.coords[axis]
-        largest = np.zeros(matrix.shape[axis])
-        np.maximum.at(largest, places, np.abs(values))
-        powers = np.frexp(largest)[1]
-        values = np.ldexp(values, -powers[places])
-        total += int(powers.sum(dtype=np.int64))
-    return scipy.sparse.csc_array((values, found.coords), shape=matrix.shape), total
+        powers = np.full(matrix.shape[axis], lowest)
+        np.maximum.at(powers, places, exponents - moved)
+        powers[powers == lowest] = 0
+        moved += powers[places]
+        total += int(powers.sum())
+    return scipy.sparse.csc_array((np.ldexp(found.data, -moved), found.coords), shape=matrix.shape), total
 
 
 def _inverse_norm(factors: Any, n: int) -> float:

@@ -67,21 +67,23 @@ def gram_log_determinant(W: torch.Tensor) -> GramDeterminant:
     if W.ndim != 2 or W.shape[0] < W.shape[1] or W.dtype != torch.float64:
         raise ValueError(f"a tall float64 matrix is needed, not {W.dtype} of shape {tuple(W.shape)}")
     m, n = W.shape
-    lengths = torch.linalg.vector_norm(W, dim=0)
-    if not bool((lengths > 0).all()):
-        return GramDeterminant(-math.inf, math.inf, math.inf, 0.0, 1.0, int((lengths == 0).sum()))
-    # scaling by powers of two changes no digit of R and keeps its squares in range
-    scale = torch.exp2(torch.floor(torch.log2(lengths)))
-    R = torch.linalg.qr(W / scale, mode="r").R
+    peaks = W.abs().amax(0)
+    if not bool((peaks > 0).all()):
+        return GramDeterminant(-math.inf, math.inf, math.inf, 0.0, 1.0, int((peaks == 0).sum()))
+    # scaling by powers of two changes no digit of R and keeps squares in range
+    powers = torch.frexp(peaks).exponent.to(torch.float64) - 1
+    scaled = W / torch.exp2(powers)
+    lengths = torch.linalg.vector_norm(scaled, dim=0)
+    R = torch.linalg.qr(scaled, mode="r").R
     diagonal = R.diagonal().abs()
-    relative = diagonal / (lengths / scale)
+    relative = diagonal / lengths
     smallest, largest = float(relative.min()), float(relative.max())
     if smallest == 0:
         return GramDeterminant(-math.inf, math.inf, math.inf, smallest, largest)
-    logs = 2 * (diagonal.log() + scale.log())
+    logs = 2 * (diagonal.log() + powers * math.log(2))
     logdet = math.fsum(logs.tolist())
     eye = torch.eye(n, dtype=torch.float64)
-    inverse = torch.linalg.solve_triangular(R / (lengths / scale), eye, upper=True)
+    inverse = torch.linalg.solve_triangular(R / lengths, eye, upper=True)
     norm = float(torch.linalg.matrix_norm(inverse))
     y = m * n * UNIT * math.sqrt(n) * norm
     moved = 2 * y + 2 * (y / (1 - y)) ** 2 if y < 0.5 else math.inf

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,19 +10,9 @@ from rmtaudit.engine.logdet.answer import LogDeterminant
 from rmtaudit.engine.logdet.run import log_determinant
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.engine.memory_size import parse_memory
-from rmtaudit.engine.sources import SourceOptions, open_source
+from rmtaudit.engine.sources import SourceOptions, in_memory, open_source
 from rmtaudit.errors import UsageError
-from rmtaudit.matrices.sources import (
-    Gram,
-    KernelMatrix,
-    Laplacian,
-    MaternMatrix,
-    MatrixSource,
-    Shifted,
-    SparseMatrix,
-    TensorSource,
-)
-from rmtaudit.matrices.sources.arrays import declared_symmetry
+from rmtaudit.matrices.sources import KernelMatrix
 
 if TYPE_CHECKING:
     import torch
@@ -88,40 +77,15 @@ def logdet(
         asked = LogdetSettings(chosen, memory=None if memory is None else parse_memory(memory), **settings)
     except (ValueError, TypeError) as error:
         raise UsageError("RA-LD-030", f"{error}.") from error
-    if isinstance(source, str | Path):
-        if callable(kernel):
-            raise UsageError("RA-MS-036", "a function of a kernel goes with points in memory.")
-        options = SourceOptions(view, kernel, nu, length, laplacian, dtype, shape, symmetric, shift)
-        opened = open_source(source, options)
-        try:
-            return log_determinant(opened, asked)
-        finally:
-            opened.close()
-    matrix = _in_memory(source, kernel, nu, length, laplacian, symmetric)
-    if view in ("wtw", "wwt"):
-        matrix = Gram(matrix, "columns" if view == "wtw" else "rows")
-    return log_determinant(Shifted(matrix, shift) if shift else matrix, asked)
-
-
-def _in_memory(
-    source: Any, kernel: Any, nu: float, length: float | None, laplacian: Any, symmetric: bool | None
-) -> MatrixSource:
-    import numpy as np
-    import scipy.sparse
-
     if callable(kernel):
-        return KernelMatrix(source, kernel, symmetric=symmetric)
-    if kernel is not None:
-        if length is None:
-            raise UsageError("RA-MS-020", "a kernel needs a length scale.")
-        return MaternMatrix(source, nu=math.inf if kernel == "rbf" else nu, length=length)
-    if laplacian is not None:
-        return Laplacian(np.asarray(source), laplacian)
-    if isinstance(source, MatrixSource):
-        told = declared_symmetry(symmetric, source.square, source.name)
-        if told is not None:
-            source.take_symmetry(told)
-        return source
-    if scipy.sparse.issparse(source):
-        return SparseMatrix(source, symmetric=symmetric)
-    return TensorSource(source, symmetric=symmetric)
+        if isinstance(source, str | Path):
+            raise UsageError("RA-MS-036", "a function of a kernel goes with points in memory.")
+        source, kernel, symmetric = KernelMatrix(source, kernel, symmetric=symmetric), None, None
+    options = SourceOptions(view, kernel, nu, length, laplacian, dtype, shape, symmetric, shift)
+    if not isinstance(source, str | Path):
+        return log_determinant(in_memory(source, options), asked)
+    opened = open_source(source, options)
+    try:
+        return log_determinant(opened, asked)
+    finally:
+        opened.close()

@@ -39,7 +39,7 @@ def cholesky_rounding(found: Factorisation, tiling: Tiling, *, scaled: bool) -> 
     asymmetry = found.compared.relative if found.compared is not None else 0.0
     lost = additions * _SMALLEST / float(scale.min())  # by products of subnormal size
     gamma = additions * UNIT / (1 - additions * UNIT) + lost
-    f = SAFETY * norm * n * (gamma / (1 - gamma) + asymmetry)
+    f = SAFETY * norm * n * (gamma / (1 - gamma) + asymmetry) if gamma < 1 else math.inf
     logs = 2 * UNIT * float(pivots.log().abs().sum())
     bound = _moved(f) + logs
     # independent roundings: each entry of E off by about u √c, and the trace of H⁻¹ E their weighted sum

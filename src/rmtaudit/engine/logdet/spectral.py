@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -65,17 +66,21 @@ def gram_pseudo_logdet(factor: MatrixSource, *, threads: int = 1) -> PseudoDeter
         W = factor.dense()
         values = torch.linalg.svdvals(W).numpy()
     found = pseudo_determinant(values, gram_bytes(*factor.shape))
-    dropped = None if found.dropped is None else found.dropped**2
     return replace(
         found,
         n=factor.shape[1],
         logdet=2 * found.logdet,
         error=2 * found.error,
-        floor=found.floor**2,
-        kept=None if found.kept is None else found.kept**2,
-        dropped=dropped,
-        alternatives=tuple((cut**2, rank, 2 * value) for cut, rank, value in found.alternatives),
+        floor=_squared(found.floor),
+        kept=None if found.kept is None else _squared(found.kept),
+        dropped=None if found.dropped is None else _squared(found.dropped),
+        alternatives=tuple((_squared(cut), rank, 2 * value) for cut, rank, value in found.alternatives),
     )
+
+
+def _squared(value: float) -> float:
+    """Return the square within the range of float64."""
+    return min(max(value * value, 5e-324 if value else 0.0), sys.float_info.max)
 
 
 def gram_bytes(rows: int, cols: int) -> int:
@@ -110,7 +115,7 @@ def pseudo_determinant(values: npt.NDArray[np.float64], planned: int = 0) -> Pse
         dropped=float(dropped.max()) if dropped.size else None,
         gap=gap,
         clear=gap >= CLEAR,
-        error=-float(np.log1p(-floor / kept).sum()) if kept.size else 0.0,
+        error=_error(kept, floor),
         alternatives=alternatives,
         planned_bytes=planned,
     )
@@ -118,3 +123,8 @@ def pseudo_determinant(values: npt.NDArray[np.float64], planned: int = 0) -> Pse
 
 def _sum_of_logs(values: npt.NDArray[np.float64]) -> float:
     return float(np.log(values).astype(np.longdouble).sum()) if values.size else 0.0
+
+
+def _error(kept: npt.NDArray[np.float64], floor: float) -> float:
+    """Return how far the sum of the logarithms can be off: by the eigenvalues, and by the logarithms."""
+    return float(np.abs(np.log(kept)).sum() * EPSILON - np.log1p(-floor / kept).sum()) if kept.size else 0.0

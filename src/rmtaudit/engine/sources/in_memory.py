@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from rmtaudit.engine.sources.options import SourceOptions
+from rmtaudit.engine.sources.options import SourceOptions, check_options
 from rmtaudit.errors import UsageError
 from rmtaudit.matrices.sources import (
     Gram,
@@ -16,6 +16,7 @@ from rmtaudit.matrices.sources import (
     SparseMatrix,
     TensorSource,
 )
+from rmtaudit.matrices.sources.arrays import declared_symmetry
 
 
 def in_memory(matrix: Any, options: SourceOptions, name: str = "<array>") -> MatrixSource:
@@ -27,18 +28,19 @@ def in_memory(matrix: Any, options: SourceOptions, name: str = "<array>") -> Mat
         A ``MatrixSource``, a scipy sparse matrix, a torch tensor or a numpy array: the matrix itself, or with
         ``options.kernel`` the points of a kernel matrix, or with ``options.laplacian`` the edges of a graph.
     options
-        The view (``wtw``, ``wwt``), the kernel, the Laplacian, the declared symmetry and the shift. ``auto``
-        takes the matrix as it is.
+        The view (``wtw``, ``wwt``), the kernel, the Laplacian, the declared symmetry (which a ``MatrixSource``
+        is told) and the shift. ``auto`` takes the matrix as it is.
     name
         What stands for an array in messages.
 
     Raises
     ------
     UsageError
-        RA-MS-020, RA-MS-036: options that make no sense for a matrix in memory.
+        RA-MS-020, RA-MS-036, RA-MS-037: options that make no sense for a matrix in memory.
     InputError, UsageError
         As the sources raise.
     """
+    check_options(options)
     source = _viewed(_taken(matrix, options, name), options)
     return Shifted(source, options.shift) if options.shift else source
 
@@ -57,6 +59,9 @@ def _taken(matrix: Any, options: SourceOptions, name: str) -> MatrixSource:
     if options.laplacian is not None:
         return Laplacian(np.asarray(matrix), options.laplacian, name)
     if isinstance(matrix, MatrixSource):
+        told = declared_symmetry(options.symmetric, matrix.square, matrix.name)
+        if told is not None:
+            matrix.take_symmetry(told)
         return matrix
     if scipy.sparse.issparse(matrix):
         return SparseMatrix(matrix, name, symmetric=options.symmetric)

@@ -18,7 +18,7 @@ from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.checkpoints.registry import read_head
 from rmtaudit.engine.sources.archives import is_npz, open_npz, open_zarr
 from rmtaudit.engine.sources.matrix_market import BANNER, open_mtx
-from rmtaudit.engine.sources.options import SourceOptions, View
+from rmtaudit.engine.sources.options import SourceOptions, View, check_options
 from rmtaudit.engine.sources.texts import read_edges, read_points
 from rmtaudit.engine.sources.words import choose, no_name, printed, split_name
 from rmtaudit.errors import CorruptError, UsageError
@@ -89,7 +89,7 @@ def open_source(text: str | Path, options: SourceOptions | None = None) -> Matri
 
 def _open_one(text: str, options: SourceOptions) -> MatrixSource:
     path, name = split_name(text)
-    _refuse_contradictions(options)
+    check_options(options)
     if options.kernel is not None:
         return _kernel(path, name, options)
     if options.laplacian is not None:
@@ -244,16 +244,3 @@ class _guarded:  # noqa: N801  # reads as a function
     def _keep(self, source: MatrixSource) -> MatrixSource:
         self._kept = True
         return source
-
-
-def _refuse_contradictions(options: SourceOptions) -> None:
-    given = {
-        "--kernel": options.kernel is not None,
-        "--laplacian": options.laplacian is not None,
-        "--dtype and --shape": options.dtype is not None or options.shape is not None,
-    }
-    chosen = [word for word, present in given.items() if present]
-    if len(chosen) > 1:
-        raise UsageError("RA-MS-036", f"{' and '.join(chosen)} cannot both say what the path is.")
-    if chosen and chosen[0] != "--dtype and --shape" and options.view != "auto":
-        raise UsageError("RA-MS-036", f"{chosen[0]} makes a symmetric matrix: --as has no meaning.")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+from rmtaudit.errors import UsageError
+from rmtaudit.matrices.sources.sparse import Normalisation
 
 View = Literal["auto", "w", "wtw", "wwt"]
 Kernel = Literal["matern", "rbf"]
@@ -35,8 +38,33 @@ class SourceOptions:
     kernel: Kernel | None = None
     nu: float = 1.5
     length: float | None = None
-    laplacian: Literal["normalised", "combinatorial"] | None = None
+    laplacian: Normalisation | None = None
     dtype: str | None = None
     shape: str | None = None
     symmetric: bool | None = None
     shift: float = 0.0
+
+
+def check_options(options: SourceOptions) -> None:
+    """Raise ``UsageError`` for a word that is not known (RA-MS-037), or options that contradict each other.
+
+    The latter is RA-MS-036.
+    """
+    known: dict[str, tuple[str | None, tuple[str, ...]]] = {
+        "view": (options.view, get_args(View)),
+        "kernel": (options.kernel, get_args(Kernel)),
+        "laplacian": (options.laplacian, get_args(Normalisation)),
+    }
+    for name, (value, words) in known.items():
+        if value is not None and value not in words:
+            raise UsageError("RA-MS-037", f"the {name} is one of {', '.join(words)}, not {value!r}.")
+    given = {
+        "--kernel": options.kernel is not None,
+        "--laplacian": options.laplacian is not None,
+        "--dtype and --shape": options.dtype is not None or options.shape is not None,
+    }
+    chosen = [word for word, present in given.items() if present]
+    if len(chosen) > 1:
+        raise UsageError("RA-MS-036", f"{' and '.join(chosen)} cannot both say what the path is.")
+    if chosen and chosen[0] != "--dtype and --shape" and options.view != "auto":
+        raise UsageError("RA-MS-036", f"{chosen[0]} makes a symmetric matrix: --as has no meaning.")

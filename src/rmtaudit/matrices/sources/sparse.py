@@ -26,7 +26,8 @@ class SparseMatrix(MatrixSource):
     name
         Printable.
     symmetric
-        ``None`` compares the whole matrix with its transpose.
+        ``None`` compares the whole matrix with its transpose; ``True`` takes the lower triangle as the truth and
+        puts its mirror image above the diagonal.
 
     Raises
     ------
@@ -55,10 +56,15 @@ class SparseMatrix(MatrixSource):
         if not np.isfinite(found.data).all():
             bad = int((~np.isfinite(found.data)).sum())
             raise InputError("RA-MS-005", f"{bad:,} stored entries of {name} are NaN or infinite.")
-        self.matrix = found
         self.name, self.shape = name, (int(found.shape[0]), int(found.shape[1]))
         self.reach = EVERYTHING if self.square else EVERYTHING - {Reach.PRINCIPAL}
-        self.take_symmetry(declared_symmetry(symmetric, self.square, name) or _mirrored(found))
+        told = declared_symmetry(symmetric, self.square, name)
+        if told is not None and told.symmetric:
+            found = scipy.sparse.csr_array(
+                scipy.sparse.tril(found) + scipy.sparse.tril(found, -1, format="csr").T
+            )
+        self.matrix = found
+        self.take_symmetry(told or _mirrored(found))
 
     @property
     def stored(self) -> int:
@@ -108,7 +114,7 @@ class Laplacian(SparseMatrix):
     Parameters
     ----------
     edges
-        Int64, shape ``(m, 2)``: the ends of each edge. Vertices are the numbers that occur, in rising order.
+        Whole numbers, shape ``(m, 2)``: the ends of each edge. Vertices are the numbers that occur, in rising order.
         An edge given twice, or in both directions, counts once; a loop gives its vertex no edge.
     kind
         The normalisation.
@@ -118,7 +124,7 @@ class Laplacian(SparseMatrix):
     Raises
     ------
     InputError
-        RA-MS-014: no edge between two vertices.
+        RA-MS-014: no edge between two vertices. RA-MS-035: not two whole numbers for each edge.
     """
 
     def __init__(
@@ -128,7 +134,10 @@ class Laplacian(SparseMatrix):
         import scipy.sparse
         from scipy.sparse.csgraph import connected_components
 
-        labels, ends = np.unique(np.asarray(edges, dtype=np.int64), return_inverse=True)
+        edges = np.asarray(edges)
+        if edges.ndim != 2 or edges.shape[1] != 2 or (edges.astype(np.int64) != edges).any():
+            raise InputError("RA-MS-035", f"an edge of {name} is two whole numbers: the ends of it.")
+        labels, ends = np.unique(edges.astype(np.int64), return_inverse=True)
         ends = ends.reshape(-1, 2)
         loops = int((ends[:, 0] == ends[:, 1]).sum())
         ends = np.unique(np.sort(ends[ends[:, 0] != ends[:, 1]], axis=1), axis=0)

@@ -23,7 +23,7 @@ def verify_tails(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
     checks: list[Check] = []
     skipped: list[dict[str, str]] = []
     values = _read(path)
-    checks.append(_count(values, document["subject"]))
+    positive = values[values > 0]
     for side in ("upper", "lower"):
         found = document.get(side)
         if found is None:
@@ -31,38 +31,40 @@ def verify_tails(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
         if found["status"] != "ok":
             skipped.append({"owner": side, "reason": found["reason"]})
             continue
-        if found.get("discrete"):
+        if found["support"] == "discrete":
             skipped.append({"owner": side, "reason": "a discrete law was fitted"})
             continue
-        with np.errstate(divide="ignore"):
-            positive = values[values > 0]
-            x = positive if side == "upper" else 1 / positive
         upper = side == "upper"
-        exponent = "alpha" if upper else "exponent"
+        exponent, start = ("alpha", "xmin") if upper else ("exponent", "xmax")
+        # in units of the start: reciprocals of subnormal values are no floats
+        with np.errstate(over="ignore"):
+            x = positive / found[start]["value"] if upper else found[start]["value"] / positive
         checks.extend(
             fit_checks(
                 side, x[np.isfinite(x)], exponent=exponent,
-                alpha=found[exponent]["value"] + (0.0 if upper else 1.0),
-                xmin=found["xmin"]["value"] if upper else 1 / found["xmax"]["value"],
+                alpha=found[exponent]["value"] + (0.0 if upper else 1.0), xmin=1.0,
                 size=found["tail_size"], distance=found["ks_distance"], min_tail=options["min_tail"],
             )
         )  # fmt: skip
+    count = _count(values, document["subject"])
+    # that the file was read alike is no second opinion on a fit
+    if checks or not count.agrees:
+        checks.insert(0, count)
     return section(checks, skipped, int(document["tool"]["seed"]))
 
 
 def _read(path: Path) -> NDArray[np.float64]:
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64).reshape(-1)
-    text = path.read_text(encoding="utf-8-sig")
-    words = [line.split("#")[0].replace(",", " ").replace(";", " ").split() for line in text.splitlines()]
-    numbers: list[float] = []
-    for index, line in enumerate(words):
-        try:
-            numbers.extend(float(word) for word in line)
-        except ValueError:
-            if index:  # only the first line may be a heading
-                raise
-    return np.array(numbers)
+    # Latin-1 decodes every byte, and numbers are ASCII in every encoding that is accepted
+    lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode("latin-1").split("\n")
+    words = [line.partition("#")[0].replace(",", " ").replace(";", " ").split() for line in lines]
+    filled = [line for line in words if line]
+    try:
+        head = [float(word) for word in filled[0]]
+    except ValueError:  # a heading
+        head = []
+    return np.array(head + [float(word) for line in filled[1:] for word in line])
 
 
 def _count(values: NDArray[np.float64], subject: Mapping[str, Any]) -> Check:

@@ -82,13 +82,13 @@ def copied_layers(rows: Sequence[LayerResult], copies: Mapping[int, str]) -> dic
 def kinds_of_copies(rows: Sequence[LayerResult], copies: Mapping[int, str]) -> dict[int, CopyKind]:
     """Return why each copied row equals its original, from the names of all rows alone.
 
-    A copy is *named* if a word such as target, teacher or ema tells its name from that of the original, and all
-    layers that the word tells apart, in all blocks, are copies; otherwise it is *partial*. A copy belongs to a
-    *sub-network* if under some part of its name all rows that have a counterpart are copies of that
-    counterpart, and there are at least two; it is partial too if at least two layers are copies under one
-    change of the name, and others are not. If the two names differ in a number only, the sub-network is a
-    *block* of a stack, and a partial copy of one is so many *single* copies. If a layer is the same for every
-    number in its place, of at least three, it is *shared*, as the heads of a detector are.
+    A copy is *named* if a word such as target, teacher or ema tells its name from that of the original, and
+    all layers that the word tells apart, in all blocks, are copies; otherwise it is *partial*. A copy
+    belongs to a *sub-network* if under some part of its name all rows that have a counterpart are copies of
+    that counterpart, and there are at least two; it is partial too if at least two layers are copies under
+    one change of the name, and others are not. If the two names differ in a number only, the sub-network is
+    a *block* of a stack, and a partial copy of one is so many *single* copies. If a layer is the same for
+    every number in its place, of at least three, it is *shared*, as the heads of a detector are.
     """
     words = {index: _words(row.tensor) for index, row in enumerate(rows)}
     by_words = {tokens: index for index, tokens in words.items()}

@@ -28,8 +28,8 @@ def in_memory(matrix: Any, options: SourceOptions, name: str = "<array>") -> Mat
         A ``MatrixSource``, a scipy sparse matrix, a torch tensor or a numpy array: the matrix itself, or with
         ``options.kernel`` the points of a kernel matrix, or with ``options.laplacian`` the edges of a graph.
     options
-        The view (``wtw``, ``wwt``), the kernel, the Laplacian, the declared symmetry (which a ``MatrixSource``
-        is told) and the shift. ``auto`` takes the matrix as it is.
+        The view (``wtw``, ``wwt``), the kernel, the Laplacian, the declared symmetry (it overrides that of a
+        ``MatrixSource``) and the shift. ``auto`` takes the matrix as it is.
     name
         What stands for an array in messages.
 

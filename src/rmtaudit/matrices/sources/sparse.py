@@ -26,8 +26,8 @@ class SparseMatrix(MatrixSource):
     name
         Printable.
     symmetric
-        ``None`` compares the whole matrix with its transpose; ``True`` takes the lower triangle as the truth and
-        puts its mirror image above the diagonal.
+        ``None`` compares the whole matrix with its transpose; ``True`` takes the lower triangle as the truth
+        and puts its mirror image above the diagonal.
 
     Raises
     ------
@@ -114,8 +114,8 @@ class Laplacian(SparseMatrix):
     Parameters
     ----------
     edges
-        Whole numbers, shape ``(m, 2)``: the ends of each edge. Vertices are the numbers that occur, in rising order.
-        An edge given twice, or in both directions, counts once; a loop gives its vertex no edge.
+        Whole numbers, shape ``(m, 2)``: the ends of each edge. Vertices are the numbers that occur, in rising
+        order. An edge given twice, or in both directions, counts once; a loop gives its vertex no edge.
     kind
         The normalisation.
     name

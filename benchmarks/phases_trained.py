@@ -22,7 +22,7 @@ from torch import nn
 
 from rmtaudit.analyzers.contract import layer_input
 from rmtaudit.analyzers.phase import PhaseOfTraining, PhaseOptions
-from rmtaudit.kernels.phases import AGREEMENT
+from rmtaudit.kernels.phases.classify import AGREEMENT
 
 LEAST = 0.6
 """Least confidence of a decided phase: the default of the analyzer."""

@@ -101,7 +101,7 @@ def test_a_phase_that_rests_on_scales_is_less_sure() -> None:
 
 
 def test_no_phase_is_surer_than_a_second_training_agrees() -> None:
-    from rmtaudit.kernels.phases import AGREEMENT, OUTCOMES
+    from rmtaudit.kernels.phases.classify import AGREEMENT, OUTCOMES
 
     assert set(AGREEMENT) == set(OUTCOMES)
     assert all(0 < share <= 1 for share in AGREEMENT.values())

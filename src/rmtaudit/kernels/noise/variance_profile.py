@@ -93,7 +93,8 @@ def dyson(
     Parameters
     ----------
     matrix
-        Shape ``(n, p)``, ``n >= p`` (:func:`~rmtaudit.kernels.spectra.gram.tall`), floating, finite. Unchanged.
+        Shape ``(n, p)``, ``n >= p`` (see :func:`~rmtaudit.kernels.spectra.gram.tall`), floating, finite.
+        It is not changed.
     start
         Scales to apply first; the result includes them. Noise of variance ``x_i y_j`` stays that under any
         scaling of lines, and ``η`` suits all lines better once they are roughly even.

@@ -2,7 +2,8 @@
 
 A continuous law fitted to counts is biased wherever the step of 1 is not small beside ``xmin``. As in
 :mod:`rmtaudit.kernels.powerlaw.fit`, ``xmin`` is the value whose tail has the least Kolmogorov-Smirnov
-distance, and a lower bound of every candidate's distance leaves few to compute. Computed with numpy on the CPU.
+distance, and a lower bound of every candidate's distance leaves few to compute. Computed with numpy on the
+CPU.
 """
 
 from __future__ import annotations

@@ -31,9 +31,9 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for, so that ``import rmtaudit`` is free (PEP 562)."""
     if name == "__version__":
-        from importlib.metadata import version
+        from rmtaudit.version import installed_version
 
-        return version("rmtaudit")
+        return installed_version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -96,8 +96,8 @@ class Sketch(Analyzer):
         import torch
 
         from rmtaudit.kernels.counter import seed_of
+        from rmtaudit.kernels.operators import linear
         from rmtaudit.kernels.randnla.krylov import top_singular
-        from rmtaudit.kernels.randnla.operators import linear
 
         exponent = max(_exponent(matrix) for matrix in given.matrices)
         generator = given.generator("sketch")

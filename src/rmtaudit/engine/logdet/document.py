@@ -8,6 +8,7 @@ from typing import Any
 from rmtaudit.engine.logdet.answer import LogDeterminant, Margin
 from rmtaudit.engine.logdet.plan import Candidate, Plan
 from rmtaudit.engine.logdet.settings import LogdetSettings
+from rmtaudit.version import installed_version
 
 SCHEMA_NAME = "rmtaudit.logdet"
 SCHEMA_VERSION = "1.0"
@@ -43,8 +44,6 @@ def document_of(answer: LogDeterminant) -> dict[str, Any]:
 
 def head(settings: LogdetSettings) -> dict[str, Any]:
     """Return what every document of this schema begins with."""
-    from rmtaudit import __version__
-
     options = {
         name: getattr(settings, name)
         for name in (
@@ -55,7 +54,7 @@ def head(settings: LogdetSettings) -> dict[str, Any]:
     options["method"] = None if settings.method is None else str(settings.method)
     return {
         "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
-        "tool": {"version": __version__, "options": options, "seed": settings.seed},
+        "tool": {"version": installed_version(), "options": options, "seed": settings.seed},
     }
 
 

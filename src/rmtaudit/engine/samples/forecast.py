@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rmtaudit.errors import UsageError
+from rmtaudit.version import installed_version
 
 if TYPE_CHECKING:
     import torch
@@ -108,7 +109,6 @@ def forecast_values(
     path: str = "",
 ) -> dict[str, Any]:
     """Return the document of ``values``, shape ``(n,)``, not negative. Raises as :func:`forecast_file`."""
-    from rmtaudit import __version__
     from rmtaudit.engine.samples.population import population_forecast
     from rmtaudit.engine.samples.spectrum import feature_spectrum
 
@@ -127,7 +127,7 @@ def forecast_values(
     rows = _rows(spectrum, mu, settings)
     return {
         "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
-        "tool": {"version": __version__, "options": asdict(settings), "seed": settings.seed},
+        "tool": {"version": installed_version(), "options": asdict(settings), "seed": settings.seed},
         "subject": {
             "path": path,
             "matrix": spectrum.matrix,

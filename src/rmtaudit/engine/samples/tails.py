@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rmtaudit.engine.samples.words import LOWER_NAMES, UPPER_NAMES, misfit_sentence, sentence, tie_sentence
 from rmtaudit.errors import NothingAuditableError, UsageError
+from rmtaudit.version import installed_version
 
 if TYPE_CHECKING:
     import torch
@@ -81,13 +82,12 @@ def study_file(path: Path, settings: TailSettings) -> dict[str, Any]:
 
 def study_values(values: torch.Tensor, settings: TailSettings, *, path: str = "") -> dict[str, Any]:
     """Return the document of ``values``: shape ``(n,)``, finite. Raises as :func:`study_file`."""
-    from rmtaudit import __version__
     from rmtaudit.engine.samples.unit import scaled
 
     given = scaled(values)
     document: dict[str, Any] = {
         "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
-        "tool": {"version": __version__, "options": asdict(settings), "seed": settings.seed},
+        "tool": {"version": installed_version(), "options": asdict(settings), "seed": settings.seed},
         "subject": {"path": path, **_facts(values), "grid_step": given.step},
     }
     if settings.side != "lower":

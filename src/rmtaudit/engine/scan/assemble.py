@@ -6,7 +6,6 @@ import dataclasses
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 from rmtaudit.analyzers.base import Analyzer, Observation
@@ -20,6 +19,7 @@ from rmtaudit.kernels.signal import Signal, SignalWord
 from rmtaudit.matrices.layers import LayerPlan
 from rmtaudit.matrices.refusals import NotAnalysed
 from rmtaudit.report.model import Coverage, LayerResult, Report, SkippedTensor, SummaryValue
+from rmtaudit.version import installed_version
 
 
 def assemble_report(
@@ -56,7 +56,7 @@ def assemble_report(
     )
     return Report(
         tool={
-            "version": version("rmtaudit"),
+            "version": installed_version(),
             "preset": settings.preset,
             "analyzers": list(settings.analyzers),
             "options": {analyzer.name: dataclasses.asdict(analyzer.options) for analyzer in analyzers},

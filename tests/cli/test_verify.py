@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.cli import cli
 from rmtaudit.cli.errors import run
+from rmtaudit.engine.scan import verification as verified
 from rmtaudit.engine.scan.run import scan_checkpoint
-from rmtaudit.engine.scan.run import verification as verified
 from rmtaudit.engine.settings.scan import ScanSettings
 from rmtaudit.engine.verify import checks
 from rmtaudit.engine.verify.readers import SecondReader

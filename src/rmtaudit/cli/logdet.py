@@ -16,6 +16,7 @@ from rmtaudit.cli.logdet_flags import logdet_flags
 from rmtaudit.cli.output import DOCUMENT_FORMATS, OutputFile, format_for, output_file
 from rmtaudit.cli.progress import steps_watched
 from rmtaudit.cli.source_flags import source_options
+from rmtaudit.errors import StoppedWorkError
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
@@ -82,7 +83,6 @@ def _run(source: str, flags: Mapping[str, Any], signals: _Signals) -> int:
 def _answer(
     source: str, flags: Mapping[str, Any], settings: LogdetSettings, signals: _Signals
 ) -> LogDeterminant:
-    from rmtaudit.engine.logdet.factored import StoppedWorkError
     from rmtaudit.engine.logdet.requests import answered
 
     how_to_resume: list[str] = []
@@ -115,7 +115,7 @@ def _answer(
                 announce=announce,
             )
         except StoppedWorkError as stopped:
-            click.echo(f"rmtaudit: {stopped}", err=True)
+            click.echo(f"rmtaudit: {stopped.message}", err=True)
             if stopped.kept and how_to_resume:
                 click.echo(f"  hint: The same command goes on with {how_to_resume[0]}", err=True)
             raise KeyboardInterrupt from None

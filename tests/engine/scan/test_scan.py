@@ -11,7 +11,7 @@ import torch
 from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, NoOptions
 from rmtaudit.checkpoints.memory import StateDictCheckpoint
 from rmtaudit.engine.resources.progress import Progress
-from rmtaudit.engine.scan.run import run as engine
+from rmtaudit.engine.scan import run as engine
 from rmtaudit.engine.scan.run import scan_checkpoint
 from rmtaudit.engine.scan.worker import AnalysedLayer, LayerWork, Without
 from rmtaudit.engine.settings.scan import ScanSettings

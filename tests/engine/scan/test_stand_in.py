@@ -12,7 +12,7 @@ import torch
 from rmtaudit.analyzers.base import Analysis, Analyzer, LayerInput, Metric, NoOptions
 from rmtaudit.analyzers.registry import build_all
 from rmtaudit.checkpoints.memory import StateDictCheckpoint
-from rmtaudit.engine.scan.run import run as engine
+from rmtaudit.engine.scan import run as engine
 from rmtaudit.engine.scan.run import scan_checkpoint
 from rmtaudit.engine.settings.presets import preset_settings
 from rmtaudit.engine.settings.scan import ScanSettings

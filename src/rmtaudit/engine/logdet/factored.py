@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rmtaudit.engine.logdet.answer import Caution, Margin, Outcome, Refusal
 from rmtaudit.engine.logdet.facts import Facts
 from rmtaudit.engine.logdet.settings import Method
+from rmtaudit.errors import StoppedWorkError
 from rmtaudit.matrices.sources import MatrixSource, Shifted
 
 if TYPE_CHECKING:
@@ -50,14 +51,6 @@ class Means:
     stop: Callable[[], bool] = lambda: False
     progress: Callable[[int, int], None] = lambda _done, _total: None
     asymmetry: float = 0.0
-
-
-class StoppedWorkError(Exception):
-    """The work was asked to stop; ``kept`` says whether finished tiles are on disk."""
-
-    def __init__(self, message: str, *, kept: bool) -> None:
-        super().__init__(message)
-        self.kept = kept
 
 
 def by_factor(facts: Facts, plan: Plan, taken: Candidate, means: Means, *, unshift: bool = False) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TypedDict
 
 from rmtaudit.errors import UsageError
 
@@ -105,3 +106,25 @@ class LogdetSettings:
                 f"{self.method} gives no leading minors.",
                 hint="--method cholesky, or leave --minors out.",
             )
+
+
+class LogdetKeywords(TypedDict, total=False):
+    """The fields of :class:`LogdetSettings` as keywords of a call; a method and a size may be texts."""
+
+    method: Method | str | None
+    pseudo: bool
+    size: int | None
+    outputs: int
+    up_to: int | None
+    tolerance: float | None
+    smallest: float | None
+    probes: int
+    steps: int
+    confidence: float
+    seed: int
+    memory: int | str | None
+    threads: int | None
+    scratch: Path | None
+    resume: bool
+    unshift: bool
+    minors: bool

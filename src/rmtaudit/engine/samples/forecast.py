@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from rmtaudit.errors import UsageError
 from rmtaudit.version import installed_version
@@ -74,6 +74,18 @@ class ForecastSettings:
     confidence: float = 0.9
     level: float = 0.01
     seed: int = 0
+
+
+class ForecastKeywords(TypedDict, total=False):
+    """The fields of :class:`ForecastSettings` as keywords of a call, but for the files."""
+
+    matrix: Matrix | None
+    shape: tuple[int, int] | None
+    points: int
+    bootstrap: int
+    confidence: float
+    level: float
+    seed: int
 
 
 def forecast_file(path: Path, settings: ForecastSettings) -> dict[str, Any]:

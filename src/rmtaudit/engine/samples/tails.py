@@ -6,7 +6,7 @@ import hashlib
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from rmtaudit.engine.samples.words import LOWER_NAMES, UPPER_NAMES, misfit_sentence, sentence, tie_sentence
 from rmtaudit.errors import NothingAuditableError, UsageError
@@ -63,6 +63,18 @@ class TailSettings:
                 f"1/{self.bootstrap + 1}.",
                 hint=f"Give 0 or at least {least}.",
             )
+
+
+class TailKeywords(TypedDict, total=False):
+    """The fields of :class:`TailSettings` as keywords of a call."""
+
+    side: Literal["both", "upper", "lower"]
+    bootstrap: int
+    fraction: float
+    min_tail: int
+    level: float
+    confidence: float
+    seed: int
 
 
 def study_file(path: Path, settings: TailSettings) -> dict[str, Any]:

@@ -362,6 +362,7 @@ def _with(
         settings=settings,
         run=run,
         minors=outcome.minors,
+        assumption=outcome.assumption,
     )
 
 

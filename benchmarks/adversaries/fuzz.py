@@ -41,6 +41,8 @@ DIGITS = 40
 CHECKED_DETERMINANT, CHECKED_EIGENVALUES = 14, 8
 """Largest orders whose determinant and eigenvalues are computed exactly."""
 LEVEL = 0.9999
+_PROGRESS = 300
+"""Calls after which the counts so far are printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,11 @@ def asked(number: int, seed: int, folder: Path) -> Iterator[Row]:
     """Yield the rows of one matrix, which its number and the seed determine."""
     rng = np.random.default_rng([seed, number])
     words, matrix = hostile(rng)
-    for call in ("logdet", str(rng.choice(SPECTRA)), str(rng.choice(SAMPLES))):
+    for call in (
+        "logdet",
+        str(rng.choice(list(SPECTRA), p=list(SPECTRA.values()))),
+        str(rng.choice(SAMPLES)),
+    ):
         question = CALLS[call]
         began = time.process_time()
         with warnings.catch_warnings(record=True) as seen:
@@ -259,8 +265,9 @@ def _scaled(rng: np.random.Generator, matrix: Any) -> Any:
 
 def _graded(rng: np.random.Generator, matrix: Any) -> Any:
     width = float(rng.choice([3, 30, 150]))
-    left, right = 10.0 ** rng.uniform(-width, width, len(matrix)), 10.0 ** rng.uniform(
-        -width, width, matrix.shape[1]
+    left, right = (
+        10.0 ** rng.uniform(-width, width, len(matrix)),
+        10.0 ** rng.uniform(-width, width, matrix.shape[1]),
     )
     square = matrix.shape[0] == matrix.shape[1]
     return left[:, None] * matrix * (left if square else right)
@@ -363,6 +370,8 @@ def _sparse_type(matrix: Any) -> bool:
 
 def _whole(matrix: Any, rng: np.random.Generator, _: Path) -> Answer:
     options: dict[str, Any] = {"method": str(rng.choice(["auto", "eigenvalues", "products"]))}
+    if options["method"] == "products":
+        options |= {"steps": 16, "probes": 4}
     if rng.random() < 0.3:
         options["ridge"] = float(rng.choice([1e-300, 1e-6, 1.0, 1e300]))
     view = str(rng.choice(["auto", "auto", "wtw", "wwt"]))
@@ -374,7 +383,9 @@ def _whole(matrix: Any, rng: np.random.Generator, _: Path) -> Answer:
     if view != "auto" or len(matrix) > CHECKED_EIGENVALUES:
         return Answer(True, None, note)
     with mpmath.workdps(DIGITS):
-        truth = sorted(mpmath.eigsy(mpmath.matrix(np.asarray(matrix, dtype=np.float64).tolist()), eigvals_only=True))
+        truth = sorted(
+            mpmath.eigsy(mpmath.matrix(np.asarray(matrix, dtype=np.float64).tolist()), eigvals_only=True)
+        )
         size = max((abs(value) for value in truth), default=mpmath.mpf(0))
         tolerance = 64 * len(truth) * mpmath.mpf(2) ** -52 * size + mpmath.mpf(2) ** -1073
         if found.verdict == "exact":
@@ -445,7 +456,9 @@ def _tails(matrix: Any, rng: np.random.Generator, folder: Path) -> Answer:
             residual = scale - len(tail) * mpmath.log(first) - logs
             scale += len(tail)
         right = len(tail) == upper["tail_size"] and abs(residual) <= scale / 10**5
-    return Answer(True, bool(right), f"{note} alpha {alpha} xmin {start} residual {float(residual / scale):.2g}")
+    return Answer(
+        True, bool(right), f"{note} alpha {alpha} xmin {start} residual {float(residual / scale):.2g}"
+    )
 
 
 def _forecast(matrix: Any, rng: np.random.Generator, folder: Path) -> Answer:
@@ -486,12 +499,13 @@ CALLS: dict[str, Callable[[Any, np.random.Generator, Path], Answer]] = {
     "tails": _tails,
     "forecast": _forecast,
 }
-SPECTRA = ("density, whole", "density, whole", "density, blocks", "density, eigenvalues")
+SPECTRA = {"density, whole": 0.8, "density, blocks": 0.14, "density, eigenvalues": 0.06}
+"""How often each is asked: predictions cost a hundred times as much as eigenvalues."""
 SAMPLES = ("tails", "forecast")
 
 
 def _spectrum(matrix: Any, rng: np.random.Generator, *, symmetric: bool) -> Any:
-    """Return eigenvalues (squared singular values of what is not symmetric), or entries where there are none."""
+    """Return eigenvalues, or squared singular values; entries where there are neither."""
     wide = np.asarray(matrix, dtype=np.float64)
     if not np.isfinite(wide).all():
         return wide.ravel()[:64]
@@ -526,6 +540,9 @@ def print_rows(rows: Iterable[Row]) -> None:
         if row.ended == "internal" or not row.right or row.warned:
             kind = "INTERNAL" if row.ended == "internal" else "WRONG" if not row.right else "warning"
             print(f"{kind} {row.call}: {row.note[:600]}", flush=True)
+        if len(seen) % _PROGRESS == 0:
+            ended = Counter(row.ended for row in seen)
+            print(f"{len(seen)} calls: {dict(ended)}, {sum(row.checked for row in seen)} checked", flush=True)
     print("| asked | calls | answered | refused | checked | wrong | internal errors | warnings | CPU s |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
     for call in [*CALLS, "all"]:

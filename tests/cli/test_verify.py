@@ -22,6 +22,7 @@ from rmtaudit.engine.settings import ScanSettings
 from rmtaudit.engine.verify import checks
 from rmtaudit.engine.verify import scan as verified
 from rmtaudit.engine.verify.readers import SecondReader
+from rmtaudit.engine.verify.tails import verify_tails
 from rmtaudit.report.document import report_from_dict, report_to_dict
 
 SCHEMA = json.loads(files("rmtaudit.report").joinpath("schema.json").read_text(encoding="utf-8"))
@@ -213,3 +214,36 @@ def test_a_wrong_tail_deviates(tmp_path: Path, capsys: Capture, monkeypatch: pyt
     np.save(path, np.random.default_rng(0).pareto(2, 300) + 1)
     assert run(cli, ["tails", str(path), "--verify", "--format", "json"]) == 3
     assert "not verified: alpha of upper deviates by 1.0e-05" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("kind", "library"), [("zeta", "powerlaw"), ("far", "scipy"), ("grid", "powerlaw")])
+def test_a_discrete_tail_has_a_second_opinion(
+    kind: str, library: str, tmp_path: Path, capsys: Capture
+) -> None:
+    rng = np.random.default_rng(3)
+    values = {
+        "zeta": lambda: np.minimum(rng.zipf(2.5, 400), 2**50).astype(float),
+        "far": lambda: rng.poisson(50, 400).astype(float),
+        "grid": lambda: 0.25 * (np.floor(np.exp(rng.normal(2, 1, 400))) + 1),
+    }[kind]()
+    path = tmp_path / "values.npy"
+    np.save(path, values)
+    assert run(cli, ["tails", str(path), "--verify", "--side", "upper", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["upper"]["support"] == "discrete"
+    found = document["verification"]
+    assert found["outcome"] == "agrees"
+    assert found["not_compared"] == []
+    assert {each["quantity"]: each["library"] for each in found["checks"]} == {
+        "values": "numpy", "tail_size": "numpy", "alpha": library, "ks_distance": "scipy",
+    }  # fmt: skip
+    wrong = {
+        **document,
+        "upper": {**document["upper"], "alpha": {"value": 1.001 * document["upper"]["alpha"]["value"]}},
+    }
+    assert verify_tails(path, wrong)["outcome"] == "deviates"
+    later = {
+        **document,
+        "upper": {**document["upper"], "ks_distance": 1.01 * document["upper"]["ks_distance"]},
+    }
+    assert verify_tails(path, later)["outcome"] == "deviates"

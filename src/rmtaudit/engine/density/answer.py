@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from rmtaudit.engine.density.blocks import (
     Blocks,
+    check_range,
     confirm_symmetry,
     draw_blocks,
     open_file,
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from rmtaudit.kernels.extrapolation import Prediction
     from rmtaudit.kernels.slq.density import ChebyshevDensity
     from rmtaudit.matrices.sources import MatrixSource
-
-_LEAST, _MOST = 1e-60, 1e60
-"""Fourth powers of numbers between are in the range of float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,14 +250,7 @@ def _refuse(blocks: Blocks, source: MatrixSource | None, settings: DensitySettin
             )
         if settings.sample is not None or settings.samples is not None or settings.sampling != "plain":
             raise UsageError("RA-US-504", "Eigenvalues are of the blocks that they are of: none is drawn.")
-    largest = float(blocks.spectra.abs().max()) if blocks.spectra.numel() else 0.0
-    if 0 < largest < _LEAST or not largest <= _MOST:
-        raise InputError(
-            "RA-DE-006",
-            f"The largest eigenvalue of the block is {largest:.3g}: its powers leave the range of float64.",
-            hint="Divide the matrix by its largest entry.",
-            where=text,
-        )
+    check_range(float(blocks.spectra.abs().max()) if blocks.spectra.numel() else 0.0, text)
     target = target_order(blocks.order, settings)
     if target <= blocks.size:
         raise UsageError(

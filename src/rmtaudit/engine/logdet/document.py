@@ -34,6 +34,8 @@ def document_of(answer: LogDeterminant) -> dict[str, Any]:
             "place": answer.place,
             "why": _why(answer),
             "tolerance_met": _tolerance_met(answer),
+            "assumption": None if answer.assumption is None else str(answer.assumption),
+            "granted": answer.complete,
         },
         "evidence": plain(answer.evidence),
         "warnings": [{"code": each.code, "message": each.message} for each in answer.cautions],
@@ -48,7 +50,7 @@ def head(settings: LogdetSettings) -> dict[str, Any]:
         name: getattr(settings, name)
         for name in (
             "method", "pseudo", "size", "outputs", "up_to", "tolerance", "smallest", "probes", "steps",
-            "confidence", "unshift", "minors",
+            "confidence", "unshift", "minors", "assume_random_order",
         )
     }  # fmt: skip
     options["method"] = None if settings.method is None else str(settings.method)

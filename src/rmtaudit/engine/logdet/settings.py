@@ -63,6 +63,8 @@ class LogdetSettings:
         Also say what ``A + t I`` tells about ``A``.
     minors
         Whether every leading minor is wanted.
+    assume_random_order
+        Whether the caller takes the points for being in random order where that cannot be tested.
     """
 
     method: Method | None = None
@@ -82,6 +84,7 @@ class LogdetSettings:
     resume: bool = False
     unshift: bool = False
     minors: bool = False
+    assume_random_order: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("size", 1), ("outputs", 1), ("up_to", 1), ("probes", 2), ("steps", 1)):
@@ -128,3 +131,4 @@ class LogdetKeywords(TypedDict, total=False):
     resume: bool
     unshift: bool
     minors: bool
+    assume_random_order: bool

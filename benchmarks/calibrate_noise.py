@@ -1,4 +1,4 @@
-"""Make the tables of ``rmtaudit.kernels.noise_table`` by simulation.
+"""Make the tables of ``rmtaudit.kernels.noise.table`` by simulation.
 
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/calibrate_noise.py [--layers 1] [--write]
 
@@ -19,11 +19,11 @@ import numpy as np
 import scipy.linalg
 import torch
 
-from rmtaudit.kernels.gram import eigenvalues
-from rmtaudit.kernels.marchenko_pastur import fit_bulk
-from rmtaudit.kernels.noise_table import deterministic_alpha
-from rmtaudit.kernels.powerlaw import PowerLawFit, fit_power_law
-from rmtaudit.kernels.variance_profile import equalised_gram, sinkhorn
+from rmtaudit.kernels.noise.marchenko_pastur import fit_bulk
+from rmtaudit.kernels.noise.table import deterministic_alpha
+from rmtaudit.kernels.noise.variance_profile import equalised_gram, sinkhorn
+from rmtaudit.kernels.powerlaw.fit import PowerLawFit, fit_power_law
+from rmtaudit.kernels.spectra.gram import eigenvalues
 
 TABLE = Path(__file__).resolve().parents[1] / "src/rmtaudit/kernels/tables/noise.json"
 PROBABILITIES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)

@@ -18,9 +18,9 @@ import time
 
 import torch
 
-from rmtaudit.kernels.eigenvalues import gram_eigenvalues
-from rmtaudit.kernels.noise_floor import NoiseFloor, noise_floor
-from rmtaudit.kernels.traps import randomised_by_shuffle
+from rmtaudit.kernels.noise.floor import NoiseFloor, noise_floor
+from rmtaudit.kernels.noise.traps import randomised_by_shuffle
+from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
 
 ENTRIES = ("gaussian", "uniform", "rademacher", "student5")
 SPREADS = (0.0, 1.0)

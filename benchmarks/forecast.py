@@ -20,9 +20,9 @@ import math
 import numpy as np
 import torch
 
-from rmtaudit.engine.forecast import ForecastSettings, forecast_values
-from rmtaudit.kernels.ridge import ridge_bias, ridge_risk
-from rmtaudit.kernels.ridge_equivalent import population_risk
+from rmtaudit.engine.samples.forecast import ForecastSettings, forecast_values
+from rmtaudit.kernels.ridge.population import population_risk
+from rmtaudit.kernels.ridge.sample import ridge_bias, ridge_risk
 
 POPULATIONS = {
     "isotropic": (np.ones(150), 300),

@@ -22,8 +22,8 @@ from rmtaudit.analyzers.base import LayerInput
 from rmtaudit.analyzers.forensics import Forensics
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.errors import NotACheckpointError
-from rmtaudit.kernels.eigenvalues import gram_eigenvalues
 from rmtaudit.kernels.forensics.outliers import largest_entries
+from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
 from rmtaudit.matrices.layers import LayerKind, plan_layers
 from rmtaudit.matrices.tensors import UNIT_ROUNDOFF
 

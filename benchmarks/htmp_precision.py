@@ -18,9 +18,9 @@ import torch
 
 from rmtaudit.analyzers.contract import layer_input
 from rmtaudit.analyzers.htmp import HTMPFit, HTMPOptions
-from rmtaudit.kernels.eigenvalues import singular_values
 from rmtaudit.kernels.htmp.ensemble import Ensemble
 from rmtaudit.kernels.htmp.estimate import fit_joint
+from rmtaudit.kernels.spectra.eigenvalues import singular_values
 from rmtaudit.matrices.tensors import UNIT_ROUNDOFF
 
 ROWS = (

@@ -26,9 +26,9 @@ from rmtaudit.analyzers.base import LayerInput
 from rmtaudit.analyzers.forensics import Forensics
 from rmtaudit.analyzers.noise import Noise
 from rmtaudit.checkpoints import open_checkpoint
-from rmtaudit.engine.judge import judge
+from rmtaudit.engine.scan.judge import judge
 from rmtaudit.errors import RmtauditError
-from rmtaudit.kernels.eigenvalues import gram_eigenvalues
+from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
 from rmtaudit.matrices.layers import LayerKind, plan_layers
 from rmtaudit.matrices.tensors import UNIT_ROUNDOFF
 from rmtaudit.report.catalogue import FINDINGS

@@ -163,7 +163,7 @@ def main() -> None:
 
 
 def beside_the_peer(chosen: argparse.Namespace) -> None:
-    from rmtaudit.engine.memory_size import parse_memory
+    from rmtaudit.engine.resources.memory_size import parse_memory
 
     memory, n = parse_memory(chosen.memory), chosen.order
     blocks = blocks_of(n, memory)
@@ -206,7 +206,7 @@ def beside_the_peer(chosen: argparse.Namespace) -> None:
 
 def killed(chosen: argparse.Namespace) -> None:
     from rmtaudit.engine.logdet.tiling import tiling_for
-    from rmtaudit.engine.memory_size import parse_memory
+    from rmtaudit.engine.resources.memory_size import parse_memory
 
     memory, n, chance = parse_memory(chosen.memory), chosen.order, random.Random(chosen.seed)
     tiles = tiling_for(n, memory).tiles

@@ -16,8 +16,8 @@ import math
 
 import torch
 
-from rmtaudit.kernels.eigenvalues import singular_values
-from rmtaudit.kernels.scale import numerical_rank
+from rmtaudit.kernels.spectra.eigenvalues import singular_values
+from rmtaudit.kernels.spectra.scale import numerical_rank
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn)
 EDGE_SHAPES = ((192, 192), (256, 256), (384, 384), (768, 192), (192, 768), (1536, 384))

@@ -32,7 +32,7 @@ import rmtaudit
 from rmtaudit.analyzers.base import MetricValue
 from rmtaudit.analyzers.contract import layer_input
 from rmtaudit.analyzers.phase import UNDECIDED, PhaseOfTraining, PhaseOptions
-from rmtaudit.kernels.phases import OUTCOMES, PHASES
+from rmtaudit.kernels.phases.classify import OUTCOMES, PHASES
 
 STATISTICS = (
     "zero_share",

@@ -24,7 +24,7 @@ from phase_networks import RECIPES, loaded
 
 from rmtaudit.analyzers.contract import layer_input
 from rmtaudit.analyzers.phase import PhaseOfTraining, PhaseOptions
-from rmtaudit.kernels.phases import AGREEMENT, OUTCOMES
+from rmtaudit.kernels.phases.classify import AGREEMENT, OUTCOMES
 
 LEAST = 0.6
 """Least confidence of a decided phase: the default of the analyzer."""

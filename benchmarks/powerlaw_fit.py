@@ -25,8 +25,8 @@ import scipy.linalg
 import torch
 from weightwatcher.WW_powerlaw import WWFit
 
-from rmtaudit.kernels.powerlaw import PowerLawFit, fit_power_law
-from rmtaudit.kernels.powerlaw_bootstrap import bootstrap_power_law
+from rmtaudit.kernels.powerlaw.bootstrap import bootstrap_power_law
+from rmtaudit.kernels.powerlaw.fit import PowerLawFit, fit_power_law
 
 
 def sample(law: str, n: int) -> np.ndarray:

@@ -16,8 +16,8 @@ import numpy as np
 import scipy.linalg
 import torch
 
-from rmtaudit.kernels.powerlaw import PowerLawFit, fit_power_law
-from rmtaudit.kernels.powerlaw_bootstrap import bootstrap_power_law
+from rmtaudit.kernels.powerlaw.bootstrap import bootstrap_power_law
+from rmtaudit.kernels.powerlaw.fit import PowerLawFit, fit_power_law
 
 
 def noise(rows: int, cols: int, rng: np.random.Generator) -> torch.Tensor:

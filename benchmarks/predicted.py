@@ -32,10 +32,10 @@ import torch
 
 from rmtaudit.analyzers.predicted import Predicted, named_numbers, predict_blocks, predict_layer
 from rmtaudit.checkpoints import open_checkpoint
-from rmtaudit.kernels.eigenvalues import gram_eigenvalues
 from rmtaudit.kernels.extrapolation import refuted, witness
 from rmtaudit.kernels.free.validation import ks_distance
 from rmtaudit.kernels.slq.operators import gram
+from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
 from rmtaudit.matrices.layers import plan_layers
 
 MODELS = Path(__file__).resolve().parents[2] / "shared/models"

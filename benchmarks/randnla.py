@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 import torch
 from scipy.sparse.linalg import svds
 
-from rmtaudit.kernels.eigenvalues import gram_eigenvalues
 from rmtaudit.kernels.randnla.interpolative import cur, interpolative
 from rmtaudit.kernels.randnla.krylov import top_singular
 from rmtaudit.kernels.randnla.least_squares import least_squares
@@ -31,6 +30,7 @@ from rmtaudit.kernels.randnla.qb import find_range
 from rmtaudit.kernels.randnla.rank import rank_bounds
 from rmtaudit.kernels.randnla.sketch import Sketch
 from rmtaudit.kernels.randnla.trace import hutch_plus_plus, hutchinson, xnystrace, xtrace
+from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
 
 TOP = 64
 

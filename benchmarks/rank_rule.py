@@ -27,7 +27,7 @@ from rmtaudit.analyzers.contract import layer_input
 from rmtaudit.analyzers.forensics.evidence import gather
 from rmtaudit.analyzers.forensics.observe import observe
 from rmtaudit.checkpoints import open_checkpoint
-from rmtaudit.kernels.eigenvalues import singular_values
+from rmtaudit.kernels.spectra.eigenvalues import singular_values
 from rmtaudit.matrices.tensors import UNIT_ROUNDOFF
 
 FORMATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)

@@ -40,7 +40,8 @@ print(json.dumps({"layers": len(details), "analysis": time.process_time() - impo
 OURS = """
 import json, sys, time
 import rmtaudit
-import rmtaudit.engine.scan, rmtaudit.engine.presets, rmtaudit.checkpoints.safetensors, torch, numpy
+import rmtaudit.engine.scan.run, rmtaudit.engine.settings.presets
+import rmtaudit.checkpoints.safetensors, torch, numpy
 imported = time.process_time()
 report = rmtaudit.scan(sys.argv[1], **json.loads(sys.argv[2]))
 layers = sum(layer.status == "ok" for layer in report.layers)

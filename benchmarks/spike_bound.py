@@ -16,11 +16,11 @@ import torch
 
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.errors import RmtauditError
-from rmtaudit.kernels.gram import eigenvalues, tall
-from rmtaudit.kernels.sign_flip import flipped_gram
-from rmtaudit.kernels.spike_bound import largest_square, least_spikes
-from rmtaudit.kernels.tracy_widom import soft_edge
-from rmtaudit.kernels.variance_profile import equalised_gram, sinkhorn
+from rmtaudit.kernels.noise.sign_flip import flipped_gram
+from rmtaudit.kernels.noise.spike_bound import largest_square, least_spikes
+from rmtaudit.kernels.noise.tracy_widom import soft_edge
+from rmtaudit.kernels.noise.variance_profile import equalised_gram, sinkhorn
+from rmtaudit.kernels.spectra.gram import eigenvalues, tall
 from rmtaudit.matrices.layers import plan_layers
 
 LEAST, MOST, DRAWS = 32, 4096, 2

@@ -24,8 +24,8 @@ from rmtaudit.analyzers.noise import Noise
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.errors import RmtauditError
 from rmtaudit.kernels.constants import recognise_constant
-from rmtaudit.kernels.eigenvalues import gram_eigenvalues
 from rmtaudit.kernels.signal import Signal, SignalWord
+from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
 from rmtaudit.matrices.layers import LayerKind, plan_layers
 from rmtaudit.matrices.tensors import UNIT_ROUNDOFF, TensorSpec
 

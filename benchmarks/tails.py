@@ -31,7 +31,7 @@ import numpy as np
 import powerlaw
 import torch
 
-from rmtaudit.kernels.powerlaw import PowerLawFit
+from rmtaudit.kernels.powerlaw.fit import PowerLawFit
 from rmtaudit.kernels.tails.average import AlphaSpread, spread_of_alpha
 from rmtaudit.kernels.tails.bootstrap import bootstrap_tail
 from rmtaudit.kernels.tails.compare import compare_laws, judge

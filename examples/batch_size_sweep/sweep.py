@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 import rmtaudit
-from rmtaudit.kernels.eigenvalues import gram_eigenvalues
 from rmtaudit.kernels.htmp.estimate import fit_joint
+from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
 
 LAYERS = ("0.weight", "2.weight")
 SERIES = {"0.weight": ("first layer", "#0072B2", "o"), "2.weight": ("second layer", "#D55E00", "s")}

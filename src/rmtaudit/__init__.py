@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rmtaudit.checkpoints import open_checkpoint
-    from rmtaudit.engine.api import scan
     from rmtaudit.engine.density import density
     from rmtaudit.engine.logdet.api import logdet
+    from rmtaudit.engine.scan.api import scan
     from rmtaudit.report.model import Report
 
     __version__: str
@@ -24,7 +24,7 @@ _HOMES = {
     "density": "rmtaudit.engine.density",
     "logdet": "rmtaudit.engine.logdet.api",
     "open_checkpoint": "rmtaudit.checkpoints",
-    "scan": "rmtaudit.engine.api",
+    "scan": "rmtaudit.engine.scan.api",
 }
 
 

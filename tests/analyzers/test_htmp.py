@@ -12,7 +12,7 @@ from rmtaudit.analyzers.base import LayerInput, MetricValue
 from rmtaudit.analyzers.contract import AnalyzerContract, layer_input
 from rmtaudit.analyzers.htmp import ACCEPTED, BULK_ONLY, OUTDONE, REJECTED, HTMPFit, HTMPOptions
 from rmtaudit.kernels.htmp.ensemble import Ensemble
-from rmtaudit.kernels.spectrum import Spectrum
+from rmtaudit.kernels.spectra.spectrum import Spectrum
 from rmtaudit.matrices.layers import LayerKind
 
 

@@ -10,8 +10,8 @@ import torch
 from rmtaudit.analyzers.base import LayerInput, MetricValue
 from rmtaudit.analyzers.contract import AnalyzerContract
 from rmtaudit.analyzers.logdet import LogDet
-from rmtaudit.kernels.eigenvalues import gram_eigenvalues, pool, singular_values
-from rmtaudit.kernels.spectrum import Spectrum
+from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues, pool, singular_values
+from rmtaudit.kernels.spectra.spectrum import Spectrum
 from rmtaudit.matrices.layers import Layer, LayerKind
 
 

@@ -10,7 +10,7 @@ import torch
 from rmtaudit.analyzers.base import MetricValue
 from rmtaudit.analyzers.contract import AnalyzerContract, layer_input
 from rmtaudit.analyzers.phase import PhaseOfTraining, PhaseOptions
-from rmtaudit.kernels.phases import AGREEMENT, OUTCOMES
+from rmtaudit.kernels.phases.classify import AGREEMENT, OUTCOMES
 
 
 class TestContract(AnalyzerContract):

@@ -13,10 +13,10 @@ import torch
 from rmtaudit.analyzers.base import LayerInput, MetricValue, Scalar
 from rmtaudit.analyzers.contract import AnalyzerContract
 from rmtaudit.analyzers.powerlaw import PowerLaw, PowerLawOptions
-from rmtaudit.kernels.powerlaw import PowerLawFit, fit_power_law
-from rmtaudit.kernels.powerlaw_bootstrap import bootstrap_power_law
-from rmtaudit.kernels.powerlaw_interval import exponent_interval
-from rmtaudit.kernels.spectrum import Spectrum
+from rmtaudit.kernels.powerlaw.bootstrap import bootstrap_power_law
+from rmtaudit.kernels.powerlaw.fit import PowerLawFit, fit_power_law
+from rmtaudit.kernels.powerlaw.interval import exponent_interval
+from rmtaudit.kernels.spectra.spectrum import Spectrum
 from rmtaudit.matrices.layers import Layer, LayerKind
 
 LAYER = Layer(

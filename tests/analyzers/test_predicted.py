@@ -13,9 +13,9 @@ from rmtaudit.analyzers.contract import AnalyzerContract, layer_input
 from rmtaudit.analyzers.predicted import Predicted, PredictedOptions
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.checkpoints.memory import StateDictCheckpoint
-from rmtaudit.engine.scan import scan_checkpoint
-from rmtaudit.engine.settings import ScanSettings
-from rmtaudit.kernels.eigenvalues import gram_eigenvalues
+from rmtaudit.engine.scan.run import scan_checkpoint
+from rmtaudit.engine.settings.scan import ScanSettings
+from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
 from rmtaudit.report.document import report_from_dict
 from rmtaudit.report.model import Report
 from rmtaudit.report.sentences import without_spectrum

@@ -10,7 +10,7 @@ import torch
 from rmtaudit.analyzers.base import LayerInput, MetricValue
 from rmtaudit.analyzers.contract import AnalyzerContract
 from rmtaudit.analyzers.scale import Scale
-from rmtaudit.kernels.eigenvalues import gram_eigenvalues, pool
+from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues, pool
 from rmtaudit.matrices.layers import Layer, LayerKind
 
 

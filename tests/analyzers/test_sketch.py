@@ -14,8 +14,8 @@ from rmtaudit.analyzers.base import MetricValue
 from rmtaudit.analyzers.contract import AnalyzerContract, layer_input
 from rmtaudit.analyzers.sketch import Sketch, SketchOptions
 from rmtaudit.checkpoints.memory import StateDictCheckpoint
-from rmtaudit.engine.scan import scan_checkpoint
-from rmtaudit.engine.settings import ScanSettings
+from rmtaudit.engine.scan.run import scan_checkpoint
+from rmtaudit.engine.settings.scan import ScanSettings
 from rmtaudit.report.model import MetricResult
 
 

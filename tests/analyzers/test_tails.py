@@ -10,7 +10,7 @@ from rmtaudit.analyzers.base import LayerInput, MetricValue
 from rmtaudit.analyzers.contract import AnalyzerContract
 from rmtaudit.analyzers.registry import available, build, metric_catalogue
 from rmtaudit.analyzers.tails import Tails, TailsOptions
-from rmtaudit.kernels.spectrum import Spectrum
+from rmtaudit.kernels.spectra.spectrum import Spectrum
 from rmtaudit.kernels.tails.tail import Tail, fit_tail
 from rmtaudit.matrices.layers import Layer, LayerKind
 

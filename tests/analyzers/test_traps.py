@@ -11,8 +11,8 @@ import torch
 
 from rmtaudit.analyzers.contract import AnalyzerContract, layer_input
 from rmtaudit.analyzers.traps import Traps, TrapsOptions
-from rmtaudit.kernels.spectrum import Spectrum
-from rmtaudit.kernels.tracy_widom import MEAN, STANDARD_DEVIATION, soft_edge
+from rmtaudit.kernels.noise.tracy_widom import MEAN, STANDARD_DEVIATION, soft_edge
+from rmtaudit.kernels.spectra.spectrum import Spectrum
 
 
 class TestContract(AnalyzerContract):

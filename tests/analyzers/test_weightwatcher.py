@@ -17,8 +17,8 @@ from rmtaudit.analyzers.contract import AnalyzerContract
 from rmtaudit.analyzers.options import check_options
 from rmtaudit.analyzers.weightwatcher import Options, WeightWatcher
 from rmtaudit.errors import UsageError
-from rmtaudit.kernels.eigenvalues import gram_eigenvalues, pool, singular_values
-from rmtaudit.kernels.spectrum import Spectrum
+from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues, pool, singular_values
+from rmtaudit.kernels.spectra.spectrum import Spectrum
 from rmtaudit.matrices.layers import Layer, LayerKind
 
 EVERYTHING: dict[str, Any] = {

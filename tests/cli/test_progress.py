@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from rmtaudit.cli.progress import line_every, watch
-from rmtaudit.engine.progress import Progress
+from rmtaudit.engine.resources.progress import Progress
 
 
 def test_off_a_terminal_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:

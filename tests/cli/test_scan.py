@@ -102,7 +102,7 @@ def test_what_cannot_be_written_is_refused_before_the_scan(
     weights: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "rmtaudit.engine.scan.scan_checkpoint", lambda *_, **__: pytest.fail("it was scanned")
+        "rmtaudit.engine.scan.run.scan_checkpoint", lambda *_, **__: pytest.fail("it was scanned")
     )
     for target, message in (
         (tmp_path / "absent" / "r.json", "No such file"),
@@ -203,7 +203,7 @@ def test_settings_that_are_wrong(weights: Path, capsys: Capture, flags: list[str
 def test_an_interrupted_scan_writes_what_is_finished(
     weights: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rmtaudit.engine import scan as engine
+    from rmtaudit.engine.scan.run import run as engine
 
     original = engine.scan_checkpoint
 
@@ -222,7 +222,7 @@ def test_an_interrupted_scan_writes_what_is_finished(
 def test_a_fault_of_ours_in_one_subject_does_not_lose_the_others(
     weights: Path, vectors: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rmtaudit.engine import scan as engine
+    from rmtaudit.engine.scan.run import run as engine
 
     original = engine.scan_checkpoint
 

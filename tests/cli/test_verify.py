@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.cli import cli
 from rmtaudit.cli.errors import run
-from rmtaudit.engine.scan import scan_checkpoint
-from rmtaudit.engine.settings import ScanSettings
+from rmtaudit.engine.scan.run import scan_checkpoint
+from rmtaudit.engine.scan.run import verification as verified
+from rmtaudit.engine.settings.scan import ScanSettings
 from rmtaudit.engine.verify import checks
-from rmtaudit.engine.verify import scan as verified
 from rmtaudit.engine.verify.readers import SecondReader
 from rmtaudit.report.document import report_from_dict, report_to_dict
 
@@ -199,7 +199,7 @@ def test_tails_have_a_second_opinion(ending: str, tmp_path: Path, capsys: Captur
 
 
 def test_a_wrong_tail_deviates(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rmtaudit.engine import tails
+    from rmtaudit.engine.samples import tails
 
     honest = tails.study_file
 

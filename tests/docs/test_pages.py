@@ -13,8 +13,8 @@ import pytest
 
 from rmtaudit.cli import cli
 from rmtaudit.cli.errors import run
-from rmtaudit.engine.presets import preset_names
-from rmtaudit.engine.setting_keys import CHECKS
+from rmtaudit.engine.settings.keys import CHECKS
+from rmtaudit.engine.settings.presets import preset_names
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from rmtaudit.analyzers.base import LayerInput, MetricValue, Scalar
-from rmtaudit.kernels.eigenvalues import pool, singular_values
-from rmtaudit.kernels.spectrum import Spectrum
+from rmtaudit.kernels.spectra.eigenvalues import pool, singular_values
+from rmtaudit.kernels.spectra.spectrum import Spectrum
 from rmtaudit.matrices.layers import ConvPolicy, plan_layers
 from rmtaudit.matrices.tensors import TensorSpec
 

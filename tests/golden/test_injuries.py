@@ -13,7 +13,7 @@ from rmtaudit.analyzers.base import LayerInput, Observation
 from rmtaudit.analyzers.forensics import Forensics
 from rmtaudit.analyzers.noise import Noise
 from rmtaudit.checkpoints import open_checkpoint
-from rmtaudit.kernels.eigenvalues import gram_eigenvalues
+from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
 from rmtaudit.matrices.layers import plan_layers
 from rmtaudit.matrices.tensors import UNIT_ROUNDOFF
 

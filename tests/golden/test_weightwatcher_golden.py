@@ -19,7 +19,7 @@ import torch
 import rmtaudit
 from rmtaudit.analyzers.base import LayerInput, MetricValue, Scalar
 from rmtaudit.analyzers.weightwatcher import Options, WeightWatcher
-from rmtaudit.kernels.eigenvalues import gram_eigenvalues
+from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
 from rmtaudit.kernels.ww.vectors import localisation
 
 Shared = Callable[..., Path]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rmtaudit.kernels.farms import farms_alpha, hill_alpha
-from rmtaudit.kernels.marchenko_pastur import MarchenkoPastur
+from rmtaudit.kernels.noise.marchenko_pastur import MarchenkoPastur
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
 
-from rmtaudit.kernels.eigenvalues import singular_values
+from rmtaudit.kernels.spectra.eigenvalues import singular_values
 from rmtaudit.kernels.ww import scale
 from rmtaudit.kernels.ww.determinant import determinant_tail
 from rmtaudit.kernels.ww.shuffled import jensen_shannon_distance, shuffled_eigenvalues

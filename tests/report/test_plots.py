@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from rmtaudit.errors import OutputError, UsageError
-from rmtaudit.kernels.spectrum import Spectrum
+from rmtaudit.kernels.spectra.spectrum import Spectrum
 from rmtaudit.report.model import LayerResult, MetricResult
 from rmtaudit.report.plots import PlotFolder
 from rmtaudit.report.plots.folder import DEPTH, slug

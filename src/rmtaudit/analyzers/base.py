@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from rmtaudit.kernels.signal import Signal
-    from rmtaudit.kernels.spectrum import Spectrum
+    from rmtaudit.kernels.spectra.spectrum import Spectrum
     from rmtaudit.matrices.layers import Layer
 
 Need = Literal["spectrum", "matrix", "pair"]

@@ -23,7 +23,7 @@ def resolution_floor(given: LayerInput) -> float:
     whose largest singular value is near ``(√rows + √cols)`` times that. Singular values of twice that are
     moved by the noise by no more than a small factor, which a law of their logarithms hardly sees.
     """
-    from rmtaudit.kernels.scale import frobenius_norm
+    from rmtaudit.kernels.spectra.scale import frobenius_norm
 
     spectrum = given.spectrum
     rows, cols = spectrum.rows, spectrum.cols
@@ -73,7 +73,7 @@ def fit(
 
 def count_spikes(values: torch.Tensor, rows: int, cols: int) -> int | MetricValue:
     """Return the number of eigenvalues above a Marchenko-Pastur bulk, or why there is no such bulk."""
-    from rmtaudit.kernels.marchenko_pastur import fit_bulk
+    from rmtaudit.kernels.noise.marchenko_pastur import fit_bulk
 
     try:
         spikes = fit_bulk(values, rows, cols, both_sides=True).spikes

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, NoOptions, failed, skipped
 
 if TYPE_CHECKING:
-    from rmtaudit.kernels.spectral_determinant import SpectralDeterminant
+    from rmtaudit.kernels.determinants.spectral import SpectralDeterminant
 
 _WEYL = "sum of log eigenvalues; Weyl's inequality for the bounds"
 _NONE = "no eigenvalue is above the resolution floor"
@@ -57,7 +57,7 @@ class LogDet(Analyzer):
     def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | float | int]:
         """Return every metric; the log-determinant itself only where every eigenvalue is resolved."""
         # here and not above: the list of analyzers is printed without loading torch
-        from rmtaudit.kernels.spectral_determinant import spectral_log_determinant
+        from rmtaudit.kernels.determinants.spectral import spectral_log_determinant
 
         spectrum = given.spectrum
         if spectrum.method != "exact":

@@ -22,7 +22,7 @@ from rmtaudit.analyzers.base import (
 
 if TYPE_CHECKING:
     from rmtaudit.analyzers.signal import SignalFound
-    from rmtaudit.kernels.noise_floor import NoiseFloor, NullFit
+    from rmtaudit.kernels.noise.floor import NoiseFloor, NullFit
     from rmtaudit.kernels.signal import Signal
 
 _LISTED = 20
@@ -157,7 +157,7 @@ class Noise(Analyzer):
         """Judge one matrix; layers that pool several, and small or empty ones, have none of the metrics."""
         # here and not above: the list of analyzers is printed without loading torch
         from rmtaudit.analyzers.signal import find_signal, find_small, find_sparse, initial_by_value
-        from rmtaudit.kernels.noise_floor import NoBulkError, noise_floor
+        from rmtaudit.kernels.noise.floor import NoBulkError, noise_floor
 
         if len(given.matrices) != 1:
             return self._none("skipped", f"the row pools {len(given.matrices)} matrices; scan them apart")

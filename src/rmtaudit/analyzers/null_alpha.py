@@ -95,8 +95,8 @@ class NullAlpha(Analyzer):
     def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | Scalar]:
         """Fit the resolved eigenvalues, whole and without the largest, as ``powerlaw`` does by default."""
         # here and not above: the list of analyzers is printed without loading numpy
-        from rmtaudit.kernels.noise_table import alpha_null
-        from rmtaudit.kernels.powerlaw import NoFit, fit_power_law
+        from rmtaudit.kernels.noise.table import alpha_null
+        from rmtaudit.kernels.powerlaw.fit import NoFit, fit_power_law
 
         refusal = self._refusal(given)
         if refusal is not None:

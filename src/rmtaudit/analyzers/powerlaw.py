@@ -23,8 +23,8 @@ from rmtaudit.analyzers.base import (
 if TYPE_CHECKING:
     import torch
 
-    from rmtaudit.kernels.powerlaw import PowerLawFit
-    from rmtaudit.kernels.powerlaw_interval import ExponentInterval
+    from rmtaudit.kernels.powerlaw.fit import PowerLawFit
+    from rmtaudit.kernels.powerlaw.interval import ExponentInterval
 
 _CLAUSET = "Clauset, Shalizi, Newman 2009"
 _STABILITY = ("alpha_low", "alpha_high")
@@ -148,8 +148,8 @@ class PowerLaw(Analyzer):
     def analyze(self, given: LayerInput) -> Analysis:
         """Fit the resolved eigenvalues; without a fit, every metric has the same reason."""
         # here and not above: the list of analyzers is printed without loading numpy
-        from rmtaudit.kernels.powerlaw import NoFit, fit_power_law
-        from rmtaudit.kernels.powerlaw_interval import exponent_interval
+        from rmtaudit.kernels.powerlaw.fit import NoFit, fit_power_law
+        from rmtaudit.kernels.powerlaw.interval import exponent_interval
 
         options = self.options
         values = given.spectrum.resolved
@@ -186,8 +186,8 @@ class PowerLaw(Analyzer):
     def _bootstrap(
         self, fit: PowerLawFit, values: torch.Tensor, generator: torch.Generator
     ) -> dict[str, MetricValue]:
-        from rmtaudit.kernels.powerlaw import NoFit
-        from rmtaudit.kernels.powerlaw_bootstrap import bootstrap_power_law
+        from rmtaudit.kernels.powerlaw.bootstrap import bootstrap_power_law
+        from rmtaudit.kernels.powerlaw.fit import NoFit
 
         options = self.options
         found = bootstrap_power_law(

@@ -178,7 +178,7 @@ def predict_blocks(matrix: torch.Tensor, size: int, blocks: int, generator: torc
     import torch
 
     from rmtaudit.kernels.extrapolation import predict
-    from rmtaudit.kernels.gram import eigenvalues, principal_gram, tall
+    from rmtaudit.kernels.spectra.gram import eigenvalues, principal_gram, tall
 
     vectors = tall(matrix)
     dimension, n = vectors.shape

@@ -10,7 +10,7 @@ from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, N
 from rmtaudit.matrices.tensors import smallest_normal
 
 if TYPE_CHECKING:
-    from rmtaudit.kernels.spectrum import Spectrum
+    from rmtaudit.kernels.spectra.spectrum import Spectrum
 
 _MARTIN = "Martin, Peng, Mahoney 2021"
 ZERO = "the matrix is zero"
@@ -89,7 +89,7 @@ class Scale(Analyzer):
     def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | float | int]:
         """Return every metric; of a zero matrix, only those that a zero matrix has."""
         # here and not above: the list of analyzers is printed without loading torch
-        from rmtaudit.kernels import scale
+        from rmtaudit.kernels.spectra import scale
 
         spectrum = given.spectrum
         values = spectrum.eigenvalues
@@ -119,7 +119,7 @@ class Scale(Analyzer):
 
 
 def _condition(spectrum: Spectrum) -> float | MetricValue:
-    from rmtaudit.kernels.scale import condition_bound, condition_number
+    from rmtaudit.kernels.spectra.scale import condition_bound, condition_number
 
     condition = condition_number(spectrum)
     if condition is not None:

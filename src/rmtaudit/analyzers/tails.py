@@ -156,7 +156,7 @@ class Tails(Analyzer):
         return {**found, **self._side(given, values, "lower"), **self._near_zero(values)}
 
     def _side(self, given: LayerInput, values: torch.Tensor, side: Literal["upper", "lower"]) -> Values:
-        from rmtaudit.kernels.powerlaw import NoFit
+        from rmtaudit.kernels.powerlaw.fit import NoFit
         from rmtaudit.kernels.tails.bootstrap import bootstrap_tail, calibrated
         from rmtaudit.kernels.tails.tail import fit_tail
 
@@ -192,7 +192,7 @@ class Tails(Analyzer):
         }
 
     def _near_zero(self, values: torch.Tensor) -> Values:
-        from rmtaudit.kernels.powerlaw import NoFit
+        from rmtaudit.kernels.powerlaw.fit import NoFit
         from rmtaudit.kernels.tails.near_zero import fit_near_zero
 
         fit = fit_near_zero(values, fraction=self.options.fraction, min_tail=self.options.min_tail)

@@ -22,7 +22,7 @@ from rmtaudit.analyzers.base import (
 if TYPE_CHECKING:
     import torch
 
-    from rmtaudit.kernels.traps import Randomised
+    from rmtaudit.kernels.noise.traps import Randomised
 
 _LEAST_SIDE = 16
 _MIN_TAIL = 8
@@ -112,7 +112,7 @@ class Traps(Analyzer):
     def analyze(self, given: LayerInput) -> Analysis:
         """Randomise one matrix; layers that pool several, and small ones, have none of the metrics."""
         # here and not above: the list of analyzers is printed without loading torch
-        from rmtaudit.kernels.traps import randomised_by_shuffle, randomised_by_signs
+        from rmtaudit.kernels.noise.traps import randomised_by_shuffle, randomised_by_signs
 
         if len(given.matrices) != 1:
             return self._none("skipped", f"the row pools {len(given.matrices)} matrices; scan them apart")
@@ -145,7 +145,7 @@ class Traps(Analyzer):
 
 
 def _erg(eigenvalues: torch.Tensor) -> dict[str, MetricValue | Scalar]:
-    from rmtaudit.kernels.powerlaw import NoFit, fit_power_law
+    from rmtaudit.kernels.powerlaw.fit import NoFit, fit_power_law
     from rmtaudit.kernels.ww.determinant import determinant_tail
 
     try:

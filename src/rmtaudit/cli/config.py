@@ -13,7 +13,7 @@ from rmtaudit.cli.flags import entries_of, settings_flags
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
-    from rmtaudit.engine.presets import ResolvedSettings
+    from rmtaudit.engine.settings.presets import ResolvedSettings
 
 _SCHEMAS = {"report": ("rmtaudit.report", "schema.json")}
 
@@ -28,7 +28,7 @@ def config() -> None:
 @settings_flags
 def show(origin: bool, **flags: Any) -> None:
     """Show the settings that a scan from this folder with these flags would have."""
-    from rmtaudit.engine.presets import resolve_settings
+    from rmtaudit.engine.settings.presets import resolve_settings
 
     for line in settings_lines(resolve_settings(entries_of(flags)), origins=origin):
         click.echo(line)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from rmtaudit.engine.config_files import Entry
+    from rmtaudit.engine.settings.config_files import Entry
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -64,7 +64,7 @@ def entries_of(values: Mapping[str, Any]) -> list[Entry]:
 
     A flag of its own is stronger than ``--set``. Raises ``UsageError`` for a key or a number that is wrong.
     """
-    from rmtaudit.engine.presets import assignments, flag
+    from rmtaudit.engine.settings.presets import assignments, flag
 
     entries = [entry for text in values["assigned"] for entry in assignments(text, "--set")]
     if values["bootstrap"] is not None:

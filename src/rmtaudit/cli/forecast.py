@@ -111,7 +111,7 @@ def forecast(
     matrix (samples x samples): a .npy array, or a .csv or .txt with one number a line. The target is a random
     linear function of the features without noise, unless --signal says where it lies.
     """
-    from rmtaudit.engine.forecast import ForecastSettings, forecast_file
+    from rmtaudit.engine.samples.forecast import ForecastSettings, forecast_file
     from rmtaudit.report.document import dumps
 
     if bootstrap == 1:

@@ -32,7 +32,7 @@ _NO_RISK = "— : the fit leaves fewer than 20 degrees of freedom, too few to te
 
 
 def draw_forecast(console: Console, document: Mapping[str, Any]) -> None:
-    """Print the document of :mod:`rmtaudit.engine.forecast` on a console."""
+    """Print the document of :mod:`rmtaudit.engine.samples.forecast` on a console."""
     subject = document["subject"]
     console.print(Text(display_name(subject["path"]) or "values", style="bold", overflow="fold"))
     console.print(Text(_facts(subject), style="dim"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
-    from rmtaudit.engine.progress import Progress
+    from rmtaudit.engine.resources.progress import Progress
 
 Watcher = Callable[["Progress"], None]
 

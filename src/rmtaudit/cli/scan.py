@@ -27,8 +27,8 @@ from rmtaudit.errors import ChangedError, InputError, NothingAuditableError, Rmt
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
-    from rmtaudit.engine.presets import ResolvedSettings
-    from rmtaudit.engine.settings import ScanSettings
+    from rmtaudit.engine.settings.presets import ResolvedSettings
+    from rmtaudit.engine.settings.scan import ScanSettings
     from rmtaudit.report.model import FailedSubject, Report
     from rmtaudit.report.plots import PlotFolder
 
@@ -86,7 +86,7 @@ def scan(
     PATH is a file (safetensors, PyTorch) or a folder with one checkpoint. Of several, one that cannot be read
     is reported and the others go on.
     """
-    from rmtaudit.engine.presets import resolve_settings
+    from rmtaudit.engine.settings.presets import resolve_settings
 
     format_ = format_for(format_, output)
     resolved = resolve_settings(entries_of(flags))
@@ -202,7 +202,7 @@ def rendered(results: list[Report | FailedSubject], format_: str, top: int) -> s
 
 def _checked(resolved: ResolvedSettings) -> ScanSettings:
     from rmtaudit.analyzers.registry import build_all, metric_catalogue
-    from rmtaudit.engine.presets import select_metrics
+    from rmtaudit.engine.settings.presets import select_metrics
 
     analyzers = build_all(resolved.settings.analyzers, resolved.settings.options)
     return select_metrics(resolved, metric_catalogue(analyzers))
@@ -237,7 +237,7 @@ def _scan_one(
 ) -> Report:
     from rmtaudit.checkpoints import open_checkpoint
     from rmtaudit.cli.progress import watch
-    from rmtaudit.engine.scan import scan_checkpoint
+    from rmtaudit.engine.scan.run import scan_checkpoint
 
     checkpoint = open_checkpoint(path)
     try:
@@ -245,7 +245,7 @@ def _scan_one(
             draw = plots.draw_layer if plots else None
             if verify is None:
                 return scan_checkpoint(checkpoint, settings, progress=watcher, inspect=draw)
-            from rmtaudit.engine.verify.scan import scan_and_verify
+            from rmtaudit.engine.scan.verification import scan_and_verify
 
             return scan_and_verify(checkpoint, settings, layers=verify, progress=watcher, inspect=draw)
     finally:

@@ -102,7 +102,7 @@ def tails(
     of the upper tail, and five to the reciprocals for the lower one; none is named the winner unless each of
     the others is ruled out.
     """
-    from rmtaudit.engine.tails import TailSettings, study_file
+    from rmtaudit.engine.samples.tails import TailSettings, study_file
     from rmtaudit.report.document import dumps
 
     format_ = format_for(format_, output, DOCUMENT_FORMATS)
@@ -116,7 +116,7 @@ def tails(
             require_libraries()
         document = study_file(file, settings)
         if verify:
-            from rmtaudit.engine.verify.tails import verify_tails
+            from rmtaudit.engine.samples.verification import verify_tails
 
             document = {**document, "verification": verify_tails(file, document)}
         text = dumps(document)

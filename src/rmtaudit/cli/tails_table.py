@@ -32,7 +32,7 @@ _GREEK = {"alpha": "α", "beta": "β", "mu": "μ", "sigma": "σ", "rate": "rate"
 
 
 def draw_tails(console: Console, document: Mapping[str, Any]) -> None:
-    """Print the document of :mod:`rmtaudit.engine.tails` on a console."""
+    """Print the document of :mod:`rmtaudit.engine.samples.tails` on a console."""
     subject = document["subject"]
     console.print(Text(display_name(subject["path"]) or "values", style="bold", overflow="fold"))
     console.print(Text(_facts(subject), style="dim"))

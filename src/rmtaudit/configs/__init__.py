@@ -1,1 +1,1 @@
-"""The shipped presets, one YAML file each: the settings that ``rmtaudit.engine.presets`` starts from."""
+"""The shipped presets, one YAML file each; ``rmtaudit.engine.settings.presets`` reads them."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rmtaudit.kernels.gram import eigenvalues, gram, tall
-from rmtaudit.kernels.marchenko_pastur import MarchenkoPastur
+from rmtaudit.kernels.noise.marchenko_pastur import MarchenkoPastur
+from rmtaudit.kernels.spectra.gram import eigenvalues, gram, tall
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from rmtaudit.engine.logdet.exact import exact_bytes, exact_logdet
 from rmtaudit.engine.logdet.mixed import mixed_logdet
 from rmtaudit.engine.logdet.result import ExactLogdet, Method, Status
 from rmtaudit.engine.logdet.spectral import pseudo_determinant, pseudo_logdet
-from rmtaudit.engine.logdet.threads import until_signalled
 from rmtaudit.engine.logdet.tiling import least_memory
+from rmtaudit.engine.resources.threads import until_signalled
 from rmtaudit.errors import InputError, UsageError
 from rmtaudit.matrices.sources import Gram, MaternMatrix, Shifted, TensorSource
 

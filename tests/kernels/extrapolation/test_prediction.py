@@ -16,7 +16,7 @@ from rmtaudit.kernels.extrapolation.spikes import carried, shared_spikes, withou
 from rmtaudit.kernels.free.evolution import evolve
 from rmtaudit.kernels.free.measure import LevyMeasure
 from rmtaudit.kernels.free.validation import ks_distance
-from rmtaudit.kernels.marchenko_pastur import MarchenkoPastur
+from rmtaudit.kernels.noise.marchenko_pastur import MarchenkoPastur
 
 
 def seeded(seed: int = 0) -> torch.Generator:

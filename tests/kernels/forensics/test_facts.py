@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmtaudit.kernels.eigenvalues import gram_eigenvalues
 from rmtaudit.kernels.forensics.bytes import byte_facts
 from rmtaudit.kernels.forensics.duplicates import duplicated_rows
 from rmtaudit.kernels.forensics.ranks import rank_deficit
 from rmtaudit.kernels.forensics.samples import strided
+from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
 
 
 def gaussian(rows: int, cols: int, seed: int = 0) -> torch.Tensor:

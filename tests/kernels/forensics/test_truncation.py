@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmtaudit.kernels.eigenvalues import singular_values
 from rmtaudit.kernels.forensics.ranks import explained_deficit, rank_deficit
 from rmtaudit.kernels.forensics.truncation import LostDirections, lost_directions
+from rmtaudit.kernels.spectra.eigenvalues import singular_values
 
 FORMATS = {torch.float32: 2.0**-24, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
 

@@ -13,7 +13,7 @@ from scipy import special, stats
 
 from rmtaudit.kernels.htmp.ensemble import Ensemble
 from rmtaudit.kernels.htmp.law import HTMP, InverseHTMP
-from rmtaudit.kernels.marchenko_pastur import MarchenkoPastur
+from rmtaudit.kernels.noise.marchenko_pastur import MarchenkoPastur
 
 # gamma, kappa, x, pdf, cdf: Tricomi's function in 40 digits, and a second method
 REFERENCE = """

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from rmtaudit.kernels.eigenvalues import gram_eigenvalues
+from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
 from rmtaudit.kernels.starts.orthogonal import (
     is_block_of_orthogonal,
     is_orthogonal,

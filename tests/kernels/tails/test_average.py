@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rmtaudit.kernels.powerlaw import PowerLawFit
+from rmtaudit.kernels.powerlaw.fit import PowerLawFit
 from rmtaudit.kernels.tails.average import AlphaSpread, spread_of_alpha
 from rmtaudit.kernels.tails.support import Support, fit_start
 

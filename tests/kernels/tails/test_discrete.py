@@ -10,7 +10,7 @@ import scipy.special
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmtaudit.kernels.powerlaw import NoFit, PowerLawFit
+from rmtaudit.kernels.powerlaw.fit import NoFit, PowerLawFit
 from rmtaudit.kernels.tails.compare import compare_laws, judge
 from rmtaudit.kernels.tails.discrete import draw_discrete, exponents, fit_discrete, log_scaled_zeta, log_tail
 from rmtaudit.kernels.tails.discrete_laws import discrete_distances, fit_discrete_laws

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from rmtaudit.kernels.powerlaw import NoFit, fit_power_law
+from rmtaudit.kernels.powerlaw.fit import NoFit, fit_power_law
 from rmtaudit.kernels.tails.average import AlphaSpread, spread_of_alpha
 from rmtaudit.kernels.tails.bootstrap import TailBootstrap, bootstrap_tail, calibrated
 from rmtaudit.kernels.tails.near_zero import NearZero, NearZeroBootstrap, bootstrap_near_zero, fit_near_zero

@@ -22,7 +22,7 @@ from rmtaudit.kernels.forensics.rounding import rounded_to
 from rmtaudit.kernels.forensics.sparsity import ZeroPattern, zero_pattern
 from rmtaudit.kernels.forensics.truncation import lost_directions
 from rmtaudit.kernels.forensics.vectors import localised_direction
-from rmtaudit.kernels.scale import frobenius_norm
+from rmtaudit.kernels.spectra.scale import frobenius_norm
 from rmtaudit.matrices.layers import Layer, LayerKind
 from rmtaudit.matrices.tensors import FLOATING, UNIT_ROUNDOFF
 

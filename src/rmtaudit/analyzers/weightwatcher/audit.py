@@ -15,8 +15,8 @@ from rmtaudit.matrices.layers import LayerKind
 if TYPE_CHECKING:
     import torch
 
-    from rmtaudit.kernels.mp_fit import MarchenkoPasturFit
-    from rmtaudit.kernels.spectrum import Spectrum
+    from rmtaudit.kernels.noise.mp_fit import MarchenkoPasturFit
+    from rmtaudit.kernels.spectra.spectrum import Spectrum
     from rmtaudit.kernels.ww.tail import TailFit
 
 Values = dict[str, MetricValue | Scalar]
@@ -91,7 +91,7 @@ class Audit:
 
         Singular values below the resolution of an SVD are zero to the peer, too: they hide nothing.
         """
-        from rmtaudit.kernels.eigenvalues import EPSILON
+        from rmtaudit.kernels.spectra.eigenvalues import EPSILON
 
         spectrum = self.given.spectrum
         of_svd = (max(self.sides.N, 16) * EPSILON) ** 2 * float(spectrum.eigenvalues[-1])
@@ -164,7 +164,7 @@ class Audit:
 
     def _marchenko_pastur(self, metrics: tuple[Metric, ...], eigenvalues: torch.Tensor) -> None:
         """Fit ``eigenvalues`` and enter the fit under ``metrics``: those of the matrix or of its shuffle."""
-        from rmtaudit.kernels.mp_fit import fit_marchenko_pastur
+        from rmtaudit.kernels.noise.mp_fit import fit_marchenko_pastur
 
         try:
             fit = fit_marchenko_pastur(eigenvalues, self.sides.N, self.sides.M)

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from rmtaudit.engine.density.blocks import target_order
 from rmtaudit.engine.density.settings import DensitySettings
-from rmtaudit.engine.memory import free_memory
+from rmtaudit.engine.resources.memory import free_memory
 from rmtaudit.errors import UnreachableError, UsageError
 from rmtaudit.matrices.sources import Gram, KernelMatrix, MatrixSource, Reach, SparseMatrix, TensorSource
 

@@ -226,7 +226,7 @@ def _exactly(source: MatrixSource, taken: Plan, *, lower: bool) -> WholeSpectrum
         half = -(exponent // 2)
         matrix = matrix * math.ldexp(1.0, half) * math.ldexp(1.0, -exponent - half)
     if isinstance(source, Gram):
-        from rmtaudit.kernels.eigenvalues import gram_eigenvalues
+        from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
 
         found = gram_eigenvalues(matrix).eigenvalues
         zeros = torch.zeros(source.shape[0] - len(found), dtype=torch.float64)

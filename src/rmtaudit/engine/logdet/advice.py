@@ -7,7 +7,7 @@ from rmtaudit.engine.logdet.exact import spectral_bytes
 from rmtaudit.engine.logdet.facts import facts_of
 from rmtaudit.engine.logdet.plan import Lack, Plan
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
-from rmtaudit.engine.memory_size import format_memory
+from rmtaudit.engine.resources.memory_size import format_memory
 from rmtaudit.matrices.sources import FileMatrix, MatrixSource, Reach, SparseMatrix, TensorSource, ZarrMatrix
 
 _SHIFT = "--shift T gives the log-determinant of A + T I"

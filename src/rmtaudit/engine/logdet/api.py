@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rmtaudit.engine.logdet.answer import LogDeterminant
 from rmtaudit.engine.logdet.run import log_determinant
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
-from rmtaudit.engine.memory_size import parse_memory
+from rmtaudit.engine.resources.memory_size import parse_memory
 from rmtaudit.engine.sources import SourceOptions, in_memory, open_source
 from rmtaudit.errors import UsageError
 from rmtaudit.matrices.sources import KernelMatrix

@@ -23,7 +23,7 @@ import torch
 
 from rmtaudit.engine.logdet.scratch import Scratch, Wanted
 from rmtaudit.engine.logdet.tiling import Tiling
-from rmtaudit.kernels.tile_algebra import (
+from rmtaudit.kernels.determinants.tile_algebra import (
     Workers,
     cholesky,
     invert,

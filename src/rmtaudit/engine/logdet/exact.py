@@ -25,11 +25,11 @@ from rmtaudit.engine.logdet.scratch import Scratch, kept_tiling
 from rmtaudit.engine.logdet.shift import corrected
 from rmtaudit.engine.logdet.spectral import pseudo_logdet as pseudo_logdet
 from rmtaudit.engine.logdet.spectral import spectral_bytes as spectral_bytes
-from rmtaudit.engine.logdet.threads import threads as using_threads
-from rmtaudit.engine.logdet.threads import workers
 from rmtaudit.engine.logdet.tiling import Tiling, least_memory, tiling_for
+from rmtaudit.engine.resources.threads import threads as using_threads
+from rmtaudit.engine.resources.threads import workers
 from rmtaudit.errors import InputError, UsageError
-from rmtaudit.kernels.tile_algebra import Workers
+from rmtaudit.kernels.determinants.tile_algebra import Workers
 from rmtaudit.matrices.sources import AsymmetricError, Shifted
 
 if TYPE_CHECKING:

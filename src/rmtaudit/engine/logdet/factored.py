@@ -178,7 +178,7 @@ def outcome_of(found: ExactLogdet, entries: float | None = 0.0) -> Outcome:
 
 def by_general_sparse_factor(facts: Facts) -> Outcome:
     """Return the outcome of sparse LU, or of the structure of the matrix where that suffices."""
-    from rmtaudit.kernels.sparse_general import general_sparse_determinant
+    from rmtaudit.kernels.determinants.sparse_general import general_sparse_determinant
 
     try:
         found = general_sparse_determinant(facts.sparse, facts.structure, entries=facts.rounding or 0.0)
@@ -213,7 +213,7 @@ def by_general_sparse_factor(facts: Facts) -> Outcome:
 
 def by_sparse_factor(facts: Facts) -> Outcome:
     """Return the outcome of a sparse factorisation without exchanges: of a positive definite matrix only."""
-    from rmtaudit.kernels.sparse_determinant import sparse_log_determinant
+    from rmtaudit.kernels.determinants.sparse import sparse_log_determinant
 
     try:
         found = sparse_log_determinant(facts.sparse, entries=facts.rounding or 0.0)
@@ -240,7 +240,7 @@ def by_sparse_factor(facts: Facts) -> Outcome:
 
 def by_qr(facts: Facts) -> Outcome:
     """Return the outcome of a QR factorisation of the factor of a Gram matrix."""
-    from rmtaudit.kernels.triangular_determinant import gram_log_determinant
+    from rmtaudit.kernels.determinants.triangular import gram_log_determinant
 
     assert facts.gram is not None
     W = facts.gram.factor.dense()

@@ -25,9 +25,9 @@ from rmtaudit.matrices.sources import (
 )
 
 if TYPE_CHECKING:
+    from rmtaudit.kernels.determinants.sparse_general import Structure
     from rmtaudit.kernels.slq import Gram as GramOperator
     from rmtaudit.kernels.slq import Symmetric
-    from rmtaudit.kernels.sparse_general import Structure
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ def _shifted(source: Shifted) -> Facts:
 
 def _with_structure(facts: Facts) -> Facts:
     """Add what the pattern of a sparse matrix tells, and what is certain from it."""
-    from rmtaudit.kernels.sparse_general import structure_of
+    from rmtaudit.kernels.determinants.sparse_general import structure_of
 
     found = structure_of(facts.sparse)
     singular = facts.singular

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rmtaudit.engine.logdet.pivoted import finite_dense
 from rmtaudit.engine.logdet.result import MixedLogdet
-from rmtaudit.engine.logdet.threads import threads as using_threads
+from rmtaudit.engine.resources.threads import threads as using_threads
 from rmtaudit.errors import UsageError
 
 if TYPE_CHECKING:

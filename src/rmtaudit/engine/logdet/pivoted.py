@@ -10,7 +10,7 @@ from rmtaudit.engine.logdet.result import ExactLogdet, Method, Status
 from rmtaudit.engine.logdet.rounding import pivoted_rounding
 from rmtaudit.engine.logdet.tiling import ITEM
 from rmtaudit.errors import InputError, UsageError
-from rmtaudit.kernels.factorisations import ldl_determinant, lu_determinant
+from rmtaudit.kernels.determinants.factorisations import ldl_determinant, lu_determinant
 from rmtaudit.matrices.sources import AsymmetricError, Ground
 from rmtaudit.matrices.sources.arrays import whole_symmetry
 

@@ -23,7 +23,7 @@ from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.engine.logdet.spectral import gram_bytes
 from rmtaudit.engine.logdet.target import Target
 from rmtaudit.engine.logdet.tiling import Tiling, least_memory, tiling_for
-from rmtaudit.engine.memory_size import format_memory
+from rmtaudit.engine.resources.memory_size import format_memory
 
 _ITEM = 8
 _SUPERLU = 12
@@ -232,7 +232,7 @@ class _Planner:
 
     def _filled(self, stored: int) -> Candidate:
         """Return sparse factors of the size that their pattern predicts."""
-        from rmtaudit.kernels.sparse_fill import general_fill, narrow_band, symmetric_fill
+        from rmtaudit.kernels.determinants.sparse_fill import general_fill, narrow_band, symmetric_fill
 
         forced = self.settings.method is Method.SPARSE  # whoever asks for it may know better
         band = narrow_band(self.facts.sparse)

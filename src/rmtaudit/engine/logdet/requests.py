@@ -13,7 +13,7 @@ from rmtaudit.engine.logdet.document import head, plan_of
 from rmtaudit.engine.logdet.run import log_determinant, of_series, prepare, run_of, subject_of
 from rmtaudit.engine.logdet.series import read_table
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
-from rmtaudit.engine.memory_size import parse_memory
+from rmtaudit.engine.resources.memory_size import parse_memory
 from rmtaudit.engine.sources import SourceOptions, open_source
 from rmtaudit.engine.sources.words import split_name
 from rmtaudit.errors import UsageError

@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rmtaudit.engine.logdet.result import Rounding
-from rmtaudit.kernels.factorisations import UNIT, Determinant
+from rmtaudit.kernels.determinants.factorisations import UNIT, Determinant
 
 if TYPE_CHECKING:
     from rmtaudit.engine.logdet.cholesky import Factorisation

@@ -24,7 +24,7 @@ from rmtaudit.engine.logdet.facts import Facts, kind_of, stored_bytes
 from rmtaudit.engine.logdet.plan import Candidate, Plan, kept_bytes, make_plan
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.engine.logdet.target import LOG_DETERMINANT, Target, target_of
-from rmtaudit.engine.memory import free_memory
+from rmtaudit.engine.resources.memory import free_memory
 from rmtaudit.errors import UsageError
 from rmtaudit.matrices.sources import (
     AsymmetricError,
@@ -229,7 +229,7 @@ def run_of(plan: Plan, settings: LogdetSettings) -> dict[str, Any]:
 def _carried_out(
     target: Target, settings: LogdetSettings, plan: Plan, taken: Candidate, means: Means
 ) -> Outcome:
-    from rmtaudit.engine.logdet.threads import threads
+    from rmtaudit.engine.resources.threads import threads
 
     facts = target.facts
     match taken.method:

@@ -12,9 +12,9 @@ import torch
 
 from rmtaudit.engine.logdet.pivoted import finite_dense
 from rmtaudit.engine.logdet.result import PseudoDeterminant
-from rmtaudit.engine.logdet.threads import threads as using_threads
+from rmtaudit.engine.resources.threads import threads as using_threads
 from rmtaudit.errors import UsageError
-from rmtaudit.kernels.eigenvalues import EPSILON, symmetric_eigenvalues
+from rmtaudit.kernels.spectra.eigenvalues import EPSILON, symmetric_eigenvalues
 
 if TYPE_CHECKING:
     import numpy.typing as npt

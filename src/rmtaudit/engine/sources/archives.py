@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmtaudit.engine.memory import free_memory
+from rmtaudit.engine.resources.memory import free_memory
 from rmtaudit.engine.sources.words import SEPARATOR, choose, no_name, printed
 from rmtaudit.errors import CorruptError, InputError, UsageError
 from rmtaudit.matrices.sources import MatrixSource, SparseMatrix, TensorSource, ZarrMatrix

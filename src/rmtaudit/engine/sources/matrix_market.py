@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rmtaudit.checkpoints.files import read_small
-from rmtaudit.engine.memory import free_memory
+from rmtaudit.engine.resources.memory import free_memory
 from rmtaudit.engine.sources.words import no_name, printed
 from rmtaudit.errors import CorruptError, InputError, UsageError
 from rmtaudit.matrices.sources import MatrixSource, SparseMatrix, TensorSource

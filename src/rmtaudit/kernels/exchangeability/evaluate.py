@@ -61,7 +61,7 @@ def exchangeability(matrix: torch.Tensor, kernel: tuple[int, ...] = ()) -> Excha
       small kernels.
     - Alignment, of a convolution: ``Σ cos²`` between the unfoldings by kernel position, and by input; between
       random directions of length ``c`` it has mean ``1/c`` and variance ``2(c-1)/(c²(c+2))`` a pair. Rows and
-      columns are left to the test of random signs (:func:`rmtaudit.kernels.sign_flip.rectangle_test`).
+      columns are left to the test of random signs (:func:`rmtaudit.kernels.noise.sign_flip.rectangle_test`).
 
     Parameters
     ----------

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rmtaudit.kernels.forensics.truncation import LostDirections
-from rmtaudit.kernels.scale import frobenius_norm, numerical_rank
+from rmtaudit.kernels.spectra.scale import frobenius_norm, numerical_rank
 
 if TYPE_CHECKING:
-    from rmtaudit.kernels.spectrum import Spectrum
+    from rmtaudit.kernels.spectra.spectrum import Spectrum
 
 GAP = 3.0
 """Least ratio ``σ_r/σ_{r+1}`` of a truncation."""
@@ -56,8 +56,8 @@ def rank_deficit(
 ) -> RankDeficit | None:
     """Return the rank deficit of one matrix that has a gap, or ``None``.
 
-    The rank is that of :func:`rmtaudit.kernels.scale.numerical_rank`. The smallest singular values of a
-    healthy matrix in a coarse format (bfloat16, fp8) also sink below its rounding noise, but without a gap:
+    The rank is that of :func:`rmtaudit.kernels.spectra.scale.numerical_rank`. The smallest singular values of
+    a healthy matrix in a coarse format (bfloat16, fp8) also sink below its rounding noise, but without a gap:
     the ratio of neighbours must be at least 3. The last few singular values of a square random matrix lie far
     apart by themselves (hard edge), so fewer than 4 missing ones count only with a ratio of at least 100 in a
     format finer than float16. Singular values that fall by a factor of 100 at once count as missing up to 64

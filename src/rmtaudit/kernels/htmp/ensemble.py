@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rmtaudit.kernels import openblas
+from rmtaudit.kernels.spectra import openblas
 
 if TYPE_CHECKING:
     import torch

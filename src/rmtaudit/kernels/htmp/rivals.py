@@ -17,7 +17,7 @@ from rmtaudit.kernels.htmp.density import Array, Density
 from rmtaudit.kernels.htmp.ensemble import Ensemble
 from rmtaudit.kernels.htmp.estimate import fit_joint
 from rmtaudit.kernels.htmp.fit import best_kappa, density_for, fit_scale
-from rmtaudit.kernels.marchenko_pastur import fit_bulk
+from rmtaudit.kernels.noise.marchenko_pastur import fit_bulk
 
 _DIGAMMA_STEPS = 50
 _GAIN = 0.01  # accuracy of a log-likelihood
@@ -51,8 +51,8 @@ def compare(eigenvalues: torch.Tensor, rows: int, cols: int, *, start: float) ->
 
     The Marchenko-Pastur law itself gives an eigenvalue outside its edges the probability 0, and finite
     matrices have some; in its place stands HTMP at ``kappa = N``, which a Gaussian matrix of this size has.
-    With spikes, what lies above the bulk (:func:`~rmtaudit.kernels.marchenko_pastur.fit_bulk`) is uniform in
-    the logarithm, from the threshold to the largest.
+    With spikes, what lies above the bulk (:func:`~rmtaudit.kernels.noise.marchenko_pastur.fit_bulk`) is
+    uniform in the logarithm, from the threshold to the largest.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from rmtaudit.kernels.gram import row_blocks
+from rmtaudit.kernels.spectra.gram import row_blocks
 
 Product = Callable[[torch.Tensor], torch.Tensor]
 """From a block of float64 columns to the product with each."""

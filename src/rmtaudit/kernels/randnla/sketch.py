@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from rmtaudit.kernels.counter import normals, stream
-from rmtaudit.kernels.gram import row_blocks
+from rmtaudit.kernels.spectra.gram import row_blocks
 
 _COLUMNS = 6
 _ROWS = 7

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from rmtaudit.kernels.powerlaw import NoFit, PowerLawFit
-from rmtaudit.kernels.powerlaw_bootstrap import random_integers
+from rmtaudit.kernels.powerlaw.bootstrap import random_integers
+from rmtaudit.kernels.powerlaw.fit import NoFit, PowerLawFit
 from rmtaudit.kernels.tails.discrete import exponents, log_scaled_zeta
 from rmtaudit.kernels.tails.support import Support, draw_tail, fit_start
 

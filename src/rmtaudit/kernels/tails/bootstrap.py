@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from rmtaudit.kernels.powerlaw import NoFit, PowerLawFit
-from rmtaudit.kernels.powerlaw_bootstrap import percentile_interval, random_integers
+from rmtaudit.kernels.powerlaw.bootstrap import percentile_interval, random_integers
+from rmtaudit.kernels.powerlaw.fit import NoFit, PowerLawFit
 from rmtaudit.kernels.tails.average import spread_of_alpha
 from rmtaudit.kernels.tails.compare import INSIDE, Comparison, judge
 from rmtaudit.kernels.tails.laws import LAWS, Law, LawFit

@@ -1,8 +1,8 @@
 """The discrete power law: whole numbers with ``P(x) = x^(-alpha)/zeta(alpha, xmin)``, ``x >= xmin``.
 
 A continuous law fitted to counts is biased wherever the step of 1 is not small beside ``xmin``. As in
-:mod:`rmtaudit.kernels.powerlaw`, ``xmin`` is the value whose tail has the least Kolmogorov-Smirnov distance,
-and a lower bound of every candidate's distance leaves few to compute. Computed with numpy on the CPU.
+:mod:`rmtaudit.kernels.powerlaw.fit`, ``xmin`` is the value whose tail has the least Kolmogorov-Smirnov
+distance, and a lower bound of every candidate's distance leaves few to compute. Computed with numpy on the CPU.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rmtaudit.kernels.powerlaw import NoFit, PowerLawFit
+from rmtaudit.kernels.powerlaw.fit import NoFit, PowerLawFit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,8 +102,8 @@ def fit_discrete(
 ) -> PowerLawFit | NoFit:
     """Fit ``x``: ascending whole numbers from 1 to ``GREATEST``.
 
-    The result is that of :func:`~rmtaudit.kernels.powerlaw.fit_power_law`, for the discrete law. ``margin``
-    finds the range of ``alpha`` over the starts whose distance is greater by no more than that.
+    The result is that of :func:`~rmtaudit.kernels.powerlaw.fit.fit_power_law`, for the discrete law.
+    ``margin`` finds the range of ``alpha`` over the starts whose distance is greater by no more than that.
 
     References
     ----------

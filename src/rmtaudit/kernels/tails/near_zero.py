@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from rmtaudit.kernels.powerlaw import NoFit
-from rmtaudit.kernels.powerlaw_bootstrap import percentile_interval, random_integers
+from rmtaudit.kernels.powerlaw.bootstrap import percentile_interval, random_integers
+from rmtaudit.kernels.powerlaw.fit import NoFit
 from rmtaudit.kernels.tails.bent import BentFit, fit_bent
 from rmtaudit.kernels.tails.tail import side_values
 from rmtaudit.kernels.tails.ties import tied, too_few_values

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from rmtaudit.kernels.powerlaw import NoFit, PowerLawFit, fit_sorted
+from rmtaudit.kernels.powerlaw.fit import NoFit, PowerLawFit, fit_sorted
 from rmtaudit.kernels.tails.discrete import draw_discrete, fit_discrete
 from rmtaudit.kernels.tails.discrete_laws import discrete_distances, fit_discrete_laws
 from rmtaudit.kernels.tails.distance import ks_distances

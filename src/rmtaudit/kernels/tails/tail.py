@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from rmtaudit.kernels.powerlaw import STABILITY_MARGIN, NoFit, PowerLawFit
+from rmtaudit.kernels.powerlaw.fit import STABILITY_MARGIN, NoFit, PowerLawFit
 from rmtaudit.kernels.tails.compare import LEVEL, Comparison, Verdict, compare_laws, judge
 from rmtaudit.kernels.tails.discrete import GREATEST
 from rmtaudit.kernels.tails.laws import Law, LawFit

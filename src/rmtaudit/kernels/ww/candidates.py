@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rmtaudit.kernels.powerlaw import NoFit, fit_sorted
+from rmtaudit.kernels.powerlaw.fit import NoFit, fit_sorted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +41,7 @@ class Candidate:
 def fit_small_or_large(values: NDArray[np.float64]) -> Candidate:
     """Return WeightWatcher's own fit.
 
-    From 20 values on, it is :func:`rmtaudit.kernels.powerlaw.fit_power_law` with ``ecdf="lower"``. Below,
+    From 20 values on, it is :func:`rmtaudit.kernels.powerlaw.fit.fit_power_law` with ``ecdf="lower"``. Below,
     ``alpha = 1 + (m - 1)/Σ log(x/xmin)`` for tails of ``m >= 8`` values; fewer than 8 values are one tail.
 
     Parameters

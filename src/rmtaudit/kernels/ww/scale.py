@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from rmtaudit.kernels.eigenvalues import EPSILON
+from rmtaudit.kernels.spectra.eigenvalues import EPSILON
 
 if TYPE_CHECKING:
-    from rmtaudit.kernels.spectrum import Spectrum
+    from rmtaudit.kernels.spectra.spectrum import Spectrum
 
 _ENTROPY_EPSILON = 1e-10
 WEAK = 1e-6

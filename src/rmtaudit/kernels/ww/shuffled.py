@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from rmtaudit.kernels.eigenvalues import gram_eigenvalues
+from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

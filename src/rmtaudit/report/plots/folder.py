@@ -15,7 +15,7 @@ from rmtaudit.errors import OutputError, UsageError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from rmtaudit.kernels.spectrum import Spectrum
+    from rmtaudit.kernels.spectra.spectrum import Spectrum
     from rmtaudit.report.model import LayerResult, Report
 
 DEPTH = "along-the-depth"

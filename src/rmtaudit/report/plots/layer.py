@@ -10,7 +10,7 @@ import torch
 
 from rmtaudit.kernels.htmp.ensemble import Ensemble
 from rmtaudit.kernels.htmp.law import HTMP
-from rmtaudit.kernels.marchenko_pastur import BulkFit, MarchenkoPastur, fit_bulk
+from rmtaudit.kernels.noise.marchenko_pastur import BulkFit, MarchenkoPastur, fit_bulk
 from rmtaudit.names import display_name
 from rmtaudit.report.plots.canvas import BLUE, GREEN, GREY, SKY, VERMILION, new_figure, plain_logarithms
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from rmtaudit.kernels.spectrum import Spectrum
+    from rmtaudit.kernels.spectra.spectrum import Spectrum
     from rmtaudit.report.model import LayerResult
 
 LEAST = 8

@@ -1,0 +1,1 @@
+"""Resources of the machine: memory, threads, digests of files, progress."""

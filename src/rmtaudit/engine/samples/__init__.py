@@ -1,0 +1,1 @@
+"""``rmtaudit tails`` and ``rmtaudit forecast``: commands on a file of numbers."""

@@ -1,0 +1,1 @@
+"""``rmtaudit scan``: from a checkpoint to its report."""

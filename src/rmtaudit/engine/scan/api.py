@@ -1,0 +1,80 @@
+"""The Python API of a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rmtaudit.checkpoints import Checkpoint, open_checkpoint
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from rmtaudit.engine.resources.progress import Progress
+    from rmtaudit.report.model import Report
+
+
+def scan(
+    target: str | Path | Checkpoint | Mapping[str, torch.Tensor | np.ndarray[Any, Any]] | torch.nn.Module,
+    *,
+    preset: str = "default",
+    analyzers: Sequence[str] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    **settings: Any,
+) -> Report:
+    """Scan one model.
+
+    Parameters
+    ----------
+    target
+        A file or folder, an opened checkpoint, a state dict, or a module.
+    preset
+        ``default``, ``fast``, ``audit`` or ``weightwatcher``. Configuration files and the environment are
+        not read.
+    analyzers
+        Names of analyzers, instead of the preset's.
+    progress
+        Told after every layer, from any thread.
+    **settings
+        Fields of ``ScanSettings``: ``conv="slices-pooled"``, ``options={"powerlaw": {"bootstrap": 200}}`` …
+
+    Returns
+    -------
+    Report
+        With ``complete=False`` if it was interrupted from the keyboard or the file changed while it was read.
+
+    Raises
+    ------
+    InputError
+        If the checkpoint cannot be read.
+    UsageError
+        If a preset, setting, analyzer or option does not exist.
+
+    Examples
+    --------
+    >>> import torch, rmtaudit
+    >>> report = rmtaudit.scan({"layer.weight": torch.eye(64)})
+    >>> report.layers[0].metrics["stable_rank"].value
+    64.0
+    """
+    from rmtaudit.analyzers.registry import build_all, metric_catalogue
+    from rmtaudit.engine.scan.run import scan_checkpoint
+    from rmtaudit.engine.settings.presets import preset_settings, select_metrics
+
+    resolved = preset_settings(preset, analyzers=None if analyzers is None else list(analyzers), **settings)
+    built = build_all(resolved.settings.analyzers, resolved.settings.options)
+    chosen = select_metrics(resolved, metric_catalogue(built))
+    if isinstance(target, Checkpoint):
+        return scan_checkpoint(target, chosen, progress=progress)
+    with _opened(target) as checkpoint:
+        return scan_checkpoint(checkpoint, chosen, progress=progress)
+
+
+def _opened(target: Any) -> Checkpoint:
+    if isinstance(target, (str, Path)):
+        return open_checkpoint(target)
+    from rmtaudit.checkpoints.memory import StateDictCheckpoint
+
+    return StateDictCheckpoint(target)

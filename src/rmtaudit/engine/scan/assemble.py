@@ -1,0 +1,198 @@
+"""From the rows of a scan to its report: coverage, summary, provenance."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from rmtaudit.analyzers.base import Analyzer, Observation
+from rmtaudit.analyzers.registry import metric_catalogue
+from rmtaudit.checkpoints.base import Checkpoint
+from rmtaudit.engine.scan.judge import judge
+from rmtaudit.engine.scan.worker import row
+from rmtaudit.engine.settings.scan import ScanSettings
+from rmtaudit.errors import RmtauditError
+from rmtaudit.kernels.signal import Signal, SignalWord
+from rmtaudit.matrices.layers import LayerPlan
+from rmtaudit.matrices.refusals import NotAnalysed
+from rmtaudit.report.model import Coverage, LayerResult, Report, SkippedTensor, SummaryValue
+
+
+def assemble_report(
+    *,
+    checkpoint: Checkpoint,
+    settings: ScanSettings,
+    device: str,
+    analyzers: Sequence[Analyzer],
+    plan: LayerPlan,
+    rows: Mapping[int, LayerResult],
+    observed: Mapping[int, Sequence[Observation]],
+    signals: Mapping[int, Signal],
+    repeats: Mapping[int, str],
+    copies: Mapping[int, str],
+    digest: str | None,
+    timings: Mapping[str, float],
+    complete: bool,
+    error: RmtauditError | None,
+) -> Report:
+    """Return the report of a scan.
+
+    ``rows`` are the finished layers by their place in ``plan.layers``, ``observed`` what was seen in
+    them, and ``signals`` what they say about learning. Those of ``repeats`` only repeat the values of another
+    tensor and are not counted, and those of ``copies`` are the ones among them that should not. Layers
+    without a row were not reached.
+    """
+    finished = [
+        rows[index] if index in rows else row(layer, "skipped", "not reached: the scan was stopped")
+        for index, layer in enumerate(plan.layers)
+    ]
+    every = [*finished, *(_row_of(skip) for skip in plan.skipped if skip.weight)]
+    judgement = judge(
+        every, observed, {**signals, **_signals_of_copies(plan, signals, repeats)}, copies=copies
+    )
+    return Report(
+        tool={
+            "version": version("rmtaudit"),
+            "preset": settings.preset,
+            "analyzers": list(settings.analyzers),
+            "options": {analyzer.name: dataclasses.asdict(analyzer.options) for analyzer in analyzers},
+            "conv": settings.conv,
+            "solver": settings.solver,
+            "seed": settings.seed,
+            "device": device,
+            "sort": settings.sort,
+            "columns": list(settings.columns),
+        },
+        subject={
+            "path": str(checkpoint.path),
+            "format": checkpoint.format,
+            "digest": digest,
+            "parameters": sum(spec.parameters for spec in checkpoint.tensors),
+            "dtypes": _dtypes(checkpoint),
+            "warnings": list(checkpoint.warnings),
+        },
+        coverage=_coverage(checkpoint, plan, finished, repeats, signals),
+        layers=judgement.layers,
+        summary=_summary(analyzers, finished),
+        metrics=_metrics(analyzers, finished),
+        verdict=judgement.verdict,
+        findings=judgement.findings,
+        complete=complete,
+        error=None
+        if error is None
+        else {"code": error.code, "message": error.message, "hint": error.hint, "where": error.where},
+        timings=timings,
+    )
+
+
+def _metrics(analyzers: Sequence[Analyzer], rows: Sequence[LayerResult]) -> dict[str, dict[str, Any]]:
+    """Return the words on every metric; of those that stand in for a spectrum, where a row has one."""
+    found = {name for each in rows for name in each.metrics}
+    standing = {metric.name for each in analyzers if each.stands_in for metric in each.active_metrics()}
+    words = metric_catalogue(analyzers)
+    return {name: text for name, text in words.items() if name in found or name not in standing}
+
+
+def _signals_of_copies(
+    plan: LayerPlan, signals: Mapping[int, Signal], repeats: Mapping[int, str]
+) -> dict[int, Signal]:
+    """Return the signals of layers that repeat a constant of the architecture: they are that constant too."""
+    constants = {
+        plan.layers[index].tensor: signal
+        for index, signal in signals.items()
+        if signal.word is SignalWord.CONSTANT
+    }
+    return {index: constants[name] for index, name in repeats.items() if name in constants}
+
+
+def _row_of(skip: NotAnalysed) -> LayerResult:
+    spec = skip.spec
+    return LayerResult(
+        name=spec.name,
+        tensor=spec.name,
+        kind="none",
+        view="none",
+        shape=spec.shape,
+        dtype=spec.dtype,
+        matrices=0,
+        parameters=spec.parameters,
+        status="skipped",
+        reason=skip.reason,
+    )
+
+
+def _dtypes(checkpoint: Checkpoint) -> dict[str, int]:
+    """Return the number of parameters of each dtype, the most frequent first."""
+    counts: dict[str, int] = {}
+    for spec in checkpoint.tensors:
+        counts[spec.dtype] = counts.get(spec.dtype, 0) + spec.parameters
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _coverage(
+    checkpoint: Checkpoint,
+    plan: LayerPlan,
+    rows: Sequence[LayerResult],
+    repeats: Mapping[int, str],
+    signals: Mapping[int, Signal],
+) -> Coverage:
+    left_out = sum(skip.spec.parameters for skip in plan.skipped if not (skip.counted and skip.learned))
+    repeated = sum(plan.layers[index].parameters for index in repeats)
+    constants = sum(
+        layer.parameters
+        for index, layer in enumerate(plan.layers)
+        if index not in repeats and index in signals and signals[index].word is SignalWord.CONSTANT
+    )
+    skipped = [
+        SkippedTensor(skip.spec.name, skip.spec.shape, skip.spec.dtype, skip.reason) for skip in plan.skipped
+    ]
+    skipped += [
+        SkippedTensor(each.name, each.shape, each.dtype, each.reason) for each in rows if each.status != "ok"
+    ]
+    return Coverage(
+        tensors=len(checkpoint.tensors),
+        parameters=sum(spec.parameters for spec in checkpoint.tensors) - left_out - repeated - constants,
+        weight_parameters=sum(layer.parameters for layer in plan.layers)
+        - repeated
+        - constants
+        + sum(skip.spec.parameters for skip in plan.skipped if skip.weight and skip.counted),
+        parameters_analyzed=sum(each.parameters for each in rows if each.status == "ok"),
+        skipped=tuple(skipped),
+    )
+
+
+def _summary(analyzers: Sequence[Analyzer], rows: Sequence[LayerResult]) -> dict[str, SummaryValue]:
+    """Return mean and median of every summarised metric over the layers that have a number for it.
+
+    A metric that failed or was skipped on a layer is counted, and never enters an average.
+    """
+    summary = {}
+    for metric in (metric for analyzer in analyzers for metric in analyzer.active_metrics()):
+        if not metric.summarised:
+            continue
+        results = [each.metrics[metric.name] for each in rows if metric.name in each.metrics]
+        numbers = [
+            float(result.value)
+            for result in results
+            if isinstance(result.value, (int, float)) and not isinstance(result.value, bool)
+        ]
+        lost = sum(each.status == "failed" for each in rows)
+        summary[metric.name] = SummaryValue(
+            value=_mean(numbers),
+            median=statistics.median(numbers) if numbers else None,
+            n=len(numbers),
+            n_failed=sum(result.status == "failed" for result in results) + lost,
+            n_skipped=sum(result.status == "skipped" for result in results),
+        )
+    return summary
+
+
+def _mean(numbers: Sequence[float]) -> float | None:
+    if not numbers:
+        return None
+    mean = math.fsum(number / len(numbers) for number in numbers)
+    return mean if math.isfinite(mean) else None

@@ -1,0 +1,150 @@
+"""From what the analyzers observed to findings with a severity, and to verdicts.
+
+An observation is a fact about the bytes, or a test with a p-value for its layer alone. A model has many
+layers and more than one kind of test, so a p-value is multiplied by the number of both (Bonferroni) before
+the catalogue says how severe it is: where every null hypothesis holds, an ``error`` is raised in at most
+1 % of models and a ``warning`` in at most 5 %. A fact has the severity of its kind, or a milder one where the
+observer knows an innocent explanation. Findings with one cause are grouped over the layers of the model.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from rmtaudit.analyzers.base import Observation
+from rmtaudit.engine.scan.copies import copied_layers
+from rmtaudit.engine.scan.peers import constants_among_trained, out_of_scale
+from rmtaudit.kernels.signal import Signal, SignalWord
+from rmtaudit.report.catalogue import FINDINGS
+from rmtaudit.report.grouping import grouped_findings
+from rmtaudit.report.model import Finding, LayerResult
+
+DAMAGED = "damaged"
+
+_SIGN_TEST, _ORDER_TEST = "noise_p_value", "exchangeable_p"
+_CHANCE = 0.01
+"""A model is ``structured`` if noise in all its layers is rejected at this level (Bonferroni over them)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a model is found to be."""
+
+    layers: tuple[LayerResult, ...]
+    verdict: str
+    findings: tuple[Finding, ...]
+
+
+def judge(
+    rows: Sequence[LayerResult],
+    observed: Mapping[int, Sequence[Observation]],
+    signals: Mapping[int, Signal] = MappingProxyType({}),
+    *,
+    copies: Mapping[int, str] = MappingProxyType({}),
+) -> Judgement:
+    """Return the rows with findings and verdicts, and the verdict of the model.
+
+    Parameters
+    ----------
+    rows
+        All rows of the model, without findings.
+    observed
+        What the analyzers saw, by the place of the row in ``rows``.
+    signals
+        What the weights say about learning, likewise. The one finding that a constant of the architecture can
+        have is that it is none (RA-MO-003).
+    copies
+        The tensor that has the very same values, by the place of the row.
+    """
+    tests = sum(bool(kind.levels) for kind in FINDINGS.values())
+    corrected_by = tests * max(1, sum(row.status == "ok" for row in rows))
+    scales, repeated = out_of_scale(rows), copied_layers(rows, copies)
+    overwritten = constants_among_trained(rows, signals)
+    judged = []
+    words = []
+    for index, row in enumerate(rows):
+        signal = signals.get(index) or Signal(SignalWord.UNJUDGED, _why_unjudged(row))
+        words.append(signal)
+        if signal.word is SignalWord.CONSTANT:
+            seen = overwritten.get(index, [])
+        else:
+            seen = [*observed.get(index, ()), *scales.get(index, ()), *repeated.get(index, ())]
+        found = [_finding(observation, corrected_by) for observation in seen]
+        findings = tuple(sorted(filter(None, found), key=lambda finding: finding.code))
+        judged.append(replace(row, findings=findings, verdict=_verdict(signal, findings)))
+    return Judgement(tuple(judged), _model_verdict(judged, words), grouped_findings(judged))
+
+
+def _finding(observation: Observation, corrected_by: int) -> Finding | None:
+    kind = FINDINGS.get(observation.code)
+    evidence = dict(observation.evidence)
+    if kind is None:  # an analyzer of a third party, whose codes no catalogue of ours has calibrated
+        return Finding(observation.code, "info", observation.message, evidence)
+    adjusted = None
+    if observation.p_value is not None:
+        adjusted = min(1.0, observation.p_value * corrected_by)
+        evidence |= {"p_value": observation.p_value}
+        if kind.levels:
+            evidence |= {"family_wise_p_value": adjusted}
+    severity = kind.severity(adjusted, observation.severity)
+    return None if severity is None else Finding(observation.code, severity, observation.message, evidence)
+
+
+def _verdict(signal: Signal, findings: Sequence[Finding]) -> str:
+    errors = sorted({finding.code for finding in findings if finding.severity == "error"})
+    return f"{DAMAGED} ({', '.join(errors)})" if errors else signal.text
+
+
+def _why_unjudged(row: LayerResult) -> str:
+    """Return why a row has no signal."""
+    if row.status != "ok":
+        return row.reason.partition(":")[0]
+    test = row.metrics.get(_SIGN_TEST)
+    return "the analyzer noise did not run" if test is None else test.reason
+
+
+def _model_verdict(rows: Sequence[LayerResult], signals: Sequence[Signal]) -> str:
+    """Return the verdict of the model: damaged if a layer is; else what its judged layers say together."""
+    codes = sorted({f.code for row in rows for f in row.findings if f.severity == "error"})
+    if codes:
+        return f"{DAMAGED} ({', '.join(codes)})"
+    return _together(rows, signals).text
+
+
+def _together(rows: Sequence[LayerResult], signals: Sequence[Signal]) -> Signal:
+    """Return the signal of the model.
+
+    Structured if some layer is, at a family-wise level of 1 % over all that were tested; else the word
+    that most of its parameters have, of noise-like, initial and too small.
+    """
+    pairs = list(zip(rows, signals, strict=True))
+    for word, test in ((SignalWord.STRUCTURED, _SIGN_TEST), (SignalWord.SCALES, _ORDER_TEST)):
+        tested = sum(_p_value(row, test) is not None for row in rows)
+        found = [p for row, signal in pairs if signal.word is word and (p := _p_value(row, test)) is not None]
+        if found and min(found) * tested <= _CHANCE:
+            return Signal(word)
+    sizes: Counter[SignalWord] = Counter()
+    for row, signal in pairs:
+        sizes[signal.word] += row.parameters
+    for word in (SignalWord.NOISE_LIKE, SignalWord.INITIAL, SignalWord.TOO_SMALL):
+        if sizes[word] and sizes[word] == max(sizes[other] for other in _SILENT):
+            return Signal(word, _shared_detail(word, signals))
+    constant = sizes[SignalWord.CONSTANT] > 0
+    return Signal(SignalWord.UNJUDGED, "nothing but constants" if constant else "no layer could be judged")
+
+
+_SILENT = (SignalWord.NOISE_LIKE, SignalWord.INITIAL, SignalWord.TOO_SMALL)
+
+
+def _shared_detail(word: SignalWord, signals: Sequence[Signal]) -> str:
+    """Return the name that all starts of a model share; ``""`` for every other word."""
+    names = {signal.detail for signal in signals if signal.word is word}
+    return names.pop() if word is SignalWord.INITIAL and len(names) == 1 else ""
+
+
+def _p_value(row: LayerResult, test: str) -> float | None:
+    found = row.metrics.get(test)
+    return float(found.value) if found is not None and isinstance(found.value, (int, float)) else None

@@ -1,0 +1,388 @@
+"""How a scan is carried out: one thread reads, a few compute, a gate keeps to the memory budget.
+
+The reader takes the layers largest first (so that none is left over at the end), hashes what it reads, and
+hands it to workers with one BLAS thread each. Rows come out in stored order whatever finished first.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from rmtaudit.analyzers.base import Observation
+from rmtaudit.analyzers.registry import build_all
+from rmtaudit.checkpoints.base import Checkpoint
+from rmtaudit.engine.resources.digest import ContentDigest, digest_of_values
+from rmtaudit.engine.resources.memory import MemoryGate, free_memory
+from rmtaudit.engine.resources.pool import Pool
+from rmtaudit.engine.resources.progress import Progress
+from rmtaudit.engine.scan.assemble import assemble_report
+from rmtaudit.engine.scan.worker import AnalysedLayer, LayerWork, Without, analyse_layer, row
+from rmtaudit.engine.settings.scan import Device, ScanSettings
+from rmtaudit.errors import CorruptError, RmtauditError, UsageError
+from rmtaudit.kernels.signal import Signal
+from rmtaudit.kernels.spectra import openblas
+from rmtaudit.kernels.spectra.spectrum import Spectrum
+from rmtaudit.matrices.layers import Layer, LayerKind, LayerPlan, plan_layers
+from rmtaudit.matrices.tensors import ITEMSIZE, TensorSpec
+from rmtaudit.names import display_name
+from rmtaudit.report.model import LayerResult, Report
+
+_SLACK = 64 << 20
+"""Bytes in flight beyond three times the largest matrix: blocks, and the next small tensors."""
+
+
+Inspect = Callable[[LayerResult, Spectrum], None]
+"""Is given the row, without findings, and the spectrum of every layer that was analysed."""
+
+
+_PARTS = frozenset({LayerKind.ATTENTION, LayerKind.RECURRENT, LayerKind.EXPERTS})
+"""Kinds of layers that share a tensor and should have learned different things. Slices of a stack may be
+constants."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """Layers that are read together, by their place in the plan: the same tensors, the same band.
+
+    ``size`` is what their analysis takes, ``stored`` the tensors alone; ``without`` says why they have to do
+    without a spectrum.
+    """
+
+    indices: tuple[int, ...]
+    tensors: tuple[str, ...]
+    band: tuple[int, int] | None
+    size: int
+    stored: int
+    without: Without | None = None
+
+
+@dataclass(slots=True)
+class _Scan:
+    """A scan under way."""
+
+    checkpoint: Checkpoint
+    plan: LayerPlan
+    work: LayerWork
+    specs: dict[str, TensorSpec]
+    progress: Callable[[Progress], None]
+    inspect: Inspect | None
+    rows: dict[int, LayerResult] = field(default_factory=dict)
+    observed: dict[int, tuple[Observation, ...]] = field(default_factory=dict)
+    signals: dict[int, Signal] = field(default_factory=dict)
+    repeats: dict[int, str] = field(default_factory=dict)
+    copies: dict[int, str] = field(default_factory=dict)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    digest: ContentDigest = field(default_factory=ContentDigest)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    parameters_done: int = 0
+    parameters_total: int = 0
+
+
+def scan_checkpoint(
+    checkpoint: Checkpoint,
+    settings: ScanSettings,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    inspect: Inspect | None = None,
+) -> Report:
+    """Analyse every weight matrix of an opened checkpoint.
+
+    Parameters
+    ----------
+    checkpoint
+        The opened checkpoint; it stays open.
+    settings
+        How to scan.
+    progress
+        Told after every layer, from any thread.
+    inspect
+        Given every layer that was analysed, from any thread: its row and its spectrum, which the scan then
+        lets go.
+
+    Returns
+    -------
+    Report
+        ``complete`` is false if ``KeyboardInterrupt`` stopped the scan, or if the checkpoint changed while it
+        was read (then ``error`` says so). What was finished is in it, and what was not reached is listed.
+
+    Raises
+    ------
+    UsageError
+        For an unknown analyzer or option, or a CUDA device that is not there.
+    """
+    started = time.perf_counter()
+    analyzers = build_all(settings.analyzers, settings.options)
+    work = LayerWork(
+        analyzers, settings.solver, _device(settings.device), settings.seed, shown=inspect is not None
+    )
+    scan = _Scan(
+        checkpoint=checkpoint,
+        plan=plan_layers(checkpoint.tensors, conv=settings.conv, config=checkpoint.config),
+        work=work,
+        specs={spec.name: spec for spec in checkpoint.tensors},
+        progress=progress or (lambda _: None),
+        inspect=inspect,
+    )
+    scan.parameters_total = sum(layer.parameters for layer in scan.plan.layers)
+    budget = free_memory() // 2 if settings.memory is None else settings.memory
+    threads = settings.threads or _cpus()
+    complete, problem = True, None
+    with _one_thread_each():
+        pool = Pool(threads, initialise=lambda: torch.set_num_threads(1))
+        try:
+            _read_all(scan, pool, budget)
+            pool.join()
+            _hash_the_rest(scan)
+            checkpoint.check_unchanged()
+        except KeyboardInterrupt:
+            complete = False
+        except RmtauditError as error:
+            complete, problem = False, error
+        finally:
+            pool.abandon()
+    with scan.lock:  # after an interrupt, layers under way go on and would still add theirs
+        rows, observed, seconds = dict(scan.rows), dict(scan.observed), dict(scan.seconds)
+        signals = dict(scan.signals)
+    return assemble_report(
+        checkpoint=checkpoint,
+        settings=settings,
+        device=work.device.type,
+        analyzers=analyzers,
+        plan=scan.plan,
+        rows=rows,
+        observed=observed,
+        signals=signals,
+        repeats=scan.repeats,
+        copies=scan.copies,
+        digest=scan.digest.hexdigest() if complete else None,
+        timings={**seconds, "threads": threads, "total": time.perf_counter() - started},
+        complete=complete,
+        error=problem,
+    )
+
+
+def _read_all(scan: _Scan, pool: Pool, budget: int) -> None:
+    jobs = sorted(_jobs(scan), key=lambda job: -job.size)
+    largest = max((_float64_size(layer) for layer in scan.plan.layers), default=0)
+    gate = MemoryGate(min(budget, 3 * largest + _SLACK))
+    seen: dict[tuple[str, ...], str] = {}
+    for job in jobs:
+        if job.size > budget:
+            reason = (
+                f"memory: needs about {_bytes(job.size)}, more than the budget of {_bytes(budget)} (--memory)"
+            )
+            room = budget - job.stored
+            taken = [size for size in _sizes_without_spectrum(scan, job) if size <= room]
+            if not taken:
+                _finish_all(scan, job, "skipped", reason)
+                continue
+            job = replace(job, size=job.stored + max(taken), without=Without(reason, room))
+        gate.acquire(job.size)
+        started = time.perf_counter()
+        try:
+            tensors = _read(scan, job)
+        except CorruptError as error:
+            gate.release(job.size)
+            _finish_all(scan, job, "failed", f"unreadable: {error.message}")
+            continue
+        with scan.lock:
+            scan.seconds["read"] += time.perf_counter() - started
+        original = _repeats(scan, job, tensors, seen)
+        if original is not None:
+            gate.release(job.size)
+            for index in job.indices:
+                scan.repeats[index] = original
+            kind = "tied" if _is_shared_table(scan, job, original) else "copy"
+            if kind == "copy":
+                scan.copies.update(dict.fromkeys(job.indices, original))
+            _finish_all(scan, job, "skipped", f"{kind}: the same values as '{original}', counted once")
+            continue
+        pool.submit(partial(_run_job, scan, job, tensors, gate))
+
+
+def _jobs(scan: _Scan) -> Iterator[_Job]:
+    groups: dict[tuple[tuple[str, ...], tuple[int, int] | None], list[int]] = {}
+    for index, layer in enumerate(scan.plan.layers):
+        groups.setdefault((layer.tensors, layer.band), []).append(index)
+    looking = scan.work.looking(spectrum=True)
+    with_matrix = any("matrix" in analyzer.needs for analyzer in looking)
+    for (tensors, band), indices in groups.items():
+        layers = [scan.plan.layers[index] for index in indices]
+        stored = sum(_stored_size(scan.specs[name], band) for name in tensors)
+        if scan.work.needs_spectra:
+            size = max(_working_size(layer, scan, with_matrix) for layer in layers)
+        else:
+            sizes = (each.working_bytes(*layer.shape) for each in looking for layer in layers)
+            size = max(sizes, default=0)
+        yield _Job(tuple(indices), tensors, band, stored + size, stored)
+
+
+def _stored_size(spec: TensorSpec, band: tuple[int, int] | None) -> int:
+    """Return the bytes of a tensor, or of its band, as read and (below 4 bytes an item) upcast to float32."""
+    size = spec.nbytes if ITEMSIZE[spec.dtype] >= 4 else spec.nbytes + 4 * spec.parameters
+    return size if band is None else size * (band[1] - band[0]) // spec.shape[0]
+
+
+def _working_size(layer: Layer, scan: _Scan, with_matrix: bool) -> int:
+    """Return the bytes that the analysis of a layer takes beside its tensors."""
+    rows, cols = layer.shape
+    gram = 8 * min(rows, cols) ** 2
+    dense = 8 * rows * cols
+    if scan.work.solver == "svd":
+        return 3 * dense
+    return gram + (dense + gram if with_matrix else 0)
+
+
+def _sizes_without_spectrum(scan: _Scan, job: _Job) -> list[int]:
+    """Return the bytes that each analyzer takes beside the tensors of a job that needs no spectrum."""
+    shapes = [scan.plan.layers[index].shape for index in job.indices]
+    alone = scan.work.looking(spectrum=False)
+    return [each.working_bytes(*shape) for each in alone for shape in shapes]
+
+
+def _read(scan: _Scan, job: _Job) -> tuple[torch.Tensor, ...]:
+    if job.band is None:
+        tensors = tuple(scan.checkpoint.read(name) for name in job.tensors)
+    else:
+        tensors = tuple(scan.checkpoint.read_band(name, *job.band) for name in job.tensors)
+    for name, tensor in zip(job.tensors, tensors, strict=True):
+        scan.digest.update(scan.specs[name], tensor)
+    return tensors
+
+
+def _repeats(
+    scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], seen: dict[tuple[str, ...], str]
+) -> str | None:
+    """Return the name of the tensor or part of one whose very values these are, if there was one.
+
+    Parts are compared within their tensor: query, key and value, gates, experts. Tensors of one or two
+    values are never taken for copies of each other: many layers start as zeros, and identities and masks
+    are equal by construction.
+    """
+    layer = scan.plan.layers[job.indices[0]]
+    if job.band is None:
+        key, name = tuple(scan.digest.of(name) for name in job.tensors), job.tensors[0]
+    elif layer.kind in _PARTS:
+        key, name = (layer.tensor, digest_of_values(tensors[0])), layer.name
+    else:
+        return None
+    original = seen.setdefault(key, name)
+    if original == name:
+        return None
+    return None if _has_two_values(tensors[0].reshape(-1)) else original
+
+
+def _has_two_values(values: torch.Tensor) -> bool:
+    others = values[values != values[0]]
+    return bool((others == others[:1]).all())
+
+
+def _is_shared_table(scan: _Scan, job: _Job, original: str) -> bool:
+    """Whether one of the two is an embedding: a head may share it, and both are stored then."""
+    names = {original, *job.tensors}
+    kinds = {layer.kind for layer in scan.plan.layers if layer.tensor in names}
+    return LayerKind.EMBEDDING in kinds
+
+
+def _run_job(scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], gate: MemoryGate) -> None:
+    try:
+        for index in job.indices:
+            layer = scan.plan.layers[index]
+            try:
+                analysed = analyse_layer(layer, tensors, scan.work, job.without)
+            except (
+                Exception
+            ) as error:  # a fault of ours in one layer is recorded, and must not lose the others
+                reason = f"internal error: {display_name(f'{type(error).__name__}: {error}')}"
+                analysed = AnalysedLayer(row(layer, "failed", reason))
+            if scan.inspect is not None and analysed.spectrum is not None:
+                scan.inspect(analysed.row, analysed.spectrum)
+            _finish(scan, index, analysed)
+    finally:
+        del tensors
+        gate.release(job.size)
+
+
+def _finish_all(scan: _Scan, job: _Job, status: str, reason: str) -> None:
+    for index in job.indices:
+        _finish(scan, index, AnalysedLayer(row(scan.plan.layers[index], status, reason)))
+
+
+def _finish(scan: _Scan, index: int, analysed: AnalysedLayer) -> None:
+    with scan.lock:
+        scan.rows[index] = analysed.row
+        scan.observed[index] = analysed.observed
+        if analysed.signal is not None:
+            scan.signals[index] = analysed.signal
+        scan.parameters_done += analysed.row.parameters
+        for part, spent in analysed.seconds.items():
+            scan.seconds[part] += spent
+        step = Progress(
+            done=len(scan.rows),
+            total=len(scan.plan.layers),
+            name=analysed.row.name,
+            parameters_done=scan.parameters_done,
+            parameters_total=scan.parameters_total,
+        )
+    scan.progress(step)
+
+
+def _hash_the_rest(scan: _Scan) -> None:
+    """Read what no layer needed, for the digest: in bands, for a tensor may be larger than the budget."""
+    for spec in scan.checkpoint.tensors:
+        if spec.unreadable is not None or scan.digest.has(spec.name):
+            continue
+        if spec.nbytes <= _SLACK:
+            scan.digest.update(spec, scan.checkpoint.read(spec.name))
+            continue
+        step = max(1, _SLACK * spec.shape[0] // spec.nbytes)
+        for start in range(0, spec.shape[0], step):
+            band = scan.checkpoint.read_band(spec.name, start, min(start + step, spec.shape[0]))
+            scan.digest.update(spec, band)
+
+
+def _float64_size(layer: Layer) -> int:
+    return 8 * layer.shape[0] * layer.shape[1]
+
+
+def _device(wanted: Device) -> torch.device:
+    available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        raise UsageError("RA-US-201", "There is no CUDA device here.", hint="Use --device cpu, or auto.")
+    return torch.device("cuda" if available and wanted != "cpu" else "cpu")
+
+
+def _cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Give every BLAS and torch one thread a caller, and back what they had."""
+    openblas.load()
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _bytes(size: int) -> str:
+    for unit, scale in (("GB", 1 << 30), ("MB", 1 << 20)):
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}"
+    return f"{size / 1024:.0f} kB"

@@ -1,0 +1,334 @@
+"""One layer's work: from its stored tensors to its row in the report."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import torch
+
+from rmtaudit.analyzers.base import (
+    Analysis,
+    Analyzer,
+    LayerInput,
+    MetricValue,
+    Observation,
+    Scalar,
+    failed,
+    skipped,
+)
+from rmtaudit.engine.settings.scan import Solver
+from rmtaudit.errors import RmtauditError
+from rmtaudit.kernels.constants import Constant, recognise_constant
+from rmtaudit.kernels.signal import Signal, SignalWord
+from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues, pool, singular_values
+from rmtaudit.kernels.spectra.spectrum import Spectrum, unknown
+from rmtaudit.matrices.layers import Layer, LayerKind
+from rmtaudit.matrices.tensors import UNIT_ROUNDOFF
+from rmtaudit.names import display_name
+from rmtaudit.report.model import LayerResult, MetricResult
+
+AUTO_ACCURACY = 1e-7
+"""Relative accuracy of every singular value that the solver ``auto`` guarantees."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerWork:
+    """What every layer of a scan is worked on with.
+
+    ``shown``: the spectra are wanted even where no analyzer needs them, for plots.
+    """
+
+    analyzers: Sequence[Analyzer]
+    solver: Solver
+    device: torch.device
+    seed: int
+    shown: bool = False
+
+    @property
+    def needs_spectra(self) -> bool:
+        """Whether spectra are computed at all."""
+        wanted = any("spectrum" in each.needs or each.stands_in for each in self.analyzers)
+        return self.shown or wanted
+
+    def looking(self, *, spectrum: bool) -> tuple[Analyzer, ...]:
+        """Return the analyzers that look at a layer whose spectrum is within the budget, or is beyond it."""
+        if spectrum:
+            return tuple(each for each in self.analyzers if not each.stands_in)
+        return tuple(each for each in self.analyzers if "spectrum" not in each.needs)
+
+
+@dataclass(frozen=True, slots=True)
+class Without:
+    """Why a layer has to do without its spectrum, and how many bytes there are for its analysis."""
+
+    reason: str
+    room: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysedLayer:
+    """What became of a layer: its row without findings, what was observed, and how long its parts took.
+
+    ``signal`` is ``None`` where no analyzer that judges has seen the layer.
+    """
+
+    row: LayerResult
+    observed: tuple[Observation, ...] = ()
+    signal: Signal | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    spectrum: Spectrum | None = None
+
+
+class NonfiniteError(Exception):
+    """The layer holds values that are not finite; the message says which."""
+
+
+class OneValue(StrEnum):
+    """What a layer is called whose entries all have one value, and why nothing more can be said of it."""
+
+    ZERO = "zero"
+    CONSTANT = "constant"
+
+    @property
+    def reason(self) -> str:
+        """The reason in the row of the layer."""
+        return f"{self}: every entry {'is 0' if self is OneValue.ZERO else 'has the same value'}"
+
+
+def analyse_layer(
+    layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork, without: Without | None = None
+) -> AnalysedLayer:
+    """Return the row of one layer, what was observed, and the seconds that its parts took.
+
+    Parameters
+    ----------
+    layer
+        The plan of the layer.
+    tensors
+        Its stored tensors (the layer's band of them), on the CPU, stored dtype.
+    work
+        Analyzers, solver, device and seed.
+    without
+        Why there can be no spectrum: then only analyzers that need none, and no more than there is room for,
+        look at the layer, and its row is ``skipped`` for this reason all the same.
+
+    Nothing that goes wrong with the layer's values or with an analyzer is raised: it becomes the row's
+    ``status`` and ``reason``, or those of the analyzer's metrics.
+    """
+    seconds: dict[str, float] = {}
+    started = time.perf_counter()
+    constant = _constant(layer, tensors) if any(each.judges for each in work.analyzers) else None
+    if constant is not None:
+        reason = f"constant of the architecture: {constant}"
+        return AnalysedLayer(row(layer, "skipped", reason), signal=Signal(SignalWord.CONSTANT, constant))
+    try:
+        matrices = _matrices(layer, tensors, work.device)
+        solved = not without and work.needs_spectra
+        spectrum = _spectrum(matrices, work.solver) if solved else unknown(*layer.shape)
+    except NonfiniteError as problem:
+        seen = Observation("RA-SC-001", f"The layer holds values that are not finite: {problem}.", {})
+        return AnalysedLayer(row(layer, "failed", f"nonfinite: {problem}"), (seen,))
+    except (
+        ArithmeticError,
+        RuntimeError,
+        MemoryError,
+    ) as error:  # RuntimeError: how torch says the first two
+        return AnalysedLayer(row(layer, "failed", f"the spectrum could not be computed: {_words(error)}"))
+    seconds["spectrum"] = time.perf_counter() - started
+
+    analyzers = work.analyzers if without else work.looking(spectrum=True)
+    wanted = any("matrix" in analyzer.needs for analyzer in analyzers)
+    given = LayerInput(
+        layer=layer,
+        spectrum=spectrum,
+        matrices=matrices if wanted else (),
+        epsilon=UNIT_ROUNDOFF[layer.dtype],
+        seed=work.seed,
+    )
+    flat = None if without else _one_value(matrices, spectrum)
+    remarks = [without.reason if without else flat.reason if flat else _unresolved(spectrum)]
+    del matrices
+    metrics: dict[str, MetricResult] = {}
+    observed: list[Observation] = []
+    signal: Signal | None = None
+    for analyzer in analyzers:
+        if without and (reason := _left_out(analyzer, layer, without)):
+            metrics.update({metric.name: _result(skipped(reason)) for metric in analyzer.active_metrics()})
+            continue
+        started = time.perf_counter()
+        values, found = _run(analyzer, given)
+        metrics.update(values)
+        observed.extend(found.observations)
+        signal = found.signal or signal
+        if without and found.remark:
+            remarks.append(found.remark)
+        seconds[analyzer.name] = time.perf_counter() - started
+    if flat is not None:
+        signal = Signal(SignalWord.UNJUDGED, flat)
+    if flat is OneValue.ZERO:
+        observed.append(Observation("RA-SC-002", "Every weight of the layer is zero.", {}))
+    result = row(
+        layer,
+        "skipped" if without else "ok",
+        "; ".join(remarks),
+        spectrum=_describe(spectrum) if solved else {},
+        metrics=metrics,
+    )
+    return AnalysedLayer(result, tuple(observed), signal, seconds, spectrum if solved else None)
+
+
+def row(
+    layer: Layer,
+    status: str,
+    reason: str = "",
+    *,
+    spectrum: Mapping[str, object] | None = None,
+    metrics: Mapping[str, MetricResult] | None = None,
+) -> LayerResult:
+    """Return the report's row of a planned layer."""
+    return LayerResult(
+        name=layer.name,
+        tensor=layer.tensor,
+        kind=str(layer.kind),
+        view=layer.view,
+        shape=layer.shape,
+        dtype=layer.dtype,
+        matrices=layer.matrices,
+        parameters=layer.parameters,
+        status=status,
+        reason=reason,
+        spectrum=spectrum or {},
+        metrics=metrics or {},
+    )
+
+
+def _constant(layer: Layer, tensors: tuple[torch.Tensor, ...]) -> Constant | None:
+    """Return which constant of the architecture the layer is, if its one stored tensor is one."""
+    if len(tensors) != 1 or layer.kind is LayerKind.ADAPTER:
+        return None
+    stored = tensors[0]
+    wide = stored if stored.element_size() >= 4 else stored.float()
+    return recognise_constant(wide, UNIT_ROUNDOFF[layer.dtype])
+
+
+def _matrices(
+    layer: Layer, tensors: tuple[torch.Tensor, ...], device: torch.device
+) -> tuple[torch.Tensor, ...]:
+    wide = tuple(tensor if tensor.element_size() >= 4 else tensor.float() for tensor in tensors)
+    for name, tensor in zip(layer.tensors, wide, strict=True):
+        _refuse_nonfinite(name, tensor)
+    matrices = layer.build(tuple(tensor.to(device) for tensor in wide))
+    for matrix in matrices:
+        # Undoing weight normalisation divides by norms, which may be zero.
+        if len(layer.tensors) > 1 and not bool(torch.isfinite(matrix).all()):
+            raise NonfiniteError("the weight that its factors make is not finite")
+    return matrices
+
+
+def _refuse_nonfinite(name: str, tensor: torch.Tensor) -> None:
+    low, high = torch.aminmax(tensor)
+    if math.isfinite(float(low)) and math.isfinite(float(high)):
+        return
+    flat = tensor.reshape(-1)
+    bad = (~torch.isfinite(flat)).nonzero().reshape(-1)
+    first = [int(index) for index in torch.unravel_index(bad[0], tensor.shape)]
+    nans = int(torch.isnan(flat).sum())
+    raise NonfiniteError(
+        f"{nans} NaN and {len(bad) - nans} infinite of {flat.numel()} values, the first at {first}"
+        + (f" of '{name}'" if name else ""),
+    )
+
+
+def _spectrum(matrices: tuple[torch.Tensor, ...], solver: Solver) -> Spectrum:
+    return pool(tuple(_solve(matrix, solver) for matrix in matrices))
+
+
+def _solve(matrix: torch.Tensor, solver: Solver) -> Spectrum:
+    if solver == "svd":
+        return singular_values(matrix)
+    spectrum = gram_eigenvalues(matrix)
+    # An error of `floor` in λ is a relative one of floor / 2λ in σ.
+    smallest = float(spectrum.eigenvalues[0])
+    if solver == "auto" and spectrum.floor > 2 * AUTO_ACCURACY * smallest:
+        return singular_values(matrix)
+    return spectrum
+
+
+def _describe(spectrum: Spectrum) -> dict[str, object]:
+    return {
+        "method": spectrum.method,
+        "eigenvalues": len(spectrum.eigenvalues),
+        "unresolved": spectrum.unresolved,
+        "floor": spectrum.floor,
+    }
+
+
+def _one_value(matrices: tuple[torch.Tensor, ...], spectrum: Spectrum) -> OneValue | None:
+    """Return what to call a layer whose matrices each have a single value, or ``None`` for any other."""
+    total = len(spectrum.eigenvalues)
+    if total and spectrum.unresolved < total - len(matrices):
+        return None
+    bounds = [tuple(float(bound) for bound in torch.aminmax(matrix)) for matrix in matrices]
+    if all(low == high == 0 for low, high in bounds):
+        return OneValue.ZERO
+    return OneValue.CONSTANT if all(low == high for low, high in bounds) else None
+
+
+def _unresolved(spectrum: Spectrum) -> str:
+    if not spectrum.unresolved:
+        return ""
+    total = len(spectrum.eigenvalues)
+    return f"unresolved: {spectrum.unresolved} of {total} singular values are below the resolution floor"
+
+
+def _left_out(analyzer: Analyzer, layer: Layer, without: Without) -> str:
+    """Return why an analyzer does not look at a layer without a spectrum, or ``""``."""
+    if "spectrum" in analyzer.needs:
+        return without.reason
+    if analyzer.working_bytes(*layer.shape) > without.room:
+        return f"{without.reason}, and {analyzer.name} has too little room as well"
+    return ""
+
+
+def _run(analyzer: Analyzer, given: LayerInput) -> tuple[dict[str, MetricResult], Analysis]:
+    active = analyzer.active_metrics()
+    try:
+        returned = analyzer.analyze(given)
+        found = returned if isinstance(returned, Analysis) else Analysis(returned)
+    except RmtauditError as error:
+        problem = failed(f"{analyzer.name}: {error.message}")
+    except Exception as error:  # one analyzer failing on one layer is recorded, and stops nothing else
+        problem = failed(f"{analyzer.name}: {_words(error)}")
+    else:
+        missing = failed(f"{analyzer.name} returned no such metric")
+        return {metric.name: _result(found.values.get(metric.name, missing)) for metric in active}, found
+    return {metric.name: _result(problem) for metric in active}, Analysis({})
+
+
+def _result(value: MetricValue | Scalar) -> MetricResult:
+    if not isinstance(value, MetricValue):
+        value = _finite(value)
+    elif isinstance(value.value, float):
+        checked = _finite(value.value)
+        value = value if checked.status == "ok" else checked
+    return MetricResult(
+        value=value.value,
+        se=value.se if value.se is not None and math.isfinite(value.se) else None,
+        ci=value.ci if value.ci is not None and all(math.isfinite(end) for end in value.ci) else None,
+        status=value.status,
+        reason=value.reason,
+    )
+
+
+def _finite(value: Scalar) -> MetricValue:
+    if isinstance(value, float) and not math.isfinite(value):
+        return failed(f"not finite: {value}")
+    return MetricValue(value)
+
+
+def _words(error: BaseException) -> str:
+    return display_name(f"{type(error).__name__}: {error}")

@@ -1,0 +1,1 @@
+"""Settings: presets, configuration files, and the keys that they may hold."""

@@ -1,0 +1,1 @@
+"""Log-determinants by factorisations, dense and sparse, with rounding bounds."""

@@ -1,0 +1,1 @@
+"""Phases of training, from the spectrum of a weight matrix."""

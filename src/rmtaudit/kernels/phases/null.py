@@ -1,0 +1,106 @@
+"""The null of a phase: noise whose rows, columns or entries differ in scale.
+
+A sparse initialiser, heads that start at different scales, or heavy-tailed independent entries have a broad
+bulk and a heavy tail without anything learned. Random signs tell: see
+:mod:`rmtaudit.kernels.noise.sign_flip`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum, unique
+
+import torch
+
+from rmtaudit.kernels.noise.sign_flip import edge_test, rectangle_test
+from rmtaudit.kernels.noise.tracy_widom import soft_edge
+from rmtaudit.kernels.noise.variance_profile import equalised_gram, sinkhorn
+from rmtaudit.kernels.spectra.gram import eigenvalues, tall
+
+LEVEL = 0.01
+_LEAST_SIDE = 16
+_DRAWS = 4
+_DECIDED = 1e-6
+"""A rectangle test this clear needs no draws of signs."""
+_RANGE = 1e-15, 1e15
+"""Largest entries between which fourth powers stay in float32."""
+
+
+@unique
+class Null(StrEnum):
+    """What a matrix is, beside independent symmetric entries of any variances."""
+
+    NOISE = "noise of uneven scale"
+    """Indistinguishable from them."""
+    ORTHOGONAL = "more orthogonal than noise"
+    """Columns agree less than those of noise do."""
+    STRUCTURE = "structure"
+    """Columns agree more, or a direction stands out."""
+    UNTESTABLE = "not testable"
+    """No two columns share two rows, or too few rows or columns hold anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class NullTest:
+    """The comparison with noise.
+
+    Attributes
+    ----------
+    null
+        The outcome, at the level 0.01.
+    p_value
+        Of the test over random signs; ``None`` where there is none.
+    eigenvalues
+        Of the matrix with rows and columns evened out by Sinkhorn's scaling, ascending, float64, on the CPU;
+        ``None`` where there is none.
+    rows, cols
+        Rows and columns that hold anything.
+    """
+
+    null: Null
+    p_value: float | None
+    eigenvalues: torch.Tensor | None
+    rows: int
+    cols: int
+
+
+def null_test(matrix: torch.Tensor, *, generator: torch.Generator) -> NullTest:
+    """Compare a matrix with noise of any variance profile, over random signs of its entries.
+
+    The same tests as :func:`rmtaudit.kernels.noise.floor.noise_floor` makes, without its fits.
+
+    Parameters
+    ----------
+    matrix
+        Shape ``(rows, cols)``, floating, finite, on any device. Not changed.
+    generator
+        Of the draws of signs, on the CPU.
+    """
+    largest = float(matrix.abs().max())
+    if largest > 0 and not _RANGE[0] < largest < _RANGE[1]:
+        matrix = matrix.double() / largest
+    matrix = tall(matrix)
+    profile = sinkhorn(matrix)
+    rows, cols = profile.support
+    if min(rows, cols) < _LEAST_SIDE:
+        return NullTest(Null.UNTESTABLE, None, None, rows, cols)
+    product = equalised_gram(matrix, profile)
+    try:
+        rectangle = rectangle_test(matrix, profile, product)
+    except ArithmeticError:
+        return NullTest(Null.UNTESTABLE, None, None, rows, cols)
+    values = eigenvalues(product)
+    p_value = min(1.0, 2 * rectangle.p_value)
+    if p_value >= _DECIDED:
+        edge = edge_test(
+            matrix,
+            profile,
+            float(values[-1]),
+            draws=_DRAWS,
+            width=soft_edge(max(rows, cols), min(rows, cols))[1],
+            generator=generator,
+        )
+        p_value = min(p_value, 2 * edge.p_value)
+    orthogonal = rectangle.z < 0 and 2 * rectangle.p_value < LEVEL
+    null = Null.NOISE if p_value >= LEVEL else Null.ORTHOGONAL if orthogonal else Null.STRUCTURE
+    return NullTest(null, p_value, values[-min(rows, cols) :], rows, cols)

@@ -1,0 +1,1 @@
+"""Ridge regression: its error from the spectrum of a sample, and from a population."""

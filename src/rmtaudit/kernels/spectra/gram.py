@@ -1,0 +1,122 @@
+"""Gram matrices of the smaller side, summed block by block: no second copy of a large matrix is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import torch
+
+from rmtaudit.kernels.spectra import openblas
+
+_BLOCK_BYTES = 2 << 20  # a block and its transform stay in a core's cache
+
+Transform = Callable[[torch.Tensor, slice], torch.Tensor]
+"""From a block of rows, and which rows it is, to the block that is summed; may work in place."""
+
+
+def tall(matrix: torch.Tensor) -> torch.Tensor:
+    """Return ``matrix`` or its transposed view, whichever has at least as many rows as columns."""
+    return matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
+
+
+def row_blocks(
+    matrix: torch.Tensor, dtype: torch.dtype = torch.float64
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yield fresh contiguous copies of bands of rows, with a size fixed by the shape alone."""
+    rows, cols = matrix.shape
+    step = max(64, _BLOCK_BYTES // (8 * max(1, cols)))
+    for start in range(0, rows, step):
+        band = slice(start, min(start + step, rows))
+        copy = torch.empty(matrix[band].shape, dtype=dtype, device=matrix.device)
+        yield band, copy.copy_(matrix[band])
+
+
+def gram(
+    matrix: torch.Tensor, transform: Transform | None = None, *, dtype: torch.dtype = torch.float64
+) -> torch.Tensor:
+    """Return ``AᵀA`` for ``A`` of at least as many rows as columns, each block passed through ``transform``.
+
+    Parameters
+    ----------
+    matrix
+        Shape ``(n, p)``, floating, on the CPU or a CUDA device. Not changed.
+    transform
+        Scales, squares or flips signs of a block of rows; ``None`` leaves it.
+    dtype
+        What blocks are computed and summed in: float64, or float32 at half the cost where 1e-6 of the largest
+        entry is enough.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape ``(p, p)``, of that dtype, symmetric, on the device of ``matrix``.
+    """
+    parts = (
+        block if transform is None else transform(block, band) for band, block in row_blocks(matrix, dtype)
+    )
+    return _summed(parts, torch.zeros(matrix.shape[1], matrix.shape[1], dtype=dtype, device=matrix.device))
+
+
+def principal_gram(matrix: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Return ``AᵀA`` of some columns ``A`` of a matrix, which are never copied all at once.
+
+    Parameters
+    ----------
+    matrix
+        Shape ``(n, p)``, floating, on the CPU or a CUDA device. Not changed.
+    chosen
+        Shape ``(b,)``, int64, on the CPU: which columns.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape ``(b, b)``, float64, symmetric, on the device of ``matrix``.
+    """
+    size = len(chosen)
+    columns = chosen.to(matrix.device)
+    step = max(64, _BLOCK_BYTES // (8 * max(1, size)))
+    parts = (
+        matrix[start : start + step].index_select(1, columns).double()
+        for start in range(0, len(matrix), step)
+    )
+    return _summed(parts, torch.zeros(size, size, dtype=torch.float64, device=matrix.device))
+
+
+def squared_norm(symmetric: torch.Tensor) -> float:
+    """Return the squared Frobenius norm, summed in float64 without a copy of the matrix."""
+    return float(torch.linalg.vector_norm(symmetric, dtype=torch.float64)) ** 2
+
+
+def _summed(parts: Iterable[torch.Tensor], total: torch.Tensor) -> torch.Tensor:
+    """Add the Gram matrix of every part to ``total`` and return it."""
+    library = openblas.load() if not total.is_cuda else None
+    for part in parts:
+        if library is None:
+            total += part.T @ part
+        else:
+            library.accumulate_gram(np.ascontiguousarray(part.numpy()), total.numpy())
+    if library is not None:
+        _mirror(total)
+    return total
+
+
+def _mirror(upper: torch.Tensor) -> None:
+    """Copy the upper triangle, all that OpenBLAS sums, to the lower one, in bands: no second matrix."""
+    step = max(64, _BLOCK_BYTES // (8 * max(1, len(upper))))
+    for start in range(0, len(upper), step):
+        stop = min(start + step, len(upper))
+        upper[start:stop, :start] = upper[:start, start:stop].T
+        corner = upper[start:stop, start:stop]
+        corner.copy_(corner.triu() + corner.triu(1).T)
+
+
+def eigenvalues(symmetric: torch.Tensor) -> torch.Tensor:
+    """Return the ascending eigenvalues of a Gram matrix, float64 on the CPU, rounding below 0 cut off."""
+    library = openblas.load() if not symmetric.is_cuda else None
+    if library is None:
+        found: torch.Tensor = torch.linalg.eigvalsh(symmetric)
+        return found.cpu().clamp(min=0)
+    driver: openblas.Driver = "dsyevd_2stage" if len(symmetric) >= 2500 else "dsyevd"
+    values = library.symmetric_eigenvalues(np.array(symmetric.numpy(), order="C"), driver)
+    return torch.from_numpy(values).clamp(min=0)

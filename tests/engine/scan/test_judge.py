@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import t as student
+
+from rmtaudit.analyzers.base import Observation
+from rmtaudit.engine.scan.judge import judge
+from rmtaudit.engine.scan.peers import _two_sided, out_of_scale
+from rmtaudit.kernels.signal import Signal, SignalWord
+from rmtaudit.report.model import LayerResult, MetricResult
+
+
+def row(name: str = "a", *, status: str = "ok", reason: str = "", **metrics: float | str) -> LayerResult:
+    return LayerResult(
+        name=name,
+        tensor=name,
+        kind="dense",
+        view="as stored",
+        shape=(9, 9),
+        dtype="float32",
+        matrices=1,
+        parameters=81,
+        status=status,
+        reason=reason,
+        metrics={key: MetricResult(value) for key, value in metrics.items()},
+    )
+
+
+def seen(code: str, p_value: float | None = None) -> Observation:
+    return Observation(code, "Something.", {"where": [1, 2]}, p_value)
+
+
+def test_a_fact_has_the_severity_of_its_kind() -> None:
+    judged = judge([row(noise_p_value=1e-9)], {0: [seen("RA-FO-001"), seen("RA-FO-004"), seen("RA-FO-003")]})
+    assert [(each.code, each.severity) for each in judged.layers[0].findings] == [
+        ("RA-FO-001", "error"),
+        ("RA-FO-003", "info"),
+        ("RA-FO-004", "warning"),
+    ]
+    assert judged.layers[0].verdict == judged.verdict == "damaged (RA-FO-001)"
+
+
+@pytest.mark.parametrize(("layers", "p_value"), [(1, 0.004), (10, 0.0004), (100, 0.00004)])
+def test_a_p_value_is_corrected_for_layers_and_kinds_of_test(layers: int, p_value: float) -> None:
+    """Two kinds of test: 0.004 in the only layer is as surprising as 0.00004 in one of a hundred."""
+    rows = [row(str(index), noise_p_value=1e-9) for index in range(layers)]
+    for factor, severity in ((1, "error"), (4, "warning")):
+        found = judge(rows, {0: [seen("RA-FO-006", factor * p_value)]}).layers[0].findings[0]
+        assert found.severity == severity
+        assert found.evidence["p_value"] == factor * p_value
+        assert found.evidence["family_wise_p_value"] == pytest.approx(0.008 * factor)
+    assert judge(rows, {0: [seen("RA-FO-006", 8 * p_value)]}).layers[0].findings == ()
+
+
+def test_layers_that_were_not_tested_do_not_count() -> None:
+    rows = [row(), *(row(str(index), status="skipped", reason="vector: 1 x 9") for index in range(50))]
+    assert judge(rows, {0: [seen("RA-FO-006", 0.004)]}).layers[0].findings[0].severity == "error"
+
+
+@pytest.mark.parametrize(
+    ("given_row", "verdict"),
+    [
+        (row(), "unjudged (the analyzer noise did not run)"),
+        (row(status="skipped", reason="quantised: int8 codes"), "unjudged (quantised)"),
+        (row(status="failed", reason="unreadable: too short"), "unjudged (unreadable)"),
+        (row(status="skipped", reason="copy: the same values as 'b'"), "unjudged (copy)"),
+    ],
+)
+def test_verdicts_of_rows_without_a_signal(given_row: LayerResult, verdict: str) -> None:
+    assert judge([given_row], {}).layers[0].verdict == verdict
+
+
+def test_a_metric_without_a_value_says_why_nothing_was_judged() -> None:
+    small = replace(
+        row(), metrics={"noise_p_value": MetricResult(None, status="skipped", reason="too small")}
+    )
+    assert judge([small], {}).layers[0].verdict == "unjudged (too small)"
+    assert judge([small], {}).verdict == "unjudged (no layer could be judged)"
+
+
+@pytest.mark.parametrize(
+    ("signal", "observed", "verdict"),
+    [
+        (Signal(SignalWord.STRUCTURED), [], "structured"),
+        (Signal(SignalWord.SCALES), [], "structured (scales)"),
+        (Signal(SignalWord.NOISE_LIKE), [seen("RA-NF-001", 0.4)], "noise-like"),
+        (Signal(SignalWord.NOISE_LIKE), [seen("RA-FO-012")], "noise-like"),
+        (Signal(SignalWord.INITIAL, "normal"), [seen("RA-FO-011")], "initial (normal)"),
+        (Signal(SignalWord.TOO_SMALL, "32"), [], "too small (32)"),
+        (Signal(SignalWord.STRUCTURED), [seen("RA-FO-001")], "damaged (RA-FO-001)"),
+    ],
+)
+def test_the_verdict_is_the_signal_unless_the_layer_is_damaged(
+    signal: Signal, observed: list[Observation], verdict: str
+) -> None:
+    judged = judge([row(noise_p_value=1e-9, exchangeable_p=1e-9)], {0: observed}, {0: signal})
+    assert judged.layers[0].verdict == verdict
+    assert judged.verdict == ("too small" if signal.word is SignalWord.TOO_SMALL else verdict)
+
+
+def test_a_constant_of_the_architecture_has_no_findings() -> None:
+    rows = [row(status="skipped", reason="constant of the architecture: sinusoid"), row("b")]
+    signals = {0: Signal(SignalWord.CONSTANT, "sinusoid"), 1: Signal(SignalWord.CONSTANT, "mask")}
+    judged = judge(rows, {0: [seen("RA-FO-001")], 1: [seen("RA-MO-001")]}, signals)
+    assert [each.verdict for each in judged.layers] == ["constant (sinusoid)", "constant (mask)"]
+    assert [each.findings for each in judged.layers] == [(), ()]
+    assert judged.verdict == "unjudged (nothing but constants)"
+
+
+def signals_of(*words: SignalWord) -> dict[int, Signal]:
+    return {
+        place: Signal(word, "normal" if word is SignalWord.INITIAL else "")
+        for place, word in enumerate(words)
+    }
+
+
+def test_a_model_is_structured_if_one_of_its_layers_is() -> None:
+    rows = [row(str(place), noise_p_value=p) for place, p in enumerate((1e-9, 0.5, 0.5))]
+    words = signals_of(SignalWord.STRUCTURED, SignalWord.INITIAL, SignalWord.INITIAL)
+    assert judge(rows, {}, words).verdict == "structured"
+    scales = signals_of(SignalWord.SCALES, SignalWord.INITIAL, SignalWord.INITIAL)
+    with_order = [row("a", noise_p_value=0.4, exchangeable_p=1e-9), *rows[1:]]
+    assert judge(with_order, {}, scales).verdict == "structured (scales)"
+
+
+def test_a_structured_layer_is_expected_by_chance_among_very_many() -> None:
+    rows = [row("a", noise_p_value=9e-6), *(row(str(place), noise_p_value=0.5) for place in range(2000))]
+    words = signals_of(SignalWord.STRUCTURED, *[SignalWord.NOISE_LIKE] * 2000)
+    assert judge(rows, {}, words).verdict == "noise-like"
+
+
+def test_a_model_without_structure_is_what_most_of_its_parameters_are() -> None:
+    rows = [row(str(place), noise_p_value=0.5) for place in range(3)]
+    initial = signals_of(SignalWord.INITIAL, SignalWord.INITIAL, SignalWord.TOO_SMALL)
+    assert judge(rows, {}, initial).verdict == "initial (normal)"
+    assert judge(rows, {}, {**initial, 1: Signal(SignalWord.INITIAL, "uniform")}).verdict == "initial"
+    small = signals_of(SignalWord.TOO_SMALL, SignalWord.TOO_SMALL, SignalWord.NOISE_LIKE)
+    assert judge(rows, {}, small).verdict == "too small"
+
+
+def test_a_code_of_a_third_party_is_for_information() -> None:
+    (found,) = judge([row()], {0: [seen("XY-1", 1e-30)]}).layers[0].findings
+    assert found.severity == "info"
+
+
+@given(st.floats(0.01, 1e6))
+def test_the_tail_of_student_is_the_closed_form(distance: float) -> None:
+    assert _two_sided(distance) == pytest.approx(2 * student.sf(distance, 4), rel=1e-9)
+
+
+def scales(*values: float, role: str = "layers.{}.up.weight", first: int = 0) -> list[LayerResult]:
+    return [row(role.format(first + place), log10_rms=value) for place, value in enumerate(values)]
+
+
+USUAL = [-1.2, -1.3, -1.1, -1.25, -1.4, -1.15, -1.2, -1.35, -1.3]
+
+
+def test_a_layer_out_of_scale_is_seen_and_the_others_are_not() -> None:
+    assert out_of_scale(scales(*USUAL)) == {}
+    found = out_of_scale(scales(*USUAL, 2.8))
+    assert list(found) == [9]
+    (observation,) = found[9]
+    assert observation.evidence["median_of_peers"] == statistics.median(USUAL)
+    assert observation.evidence["factor_beyond_all"] == pytest.approx(10**3.9)
+    assert observation.p_value is not None
+    assert observation.p_value < 1e-4
+    assert f"{10**4.05:.3g} times larger" in observation.message
+
+
+@pytest.mark.parametrize(
+    ("value", "severity"),
+    [
+        (-0.45, None),
+        (-0.1, "info"),
+        (0.6, "warning"),
+        (2.8, "error"),
+        (-2.3, "info"),
+        (-3.5, "warning"),
+        (-9.0, "warning"),
+    ],
+)
+def test_only_what_is_far_above_all_its_peers_is_an_error(value: float, severity: str | None) -> None:
+    """Weight decay shrinks an unused branch without end, so a small layer is at most a warning."""
+    judged = judge(scales(*USUAL, value), {}).layers[-1]
+    assert [finding.severity for finding in judged.findings] == ([] if severity is None else [severity])
+
+
+def test_an_insignificant_distance_is_information() -> None:
+    wide = [-1.0, -3.0, -2.0, -4.0, -1.5]
+    (finding,) = judge(scales(*wide, 0.9), {}).layers[-1].findings
+    assert finding.evidence["factor_beyond_all"] > 30
+    assert finding.severity == "info"
+
+
+def test_few_peers_or_another_kind_or_role_tell_nothing() -> None:
+    assert out_of_scale(scales(-1.0, -1.0, -1.0, -1.0, 5.0)) != {}
+    assert out_of_scale(scales(-1.0, -1.0, -1.0, 5.0)) == {}
+    usual = scales(*[-1.0] * 9)
+    assert out_of_scale([*usual, replace(row("layers.9.up.weight", log10_rms=3.0), kind="embedding")]) == {}
+    assert out_of_scale([*usual, *scales(3.0, 3.0, 3.0, role="layers.{}.A_log")]) == {}
+
+
+def test_layers_of_equal_scale_have_a_least_spread() -> None:
+    assert out_of_scale(scales(*[-1.0] * 9, -0.5)) == {}
+    assert math.isfinite(out_of_scale(scales(*[-1.0] * 9, 3.0))[9][0].evidence["distance"])
+
+
+def test_an_observer_can_make_a_fact_milder_and_never_worse() -> None:
+    for told, severity in (("info", "info"), ("warning", "warning"), ("error", "error"), (None, "error")):
+        observation = replace(seen("RA-FO-001"), severity=told)
+        assert judge([row()], {0: [observation]}).layers[0].findings[0].severity == severity
+    mild = replace(seen("RA-FO-005"), severity="error")
+    assert judge([row()], {0: [mild]}).layers[0].findings[0].severity == "warning"
+    foreign = replace(seen("XY-1"), severity="error")
+    assert judge([row()], {0: [foreign]}).layers[0].findings[0].severity == "info"
+
+
+def test_the_findings_of_the_model_are_grouped() -> None:
+    rows = [row(str(index), noise_p_value=1e-9) for index in range(4)]
+    judged = judge(rows, {index: [seen("RA-FO-004")] for index in range(4)})
+    (group,) = judged.findings
+    assert group.evidence["layers"] == ["0", "1", "2", "3"]

@@ -1,0 +1,67 @@
+"""Sparse log-determinants: agreement with dense ones, and indefinite matrices seen as such."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+from rmtaudit.kernels.determinants.sparse import sparse_log_determinant
+
+
+def positive(n: int, seed: int, sign: float = 0.0) -> scipy.sparse.csr_array:
+    """Return a diagonally dominant matrix; with ``sign=-1`` an M-matrix."""
+    A = scipy.sparse.random_array((n, n), density=0.02, rng=seed)
+    A = A + A.T
+    if sign:
+        A.data = sign * abs(A.data)
+    return scipy.sparse.csr_array(A + scipy.sparse.diags_array(abs(A).sum(axis=1) + 0.01))
+
+
+@pytest.mark.parametrize("sign", [0.0, -1.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_truth_is_within_the_bound(seed: int, sign: float) -> None:
+    A = positive(300, seed, sign)
+    found = sparse_log_determinant(A)
+    dense = A.toarray().astype(np.longdouble)
+    root = np.zeros_like(dense)  # Cholesky in extended precision, column by column
+    for j in range(len(dense)):
+        root[j:, j] = dense[j:, j] - root[j:, :j] @ root[j, :j]
+        root[j:, j] /= np.sqrt(root[j, j])
+    truth = float(2 * np.log(root.diagonal()).sum())
+    assert found.logdet is not None
+    assert abs(found.logdet - truth) <= found.bound < 1e-6
+    assert ("M-matrix" in found.basis) == (sign < 0)
+
+
+def test_scaling_moves_the_value_alone() -> None:
+    A = positive(100, 0)
+    found, scaled = sparse_log_determinant(A), sparse_log_determinant(1e-200 * A)
+    assert found.logdet is not None
+    assert scaled.logdet == pytest.approx(found.logdet + 100 * math.log(1e-200))
+    assert scaled.bound == pytest.approx(found.bound, rel=0.1, abs=1e-10)
+
+
+def test_an_indefinite_matrix_has_pivots_that_show_it() -> None:
+    A = positive(100, 0) - 3 * scipy.sparse.eye_array(100)
+    expected = int((np.linalg.eigvalsh(A.toarray()) < 0).sum())
+    assert 0 < expected < 100
+    found = sparse_log_determinant(A)
+    assert found.logdet is None
+    assert found.negative > 0
+
+
+@pytest.mark.parametrize(
+    "dense",
+    [
+        [[1.0, 1.0], [1.0, 1.0]],
+        [[1.0, 2.0], [2.0, 1.0]],
+        [[0.0, 1.0], [1.0, 0.0]],
+        [[1.0, 0.0], [0.0, -1.0]],
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 1.0, 1.0]],
+    ],
+)
+def test_what_is_singular_or_indefinite_is_refused(dense: list[list[float]]) -> None:
+    assert sparse_log_determinant(scipy.sparse.csr_array(np.array(dense))).logdet is None

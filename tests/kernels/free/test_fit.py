@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from rmtaudit.kernels.free import laws
+from rmtaudit.kernels.free.empirical import empirical_stieltjes
 from rmtaudit.kernels.free.evolution import evolve
-from rmtaudit.kernels.free.fit import empirical_stieltjes, fit_levy, fit_many
+from rmtaudit.kernels.free.fit import fit_levy, fit_many
 from rmtaudit.kernels.free.heights import heights
 from rmtaudit.kernels.free.identify import extreme_measures
 from rmtaudit.kernels.free.measure import LevyMeasure, cauchy_imaginary, cauchy_real

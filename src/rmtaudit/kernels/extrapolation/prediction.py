@@ -24,8 +24,8 @@ from rmtaudit.kernels.free.determination import (
     Outcome,
     determine,
 )
+from rmtaudit.kernels.free.empirical import ConcentratedError
 from rmtaudit.kernels.free.evolution import evolve
-from rmtaudit.kernels.free.fit import ConcentratedError
 from rmtaudit.kernels.free.freeness import LEVEL, FreenessEvidence, freeness_evidence
 
 _TESTED = 1024

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from rmtaudit.kernels.free.compressed import CompressedLaw, distribution, gradient
-from rmtaudit.kernels.free.fit import Transform, empirical_transform
+from rmtaudit.kernels.free.empirical import Transform, empirical_transform
 from rmtaudit.kernels.free.fluctuations import Real, Whitened
 from rmtaudit.kernels.free.parent import ParentLaw, ParentSystem, least_squares, parent_system, whitened_block
 
@@ -137,7 +137,7 @@ def determine(
     Raises
     ------
     ValueError
-        As :func:`rmtaudit.kernels.free.fit.empirical_transform`.
+        As :func:`rmtaudit.kernels.free.empirical.empirical_transform`.
     ArithmeticError
         If no law of the block could be computed.
     """

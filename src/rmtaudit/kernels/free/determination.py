@@ -223,7 +223,7 @@ def _milder(problem: _Problem, usual: Level) -> tuple[Level, ...]:
         if strongest is None and not problem.accepts(share):
             continue
         found = problem.level(share)
-        if strongest not in (None, usual) and not found.answers:
+        if not found.answers and tried[-1] is not usual:
             break
         tried.append(found)
         if not found.answers:

@@ -116,6 +116,12 @@ def test_a_class_is_rejected_early_exactly_where_its_p_value_says_so(exceed: lis
         assert determination._not_rejected(*arguments) == (determination._p_value(*arguments) > REJECTED)
 
 
+def test_a_class_that_is_no_worse_than_others_fits_only_where_it_explains_the_block() -> None:
+    law = determine(block(poisson(96), 48), 2.0).level.central
+    fits = [determination.Level(2.0, chi, 100, 1.0, 0.01, law, ()).fits for chi in (110.0, 4400.0)]
+    assert fits == [True, False]
+
+
 def test_the_search_for_a_factor_can_be_left_out() -> None:
     assert determine(block(three(1000), 200), 5.0, search=False).largest_factor is None
 

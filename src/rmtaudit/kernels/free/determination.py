@@ -35,6 +35,10 @@ SMOOTHER = (4.0, 16.0, 64.0)
 WIDEST = 0.10
 """The width of the band up to which the block determines the distribution function."""
 REJECTED = 0.05
+POOREST = 2.0
+"""``χ²`` per datum up to which a law explains a block: the p-value only compares classes of laws. It is 44 of
+the nine-output neural tangent kernel, which is not free, even without an assumption.
+"""
 _MOST_POINTS = 320
 """Of the transform, the highest: one spectrum of 1024 has about so many."""
 _BOOTSTRAPS, _ENOUGH = 60, 8
@@ -82,8 +86,8 @@ class Level:
 
     @property
     def fits(self) -> bool:
-        """Whether the data do not reject the class."""
-        return self.p_value > REJECTED
+        """Whether the data do not reject the class, and a law of it explains them at all."""
+        return self.p_value > REJECTED and self.chi_square <= POOREST * self.n_data
 
     @property
     def answers(self) -> bool:

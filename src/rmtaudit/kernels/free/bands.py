@@ -14,6 +14,9 @@ from rmtaudit.kernels.free.parent import ParentLaw, ParentSystem, least_squares
 
 FORGIVEN = 0.02
 """Shifts of so many standard deviations of the target are not counted in a width."""
+_SHARE = 0.1
+"""Nor more than this of the distance between deciles: of a spectrum over decades, half of the eigenvalues lie
+within hundredths of a standard deviation."""
 _RISE = 2.71
 """Of ``χ²``: the 90 % quantile of one degree of freedom."""
 _LEVELS, _EVEN = (0.01, 0.04, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.96, 0.99), 4
@@ -49,7 +52,8 @@ def band_of(system: ParentSystem, masses: Real, share: float, spread: float) -> 
     places = system.places
     shift = FORGIVEN * spread
     x = _points(system.law(masses), share, shift)
-    at = np.concatenate([x + shift, x - shift])
+    forgiven = np.minimum(shift, _SHARE * _apart(system.law(masses), share, x))
+    at = np.concatenate([x + forgiven, x - forgiven])
     signs = np.repeat([-1.0, 1.0], len(x))
     current = np.tile(masses / masses.sum(), (len(at), 1))
     best, reached = current.copy(), distribution(places, current, share, at)
@@ -78,6 +82,18 @@ def _points(law: ParentLaw, share: float, shift: float) -> Real:
     every = np.sort(np.concatenate([x, even, crowded - 2 * shift, crowded + 2 * shift]))
     kept = np.concatenate([[True], np.diff(every) > shift / 2])
     return np.asarray(every[kept], dtype=np.float64)
+
+
+def _apart(law: ParentLaw, share: float, x: Real) -> Real:
+    """Return the distances between the deciles of a law that lie on both sides of ``x``, shape ``(M,)``."""
+    if share > 1:
+        deciles = CompressedLaw(law, share, 1.0).ppf(torch.linspace(0.05, 0.95, 10).double()).numpy()
+    else:
+        levels = np.linspace(0.05, 0.95, 10)
+        deciles = law.places[np.searchsorted(np.cumsum(law.masses), levels).clip(max=len(law.places) - 1)]
+    right = np.searchsorted(deciles, x).clip(1, len(deciles) - 1)
+    found: Real = deciles[right] - deciles[right - 1]
+    return found
 
 
 def _pulled(system: ParentSystem, masses: Real, towards: Real, strength: float) -> tuple[Real, float]:

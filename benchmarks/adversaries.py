@@ -99,24 +99,25 @@ def density_rows(given: argparse.Namespace) -> Iterator[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", type=Path, nargs="*")
-    parser.add_argument("--part", choices=["density", "logdet"])
+    parser.add_argument("--part", choices=["density", "logdet", "fuzz"])
     parser.add_argument("--kinds", choices=KINDS, nargs="+", default=KINDS, help="rows of densities")
     parser.add_argument("--order", type=int, default=512, help="order of the matrices of every family")
     parser.add_argument("--layers", type=int, default=3, help="layers tried of a checkpoint, at most")
     parser.add_argument("--count", type=int, default=300, help="matrices of log-determinants")
+    parser.add_argument("--matrices", type=int, default=2000, help="small hostile matrices of fuzz")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="tables pool all of them")
     given = parser.parse_args()
     if given.part in (None, "fuzz"):
         from adversaries.fuzz import print_rows as print_fuzz
         from adversaries.fuzz import run as run_fuzz
 
-        print_fuzz(list(run_fuzz(given.matrices, given.seed)))
+        print_fuzz([row for seed in given.seeds for row in run_fuzz(given.matrices, seed)])
     if given.part in (None, "logdet"):
         from adversaries.logdet import print_rows
         from adversaries.logdet import run as run_logdet
 
         print_rows([row for seed in given.seeds for row in run_logdet(given.count, seed)])
-    if given.part != "logdet":
+    if given.part in (None, "density"):
         seen: list[Row] = []
         for number, row in zip(itertools.count(1), density_rows(given), strict=False):
             seen.append(row)

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rmtaudit.checkpoints.registry import extensions
+
 if TYPE_CHECKING:
     import torch
 
 _INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-_TORCH = (".bin", ".pt", ".pth", ".ckpt", ".th")
 
 
 class SecondReader:
@@ -64,7 +65,7 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     found = sorted(path.glob("*.safetensors"))
-    return found or sorted(each for each in path.iterdir() if each.suffix in _TORCH)
+    return found or sorted(each for each in path.iterdir() if each.suffix in extensions()["torch-zip"])
 
 
 def _from_safetensors(path: Path, name: str) -> torch.Tensor | None:

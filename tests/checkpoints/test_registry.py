@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save
 
 from rmtaudit.checkpoints import Checkpoint, Contents, Reader, open_checkpoint, registry
+from rmtaudit.entry_points import is_own
 from rmtaudit.errors import InputError, NotACheckpointError, UnsafeError, UsageError
 
 PAD = bytes(64)
@@ -254,7 +255,7 @@ def test_what_is_not_a_reader_is_refused(tmp_path: Path, plugins: Callable[..., 
 
 
 def test_the_entry_points_are_our_three_readers() -> None:
-    own = [entry for entry in registry.registered(registry.GROUP) if registry._is_own(entry)]
+    own = [entry for entry in registry.registered(registry.GROUP) if is_own(entry)]
     assert [entry.name for entry in own] == ["safetensors", "torch-legacy", "torch-zip"]
     assert all(isinstance(entry, EntryPoint) for entry in own)
     assert set(registry.extensions()) == {"safetensors", "torch-legacy", "torch-zip"}

@@ -6,7 +6,6 @@ file, and ``RMTAUDIT_PLUGINS=name,name`` lets in only those named (unset or empt
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -16,6 +15,7 @@ from rmtaudit.checkpoints.collector import collector_paused
 from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.checkpoints.sniff import broken_download, foreign_format
 from rmtaudit.checkpoints.zips import list_entries
+from rmtaudit.entry_points import is_allowed, is_own, registered
 from rmtaudit.errors import (
     CorruptError,
     InputError,
@@ -25,13 +25,10 @@ from rmtaudit.errors import (
     UsageError,
 )
 from rmtaudit.names import display_name
-from rmtaudit.plugins import registered
 
 GROUP = "rmtaudit.readers"
 HEAD = 4096
 """Bytes of a file that a reader sees before it says whether it knows it."""
-
-_OWN = "rmtaudit"
 
 
 def open_file(path: Path) -> Checkpoint:
@@ -58,7 +55,14 @@ def open_folder(folder: Path, names: Sequence[str]) -> Checkpoint | None:
 
 def _opened(reader: Reader, path: Path, warnings: Sequence[str]) -> Checkpoint:
     with collector_paused():
-        checkpoint = reader.open(path)
+        try:
+            checkpoint = reader.open(path)
+        except RmtauditError:
+            raise
+        except Exception as error:  # as in _load: only what a plugin raises is its fault
+            if type(reader).__module__.partition(".")[0] == "rmtaudit":
+                raise
+            raise _failed(reader, path, error) from error
     checkpoint.warnings = (*warnings, *checkpoint.warnings)
     return checkpoint
 
@@ -128,7 +132,7 @@ def _zip_names(source: FileSource) -> tuple[str, ...]:
 
 def own_readers() -> list[Reader]:
     """Return rmtaudit's own readers. Raises ``UsageError`` (RA-IN-019) where the package is not installed."""
-    own = [_load(entry) for entry in registered(GROUP) if _is_own(entry)]
+    own = [_load(entry) for entry in registered(GROUP) if is_own(entry)]
     if not own:
         raise UsageError(
             "RA-IN-019",
@@ -159,15 +163,10 @@ def families(readers: Iterable[Reader]) -> list[tuple[str, ...]]:
     return found
 
 
-def _is_own(entry: EntryPoint) -> bool:
-    return entry.dist is not None and entry.dist.name == _OWN
-
-
 def plugin_readers(problems: list[str]) -> Iterator[Reader]:
     """Yield the readers of other distributions; what cannot be loaded goes to ``problems``."""
-    allowed = {name.strip() for name in os.environ.get("RMTAUDIT_PLUGINS", "").split(",")} - {""}
     for entry in registered(GROUP):
-        if _is_own(entry) or (allowed and entry.name not in allowed):
+        if is_own(entry) or not is_allowed(entry):
             continue
         try:
             yield _load(entry)
@@ -199,13 +198,18 @@ def _first(readers: Iterable[Reader], contents: Contents, path: Path) -> Reader 
         except RmtauditError:
             raise
         except Exception as error:  # as above
-            reason = f"{type(error).__name__}: {display_name(str(error))}"
-            raise InputError(
-                "RA-IN-019",
-                f"the reader {reader.name!r} failed to look at it: {reason}.",
-                where=display_name(path.name),
-            ) from error
+            raise _failed(reader, path, error) from error
     return None
+
+
+def _failed(reader: Reader, path: Path, error: Exception) -> InputError:
+    reason = f"{type(error).__name__}: {display_name(str(error))}"
+    return InputError(
+        "RA-IN-019",
+        f"the reader {display_name(reader.name)!r} failed: {reason}.",
+        hint="Tell its author, or leave it out of RMTAUDIT_PLUGINS.",
+        where=display_name(path.name),
+    )
 
 
 def _compare_extension(path: Path, reader: Reader, own: list[Reader]) -> list[str]:

@@ -45,19 +45,14 @@ class NpyReader(Reader):
         return contents.head.startswith(_MAGIC)
 
     def open(self, path: Path) -> Checkpoint:
-        """Open a file, or all `.npy` files of a folder; their headers are checked, and nothing else is read."""
+        """Open a file, or all `.npy` files of a folder; headers are checked, and nothing else is read."""
         files = sorted(path.glob("*.npy")) if path.is_dir() else [path]
         arrays: dict[str, _Array] = {}
         try:
             for file in files:
-                if path.is_dir() and not file.resolve().is_relative_to(path.resolve()):
-                    raise UnsafeError("NPY-001", "is a link that leaves the folder.", where=file.name)
-                source = FileSource(file)
-                try:
-                    arrays[file.stem] = _header(source)
-                except BaseException:
-                    source.abandon()
-                    raise
+                if path.is_dir():
+                    _check_contained(file, path)
+                arrays[file.stem] = _array(file)
         except BaseException:
             for array in arrays.values():
                 array.source.abandon()
@@ -102,6 +97,20 @@ def _spec(name: str, array: _Array) -> TensorSpec:
     return TensorSpec(name, array.shape, dtype, unreadable=unreadable)
 
 
+def _check_contained(file: Path, folder: Path) -> None:
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise UnsafeError("NPY-001", "is a link that leaves the folder.", where=file.name)
+
+
+def _array(file: Path) -> _Array:
+    source = FileSource(file)
+    try:
+        return _header(source)
+    except BaseException:
+        source.abandon()
+        raise
+
+
 def _header(source: FileSource) -> _Array:
     """Parse the header as data, and check it against the size of the file before memory is taken."""
     stream = io.BytesIO(source.pread(0, min(source.size, _LONGEST_HEADER)))
@@ -113,11 +122,9 @@ def _header(source: FileSource) -> _Array:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # numpy repairs headers of Python 2 with a warning
             version = np.lib.format.read_magic(stream)
-            if version not in read:
-                raise ValueError(f"version {version} is not read")
             shape, by_columns, dtype = read[version](stream, max_header_size=_LONGEST_HEADER)
-    except (ValueError, TypeError, SyntaxError, MemoryError, Warning, tokenize.TokenError) as error:
-        reason = display_name(str(error))
+    except (ValueError, TypeError, KeyError, SyntaxError, MemoryError, Warning, tokenize.TokenError) as error:
+        reason = display_name(f"{type(error).__name__}: {error}")
         raise CorruptError("NPY-002", f"a damaged header: {reason}.", where=source.where) from error
     if min(shape, default=0) < 0:
         raise CorruptError("NPY-002", f"a damaged header: the shape {shape}.", where=source.where)

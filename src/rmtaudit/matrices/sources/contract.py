@@ -27,7 +27,8 @@ from rmtaudit.matrices.sources.base import MatrixSource, Reach
 _SEED = 20240917
 _UNIT = 2.0**-53
 _PRODUCT = 2.0**-18
-"""How far a product may be from that with the entries, of its size: products may be done in float32."""
+"""How far entries and products by one way may be from those by another, of their size: either may be in
+float32, with 64 of its roundings."""
 _SPECTRUM = 1e-6
 
 
@@ -69,7 +70,8 @@ class SourceContract(ABC):
             here, there = range(rows // 3, rows - 1), range(1, cols // 2)
             block = source.block(here, there)
             assert block.dtype == torch.float64
-            assert torch.equal(block, whole[here.start : here.stop, there.start : there.stop])
+            apart = (block - whole[here.start : here.stop, there.start : there.stop]).abs().max()
+            assert float(apart) <= _PRODUCT * scale, "a block is of another matrix than the whole"
             buffer = torch.full((len(here) + 2, len(there) + 2), math.nan, dtype=torch.float64)
             source.block_into(here, there, buffer[1:-1, 1:-1])
             assert torch.equal(buffer[1:-1, 1:-1], block), "a block is not written into a view"
@@ -77,14 +79,17 @@ class SourceContract(ABC):
             indices = torch.tensor([5, 2, cols - 1, 3])
             found = source.principal(indices)
             assert found.dtype == torch.float64
-            assert float((found - whole[indices][:, indices]).abs().max()) <= _PRODUCT * scale
+            apart = (found - whole[indices][:, indices]).abs().max()
+            assert float(apart) <= _PRODUCT * scale, "a principal submatrix is of another matrix"
         if Reach.MATMUL in source.reach:
             X = torch.randn(cols, 3, generator=torch.Generator().manual_seed(_SEED), dtype=torch.float64)
             Y = torch.randn(rows, 3, generator=torch.Generator().manual_seed(_SEED), dtype=torch.float64)
             tolerance = _PRODUCT * float(torch.linalg.matrix_norm(whole))
             assert source.matmul(X).dtype == torch.float64
-            assert float((source.matmul(X) - whole @ X).norm()) <= tolerance * float(X.norm())
-            assert float((source.rmatmul(Y) - whole.T @ Y).norm()) <= tolerance * float(Y.norm())
+            apart = (source.matmul(X) - whole @ X).norm()
+            assert float(apart) <= tolerance * float(X.norm()), "A X is not that of the entries"
+            apart = (source.rmatmul(Y) - whole.T @ Y).norm()
+            assert float(apart) <= tolerance * float(Y.norm()), "Aᵀ Y is not that of the entries"
         source.close()
 
     def test_what_it_does_not_offer_is_refused(self) -> None:
@@ -126,8 +131,9 @@ class SourceContract(ABC):
         if known.smallest is not None or known.largest is not None:
             assert source.symmetric, "bounds of the spectrum are of symmetric matrices"
             values = torch.linalg.eigvalsh((whole + whole.T) / 2)
-            assert known.smallest is None or float(values[0]) >= known.smallest - slack
-            assert known.largest is None or float(values[-1]) <= known.largest + slack
+            low, high = float(values[0]), float(values[-1])
+            assert known.smallest is None or low >= known.smallest - slack, f"an eigenvalue is {low}"
+            assert known.largest is None or high <= known.largest + slack, f"an eigenvalue is {high}"
             assert known.smallest is None or known.smallest_from, "where the lower bound is from is not said"
         if known.rank is not None:
             found = int((torch.linalg.svdvals(whole) > slack).sum())

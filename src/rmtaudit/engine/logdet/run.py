@@ -296,7 +296,7 @@ def _answer(
         )  # Lanczos sees the matrix with VVᵀ, whose determinant is the answer
         offset = target.offset if moves else 0.0
         margin = outcome.margin
-        if margin is not None and margin.low is not None and margin.high is not None:
+        if margin is not None:
             slack = _ROUNDING * abs(offset)
             low, high = margin.low + offset - slack, margin.high + offset + slack
             margin = Margin(margin.kind, low, high, margin.level, margin.basis)

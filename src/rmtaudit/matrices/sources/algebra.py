@@ -282,9 +282,16 @@ class Updated(Wrapper):
         self.name = f"{base.name} + VVᵀ ({V.shape[1]} columns)"
 
     def known(self) -> Known:
-        """Return the rounding of the base: that of a few products more is far below it."""
-        base = self.base.known()
-        return Known(rounding=base.rounding, entry_flops=base.entry_flops)
+        """Return the rounding of the base with that of ``k`` products and a sum more.
+
+        It is in units of the diagonal of the sum, which is at least that of each part where ``A`` is
+        positive semidefinite; of other matrices nothing is known.
+        """
+        base, count = self.base.known(), self.V.shape[1]
+        known = base.rounding is not None and self.semidefinite
+        return Known(
+            rounding=(base.rounding or 0.0) + count + 1 if known else None, entry_flops=base.entry_flops
+        )
 
     def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
         """Write a block (see :meth:`MatrixSource.block_into`)."""

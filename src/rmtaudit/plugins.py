@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         failed,
         skipped,
     )
-    from rmtaudit.analyzers.contract import AnalyzerContract
+    from rmtaudit.analyzers.contract import AnalyzerContract, layer_input
     from rmtaudit.checkpoints.base import Checkpoint, Contents, Reader
     from rmtaudit.checkpoints.contract import ReaderContract
     from rmtaudit.checkpoints.files import FileSource
@@ -61,6 +61,7 @@ __all__ = [
     "SourceOpener",
     "TensorSpec",
     "failed",
+    "layer_input",
     "skipped",
 ]
 
@@ -69,7 +70,7 @@ _HOMES = {
         "Analysis", "Analyzer", "LayerInput", "Metric", "MetricValue", "NoOptions", "Observation", "Scalar",
         "failed", "skipped",
     ),
-    "rmtaudit.analyzers.contract": ("AnalyzerContract",),
+    "rmtaudit.analyzers.contract": ("AnalyzerContract", "layer_input"),
     "rmtaudit.checkpoints.base": ("Checkpoint", "Contents", "Reader"),
     "rmtaudit.checkpoints.contract": ("ReaderContract",),
     "rmtaudit.checkpoints.files": ("FileSource",),

@@ -234,6 +234,34 @@ def test_a_broken_plugin_is_an_error_only_where_it_is_needed(
         open_checkpoint(tmp_path / "m.html")
 
 
+class Raises(Toy):
+    name = "raises"
+
+    def recognises(self, contents: Contents) -> bool:
+        return bool(contents.head[10_000])
+
+
+class RaisesOnOpening(Toy):
+    def open(self, path: Path) -> Checkpoint:
+        raise ZeroDivisionError(f"in {path.name}")
+
+
+def test_a_plugin_that_fails_is_named_and_stops_no_other(
+    tmp_path: Path, plugins: Callable[..., None]
+) -> None:
+    (tmp_path / "m.toy").write_bytes(b"TOY! and the rest")
+    (tmp_path / "m.x").write_bytes(b"unknown to all of them")
+    plugins(a=Raises, toy=Toy)
+    with open_checkpoint(tmp_path / "m.toy") as checkpoint:
+        assert checkpoint.format == "toy"
+        assert "the reader 'raises' failed: IndexError" in checkpoint.warnings[0]
+    with pytest.raises(UsageError, match="not every reader could be asked: the reader 'raises' failed"):
+        open_checkpoint(tmp_path / "m.x")
+    plugins(a=RaisesOnOpening)
+    with pytest.raises(InputError, match=r"the reader 'toy' failed: ZeroDivisionError: in m\.toy"):
+        open_checkpoint(tmp_path / "m.toy")
+
+
 def test_the_list_of_plugins_is_a_limit(
     tmp_path: Path, plugins: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

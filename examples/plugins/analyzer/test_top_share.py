@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from top_share import Options, TopShare
 
-from rmtaudit.analyzers.contract import layer_input
-from rmtaudit.plugins import AnalyzerContract
+from rmtaudit.plugins import AnalyzerContract, layer_input
 
 
 class TestTopShare(AnalyzerContract):

@@ -49,7 +49,7 @@ def open_folder(folder: Path, names: Sequence[str]) -> Checkpoint | None:
     """Open a folder as a whole, where the reader of a plugin knows it; ``None`` where none does."""
     problems: list[str] = []
     contents = Contents(names=tuple(sorted(names)), folder=True)
-    reader = _first(plugin_readers(problems), contents, folder)
+    reader = _first_plugin(contents, folder, problems)
     return None if reader is None else _opened(reader, folder, problems)
 
 
@@ -76,7 +76,8 @@ def reader_for(path: Path) -> tuple[Reader, list[str]]:
     contents, size = contents_of(path)
     own = own_readers()
     problems: list[str] = []
-    reader = _first(own, contents, path) or _first(plugin_readers(problems), contents, path)
+    reader = next((each for each in own if each.recognises(contents)), None)
+    reader = reader or _first_plugin(contents, path, problems)
     reader = reader or next((each for each in own if each.may_know(contents)), None)
     if reader is not None:
         return reader, [*problems, *_compare_extension(path, reader, own)]
@@ -86,7 +87,7 @@ def reader_for(path: Path) -> tuple[Reader, list[str]]:
     if problems:
         raise UsageError(
             "RA-IN-019",
-            f"no reader knows this file, but not every reader could be loaded: {'; '.join(problems)}.",
+            f"no reader knows this file, but not every reader could be asked: {' '.join(problems)}",
             hint="Repair or uninstall the plugin.",
             where=display_name(path.name),
         )
@@ -190,15 +191,14 @@ def _load(entry: EntryPoint) -> Reader:
     return made
 
 
-def _first(readers: Iterable[Reader], contents: Contents, path: Path) -> Reader | None:
-    for reader in readers:
+def _first_plugin(contents: Contents, path: Path, problems: list[str]) -> Reader | None:
+    """Return the first plugin that knows the contents; what fails to look at them goes to ``problems``."""
+    for reader in plugin_readers(problems):
         try:
             if reader.recognises(contents):
                 return reader
-        except RmtauditError:
-            raise
-        except Exception as error:  # as above
-            raise _failed(reader, path, error) from error
+        except Exception as error:  # as above: one broken plugin is no reason not to ask the others
+            problems.append(_failed(reader, path, error).message)
     return None
 
 

@@ -25,6 +25,9 @@ _OF_THE_FACTOR = frozenset({Method.QR, Method.SLQ, Method.EIGENVALUES})
 """Methods that take a Gram matrix by its factor, and never form its entries."""
 _UNKNOWN = "how far the entries, as they are computed, are off is not known"
 _NOT_CARRIED = "the entries are computed, and this method does not carry their rounding into a margin"
+_NO_BOUND = (
+    "no bound holds for entries that are rounded so coarsely, and their errors need not be independent"
+)
 
 
 def about_the_matrix(outcome: Outcome, facts: Facts) -> Outcome:
@@ -59,6 +62,10 @@ def about_the_matrix(outcome: Outcome, facts: Facts) -> Outcome:
     )
 
 
+def _is_estimate(outcome: Outcome) -> bool:
+    return outcome.margin is not None and outcome.margin.kind == "rounding estimate"
+
+
 def _values(margin: Margin) -> dict[str, Any]:
     return {**asdict(margin), "half_width": margin.half_width}
 
@@ -68,6 +75,8 @@ def _reason(outcome: Outcome, facts: Facts) -> str:
     if facts.rounding is None:
         return _UNKNOWN
     method = Method(outcome.method)
+    if facts.rounding > ADDITIONS and facts.gram is None and _is_estimate(outcome):
+        return _NO_BOUND
     by_factor = facts.gram is not None and method in _OF_THE_FACTOR
     symmetric_sparse = method is Method.SPARSE and "structure" not in outcome.evidence
     if facts.rounding <= ADDITIONS or by_factor or method in _CARRIED or symmetric_sparse:

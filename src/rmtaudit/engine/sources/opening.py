@@ -129,11 +129,11 @@ def _is_ours(path: Path) -> bool:
     try:
         if not path.exists():
             return False
-    except OSError:  # a name too long for the file system
-        return False
-    if path.is_dir():
-        endings = tuple(ending for family in families(own_readers()) for ending in family)
-        return _is_zarr(path) or any(each.name.lower().endswith(endings) for each in path.iterdir())
+        if path.is_dir():
+            endings = tuple(ending for family in families(own_readers()) for ending in family)
+            return _is_zarr(path) or any(each.name.lower().endswith(endings) for each in path.iterdir())
+    except OSError:  # a name too long, a folder that may not be listed: opening it will say so
+        return True
     contents, _ = contents_of(path)
     head = contents.head
     return (

@@ -60,13 +60,20 @@ class Shifted(Wrapper):
             smallest_from="the shift of a positive semidefinite matrix"
             if self.base.semidefinite
             else base.smallest_from,
-            rounding=None if base.rounding is None else base.rounding + 1,
+            rounding=self._rounding(base.rounding),
             product_flops=products + 2 * rows,
             entry_flops=base.entry_flops,
             nonzeros=None if sparse is None else int(sparse.nnz),
             sparse=sparse,
         )
         return moved if sparse is None else with_structure(moved)
+
+    def _rounding(self, base: float | None) -> float | None:
+        """Return the rounding in units of the new diagonal; a smaller one says nothing of old errors."""
+        if base == 0:
+            return 1.0
+        grown = self.base.semidefinite and self.shift >= 0
+        return base + 1 if base is not None and grown else None
 
     def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
         """Write a block (see :meth:`MatrixSource.block_into`)."""

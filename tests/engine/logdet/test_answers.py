@@ -232,6 +232,7 @@ def test_kernels_of_points_and_of_functions(points: torch.Tensor, kernel: torch.
     few = points[:100]
     holds_as_computed(logdet(few, kernel=exponential), truth(exponential(few, few)))
     assert not KernelMatrix(few, exponential).semidefinite
+    holds(logdet(KernelMatrix(few, exponential, rounding=16.0)), truth(exponential(few, few)))
 
 
 def test_quadrature_without_a_lower_bound_is_refused(easy: torch.Tensor) -> None:

@@ -38,10 +38,9 @@ class KernelMatrix(MatrixSource):
     symmetric
         Whether the function is symmetric in its two arguments. ``None``: presumed, and every entry that is
         evaluated is compared with its mirror image, which doubles the evaluations; ``True``: taken on trust.
-
-    Notes
-    -----
-    Nothing is known of the rounding of a function: it may compute in any precision.
+    rounding
+        How far a value of the function may be off, as of :class:`~rmtaudit.matrices.sources.Known`. ``None``:
+        not known, since a function may compute in any precision.
     """
 
     kind = "kernel"
@@ -54,9 +53,10 @@ class KernelMatrix(MatrixSource):
         *,
         semidefinite: bool = False,
         symmetric: bool | None = None,
+        rounding: float | None = None,
     ) -> None:
         self.points = as_points(points, name)
-        self._function = function
+        self._function, self._rounding = function, rounding
         self._take(name, semidefinite)
         presumed = Symmetry(True, Ground.CLAIMED, "the function is presumed to be symmetric")
         self.take_symmetry(declared_symmetry(symmetric, self.square, name) or presumed)
@@ -68,8 +68,8 @@ class KernelMatrix(MatrixSource):
         self.reach = EVERYTHING
 
     def known(self) -> Known:
-        """Return what a product costs, and an entry."""
-        return Known(product_flops=self._product_flops, entry_flops=_ENTRY_FLOPS)
+        """Return what a product and an entry cost, and the declared rounding."""
+        return Known(product_flops=self._product_flops, entry_flops=_ENTRY_FLOPS, rounding=self._rounding)
 
     @property
     def _product_flops(self) -> float:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rmtaudit.finding_kind import FindingKind
 from rmtaudit.report.catalogue import FINDINGS
-from rmtaudit.report.finding_kind import FindingKind
 
 PAGE = Path(__file__).with_name("findings.md")
 _HEAD = """# Findings

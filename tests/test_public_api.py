@@ -15,7 +15,8 @@ from rmtaudit.engine.samples.forecast import ForecastKeywords, ForecastSettings
 from rmtaudit.engine.samples.tails import TailKeywords, TailSettings
 from rmtaudit.engine.settings.scan import ScanKeywords, ScanSettings
 
-PAGE = (Path(__file__).parents[1] / "docs/api.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = (DOCS / "api.md").read_text(encoding="utf-8")
 VALUES = [1.0, 1.2, 1.5, 2.0, 3.1, 4.8, 9.0, 20.0, 55.0, 90.0]
 
 
@@ -120,3 +121,24 @@ def test_what_is_no_sample_is_refused(values: list[object], code: str) -> None:
     with pytest.raises(errors.InputError, match="negative") as raised:
         rmtaudit.forecast([1.0, -2.0], matrix="kernel")
     assert raised.value.code == "RA-SA-009"
+
+
+def test_what_plugins_import() -> None:
+    from rmtaudit import plugins
+
+    assert set(plugins.__all__) == set(plugins._HOME_OF)
+    assert set(plugins.__all__) <= set(dir(plugins))
+    for name in plugins.__all__:
+        assert getattr(plugins, name) is not None
+    pages = "".join(
+        (DOCS / f"writing-{page}.md").read_text() for page in ("an-analyzer", "a-reader", "a-matrix-source")
+    )
+    for name in plugins.__all__:
+        assert re.search(rf"\b{name}\b", pages), f"{name} is on no page"
+    with pytest.raises(AttributeError, match="no attribute 'Anlyzer'"):
+        plugins.Anlyzer  # noqa: B018
+
+
+def test_the_bases_of_plugins_are_light() -> None:
+    code = "import sys; from rmtaudit.plugins import Reader, Analyzer; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

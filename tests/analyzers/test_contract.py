@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from rmtaudit.analyzers.base import (
     skipped,
 )
 from rmtaudit.analyzers.contract import AnalyzerContract, layer_inputs
+from rmtaudit.finding_kind import FindingKind
 
 
 class Trace(Analyzer):
@@ -68,9 +70,15 @@ class Undescribed(Trace):
     metrics = (Metric("trace", "", None, "", ""),)
 
 
+SEEN = FindingKind(
+    code="XX-TR-001", title="seen", fact="info", meaning="M.", test="T.", limits="L.", action="A."
+)
+
+
 class Watching(Trace):
     """Observes as well as it measures."""
 
+    findings = (SEEN,)
     evidence: float = 1.0
     p_value: float | None = 0.5
 
@@ -91,6 +99,24 @@ class Improbable(Watching):
     p_value = 1.5
 
 
+class Silent(Watching):
+    """Observes what it does not declare."""
+
+    findings = ()
+
+
+class Posing(Watching):
+    """Takes a code of rmtaudit's."""
+
+    findings = (SEEN, replace(SEEN, code="RA-FO-001"))
+
+
+class Terse(Watching):
+    """Says of its finding what is no sentence."""
+
+    findings = (replace(SEEN, action="none"),)
+
+
 @pytest.mark.parametrize(
     ("analyzer", "test"),
     [
@@ -103,6 +129,9 @@ class Improbable(Watching):
         (Undescribed(), "test_declares_metrics"),
         (Unserialisable(), "test_observations_can_be_checked"),
         (Improbable(), "test_observations_can_be_checked"),
+        (Silent(), "test_findings_are_explained"),
+        (Posing(), "test_findings_are_explained"),
+        (Terse(), "test_findings_are_explained"),
     ],
 )
 def test_a_breach_is_found(analyzer: Analyzer, test: str) -> None:

@@ -15,6 +15,7 @@ PLUGIN = """
 from dataclasses import dataclass
 from typing import Literal
 from rmtaudit.analyzers.base import Analyzer, Metric
+from rmtaudit.finding_kind import FindingKind
 
 @dataclass(frozen=True)
 class Options:
@@ -50,6 +51,20 @@ class Twice(Mine):
 class Both(Mine):
     name = "both"
     stands_in = True
+
+WORDS = {"title": "t", "fact": "info", "meaning": "M.", "test": "T.", "limits": "L.", "action": "A."}
+
+class Prefixed(Mine):
+    name = "prefixed"
+    findings = (FindingKind(code="RA-XX-001", **WORDS),)
+
+class Uncoded(Mine):
+    name = "uncoded"
+    findings = (FindingKind(code="x", **WORDS),)
+
+class Unkind(Mine):
+    name = "unkind"
+    findings = ("TS-001",)
 
 class Bare(Analyzer):
     pass
@@ -135,6 +150,9 @@ def test_broken_plugins_are_rows_and_errors_only_when_asked_for(ship: Ship) -> N
         twice="shipped_analyzers:Twice",
         bare="shipped_analyzers:Bare",
         both="shipped_analyzers:Both",
+        prefixed="shipped_analyzers:Prefixed",
+        uncoded="shipped_analyzers:Uncoded",
+        unkind="shipped_analyzers:Unkind",
         attribute="shipped_analyzers:Nothing",
     )
     found = problems()
@@ -145,6 +163,9 @@ def test_broken_plugins_are_rows_and_errors_only_when_asked_for(ship: Ship) -> N
     assert "declares a metric twice" in found["twice"]
     assert "declares no name, metrics, Options" in found["bare"]
     assert "needs the spectrum that it stands in for" in found["both"]
+    assert "the prefix of rmtaudit's own codes" in found["prefixed"]
+    assert "no code such as TS-001" in found["uncoded"]
+    assert "not all FindingKind" in found["unkind"]
     assert "cannot be imported" in found["attribute"]
     for name, code in (("raising", "RA-US-102"), ("number", "RA-US-103")):
         with pytest.raises(UsageError) as raised:

@@ -51,7 +51,7 @@ def test_copies_and_leftovers_are_mentioned(tmp_path: Path) -> None:
     folder = fill(tmp_path, "model.safetensors", "model.fp16.safetensors", "pytorch_model.bin")
     with open_checkpoint(folder) as checkpoint:
         assert checkpoint.warnings == (
-            "safetensors was taken; the torch copies were not looked at: pytorch_model.bin",
+            "safetensors was taken; the copies in other formats were not looked at: pytorch_model.bin",
             "other weights in the folder were not looked at: model.fp16.safetensors",
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from rmtaudit.checkpoints import Checkpoint, Reader, open_checkpoint, registry
+from rmtaudit.checkpoints import Checkpoint, Contents, Reader, open_checkpoint, registry
+from rmtaudit.entry_points import is_own
 from rmtaudit.errors import InputError, NotACheckpointError, UnsafeError, UsageError
 
 PAD = bytes(64)
@@ -72,8 +74,8 @@ class Toy(Reader):
     name = "toy"
     extensions = (".toy",)
 
-    def recognises(self, head: bytes) -> bool:
-        return head.startswith(b"TOY!")
+    def recognises(self, contents: Contents) -> bool:
+        return contents.head.startswith(b"TOY!")
 
     def open(self, path: Path) -> Checkpoint:
         return ToyCheckpoint(path)
@@ -88,6 +90,26 @@ class ToyCheckpoint(Checkpoint):
 
     def read(self, name: str) -> torch.Tensor:
         raise KeyError(name)
+
+
+class ToyZip(Toy):
+    """Knows a zip archive by what is in it, a JSON file by its first bytes, and a folder by its names."""
+
+    name = "toy-zip"
+    extensions = (".tzip",)
+
+    def recognises(self, contents: Contents) -> bool:
+        listed = "toy.txt" in contents.names
+        return listed or (not contents.folder and contents.head.startswith(b'{"toy"'))
+
+
+class Claims(Toy):
+    """A hostile plugin: it claims to know everything."""
+
+    name = "claims"
+
+    def recognises(self, _: Contents) -> bool:
+        return True
 
 
 class Broken:
@@ -117,7 +139,7 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return install
 
 
-def test_readers_of_others_are_asked_last(tmp_path: Path, plugins: Callable[..., None]) -> None:
+def test_readers_of_others_are_asked(tmp_path: Path, plugins: Callable[..., None]) -> None:
     plugins(toy=Toy, broken=Broken)
     (tmp_path / "m.toy").write_bytes(b"TOY! and the rest")
     with open_checkpoint(tmp_path / "m.toy") as checkpoint:
@@ -125,6 +147,76 @@ def test_readers_of_others_are_asked_last(tmp_path: Path, plugins: Callable[...,
     (tmp_path / "m.safetensors").write_bytes(save({"w": torch.ones(2)}))
     with open_checkpoint(tmp_path / "m.safetensors") as checkpoint:
         assert checkpoint.warnings == ()
+
+
+def test_a_plugin_knows_an_archive_by_what_is_in_it(tmp_path: Path, plugins: Callable[..., None]) -> None:
+    plugins(toy=ToyZip)
+    for name, entry in (("m.tzip", "toy.txt"), ("m.zip", "other.txt")):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr(entry, "text")
+    with open_checkpoint(tmp_path / "m.tzip") as checkpoint:
+        assert checkpoint.format == "toy"
+    with pytest.raises(NotACheckpointError) as caught:
+        open_checkpoint(tmp_path / "m.zip")
+    assert caught.value.code == "RA-IN-063"  # our own reader says what is wrong with it
+    (tmp_path / "m.json").write_bytes(b'{"toy": 1}')
+    with open_checkpoint(tmp_path / "m.json") as checkpoint:
+        assert checkpoint.format == "toy"
+
+
+def test_a_plugin_takes_nothing_that_ours_are_sure_of(tmp_path: Path, plugins: Callable[..., None]) -> None:
+    plugins(claims=Claims)
+    (tmp_path / "m.safetensors").write_bytes(save({"w": torch.ones(2)}))
+    for zipped in (True, False):
+        torch.save({"w": torch.ones(2)}, tmp_path / f"{zipped}.pt", _use_new_zipfile_serialization=zipped)
+    for name, format_ in (
+        ("m.safetensors", "safetensors"),
+        ("True.pt", "torch-zip"),
+        ("False.pt", "torch-legacy"),
+    ):
+        with open_checkpoint(tmp_path / name) as checkpoint:
+            assert checkpoint.format == format_
+    (tmp_path / "lone.pkl").write_bytes(pickle.dumps({"w": [1.0]}))  # a pickle of anything may be theirs
+    with open_checkpoint(tmp_path / "lone.pkl") as checkpoint:
+        assert checkpoint.format == "toy"
+
+
+def test_a_plugin_opens_its_files_in_a_folder(tmp_path: Path, plugins: Callable[..., None]) -> None:
+    plugins(toy=Toy)
+    (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(NotACheckpointError, match="without a checkpoint"):
+        open_checkpoint(tmp_path)
+    (tmp_path / "model.toy").write_bytes(b"TOY! and the rest")
+    with open_checkpoint(tmp_path) as checkpoint:
+        assert checkpoint.path == tmp_path / "model.toy"
+    (tmp_path / "model.safetensors").write_bytes(save({"w": torch.ones(2)}))
+    with open_checkpoint(tmp_path) as checkpoint:
+        assert checkpoint.format == "safetensors"
+
+
+def test_a_plugin_opens_a_folder_as_a_whole(tmp_path: Path, plugins: Callable[..., None]) -> None:
+    plugins(toy=ToyZip)
+    (tmp_path / "toy.txt").write_text("this folder is a checkpoint")
+    with open_checkpoint(tmp_path) as checkpoint:
+        assert (checkpoint.format, checkpoint.path) == ("toy", tmp_path)
+
+
+def test_shards_of_a_plugins_format_have_an_index(tmp_path: Path, plugins: Callable[..., None]) -> None:
+    index = tmp_path / "model.toy.index.json"
+    index.write_text(json.dumps({"weight_map": {"w": "a.toy"}}))
+    with pytest.raises(NotACheckpointError, match="JSON file"):
+        open_checkpoint(index)
+    plugins(toy=Toy)
+    with pytest.raises(InputError, match="1 of 1 shards are missing"):
+        open_checkpoint(index)
+
+
+def test_families_of_formats_come_from_the_readers() -> None:
+    assert registry.families(registry.own_readers()) == [
+        (".safetensors",),
+        (".bin", ".pt", ".pth", ".th", ".ckpt"),
+    ]
+    assert registry.families([ToyZip(), *registry.own_readers()])[-1] == (".tzip",)
 
 
 def test_a_broken_plugin_is_an_error_only_where_it_is_needed(
@@ -140,6 +232,34 @@ def test_a_broken_plugin_is_an_error_only_where_it_is_needed(
     (tmp_path / "m.html").write_bytes(b"<html>not found</html>")
     with pytest.raises(InputError, match="HTML"):
         open_checkpoint(tmp_path / "m.html")
+
+
+class Raises(Toy):
+    name = "raises"
+
+    def recognises(self, contents: Contents) -> bool:
+        return bool(contents.head[10_000])
+
+
+class RaisesOnOpening(Toy):
+    def open(self, path: Path) -> Checkpoint:
+        raise ZeroDivisionError(f"in {path.name}")
+
+
+def test_a_plugin_that_fails_is_named_and_stops_no_other(
+    tmp_path: Path, plugins: Callable[..., None]
+) -> None:
+    (tmp_path / "m.toy").write_bytes(b"TOY! and the rest")
+    (tmp_path / "m.x").write_bytes(b"unknown to all of them")
+    plugins(a=Raises, toy=Toy)
+    with open_checkpoint(tmp_path / "m.toy") as checkpoint:
+        assert checkpoint.format == "toy"
+        assert "the reader 'raises' failed: IndexError" in checkpoint.warnings[0]
+    with pytest.raises(UsageError, match="not every reader could be asked: the reader 'raises' failed"):
+        open_checkpoint(tmp_path / "m.x")
+    plugins(a=RaisesOnOpening)
+    with pytest.raises(InputError, match=r"the reader 'toy' failed: ZeroDivisionError: in m\.toy"):
+        open_checkpoint(tmp_path / "m.toy")
 
 
 def test_the_list_of_plugins_is_a_limit(
@@ -163,7 +283,7 @@ def test_what_is_not_a_reader_is_refused(tmp_path: Path, plugins: Callable[..., 
 
 
 def test_the_entry_points_are_our_three_readers() -> None:
-    own = [entry for entry in registry.registered(registry.GROUP) if registry._is_own(entry)]
+    own = [entry for entry in registry.registered(registry.GROUP) if is_own(entry)]
     assert [entry.name for entry in own] == ["safetensors", "torch-legacy", "torch-zip"]
     assert all(isinstance(entry, EntryPoint) for entry in own)
     assert set(registry.extensions()) == {"safetensors", "torch-legacy", "torch-zip"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 
 import pytest
 
+import rmtaudit
 from rmtaudit.cli import cli
 from rmtaudit.cli.errors import run
 from rmtaudit.engine.settings.keys import CHECKS
 from rmtaudit.engine.settings.presets import preset_names
+from rmtaudit.plugins import Contents
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -111,3 +114,19 @@ def test_every_code_of_an_error_is_described() -> None:
     used = {code for path in sources for code in pattern.findall(path.read_text(encoding="utf-8"))}
     described = re.findall(r"^\| (RA-\S+) \|", page("exit-codes.md"), re.MULTILINE)
     assert sorted(used) == sorted(described)
+
+
+def test_the_example_source_has_a_margin_that_holds() -> None:
+    space: dict[str, Any] = {"__name__": "example"}
+    exec(compile(blocks("writing-a-matrix-source.md", "python")[0], "page", "exec", dont_inherit=True), space)
+    source = space["ToeplitzOpener"]().open("toeplitz:200")
+    answer = rmtaudit.logdet(source, threads=1)
+    assert answer.margin is not None
+    assert answer.margin.low <= 199 * math.log(-math.expm1(-2 / 9)) <= answer.margin.high
+    assert answer.margin.half_width < 1e-6
+
+
+def test_the_example_reader_can_be_made() -> None:
+    space: dict[str, Any] = {"__name__": "example"}
+    exec(compile(blocks("writing-a-reader.md", "python")[0], "page", "exec", dont_inherit=True), space)
+    assert space["MyReader"]().recognises(Contents(head=b"MINE and more"))

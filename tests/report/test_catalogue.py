@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from rmtaudit.errors import UsageError
+from rmtaudit.finding_kind import FindingKind
 from rmtaudit.report.catalogue import FINDINGS, finding_kind
-from rmtaudit.report.finding_kind import FindingKind
 
 SOURCES = Path(__file__).parents[2] / "src" / "rmtaudit"
 

@@ -1,7 +1,7 @@
 """The contract of an analyzer: from a layer's matrices and spectrum to named metrics.
 
 Analyzers are classes in the entry-point group ``rmtaudit.analyzers``; built-ins and third parties register
-the same way. :class:`AnalyzerContract` in ``rmtaudit.analyzers.contract`` is the test that each must pass.
+the same way. :class:`AnalyzerContract` in ``rmtaudit.plugins`` is the test that each must pass.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 if TYPE_CHECKING:
     import torch
 
+    from rmtaudit.finding_kind import FindingKind
     from rmtaudit.kernels.signal import Signal
     from rmtaudit.kernels.spectra.spectrum import Spectrum
     from rmtaudit.matrices.layers import Layer
 
-Need = Literal["spectrum", "matrix", "pair"]
+Need = Literal["spectrum", "matrix"]
 Status = Literal["ok", "skipped", "failed"]
 Better = Literal["higher", "lower"]
 Scalar = float | int | str | bool
@@ -168,6 +169,11 @@ class Analyzer(ABC):
 
     name: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]
+    findings: ClassVar[tuple[FindingKind, ...]] = ()
+    """The kinds of findings whose codes it observes, where it is of another distribution.
+
+    They are explained by ``rmtaudit explain``. An observation with any other code is information.
+    """
     needs: ClassVar[frozenset[Need]] = frozenset({"spectrum"})
     stands_in: ClassVar[bool] = False
     """Whether it stands in for a spectrum that is beyond the memory budget, and needs none.

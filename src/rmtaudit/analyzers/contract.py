@@ -2,7 +2,7 @@
 
 In a test module of the plugin (pytest collects the inherited tests)::
 
-    from rmtaudit.analyzers.contract import AnalyzerContract
+    from rmtaudit.plugins import AnalyzerContract
 
     class TestMine(AnalyzerContract):
         analyzer = Mine()
@@ -70,6 +70,25 @@ class AnalyzerContract:
         for case, given in layer_inputs():
             for observation in self.run(given).observations:
                 _check_observation(case, observation)
+
+    def test_findings_are_explained(self) -> None:
+        """Every kind of finding is complete, and what is observed on any layer is of one of them.
+
+        An observation with a code that is not declared would only be information.
+        """
+        if type(self.analyzer).__module__.startswith("rmtaudit."):
+            return  # its kinds are in the catalogue of rmtaudit, which has tests of its own
+        kinds = {kind.code: kind for kind in self.analyzer.findings}
+        assert len(kinds) == len(self.analyzer.findings), "a code is declared twice"
+        for code, kind in kinds.items():
+            assert re.fullmatch(r"[A-Z][A-Z0-9]*(-[A-Z0-9]+)+", code), f"{code} is no code such as TS-001"
+            assert not code.startswith("RA-"), f"{code} has the prefix of rmtaudit's own codes"
+            assert kind.fact or kind.levels, f"{code} has no severity"
+            for heading, text in kind.sections():
+                assert text.endswith("."), f"{code}: {heading} is no sentence"
+        for case, given in layer_inputs():
+            for observation in self.run(given).observations:
+                assert observation.code in kinds, f"{case}: {observation.code} is not declared"
 
     def test_is_deterministic(self) -> None:
         """The same layer and seed give the same values, also through a new instance."""

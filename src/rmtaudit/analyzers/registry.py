@@ -8,7 +8,7 @@ Analyzers of other distributions run code of theirs; ``RMTAUDIT_PLUGINS=name,nam
 from __future__ import annotations
 
 import difflib
-import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
@@ -16,12 +16,14 @@ from typing import Any
 
 from rmtaudit.analyzers.base import Analyzer, Metric
 from rmtaudit.analyzers.options import check_options
+from rmtaudit.entry_points import is_allowed, is_own, registered
 from rmtaudit.errors import UsageError
+from rmtaudit.finding_kind import FindingKind
 from rmtaudit.names import display_name
-from rmtaudit.plugins import registered
 
 GROUP = "rmtaudit.analyzers"
-_OWN = "rmtaudit"
+_CODE = re.compile(r"[A-Z][A-Z0-9]*(-[A-Z0-9]+)+")
+_OWN_CODES = "RA-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Installed:
 
 def available() -> tuple[str, ...]:
     """Return the names of the analyzers that may be loaded, sorted. Imports none of them."""
-    return tuple(sorted({entry.name for entry in registered(GROUP) if _allowed(entry)}))
+    return tuple(sorted({entry.name for entry in registered(GROUP) if is_allowed(entry)}))
 
 
 def installed() -> tuple[Installed, ...]:
@@ -54,7 +56,7 @@ def installed() -> tuple[Installed, ...]:
     for entry in registered(GROUP):
         distribution, version = _origin(entry)
         analyzer, problem = None, ""
-        if _allowed(entry):
+        if is_allowed(entry):
             try:
                 analyzer = load(entry.name)
             except UsageError as error:
@@ -71,7 +73,7 @@ def load(name: str) -> type[Analyzer]:
     Raises ``UsageError``: unknown (RA-US-101), not importable (RA-US-102), not an analyzer (RA-US-103), or
     shipped twice (RA-US-104).
     """
-    found = [entry for entry in registered(GROUP) if entry.name == name and _allowed(entry)]
+    found = [entry for entry in registered(GROUP) if entry.name == name and is_allowed(entry)]
     if not found:
         raise _unknown(name)
     if len(found) > 1:
@@ -82,6 +84,22 @@ def load(name: str) -> type[Analyzer]:
             hint="Uninstall one of them, or leave it out of RMTAUDIT_PLUGINS.",
         )
     return _materialise(found[0])
+
+
+def plugin_findings(problems: list[str]) -> tuple[FindingKind, ...]:
+    """Return the kinds of findings that analyzers of other distributions bring; imports these analyzers.
+
+    What cannot be loaded goes to ``problems``, a sentence each.
+    """
+    found: list[FindingKind] = []
+    for entry in registered(GROUP):
+        if is_own(entry) or not is_allowed(entry):
+            continue
+        try:
+            found.extend(load(entry.name).findings)
+        except UsageError as error:
+            problems.append(error.message)
+    return tuple(dict.fromkeys(found))
 
 
 def build(name: str, options: Mapping[str, Any] | None = None) -> Analyzer:
@@ -136,11 +154,6 @@ def _origin(entry: EntryPoint) -> tuple[str, str]:
     return (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "")
 
 
-def _allowed(entry: EntryPoint) -> bool:
-    names = {name.strip() for name in os.environ.get("RMTAUDIT_PLUGINS", "").split(",")} - {""}
-    return not names or entry.name in names or _origin(entry)[0] == _OWN
-
-
 def _unknown(name: str) -> UsageError:
     names = available()
     close = difflib.get_close_matches(name, names, n=1)
@@ -163,13 +176,13 @@ def _materialise(entry: EntryPoint) -> type[Analyzer]:
             f"The analyzer {entry.name!r} of {owner} cannot be imported: {reason}",
             hint="Repair or uninstall it: rmtaudit runs without it.",
         ) from error
-    problem = _problem(entry.name, loaded)
+    problem = _problem(entry.name, loaded, own=is_own(entry))
     if problem:
         raise UsageError("RA-US-103", f"{entry.value} of {owner} is not an analyzer: {problem}.")
     return loaded  # type: ignore[no-any-return]  # _problem has checked it
 
 
-def _problem(name: str, loaded: object) -> str:
+def _problem(name: str, loaded: object, *, own: bool) -> str:
     if not (isinstance(loaded, type) and issubclass(loaded, Analyzer)):
         return "it is no subclass of rmtaudit.analyzers.base.Analyzer"
     missing = [key for key in ("name", "metrics", "Options") if not hasattr(loaded, key)]
@@ -182,6 +195,13 @@ def _problem(name: str, loaded: object) -> str:
         return "its metrics are not all Metric"
     if len({metric.name for metric in metrics}) != len(metrics):
         return "it declares a metric twice"
+    if not all(isinstance(kind, FindingKind) for kind in loaded.findings):
+        return "its findings are not all FindingKind"
+    for kind in loaded.findings:
+        if not _CODE.fullmatch(kind.code):
+            return f"its finding {kind.code!r} has no code such as TS-001"
+        if kind.code.startswith(_OWN_CODES) and not own:
+            return f"its finding {kind.code} has the prefix of rmtaudit's own codes"
     if loaded.stands_in and "spectrum" in loaded.needs:
         return "it needs the spectrum that it stands in for"
     return ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
@@ -76,20 +77,68 @@ class Checkpoint(ABC):
             self.close()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What a reader sees of a path before it says whether it knows it.
+
+    Attributes
+    ----------
+    head
+        The first bytes of a file, at most 4096; empty for a folder.
+    names
+        The names of the entries of a zip archive, or of the files of a folder, sorted; empty for every other
+        file, and for an archive whose directory cannot be read.
+    folder
+        Whether it is a folder.
+    """
+
+    head: bytes = b""
+    names: tuple[str, ...] = ()
+    folder: bool = False
+
+
 class Reader(ABC):
-    """One file format."""
+    """One file format.
+
+    Attributes
+    ----------
+    name
+        Of the format, as reports print it.
+    extensions
+        Endings by which files of this format are found in a folder, with their dots. They are never the
+        ground to open a file: its contents are.
+    other_extensions
+        Endings that files of this format have too, while most files with them are something else: they are
+        not looked for in a folder.
+    place
+        Of several formats in one folder, the one with the lowest place is opened.
+    strict
+        Whether a file with one of the extensions that turns out to be of another format is refused, since
+        its name promises something about its safety.
+    """
 
     name: str
     extensions: tuple[str, ...]
-    """Usual endings, for error messages and for finding files in a folder; never the ground to open one."""
+    other_extensions: tuple[str, ...] = ()
+    place: int = 100
+    strict: bool = False
 
     @abstractmethod
-    def recognises(self, head: bytes) -> bool:
-        """Whether a file that begins with ``head`` (up to 4096 bytes) is of this format."""
+    def recognises(self, contents: Contents) -> bool:
+        """Whether a file or a folder with these contents is of this format, beyond doubt.
+
+        A reader that opens single files answers ``False`` for a folder: rmtaudit finds them there by
+        :attr:`extensions`. One that answers ``True`` for a folder opens it as a whole.
+        """
+
+    def may_know(self, contents: Contents) -> bool:
+        """Whether this reader is to be tried, or to explain what is wrong, where none knows the file."""
+        del contents
+        return False
 
     @abstractmethod
     def open(self, path: Path) -> Checkpoint:
-        """Open a file of this format.
+        """Open a file (or a folder) of this format.
 
         The header is checked against the file before memory is taken: no torch import, and no more memory
         than a small multiple of the header, before the file is accepted. Raises an ``InputError``.

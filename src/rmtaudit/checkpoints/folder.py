@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
-from rmtaudit.checkpoints.base import Checkpoint
+from rmtaudit.checkpoints.base import Checkpoint, Reader
 from rmtaudit.checkpoints.facts import read_config
 from rmtaudit.checkpoints.hub import snapshot_of
-from rmtaudit.checkpoints.registry import open_file
+from rmtaudit.checkpoints.registry import families, open_file, open_folder, own_readers, plugin_readers
 from rmtaudit.checkpoints.sharded import (
     ShardedCheckpoint,
     check_contained,
@@ -21,10 +22,6 @@ from rmtaudit.checkpoints.sharded import (
 from rmtaudit.errors import CorruptError, InputError, NotACheckpointError, UsageError
 from rmtaudit.names import display_name
 
-_FAMILIES: tuple[tuple[str, ...], ...] = (
-    (".safetensors",),
-    (".bin", ".pt", ".pth", ".th", ".ckpt"),
-)
 _STEMS = ("model", "pytorch_model", "diffusion_pytorch_model", "adapter_model", "consolidated")
 _NUMBERED = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<extension>\.[a-z]+)")
 _NOT_WEIGHTS = re.compile(
@@ -42,7 +39,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 
     In a folder, an index comes first, then the usual names (``model``, ``pytorch_model``,
     ``diffusion_pytorch_model``, ``adapter_model``, ``consolidated``), numbered shards, and a file that is the
-    only one of its kind; safetensors before torch. ``config.json`` beside the weights is kept as facts.
+    only one of its kind; safetensors before torch, and formats of plugins where there is neither.
+    ``config.json`` beside the weights is kept as facts.
 
     Parameters
     ----------
@@ -97,20 +95,33 @@ def _open_folder(folder: Path) -> Checkpoint:
         names = sorted(entry.name for entry in os.scandir(folder) if not entry.is_dir())
     except OSError as error:
         raise _unlistable(folder, error) from error
-    families = [_Family(names, endings) for endings in _FAMILIES]
-    chosen = next((family for family in families if family.files or family.indices), None)
-    if chosen is None:
+    present = _present(names, own_readers())
+    if not present:
+        whole = open_folder(folder, names)
+        if whole is not None:
+            return whole
+        present = _present(names, plugin_readers([]))
+    if not present:
         raise _nothing(folder, where)
-    others = [name for family in families if family is not chosen for name in family.files]
+    chosen = present[0]
+    others = [name for family in present[1:] for name in family.files]
     checkpoint, opened = chosen.open(folder, where)
     left = [name for name in chosen.files if name not in opened]
     warnings = []
     if others:
-        warnings.append(f"safetensors was taken; the torch copies were not looked at: {_list(others)}")
+        warnings.append(
+            f"{checkpoint.format} was taken; the copies in other formats were not looked at: {_list(others)}"
+        )
     if left:
         warnings.append(f"other weights in the folder were not looked at: {_list(left)}")
     checkpoint.warnings = (*warnings, *checkpoint.warnings)
     return checkpoint
+
+
+def _present(names: list[str], readers: Iterable[Reader]) -> list[_Family]:
+    """Return the families of formats of which the folder holds weights, the preferred one first."""
+    found = [_Family(names, endings) for endings in families(readers)]
+    return [family for family in found if family.files or family.indices]
 
 
 class _Family:
@@ -203,11 +214,11 @@ def _several(names: list[str], where: str) -> UsageError:
 
 
 def _nothing(folder: Path, where: str) -> NotACheckpointError:
+    endings = tuple(ending for family in families(own_readers()) for ending in family)
     inside = sorted(
         entry.name
         for entry in os.scandir(folder)
-        if entry.is_dir()
-        and any(name.endswith((".safetensors", ".bin")) for name in _names(Path(entry.path)))
+        if entry.is_dir() and any(name.endswith(endings) for name in _names(Path(entry.path)))
     )
     hint = f"Give one of its folders: {_list(inside)}." if inside else "Give the path of a checkpoint file."
     return NotACheckpointError("RA-IN-091", "a folder without a checkpoint.", hint=hint, where=where)

@@ -1,29 +1,34 @@
-"""Which reader opens a file: the entry-point group ``rmtaudit.readers``, asked about its first bytes.
+"""Which reader opens a file: the entry-point group ``rmtaudit.readers``, asked about its contents.
 
-Readers of other distributions run code of theirs; they are imported only where none of ours knows the file,
-and ``RMTAUDIT_PLUGINS=name,name`` lets in only those named (unset or empty: all).
+Readers of other distributions run code of theirs; they are imported only where none of ours is sure of the
+file, and ``RMTAUDIT_PLUGINS=name,name`` lets in only those named (unset or empty: all).
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
-from rmtaudit.checkpoints.base import Checkpoint, Reader
+from rmtaudit.checkpoints.base import Checkpoint, Contents, Reader
 from rmtaudit.checkpoints.collector import collector_paused
 from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.checkpoints.sniff import broken_download, foreign_format
-from rmtaudit.errors import InputError, NotACheckpointError, RmtauditError, UnsafeError, UsageError
+from rmtaudit.checkpoints.zips import list_entries
+from rmtaudit.entry_points import is_allowed, is_own, registered
+from rmtaudit.errors import (
+    CorruptError,
+    InputError,
+    NotACheckpointError,
+    RmtauditError,
+    UnsafeError,
+    UsageError,
+)
 from rmtaudit.names import display_name
-from rmtaudit.plugins import registered
 
 GROUP = "rmtaudit.readers"
 HEAD = 4096
 """Bytes of a file that a reader sees before it says whether it knows it."""
-
-_OWN = "rmtaudit"
 
 
 def open_file(path: Path) -> Checkpoint:
@@ -37,48 +42,65 @@ def open_file(path: Path) -> Checkpoint:
         A reader that could know it cannot be loaded.
     """
     reader, warnings = reader_for(path)
+    return _opened(reader, path, warnings)
+
+
+def open_folder(folder: Path, names: Sequence[str]) -> Checkpoint | None:
+    """Open a folder as a whole, where the reader of a plugin knows it; ``None`` where none does."""
+    problems: list[str] = []
+    contents = Contents(names=tuple(sorted(names)), folder=True)
+    reader = _first_plugin(contents, folder, problems)
+    return None if reader is None else _opened(reader, folder, problems)
+
+
+def _opened(reader: Reader, path: Path, warnings: Sequence[str]) -> Checkpoint:
     with collector_paused():
-        checkpoint = reader.open(path)
+        try:
+            checkpoint = reader.open(path)
+        except RmtauditError:
+            raise
+        except Exception as error:  # as in _load: only what a plugin raises is its fault
+            if type(reader).__module__.partition(".")[0] == "rmtaudit":
+                raise
+            raise _failed(reader, path, error) from error
     checkpoint.warnings = (*warnings, *checkpoint.warnings)
     return checkpoint
 
 
 def reader_for(path: Path) -> tuple[Reader, list[str]]:
-    """Return the reader of a file, by its content, and warnings. Raises as :func:`open_file`."""
-    head, size = read_head(path)
-    own = [_load(entry) for entry in registered(GROUP) if _is_own(entry)]
-    if not own:
-        raise UsageError(
-            "RA-IN-019",
-            "rmtaudit's own readers are not registered.",
-            hint="Install the package: pip install rmtaudit",
-        )
-    reader = _first(own, head, path)
+    """Return the reader of a file, by its content, and warnings. Raises as :func:`open_file`.
+
+    Our readers come first where they know the file beyond doubt, then those of plugins, then ours that can
+    try it (a zip archive without a ``data.pkl``, a pickle of another library).
+    """
+    contents, size = contents_of(path)
+    own = own_readers()
     problems: list[str] = []
-    if reader is None:
-        broken = broken_download(path, head, size)
-        if broken is not None:
-            raise broken
-        reader = _first(_plugins(problems), head, path)
+    reader = next((each for each in own if each.recognises(contents)), None)
+    reader = reader or _first_plugin(contents, path, problems)
+    reader = reader or next((each for each in own if each.may_know(contents)), None)
     if reader is not None:
         return reader, [*problems, *_compare_extension(path, reader, own)]
+    broken = broken_download(path, contents.head, size)
+    if broken is not None:
+        raise broken
     if problems:
         raise UsageError(
             "RA-IN-019",
-            f"no reader knows this file, but not every reader could be loaded: {'; '.join(problems)}.",
+            f"no reader knows this file, but not every reader could be asked: {' '.join(problems)}",
             hint="Repair or uninstall the plugin.",
             where=display_name(path.name),
         )
-    foreign = foreign_format(path, head)
+    foreign = foreign_format(path, contents.head)
     if foreign is not None:
         raise foreign
-    for reader in own:  # its own checks say what is wrong with a file that claims to be of its format
-        if path.suffix.lower() == ".safetensors" and path.suffix.lower() in reader.extensions:
-            return reader, []
+    for each in own:  # its own checks say what is wrong with a file that claims to be of its format
+        if each.strict and path.suffix.lower() in each.extensions:
+            return each, []
     raise NotACheckpointError(
         "RA-IN-018",
-        f"no reader knows a file that begins with {head[:8]!r}.",
-        hint=f"Known formats: {', '.join(reader.name for reader in own)}.",
+        f"no reader knows a file that begins with {contents.head[:8]!r}.",
+        hint=f"Known formats: {', '.join(each.name for each in own)}.",
         where=display_name(path.name),
     )
 
@@ -92,25 +114,60 @@ def read_head(path: Path) -> tuple[bytes, int]:
         source.abandon()
 
 
+def contents_of(path: Path) -> tuple[Contents, int]:
+    """Return what readers see of a regular file, and its size in bytes. Raises ``InputError``."""
+    source = FileSource(path)
+    try:
+        head = bytes(source.pread(0, min(HEAD, source.size)))
+        return Contents(head=head, names=_zip_names(source) if head.startswith(b"PK") else ()), source.size
+    finally:
+        source.abandon()
+
+
+def _zip_names(source: FileSource) -> tuple[str, ...]:
+    try:
+        return tuple(sorted(entry.name for entry in list_entries(source)))
+    except (CorruptError, UnsafeError):  # whoever opens it says what is wrong with it
+        return ()
+
+
+def own_readers() -> list[Reader]:
+    """Return rmtaudit's own readers. Raises ``UsageError`` (RA-IN-019) where the package is not installed."""
+    own = [_load(entry) for entry in registered(GROUP) if is_own(entry)]
+    if not own:
+        raise UsageError(
+            "RA-IN-019",
+            "rmtaudit's own readers are not registered.",
+            hint="Install the package: pip install rmtaudit",
+        )
+    return own
+
+
 def extensions() -> dict[str, tuple[str, ...]]:
     """Return the usual file endings of each built-in reader, by its name."""
-    return {
-        reader.name: reader.extensions
-        for entry in registered(GROUP)
-        if _is_own(entry)
-        for reader in [_load(entry)]
-    }
+    return {reader.name: reader.extensions for reader in own_readers()}
 
 
-def _is_own(entry: EntryPoint) -> bool:
-    return entry.dist is not None and entry.dist.name == _OWN
+def families(readers: Iterable[Reader]) -> list[tuple[str, ...]]:
+    """Return the endings by which weights are found in a folder, those of one family of formats together.
+
+    Readers that share an ending are of one family; families are in the order of :attr:`Reader.place`.
+    """
+    found: list[tuple[str, ...]] = []
+    for reader in sorted(readers, key=lambda each: (each.place, each.name)):
+        endings = tuple(ending.lower() for ending in reader.extensions)
+        shared = next((each for each in found if set(each) & set(endings)), None)
+        if shared is None:
+            found.append(endings)
+        else:
+            found[found.index(shared)] = tuple(dict.fromkeys((*shared, *endings)))
+    return found
 
 
-def _plugins(problems: list[str]) -> Iterator[Reader]:
+def plugin_readers(problems: list[str]) -> Iterator[Reader]:
     """Yield the readers of other distributions; what cannot be loaded goes to ``problems``."""
-    allowed = {name.strip() for name in os.environ.get("RMTAUDIT_PLUGINS", "").split(",")} - {""}
     for entry in registered(GROUP):
-        if _is_own(entry) or (allowed and entry.name not in allowed):
+        if is_own(entry) or not is_allowed(entry):
             continue
         try:
             yield _load(entry)
@@ -134,34 +191,40 @@ def _load(entry: EntryPoint) -> Reader:
     return made
 
 
-def _first(readers: Iterator[Reader] | list[Reader], head: bytes, path: Path) -> Reader | None:
-    for reader in readers:
+def _first_plugin(contents: Contents, path: Path, problems: list[str]) -> Reader | None:
+    """Return the first plugin that knows the contents; what fails to look at them goes to ``problems``."""
+    for reader in plugin_readers(problems):
         try:
-            if reader.recognises(head):
+            if reader.recognises(contents):
                 return reader
-        except RmtauditError:
-            raise
-        except Exception as error:  # as above
-            raise InputError(
-                "RA-IN-019",
-                f"the reader {reader.name!r} failed on the first bytes: {type(error).__name__}: {error}.",
-                where=display_name(path.name),
-            ) from error
+        except Exception as error:  # as above: one broken plugin is no reason not to ask the others
+            problems.append(_failed(reader, path, error).message)
     return None
+
+
+def _failed(reader: Reader, path: Path, error: Exception) -> InputError:
+    reason = f"{type(error).__name__}: {display_name(str(error))}"
+    return InputError(
+        "RA-IN-019",
+        f"the reader {display_name(reader.name)!r} failed: {reason}.",
+        hint="Tell its author, or leave it out of RMTAUDIT_PLUGINS.",
+        where=display_name(path.name),
+    )
 
 
 def _compare_extension(path: Path, reader: Reader, own: list[Reader]) -> list[str]:
     """Refuse a file that claims the safe format and is of another; warn of other disagreements."""
     suffix = path.suffix.lower()
-    if not suffix or suffix in reader.extensions:
+    if not suffix or suffix in (*reader.extensions, *reader.other_extensions):
         return []
-    if suffix == ".safetensors":
+    promised = next((each for each in own if each.strict and suffix in each.extensions), None)
+    if promised is not None:
         raise UnsafeError(
             "RA-IN-016",
-            f"the name says safetensors, but the content is {reader.name}.",
+            f"the name says {promised.name}, but the content is {reader.name}.",
             hint="Somebody may want it to pass for a safe file. Rename it if you know what it is.",
             where=display_name(path.name),
         )
-    if any(suffix in other.extensions for other in own):
+    if any(suffix in (*other.extensions, *other.other_extensions) for other in own):
         return [f"the name ends in {display_name(suffix)}, but the content is {reader.name}"]
     return []

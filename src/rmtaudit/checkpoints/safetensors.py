@@ -12,7 +12,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rmtaudit.checkpoints.base import Checkpoint, Reader
+from rmtaudit.checkpoints.base import Checkpoint, Contents, Reader
 from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.checkpoints.header import parse_header
 from rmtaudit.checkpoints.single import FileCheckpoint
@@ -51,9 +51,12 @@ class SafetensorsReader(Reader):
 
     name = "safetensors"
     extensions = (".safetensors",)
+    place = 0
+    strict = True
 
-    def recognises(self, head: bytes) -> bool:
+    def recognises(self, contents: Contents) -> bool:
         """Whether the ninth byte opens a JSON object and the first eight are not text."""
+        head = contents.head
         return head[8:9] == b"{" and not all(0x20 <= byte < 0x7F or byte in b"\t\r\n" for byte in head[:8])
 
     def open(self, path: Path) -> Checkpoint:

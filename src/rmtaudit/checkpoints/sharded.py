@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.checkpoints.files import read_small
-from rmtaudit.checkpoints.registry import open_file
+from rmtaudit.checkpoints.registry import extensions, open_file, plugin_readers
 from rmtaudit.checkpoints.single import FileCheckpoint
 from rmtaudit.errors import CorruptError, InputError, NotACheckpointError, UnsafeError
 from rmtaudit.names import display_name
@@ -27,9 +27,7 @@ INDEX_CAP = 100_000_000
 """Largest index in bytes."""
 
 _OPEN_CAP = 200  # shards that keep their file descriptor
-_INDEX_NAME = re.compile(
-    r"(?P<extension>\.(?:safetensors|bin|pt|pth))\.index(?:\.[\w-]+)?\.json$", re.IGNORECASE
-)
+_INDEX_NAME = re.compile(r"(?P<extension>\.\w+)\.index(?:\.[\w-]+)?\.json$", re.IGNORECASE)
 
 
 class ShardedCheckpoint(Checkpoint):
@@ -120,7 +118,12 @@ class ShardedCheckpoint(Checkpoint):
 
 def is_index(path: Path) -> bool:
     """Whether the name is that of an index of shards."""
-    return _INDEX_NAME.search(path.name) is not None
+    match = _INDEX_NAME.search(path.name)
+    if match is None:
+        return False
+    ending = match["extension"].lower()
+    own = any(ending in endings for endings in extensions().values())
+    return own or any(ending in reader.extensions for reader in plugin_readers([]))
 
 
 def open_index(path: Path) -> ShardedCheckpoint:

@@ -8,6 +8,7 @@ from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.checkpoints.globals import foreign_warning
 from rmtaudit.checkpoints.pickles import InertUnpickler
+from rmtaudit.checkpoints.registry import extensions
 from rmtaudit.checkpoints.state import named_tensors
 from rmtaudit.checkpoints.storages import Record, TorchCheckpoint, check_storages, locate
 from rmtaudit.checkpoints.zips import ZipEntry, data_offset, list_entries
@@ -51,7 +52,8 @@ def _root(entries: dict[str, ZipEntry], where: str) -> str:
             "RA-IN-017", "a numpy .npz archive, which is not supported yet.", where=where
         )
     if not roots:
-        inside = [name for name in entries if name.endswith((".pt", ".pth", ".safetensors", ".bin", ".npy"))]
+        endings = tuple(ending for each in extensions().values() for ending in each)
+        inside = [name for name in entries if name.endswith((*endings, ".npy"))]
         shown = ", ".join(display_name(name, longest=60) for name in inside[:4])
         raise NotACheckpointError(
             "RA-IN-063",

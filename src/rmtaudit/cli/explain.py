@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
+from rmtaudit.names import display_name
+
+if TYPE_CHECKING:
+    from rmtaudit.finding_kind import FindingKind
+
 _WIDTH = 96
+_LONGEST = 4000
 
 
 @click.command()
@@ -16,10 +24,24 @@ def explain(code: str | None) -> None:
     from rmtaudit.report.catalogue import FINDINGS, finding_kind
 
     if code is None:
-        for kind in FINDINGS.values():
-            click.echo(f"{kind.code}  {kind.title}")
+        for kind in _with_plugins().values():
+            click.echo(f"{display_name(kind.code)}  {display_name(kind.title)}")
         return
-    kind = finding_kind(code)
-    click.echo(f"{kind.code}: {kind.title}\n")
+    known = code.strip().upper() in FINDINGS  # nothing of others is imported for our own codes
+    kind = finding_kind(code) if known else finding_kind(code, _with_plugins())
+    click.echo(f"{display_name(kind.code)}: {display_name(kind.title)}\n")
     for heading, text in kind.sections():
-        click.echo(textwrap.fill(f"{heading}: {text}", _WIDTH, subsequent_indent="  "))
+        line = f"{heading}: {display_name(text, longest=_LONGEST)}"
+        click.echo(textwrap.fill(line, _WIDTH, subsequent_indent="  "))
+
+
+def _with_plugins() -> Mapping[str, FindingKind]:
+    """Return the catalogue with the kinds of installed plugins; those that cannot be loaded are named."""
+    from rmtaudit.analyzers.registry import plugin_findings
+    from rmtaudit.report.catalogue import catalogue
+
+    problems: list[str] = []
+    found = catalogue(plugin_findings(problems))
+    for problem in problems:
+        click.echo(f"rmtaudit: {display_name(problem, longest=_LONGEST)}", err=True)
+    return found

@@ -129,16 +129,16 @@ def _number_lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     margin = result["margin"]
     half = None if margin is None else margin["half_width"]
     dimension = result["dimension"]
-    yield result["quantity"], f"{with_margin(result['logdet'], half)} nats, sign {_SIGNS[result['sign']]}"
-    each = None if half is None else half / dimension
+    computed = document["evidence"].get("as_computed")
+    digits = half if computed is None else computed["half_width"]
+    yield result["quantity"], f"{with_margin(result['logdet'], digits)} nats, sign {_SIGNS[result['sign']]}"
+    each = None if digits is None else digits / dimension
     rows = "eigenvalues" if result["quantity"] != "log-determinant" else "dimensions"
     yield "per dimension", f"{with_margin(result['per_dimension'], each)} nats, {dimension:,} {rows}"
-    if margin is not None:
-        level = f" ({100 * margin['level']:g} %)" if margin["level"] is not None else ""
-        yield (
-            f"{margin['kind']}{level}",
-            f"{with_margin(margin['low'], half)} to {with_margin(margin['high'], half)}",
-        )
+    if half is None and margin is not None:
+        yield "margin", f"{margin['kind']}: {margin['basis']}"
+    elif half is not None:
+        yield _margin_line(margin)
         percent = margin["half_width_percent"]
         share = "" if percent is None else f", {format_value(percent)} %"
         yield "", f"± {half:.2g} nats, {half / dimension:.2g} a dimension{share}"
@@ -150,8 +150,17 @@ def _number_lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "tolerance", f"{tolerance:g} nats a dimension: {word}"
 
 
+def _margin_line(margin: Mapping[str, Any]) -> tuple[str, str]:
+    level = f" ({100 * margin['level']:g} %)" if margin["level"] is not None else ""
+    low, high = (with_margin(margin[end], margin["half_width"]) for end in ("low", "high"))
+    return f"{margin['kind']}{level}", f"{low} to {high}"
+
+
 def _evidence_lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     found, work = document["evidence"], document["work"]
+    if found.get("as_computed"):
+        kind, ends = _margin_line(found["as_computed"])
+        yield "as computed", f"{ends}: {kind} of the entries as they were computed"
     if found.get("factored"):
         yield "factored", found["factored"]
     if found.get("smallest_pivot") is not None:

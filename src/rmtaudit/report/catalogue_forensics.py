@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rmtaudit.report.finding_kind import CALIBRATED, FindingKind
+from rmtaudit.finding_kind import CALIBRATED, FindingKind
 
 FORENSICS = (
     FindingKind(

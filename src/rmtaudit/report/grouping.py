@@ -6,11 +6,11 @@ inputs, and a habit of a training recipe in every layer. That is one thing to re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rmtaudit.finding_kind import SEVERITIES, FindingKind
 from rmtaudit.report.catalogue import FINDINGS
-from rmtaudit.report.finding_kind import SEVERITIES
 from rmtaudit.report.model import Finding, LayerResult
 
 MOST_WARNINGS = 5
@@ -34,8 +34,12 @@ class _Group:
     members: tuple[tuple[LayerResult, Finding], ...]
 
 
-def grouped_findings(layers: Sequence[LayerResult]) -> tuple[Finding, ...]:
+def grouped_findings(
+    layers: Sequence[LayerResult], kinds: Mapping[str, FindingKind] = FINDINGS
+) -> tuple[Finding, ...]:
     """Return one finding for each cause and severity, the most severe first, of those in most layers first.
+
+    ``kinds`` is the catalogue, from which titles are taken.
 
     Returns
     -------
@@ -50,7 +54,7 @@ def grouped_findings(layers: Sequence[LayerResult]) -> tuple[Finding, ...]:
             members.setdefault((finding.severity, cause), []).append((layer, finding))
     groups = [_Group(severity, tuple(found)) for (severity, _), found in members.items()]
     groups.sort(key=lambda group: (-SEVERITIES.index(group.severity), -len(_names(group))))
-    return tuple(_finding(group) for group in _at_most(groups, "warning", MOST_WARNINGS))
+    return tuple(_finding(group, kinds) for group in _at_most(groups, "warning", MOST_WARNINGS))
 
 
 def _at_most(groups: Sequence[_Group], severity: str, most: int) -> list[_Group]:
@@ -63,14 +67,14 @@ def _at_most(groups: Sequence[_Group], severity: str, most: int) -> list[_Group]
     return [merged if group is rest[0] else group for group in groups if group not in rest[1:]]
 
 
-def _finding(group: _Group) -> Finding:
+def _finding(group: _Group, kinds: Mapping[str, FindingKind]) -> Finding:
     codes = _by_frequency(finding.code for _, finding in group.members)
     names = _names(group)
     first, finding = next(member for member in group.members if member[1].code == codes[0])
     evidence = {"codes": codes, "layers": names}
     if len(group.members) == 1:
         return Finding(finding.code, group.severity, f"{first.name}: {finding.message}", evidence)
-    titles = ", ".join(_title(code) for code in codes)
+    titles = ", ".join(kinds[code].title if code in kinds else code for code in codes)
     shown = ", ".join(names[:_NAMED])
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     where = f"in {len(names)} layers ({shown}{more})" if len(names) > 1 else f"in {shown}"
@@ -87,7 +91,3 @@ def _by_frequency(codes: Iterable[str]) -> list[str]:
 
 def _names(group: _Group) -> list[str]:
     return list(dict.fromkeys(layer.name for layer, _ in group.members))
-
-
-def _title(code: str) -> str:
-    return FINDINGS[code].title if code in FINDINGS else code

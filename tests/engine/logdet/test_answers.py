@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import scipy.sparse
 import torch
 
 import rmtaudit
-from rmtaudit.engine.logdet.answer import LogDeterminant
+from rmtaudit.engine.logdet.answer import LogDeterminant, Margin
 from rmtaudit.engine.logdet.facts import facts_of
 from rmtaudit.engine.logdet.run import log_determinant
 from rmtaudit.engine.logdet.settings import LogdetSettings
@@ -37,6 +38,19 @@ def holds(answer: LogDeterminant, value: float, slack: float = 1e-9) -> None:
     assert answer.margin.low - slack <= value <= answer.margin.high + slack
     assert answer.margin.low <= answer.logdet <= answer.margin.high
     json.dumps(answer.to_dict(), allow_nan=False)
+
+
+def holds_as_computed(answer: LogDeterminant, value: float, slack: float = 1e-9) -> None:
+    """Check that no margin is claimed, and that the one about the computed entries has the value in it."""
+    assert answer.margin is not None
+    assert answer.margin.kind == "not known"
+    assert "RA-LD-102" in [each.code for each in answer.cautions]
+    told = answer.to_dict()["result"]["margin"]
+    assert [told[key] for key in ("low", "high", "half_width", "half_width_per_dimension")] == [None] * 4
+    assert told["basis"]
+    computed = Margin(**{key: item for key, item in answer.evidence["as_computed"].items()
+                         if key != "half_width"})  # fmt: skip
+    holds(replace(answer, margin=computed), value, slack)
 
 
 def refused(answer: LogDeterminant, *words: str) -> None:
@@ -149,14 +163,17 @@ def test_forming_a_gram_matrix_is_in_the_bound_of_its_cholesky_factor() -> None:
         assert better.logdet is not None
         holds(formed, better.logdet, slack=0)
         assert not formed.cautions
-        assert [each.code for each in logdet(W, view="wtw", method="lu").cautions] == ["RA-LD-102"]
+        general = logdet(W, view="wtw", method="lu")
+        assert [each.code for each in general.cautions] == ["RA-LD-102"]
+        assert general.margin is not None
+        assert general.margin.kind == "not known"
 
 
 def test_entries_of_a_product_or_a_function_are_said_to_be_rounded(points: torch.Tensor) -> None:
     left = torch.randn(30, 30, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
     product = Product(TensorSource(left), TensorSource(left))
     answer = log_determinant(product, LogdetSettings(threads=1))
-    holds(answer, 2 * truth(left))
+    holds_as_computed(answer, 2 * truth(left))
     assert [each.code for each in answer.cautions] == ["RA-LD-102"]
     own = logdet(points[:50], kernel=lambda x, y: torch.exp(-torch.cdist(x, y)))
     assert [each.code for each in own.cautions] == ["RA-LD-102"]
@@ -212,8 +229,9 @@ def test_kernels_of_points_and_of_functions(points: torch.Tensor, kernel: torch.
         return torch.exp(-torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist"))
 
     few = points[:100]
-    holds(logdet(few, kernel=exponential), truth(exponential(few, few)))
+    holds_as_computed(logdet(few, kernel=exponential), truth(exponential(few, few)))
     assert not KernelMatrix(few, exponential).semidefinite
+    holds(logdet(KernelMatrix(few, exponential, rounding=16.0)), truth(exponential(few, few)))
 
 
 def test_quadrature_without_a_lower_bound_is_refused(easy: torch.Tensor) -> None:

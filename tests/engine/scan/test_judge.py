@@ -9,10 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from rmtaudit.analyzers.base import Observation
+from rmtaudit.analyzers.base import Analyzer, NoOptions, Observation
 from rmtaudit.engine.scan.judge import judge
 from rmtaudit.engine.scan.peers import _two_sided, out_of_scale
+from rmtaudit.engine.scan.worker import _permitted
+from rmtaudit.errors import UsageError
+from rmtaudit.finding_kind import FindingKind
 from rmtaudit.kernels.signal import Signal, SignalWord
+from rmtaudit.report.catalogue import FINDINGS, catalogue
 from rmtaudit.report.model import LayerResult, MetricResult
 
 
@@ -226,3 +230,53 @@ def test_the_findings_of_the_model_are_grouped() -> None:
     judged = judge(rows, {index: [seen("RA-FO-004")] for index in range(4)})
     (group,) = judged.findings
     assert group.evidence["layers"] == ["0", "1", "2", "3"]
+
+
+def kind(code: str = "XY-1", calibration: str = "", **more: object) -> FindingKind:
+    words = {"fact": "error", "meaning": "M.", "test": "T.", "limits": "L.", "action": "A.", **more}
+    return FindingKind(code=code, title="a title", calibration=calibration, **words)  # type: ignore[arg-type]
+
+
+def test_a_kind_without_a_calibration_makes_no_error() -> None:
+    for levels, p_value in (((), None), ((("error", 0.01),), 1e-12)):
+        for calibration, severity in (("", "warning"), ("1 % of models.", "error")):
+            kinds = catalogue([kind(calibration=calibration, levels=levels)])
+            judged = judge([row()], {0: [seen("XY-1", p_value)]}, kinds=kinds)
+            assert judged.layers[0].findings[0].severity == severity
+            assert judged.verdict.startswith("damaged") == (severity == "error")
+
+
+def test_a_group_has_the_title_of_a_plugin() -> None:
+    rows = [replace(row(), name=f"layer {index}") for index in range(3)]
+    judged = judge(rows, {index: [seen("XY-1")] for index in range(3)}, kinds=catalogue([kind()]))
+    assert judged.findings[0].message.startswith("a title in 3 layers")
+
+
+def test_two_kinds_of_one_code_are_refused() -> None:
+    assert catalogue([kind(), kind()])["XY-1"].title == "a title"
+    for first, second in ((kind(), kind(fact="info")), (kind("RA-FO-001"), kind())):
+        with pytest.raises(UsageError, match="RA-US-111"):
+            catalogue([first, second])
+    assert "XY-1" not in FINDINGS
+
+
+def test_under_a_code_that_is_not_its_own_an_analyzer_only_informs() -> None:
+    class Mine(Analyzer):
+        name, metrics, Options = "mine", (), NoOptions
+        findings = (kind("XY-1"),)
+
+        def analyze(self, given: object) -> dict[str, float]:
+            del given
+            return {}
+
+    ours = [seen("RA-FO-001"), seen("XY-1"), seen("XY-2")]
+    found = _permitted(Mine(), ours)
+    assert [each.severity for each in found] == ["info", None, "info"]
+    judged = judge([row()], {0: found}, kinds=catalogue(Mine.findings))
+    assert {each.code: each.severity for each in judged.layers[0].findings} == {
+        "RA-FO-001": "info",
+        "XY-1": "warning",
+        "XY-2": "info",
+    }
+    Mine.__module__ = "rmtaudit.analyzers.mine"
+    assert _permitted(Mine(), ours) == tuple(ours)

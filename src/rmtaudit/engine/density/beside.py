@@ -155,10 +155,7 @@ def _with_spikes(prediction: Prediction, target: int) -> torch.Tensor:
 
 
 def _entries(source: MatrixSource) -> float:
-    from rmtaudit.matrices.sources import Gram, SparseMatrix
-
-    if isinstance(source, SparseMatrix):
-        return float(source.stored)
-    if isinstance(source, Gram):
-        return 2 * _entries(source.factor)
-    return float(source.shape[0]) * source.shape[1]
+    known = source.known()
+    if known.gram is not None:
+        return 2 * _entries(known.gram.factor)
+    return float(source.shape[0]) * source.shape[1] if known.nonzeros is None else float(known.nonzeros)

@@ -9,14 +9,14 @@ from rmtaudit.engine.density.blocks import target_order
 from rmtaudit.engine.density.settings import DensitySettings
 from rmtaudit.engine.resources.memory import free_memory
 from rmtaudit.errors import UnreachableError, UsageError
-from rmtaudit.matrices.sources import Gram, KernelMatrix, MatrixSource, Reach, SparseMatrix, TensorSource
+from rmtaudit.matrices.sources import MatrixSource, Reach
 
 _COPIES = 4
 """Of the matrix: itself, its scaled copy, and the work of the eigenvalue routine."""
 _BASIS = 2.5
 """The Lanczos vectors are copied as they grow by half."""
-_READ, _EVALUATED = 60.0, 40.0
-"""Operations that reading an entry from a file, or evaluating one of a kernel, is worth."""
+_READ = 60.0
+"""Operations that reading an entry from a file is worth, and one of which nothing is known."""
 _MOST_EXACT = 4096
 _WORTH = 4.0
 """Times the operations of products that exact eigenvalues are worth: they leave no bounds to be evaluated."""
@@ -105,40 +105,40 @@ def plan(source: MatrixSource, settings: DensitySettings) -> Plan:
 def _exact(source: MatrixSource) -> Plan | None:
     if Reach.BLOCK not in source.reach:
         return None
-    order, rows, cols = source.shape[0], *_stored(source)
-    if isinstance(source, Gram):
-        order = min(rows, cols)
+    base, gram = _base(source)
+    rows, cols = base.shape
+    order = min(rows, cols)
     entries = float(rows) * cols
-    gram = 2 * entries * order if isinstance(source, Gram) else 0.0
+    products = 2 * entries * order if gram else 0.0
     # a symmetric eigenvalue problem runs at half the rate of a product
-    operations = gram + 8 / 3 * float(order) ** 3 + _cost(source) * entries
+    operations = products + 8 / 3 * float(order) ** 3 + _cost(base) * entries
     return Plan(Method.EIGENVALUES, 0, _COPIES * 8 * order**2 + 8 * int(entries), operations)
 
 
 def _products(source: MatrixSource, settings: DensitySettings) -> Plan | None:
     if Reach.MATMUL not in source.reach:
         return None
-    rows, cols = _stored(source)
-    gram = isinstance(source, Gram)
+    base, gram = _base(source)
+    rows, cols = base.shape
     length = rows + cols if gram else rows
     each = int(_BASIS * 8 * settings.steps * length)
     batch = max(1, min(settings.probes, free_memory() // 2 // each))
     passes = -(-settings.probes // batch) * settings.steps * (2 if gram else 1)
-    base = source.factor if isinstance(source, Gram) else source
-    entries = float(base.stored) if isinstance(base, SparseMatrix) else float(rows) * cols
+    nonzeros = base.known().nonzeros
+    entries = float(rows) * cols if nonzeros is None else float(nonzeros)
     arithmetic = 2 * entries * settings.probes * settings.steps * (2 if gram else 1)
     orthogonal = 4.0 * settings.probes * settings.steps**2 * length
-    operations = passes * _cost(source) * entries + arithmetic + orthogonal
+    operations = passes * _cost(base) * entries + arithmetic + orthogonal
     return Plan(Method.PRODUCTS, batch, batch * each, operations)
 
 
-def _stored(source: MatrixSource) -> tuple[int, int]:
-    return source.factor.shape if isinstance(source, Gram) else source.shape
+def _base(source: MatrixSource) -> tuple[MatrixSource, bool]:
+    """Return the factor of a Gram matrix, or the matrix itself, and which of the two it is."""
+    gram = source.known().gram
+    return (source, False) if gram is None else (gram.factor, True)
 
 
-def _cost(source: MatrixSource) -> float:
+def _cost(base: MatrixSource) -> float:
     """Return the operations that one pass over the entries is worth, for each entry."""
-    base = source.factor if isinstance(source, Gram) else source
-    if isinstance(base, TensorSource | SparseMatrix):
-        return 0.0
-    return _EVALUATED if isinstance(base, KernelMatrix) else _READ
+    cost = base.known().entry_flops
+    return _READ if cost is None else cost

@@ -8,7 +8,7 @@ from rmtaudit.engine.logdet.facts import facts_of
 from rmtaudit.engine.logdet.plan import Lack, Plan
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.engine.resources.memory_size import format_memory
-from rmtaudit.matrices.sources import FileMatrix, MatrixSource, Reach, SparseMatrix, TensorSource, ZarrMatrix
+from rmtaudit.matrices.sources import MatrixSource, Reach
 
 _SHIFT = "--shift T gives the log-determinant of A + T I"
 _EXPLAIN = "--explain lists every method with what it needs."
@@ -57,7 +57,7 @@ def _of_singular(plan: Plan, settings: LogdetSettings, source: MatrixSource | No
         if not (known or fits):
             return f"{_SHIFT}."
         return f"--pseudo gives the log-pseudo-determinant, over the eigenvalues that are not 0; {_SHIFT}."
-    if fits and isinstance(source, FileMatrix | ZarrMatrix | SparseMatrix | TensorSource):
+    if fits and facts.rounding == 0:
         return (
             "--as wtw --pseudo gives the log-pseudo-determinant of AᵀA, over the squares of the singular "
             f"values that are not 0; {_SHIFT}."

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from rmtaudit.engine.logdet.plan import Plan
     from rmtaudit.engine.logdet.settings import LogdetSettings
 
-MarginKind = Literal["rounding bound", "rounding estimate", "confidence interval", "prediction interval"]
+MarginKind = Literal[
+    "rounding bound", "rounding estimate", "confidence interval", "prediction interval", "not known"
+]
 
 
 class Refusal(StrEnum):
@@ -43,9 +45,10 @@ class Margin:
         ``rounding bound``: the truth lies within, to first order in the round-off. ``rounding estimate``: no
         bound holds; the size of errors that are independent of each other. ``confidence interval``: covers in
         ``level`` of runs with other random vectors. ``prediction interval``: covers in ``level`` of cases, if
-        the law of the increments goes on.
+        the law of the increments goes on. ``not known``: how far the entries are off is not, so that nothing
+        is claimed.
     low, high
-        Its ends, in nats.
+        Its ends, in nats; infinite where it is not known.
     level
         ``None`` for rounding.
     basis

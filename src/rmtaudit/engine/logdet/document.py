@@ -109,7 +109,7 @@ def _margin(answer: LogDeterminant) -> dict[str, Any] | None:
     if margin is None:
         return None
     value = answer.logdet
-    return {
+    found: dict[str, Any] = {
         "kind": margin.kind,
         "level": margin.level,
         "low": margin.low,
@@ -119,6 +119,7 @@ def _margin(answer: LogDeterminant) -> dict[str, Any] | None:
         "half_width_percent": None if not value else 100 * margin.half_width / abs(value),
         "basis": margin.basis,
     }
+    return {name: plain(item) for name, item in found.items()}  # the ends of one not known become null
 
 
 def _tolerance_met(answer: LogDeterminant) -> bool | None:

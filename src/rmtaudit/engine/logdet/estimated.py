@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING
 
 from rmtaudit.engine.logdet.answer import Caution, Margin, Outcome, Refusal
-from rmtaudit.engine.logdet.factored import AS_COMPUTED
 from rmtaudit.engine.logdet.facts import Facts, operator_of
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 BY_PRODUCTS = "by products"
 _EDGES = {"converged": "the smallest Ritz values of all probes, converged", "none": ""}
-_MOST_PROBES, _ENTRIES = 512, 128
+_MOST_PROBES = 512
 _MONTE_CARLO = 0.9
 """Share of a tolerance that the probes may take; the brackets of the quadrature have the rest."""
 _COVERS = "Student's interval over the probes, around brackets of each probe by Gauss and Gauss-Radau rules"
@@ -118,7 +117,7 @@ def by_mixed(facts: Facts, settings: LogdetSettings, plan: Plan) -> Outcome:
         1,
         Margin("confidence interval", low, high, found.level, basis),
         evidence=evidence,
-        cautions=(*_unproven(facts, found.probes), *_as_computed(facts)),
+        cautions=tuple(_unproven(facts, found.probes)),
         work=work,
     )
 
@@ -139,11 +138,6 @@ def _doubts(facts: Facts, found: TraceEstimate) -> list[Caution]:
             )
         )
     return doubts
-
-
-def _as_computed(facts: Facts) -> list[Caution]:
-    known = facts.rounding is not None and facts.rounding <= _ENTRIES
-    return [] if known else [Caution("RA-LD-102", AS_COMPUTED)]
 
 
 def _unproven(facts: Facts, probes: int) -> list[Caution]:

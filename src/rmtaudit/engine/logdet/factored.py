@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rmtaudit.engine.logdet.answer import Caution, Margin, Outcome, Refusal
+from rmtaudit.engine.logdet.entries import ADDITIONS
 from rmtaudit.engine.logdet.facts import Facts
 from rmtaudit.engine.logdet.settings import Method
 from rmtaudit.errors import StoppedWorkError
@@ -23,9 +24,6 @@ IN_MEMORY, ON_DISK = "in memory", "on disk"
 _NAMES = {"cholesky": Method.CHOLESKY, "ldl": Method.LDLT, "lu": Method.LU}
 NOT_DEFINITE = "not positive definite"
 _SAFETY, _MOST_NATS = 10, 1.0
-_ADDITIONS = 128
-"""No tile is smaller, and no bound of Cholesky counts fewer roundings in an entry."""
-AS_COMPUTED = "The margin is about the entries as they were computed; how far those are off is not in it."
 NO_BOUND = "no bound of the rounding holds: a singular matrix is within reach of it"
 
 
@@ -107,7 +105,8 @@ def outcome_of(found: ExactLogdet, entries: float | None = 0.0) -> Outcome:
         What it found.
     entries
         Rounding of the entries, as of :class:`~rmtaudit.engine.logdet.facts.Facts`. That of Cholesky has the
-        same form (Demmel 1989), so that the bound grows by a factor; with other methods it is only said.
+        same form (Demmel 1989), so that the bound grows by a factor; :mod:`rmtaudit.engine.logdet.entries`
+        judges the margins of other methods.
     """
     from rmtaudit.engine.logdet.result import Status
     from rmtaudit.engine.logdet.rounding import widened
@@ -153,10 +152,8 @@ def outcome_of(found: ExactLogdet, entries: float | None = 0.0) -> Outcome:
     if rounding is not None:
         bound, likely, basis = rounding.bound, rounding.likely, rounding.basis
     if method == Method.CHOLESKY and entries and rounding is not None:
-        wider = widened(rounding, 1 + entries / min(found.n + 1, _ADDITIONS))
+        wider = widened(rounding, 1 + entries / min(found.n + 1, ADDITIONS))
         bound, likely = wider.bound, wider.likely
-    elif entries is None or entries > _ADDITIONS:
-        cautions.append(Caution("RA-LD-102", AS_COMPUTED))
     done = Outcome(
         method,
         place,
@@ -195,8 +192,6 @@ def by_general_sparse_factor(facts: Facts) -> Outcome:
             reason="a pivot came out as 0: singular to working precision", refusal=Refusal.SINGULAR,
         )  # fmt: skip
     done = Outcome(str(Method.SPARSE), IN_MEMORY, found.logdet, found.sign, evidence=evidence, work=work)
-    if facts.rounding is None or facts.rounding > _ADDITIONS:
-        done = replace(done, cautions=(Caution("RA-LD-102", AS_COMPUTED),))
     basis = (
         "the product of its entries, exact but for the logarithms"
         if found.structure == "triangular"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmtaudit.engine.logdet.exact import dense_bytes, mixed_bytes, spectral_bytes
-from rmtaudit.engine.logdet.facts import Facts, kind_of, stored_bytes
+from rmtaudit.engine.logdet.facts import Facts
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.engine.logdet.spectral import gram_bytes
 from rmtaudit.engine.logdet.target import Target
@@ -336,7 +336,7 @@ class _Planner:
         sides = sum(facts.gram.factor.shape) if facts.gram is not None else facts.order
         probes, steps = self.settings.probes, min(self.settings.steps, facts.order)
         each = _ITEM * probes * sides * 8 // 3  # room for them grows by half at a time, and is copied then
-        streamed = facts.sparse is None and kind_of(facts.source) not in ("array", "laplacian")
+        streamed = facts.sparse is None and facts.entry_flops != 0
         beside = min(_PRODUCTS, 2 * _ITEM * facts.order**2) if streamed else 0
         fitting = min(steps, (self.budget - beside) // each - 1)
         if fitting < min(steps, _FEWEST_STEPS):
@@ -421,7 +421,7 @@ class _Planner:
         return found
 
     def _stored(self) -> int:
-        return stored_bytes(self.facts.source) or 0
+        return self.facts.source.stored_bytes or 0
 
 
 def grown_memory(rows: int, budget: int, threads: int) -> int:

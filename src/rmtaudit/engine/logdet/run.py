@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rmtaudit.engine.logdet.advice import advice_for
 from rmtaudit.engine.logdet.answer import Caution, LogDeterminant, Margin, Outcome, Refusal
+from rmtaudit.engine.logdet.entries import about_the_matrix
 from rmtaudit.engine.logdet.estimated import by_mixed, by_quadrature
 from rmtaudit.engine.logdet.exact import dense_bytes
 from rmtaudit.engine.logdet.extrapolated import by_extrapolation, by_series
@@ -20,7 +21,7 @@ from rmtaudit.engine.logdet.factored import (
     by_qr,
     by_sparse_factor,
 )
-from rmtaudit.engine.logdet.facts import Facts, kind_of, stored_bytes
+from rmtaudit.engine.logdet.facts import Facts
 from rmtaudit.engine.logdet.plan import Candidate, Plan, kept_bytes, make_plan
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.engine.logdet.target import LOG_DETERMINANT, Target, target_of
@@ -29,11 +30,8 @@ from rmtaudit.errors import UsageError
 from rmtaudit.matrices.sources import (
     AsymmetricError,
     Ground,
-    Laplacian,
-    Leading,
     MatrixSource,
     Shifted,
-    Updated,
     settle_symmetry,
 )
 from rmtaudit.matrices.sources.symmetry import Symmetry
@@ -86,7 +84,7 @@ def log_determinant(
     try:
         outcome = _attempt(target, settings, plan, Means(scratch, settings.resume, stop, progress), announce)
     except AsymmetricError as error:  # what the plan presumed is not so: another plan
-        _tell(source, Symmetry(False, Ground.COMPARED, error.words))
+        source.take_symmetry(Symmetry(False, Ground.COMPARED, error.words))
         target, plan, scratch = prepare(source, settings)
         outcome = _attempt(target, settings, plan, Means(scratch, settings.resume, stop, progress), announce)
     seconds = {
@@ -110,7 +108,8 @@ def _attempt(
         return Outcome("", "", reason=plan.why, refusal=Refusal.NO_METHOD)
     announce(plan, means.scratch)
     tolerated = _tolerated_asymmetry(target.facts, settings, plan)
-    return _carried_out(target, settings, plan, plan.taken, replace(means, asymmetry=tolerated))
+    outcome = _carried_out(target, settings, plan, plan.taken, replace(means, asymmetry=tolerated))
+    return about_the_matrix(outcome, target.by_products if outcome.method == Method.SLQ else target.facts)
 
 
 def _tolerated_asymmetry(facts: Facts, settings: LogdetSettings, plan: Plan) -> float:
@@ -122,14 +121,6 @@ def _tolerated_asymmetry(facts: Facts, settings: LogdetSettings, plan: Plan) -> 
     if without_minors and facts.source.ground is Ground.SAMPLED and dense_bytes(facts.order) <= plan.budget:
         return 0.0
     return _ASYMMETRY
-
-
-def _tell(source: MatrixSource, judgement: Symmetry) -> None:
-    """Tell a source, and what it is made of, about its symmetry."""
-    source.take_symmetry(judgement)
-    while isinstance(source, Shifted | Updated | Leading):
-        source = source.base
-        source.take_symmetry(judgement)
 
 
 def of_series(table: SizeTable, settings: LogdetSettings) -> LogDeterminant:
@@ -201,7 +192,7 @@ def _cache() -> Path:
 def subject_of(source: MatrixSource) -> dict[str, Any]:
     """Return what a matrix is, as JSON values."""
     found: dict[str, Any] = {
-        "kind": kind_of(source),
+        "kind": source.kind,
         "name": source.name,
         "shape": list(source.shape),
         "dtype": source.dtype,
@@ -209,11 +200,10 @@ def subject_of(source: MatrixSource) -> dict[str, Any]:
         "symmetry": source.symmetry,
         "semidefinite": source.semidefinite,
         "reach": sorted(str(each) for each in source.reach),
-        "stored_bytes": stored_bytes(source),
+        "stored_bytes": source.stored_bytes,
     }
-    graph = source.base if isinstance(source, Shifted) else source
-    if isinstance(graph, Laplacian):
-        found["graph"] = {"edges": graph.edges, "loops": graph.loops, "components": int(graph.components)}
+    for name, value in source.details().items():
+        found.setdefault(name, value)
     return found
 
 
@@ -326,8 +316,10 @@ def _symmetry_words(source: MatrixSource, outcome: Outcome) -> str:
         return f"{source.symmetry}; compared as far as it was read"
     asymmetry = outcome.evidence.get("asymmetry") or outcome.evidence.get("factor", {}).get("asymmetry")
     if asymmetry:
+        held = "as computed " if "as_computed" in outcome.evidence else ""
         return (
-            f"but for {asymmetry:.1e} √(a_ii a_jj), which the margin holds: every pair that was read compared"
+            f"but for {asymmetry:.1e} √(a_ii a_jj), which the margin {held}holds: every pair that was read "
+            "compared"
         )
     return "every pair that was read compared"
 

@@ -93,7 +93,6 @@ def _of_laplacian(facts: Facts, graph: Laplacian) -> Target:
         if gap > known
         else facts.smallest_from,
         largest=facts.largest,
-        product_flops=facts.product_flops + 4.0 * facts.order,
     )
     return Target(
         graph,
@@ -138,7 +137,7 @@ def spectral_gap_bound(graph: Laplacian) -> float:
         for vertex in order[1:]:
             depth[vertex] = depth[before[vertex]] + 1
         diameter = 2 * int(depth.max())
-        normalised = graph.kind == "normalised"
+        normalised = graph.normalisation == "normalised"
         bounds.append(
             1 / (diameter * volumes[component]) if normalised else 4 / (diameter * sizes[component])
         )

@@ -15,6 +15,7 @@ from rmtaudit.engine.scan.judge import judge
 from rmtaudit.engine.scan.worker import row
 from rmtaudit.engine.settings.scan import ScanSettings
 from rmtaudit.errors import RmtauditError
+from rmtaudit.finding_kind import FindingKind
 from rmtaudit.kernels.signal import Signal, SignalWord
 from rmtaudit.matrices.layers import LayerPlan
 from rmtaudit.matrices.refusals import NotAnalysed
@@ -34,6 +35,7 @@ def assemble_report(
     signals: Mapping[int, Signal],
     repeats: Mapping[int, str],
     copies: Mapping[int, str],
+    kinds: Mapping[str, FindingKind],
     digest: str | None,
     timings: Mapping[str, float],
     complete: bool,
@@ -44,7 +46,7 @@ def assemble_report(
     ``rows`` are the finished layers by their place in ``plan.layers``, ``observed`` what was seen in
     them, and ``signals`` what they say about learning. Those of ``repeats`` only repeat the values of another
     tensor and are not counted, and those of ``copies`` are the ones among them that should not. Layers
-    without a row were not reached.
+    without a row were not reached. ``kinds`` is the catalogue of findings, with those of plugins.
     """
     finished = [
         rows[index] if index in rows else row(layer, "skipped", "not reached: the scan was stopped")
@@ -52,7 +54,11 @@ def assemble_report(
     ]
     every = [*finished, *(_row_of(skip) for skip in plan.skipped if skip.weight)]
     judgement = judge(
-        every, observed, {**signals, **_signals_of_copies(plan, signals, repeats)}, copies=copies
+        every,
+        observed,
+        {**signals, **_signals_of_copies(plan, signals, repeats)},
+        copies=copies,
+        kinds=kinds,
     )
     return Report(
         tool={

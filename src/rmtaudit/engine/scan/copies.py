@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from rmtaudit.analyzers.base import Observation
-from rmtaudit.report.finding_kind import Severity
+from rmtaudit.finding_kind import Severity
 from rmtaudit.report.model import LayerResult
 
 _TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")

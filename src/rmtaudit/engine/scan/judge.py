@@ -17,6 +17,7 @@ from types import MappingProxyType
 from rmtaudit.analyzers.base import Observation
 from rmtaudit.engine.scan.copies import copied_layers
 from rmtaudit.engine.scan.peers import constants_among_trained, out_of_scale
+from rmtaudit.finding_kind import FindingKind
 from rmtaudit.kernels.signal import Signal, SignalWord
 from rmtaudit.report.catalogue import FINDINGS
 from rmtaudit.report.grouping import grouped_findings
@@ -44,6 +45,7 @@ def judge(
     signals: Mapping[int, Signal] = MappingProxyType({}),
     *,
     copies: Mapping[int, str] = MappingProxyType({}),
+    kinds: Mapping[str, FindingKind] = FINDINGS,
 ) -> Judgement:
     """Return the rows with findings and verdicts, and the verdict of the model.
 
@@ -58,8 +60,10 @@ def judge(
         have is that it is none (RA-MO-003).
     copies
         The tensor that has the very same values, by the place of the row.
+    kinds
+        The catalogue of findings: rmtaudit's own, with those of the analyzers that ran.
     """
-    tests = sum(bool(kind.levels) for kind in FINDINGS.values())
+    tests = sum(bool(kind.levels) for kind in kinds.values())
     corrected_by = tests * max(1, sum(row.status == "ok" for row in rows))
     scales, repeated = out_of_scale(rows), copied_layers(rows, copies)
     overwritten = constants_among_trained(rows, signals)
@@ -72,16 +76,16 @@ def judge(
             seen = overwritten.get(index, [])
         else:
             seen = [*observed.get(index, ()), *scales.get(index, ()), *repeated.get(index, ())]
-        found = [_finding(observation, corrected_by) for observation in seen]
+        found = [_finding(observation, corrected_by, kinds) for observation in seen]
         findings = tuple(sorted(filter(None, found), key=lambda finding: finding.code))
         judged.append(replace(row, findings=findings, verdict=_verdict(signal, findings)))
-    return Judgement(tuple(judged), _model_verdict(judged, words), grouped_findings(judged))
+    return Judgement(tuple(judged), _model_verdict(judged, words), grouped_findings(judged, kinds))
 
 
-def _finding(observation: Observation, corrected_by: int) -> Finding | None:
-    kind = FINDINGS.get(observation.code)
+def _finding(observation: Observation, corrected_by: int, kinds: Mapping[str, FindingKind]) -> Finding | None:
+    kind = kinds.get(observation.code)
     evidence = dict(observation.evidence)
-    if kind is None:  # an analyzer of a third party, whose codes no catalogue of ours has calibrated
+    if kind is None:  # an analyzer of a third party, which does not say what the code means
         return Finding(observation.code, "info", observation.message, evidence)
     adjusted = None
     if observation.p_value is not None:

@@ -8,9 +8,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from rmtaudit.analyzers.base import Observation
+from rmtaudit.finding_kind import Severity
 from rmtaudit.kernels.signal import Signal, SignalWord
 from rmtaudit.matrices.roles import role
-from rmtaudit.report.finding_kind import Severity
 from rmtaudit.report.model import LayerResult
 
 _METRIC = "log10_rms"

@@ -35,6 +35,7 @@ from rmtaudit.kernels.spectra.spectrum import Spectrum
 from rmtaudit.matrices.layers import Layer, LayerKind, LayerPlan, plan_layers
 from rmtaudit.matrices.tensors import ITEMSIZE, TensorSpec
 from rmtaudit.names import display_name
+from rmtaudit.report.catalogue import catalogue
 from rmtaudit.report.model import LayerResult, Report
 
 _SLACK = 64 << 20
@@ -118,10 +119,12 @@ def scan_checkpoint(
     Raises
     ------
     UsageError
-        For an unknown analyzer or option, or a CUDA device that is not there.
+        For an unknown analyzer or option, a code of findings that two analyzers use, or a CUDA device that is
+        not there.
     """
     started = time.perf_counter()
     analyzers = build_all(settings.analyzers, settings.options)
+    kinds = catalogue(kind for each in analyzers for kind in each.findings)
     work = LayerWork(
         analyzers, settings.solver, _device(settings.device), settings.seed, shown=inspect is not None
     )
@@ -164,6 +167,7 @@ def scan_checkpoint(
         signals=signals,
         repeats=scan.repeats,
         copies=scan.copies,
+        kinds=kinds,
         digest=scan.digest.hexdigest() if complete else None,
         timings={**seconds, "threads": threads, "total": time.perf_counter() - started},
         complete=complete,

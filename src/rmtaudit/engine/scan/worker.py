@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import torch
@@ -162,7 +162,7 @@ def analyse_layer(
         started = time.perf_counter()
         values, found = _run(analyzer, given)
         metrics.update(values)
-        observed.extend(found.observations)
+        observed.extend(_permitted(analyzer, found.observations))
         signal = found.signal or signal
         if without and found.remark:
             remarks.append(found.remark)
@@ -307,6 +307,17 @@ def _run(analyzer: Analyzer, given: LayerInput) -> tuple[dict[str, MetricResult]
         missing = failed(f"{analyzer.name} returned no such metric")
         return {metric.name: _result(found.values.get(metric.name, missing)) for metric in active}, found
     return {metric.name: _result(problem) for metric in active}, Analysis({})
+
+
+def _permitted(analyzer: Analyzer, observations: Sequence[Observation]) -> tuple[Observation, ...]:
+    """Return what an analyzer observed; under a code that is not its own, it is information.
+
+    The severities of our codes were calibrated for our analyzers, and for nobody else's.
+    """
+    if type(analyzer).__module__.partition(".")[0] == "rmtaudit":
+        return tuple(observations)
+    own = {kind.code for kind in analyzer.findings}
+    return tuple(each if each.code in own else replace(each, severity="info") for each in observations)
 
 
 def _result(value: MetricValue | Scalar) -> MetricResult:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.checkpoints.files import FileSource
-from rmtaudit.checkpoints.registry import read_head
+from rmtaudit.checkpoints.registry import contents_of, families, own_readers, read_head
+from rmtaudit.checkpoints.sharded import is_index
+from rmtaudit.engine.sources import plugins
 from rmtaudit.engine.sources.archives import is_npz, open_npz, open_zarr
 from rmtaudit.engine.sources.matrix_market import BANNER, open_mtx
 from rmtaudit.engine.sources.options import SourceOptions, View, check_options
@@ -51,7 +53,8 @@ def open_source(text: str | Path, options: SourceOptions | None = None) -> Matri
     text
         ``kernel.npy``, ``arrays.npz::K``, ``sparse.npz``, ``matrix.mtx``, ``folder.zarr``, ``group.zarr::K``,
         ``model.safetensors::layer.name``, ``points.npy`` with ``kernel``, ``edges.csv`` with ``laplacian``, a
-        raw file with ``dtype`` and ``shape``; ``A @ B`` is a product.
+        raw file with ``dtype`` and ``shape``; ``A @ B`` is a product. What names no file, or one of a format
+        that is not known, is shown to the openers of plugins (group ``rmtaudit.sources``).
     options
         What a path cannot say of itself.
 
@@ -96,6 +99,10 @@ def _open_one(text: str, options: SourceOptions) -> MatrixSource:
         return Laplacian(read_edges(path), options.laplacian, printed(path))
     if options.dtype is not None or options.shape is not None:
         return _viewed(_raw(path, options), options)
+    if plugins.installed() and not _is_ours(path):
+        made = plugins.plugin_source(text, options.symmetric)
+        if made is not None:
+            return _viewed(made, options)
     opener, layer = _opener(path)
     source = opener(path, name, options)
     view = options.view
@@ -117,16 +124,45 @@ def _viewed(source: MatrixSource, options: SourceOptions, view: View | None = No
 Open = Callable[[Path, str, SourceOptions], MatrixSource]
 
 
+def _is_ours(path: Path) -> bool:
+    """Whether a path is there and of a format that rmtaudit itself is sure of: no plugin is asked then."""
+    try:
+        if not path.exists():
+            return False
+        if path.is_dir():
+            endings = tuple(ending for family in families(own_readers()) for ending in family)
+            return _is_zarr(path) or any(each.name.lower().endswith(endings) for each in path.iterdir())
+    except OSError:  # a name too long, a folder that may not be listed: opening it will say so
+        return True
+    contents, _ = contents_of(path)
+    head = contents.head
+    return (
+        head.startswith(b"\x93NUMPY")
+        or _is_market(head)
+        or (head.startswith(b"PK\x03\x04") and is_npz(path))
+        or is_index(path)
+        or any(reader.recognises(contents) for reader in own_readers())
+    )
+
+
+def _is_zarr(path: Path) -> bool:
+    return any((path / mark).exists() for mark in ("zarr.json", ".zarray", ".zgroup"))
+
+
+def _is_market(head: bytes) -> bool:
+    return head[: len(BANNER)].lower() == BANNER.lower()
+
+
 def _opener(path: Path) -> tuple[Open, bool]:
     """Return what opens a path, and whether it is a checkpoint, whose matrices are layers."""
     if path.is_dir():
-        if any((path / mark).exists() for mark in ("zarr.json", ".zarray", ".zgroup")):
+        if _is_zarr(path):
             return lambda at, name, options: open_zarr(at, name, options.symmetric), False
         return _layer, True
     head, size = read_head(path)
     if head.startswith(b"\x93NUMPY"):
         return _npy, False
-    if head[: len(BANNER)].lower() == BANNER.lower():
+    if _is_market(head):
         return lambda at, name, options: open_mtx(at, name, options.symmetric), False
     if head.startswith(b"PK\x03\x04") and is_npz(path):
         return lambda at, name, options: open_npz(at, name, options.symmetric), False

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rmtaudit.checkpoints.registry import families, own_readers
+from rmtaudit.checkpoints.sharded import is_index
+
 if TYPE_CHECKING:
     import torch
-
-_INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-_TORCH = (".bin", ".pt", ".pth", ".ckpt", ".th")
 
 
 class SecondReader:
@@ -56,15 +56,18 @@ class SecondReader:
 
 
 def _files(path: Path) -> list[Path]:
-    indices = [path] if path.suffix == ".json" else [path / name for name in _INDICES]
+    indices = [path] if is_index(path) else sorted(each for each in path.glob("*.json") if is_index(each))
     for index in indices:
         if index.is_file():
             shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
             return [index.parent / shard for shard in sorted(set(shards))]
     if path.is_file():
         return [path]
-    found = sorted(path.glob("*.safetensors"))
-    return found or sorted(each for each in path.iterdir() if each.suffix in _TORCH)
+    for endings in families(own_readers()):
+        found = sorted(each for each in path.iterdir() if each.suffix in endings)
+        if found:
+            return found
+    return []
 
 
 def _from_safetensors(path: Path, name: str) -> torch.Tensor | None:

@@ -5,7 +5,9 @@ from rmtaudit.matrices.sources.arrays import TensorSource
 from rmtaudit.matrices.sources.base import MatrixSource, Reach
 from rmtaudit.matrices.sources.covariance import KernelMatrix, MaternMatrix
 from rmtaudit.matrices.sources.files import FileMatrix, Layout, ZarrMatrix, npy_layout
+from rmtaudit.matrices.sources.known import Known
 from rmtaudit.matrices.sources.leading import Leading
+from rmtaudit.matrices.sources.opener import SourceOpener
 from rmtaudit.matrices.sources.sparse import CompletedLaplacian, Laplacian, SparseMatrix
 from rmtaudit.matrices.sources.symmetry import AsymmetricError, Ground, settle_symmetry
 
@@ -16,6 +18,7 @@ __all__ = [
     "Gram",
     "Ground",
     "KernelMatrix",
+    "Known",
     "Laplacian",
     "Layout",
     "Leading",
@@ -24,6 +27,7 @@ __all__ = [
     "Product",
     "Reach",
     "Shifted",
+    "SourceOpener",
     "SparseMatrix",
     "TensorSource",
     "Updated",

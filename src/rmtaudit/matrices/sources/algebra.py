@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from rmtaudit.errors import UsageError
 from rmtaudit.matrices.sources.base import MatrixSource, Reach
+from rmtaudit.matrices.sources.known import Known
 from rmtaudit.matrices.sources.symmetry import BY_CONSTRUCTION
+from rmtaudit.matrices.sources.wrapper import Wrapper
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +20,7 @@ _INNER = 1024
 """Rows of the inner side of a product that are multiplied at a time."""
 
 
-class Shifted(MatrixSource):
+class Shifted(Wrapper):
     """``A + t I``.
 
     Parameters
@@ -38,12 +41,39 @@ class Shifted(MatrixSource):
             raise UsageError("RA-MS-004", f"{base.name} is not square: it has no shift.")
         if not math.isfinite(shift):
             raise UsageError("RA-MS-021", f"a shift is a finite number, not {shift}.")
-        self.base, self.shift = base, shift
-        sign = "-" if shift < 0 else "+"
-        self.name, self.shape, self.dtype = f"{base.name} {sign} {abs(shift):g} I", base.shape, base.dtype
-        self.take_symmetry(base.judgement)
-        self.reach, self.tile_side, self.by_columns = base.reach, base.tile_side, base.by_columns
+        super().__init__(base)
+        self.shift = shift
+        self.name = f"{base.name} {'-' if shift < 0 else '+'} {abs(shift):g} I"
         self.semidefinite = base.semidefinite and shift >= 0
+
+    def known(self) -> Known:
+        """Move the bounds of the base; a semidefinite one has 0 as its lower bound."""
+        base, shift = self.base.known(), self.shift
+        floor = 0.0 if self.base.semidefinite else None
+        below = base.smallest if base.smallest is not None else floor
+        sparse = _plus_diagonal(base.sparse, shift) if base.sparse is not None else None
+        rows, cols = self.shape
+        products = 2.0 * rows * cols if base.product_flops is None else base.product_flops
+        moved = Known(
+            smallest=None if below is None else below + shift,
+            largest=None if base.largest is None else base.largest + shift,
+            smallest_from="the shift of a positive semidefinite matrix"
+            if self.base.semidefinite
+            else base.smallest_from,
+            rounding=self._rounding(base.rounding),
+            product_flops=products + 2 * rows,
+            entry_flops=base.entry_flops,
+            nonzeros=None if sparse is None else int(sparse.nnz),
+            sparse=sparse,
+        )
+        return moved if sparse is None else with_structure(moved)
+
+    def _rounding(self, base: float | None) -> float | None:
+        """Return the rounding in units of the new diagonal; a smaller one says nothing of old errors."""
+        if base == 0:
+            return 1.0
+        grown = self.base.semidefinite and self.shift >= 0
+        return base + 1 if base is not None and grown else None
 
     def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
         """Write a block (see :meth:`MatrixSource.block_into`)."""
@@ -51,10 +81,6 @@ class Shifted(MatrixSource):
         on_diagonal = range(max(rows.start, cols.start), min(rows.stop, cols.stop))
         if len(on_diagonal):
             out.diagonal(rows.start - cols.start).add_(self.shift)
-
-    def announce(self, rows: range, cols: range) -> None:
-        """Announce it to the base."""
-        self.base.announce(rows, cols)
 
     def principal(self, indices: torch.Tensor) -> torch.Tensor:
         """Return a principal submatrix; an index given twice is shifted where it meets itself."""
@@ -78,10 +104,6 @@ class Shifted(MatrixSource):
         """Return the fingerprint of the base with the shift."""
         return f"{self.base.fingerprint()}+{self.shift.hex()}"
 
-    def close(self) -> None:
-        """Close the base."""
-        self.base.close()
-
 
 class Product(MatrixSource):
     """``A B``, never formed.
@@ -95,7 +117,14 @@ class Product(MatrixSource):
     ------
     UsageError
         RA-MS-022: the inner sides differ, or the two offer nothing in common.
+
+    Notes
+    -----
+    Nothing is known of its rounding: that of an entry is relative to ``(|A| |B|)_ij``, which has no bound in
+    terms of the diagonal of the product.
     """
+
+    kind = "product"
 
     def __init__(self, left: MatrixSource, right: MatrixSource) -> None:
         if left.shape[1] != right.shape[0]:
@@ -105,6 +134,8 @@ class Product(MatrixSource):
                 f"{right.shape[0]} x {right.shape[1]}: they have no product.",
             )
         self.left, self.right = left, right
+        stored = [each.stored_bytes for each in (left, right) if each.stored_bytes is not None]
+        self.stored_bytes = sum(stored) if stored else None
         self.reach = left.reach & right.reach & {Reach.MATMUL, Reach.BLOCK, Reach.DENSE}
         if not self.reach:
             raise UsageError("RA-MS-022", f"{left.name} and {right.name} offer nothing in common.")
@@ -151,6 +182,8 @@ class Gram(MatrixSource):
         Whose inner products they are.
     """
 
+    kind = "gram"
+
     def __init__(self, factor: MatrixSource, of: Literal["columns", "rows"]) -> None:
         self.factor, self.of = factor, of
         side = factor.shape[1 if of == "columns" else 0]
@@ -158,6 +191,7 @@ class Gram(MatrixSource):
         self.shape = (side, side)
         self.take_symmetry(BY_CONSTRUCTION)
         self.semidefinite = True
+        self.stored_bytes = factor.stored_bytes
         self.reach = factor.reach & {Reach.MATMUL, Reach.BLOCK, Reach.DENSE}
         if Reach.BLOCK in self.reach:
             self.reach |= {Reach.PRINCIPAL}
@@ -166,6 +200,25 @@ class Gram(MatrixSource):
     def rank_bound(self) -> int:
         """The smaller side of ``W``: no Gram matrix of it has a higher rank."""
         return min(self.factor.shape)
+
+    def known(self) -> Known:
+        """Return the rank, and the rounding of inner products of exact numbers.
+
+        Where entries of the factor are not exact, how far that moves an inner product is not known.
+        """
+        rows, factor = self.shape[0], self.factor.known()
+        rank, singular = self.rank_bound, ""
+        if rank < rows:
+            of = " x ".join(map(str, self.factor.shape))
+            singular = f"the Gram matrix of order {rows:,} of a {of} matrix has a rank of at most {rank:,}"
+        inner = self.factor.shape[0 if self.of == "columns" else 1]
+        return Known(
+            rank=rank,
+            singular=singular,
+            gram=self,
+            product_flops=4.0 * math.prod(self.factor.shape),
+            rounding=inner + 1.0 if factor.rounding == 0 else None,
+        )
 
     def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
         """Form the inner products of a block (see :meth:`MatrixSource.block_into`)."""
@@ -214,7 +267,7 @@ class Gram(MatrixSource):
         return [range(start, min(inner, start + _INNER)) for start in range(0, inner, _INNER)]
 
 
-class Updated(MatrixSource):
+class Updated(Wrapper):
     """``A + V Vᵀ`` for a few columns ``V``.
 
     With an orthonormal basis ``V`` of the null space of a symmetric ``A`` its determinant is the
@@ -231,24 +284,26 @@ class Updated(MatrixSource):
     def __init__(self, base: MatrixSource, V: torch.Tensor) -> None:
         if not base.symmetric or V.shape[0] != base.shape[0]:
             raise UsageError("RA-MS-004", f"{base.name} is not symmetric, or V is not of its order.")
-        self.base, self.V = base, V
-        self.name, self.shape, self.dtype = (
-            f"{base.name} + VVᵀ ({V.shape[1]} columns)",
-            base.shape,
-            base.dtype,
+        super().__init__(base)
+        self.V = V
+        self.name = f"{base.name} + VVᵀ ({V.shape[1]} columns)"
+
+    def known(self) -> Known:
+        """Return the rounding of the base with that of ``k`` products and a sum more.
+
+        It is in units of the diagonal of the sum, which is at least that of each part where ``A`` is
+        positive semidefinite; of other matrices nothing is known.
+        """
+        base, count = self.base.known(), self.V.shape[1]
+        known = base.rounding is not None and self.semidefinite
+        return Known(
+            rounding=(base.rounding or 0.0) + count + 1 if known else None, entry_flops=base.entry_flops
         )
-        self.take_symmetry(base.judgement)
-        self.reach, self.tile_side, self.by_columns = base.reach, base.tile_side, base.by_columns
-        self.semidefinite = base.semidefinite
 
     def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
         """Write a block (see :meth:`MatrixSource.block_into`)."""
         self.base.block_into(rows, cols, out)
         out.addmm_(self.V[rows.start : rows.stop], self.V[cols.start : cols.stop].T)
-
-    def announce(self, rows: range, cols: range) -> None:
-        """Announce it to the base."""
-        self.base.announce(rows, cols)
 
     def principal(self, indices: torch.Tensor) -> torch.Tensor:
         """Return a principal submatrix."""
@@ -266,6 +321,22 @@ class Updated(MatrixSource):
         digest = hashlib.sha256(self.V.contiguous().numpy().tobytes()).hexdigest()
         return f"{self.base.fingerprint()}+vv:{digest}"
 
-    def close(self) -> None:
-        """Close the base."""
-        self.base.close()
+
+def with_structure(known: Known) -> Known:
+    """Add what the pattern of a sparse square matrix tells, and what is certain from it."""
+    from rmtaudit.kernels.determinants.sparse_general import structure_of
+
+    found = structure_of(known.sparse)
+    if not found.empty:
+        return replace(known, structure=found)
+    singular = (
+        "the places of its entries make it singular, whatever their values: columns have no entry, or "
+        "their only one in the row of another such column"
+    )
+    return replace(known, structure=found, singular=singular)
+
+
+def _plus_diagonal(sparse: Any, shift: float) -> Any:
+    import scipy.sparse
+
+    return scipy.sparse.csr_array(sparse + shift * scipy.sparse.eye_array(sparse.shape[0]))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rmtaudit.errors import InputError, UsageError
 from rmtaudit.matrices.sources.base import MatrixSource, Reach
+from rmtaudit.matrices.sources.known import Known
 from rmtaudit.matrices.sources.symmetry import Ground, Symmetry
 from rmtaudit.names import display_name
 
@@ -37,6 +38,8 @@ class TensorSource(MatrixSource):
         RA-MS-005: an entry is NaN or infinite.
     """
 
+    kind = "array"
+
     def __init__(self, matrix: Any, name: str = "<array>", *, symmetric: bool | None = None) -> None:
         import torch
 
@@ -53,6 +56,10 @@ class TensorSource(MatrixSource):
         self.reach = EVERYTHING if self.square else EVERYTHING - {Reach.PRINCIPAL}
         check_finite(name, self.matrix)
         self.take_symmetry(declared_symmetry(symmetric, self.square, name) or whole_symmetry(self.matrix))
+
+    def known(self) -> Known:
+        """Return that the entries are exact, and in memory."""
+        return Known(rounding=0.0, entry_flops=0.0)
 
     def dense(self) -> torch.Tensor:
         """Return a copy (see :meth:`MatrixSource.dense`)."""

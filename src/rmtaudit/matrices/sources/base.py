@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from rmtaudit.errors import UnreachableError
+from rmtaudit.matrices.sources.known import Known
 from rmtaudit.matrices.sources.symmetry import (
     PRESUMPTIONS,
     SAMPLE_SIDE,
@@ -26,6 +28,7 @@ from rmtaudit.matrices.sources.symmetry import (
 if TYPE_CHECKING:
     import torch
 
+_NO_DETAILS: Mapping[str, Any] = MappingProxyType({})
 _STRIP = 1 << 20
 """Entries of the temporaries with which a product or a diagonal is made of blocks: 8 MiB of float64."""
 
@@ -49,6 +52,8 @@ class MatrixSource(ABC):
     ----------
     name
         What it is, in printable words: ``"kernel.npy"``, ``"WᵀW of 'fc.weight'"`` …
+    kind
+        The same in one word, for reports: ``"array"``, ``"file"``, ``"sparse"``, ``"gram"`` …
     shape
         Rows and columns.
     dtype
@@ -69,9 +74,12 @@ class MatrixSource(ABC):
         Side of the tiles in which a pass over the matrix is cheapest; ``None`` for no preference.
     by_columns
         Whether a few columns are cheaper to read than a few rows.
+    stored_bytes
+        Bytes of the file that holds the entries; ``None`` for what is in memory or computed.
     """
 
     name: str
+    kind: str = "source"
     shape: tuple[int, int]
     dtype: str = "float64"
     symmetric: bool = False
@@ -81,6 +89,19 @@ class MatrixSource(ABC):
     reach: frozenset[Reach] = frozenset()
     tile_side: int | None = None
     by_columns: bool = False
+    stored_bytes: int | None = None
+
+    def known(self) -> Known:
+        """Return what is certain about the matrix before it is looked at.
+
+        Nothing is known of a source that does not override it: not even how far its entries may be off, so
+        that no error of a result is claimed.
+        """
+        return Known()
+
+    def details(self) -> Mapping[str, Any]:
+        """Return more about the matrix for the report: JSON values, by names of the source's own."""
+        return _NO_DETAILS
 
     def dense(self) -> torch.Tensor:
         """Return the whole matrix: float64, its own memory. Needs ``Reach.DENSE``."""

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 from rmtaudit.errors import InputError, UsageError
 from rmtaudit.matrices.sources.arrays import EVERYTHING, check_finite, check_shape, declared_symmetry
 from rmtaudit.matrices.sources.base import MatrixSource
+from rmtaudit.matrices.sources.known import Known
 from rmtaudit.matrices.sources.symmetry import BY_CONSTRUCTION, Ground, Symmetry
 
 if TYPE_CHECKING:
     import torch
 
     Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+_ENTRY_FLOPS = 40.0
+"""Operations that evaluating an entry is worth, most of them of an exponential."""
 
 
 class KernelMatrix(MatrixSource):
@@ -33,7 +38,12 @@ class KernelMatrix(MatrixSource):
     symmetric
         Whether the function is symmetric in its two arguments. ``None``: presumed, and every entry that is
         evaluated is compared with its mirror image, which doubles the evaluations; ``True``: taken on trust.
+    rounding
+        How far a value of the function may be off, as of :class:`~rmtaudit.matrices.sources.Known`. ``None``:
+        not known, since a function may compute in any precision.
     """
+
+    kind = "kernel"
 
     def __init__(
         self,
@@ -43,9 +53,10 @@ class KernelMatrix(MatrixSource):
         *,
         semidefinite: bool = False,
         symmetric: bool | None = None,
+        rounding: float | None = None,
     ) -> None:
         self.points = as_points(points, name)
-        self._function = function
+        self._function, self._rounding = function, rounding
         self._take(name, semidefinite)
         presumed = Symmetry(True, Ground.CLAIMED, "the function is presumed to be symmetric")
         self.take_symmetry(declared_symmetry(symmetric, self.square, name) or presumed)
@@ -55,6 +66,14 @@ class KernelMatrix(MatrixSource):
         self.name, self.shape, self.semidefinite = name, (count, count), semidefinite
         self.take_symmetry(BY_CONSTRUCTION)
         self.reach = EVERYTHING
+
+    def known(self) -> Known:
+        """Return what a product and an entry cost, and the declared rounding."""
+        return Known(product_flops=self._product_flops, entry_flops=_ENTRY_FLOPS, rounding=self._rounding)
+
+    @property
+    def _product_flops(self) -> float:
+        return float(self.shape[0]) * self.shape[1] * (2.0 * self.points.shape[1] + 20)
 
     def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
         """Evaluate a block (see :meth:`MatrixSource.block_into`)."""
@@ -102,6 +121,21 @@ class MaternMatrix(KernelMatrix):
         self.points = as_points(points, name)
         words = "Gaussian kernel" if nu == math.inf else f"Matérn {nu:g} kernel"
         self._take(f"{words} (length {length:g}) of {name}", semidefinite=True)
+
+    def known(self) -> Known:
+        """Return what products and entries cost, and how far entries may be off.
+
+        An entry takes a few roundings, and has those of its points: scaled points are off by ``u |x|``, their
+        distances, in length scales, by a few times that, and no kernel is steeper than 1 in those units.
+        """
+        dimensions = self.points.shape[1]
+        scale = 1.0 if self.nu == math.inf else math.sqrt(2 * self.nu)
+        reach = scale * float(self.points.abs().max()) / self.length
+        return Known(
+            product_flops=self._product_flops,
+            entry_flops=_ENTRY_FLOPS,
+            rounding=8.0 + dimensions + 4 * math.sqrt(dimensions) * reach,
+        )
 
     def _evaluate(self, first: torch.Tensor, second: torch.Tensor, out: torch.Tensor) -> None:
         from rmtaudit.kernels.covariance import matern_into

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rmtaudit.errors import CorruptError, InputError, UsageError
 from rmtaudit.matrices.sources.arrays import EVERYTHING, check_finite, check_shape, declared_symmetry
 from rmtaudit.matrices.sources.base import MatrixSource, Reach
+from rmtaudit.matrices.sources.known import Known
 from rmtaudit.matrices.sources.symmetry import sampled_symmetry
 from rmtaudit.matrices.tensors import ITEMSIZE
 
@@ -95,6 +96,8 @@ class FileMatrix(MatrixSource):
         RA-MS-010: the file is shorter than the layout needs.
     """
 
+    kind = "file"
+
     def __init__(self, file: Bytes, layout: Layout, name: str, *, symmetric: bool | None = None) -> None:
         check_shape(layout.shape, name)
         if layout.dtype not in _READABLE:
@@ -113,7 +116,12 @@ class FileMatrix(MatrixSource):
             )
         self.reach = EVERYTHING if self.square else EVERYTHING - {Reach.PRINCIPAL}
         self.by_columns = layout.by_columns
+        self.stored_bytes = layout.shape[0] * layout.shape[1] * self._itemsize
         self.take_symmetry(declared_symmetry(symmetric, self.square, name) or sampled_symmetry(self))
+
+    def known(self) -> Known:
+        """Return that the entries are exact."""
+        return Known(rounding=0.0)
 
     def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
         """Read a block (see :meth:`MatrixSource.block_into`)."""
@@ -192,6 +200,8 @@ class ZarrMatrix(MatrixSource):
         As for :class:`FileMatrix`.
     """
 
+    kind = "zarr"
+
     def __init__(self, array: Any, name: str, *, symmetric: bool | None = None) -> None:
         check_shape(tuple(array.shape), name)
         if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
@@ -199,9 +209,14 @@ class ZarrMatrix(MatrixSource):
         self._array = array
         self.name, self.dtype = name, array.dtype.newbyteorder("=").name
         self.shape = (int(array.shape[0]), int(array.shape[1]))
+        self.stored_bytes = self.shape[0] * self.shape[1] * ITEMSIZE[self.dtype]
         self.reach = EVERYTHING if self.square else EVERYTHING - {Reach.PRINCIPAL}
         self.tile_side = min(2048, max(512, *(int(side) for side in array.chunks)))
         self.take_symmetry(declared_symmetry(symmetric, self.square, name) or sampled_symmetry(self))
+
+    def known(self) -> Known:
+        """Return that the entries are exact."""
+        return Known(rounding=0.0)
 
     def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
         """Decode a block (see :meth:`MatrixSource.block_into`), one row of chunks after the other."""

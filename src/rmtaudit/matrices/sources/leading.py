@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from rmtaudit.errors import UsageError
 from rmtaudit.matrices.sources.base import MatrixSource, Reach
+from rmtaudit.matrices.sources.known import Known
+from rmtaudit.matrices.sources.wrapper import Wrapper
 
 if TYPE_CHECKING:
     import torch
 
 
-class Leading(MatrixSource):
+class Leading(Wrapper):
     """``A[:rows, :rows]``.
 
     Parameters
@@ -33,20 +35,27 @@ class Leading(MatrixSource):
                 "RA-MS-004",
                 f"{base.name} is {base.shape[0]} x {base.shape[1]}: it has no leading minor of order {rows}.",
             )
-        self.base = base
-        self.name, self.shape, self.dtype = f"leading {rows} of {base.name}", (rows, rows), base.dtype
-        self.take_symmetry(base.judgement)
-        self.tile_side, self.by_columns = base.tile_side, base.by_columns
-        self.semidefinite = base.semidefinite
+        super().__init__(base)
+        self.name, self.shape = f"leading {rows} of {base.name}", (rows, rows)
         self.reach = base.reach if Reach.BLOCK in base.reach else base.reach & {Reach.PRINCIPAL}
+
+    def known(self) -> Known:
+        """Return what holds for every principal submatrix.
+
+        The bounds of the spectrum do (Cauchy's interlacing theorem); a rank or a null space does not.
+        """
+        base = self.base.known()
+        return Known(
+            smallest=base.smallest,
+            largest=base.largest,
+            smallest_from=base.smallest_from,
+            rounding=base.rounding,
+            entry_flops=base.entry_flops,
+        )
 
     def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
         """Write a block (see :meth:`MatrixSource.block_into`)."""
         self.base.block_into(rows, cols, out)
-
-    def announce(self, rows: range, cols: range) -> None:
-        """Announce it to the base."""
-        self.base.announce(rows, cols)
 
     def principal(self, indices: torch.Tensor) -> torch.Tensor:
         """Return a principal submatrix."""
@@ -55,7 +64,3 @@ class Leading(MatrixSource):
     def fingerprint(self) -> str:
         """Return the fingerprint of the base with the order."""
         return f"{self.base.fingerprint()}[:{self.shape[0]}]"
-
-    def close(self) -> None:
-        """Close the base."""
-        self.base.close()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from rmtaudit.errors import CorruptError, InputError, UsageError
+from rmtaudit.matrices.sources.algebra import with_structure
 from rmtaudit.matrices.sources.arrays import EVERYTHING, check_shape, declared_symmetry
 from rmtaudit.matrices.sources.base import MatrixSource, Reach
+from rmtaudit.matrices.sources.known import Known
 from rmtaudit.matrices.sources.symmetry import BY_CONSTRUCTION, Ground, Symmetry
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ class SparseMatrix(MatrixSource):
     UsageError, InputError
         As :class:`~rmtaudit.matrices.sources.arrays.TensorSource`.
     """
+
+    kind = "sparse"
 
     def __init__(self, matrix: Any, name: str = "<sparse>", *, symmetric: bool | None = None) -> None:
         import numpy as np
@@ -70,6 +75,17 @@ class SparseMatrix(MatrixSource):
     def stored(self) -> int:
         """Number of stored entries."""
         return int(self.matrix.nnz)
+
+    def known(self) -> Known:
+        """Return that the entries are exact, and what their pattern tells."""
+        found = Known(
+            rounding=0.0,
+            entry_flops=0.0,
+            nonzeros=self.stored,
+            product_flops=2.0 * self.stored,
+            sparse=self.matrix,
+        )
+        return with_structure(found) if self.square else found
 
     def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
         """Write a block (see :meth:`MatrixSource.block_into`)."""
@@ -116,8 +132,8 @@ class Laplacian(SparseMatrix):
     edges
         Whole numbers, shape ``(m, 2)``: the ends of each edge. Vertices are the numbers that occur, in rising
         order. An edge given twice, or in both directions, counts once; a loop gives its vertex no edge.
-    kind
-        The normalisation.
+    normalisation
+        Which Laplacian.
     name
         Printable.
 
@@ -127,8 +143,13 @@ class Laplacian(SparseMatrix):
         RA-MS-014: no edge between two vertices. RA-MS-035: not two whole numbers for each edge.
     """
 
+    kind = "laplacian"
+
     def __init__(
-        self, edges: np.ndarray[Any, Any], kind: Normalisation = "normalised", name: str = "<graph>"
+        self,
+        edges: np.ndarray[Any, Any],
+        normalisation: Normalisation = "normalised",
+        name: str = "<graph>",
     ) -> None:
         import numpy as np
         import scipy.sparse
@@ -149,17 +170,41 @@ class Laplacian(SparseMatrix):
         adjacency = scipy.sparse.csr_array(half + half.T)
         degrees: np.ndarray[Any, Any] = np.asarray(adjacency.sum(axis=1)).ravel()
         self.vertices, self.edges, self.loops = labels, len(ends), loops
-        self.kind, self.degrees = kind, degrees
+        self.normalisation, self.degrees = normalisation, degrees
         self.components, self.component = connected_components(adjacency, directed=False)
         laplacian = scipy.sparse.diags_array(degrees) - adjacency
-        if kind == "normalised":
+        if normalisation == "normalised":
             root = np.divide(1.0, np.sqrt(degrees), out=np.zeros(count), where=degrees > 0)
             scale = scipy.sparse.diags_array(root)
             laplacian = scale @ laplacian @ scale
             laplacian.setdiag((degrees > 0).astype(np.float64))
-        super().__init__(scipy.sparse.csr_array(laplacian), f"{kind} Laplacian of {name}", symmetric=True)
+        found = scipy.sparse.csr_array(laplacian)
+        super().__init__(found, f"{normalisation} Laplacian of {name}", symmetric=True)
         self.take_symmetry(BY_CONSTRUCTION)
         self.semidefinite = True
+
+    def known(self) -> Known:
+        """Return the upper end of the spectrum, the null space and the rounding of an entry.
+
+        An entry of the normalised Laplacian takes a root, a quotient and two products.
+        """
+        normalised = self.normalisation == "normalised"
+        return Known(
+            largest=2.0 if normalised else 2.0 * float(self.degrees.max()),
+            rank=self.shape[0] - int(self.components),
+            singular="the Laplacian of a graph has as many eigenvalues 0 as the graph has connected "
+            f"components: {self.components:,}",
+            sparse=self.matrix,
+            laplacian=self,
+            nonzeros=self.stored,
+            product_flops=2.0 * self.stored,
+            entry_flops=0.0,
+            rounding=4.0,
+        )
+
+    def details(self) -> Mapping[str, Any]:
+        """Return the numbers of edges, loops and components."""
+        return {"graph": {"edges": self.edges, "loops": self.loops, "components": int(self.components)}}
 
     def null_basis(self) -> torch.Tensor:
         """Return an orthonormal basis of the null space, float64, shape ``(n, components)``.
@@ -177,7 +222,7 @@ class Laplacian(SparseMatrix):
         """Return the one entry of each row of :meth:`null_basis`, float64, shape ``(n,)``."""
         import numpy as np
 
-        square = self.degrees if self.kind == "normalised" else np.ones(len(self.degrees))
+        square = self.degrees if self.normalisation == "normalised" else np.ones(len(self.degrees))
         square = np.where(square > 0, square, 1.0)
         found: np.ndarray[Any, Any] = np.sqrt(
             square / np.bincount(self.component, weights=square)[self.component]
@@ -197,6 +242,8 @@ class CompletedLaplacian(MatrixSource):
         The Laplacian.
     """
 
+    kind = "laplacian"
+
     def __init__(self, base: Laplacian) -> None:
         import numpy as np
         import scipy.sparse
@@ -210,6 +257,15 @@ class CompletedLaplacian(MatrixSource):
         self.take_symmetry(base.judgement)
         self.semidefinite = True
         self.reach = frozenset({Reach.MATMUL})
+
+    def known(self) -> Known:
+        """Return the rounding of the Laplacian, and what a product costs."""
+        base = self.base.known()
+        return Known(
+            rounding=base.rounding,
+            product_flops=2.0 * self.base.stored + 4.0 * self.shape[0],
+            entry_flops=0.0,
+        )
 
     def matmul(self, X: torch.Tensor) -> torch.Tensor:
         """Return ``L X + V (Vᵀ X)``."""

@@ -14,14 +14,14 @@ CALIBRATED: tuple[tuple[Severity, float], ...] = (("error", 0.01), ("warning", 0
 """Family-wise false-alarm rates, over the layers of a model, of findings that rest on a p-value."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FindingKind:
     """One code of the catalogue.
 
     Attributes
     ----------
     code
-        ``RA-<family>-<number>``; never reused.
+        ``RA-<family>-<number>``, of a plugin with a prefix of its own; never reused.
     title
         A few words.
     fact
@@ -37,7 +37,8 @@ class FindingKind:
     test
         How it is found: the null hypothesis, or the rule.
     calibration
-        What was measured of its false alarms and its power.
+        What was measured of its false alarms and its power. A kind without a calibration is never an
+        ``error``: its findings are warnings at most.
     limits
         What it cannot see, and what else looks like it.
     action
@@ -47,13 +48,18 @@ class FindingKind:
     code: str
     title: str
     fact: Severity | None
-    levels: tuple[tuple[Severity, float], ...]
+    levels: tuple[tuple[Severity, float], ...] = ()
     meaning: str
     test: str
-    calibration: str
+    calibration: str = ""
     limits: str
     action: str
     milder: str = ""
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether it is known how often a finding of this kind is wrong."""
+        return bool(self.calibration.strip())
 
     def severity(
         self, adjusted_p_value: float | None = None, observed: Severity | None = None
@@ -71,9 +77,10 @@ class FindingKind:
             found = next((severity for severity, rate in self.levels if adjusted_p_value <= rate), None)
         else:
             found = self.fact
-        if found is None or observed is None:
-            return found
-        return min(found, observed, key=SEVERITIES.index)
+        most: Severity = "error" if self.calibrated else "warning"
+        if found is None:
+            return None
+        return min(found, observed or found, most, key=SEVERITIES.index)
 
     def sections(self) -> tuple[tuple[str, str], ...]:
         """Return everything there is to read, as headings and texts, severity first."""
@@ -81,7 +88,7 @@ class FindingKind:
             ("Severity", self._severities()),
             ("Meaning", self.meaning),
             ("Test", self.test),
-            ("Calibration", self.calibration),
+            ("Calibration", self.calibration or "None: findings of this kind are warnings at most."),
             ("Limits", self.limits),
             ("What to do", self.action),
         )

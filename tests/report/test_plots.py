@@ -36,10 +36,10 @@ def with_tail(made: ModuleType, name: str) -> LayerResult:
     return row(
         made,
         name,
-        alpha=MetricResult(3.25, se=0.5),
-        xmin=MetricResult(120.0),
-        tail_size=MetricResult(20),
-        phase=MetricResult("bulk+spikes"),
+        alpha=made.metric(3.25, se=0.5),
+        xmin=made.metric(120.0),
+        tail_size=made.metric(20),
+        phase=made.metric("bulk+spikes"),
     )
 
 
@@ -62,13 +62,13 @@ def test_a_layer_is_drawn_with_what_was_fitted_to_it(tmp_path: Path, made: Modul
 
 
 def test_the_law_of_kappa_is_drawn(tmp_path: Path, made: ModuleType) -> None:
-    PlotFolder(tmp_path).draw_layer(row(made, "a", kappa_full=MetricResult(57.0, se=9.0)), spectrum())
+    PlotFolder(tmp_path).draw_layer(row(made, "a", kappa_full=made.metric(57.0, se=9.0)), spectrum())
     assert "HTMP, kappa = 57" in texts(tmp_path / f"{slug('a')}.svg")
 
 
 def test_without_a_fit_no_law_is_drawn(tmp_path: Path, made: ModuleType) -> None:
     pooled = dataclasses.replace(spectrum(), parts=(spectrum(), spectrum()))
-    failed = row(made, "a", alpha=MetricResult(None, status="failed", reason="none"))
+    failed = row(made, "a", alpha=made.metric(None, status="failed", reason="none"))
     PlotFolder(tmp_path).draw_layer(failed, pooled)
     words = texts(tmp_path / f"{slug('a')}.svg")
     assert "no single matrix" in words
@@ -151,9 +151,9 @@ def test_the_depth_shows_what_the_report_has(tmp_path: Path, made: ModuleType) -
         row(
             made,
             f"{index}",
-            alpha=MetricResult(2.0 + index, se=0.1),
-            kappa_full=MetricResult(10.0**index),
-            phase=MetricResult(phase),
+            alpha=made.metric(2.0 + index, se=0.1),
+            kappa_full=made.metric(10.0**index),
+            phase=made.metric(phase),
         )
         for index, phase in enumerate(("random-like", "bulk-decay", "undecided"))
     )

@@ -36,18 +36,19 @@ def report(file: Path, format_: str | None, output: Path | None, top: int) -> in
     Nothing but FILE.json is read: neither the weights nor the analyzers are needed.
     """
     from rmtaudit.cli.scan import rendered
-    from rmtaudit.report.document import loads
     from rmtaudit.report.model import FailedSubject, Report
+    from rmtaudit.report.parsing import loads
 
     format_ = format_for(format_, output)
     try:
         results = loads(_read(file))
-    except RmtauditError as error:
-        error.where = error.where or str(file)
+    except RmtauditError as problem:
+        problem.where = problem.where or str(file)
         raise
     for result in results:
         if isinstance(result, FailedSubject):
-            print_error(InputError(result.code, result.message, hint=result.hint, where=result.path))
+            error = result.error
+            print_error(InputError(error.code, error.message, hint=error.hint, where=result.subject.path))
     if output is not None:
         with output_file(output, [file]) as target:
             target.write(rendered(list(results), format_, top))

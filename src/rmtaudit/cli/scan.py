@@ -148,9 +148,9 @@ class _Run:
         return INTERRUPTED not in self.codes
 
     def _lose(self, path: Path, error: RmtauditError) -> None:
-        from rmtaudit.report.model import FailedSubject
+        from rmtaudit.report.model import failed_subject
 
-        self.results.append(FailedSubject(str(path), error.code, error.message, error.hint))
+        self.results.append(failed_subject(str(path), error.code, error.message, error.hint))
         self.codes.append(code_of(error))
         self._show(self.results[-1])
 
@@ -256,8 +256,8 @@ def _scan_one(
 def _judge(report: Report, path: Path) -> int:
     """Return the exit code that a report comes to, and say why where that is not 0."""
     if report.error is not None:
-        facts = report.error
-        print_error(InputError(facts["code"], facts["message"], hint=facts["hint"], where=facts["where"]))
+        stop = report.error
+        print_error(InputError(stop.code, stop.message, hint=stop.hint, where=stop.where))
         return COULD_NOT_JUDGE
     if not report.complete:
         done = sum(layer.status == "ok" for layer in report.layers)

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from rmtaudit.report.catalogue import FINDINGS
-from rmtaudit.report.finding_kind import SEVERITIES
+from rmtaudit.report.finding_kind import SEVERITIES, Severity
 from rmtaudit.report.model import Finding, LayerResult
 
 MOST_WARNINGS = 5
@@ -30,7 +32,7 @@ _CAUSE_OF = {code: codes[0] for codes in _CAUSES for code in codes}
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    severity: str
+    severity: Severity
     members: tuple[tuple[LayerResult, Finding], ...]
 
 
@@ -43,7 +45,7 @@ def grouped_findings(layers: Sequence[LayerResult]) -> tuple[Finding, ...]:
         ``code`` is the most frequent one of the group; ``evidence`` has all ``codes`` and the names of all
         ``layers``. At most five have the severity ``warning``: what is left over shares the last one.
     """
-    members: dict[tuple[str, str], list[tuple[LayerResult, Finding]]] = {}
+    members: dict[tuple[Severity, str], list[tuple[LayerResult, Finding]]] = {}
     for layer in layers:
         for finding in layer.findings:
             cause = _CAUSE_OF.get(finding.code, finding.code)
@@ -53,7 +55,7 @@ def grouped_findings(layers: Sequence[LayerResult]) -> tuple[Finding, ...]:
     return tuple(_finding(group) for group in _at_most(groups, "warning", MOST_WARNINGS))
 
 
-def _at_most(groups: Sequence[_Group], severity: str, most: int) -> list[_Group]:
+def _at_most(groups: Sequence[_Group], severity: Severity, most: int) -> list[_Group]:
     """Return the groups with no more than so many of a severity: the last one takes the rest."""
     loud = [group for group in groups if group.severity == severity]
     if len(loud) <= most:
@@ -69,13 +71,16 @@ def _finding(group: _Group) -> Finding:
     first, finding = next(member for member in group.members if member[1].code == codes[0])
     evidence = {"codes": codes, "layers": names}
     if len(group.members) == 1:
-        return Finding(finding.code, group.severity, f"{first.name}: {finding.message}", evidence)
+        message = f"{first.name}: {finding.message}"
+        return msgspec.structs.replace(finding, severity=group.severity, message=message, evidence=evidence)
     titles = ", ".join(_title(code) for code in codes)
     shown = ", ".join(names[:_NAMED])
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     where = f"in {len(names)} layers ({shown}{more})" if len(names) > 1 else f"in {shown}"
     example = f"{first.name}: {finding.message}" if len(names) > 1 else finding.message
-    return Finding(codes[0], group.severity, f"{titles} {where}. {example}", evidence)
+    return Finding(
+        code=codes[0], severity=group.severity, message=f"{titles} {where}. {example}", evidence=evidence
+    )
 
 
 def _by_frequency(codes: Iterable[str]) -> list[str]:

@@ -12,7 +12,7 @@ import torch
 from rmtaudit.analyzers.base import Analysis, Analyzer, LayerInput, Metric, NoOptions
 from rmtaudit.analyzers.registry import build_all
 from rmtaudit.checkpoints.memory import StateDictCheckpoint
-from rmtaudit.engine.scan.run import run as engine
+from rmtaudit.engine.scan import run as engine
 from rmtaudit.engine.scan.run import scan_checkpoint
 from rmtaudit.engine.settings.presets import preset_settings
 from rmtaudit.engine.settings.scan import ScanSettings
@@ -65,7 +65,7 @@ def test_it_is_asked_about_layers_beyond_the_budget_alone(monkeypatch: pytest.Mo
     assert big.reason == f"{plain.layers[0].reason}; its rows were counted"
     assert big.metrics["spectral_norm"].reason == plain.layers[0].reason
     assert small == plain.layers[1]
-    assert report.metrics["rows"]["analyzer"] == "stand-in"
+    assert report.metrics["rows"].analyzer == "stand-in"
     assert report.coverage.parameters_analyzed == plain.coverage.parameters_analyzed
 
 

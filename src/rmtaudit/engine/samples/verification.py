@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rmtaudit.engine.verify.checks import Check, fit_checks, section
+from rmtaudit.report.model import NotCompared, Verification
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def verify_tails(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
+def verify_tails(path: Path, document: Mapping[str, Any]) -> Verification:
     """Return the section ``verification`` of a document of ``rmtaudit tails``.
 
     The file is read by NumPy alone, and each tail fitted by the ``powerlaw`` package from the same start.
     """
     options = document["tool"]["options"]
     checks: list[Check] = []
-    skipped: list[dict[str, str]] = []
+    skipped: list[NotCompared] = []
     values = _read(path)
     positive = values[values > 0]
     for side in ("upper", "lower"):

@@ -35,7 +35,7 @@ from rmtaudit.kernels.spectra.spectrum import Spectrum
 from rmtaudit.matrices.layers import Layer, LayerKind, LayerPlan, plan_layers
 from rmtaudit.matrices.tensors import ITEMSIZE, TensorSpec
 from rmtaudit.names import display_name
-from rmtaudit.report.model import LayerResult, Report
+from rmtaudit.report.model import LayerResult, Report, Status
 
 _SLACK = 64 << 20
 """Bytes in flight beyond three times the largest matrix: blocks, and the next small tensors."""
@@ -313,7 +313,7 @@ def _run_job(scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], gate: Me
         gate.release(job.size)
 
 
-def _finish_all(scan: _Scan, job: _Job, status: str, reason: str) -> None:
+def _finish_all(scan: _Scan, job: _Job, status: Status, reason: str) -> None:
     for index in job.indices:
         _finish(scan, index, AnalysedLayer(row(scan.plan.layers[index], status, reason)))
 

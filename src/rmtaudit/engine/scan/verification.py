@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import replace
 
 from rmtaudit.engine.scan.run import Inspect, scan_checkpoint
 from rmtaudit.engine.verify.checks import Check, check, fit_checks, section
 from rmtaudit.engine.verify.readers import SecondReader
-from rmtaudit.report.model import LayerResult, Report
+from rmtaudit.report.model import LayerResult, NotCompared, Report, Verification
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +53,7 @@ def scan_and_verify(
 
 def verify_scan(
     checkpoint: Checkpoint, report: Report, spectra: Mapping[str, Spectrum], *, layers: int
-) -> dict[str, Any]:
+) -> Verification:
     """Return the section ``verification``: checks of ``layers`` layers, chosen by the seed of the report.
 
     Parameters
@@ -69,11 +69,11 @@ def verify_scan(
     """
     stored = {spec.name: spec.parameters for spec in checkpoint.tensors}
     able = [row for row in report.layers if row.name in spectra and _is_whole(row, stored)]
-    seed = int(report.tool["seed"])
+    seed = report.tool["seed"]
     chosen = random.Random(seed).sample(able, min(layers, len(able)))
     reader = SecondReader(Path(checkpoint.path))
     checks: list[Check] = []
-    skipped = []
+    skipped: list[NotCompared] = []
     if not able:
         skipped.append({"owner": "", "reason": "no layer that was analysed is a single stored matrix"})
     for row in sorted(chosen, key=report.layers.index):

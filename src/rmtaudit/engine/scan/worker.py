@@ -29,7 +29,7 @@ from rmtaudit.kernels.spectra.spectrum import Spectrum, unknown
 from rmtaudit.matrices.layers import Layer, LayerKind
 from rmtaudit.matrices.tensors import UNIT_ROUNDOFF
 from rmtaudit.names import display_name
-from rmtaudit.report.model import LayerResult, MetricResult
+from rmtaudit.report.model import LayerResult, MetricResult, Status
 
 AUTO_ACCURACY = 1e-7
 """Relative accuracy of every singular value that the solver ``auto`` guarantees."""
@@ -183,7 +183,7 @@ def analyse_layer(
 
 def row(
     layer: Layer,
-    status: str,
+    status: Status,
     reason: str = "",
     *,
     spectrum: Mapping[str, object] | None = None,
@@ -201,8 +201,10 @@ def row(
         parameters=layer.parameters,
         status=status,
         reason=reason,
+        verdict=SignalWord.UNJUDGED.value,
         spectrum=spectrum or {},
         metrics=metrics or {},
+        findings=(),
     )
 
 

@@ -7,11 +7,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from rmtaudit.errors import UsageError
+from rmtaudit.report.model import Check as CheckEntry
+from rmtaudit.report.model import NotCompared, Verification
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -143,7 +145,7 @@ def _least_distance(values: Vector, min_tail: int) -> float:
     return best
 
 
-def section(checks: Sequence[Check], skipped: Sequence[dict[str, str]], seed: int) -> dict[str, Any]:
+def section(checks: Sequence[Check], skipped: Sequence[NotCompared], seed: int) -> Verification:
     """Return the section ``verification`` of a report: strict JSON, the largest deviations first."""
     agrees = all(each.agrees for each in checks)
     outcome = Outcome.NOTHING if not checks else Outcome.AGREES if agrees else Outcome.DEVIATES
@@ -153,7 +155,7 @@ def section(checks: Sequence[Check], skipped: Sequence[dict[str, str]], seed: in
         if known is None or not each.deviation <= known.deviation:
             largest[each.quantity] = each
     return {
-        "outcome": str(outcome),
+        "outcome": outcome.value,
         "seed": seed,
         "largest": [_entry(each) for each in largest.values()],
         "checks": [_entry(each) for each in checks],
@@ -161,7 +163,7 @@ def section(checks: Sequence[Check], skipped: Sequence[dict[str, str]], seed: in
     }
 
 
-def _entry(each: Check) -> dict[str, Any]:
+def _entry(each: Check) -> CheckEntry:
     accuracy = ACCURACY[each.quantity]
     return {
         "owner": each.owner,

@@ -7,9 +7,9 @@ from importlib import import_module
 from types import MappingProxyType
 
 from rmtaudit.errors import UsageError
-from rmtaudit.report.model import FailedSubject, Report
+from rmtaudit.report.model import Result
 
-Writer = Callable[[Sequence[Report | FailedSubject]], str]
+Writer = Callable[[Sequence[Result]], str]
 """From the subjects of a run to the text of the format, with its last line end."""
 
 SUFFIXES = MappingProxyType(

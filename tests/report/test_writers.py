@@ -12,8 +12,9 @@ from types import ModuleType
 import pytest
 
 from rmtaudit.errors import UsageError
+from rmtaudit.report.formats import FORMATS
 from rmtaudit.report.model import failed_subject, plain
-from rmtaudit.report.writers import FORMATS, writer_for
+from rmtaudit.report.writers import writer_for
 from rmtaudit.report.writers.markdown import escape_markdown
 
 LOST = failed_subject("zoo/lost\x1b[2J.bin", "RA-IN-001", "No such file.", "Check the path.")

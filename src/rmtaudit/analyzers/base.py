@@ -25,7 +25,7 @@ Better = Literal["higher", "lower"]
 Scalar = float | int | str | bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
     """What an analyzer promises under one name.
 
@@ -47,8 +47,8 @@ class Metric:
     """
 
     name: str
-    unit: str
-    better: Better | None
+    unit: str = ""
+    better: Better | None = None
     description: str
     reference: str
     summarised: bool = True

@@ -8,20 +8,13 @@ from pathlib import Path
 import click
 
 from rmtaudit.cli.errors import COULD_NOT_JUDGE, FINE, print_error
-from rmtaudit.cli.output import ALL_FORMATS, format_for, output_file
+from rmtaudit.cli.output import ALL_FORMATS, format_for, output_file, output_options
 from rmtaudit.errors import InputError, RmtauditError
 
 
 @click.command()
 @click.argument("file", metavar="FILE.json", type=click.Path(path_type=Path))
-@click.option("--format", "format_", type=click.Choice(ALL_FORMATS), help="Format of the result.")
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Write to a file instead of stdout, in the format of its ending.",
-)
+@output_options(ALL_FORMATS, "Write to a file instead of stdout, in the format of its ending.")
 @click.option(
     "--top",
     metavar="N",

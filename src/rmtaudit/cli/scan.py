@@ -21,7 +21,7 @@ from rmtaudit.cli.errors import (
     worst,
 )
 from rmtaudit.cli.flags import entries_of, settings_flags
-from rmtaudit.cli.output import ALL_FORMATS, OutputFile, format_for, output_file
+from rmtaudit.cli.output import ALL_FORMATS, OutputFile, format_for, output_file, output_options
 from rmtaudit.cli.verification import VerifyingCommand, code_of_verification
 from rmtaudit.errors import ChangedError, InputError, NothingAuditableError, RmtauditError
 from rmtaudit.names import display_name
@@ -36,14 +36,7 @@ if TYPE_CHECKING:
 @click.command(cls=VerifyingCommand)
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @settings_flags
-@click.option("--format", "format_", type=click.Choice(ALL_FORMATS), help="Format of the result.")
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Write the result to a file, in the format of its ending; the table still goes to stdout.",
-)
+@output_options(ALL_FORMATS)
 @click.option(
     "--top",
     metavar="N",

@@ -54,7 +54,7 @@ class Metric:
     summarised: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MetricValue:
     """A value with its uncertainty, or the reason why there is none.
 
@@ -74,15 +74,15 @@ class MetricValue:
 
 def skipped(reason: str) -> MetricValue:
     """Return the value of a metric that does not apply here."""
-    return MetricValue(None, status="skipped", reason=reason)
+    return MetricValue(value=None, status="skipped", reason=reason)
 
 
 def failed(reason: str) -> MetricValue:
     """Return the value of a metric that should exist here but could not be computed."""
-    return MetricValue(None, status="failed", reason=reason)
+    return MetricValue(value=None, status="failed", reason=reason)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """Something seen in a layer that a judge may make a finding of.
 
@@ -125,7 +125,7 @@ class Analysis:
     signal: Signal | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LayerInput:
     """What an analyzer is given of one layer.
 

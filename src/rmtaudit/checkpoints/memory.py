@@ -51,7 +51,15 @@ class StateDictCheckpoint(Checkpoint):
             assert isinstance(tensor.data, Storage)
             value = values[int(tensor.data.key)]
             self._values[label] = value
-            tensors.append(TensorSpec(label, tensor.shape, tensor.dtype, _alias(value), tensor.unreadable))
+            tensors.append(
+                TensorSpec(
+                    name=label,
+                    shape=tensor.shape,
+                    dtype=tensor.dtype,
+                    alias=_alias(value),
+                    unreadable=tensor.unreadable,
+                )
+            )
         self.tensors = tuple(tensors)
         self._unreadable = {spec.name: spec.unreadable for spec in tensors if spec.unreadable}
 
@@ -110,7 +118,9 @@ def _describe(value: Any, key: str) -> StoredTensor:
         dtype = value.dtype.newbyteorder("=").name
     if unreadable is None and dtype not in ITEMSIZE:
         unreadable = f"dtype {display_name(dtype, longest=40)}"
-    return StoredTensor(dtype, shape, (), 0, Storage(key, dtype, 0), unreadable)
+    return StoredTensor(
+        dtype=dtype, shape=shape, stride=(), offset=0, data=Storage(key, dtype, 0), unreadable=unreadable
+    )
 
 
 def _alias(value: Any) -> Hashable | None:

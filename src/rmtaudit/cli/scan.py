@@ -91,7 +91,15 @@ def scan(
             require_libraries()
         if verbose:
             _say_settings(resolved)
-        run = _Run(settings, format_, file, top, quiet, progress=not (quiet or no_progress), verify=verify)
+        run = _Run(
+            settings=settings,
+            format=format_,
+            file=file,
+            top=top,
+            quiet=quiet,
+            progress=not (quiet or no_progress),
+            verify=verify,
+        )
         folders = _plot_folders(plots, paths)
         for path in paths:
             if not run.scan(path, folders.get(path)):
@@ -102,7 +110,7 @@ def scan(
     return worst(run.codes)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Run:
     """One command: its subjects so far, and what each came to."""
 

@@ -92,7 +92,15 @@ def tails(
     """
     from rmtaudit.engine.samples.tails import TailSettings, study_file
 
-    settings = TailSettings(side, bootstrap, fraction, min_tail, level, confidence, seed)
+    settings = TailSettings(
+        side=side,
+        bootstrap=bootstrap,
+        fraction=fraction,
+        min_tail=min_tail,
+        level=level,
+        confidence=confidence,
+        seed=seed,
+    )
     with out.open([file]) as emit:
         if bootstrap and not out.quiet:
             click.echo(f"rmtaudit: {bootstrap} replicas of each bootstrap …", err=True)

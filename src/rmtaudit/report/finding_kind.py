@@ -14,7 +14,7 @@ CALIBRATED: tuple[tuple[Severity, float], ...] = (("error", 0.01), ("warning", 0
 """Family-wise false-alarm rates, over the layers of a model, of findings that rest on a p-value."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FindingKind:
     """One code of the catalogue.
 

@@ -41,7 +41,7 @@ def metric(value: float | str | None, status: Status = "ok", reason: str = "") -
 
 
 def seen(code: str, p_value: float | None = None) -> Observation:
-    return Observation(code, "Something.", {"where": [1, 2]}, p_value)
+    return Observation(code=code, message="Something.", evidence={"where": [1, 2]}, p_value=p_value)
 
 
 def test_a_fact_has_the_severity_of_its_kind() -> None:

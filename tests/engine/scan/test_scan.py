@@ -51,8 +51,8 @@ class Fragile(Analyzer):
 
     name = "fragile"
     metrics = (
-        Metric("fragile_one", "", None, "One.", "none"),
-        Metric("fragile_two", "", None, "Two.", "none"),
+        Metric(name="fragile_one", description="One.", reference="none"),
+        Metric(name="fragile_two", description="Two.", reference="none"),
     )
     Options = NoOptions
 

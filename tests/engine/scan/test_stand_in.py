@@ -25,7 +25,7 @@ class StandIn(Analyzer):
     """Counts rows; takes as many bytes as its class says."""
 
     name = "stand-in"
-    metrics = (Metric("rows", "count", None, "Rows.", "none"),)
+    metrics = (Metric(name="rows", unit="count", description="Rows.", reference="none"),)
     needs = frozenset({"matrix"})
     stands_in = True
     Options = NoOptions

@@ -71,4 +71,11 @@ def _read(path: Path) -> NDArray[np.float64]:
 def _count(values: NDArray[np.float64], subject: Mapping[str, Any]) -> Check:
     """Compare how many values there are, and the greatest of them."""
     apart = abs(len(values) - subject["values"]) + abs(float(values.max()) - subject["greatest"])
-    return Check("file", "values", "numpy", subject["values"], len(values), apart)
+    return Check(
+        owner="file",
+        quantity="values",
+        library="numpy",
+        ours=subject["values"],
+        theirs=len(values),
+        deviation=apart,
+    )

@@ -50,7 +50,7 @@ _PARTS = frozenset({LayerKind.ATTENTION, LayerKind.RECURRENT, LayerKind.EXPERTS}
 constants."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
     """Layers that are read together, by their place in the plan: the same tensors, the same band.
 
@@ -66,7 +66,7 @@ class _Job:
     without: Without | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Scan:
     """A scan under way."""
 
@@ -123,7 +123,11 @@ def scan_checkpoint(
     started = time.perf_counter()
     analyzers = build_all(settings.analyzers, settings.options)
     work = LayerWork(
-        analyzers, settings.solver, _device(settings.device), settings.seed, shown=inspect is not None
+        analyzers=analyzers,
+        solver=settings.solver,
+        device=_device(settings.device),
+        seed=settings.seed,
+        shown=inspect is not None,
     )
     scan = _Scan(
         checkpoint=checkpoint,
@@ -224,7 +228,7 @@ def _jobs(scan: _Scan) -> Iterator[_Job]:
         else:
             sizes = (each.working_bytes(*layer.shape) for each in looking for layer in layers)
             size = max(sizes, default=0)
-        yield _Job(tuple(indices), tensors, band, stored + size, stored)
+        yield _Job(indices=tuple(indices), tensors=tensors, band=band, size=stored + size, stored=stored)
 
 
 def _stored_size(spec: TensorSpec, band: tuple[int, int] | None) -> int:
@@ -304,7 +308,7 @@ def _run_job(scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], gate: Me
                 Exception
             ) as error:  # a fault of ours in one layer is recorded, and must not lose the others
                 reason = f"internal error: {display_name(f'{type(error).__name__}: {error}')}"
-                analysed = AnalysedLayer(row(layer, "failed", reason))
+                analysed = AnalysedLayer(row=row(layer, "failed", reason))
             if scan.inspect is not None and analysed.spectrum is not None:
                 scan.inspect(analysed.row, analysed.spectrum)
             _finish(scan, index, analysed)
@@ -315,7 +319,7 @@ def _run_job(scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], gate: Me
 
 def _finish_all(scan: _Scan, job: _Job, status: Status, reason: str) -> None:
     for index in job.indices:
-        _finish(scan, index, AnalysedLayer(row(scan.plan.layers[index], status, reason)))
+        _finish(scan, index, AnalysedLayer(row=row(scan.plan.layers[index], status, reason)))
 
 
 def _finish(scan: _Scan, index: int, analysed: AnalysedLayer) -> None:

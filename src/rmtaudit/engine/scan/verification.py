@@ -103,11 +103,25 @@ def _is_whole(row: LayerResult, stored: Mapping[str, int]) -> bool:
 def _values(name: str, library: str, ours: torch.Tensor, theirs: torch.Tensor) -> Check:
     """Count the values that differ."""
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
-        return Check(name, "values", library, ours.numel(), theirs.numel(), math.inf)
+        return Check(
+            owner=name,
+            quantity="values",
+            library=library,
+            ours=ours.numel(),
+            theirs=theirs.numel(),
+            deviation=math.inf,
+        )
     # every floating dtype is exact in float64, and NaN is equal to NaN here
     left, right = (part.double().flatten().numpy() for part in (ours, theirs))
     different = int((~((left == right) | (np.isnan(left) & np.isnan(right)))).sum())
-    return Check(name, "values", library, len(left), len(right), float(different))
+    return Check(
+        owner=name,
+        quantity="values",
+        library=library,
+        ours=len(left),
+        theirs=len(right),
+        deviation=float(different),
+    )
 
 
 def _matrix(row: LayerResult, tensor: torch.Tensor) -> NDArray[np.float64] | None:
@@ -127,12 +141,26 @@ def _numbers(
     sigma = linalg.svdvals(matrix)[::-1]
     theirs = sigma**2
     if len(theirs) != len(spectrum.eigenvalues):
-        yield Check(row.name, "eigenvalues", "LAPACK", len(spectrum.eigenvalues), len(theirs), math.inf)
+        yield Check(
+            owner=row.name,
+            quantity="eigenvalues",
+            library="LAPACK",
+            ours=len(spectrum.eigenvalues),
+            theirs=len(theirs),
+            deviation=math.inf,
+        )
         return
     ours = spectrum.eigenvalues.numpy()
     worst = int(np.abs(ours - theirs).argmax())
     apart = abs(float(ours[worst] - theirs[worst])) / spectrum.floor if spectrum.floor else 0.0
-    yield Check(row.name, "eigenvalues", "LAPACK", float(ours[worst]), float(theirs[worst]), apart)
+    yield Check(
+        owner=row.name,
+        quantity="eigenvalues",
+        library="LAPACK",
+        ours=float(ours[worst]),
+        theirs=float(theirs[worst]),
+        deviation=apart,
+    )
     if not sigma[-1] > 0:  # a zero matrix has no norms in decades, no stable rank and no tail
         return
     expected = {

@@ -66,7 +66,7 @@ ACCURACY = {
 """The stated accuracy of every quantity that is checked; docs/commands/scan.md says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """A number, its recomputation, and how far apart they are in the scale of its accuracy."""
 
@@ -88,7 +88,9 @@ def check(owner: str, quantity: str, library: str, ours: float, theirs: float) -
     deviation = abs(ours - theirs)
     if ACCURACY[quantity].scale == "relative" and deviation:
         deviation = deviation / abs(theirs) if theirs else float("inf")
-    return Check(owner, quantity, library, ours, theirs, deviation)
+    return Check(
+        owner=owner, quantity=quantity, library=library, ours=ours, theirs=theirs, deviation=deviation
+    )
 
 
 def require_libraries() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PermutationMoments:
     """Joint moments of centred scores that are dealt to ``count`` places in random order.
 
@@ -45,7 +45,16 @@ def permutation_moments(scores: torch.Tensor) -> PermutationMoments:
     e31 = -e4 / (count - 1)
     e22 = (count * e2 * e2 - e4) / (count - 1)
     e211 = -(e31 + e22) / (count - 2)
-    return PermutationMoments(count, e2, -e2 / (count - 1), e4, e31, e22, e211, -3 * e211 / (count - 3))
+    return PermutationMoments(
+        count=count,
+        e2=e2,
+        e11=-e2 / (count - 1),
+        e4=e4,
+        e31=e31,
+        e22=e22,
+        e211=e211,
+        e1111=-3 * e211 / (count - 3),
+    )
 
 
 def squared_group_sums(moments: PermutationMoments, sizes: torch.Tensor) -> tuple[float, float]:

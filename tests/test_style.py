@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import rmtaudit
 
 ROOT = Path(rmtaudit.__file__).parent

@@ -16,6 +16,7 @@ from typing import Any
 from rmtaudit.engine.settings.config_files import Entry, find_project_file, parse_yaml, read_config
 from rmtaudit.engine.settings.keys import CHECKS, check_setting, split_text, unknown_key
 from rmtaudit.engine.settings.scan import ScanSettings
+from rmtaudit.engine.settings.strict_yaml import parse_scalar
 from rmtaudit.errors import UsageError
 from rmtaudit.names import display_name
 
@@ -106,8 +107,6 @@ def flag(key: str, text: str, where: str) -> Entry:
     A key with a dot is an option of an analyzer. Raises ``UsageError``: RA-CF-005 unknown key, RA-CF-007 a
     number that is not finite.
     """
-    from rmtaudit.engine.settings.strict_yaml import parse_scalar
-
     analyzer, dot, option = key.partition(".")
     if dot:
         return Entry(("options", analyzer, option), parse_scalar(text, where), where)

@@ -23,6 +23,7 @@ from rmtaudit.analyzers.registry import build_all
 from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.engine.resources.digest import ContentDigest, digest_of_values
 from rmtaudit.engine.resources.memory import MemoryGate, free_memory
+from rmtaudit.engine.resources.memory_size import format_bytes
 from rmtaudit.engine.resources.pool import Pool
 from rmtaudit.engine.resources.progress import Progress
 from rmtaudit.engine.scan.assemble import assemble_report
@@ -183,7 +184,8 @@ def _read_all(scan: _Scan, pool: Pool, budget: int) -> None:
     for job in jobs:
         if job.size > budget:
             reason = (
-                f"memory: needs about {_bytes(job.size)}, more than the budget of {_bytes(budget)} (--memory)"
+                f"memory: needs about {format_bytes(job.size, round_up=True)}, more than the budget of "
+                f"{format_bytes(budget)} (--memory)"
             )
             room = budget - job.stored
             taken = [size for size in _sizes_without_spectrum(scan, job) if size <= room]
@@ -383,10 +385,3 @@ def _one_thread_each() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
-
-
-def _bytes(size: int) -> str:
-    for unit, scale in (("GB", 1 << 30), ("MB", 1 << 20)):
-        if size >= scale:
-            return f"{size / scale:.1f} {unit}"
-    return f"{size / 1024:.0f} kB"

@@ -57,6 +57,7 @@ def parse_scalar(text: str, where: str) -> Any:
 
     Raises ``UsageError`` (RA-CF-007) for a number that is not finite.
     """
+    text = text.rstrip("\n")  # the patterns of PyYAML end with ``$``, which a line end may follow
     loader = _Loader("", where)
     tag = loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
     return loader.tree(yaml.ScalarNode(tag, text)).value

@@ -86,7 +86,7 @@ class _Loader(yaml.SafeLoader):
 
     def tree(self, node: yaml.Node) -> Node:
         """Return the value of a node and its place."""
-        value = self.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+        value = self.construct_object(node, deep=True)
         return Node(value, _place(self._file, node.start_mark))
 
     def mapping(self, node: yaml.MappingNode) -> dict[str, Node]:
@@ -104,7 +104,7 @@ class _Loader(yaml.SafeLoader):
         """Return a number, a finite one."""
         whole = node.tag == f"{_TAG}int"
         try:
-            number = int(node.value) if whole else self.construct_yaml_float(node)  # type: ignore[no-untyped-call]
+            number = int(node.value) if whole else self.construct_yaml_float(node)
         except ValueError:
             shown = display_name(node.value)
             raise self._refusal("RA-CF-006", f"{shown!r} is not a number.", node) from None

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import torch
+import numpy as np
+import torch
 
 
 def tensor_from_bytes(
@@ -35,8 +34,6 @@ def tensor_from_bytes(
     Tensor
         CPU, contiguous, ``shape``, ``dtype``.
     """
-    import torch
-
     kind: torch.dtype = getattr(torch, dtype)
     if math.prod(shape) == 0:
         return torch.empty(shape, dtype=kind)
@@ -50,8 +47,6 @@ def tensor_from_bytes(
 
 def _swapped(data: bytearray | memoryview, kind: torch.dtype) -> bytearray | memoryview:
     """Reverse the bytes of each number: of each half of a complex one."""
-    import numpy as np
-
     width = kind.itemsize // 2 if kind.is_complex else kind.itemsize
     if width == 1:
         return data

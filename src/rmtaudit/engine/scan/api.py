@@ -6,7 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rmtaudit.analyzers.registry import build_all, metric_catalogue
 from rmtaudit.checkpoints import Checkpoint, open_checkpoint
+from rmtaudit.checkpoints.memory import StateDictCheckpoint
+from rmtaudit.engine.scan.run import scan_checkpoint
+from rmtaudit.engine.settings.presets import preset_settings, select_metrics
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,10 +63,6 @@ def scan(
     >>> report.layers[0].metrics["stable_rank"].value
     64.0
     """
-    from rmtaudit.analyzers.registry import build_all, metric_catalogue
-    from rmtaudit.engine.scan.run import scan_checkpoint
-    from rmtaudit.engine.settings.presets import preset_settings, select_metrics
-
     resolved = preset_settings(preset, analyzers=None if analyzers is None else list(analyzers), **settings)
     built = build_all(resolved.settings.analyzers, resolved.settings.options)
     chosen = select_metrics(resolved, metric_catalogue(built))
@@ -75,6 +75,4 @@ def scan(
 def _opened(target: Any) -> Checkpoint:
     if isinstance(target, (str, Path)):
         return open_checkpoint(target)
-    from rmtaudit.checkpoints.memory import StateDictCheckpoint
-
     return StateDictCheckpoint(target)

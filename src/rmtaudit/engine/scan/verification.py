@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec.structs import replace
+from scipy import linalg
 
 from rmtaudit.engine.scan.run import Inspect, scan_checkpoint
 from rmtaudit.engine.verify.checks import Check, check, fit_checks, section
@@ -136,8 +137,6 @@ def _matrix(row: LayerResult, tensor: torch.Tensor) -> NDArray[np.float64] | Non
 def _numbers(
     row: LayerResult, matrix: NDArray[np.float64], spectrum: Spectrum, min_tail: int
 ) -> Iterator[Check]:
-    from scipy import linalg
-
     sigma = linalg.svdvals(matrix)[::-1]
     theirs = sigma**2
     if len(theirs) != len(spectrum.eigenvalues):

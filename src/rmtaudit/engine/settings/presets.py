@@ -13,6 +13,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from rmtaudit.engine.settings.config_files import Entry, find_project_file, parse_yaml, read_config
 from rmtaudit.engine.settings.keys import CHECKS, check_setting, split_text, unknown_key
 from rmtaudit.engine.settings.scan import ScanSettings
@@ -160,8 +162,6 @@ def select_metrics(resolved: ResolvedSettings, names: Iterable[str]) -> ScanSett
 
 
 def _files(folder: Path) -> list[Entry]:
-    import platformdirs
-
     user = Path(platformdirs.user_config_dir("rmtaudit", appauthor=False)) / "config.yaml"
     project = find_project_file(folder)
     entries = read_config(user) if user.is_file() else []

@@ -197,7 +197,7 @@ class Analyzer(ABC):
 
     @abstractmethod
     def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | Scalar] | Analysis:
-        """Return a value for each of :meth:`active_metrics`; a bare scalar means ``MetricValue(scalar)``.
+        """Return a value for each of :meth:`active_metrics`; a bare scalar is one with no uncertainty.
 
         Raise only where the analyzer itself is at fault: the engine records the layer's metrics as
         ``failed`` with the message and goes on. A float that is not finite is recorded as ``failed``.

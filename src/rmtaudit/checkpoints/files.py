@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-
 from rmtaudit.errors import ChangedError, CorruptError, InputError
 from rmtaudit.names import display_name
 
@@ -283,6 +281,8 @@ def _kind(mode: int) -> str:
 
 def _uncleared(length: int) -> memoryview:
     """Return memory that nobody has written to: clearing it first is a third of the time of a read."""
+    import numpy as np
+
     return np.empty(length, dtype=np.uint8).data
 
 

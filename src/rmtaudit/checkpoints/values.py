@@ -1,11 +1,16 @@
-"""Bytes to values: the one place where a reader needs torch."""
+"""Bytes to values: the one place where a reader needs torch.
+
+Opening a checkpoint imports neither torch nor NumPy, so that a file which cannot be read is refused at once:
+they are imported here, and in :mod:`rmtaudit.checkpoints.files`, where values are first read.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def tensor_from_bytes(
@@ -34,6 +39,8 @@ def tensor_from_bytes(
     Tensor
         CPU, contiguous, ``shape``, ``dtype``.
     """
+    import torch
+
     kind: torch.dtype = getattr(torch, dtype)
     if math.prod(shape) == 0:
         return torch.empty(shape, dtype=kind)
@@ -47,6 +54,8 @@ def tensor_from_bytes(
 
 def _swapped(data: bytearray | memoryview, kind: torch.dtype) -> bytearray | memoryview:
     """Reverse the bytes of each number: of each half of a complex one."""
+    import numpy as np
+
     width = kind.itemsize // 2 if kind.is_complex else kind.itemsize
     if width == 1:
         return data

@@ -1,4 +1,7 @@
-"""A folder of plots: a layer is drawn when it is finished, so no spectrum is kept."""
+"""A folder of plots: a layer is drawn when it is finished, so no spectrum is kept.
+
+What draws is imported when the first figure is drawn: it needs torch and, from an extra, matplotlib.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmtaudit.errors import OutputError, UsageError
-from rmtaudit.report.plots.canvas import png, settle, style, svg
-from rmtaudit.report.plots.depth import depth_figure
-from rmtaudit.report.plots.layer import layer_figure, layer_title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,6 +67,9 @@ class PlotFolder:
 
     def draw_layer(self, row: LayerResult, spectrum: Spectrum) -> None:
         """Draw one layer, from any thread. Nothing is raised: :meth:`finish` does, for the first failure."""
+        from rmtaudit.report.plots.canvas import style
+        from rmtaudit.report.plots.layer import layer_figure, layer_title
+
         if self._problem is not None:
             return
         try:
@@ -84,6 +87,9 @@ class PlotFolder:
         OutputError
             RA-OU-004 if a file could not be written, now or before.
         """
+        from rmtaudit.report.plots.canvas import style
+        from rmtaudit.report.plots.depth import depth_figure
+
         with style():
             figure = depth_figure(report)
             if figure is not None and self._problem is None:
@@ -92,6 +98,8 @@ class PlotFolder:
             raise self._problem
 
     def _write(self, name: str, figure: Figure, title: str) -> None:
+        from rmtaudit.report.plots.canvas import png, settle, svg
+
         settle(figure)
         own = f"{self._subject}\0{name}".encode(errors="surrogatepass")
         prefix = f"rmt-{hashlib.sha256(own).hexdigest()[:8]}-"

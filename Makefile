@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 MODEL  ?= examples/resnet20_cifar10.safetensors examples/silero_vad_v6_16k.safetensors
 
-.PHONY: scan test lint clean
+.PHONY: scan test lint docs clean
 
 scan: $(VENV)/.installed
 	$(BIN)/rmtaudit scan $(MODEL)
@@ -21,20 +21,30 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# every page is in the navigation, and no link is broken
+docs: $(VENV)/.installed-docs
+	$(BIN)/mkdocs build --quiet --strict --site-dir $(VENV)/site
+
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "rmtaudit needs Python 3.11 or newer: make PYTHON=/path/to/python" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
+# dependency groups need pip 25.1
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group test
 	touch $@
 
 $(VENV)/.installed-lint: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group lint
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group docs
 	touch $@
 
 clean:

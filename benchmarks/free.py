@@ -38,8 +38,9 @@ from rmtaudit.kernels.free import laws
 from rmtaudit.kernels.free.atoms import AtomParameters, fit_atoms
 from rmtaudit.kernels.free.decompression import Decompression, decompress_spectrum, take_spikes
 from rmtaudit.kernels.free.deformed import deformed_quantiles
+from rmtaudit.kernels.free.empirical import empirical_transform
 from rmtaudit.kernels.free.evolution import evolve
-from rmtaudit.kernels.free.fit import empirical_transform, fit_levy, fit_many
+from rmtaudit.kernels.free.fit import fit_levy, fit_many
 from rmtaudit.kernels.free.fluctuations import whiten
 from rmtaudit.kernels.free.forms import find_form, fit_form
 from rmtaudit.kernels.free.measure import LevyMeasure

@@ -1,10 +1,11 @@
-"""Phases of small networks that are trained here: how far a second training of the same network agrees.
+"""Phases of small trained networks: how far a second training of the same network agrees with the first.
 
-    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/phases_trained.py --folder DIR [--seeds 4]
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/phases_trained.py --folder DIR [--seeds 2]
 
-needs scikit-learn. Every recipe is trained from several seeds: perceptrons and a convolutional network on
-scikit-learn's digits, with true or shuffled labels, and a perceptron on addition modulo 31, with weight decay
-(it generalises) or without (it memorises). The weights stay in DIR and are used again.
+needs scikit-learn. The recipes are those of phase_networks.py, each trained from several seeds; the networks
+stay in DIR and are used again. Three tables: the phases by recipe and layer, the factors of the confidence
+(``AGREEMENT`` of rmtaudit.kernels.phases), and the stated confidence against the share of second trainings
+that agree, where each recipe is judged with the factors that the other recipes give.
 """
 
 from __future__ import annotations
@@ -12,171 +13,128 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import pairwise, permutations
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from phase_networks import RECIPES, loaded
 
 from rmtaudit.analyzers.contract import layer_input
 from rmtaudit.analyzers.phase import PhaseOfTraining, PhaseOptions
-from rmtaudit.kernels.phases.classify import AGREEMENT
+from rmtaudit.kernels.phases.classify import AGREEMENT, OUTCOMES
 
 LEAST = 0.6
 """Least confidence of a decided phase: the default of the analyzer."""
-MODULUS, WIDTH = 31, 192
+BANDS = (0.0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 1.01)
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a network is trained."""
+class Group:
+    """One layer of one recipe: nearest phase and confidence without the factor, by seed."""
 
-    name: str
-    task: str
-    batch: int
-    steps: int
-    shuffled: bool = False
-    decay: float = 0.0
-    most_seeds: int = 99
+    recipe: str
+    layer: str
+    seen: tuple[tuple[str, float], ...]
+    train: float
+    test: float
+
+    def pairs(self) -> Iterable[tuple[str, float, bool]]:
+        """Yield phase and confidence of one training, and whether another one agrees, for every pair."""
+        for (phase, sure), (other, _) in permutations(self.seen, 2):
+            yield phase, sure, phase == other
 
 
-RECIPES = (
-    *(
-        Recipe(
-            f"perceptron, batch {batch}{', shuffled labels' if shuffled else ''}",
-            "digits",
-            batch,
-            steps,
-            shuffled,
+def judged(folder: Path, seeds: int) -> list[Group]:
+    judge = PhaseOfTraining(PhaseOptions(least_confidence=0))
+    groups = []
+    for recipe in RECIPES:
+        rows: dict[str, list[tuple[str, float]]] = defaultdict(list)
+        networks = [loaded(folder, recipe, seed) for seed in range(seeds)]
+        for network in networks:
+            for name, matrix in network.layers.items():
+                found = judge.analyze(layer_input(matrix))
+                phase = str(found["phase_nearest"])
+                rows[name].append((phase, found["phase_confidence"].value / AGREEMENT[phase]))
+        train, test = (float(np.mean([getattr(n, part) for n in networks])) for part in ("train", "test"))
+        groups += [Group(recipe.name, name, tuple(seen), train, test) for name, seen in rows.items()]
+    return groups
+
+
+def factors(groups: Iterable[Group]) -> dict[str, tuple[float, float, float]]:
+    """Return weight, share of second trainings that agree, and factor, by phase.
+
+    A layer of a recipe counts once, however many seeds: with the share of its trainings that are in the
+    phase. The factor is Laplace's rule of succession over these weights, so few layers give a small one.
+    """
+    weights: dict[str, float] = defaultdict(float)
+    agreed: dict[str, float] = defaultdict(float)
+    for group in groups:
+        counts = Counter(phase for phase, _ in group.seen)
+        for phase, count in counts.items():
+            weight = count / len(group.seen)
+            weights[phase] += weight
+            agreed[phase] += weight * (count - 1) / (len(group.seen) - 1)
+    return {
+        phase: (
+            weights[phase],
+            agreed[phase] / weights[phase] if weights[phase] else float("nan"),
+            (agreed[phase] + 1) / (weights[phase] + 2),
         )
-        for batch, steps in ((256, 600), (32, 1500), (4, 5000))
-        for shuffled in (False, True)
-    ),
-    Recipe("convolutional, batch 32", "images", 32, 400),
-    Recipe("convolutional, batch 4", "images", 4, 1600),
-    Recipe("addition, weight decay 1", "addition", 0, 1000, decay=1.0, most_seeds=2),
-    Recipe("addition, no weight decay", "addition", 0, 1000, most_seeds=2),
-)
+        for phase in OUTCOMES
+    }
 
 
-class Addition(nn.Module):
-    """A perceptron on two embedded numbers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embed = nn.Embedding(MODULUS, 128)
-        self.body = nn.Sequential(nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, WIDTH), nn.ReLU())
-        self.head = nn.Linear(WIDTH, MODULUS)
-
-    def forward(self, pairs: torch.Tensor) -> torch.Tensor:
-        return self.head(self.body(self.embed(pairs).flatten(1)))
-
-
-def network(task: str) -> nn.Module:
-    if task == "addition":
-        return Addition()
-    if task == "digits":
-        hidden = [part for _ in range(2) for part in (nn.Linear(WIDTH, WIDTH), nn.ReLU())]
-        return nn.Sequential(nn.Linear(64, WIDTH), nn.ReLU(), *hidden, nn.Linear(WIDTH, 10))
-    return nn.Sequential(
-        nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(32, 128, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-        nn.Linear(512, 160), nn.ReLU(), nn.Linear(160, 10),
-    )  # fmt: skip
-
-
-def data(task: str, shuffled: bool, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
-    """Return inputs and labels to train on, then to test on."""
-    if task == "addition":
-        first, second = (
-            part.flatten() for part in torch.meshgrid(*[torch.arange(MODULUS)] * 2, indexing="ij")
+def print_layers(groups: list[Group]) -> None:
+    print("| recipe | train, test | layer | phases of the seeds | confidence |\n|---|---|---|---|---|")
+    for group in groups:
+        counts = Counter(phase for phase, _ in group.seen).most_common()
+        phases = ", ".join(f"{phase} {count}" for phase, count in counts)
+        stated = [sure * AGREEMENT[phase] for phase, sure in group.seen]
+        print(
+            f"| {group.recipe} | {group.train:.2f}, {group.test:.2f} | {group.layer} | {phases} "
+            f"| {min(stated):.2f} to {max(stated):.2f} |"
         )
-        x, y, train = torch.stack([first, second], 1), (first + second) % MODULUS, MODULUS**2 // 2
-    else:
-        from sklearn.datasets import load_digits
-
-        digits = load_digits()
-        x, y, train = torch.from_numpy(digits.data).float() / 16, torch.from_numpy(digits.target), 1400
-    order = torch.randperm(len(x), generator=generator)
-    x, y = x[order], y[order]
-    if shuffled:
-        y = y[torch.randperm(len(y), generator=generator)]
-    return x[:train], y[:train], x[train:], y[train:]
 
 
-def trained(recipe: Recipe, seed: int) -> tuple[dict[str, torch.Tensor], float, float]:
-    """Return the weights, and the share of right answers in training and in test."""
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    x, y, test_x, test_y = data(recipe.task, recipe.shuffled, generator)
-    model = network(recipe.task)
-    if recipe.task == "addition":
-        optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=recipe.decay)
-    else:
-        optimiser = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
-    for _ in range(recipe.steps):
-        chosen = torch.randint(len(x), (recipe.batch,), generator=generator) if recipe.batch else slice(None)
-        loss = nn.functional.cross_entropy(model(x[chosen]), y[chosen])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    with torch.no_grad():
-        right = [float((model(a).argmax(1) == b).float().mean()) for a, b in ((x, y), (test_x, test_y))]
-    weights = {name: part.detach().flatten(1) for name, part in model.named_parameters() if part.ndim >= 2}
-    return {name: part for name, part in weights.items() if min(part.shape) >= 128}, right[0], right[1]
+def print_factors(groups: list[Group]) -> None:
+    print("\n| phase | layers | a second training agrees | factor | in the code |\n|---|---:|---:|---:|---:|")
+    for phase, (weight, share, factor) in factors(groups).items():
+        shown = f"{share:.2f}" if weight else ""
+        print(f"| {phase} | {weight:.1f} | {shown} | {factor:.2f} | {AGREEMENT[phase]:.2f} |")
 
 
-def loaded(folder: Path, recipe: Recipe, seed: int) -> tuple[dict[str, torch.Tensor], float, float]:
-    path = folder / f"{recipe.name.replace(' ', '-')}-{seed}.pt"
-    if not path.exists():
-        torch.save(trained(recipe, seed), path)
-    return torch.load(path)
+def print_reliability(groups: list[Group]) -> None:
+    """Print stated confidences against agreement, each recipe with the factors of the others."""
+    stated: list[tuple[float, bool]] = []
+    for recipe in {group.recipe for group in groups}:
+        others = factors(group for group in groups if group.recipe != recipe)
+        for group in groups:
+            if group.recipe == recipe:
+                stated += [(sure * others[phase][2], agreed) for phase, sure, agreed in group.pairs()]
+    bands = [(f"{a:g} to {min(b, 1):g}", a, b) for a, b in pairwise(BANDS)]
+    print("\n| stated confidence | pairs | mean stated | a second training agrees |\n|---|---:|---:|---:|")
+    for name, low, high in [*bands, (f"decided (from {LEAST:g})", LEAST, 2.0), ("all", 0.0, 2.0)]:
+        within = [(sure, agreed) for sure, agreed in stated if low <= sure < high]
+        if within:
+            mean, share = np.mean(within, axis=0)
+            print(f"| {name} | {len(within)} | {mean:.2f} | {share:.2f} |")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--seeds", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.folder.mkdir(parents=True, exist_ok=True)
     started = time.process_time()
-    judge = PhaseOfTraining(PhaseOptions(least_confidence=0))
-    agreed: dict[str, list[bool]] = defaultdict(list)
-    decided: dict[str, list[bool]] = defaultdict(list)
-    print("| recipe | train, test | layer | phases of the seeds | least confidence |\n|---|---|---|---|---:|")
-    for recipe in RECIPES:
-        rows: dict[str, list[tuple[str, float]]] = defaultdict(list)
-        rates = []
-        for seed in range(min(given.seeds, recipe.most_seeds)):
-            weights, *right = loaded(given.folder, recipe, seed)
-            rates.append(right)
-            for name, matrix in weights.items():
-                found = judge.analyze(layer_input(matrix))
-                phase = str(found["phase_nearest"])
-                # without the factor that this very table gives
-                rows[name].append((phase, found["phase_confidence"].value / AGREEMENT[phase]))
-        for name, seen in rows.items():
-            for (one, sure), (other, _) in permutations(seen, 2):
-                agreed[one].append(one == other)
-                if sure >= LEAST:
-                    decided[one].append(one == other)
-            counts = ", ".join(
-                f"{phase} {count}" for phase, count in Counter(p for p, _ in seen).most_common()
-            )
-            train, test = np.mean(rates, axis=0)
-            least = min(confidence for _, confidence in seen)
-            print(
-                f"| {recipe.name} | {train:.2f}, {test:.2f} | {name} | {counts} | {least:.2f} |", flush=True
-            )
-    print("\n| phase | pairs | a second training agrees | decided | a second training agrees |")
-    print("|---|---:|---:|---:|---:|")
-    for phase, pairs in agreed.items():
-        sure = decided[phase]
-        share = f"{np.mean(sure):.2f}" if sure else ""
-        print(f"| {phase} | {len(pairs)} | {np.mean(pairs):.2f} | {len(sure)} | {share} |")
+    groups = judged(given.folder, given.seeds)
+    print_layers(groups)
+    print_factors(groups)
+    print_reliability(groups)
     print(f"\n{time.process_time() - started:.0f} CPU seconds")
 
 

@@ -34,7 +34,7 @@ from rmtaudit.analyzers.predicted import Predicted, named_numbers, predict_block
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.kernels.extrapolation import refuted, witness
 from rmtaudit.kernels.free.validation import ks_distance
-from rmtaudit.kernels.slq.operators import gram
+from rmtaudit.kernels.operators import gram
 from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
 from rmtaudit.matrices.layers import plan_layers
 

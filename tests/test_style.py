@@ -18,6 +18,7 @@ EXEMPT = {
     "kernels/spectra/openblas.py": "the routines of LAPACK take their arguments by position",
     "kernels/determinants/": "not yet converted",
     "kernels/free/": "not yet converted",
+    "kernels/operators.py": "not yet converted",
     "kernels/noise/": "not yet converted",
     "kernels/phases/": "not yet converted",
     "kernels/randnla/": "not yet converted",

@@ -11,7 +11,7 @@ the Gram matrices of trained layers below them.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.errors import RmtauditError
 from rmtaudit.matrices.layers import plan_layers
 
+KINDS = ("block", "eigenvalues", "products", "law", "layer")
+"""Rows that can be asked for."""
 SHIFT = 1e-3
 """Shifts of so much of the range of the true eigenvalues are forgiven."""
 ROUNDING = 1e-9
@@ -39,7 +41,8 @@ class Row:
 
     ``ks`` is the distance between the predicted and the true distribution and ``held`` the deciles, of nine,
     inside their intervals of 90 %; both ``None`` without an answer. ``error`` is the code and message of a
-    refusal before any answer, or the class of an exception that is no refusal.
+    refusal before any answer, or the class of an exception that is no refusal. ``obstacle`` says why there is
+    no prediction.
     """
 
     kind: str
@@ -52,6 +55,7 @@ class Row:
     held: int | None = None
     seconds: float = 0.0
     error: str = ""
+    obstacle: str = ""
 
     @property
     def internal(self) -> bool:
@@ -116,7 +120,8 @@ def asked(kind: str, family: str, source: Any, factor: float, true: Matrix, **op
     seconds = time.process_time() - start
     verdict = result.document["verdict"]
     if not result.answered:
-        return Row(**common, verdict=verdict["word"], seconds=seconds)
+        obstacle = verdict["obstacle"]
+        return Row(**common, verdict=verdict["word"], seconds=seconds, obstacle=obstacle)
     quantiles = result.document["prediction"]["quantiles"]
     tolerance = SHIFT * (true[-1] - true[0])
     held = sum(
@@ -134,7 +139,7 @@ def asked(kind: str, family: str, source: Any, factor: float, true: Matrix, **op
     )
 
 
-def run(order: int, factors: tuple[float, ...], seed: int) -> Iterator[Row]:
+def run(order: int, factors: tuple[float, ...], seed: int, kinds: Container[str]) -> Iterator[Row]:
     """Yield the rows of every family: blocks with and without the matrix, and products with the whole."""
     for number, (name, family) in enumerate(families().items()):
         for factor in factors:
@@ -144,10 +149,12 @@ def run(order: int, factors: tuple[float, ...], seed: int) -> Iterator[Row]:
             n = round(order / factor)
             chosen = np.sort(rng.permutation(order)[:n])
             block = matrix[np.ix_(chosen, chosen)]
-            yield asked("block", name, block, factor, true, seed=seed)
-            if factor == factors[-1]:
+            if "block" in kinds:
+                yield asked("block", name, block, factor, true, seed=seed)
+            if factor == factors[-1] and "eigenvalues" in kinds:
                 values = np.linalg.eigvalsh(block)
                 yield asked("eigenvalues", name, values, factor, true, seed=seed, assume_free=True)
+            if factor == factors[-1] and "products" in kinds:
                 yield asked("products", name, matrix, 1, true, seed=seed, method="products")
 
 

@@ -12,28 +12,43 @@ if TYPE_CHECKING:
     from rmtaudit.checkpoints import open_checkpoint
     from rmtaudit.engine.density import density
     from rmtaudit.engine.logdet.api import logdet
+    from rmtaudit.engine.samples.api import forecast, tails
     from rmtaudit.engine.scan.api import scan
+    from rmtaudit.report.files import load_reports
     from rmtaudit.report.model import Report
 
     __version__: str
 
-__all__ = ["Report", "__version__", "density", "logdet", "open_checkpoint", "scan"]
+__all__ = [
+    "Report",
+    "__version__",
+    "density",
+    "forecast",
+    "load_reports",
+    "logdet",
+    "open_checkpoint",
+    "scan",
+    "tails",
+]
 
 _HOMES = {
     "Report": "rmtaudit.report.model",
     "density": "rmtaudit.engine.density",
+    "forecast": "rmtaudit.engine.samples.api",
+    "load_reports": "rmtaudit.report.files",
     "logdet": "rmtaudit.engine.logdet.api",
     "open_checkpoint": "rmtaudit.checkpoints",
     "scan": "rmtaudit.engine.scan.api",
+    "tails": "rmtaudit.engine.samples.api",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for, so that ``import rmtaudit`` is free (PEP 562)."""
     if name == "__version__":
-        from importlib.metadata import version
+        from rmtaudit.version import installed_version
 
-        return version("rmtaudit")
+        return installed_version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -11,7 +11,8 @@
     │   └── ChangedError          the file changed while it was being read
     ├── UnreachableError          the matrix cannot be reached in the way that was asked for (exit 2)
     ├── OutputError               a result cannot be written (exit 2)
-    └── NothingAuditableError     read without fault, but holds no weight matrix (exit 3)
+    ├── NothingAuditableError     read without fault, but holds no weight matrix (exit 3)
+    └── StoppedWorkError          the work was stopped on request (exit 130)
 
 They are grouped by what the caller would do about them. ``code`` is stable (``RA-IN-012``) and is what a
 machine should read; ``hint`` says what to do next; ``where`` names the file, the tensor or the byte.
@@ -82,3 +83,19 @@ class OutputError(RmtauditError):
 
 class NothingAuditableError(RmtauditError):
     """The checkpoint was read without fault, but holds no weight matrix."""
+
+
+class StoppedWorkError(RmtauditError):
+    """The work was stopped on request, by a signal or by the caller's own ``stop``.
+
+    Parameters
+    ----------
+    message
+        How far it came.
+    kept
+        Whether finished parts are on disk, so that the same call with ``resume`` continues from them.
+    """
+
+    def __init__(self, message: str, *, kept: bool) -> None:
+        super().__init__("RA-LD-040", message)
+        self.kept = kept

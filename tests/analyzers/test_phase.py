@@ -10,6 +10,7 @@ import torch
 from rmtaudit.analyzers.base import MetricValue
 from rmtaudit.analyzers.contract import AnalyzerContract, layer_input
 from rmtaudit.analyzers.phase import PhaseOfTraining, PhaseOptions
+from rmtaudit.kernels.phases.classify import AGREEMENT, OUTCOMES
 
 
 class TestContract(AnalyzerContract):
@@ -32,7 +33,7 @@ def test_noise() -> None:
     assert (found["phase_spikes"], found["phase_gap"], found["phase_zero_share"]) == (0, 0.0, 0.0)
     confidence = found["phase_confidence"]
     assert isinstance(confidence, MetricValue)
-    assert confidence.value > 0.9
+    assert confidence.value > 0.9 * AGREEMENT["random-like"]
     assert confidence.se == pytest.approx((confidence.value * (1 - confidence.value) / 400) ** 0.5)
 
 
@@ -100,12 +101,27 @@ def test_a_phase_that_rests_on_scales_is_less_sure() -> None:
     assert unevened["phase"] == "undecided"
 
 
-def test_no_phase_is_surer_than_a_second_training_agrees() -> None:
-    from rmtaudit.kernels.phases.classify import AGREEMENT, OUTCOMES
+def test_two_separate_groups_of_eigenvalues_are_no_phase() -> None:
+    """As in the first layer of a network that has learned addition: no noise, no power law, no decay."""
+    population = torch.ones(256)
+    population[:50] = 40 * torch.linspace(1, 1.3, 50)
+    rotation = torch.linalg.qr(gaussian(256, 256, seed=9)).Q
+    given = layer_input(rotation @ (population.sqrt()[:, None] * gaussian(256, 300, seed=10)))
+    found = PhaseOfTraining(PhaseOptions(least_confidence=0)).analyze(given)
+    assert found["phase_gap"] > 1.5
+    assert found["phase"] == found["phase_nearest"] == "none"
+    assert found["phase_null"].value == "structure"
+    assert found["phase_confidence"].value <= AGREEMENT["none"]
 
+
+def test_no_phase_is_surer_than_a_second_training_agrees() -> None:
     assert set(AGREEMENT) == set(OUTCOMES)
-    assert all(0 < share <= 1 for share in AGREEMENT.values())
-    for matrix in (gaussian(300, 150), starts("orthogonal", 1)):
+    assert all(0 < share < 1 for share in AGREEMENT.values())
+    for matrix in (
+        gaussian(300, 150),
+        starts("orthogonal", 1),
+        gaussian(200, 90) @ gaussian(90, 160, seed=1),
+    ):
         found = PhaseOfTraining().analyze(layer_input(matrix))
         assert found["phase_confidence"].value <= AGREEMENT[found["phase"]]
 

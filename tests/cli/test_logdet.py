@@ -64,7 +64,10 @@ COMMANDS = {
     "laplacian, slq": (["edges.csv", "--laplacian", "normalised", "--pseudo", "--method", "slq"], 0),
     "flodance": (["kernel.npy", "--size", "450", "--up-to", "250"], 0),
     "anytime": (["kernel.npy", "--size", "300", "--tol", "9", "--scratch", "scratch"], 0),
-    "series": (["table.csv", "--series", "--size", "800", "--up-to", "400"], 0),
+    "series": (
+        ["table.csv", "--series", "--size", "800", "--up-to", "400", "--assume-random-order"],
+        0,
+    ),
     "no method": (["kernel.npy", "--memory", "10kB"], 3),
     "explained": (["kernel.npy", "--explain"], 0),
     "explained, on disk": (["kernel.npy", "--explain", "--memory", "1700kB"], 0),
@@ -227,3 +230,21 @@ def test_help_loads_no_mathematics() -> None:
         "assert not {'torch', 'numpy', 'scipy', 'rich'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, stdout=subprocess.DEVNULL)
+
+
+def test_an_order_that_was_not_tested_is_an_assumption(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["logdet", str(folder / "table.csv"), "--series", "--size", "800", "--up-to", "400", "-q"]
+    answers = {}
+    for name, more, code in (("plain", [], 3), ("granted", ["--assume-random-order"], 0)):
+        assert run(cli, [*call, *more, "-o", str(tmp_path / f"{name}.json")]) == code
+        answers[name] = parse_json((tmp_path / f"{name}.json").read_text())["result"]
+        assert answers[name]["assumption"] == "the points come in random order"
+        assert answers[name]["granted"] == (code == 0)
+    assert answers["plain"]["logdet"] == answers["granted"]["logdet"]
+    assert run(cli, call[:-1]) == 3
+    assert "--assume-random-order" in capsys.readouterr().out
+    # a size that is known assumes nothing
+    assert run(cli, [*call[:3], "--size", "400", "-q", "-o", str(tmp_path / "known.json")]) == 0
+    assert parse_json((tmp_path / "known.json").read_text())["result"]["assumption"] is None

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.cli import cli
 from rmtaudit.cli.errors import run
+from rmtaudit.engine.samples.verification import verify_tails
 from rmtaudit.engine.scan import verification as verified
 from rmtaudit.engine.scan.run import scan_checkpoint
 from rmtaudit.engine.settings.scan import ScanSettings
@@ -223,3 +224,36 @@ def test_a_wrong_tail_deviates(tmp_path: Path, capsys: Capture, monkeypatch: pyt
     np.save(path, np.random.default_rng(0).pareto(2, 300) + 1)
     assert run(cli, ["tails", str(path), "--verify", "--format", "json"]) == 3
     assert "not verified: alpha of upper deviates by 1.0e-05" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("kind", "library"), [("zeta", "powerlaw"), ("far", "scipy"), ("grid", "powerlaw")])
+def test_a_discrete_tail_has_a_second_opinion(
+    kind: str, library: str, tmp_path: Path, capsys: Capture
+) -> None:
+    rng = np.random.default_rng(3)
+    values = {
+        "zeta": lambda: np.minimum(rng.zipf(2.5, 400), 2**50).astype(float),
+        "far": lambda: rng.poisson(50, 400).astype(float),
+        "grid": lambda: 0.25 * (np.floor(np.exp(rng.normal(2, 1, 400))) + 1),
+    }[kind]()
+    path = tmp_path / "values.npy"
+    np.save(path, values)
+    assert run(cli, ["tails", str(path), "--verify", "--side", "upper", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["upper"]["support"] == "discrete"
+    found = document["verification"]
+    assert found["outcome"] == "agrees"
+    assert found["not_compared"] == []
+    assert {each["quantity"]: each["library"] for each in found["checks"]} == {
+        "values": "numpy", "tail_size": "numpy", "alpha": library, "ks_distance": "scipy",
+    }  # fmt: skip
+    wrong = {
+        **document,
+        "upper": {**document["upper"], "alpha": {"value": 1.001 * document["upper"]["alpha"]["value"]}},
+    }
+    assert verify_tails(path, wrong)["outcome"] == "deviates"
+    later = {
+        **document,
+        "upper": {**document["upper"], "ks_distance": 1.01 * document["upper"]["ks_distance"]},
+    }
+    assert verify_tails(path, later)["outcome"] == "deviates"

@@ -143,7 +143,7 @@ def predict_layer(
     ``None`` stands where there is no prediction to be held against them.
     """
     from rmtaudit.kernels.extrapolation import refuted, witness
-    from rmtaudit.kernels.slq.operators import gram
+    from rmtaudit.kernels.operators import gram
 
     found = predict_blocks(matrix, size, blocks, generator)
     if found.law is None:

@@ -11,8 +11,8 @@ import torch
 
 from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, failed, skipped
 from rmtaudit.kernels.counter import seed_of
+from rmtaudit.kernels.operators import linear
 from rmtaudit.kernels.randnla.krylov import top_singular
-from rmtaudit.kernels.randnla.operators import linear
 
 if TYPE_CHECKING:
     from rmtaudit.kernels.randnla.krylov import Partial
@@ -94,7 +94,6 @@ class Sketch(Analyzer):
 
     def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | float]:
         """Return every metric; of several matrices, the largest values of all of them together."""
-        # here and not above: the list of analyzers is printed without loading torch
         exponent = max(_exponent(matrix) for matrix in given.matrices)
         generator = given.generator("sketch")
         parts: list[Partial] = []

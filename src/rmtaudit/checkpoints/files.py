@@ -15,6 +15,7 @@ from typing import Self
 
 from rmtaudit.errors import ChangedError, CorruptError, InputError
 from rmtaudit.names import display_name
+from rmtaudit.positional import CLOSED_ON_EXEC, NO_WAIT, read_into
 
 _CHUNK = 1 << 30  # one preadv call reads at most 2 GiB - 4 KiB on Linux
 _LARGE = 1 << 20
@@ -115,7 +116,7 @@ class FileSource:
                 count, length = 1, count * length
             for row in range(count):
                 piece = flat[row * length : (row + 1) * length]
-                done = os.preadv(descriptor, (piece,), offset + row * stride)
+                done = read_into(descriptor, piece, offset + row * stride)
                 if done < length:
                     done += _fill(descriptor, piece[done:], offset + row * stride + done)
                 if done < length:
@@ -241,7 +242,7 @@ def read_small(path: Path, cap: int) -> bytes:
 def _open_regular(path: Path, where: str) -> int:
     """Return a descriptor of a regular file. ``O_NONBLOCK``: a FIFO without a writer must not hang us."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | NO_WAIT | CLOSED_ON_EXEC)
     except ValueError as error:  # a NUL in the path
         raise InputError("RA-IN-001", f"not a path: {error}.", where=where) from error
     except OSError as error:
@@ -289,7 +290,7 @@ def _uncleared(length: int) -> memoryview:
 def _fill(descriptor: int, view: memoryview, offset: int) -> int:
     done = 0
     while done < len(view):
-        count = os.preadv(descriptor, [view[done : done + _CHUNK]], offset + done)
+        count = read_into(descriptor, view[done : done + _CHUNK], offset + done)
         if count == 0:
             break
         done += count

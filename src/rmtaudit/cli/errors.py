@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 
 import click
 
-from rmtaudit.errors import NothingAuditableError, OutputError, RmtauditError
+from rmtaudit.errors import NothingAuditableError, OutputError, RmtauditError, StoppedWorkError
 from rmtaudit.names import display_name
 
 FINE, GATE_FAILED, COULD_NOT_JUDGE, INCONCLUSIVE, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 3, 130, 141
@@ -53,6 +53,8 @@ def worst(codes: Iterable[int]) -> int:
 
 def code_of(error: RmtauditError) -> int:
     """Return the exit code that an error stands for."""
+    if isinstance(error, StoppedWorkError):
+        return INTERRUPTED
     return INCONCLUSIVE if isinstance(error, NothingAuditableError) else COULD_NOT_JUDGE
 
 

@@ -15,6 +15,7 @@ from rmtaudit.cli.logdet_flags import logdet_flags
 from rmtaudit.cli.output import DocumentOutput, OutputFile, document_options, output_file
 from rmtaudit.cli.progress import steps_watched
 from rmtaudit.cli.source_flags import source_options
+from rmtaudit.errors import StoppedWorkError
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def logdet(source: str, out: DocumentOutput, **flags: Any) -> int:
     SOURCE is a .npy file, a zarr array, FILE::LAYER of a checkpoint (as its Gram matrix), a sparse matrix
     (.npz of scipy, .mtx), the points of a kernel, the edges of a graph, or a table of log-determinants. The
     method is chosen by what can be reached of the matrix, its size and the memory; --explain says which and
-    why. Exit code 3: refused.
+    why. Exit code 3: refused, or extrapolated from points whose order could not be tested without
+    --assume-random-order.
     """
     with _signalled() as signals:  # first: importing torch takes a second, in which a signal may come
         return _run(source, out, flags, signals)
@@ -63,7 +65,7 @@ def _run(source: str, out: DocumentOutput, flags: Mapping[str, Any], signals: _S
             if minors is not None:
                 _write_minors(minors, answer)
             document = answer.to_dict()
-            code = FINE if answer.status == "ok" else INCONCLUSIVE
+            code = FINE if answer.complete else INCONCLUSIVE
         emit(document, _draw)
     return code
 
@@ -71,7 +73,6 @@ def _run(source: str, out: DocumentOutput, flags: Mapping[str, Any], signals: _S
 def _answer(
     source: str, quiet: bool, flags: Mapping[str, Any], settings: LogdetSettings, signals: _Signals
 ) -> LogDeterminant:
-    from rmtaudit.engine.logdet.factored import StoppedWorkError
     from rmtaudit.engine.logdet.requests import answered
 
     how_to_resume: list[str] = []
@@ -104,7 +105,7 @@ def _answer(
                 announce=announce,
             )
         except StoppedWorkError as stopped:
-            click.echo(f"rmtaudit: {stopped}", err=True)
+            click.echo(f"rmtaudit: {stopped.message}", err=True)
             if stopped.kept and how_to_resume:
                 click.echo(f"  hint: The same command goes on with {how_to_resume[0]}", err=True)
             raise KeyboardInterrupt from None

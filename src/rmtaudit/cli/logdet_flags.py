@@ -57,6 +57,11 @@ _WHAT_IS_ASKED = (
         "--unshift", is_flag=True, help="With --shift: also what that tells about A itself, to first order."
     ),
     click.option(
+        "--assume-random-order",
+        is_flag=True,
+        help="Take the points for being in random order where an extrapolation cannot test it.",
+    ),
+    click.option(
         "--minors",
         metavar="FILE",
         type=click.Path(path_type=Path),

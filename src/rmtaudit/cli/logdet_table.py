@@ -27,6 +27,9 @@ def draw_logdet(console: Console, document: Mapping[str, Any]) -> None:
     console.print()
     if result["status"] == "ok":
         console.print(_grid(_number_lines(document)))
+        if not result["granted"]:
+            words = f"Only if {result['assumption']}, which was not tested: exit code 3."
+            console.print(Text(f"{words} --assume-random-order takes it for granted.", style="yellow"))
     else:
         console.print(Text(f"no {result['quantity']}: {result['reason']}", style="yellow"))
         if result["sign"] == 0:

@@ -9,7 +9,7 @@ import click
 
 from rmtaudit.cli.errors import COULD_NOT_JUDGE, FINE, print_error
 from rmtaudit.cli.output import ALL_FORMATS, format_for, output_file, output_options
-from rmtaudit.errors import InputError, RmtauditError
+from rmtaudit.errors import InputError
 
 
 @click.command()
@@ -29,15 +29,11 @@ def report(file: Path, format_: str | None, output: Path | None, top: int) -> in
     Nothing but FILE.json is read: neither the weights nor the analyzers are needed.
     """
     from rmtaudit.cli.scan import rendered
+    from rmtaudit.report.files import load_reports
     from rmtaudit.report.model import FailedSubject, Report
-    from rmtaudit.report.parsing import loads
 
     format_ = format_for(format_, output)
-    try:
-        results = loads(_read(file))
-    except RmtauditError as problem:
-        problem.where = problem.where or str(file)
-        raise
+    results = load_reports(file)
     for result in results:
         if isinstance(result, FailedSubject):
             error = result.error
@@ -54,11 +50,3 @@ def report(file: Path, format_: str | None, output: Path | None, top: int) -> in
     else:
         sys.stdout.write(rendered(list(results), format_, top))
     return COULD_NOT_JUDGE if any(isinstance(result, FailedSubject) for result in results) else FINE
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InputError("RA-RP-005", f"Cannot be read: {reason}.", where=str(file)) from error

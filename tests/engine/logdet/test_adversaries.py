@@ -14,13 +14,12 @@ import scipy.sparse
 import torch
 
 import rmtaudit
-from rmtaudit.engine.logdet.factored import StoppedWorkError
 from rmtaudit.engine.logdet.plan import kept_bytes
 from rmtaudit.engine.logdet.run import log_determinant, prepare
 from rmtaudit.engine.logdet.settings import LogdetSettings
 from rmtaudit.engine.resources.memory_size import format_memory, parse_memory
 from rmtaudit.engine.sources import open_source
-from rmtaudit.errors import CorruptError
+from rmtaudit.errors import CorruptError, StoppedWorkError
 from rmtaudit.matrices.sources import TensorSource
 
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "adversaries" / "logdet.py"

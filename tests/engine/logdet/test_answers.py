@@ -15,11 +15,10 @@ import torch
 
 import rmtaudit
 from rmtaudit.engine.logdet.answer import LogDeterminant
-from rmtaudit.engine.logdet.factored import StoppedWorkError
 from rmtaudit.engine.logdet.facts import facts_of
 from rmtaudit.engine.logdet.run import log_determinant
 from rmtaudit.engine.logdet.settings import LogdetSettings
-from rmtaudit.errors import InputError, UsageError
+from rmtaudit.errors import InputError, StoppedWorkError, UsageError
 from rmtaudit.matrices.sources import KernelMatrix, MaternMatrix, Product, TensorSource
 
 MB = 10**6

@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse
 
 from rmtaudit.kernels.determinants.sparse import sparse_log_determinant
+from rmtaudit.kernels.determinants.sparse_fill import symmetric_elimination
 
 
 def positive(n: int, seed: int, sign: float = 0.0) -> scipy.sparse.csr_array:
@@ -34,6 +35,21 @@ def test_the_truth_is_within_the_bound(seed: int, sign: float) -> None:
     assert found.logdet is not None
     assert abs(found.logdet - truth) <= found.bound < 1e-6
     assert ("M-matrix" in found.basis) == (sign < 0)
+
+
+@pytest.mark.parametrize("density", [0.004, 0.1])  # short and long columns of the factor
+def test_an_order_that_was_analysed_changes_rounding_alone(density: float) -> None:
+    A = scipy.sparse.random_array((400, 400), density=density, rng=3)
+    A = scipy.sparse.csr_array(A + A.T)
+    A = scipy.sparse.csr_array(A + scipy.sparse.diags_array(abs(A).sum(axis=1) + 0.01))
+    order = symmetric_elimination(A)
+    found, plain = sparse_log_determinant(A, elimination=order), sparse_log_determinant(A)
+    assert (order.entries < 64 * 400) == (density < 0.01)
+    assert found.logdet is not None
+    assert plain.logdet is not None
+    assert abs(found.logdet - plain.logdet) <= found.bound + plain.bound
+    assert found.stored <= order.entries
+    assert sparse_log_determinant(-1.0 * A, elimination=order).logdet is None
 
 
 def test_scaling_moves_the_value_alone() -> None:

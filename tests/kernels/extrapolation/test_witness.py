@@ -7,7 +7,7 @@ import torch
 
 from rmtaudit.kernels.extrapolation import Obstacle, Prediction, Verdict, grown_gram, refuted, witness
 from rmtaudit.kernels.extrapolation.functionals import Law
-from rmtaudit.kernels.slq.operators import gram
+from rmtaudit.kernels.operators import gram
 
 
 def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from rmtaudit.kernels.free import laws
 from rmtaudit.kernels.free.atoms import chi_square, fit_atoms, gathered, rise
 from rmtaudit.kernels.free.decompression import decompress_spectrum
+from rmtaudit.kernels.free.empirical import Transform, empirical_transform
 from rmtaudit.kernels.free.ended import fit_ended, one_atom_with_end
 from rmtaudit.kernels.free.evolution import evolve
-from rmtaudit.kernels.free.fit import Transform, empirical_transform, fit_levy, least_smooth
+from rmtaudit.kernels.free.fit import fit_levy, least_smooth
 from rmtaudit.kernels.free.identify import fewest_atoms
 from rmtaudit.kernels.free.measure import LevyMeasure
 

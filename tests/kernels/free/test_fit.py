@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
-from rmtaudit.kernels.free import laws
+from rmtaudit.kernels.free import laws, nonnegative
+from rmtaudit.kernels.free.empirical import empirical_stieltjes
 from rmtaudit.kernels.free.evolution import evolve
-from rmtaudit.kernels.free.fit import empirical_stieltjes, fit_levy, fit_many
+from rmtaudit.kernels.free.fit import fit_levy, fit_many
 from rmtaudit.kernels.free.heights import heights
 from rmtaudit.kernels.free.identify import extreme_measures
 from rmtaudit.kernels.free.measure import LevyMeasure, cauchy_imaginary, cauchy_real
@@ -167,3 +168,26 @@ def test_a_measure_is_positive_and_ordered() -> None:
         cells((0.0, 1.0, -0.1))
     with pytest.raises(ValueError, match="must not be negative, and cells must not be reversed"):
         cells((1.0, 0.0, 0.1))
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 10_000), st.sampled_from([0.0, 1e-9, 1e-5]))
+def test_nearly_equal_columns_leave_the_objective_at_its_least(seed: int, apart: float) -> None:
+    """Exchanges of whole sets need not end there; the methods that follow do."""
+    rng = np.random.default_rng(seed)
+    rows = np.repeat(rng.standard_normal((12, 10)), 3, axis=1) + apart * rng.standard_normal((12, 30))
+    target = rng.standard_normal(12)
+    matrix = torch.from_numpy(rows)
+    found = nonnegative_least_squares(matrix.T @ matrix, matrix.T @ torch.from_numpy(target)).numpy()
+    assert (found >= 0).all()
+    assert np.linalg.norm(rows @ found - target) <= optimize.nnls(rows, target)[1] * (1 + 1e-6) + 1e-6
+
+
+@pytest.mark.parametrize("unknowns", [5, 40])
+def test_both_methods_solve_a_batch_alike(unknowns: int) -> None:
+    rng = np.random.default_rng(unknowns)
+    rows = torch.from_numpy(rng.standard_normal((4, 60, unknowns)))
+    gram, right = rows.mT @ rows, (rows.mT @ torch.from_numpy(rng.standard_normal((4, 60, 1))))[..., 0]
+    torch.testing.assert_close(
+        nonnegative_least_squares(gram, right), nonnegative._interior(gram, right), rtol=1e-6, atol=1e-8
+    )

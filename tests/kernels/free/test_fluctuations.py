@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmtaudit.kernels.free import laws
+from rmtaudit.kernels.free.empirical import empirical_transform
 from rmtaudit.kernels.free.evolution import evolve
-from rmtaudit.kernels.free.fit import empirical_transform, fit_levy
+from rmtaudit.kernels.free.fit import fit_levy
 from rmtaudit.kernels.free.fluctuations import parameter, whiten
 from rmtaudit.kernels.free.measure import LevyMeasure
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from rmtaudit.kernels.free import laws
 from rmtaudit.kernels.free.atoms import AtomParameters
 from rmtaudit.kernels.free.decompression import beyond_noise, decompress_spectrum
+from rmtaudit.kernels.free.empirical import empirical_transform
 from rmtaudit.kernels.free.evolution import evolve
-from rmtaudit.kernels.free.fit import empirical_transform, fit_levy
+from rmtaudit.kernels.free.fit import fit_levy
 from rmtaudit.kernels.free.fluctuations import whiten
 from rmtaudit.kernels.free.forms import Form, find_form, fit_form, refit
 from rmtaudit.kernels.free.measure import LevyMeasure

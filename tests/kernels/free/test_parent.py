@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rmtaudit.kernels.free.fit import empirical_transform
+from rmtaudit.kernels.free.empirical import empirical_transform
 from rmtaudit.kernels.free.fluctuations import noise_of
 from rmtaudit.kernels.free.laws import semicircle
 from rmtaudit.kernels.free.parent import (

@@ -139,6 +139,26 @@ def test_orthogonal_columns_are_none_of_them() -> None:
     assert phase_of(statistics_of(torch.linalg.qr(gaussian(300, 150)).Q)) == "none"
 
 
+def test_a_bulk_decays_only_without_a_wide_gap_or_with_a_power_law() -> None:
+    rotation = torch.linalg.qr(gaussian(400, 400, seed=2)).Q
+    noise = gaussian(400, 500, seed=3)
+
+    def of(population: torch.Tensor) -> PhaseStatistics:
+        return statistics_of(rotation @ (population.sqrt()[:, None] * noise))
+
+    narrow = of(torch.exp(0.3 * gaussian(400, seed=1)))
+    assert narrow.gap < 1.5
+    assert phase_of(narrow) == "bulk-decay"
+    groups = torch.ones(400, dtype=torch.float64)
+    groups[:80] = 40 * torch.linspace(1, 1.3, 80)
+    apart = of(groups)
+    assert apart.gap > 1.5
+    assert phase_of(apart) == "none"
+    pareto = of((torch.arange(1, 401) / 400.5).double() ** (-1 / 3.6))
+    assert pareto.tail_misfit < 0.8
+    assert phase_of(pareto) == "bulk-decay"
+
+
 def test_a_weak_spike_is_less_sure_than_a_strong_one() -> None:
     def spiked(reach: float) -> torch.Tensor:
         y2 = (1 + reach) * 4 - 2

@@ -8,8 +8,8 @@ from decays import DECAYS, rectangular, semidefinite, singular_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rmtaudit.kernels.operators import linear, symmetric
 from rmtaudit.kernels.randnla.krylov import Partial, top_eigenpairs, top_singular
-from rmtaudit.kernels.randnla.operators import linear, symmetric
 from rmtaudit.kernels.randnla.rank import rank_bounds
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from decays import DECAYS, rectangular, semidefinite, singular_values
 
+from rmtaudit.kernels.operators import linear, symmetric
 from rmtaudit.kernels.randnla.interpolative import cur, interpolative
 from rmtaudit.kernels.randnla.norms import NormBounds
 from rmtaudit.kernels.randnla.nystrom import nystrom, pivoted_cholesky
-from rmtaudit.kernels.randnla.operators import linear, symmetric
 from rmtaudit.kernels.randnla.qb import find_range, qb
 
 

@@ -8,8 +8,8 @@ from decays import DECAYS, rectangular, semidefinite, singular_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rmtaudit.kernels.operators import linear, symmetric
 from rmtaudit.kernels.randnla.norms import eigenvalue_bounds, norm_bounds, singular_bounds
-from rmtaudit.kernels.randnla.operators import linear, symmetric
 from rmtaudit.kernels.randnla.residual import residual_norm
 
 

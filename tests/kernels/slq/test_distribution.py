@@ -9,6 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rmtaudit.kernels.lanczos import AsymmetryError, start
+from rmtaudit.kernels.operators import Symmetric, dense, gram
 from rmtaudit.kernels.slq.distribution import (
     Distribution,
     brackets,
@@ -16,8 +18,6 @@ from rmtaudit.kernels.slq.distribution import (
     distribution,
     shares_between,
 )
-from rmtaudit.kernels.slq.lanczos import AsymmetryError, start
-from rmtaudit.kernels.slq.operators import Symmetric, dense, gram
 from rmtaudit.kernels.slq.quadrature import with_last
 from rmtaudit.kernels.slq.samplers import Sampler
 

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from rmtaudit.kernels.operators import Symmetric, gram
 from rmtaudit.kernels.slq.distribution import distribution
 from rmtaudit.kernels.slq.functionals import (
     effective_dimension,
@@ -15,7 +16,6 @@ from rmtaudit.kernels.slq.functionals import (
     shifted_log_determinant,
     snapped,
 )
-from rmtaudit.kernels.slq.operators import Symmetric, gram
 
 
 def test_known_numbers_of_four_eigenvalues() -> None:

@@ -10,8 +10,8 @@ import torch
 from rmtaudit.kernels import slq
 from rmtaudit.kernels.randnla.nystrom import nystrom, pivoted_cholesky
 from rmtaudit.kernels.slq.precondition import (
-    from_nystrom,
-    from_pivoted_cholesky,
+    from_eigenvectors,
+    from_factor,
     low_precision_cholesky,
     preconditioned,
     preconditioned_log_determinant,
@@ -32,11 +32,12 @@ def kernel() -> torch.Tensor:
 def test_low_rank(kernel: torch.Tensor, kind: str) -> None:
     matrix = kernel + NUGGET * torch.eye(500, dtype=torch.float64)
     if kind == "nystrom":
-        by = from_nystrom(nystrom(lambda X: kernel @ X, 500, 150, 1), NUGGET)
+        low = nystrom(lambda X: kernel @ X, 500, 150, 1)
+        by = from_eigenvectors(low.vectors, low.eigenvalues, NUGGET)
     else:
         generator = torch.Generator().manual_seed(0)
         found = pivoted_cholesky(lambda i: kernel[:, i], kernel.diagonal(), 150, generator)
-        by = from_pivoted_cholesky(found, NUGGET)
+        by = from_factor(found.factor, NUGGET)
     truth = 2 * float(torch.linalg.cholesky(matrix).diagonal().log().sum())
     operator = slq.dense(matrix, smallest=NUGGET)
     eased = preconditioned_log_determinant(operator, by, slq.Sampler(0))
@@ -64,4 +65,4 @@ def test_what_cannot_be_factored() -> None:
     with pytest.raises(ArithmeticError, match="breaks down"):
         low_precision_cholesky(torch.diag(torch.tensor([1.0, -1.0e3, 1.0e3])).double())
     with pytest.raises(ValueError, match="positive"):
-        from_nystrom(nystrom(lambda X: X, 10, 4, 0), 0.0)
+        from_eigenvectors(torch.eye(10, 4, dtype=torch.float64), torch.ones(4, dtype=torch.float64), 0.0)

@@ -111,3 +111,15 @@ def test_samples_that_no_float_holds_are_refused() -> None:
         fit_bent(np.array([0.0, 1.0, 800.0]), "cut-off")
     with pytest.raises(ArithmeticError):
         fit_bent(np.zeros(5), "lognormal")
+
+
+@pytest.mark.parametrize("bend", ["cut-off", "lognormal"])
+def test_values_over_three_hundred_decades_end(bend: str) -> None:
+    """The cut-off of such values lies beyond the range of floats: an error, not an endless search."""
+    logs = np.random.default_rng(0).uniform(0, 690, 100)
+    logs[0] = 690.0
+    try:
+        found = fit_bent(logs, bend)  # type: ignore[arg-type]
+    except ArithmeticError:
+        return
+    assert np.isfinite(found.mean_log_likelihood)

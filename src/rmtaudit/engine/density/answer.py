@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from rmtaudit.engine.density.blocks import (
     Blocks,
+    check_range,
     confirm_symmetry,
     draw_blocks,
     open_file,
@@ -16,8 +17,9 @@ from rmtaudit.engine.density.blocks import (
     without_rounding,
 )
 from rmtaudit.engine.density.method import Method, plan
-from rmtaudit.engine.density.settings import DensitySettings
+from rmtaudit.engine.density.settings import DensityKeywords, DensitySettings
 from rmtaudit.engine.density.whole_answer import MOST_QUANTILES, WholeResult, whole_answer
+from rmtaudit.engine.settings.keywords import settings_from
 from rmtaudit.engine.sources import SourceOptions, in_memory
 from rmtaudit.errors import InputError, OutputError, UsageError
 
@@ -28,9 +30,6 @@ if TYPE_CHECKING:
     from rmtaudit.kernels.extrapolation import Prediction
     from rmtaudit.kernels.slq.density import ChebyshevDensity
     from rmtaudit.matrices.sources import MatrixSource
-
-_LEAST, _MOST = 1e-60, 1e60
-"""Fourth powers of numbers between are in the range of float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +85,10 @@ class DensityResult:
 def density(
     source: str | Path | MatrixSource | torch.Tensor | np.ndarray[Any, Any],
     *,
-    size: int | None = None,
-    factor: float | None = None,
     against: str | Path | None = None,
     options: SourceOptions | None = None,
     settings: DensitySettings | None = None,
-    **more: Any,
+    **keywords: Unpack[DensityKeywords],
 ) -> DensityResult | WholeResult:
     """Find the spectrum of a matrix, or predict that of a larger one from principal blocks.
 
@@ -102,17 +99,15 @@ def density(
     source
         What the command line takes; or a matrix source; or an array: eigenvalues of one block (one side), or
         with ``holds="spectra"`` of several (two sides), or a matrix (dense, or sparse of scipy).
-    size, factor
-        Order of the large matrix, or its ratio to that of the source; neither: the source's own.
     against
         A file of eigenvalues to compare with.
     options
         What a path cannot say of itself; of an array too the view (``SourceOptions(view="wwt")``), kernel,
         Laplacian and shift.
     settings
-        Instead of ``size``, ``factor`` and ``more``.
-    **more
-        Fields of :class:`DensitySettings`.
+        What is asked for, as an object.
+    **keywords
+        Or its fields: ``size`` or ``factor`` say how large the matrix is (neither: the source's own), …
 
     Returns
     -------
@@ -125,14 +120,15 @@ def density(
         The source cannot be read; RA-DE-003 not symmetric, RA-DE-005 nothing to predict from,
         RA-DE-006 eigenvalues beyond the range of float64.
     UsageError
-        It does not say what it holds, or what is asked for contradicts itself.
+        It does not say what it holds, or what is asked for contradicts itself. RA-US-701 to 703: an unknown
+        setting, or one that is given twice.
 
     Examples
     --------
     >>> result = rmtaudit.density("eigenvalues.npy", factor=8)  # doctest: +SKIP
     >>> result.verdict, result.prediction.numbers()["log_det"]  # doctest: +SKIP
     """
-    chosen = settings or DensitySettings(size=size, factor=factor, **more)
+    chosen = settings_from(DensitySettings, settings, keywords)
     found, text = _opened(source, options or SourceOptions(), chosen)
     compared = None if against is None else Path(against)
     if isinstance(found, Blocks):
@@ -254,14 +250,7 @@ def _refuse(blocks: Blocks, source: MatrixSource | None, settings: DensitySettin
             )
         if settings.sample is not None or settings.samples is not None or settings.sampling != "plain":
             raise UsageError("RA-US-504", "Eigenvalues are of the blocks that they are of: none is drawn.")
-    largest = float(blocks.spectra.abs().max()) if blocks.spectra.numel() else 0.0
-    if 0 < largest < _LEAST or not largest <= _MOST:
-        raise InputError(
-            "RA-DE-006",
-            f"The largest eigenvalue of the block is {largest:.3g}: its powers leave the range of float64.",
-            hint="Divide the matrix by its largest entry.",
-            where=text,
-        )
+    check_range(float(blocks.spectra.abs().max()) if blocks.spectra.numel() else 0.0, text)
     target = target_order(blocks.order, settings)
     if target <= blocks.size:
         raise UsageError(

@@ -23,8 +23,8 @@ def polynomial(source: MatrixSource, target: int, asked: bool | None, seed: int)
 
     It is that of the source itself, so that it can stand beside a prediction of that size alone.
     """
+    from rmtaudit.kernels.operators import Symmetric
     from rmtaudit.kernels.slq.density import kernel_polynomial
-    from rmtaudit.kernels.slq.operators import Symmetric
     from rmtaudit.kernels.slq.samplers import Sampler
     from rmtaudit.matrices.sources import Reach
 

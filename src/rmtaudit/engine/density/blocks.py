@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _BLOCK, _WHOLE, _SAMPLES, _FEWEST = 1024, 2048, 8, 32
 _TEXTS = frozenset({".csv", ".tsv", ".txt"})
 _LARGEST = 1 << 27
+_LEAST, _MOST = 1e-60, 1e60
+"""Fourth powers of numbers between are in the range of float64."""
 _ROUNDING = 1e-12
 _COMPARED = 1 << 30
 """Entries that are compared with the transpose: 8 GB of float64, at about 150 million entries a second."""
@@ -196,6 +198,7 @@ def draw_blocks(source: MatrixSource, settings: DensitySettings) -> Blocks:
                 hint="--as wwt or --as wtw takes its Gram matrix.",
                 where=source.name,
             )
+        check_range(float(block.abs().max()), source.name)
         block = (block + block.T) / 2
         first = block if first is None else first
         spectra.append(_eigenvalues(block, semidefinite=source.semidefinite))
@@ -212,6 +215,17 @@ def draw_blocks(source: MatrixSource, settings: DensitySettings) -> Blocks:
     return Blocks(
         source.name, "matrix", order, torch.stack(spectra), first, dimension, torch.tensor(moments), facts
     )
+
+
+def check_range(largest: float, where: str) -> None:
+    """Raise ``InputError`` RA-DE-006 where powers of the largest eigenvalue or entry leave float64."""
+    if 0 < largest < _LEAST or not largest <= _MOST:
+        raise InputError(
+            "RA-DE-006",
+            f"The largest number of the block is {largest:.3g}: its powers leave the range of float64.",
+            hint="Divide the matrix by its largest entry.",
+            where=where,
+        )
 
 
 def block_order(order: int, settings: DensitySettings) -> int:

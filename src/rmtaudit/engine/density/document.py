@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rmtaudit.engine.density.settings import SCHEMA_NAME, SCHEMA_VERSION, DensitySettings
+from rmtaudit.version import installed_version
 
 if TYPE_CHECKING:
     import torch
@@ -31,12 +32,10 @@ def document_of(
     found: Prediction,
 ) -> dict[str, Any]:
     """Return the document but for its parts ``ridge``, ``kpm`` and ``against``."""
-    from rmtaudit import __version__
-
     return {
         "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
         "tool": {
-            "version": __version__,
+            "version": installed_version(),
             "options": asdict(settings) | {"source": finite_options(asdict(source))},
             "seed": settings.seed,
         },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 from rmtaudit.errors import UsageError
 
@@ -108,3 +108,24 @@ class DensitySettings:
             "--kpm": self.kpm is True,
         }
         return next((name for name, present in given.items() if present), "")
+
+
+class DensityKeywords(TypedDict, total=False):
+    """The fields of :class:`DensitySettings` as keywords of a call."""
+
+    size: int | None
+    factor: float | None
+    holds: Holds | None
+    sample: int | None
+    samples: int | None
+    sampling: Sampling
+    block_size: int | None
+    ridge: float | None
+    replicas: int
+    kpm: bool | None
+    seed: int
+    assume_free: bool
+    assume_smooth: bool
+    method: MethodName
+    steps: int
+    probes: int

@@ -15,9 +15,9 @@ from rmtaudit.matrices.sources.arrays import check_finite
 if TYPE_CHECKING:
     import torch
 
+    from rmtaudit.kernels.operators import Operator
     from rmtaudit.kernels.slq.distribution import Atom, Distribution
     from rmtaudit.kernels.slq.functionals import Bounded
-    from rmtaudit.kernels.slq.operators import Operator
 
 _ROUNDING = 1e-12
 _LEAST = 2.0**-1022
@@ -277,8 +277,8 @@ def _out_of_range(source: MatrixSource) -> InputError:
 
 
 def _by_products(source: MatrixSource, taken: Plan, settings: DensitySettings) -> WholeSpectrum:
+    from rmtaudit.kernels.lanczos import AsymmetryError
     from rmtaudit.kernels.slq.distribution import distribution
-    from rmtaudit.kernels.slq.lanczos import AsymmetryError
 
     operator, exponent = _operator(source, settings)
     try:
@@ -296,8 +296,8 @@ def _by_products(source: MatrixSource, taken: Plan, settings: DensitySettings) -
 
 def _operator(source: MatrixSource, settings: DensitySettings) -> tuple[Operator, int]:
     """Return the matrix by products with its scale taken out, and the power of two of its eigenvalues."""
-    from rmtaudit.kernels.slq.operators import Gram as GramOperator
-    from rmtaudit.kernels.slq.operators import Symmetric
+    from rmtaudit.kernels.operators import Gram as GramOperator
+    from rmtaudit.kernels.operators import Symmetric
     from rmtaudit.kernels.slq.samplers import Sampler
 
     base = source.factor if isinstance(source, Gram) else source

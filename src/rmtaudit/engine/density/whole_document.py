@@ -11,6 +11,7 @@ from rmtaudit.engine.density.document import DECILES, finite_options
 from rmtaudit.engine.density.method import Method
 from rmtaudit.engine.density.settings import SCHEMA_NAME, SCHEMA_VERSION, DensitySettings
 from rmtaudit.matrices.sources import Gram
+from rmtaudit.version import installed_version
 
 if TYPE_CHECKING:
     from rmtaudit.engine.density.whole import WholeSpectrum
@@ -46,15 +47,13 @@ def whole_document(
     compared: Path | None,
 ) -> dict[str, Any]:
     """Return the document of a spectrum that was computed or measured by products."""
-    from rmtaudit import __version__
-
     order, plan = source.shape[0], found.plan
     word, route = _ROUTES[plan.method]
     products = plan.method is Method.PRODUCTS
     return {
         "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
         "tool": {
-            "version": __version__,
+            "version": installed_version(),
             "options": asdict(settings) | {"source": finite_options(asdict(options))},
             "seed": settings.seed,
         },

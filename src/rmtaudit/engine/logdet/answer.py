@@ -27,6 +27,12 @@ class Refusal(StrEnum):
     EXTRAPOLATION = "not extrapolated"
 
 
+class Assumption(StrEnum):
+    """What an answer rests on that was not tested."""
+
+    RANDOM_ORDER = "the points come in random order"
+
+
 @dataclass(frozen=True, slots=True)
 class Margin:
     """How far off a log-determinant can be.
@@ -86,6 +92,8 @@ class Outcome:
         What it cost, in counts that do not depend on the machine: JSON values.
     minors
         Log-determinants of the leading minors, float64, where the method has them.
+    assumption
+        What the number rests on, where that was not tested.
     """
 
     method: str
@@ -99,6 +107,7 @@ class Outcome:
     work: Mapping[str, Any] = field(default_factory=dict)
     minors: torch.Tensor | None = None
     refusal: Refusal | None = None
+    assumption: Assumption | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +134,7 @@ class LogDeterminant:
         What was done.
     plan
         What was planned, and why.
-    evidence, cautions, work, minors
+    evidence, cautions, work, minors, assumption
         As of :class:`Outcome`.
     subject
         What the matrix is: JSON values.
@@ -153,6 +162,12 @@ class LogDeterminant:
     settings: LogdetSettings
     run: Mapping[str, Any]
     minors: torch.Tensor | None = None
+    assumption: Assumption | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is a number, with no assumption that the caller did not make."""
+        return self.status == "ok" and (self.assumption is None or self.settings.assume_random_order)
 
     @property
     def per_dimension(self) -> float | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from rmtaudit.engine.logdet.answer import LogDeterminant
 from rmtaudit.engine.logdet.run import log_determinant
-from rmtaudit.engine.logdet.settings import LogdetSettings, Method
+from rmtaudit.engine.logdet.settings import LogdetKeywords, LogdetSettings, Method
 from rmtaudit.engine.resources.memory_size import parse_memory
+from rmtaudit.engine.settings.keywords import settings_from
 from rmtaudit.engine.sources import SourceOptions, in_memory, open_source
 from rmtaudit.errors import UsageError
 from rmtaudit.matrices.sources import KernelMatrix
@@ -30,9 +31,8 @@ def logdet(
     shape: str | None = None,
     symmetric: bool | None = None,
     shift: float = 0.0,
-    method: str | None = None,
-    memory: int | str | None = None,
-    **settings: Any,
+    settings: LogdetSettings | None = None,
+    **keywords: Unpack[LogdetKeywords],
 ) -> LogDeterminant:
     """Return the log-determinant of a matrix with its error, or why there is none.
 
@@ -50,20 +50,21 @@ def logdet(
     kernel
         As the option, or a function from two sets of points, shapes ``(p, d)`` and ``(q, d)``, to a
         ``(p, q)`` tensor, that is symmetric in its arguments.
-    method
-        ``"cholesky"``, ``"ldlt"``, ``"lu"``, ``"sparse"``, ``"qr"``, ``"mixed"``, ``"eigenvalues"``,
-        ``"slq"`` or ``"flodance"``; ``None``: the planner chooses.
-    memory
-        Bytes, or a text such as ``"4GB"``; ``None``: half of what is free.
-    **settings
-        Fields of ``LogdetSettings``: ``pseudo``, ``size``, ``tolerance``, ``probes``, ``seed``, ``minors`` …
+    settings
+        How it is computed, as an object.
+    **keywords
+        Or the fields of ``LogdetSettings``: ``method`` (``"cholesky"``, ``"ldlt"``, ``"lu"``, ``"sparse"``,
+        ``"qr"``, ``"mixed"``, ``"eigenvalues"``, ``"slq"``, ``"flodance"``; ``None``: the planner chooses),
+        ``memory`` (bytes, or a text such as ``"4GB"``; ``None``: half of what is free), ``pseudo``, ``size``,
+        ``tolerance``, ``probes``, ``seed``, ``minors`` …
 
     Raises
     ------
     InputError
         If the matrix cannot be read, or has entries that are not finite.
     UsageError
-        If the arguments make no sense for this matrix.
+        If the arguments make no sense for this matrix. RA-US-701 to 703: an unknown setting, or one that is
+        given twice.
 
     Examples
     --------
@@ -72,11 +73,7 @@ def logdet(
     >>> answer.sign, round(answer.logdet, 6), answer.method
     (1, 69.314718, 'cholesky')
     """
-    try:
-        chosen = None if method is None else Method(method)
-        asked = LogdetSettings(chosen, memory=None if memory is None else parse_memory(memory), **settings)
-    except (ValueError, TypeError) as error:
-        raise UsageError("RA-LD-030", f"{error}.") from error
+    asked = settings_from(LogdetSettings, settings, _read(keywords))
     if callable(kernel):
         if isinstance(source, str | Path):
             raise UsageError("RA-MS-036", "a function of a kernel goes with points in memory.")
@@ -99,3 +96,15 @@ def logdet(
         return log_determinant(opened, asked)
     finally:
         opened.close()
+
+
+def _read(keywords: LogdetKeywords) -> dict[str, object]:
+    """Return the keywords with texts read. Raises ``UsageError`` (RA-LD-030) for one that says nothing."""
+    found: dict[str, object] = dict(keywords)
+    try:
+        method, memory = keywords.get("method"), keywords.get("memory")
+        found |= {} if method is None else {"method": Method(method)}
+        found |= {} if memory is None else {"memory": parse_memory(memory)}
+    except ValueError as error:
+        raise UsageError("RA-LD-030", f"{error}.") from error
+    return found

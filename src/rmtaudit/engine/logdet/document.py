@@ -8,6 +8,7 @@ from typing import Any
 from rmtaudit.engine.logdet.answer import LogDeterminant, Margin
 from rmtaudit.engine.logdet.plan import Candidate, Plan
 from rmtaudit.engine.logdet.settings import LogdetSettings
+from rmtaudit.version import installed_version
 
 SCHEMA_NAME = "rmtaudit.logdet"
 SCHEMA_VERSION = "1.0"
@@ -33,6 +34,8 @@ def document_of(answer: LogDeterminant) -> dict[str, Any]:
             "place": answer.place,
             "why": _why(answer),
             "tolerance_met": _tolerance_met(answer),
+            "assumption": None if answer.assumption is None else str(answer.assumption),
+            "granted": answer.complete,
         },
         "evidence": plain(answer.evidence),
         "warnings": [{"code": each.code, "message": each.message} for each in answer.cautions],
@@ -43,19 +46,17 @@ def document_of(answer: LogDeterminant) -> dict[str, Any]:
 
 def head(settings: LogdetSettings) -> dict[str, Any]:
     """Return what every document of this schema begins with."""
-    from rmtaudit import __version__
-
     options = {
         name: getattr(settings, name)
         for name in (
             "method", "pseudo", "size", "outputs", "up_to", "tolerance", "smallest", "probes", "steps",
-            "confidence", "unshift", "minors",
+            "confidence", "unshift", "minors", "assume_random_order",
         )
     }  # fmt: skip
     options["method"] = None if settings.method is None else str(settings.method)
     return {
         "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
-        "tool": {"version": __version__, "options": options, "seed": settings.seed},
+        "tool": {"version": installed_version(), "options": options, "seed": settings.seed},
     }
 
 

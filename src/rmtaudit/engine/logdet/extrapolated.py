@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rmtaudit.engine.logdet.answer import Caution, Margin, Outcome, Refusal
+from rmtaudit.engine.logdet.answer import Assumption, Caution, Margin, Outcome, Refusal
 from rmtaudit.engine.logdet.factored import IN_MEMORY, Means, exact, outcome_of
 from rmtaudit.engine.logdet.facts import Facts
 from rmtaudit.engine.logdet.plan import Plan, grown_memory
@@ -73,7 +73,7 @@ def by_extrapolation(facts: Facts, settings: LogdetSettings, plan: Plan, means: 
     margin = factor.margin if exact_value else outcome.margin
     return Outcome(
         outcome.method, outcome.place, outcome.logdet, outcome.sign, margin, outcome.reason,
-        outcome.evidence, outcome.cautions, outcome.work, found.minors, outcome.refusal,
+        outcome.evidence, outcome.cautions, outcome.work, found.minors, outcome.refusal, outcome.assumption,
     )  # fmt: skip
 
 
@@ -146,6 +146,8 @@ def outcome_of_extrapolation(
     cautions: tuple[Caution, ...],
 ) -> Outcome:
     """Return the outcome of an extrapolation."""
+    from rmtaudit.kernels.flodance import Flag
+
     flags = tuple(Caution("RA-LD-108", f"{flag.value[0].upper()}{flag.value[1:]}.") for flag in found.flags)
     if found.logdet is None or found.low is None or found.high is None:
         return Outcome(
@@ -161,7 +163,18 @@ def outcome_of_extrapolation(
     margin = None
     if not known:
         margin = Margin("prediction interval", found.low, found.high, found.confidence, ASSUMPTION)
-    return Outcome(str(Method.FLODANCE), place, found.logdet, 1, margin, "", evidence, cautions + flags, work)
+    untested = any(flag is Flag.ORDER_UNCHECKED for flag in found.flags) and not known
+    return Outcome(
+        str(Method.FLODANCE),
+        place,
+        found.logdet,
+        1,
+        margin,
+        evidence=evidence,
+        cautions=cautions + flags,
+        work=work,
+        assumption=Assumption.RANDOM_ORDER if untested else None,
+    )
 
 
 def evidence_of(found: Extrapolation) -> dict[str, Any]:

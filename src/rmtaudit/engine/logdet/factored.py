@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from rmtaudit.engine.logdet.answer import Caution, Margin, Outcome, Refusal
 from rmtaudit.engine.logdet.facts import Facts
 from rmtaudit.engine.logdet.settings import Method
+from rmtaudit.errors import StoppedWorkError
 from rmtaudit.matrices.sources import MatrixSource, Shifted
 
 if TYPE_CHECKING:
     from rmtaudit.engine.logdet.plan import Candidate, Plan
     from rmtaudit.engine.logdet.result import ExactLogdet, ShiftCorrection
+    from rmtaudit.kernels.determinants.sparse_fill import Elimination
 
 IN_MEMORY, ON_DISK = "in memory", "on disk"
 _NAMES = {"cholesky": Method.CHOLESKY, "ldl": Method.LDLT, "lu": Method.LU}
@@ -50,14 +52,6 @@ class Means:
     stop: Callable[[], bool] = lambda: False
     progress: Callable[[int, int], None] = lambda _done, _total: None
     asymmetry: float = 0.0
-
-
-class StoppedWorkError(Exception):
-    """The work was asked to stop; ``kept`` says whether finished tiles are on disk."""
-
-    def __init__(self, message: str, *, kept: bool) -> None:
-        super().__init__(message)
-        self.kept = kept
 
 
 def by_factor(facts: Facts, plan: Plan, taken: Candidate, means: Means, *, unshift: bool = False) -> Outcome:
@@ -211,12 +205,16 @@ def by_general_sparse_factor(facts: Facts) -> Outcome:
     return with_rounding(done, found.bound, found.likely, basis)
 
 
-def by_sparse_factor(facts: Facts) -> Outcome:
-    """Return the outcome of a sparse factorisation without exchanges: of a positive definite matrix only."""
+def by_sparse_factor(facts: Facts, elimination: Elimination | None = None) -> Outcome:
+    """Return the outcome of a sparse factorisation without exchanges: of a positive definite matrix only.
+
+    ``elimination`` is the order that was analysed, where one was.
+    """
     from rmtaudit.kernels.determinants.sparse import sparse_log_determinant
 
     try:
-        found = sparse_log_determinant(facts.sparse, entries=facts.rounding or 0.0)
+        rounding = facts.rounding or 0.0
+        found = sparse_log_determinant(facts.sparse, entries=rounding, elimination=elimination)
     except MemoryError:
         return Outcome(str(Method.SPARSE), IN_MEMORY, reason="the factors fill up beyond the memory there is")
     evidence = {

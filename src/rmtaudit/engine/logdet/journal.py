@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from rmtaudit.positional import CLOSED_ON_EXEC, write_at
+
 
 class Journal:
     """A file that grows by a line a tile: ``row column checksum checksum-of-the-line``.
@@ -36,7 +38,7 @@ class Journal:
 
     def open(self) -> None:
         """Open the file, read the lines that can be believed, and cut off the rest."""
-        flags = os.O_CREAT | os.O_CLOEXEC | os.O_RDWR | os.O_APPEND
+        flags = os.O_CREAT | CLOSED_ON_EXEC | os.O_RDWR | os.O_APPEND
         self._descriptor = os.open(self._path, flags, 0o600)
         places = order(self._rows)
         kept = 0
@@ -87,4 +89,4 @@ def write_all(descriptor: int, data: bytes | memoryview, offset: int | None) -> 
         if offset is None:
             done += os.write(descriptor, data[done:])
         else:
-            done += os.pwrite(descriptor, data[done:], offset + done)
+            done += write_at(descriptor, data[done:], offset + done)

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rmtaudit.engine.logdet.exact import dense_bytes, mixed_bytes, spectral_bytes
 from rmtaudit.engine.logdet.facts import Facts, kind_of, stored_bytes
@@ -24,6 +25,9 @@ from rmtaudit.engine.logdet.spectral import gram_bytes
 from rmtaudit.engine.logdet.target import Target
 from rmtaudit.engine.logdet.tiling import Tiling, least_memory, tiling_for
 from rmtaudit.engine.resources.memory_size import format_memory
+
+if TYPE_CHECKING:
+    from rmtaudit.kernels.determinants.sparse_fill import Elimination
 
 _ITEM = 8
 _SUPERLU = 12
@@ -66,6 +70,8 @@ class Candidate:
         Lanczos steps that the memory allows; 0 for other methods.
     lacks
         What alone stands in the way of a method that the mathematics allows.
+    elimination
+        Of sparse factors, the order that was analysed.
     """
 
     method: Method
@@ -78,6 +84,7 @@ class Candidate:
     moved: int = 0
     steps: int = 0
     lacks: Lack | None = None
+    elimination: Elimination | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,14 +239,15 @@ class _Planner:
 
     def _filled(self, stored: int) -> Candidate:
         """Return sparse factors of the size that their pattern predicts."""
-        from rmtaudit.kernels.determinants.sparse_fill import general_fill, narrow_band, symmetric_fill
+        from rmtaudit.kernels.determinants.sparse_fill import general_fill, narrow_band, symmetric_elimination
 
         forced = self.settings.method is Method.SPARSE  # whoever asks for it may know better
-        band = narrow_band(self.facts.sparse)
+        band, elimination = narrow_band(self.facts.sparse), None
         if band is not None:
             fill: int | None = band
         elif self.facts.symmetric:
-            fill = 2 * symmetric_fill(self.facts.sparse)
+            elimination = symmetric_elimination(self.facts.sparse)
+            fill = 2 * elimination.entries
         else:
             fill = general_fill(self.facts.sparse)
         if fill is None:
@@ -250,7 +258,7 @@ class _Planner:
         memory = int(_SLACK * _COPIES * _SUPERLU * fill) + stored
         most = "" if self.facts.symmetric and band is None else "at most "
         reason = f"sparse and exact; its factors have {most}{fill:,} entries, as their pattern predicts"
-        found = Candidate(Method.SPARSE, "in memory", True, reason, None, memory)
+        found = Candidate(Method.SPARSE, "in memory", True, reason, None, memory, elimination=elimination)
         if memory <= self.budget or forced:
             return found
         needed = format_memory(memory)

@@ -89,6 +89,7 @@ def settings_of(flags: Mapping[str, Any]) -> LogdetSettings:
             for name in (
                 "pseudo", "size", "outputs", "up_to", "tolerance", "smallest", "probes", "steps",
                 "confidence", "seed", "threads", "scratch", "resume", "unshift",
+                "assume_random_order",
             )
         },
     )  # fmt: skip

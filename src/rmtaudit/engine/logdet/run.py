@@ -243,7 +243,7 @@ def _carried_out(
             case Method.SPARSE:
                 if not facts.symmetric or (facts.structure is not None and facts.structure.triangular):
                     return by_general_sparse_factor(facts)
-                found = by_sparse_factor(facts)
+                found = by_sparse_factor(facts, taken.elimination)
                 return found if found.logdet is not None else _next_rung(found, facts, plan)
             case Method.QR:
                 return by_qr(facts)
@@ -362,6 +362,7 @@ def _with(
         settings=settings,
         run=run,
         minors=outcome.minors,
+        assumption=outcome.assumption,
     )
 
 

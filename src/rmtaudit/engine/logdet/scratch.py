@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import mmap
 import os
@@ -34,6 +33,7 @@ from rmtaudit.engine.logdet.journal import Journal, order, write_all
 from rmtaudit.engine.logdet.tiling import ITEM, STAGE, Tiling
 from rmtaudit.errors import OutputError, UsageError
 from rmtaudit.names import display_name
+from rmtaudit.positional import CLOSED_ON_EXEC, lock_file
 
 _SCHEMA = "rmtaudit.logdet.scratch/1"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -228,16 +228,16 @@ class Scratch:
         self._open()
 
     def _open(self) -> None:
-        flags = os.O_CREAT | os.O_CLOEXEC
+        flags = os.O_CREAT | CLOSED_ON_EXEC
         with self._writing():
             self._factor = os.open(self.folder / "factor.bin", flags | os.O_RDWR, 0o600)
             self._journal.open()
 
     def _take_lock(self) -> None:
         with self._writing():
-            self._lock = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            self._lock = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR | CLOSED_ON_EXEC, 0o600)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(self._lock)
         except OSError as error:
             raise UsageError(
                 "RA-LD-011",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TypedDict
 
 from rmtaudit.errors import UsageError
 
@@ -62,6 +63,8 @@ class LogdetSettings:
         Also say what ``A + t I`` tells about ``A``.
     minors
         Whether every leading minor is wanted.
+    assume_random_order
+        Whether the caller takes the points for being in random order where that cannot be tested.
     """
 
     method: Method | None = None
@@ -81,6 +84,7 @@ class LogdetSettings:
     resume: bool = False
     unshift: bool = False
     minors: bool = False
+    assume_random_order: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("size", 1), ("outputs", 1), ("up_to", 1), ("probes", 2), ("steps", 1)):
@@ -105,3 +109,26 @@ class LogdetSettings:
                 f"{self.method} gives no leading minors.",
                 hint="--method cholesky, or leave --minors out.",
             )
+
+
+class LogdetKeywords(TypedDict, total=False):
+    """The fields of :class:`LogdetSettings` as keywords of a call; a method and a size may be texts."""
+
+    method: Method | str | None
+    pseudo: bool
+    size: int | None
+    outputs: int
+    up_to: int | None
+    tolerance: float | None
+    smallest: float | None
+    probes: int
+    steps: int
+    confidence: float
+    seed: int
+    memory: int | str | None
+    threads: int | None
+    scratch: Path | None
+    resume: bool
+    unshift: bool
+    minors: bool
+    assume_random_order: bool

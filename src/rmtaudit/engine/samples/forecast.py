@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from rmtaudit.errors import UsageError
+from rmtaudit.version import installed_version
 
 if TYPE_CHECKING:
     import torch
@@ -75,6 +76,18 @@ class ForecastSettings:
     seed: int = 0
 
 
+class ForecastKeywords(TypedDict, total=False):
+    """The fields of :class:`ForecastSettings` as keywords of a call, but for the files."""
+
+    matrix: Matrix | None
+    shape: tuple[int, int] | None
+    points: int
+    bootstrap: int
+    confidence: float
+    level: float
+    seed: int
+
+
 def forecast_file(path: Path, settings: ForecastSettings) -> dict[str, Any]:
     """Return the document of the eigenvalues of a file.
 
@@ -108,7 +121,6 @@ def forecast_values(
     path: str = "",
 ) -> dict[str, Any]:
     """Return the document of ``values``, shape ``(n,)``, not negative. Raises as :func:`forecast_file`."""
-    from rmtaudit import __version__
     from rmtaudit.engine.samples.population import population_forecast
     from rmtaudit.engine.samples.spectrum import feature_spectrum
 
@@ -127,7 +139,7 @@ def forecast_values(
     rows = _rows(spectrum, mu, settings)
     return {
         "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
-        "tool": {"version": __version__, "options": asdict(settings), "seed": settings.seed},
+        "tool": {"version": installed_version(), "options": asdict(settings), "seed": settings.seed},
         "subject": {
             "path": path,
             "matrix": spectrum.matrix,

@@ -6,10 +6,11 @@ import hashlib
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from rmtaudit.engine.samples.words import LOWER_NAMES, UPPER_NAMES, misfit_sentence, sentence, tie_sentence
 from rmtaudit.errors import NothingAuditableError, UsageError
+from rmtaudit.version import installed_version
 
 if TYPE_CHECKING:
     import torch
@@ -64,6 +65,18 @@ class TailSettings:
             )
 
 
+class TailKeywords(TypedDict, total=False):
+    """The fields of :class:`TailSettings` as keywords of a call."""
+
+    side: Literal["both", "upper", "lower"]
+    bootstrap: int
+    fraction: float
+    min_tail: int
+    level: float
+    confidence: float
+    seed: int
+
+
 def study_file(path: Path, settings: TailSettings) -> dict[str, Any]:
     """Return the document of the values of a file.
 
@@ -81,13 +94,12 @@ def study_file(path: Path, settings: TailSettings) -> dict[str, Any]:
 
 def study_values(values: torch.Tensor, settings: TailSettings, *, path: str = "") -> dict[str, Any]:
     """Return the document of ``values``: shape ``(n,)``, finite. Raises as :func:`study_file`."""
-    from rmtaudit import __version__
     from rmtaudit.engine.samples.unit import scaled
 
     given = scaled(values)
     document: dict[str, Any] = {
         "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
-        "tool": {"version": __version__, "options": asdict(settings), "seed": settings.seed},
+        "tool": {"version": installed_version(), "options": asdict(settings), "seed": settings.seed},
         "subject": {"path": path, **_facts(values), "grid_step": given.step},
     }
     if settings.side != "lower":

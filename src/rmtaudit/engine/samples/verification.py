@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rmtaudit.engine.verify.checks import Check, fit_checks, section
+from rmtaudit.engine.verify.discrete import discrete_checks
 from rmtaudit.report.model import NotCompared, Verification
 
 if TYPE_CHECKING:
@@ -33,7 +34,14 @@ def verify_tails(path: Path, document: Mapping[str, Any]) -> Verification:
             skipped.append({"owner": side, "reason": found["reason"]})
             continue
         if found["support"] == "discrete":
-            skipped.append({"owner": side, "reason": "a discrete law was fitted"})
+            step = document["subject"]["grid_step"] or 1.0
+            checks.extend(
+                discrete_checks(
+                    side, np.rint(positive / step), alpha=found["alpha"]["value"],
+                    xmin=float(np.rint(found["xmin"]["value"] / step)), size=found["tail_size"],
+                    distance=found["ks_distance"], min_tail=options["min_tail"],
+                )
+            )  # fmt: skip
             continue
         upper = side == "upper"
         exponent, start = ("alpha", "xmin") if upper else ("exponent", "xmax")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from rmtaudit.analyzers.registry import build_all, metric_catalogue
 from rmtaudit.checkpoints import Checkpoint, open_checkpoint
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from rmtaudit.engine.resources.progress import Progress
+    from rmtaudit.engine.settings.scan import ScanKeywords
     from rmtaudit.report.model import Report
 
 
@@ -26,7 +27,7 @@ def scan(
     preset: str = "default",
     analyzers: Sequence[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
-    **settings: Any,
+    **keywords: Unpack[ScanKeywords],
 ) -> Report:
     """Scan one model.
 
@@ -41,7 +42,7 @@ def scan(
         Names of analyzers, instead of the preset's.
     progress
         Told after every layer, from any thread.
-    **settings
+    **keywords
         Fields of ``ScanSettings``: ``conv="slices-pooled"``, ``options={"powerlaw": {"bootstrap": 200}}`` …
 
     Returns
@@ -59,11 +60,11 @@ def scan(
     Examples
     --------
     >>> import torch, rmtaudit
-    >>> report = rmtaudit.scan({"layer.weight": torch.eye(64)})
-    >>> report.layers[0].metrics["stable_rank"].value
-    64.0
+    >>> report = rmtaudit.scan({"layer.weight": torch.eye(64, 64) + torch.ones(64, 64)}, analyzers=["scale"])
+    >>> round(report.layers[0].metrics["spectral_norm"].value, 6)
+    65.0
     """
-    resolved = preset_settings(preset, analyzers=None if analyzers is None else list(analyzers), **settings)
+    resolved = preset_settings(preset, analyzers=None if analyzers is None else list(analyzers), **keywords)
     built = build_all(resolved.settings.analyzers, resolved.settings.options)
     chosen = select_metrics(resolved, metric_catalogue(built))
     if isinstance(target, Checkpoint):

@@ -6,7 +6,6 @@ import dataclasses
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 
 from rmtaudit.analyzers.base import Analyzer, Observation
 from rmtaudit.analyzers.registry import metric_catalogue
@@ -28,6 +27,7 @@ from rmtaudit.report.model import (
     StoppedBy,
     SummaryValue,
 )
+from rmtaudit.version import installed_version
 
 
 def assemble_report(
@@ -65,7 +65,7 @@ def assemble_report(
     return Report(
         schema=HEADER,
         tool={
-            "version": version("rmtaudit"),
+            "version": installed_version(),
             "preset": settings.preset,
             "analyzers": list(settings.analyzers),
             "options": {analyzer.name: dataclasses.asdict(analyzer.options) for analyzer in analyzers},

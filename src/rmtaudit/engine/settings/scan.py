@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
     from rmtaudit.matrices.layers import ConvPolicy
@@ -55,3 +55,17 @@ class ScanSettings:
     memory: int | None = None
     sort: str = "alpha"
     columns: tuple[str, ...] = ("alpha", "ks_distance", "tail_size", "stable_rank", "log10_spectral_norm")
+
+
+class ScanKeywords(TypedDict, total=False):
+    """The fields of :class:`ScanSettings` as keywords of a call; a budget of memory may be a text."""
+
+    options: Mapping[str, Mapping[str, Any]]
+    conv: ConvPolicy
+    solver: Solver
+    device: Device
+    seed: int
+    threads: int | None
+    memory: int | str | None
+    sort: str
+    columns: Sequence[str]

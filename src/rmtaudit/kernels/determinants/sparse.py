@@ -6,10 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from rmtaudit.kernels.determinants.sparse_fill import Order, narrow_band
+from rmtaudit.kernels.determinants.sparse_fill import Elimination, Order, narrow_band
 
 UNIT = 2.0**-53
 _PROBES = 8
+_SHORT, _PANEL = 64, 4
+"""Columns of so few entries on average are faster in narrow panels without artificial supernodes: 0.52
+instead of 0.76 CPU seconds on a two-dimensional Laplacian, but 1.3 instead of 0.9 on a three-dimensional one.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,9 @@ class SparseDeterminant:
     basis: str
 
 
-def sparse_log_determinant(matrix: Any, *, entries: float = 0.0) -> SparseDeterminant:
+def sparse_log_determinant(
+    matrix: Any, *, entries: float = 0.0, elimination: Elimination | None = None
+) -> SparseDeterminant:
     r"""Return ``log det A`` of a sparse symmetric matrix, if it is positive definite.
 
     Equivalent to ``numpy.linalg.slogdet(A.toarray())``. The order is that of minimum degree, or
@@ -57,6 +63,8 @@ def sparse_log_determinant(matrix: Any, *, entries: float = 0.0) -> SparseDeterm
         scipy's, float64, symmetric (that is not looked at).
     entries
         How far its entries may be off, in units of ``u √(a_ii a_jj)``.
+    elimination
+        The order to eliminate in, where it is known.
 
     Raises
     ------
@@ -82,10 +90,21 @@ def sparse_log_determinant(matrix: Any, *, entries: float = 0.0) -> SparseDeterm
         return SparseDeterminant(None, math.inf, math.inf, low, high, int((diagonal <= 0).sum()), 0, "")
     root = scipy.sparse.diags_array(1 / np.sqrt(diagonal))
     scaled = scipy.sparse.csc_array(root @ matrix @ root)
-    order: Order = "MMD_AT_PLUS_A" if narrow_band(matrix) is None else "NATURAL"
+    order: Order = "MMD_AT_PLUS_A"
+    short = False
+    if elimination is not None:
+        scaled = scipy.sparse.csc_array(scaled[elimination.order][:, elimination.order])
+        order, short = "NATURAL", elimination.entries < _SHORT * n
+    elif narrow_band(matrix) is not None:
+        order = "NATURAL"
     try:
         factors = scipy.sparse.linalg.splu(
-            scaled, permc_spec=order, diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+            scaled,
+            permc_spec=order,
+            diag_pivot_thresh=0.0,
+            relax=1 if short else None,
+            panel_size=_PANEL if short else None,
+            options={"SymmetricMode": True},
         )
     except RuntimeError:  # "Factor is exactly singular"
         return SparseDeterminant(None, math.inf, math.inf, 0.0, 1.0, 1, 0, "")

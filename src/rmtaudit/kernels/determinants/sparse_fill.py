@@ -6,6 +6,7 @@ from the skeleton of the elimination tree (Gilbert, Ng and Peyton 1994), in near
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Order = Literal["MMD_AT_PLUS_A", "COLAMD", "NATURAL"]
@@ -33,8 +34,24 @@ def narrow_band(matrix: Any) -> int | None:
     return most if most <= _NARROW * found.nnz else None
 
 
-def symmetric_fill(matrix: Any) -> int:
-    """Return the entries of the factor ``L`` of a symmetric matrix, in the order of minimum degree.
+@dataclass(frozen=True, slots=True)
+class Elimination:
+    """An order of elimination and what it leads to.
+
+    Attributes
+    ----------
+    order
+        Rows in the order in which they are eliminated, shape ``(n,)``.
+    entries
+        Entries of the factor ``L``.
+    """
+
+    order: Any
+    entries: int
+
+
+def symmetric_elimination(matrix: Any) -> Elimination:
+    """Return the order of minimum degree of a symmetric matrix, and the entries of its factor ``L``.
 
     Exact for factors without exchanges, but for entries that cancel.
 
@@ -43,13 +60,17 @@ def symmetric_fill(matrix: Any) -> int:
     matrix
         scipy's, square, float64; its pattern is taken as symmetric.
     """
+    import numpy as np
     import scipy.sparse
 
     n = int(matrix.shape[0])
+    if n == 1:
+        return Elimination(np.zeros(1, dtype=np.int64), 1)
     pattern = scipy.sparse.csc_array(matrix + matrix.T)
     pattern.data[:] = 1e-3
     pattern.setdiag(1.0)
-    return counted(_ordered(pattern, "MMD_AT_PLUS_A", symmetric=True)) if n > 1 else 1
+    order = np.argsort(_order(pattern, "MMD_AT_PLUS_A", symmetric=True))
+    return Elimination(order, counted(scipy.sparse.csc_array(pattern[order][:, order])))
 
 
 def general_fill(matrix: Any) -> int | None:
@@ -118,14 +139,6 @@ def counted(pattern: Any) -> int:
         meeting = _range_minimum(level, cols[others - 1], cols[others]) - 1
         total += int((level[cols[others]] - meeting).sum())
     return total
-
-
-def _ordered(pattern: Any, name: Order, *, symmetric: bool) -> Any:
-    import numpy as np
-    import scipy.sparse
-
-    order = np.argsort(_order(pattern, name, symmetric=symmetric))
-    return scipy.sparse.csc_array(pattern[order][:, order])
 
 
 def _order(pattern: Any, name: Order, *, symmetric: bool) -> Any:

@@ -11,8 +11,8 @@ import torch
 from rmtaudit.kernels.exchangeability.moments import (
     gamma_p_value,
     neighbour_products,
-    normal_p_value,
     permutation_moments,
+    skewed_p_value,
     squared_group_sums,
 )
 
@@ -56,7 +56,9 @@ def exchangeability(matrix: torch.Tensor, kernel: tuple[int, ...] = ()) -> Excha
       groups are
       the rows and the columns; of a convolution also the inputs, the kernel positions, the pairs of output
       and position, and those of output and input. Tail: the gamma law with the exact mean and variance.
-    - Neighbours: ``Σ a_t a_{t+1}`` along every axis. Tail: normal.
+    - Neighbours: ``Σ a_t a_{t+1}`` along every axis. Tail: the shifted gamma law with the exact mean and
+      variance and the skewness of independent scores; products of squared entries are far from normal in
+      small kernels.
     - Alignment, of a convolution: ``Σ cos²`` between the unfoldings by kernel position, and by input; between
       random directions of length ``c`` it has mean ``1/c`` and variance ``2(c-1)/(c²(c+2))`` a pair. Rows and
       columns are left to the test of random signs (:func:`rmtaudit.kernels.noise.sign_flip.rectangle_test`).
@@ -93,7 +95,7 @@ def exchangeability(matrix: torch.Tensor, kernel: tuple[int, ...] = ()) -> Excha
             group_sizes = torch.full((sums.numel(),), float(count), dtype=torch.float64)
             found[f"{kind} of {name}"] = gamma_p_value(statistic, *squared_group_sums(moments, group_sizes))
         for name, product, length in _along_axes(scores.view(shape)):
-            found[f"{kind} of neighbours along {name}"] = normal_p_value(
+            found[f"{kind} of neighbours along {name}"] = skewed_p_value(
                 product, *neighbour_products(moments, length)
             )
     if positions > 1 and min(found.values()) > _DECIDED:

@@ -7,19 +7,24 @@ from dataclasses import dataclass
 
 import torch
 
+_SYMMETRIC = 1e-4
+"""Below this skewness the normal tail is used: the gamma law is nearly the same and loses precision."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermutationMoments:
     """Joint moments of centred scores that are dealt to ``count`` places in random order.
 
-    With ``a, b, c, d`` the scores at four different places: ``e2 = E a²``, ``e11 = E ab``, ``e4 = E a⁴``,
-    ``e31 = E a³b``, ``e22 = E a²b²``, ``e211 = E a²bc`` and ``e1111 = E abcd``.
+    With ``a, b, c, d`` the scores at four different places: ``e2 = E a²``, ``e11 = E ab``, ``e3 = E a³``,
+    ``e4 = E a⁴``, ``e6 = E a⁶``, ``e31 = E a³b``, ``e22 = E a²b²``, ``e211 = E a²bc`` and ``e1111 = E abcd``.
     """
 
     count: int
     e2: float
     e11: float
+    e3: float
     e4: float
+    e6: float
     e31: float
     e22: float
     e211: float
@@ -41,7 +46,9 @@ def permutation_moments(scores: torch.Tensor) -> PermutationMoments:
     count = scores.numel()
     squares = scores.square()
     e2 = float(squares.mean())
+    e3 = float((squares * scores).mean())
     e4 = float(squares.square().mean())
+    e6 = float((squares * scores).square().mean())
     e31 = -e4 / (count - 1)
     e22 = (count * e2 * e2 - e4) / (count - 1)
     e211 = -(e31 + e22) / (count - 2)
@@ -49,7 +56,9 @@ def permutation_moments(scores: torch.Tensor) -> PermutationMoments:
         count=count,
         e2=e2,
         e11=-e2 / (count - 1),
+        e3=e3,
         e4=e4,
+        e6=e6,
         e31=e31,
         e22=e22,
         e211=e211,
@@ -86,17 +95,57 @@ def squared_group_sums(moments: PermutationMoments, sizes: torch.Tensor) -> tupl
     return mean, float((weight.square() * own).sum()) + between - mean * mean
 
 
-def neighbour_products(moments: PermutationMoments, length: int) -> tuple[float, float]:
-    """Return mean and variance of ``Σ a_t a_{t+1}`` along an axis of this length, over random permutations.
+def neighbour_products(moments: PermutationMoments, length: int) -> tuple[float, float, float]:
+    """Return mean, variance and skewness of ``Σ a_t a_{t+1}`` along an axis, over random permutations.
 
-    The places form ``count/length`` lines along the axis.
+    The places form ``count/length`` lines of ``length`` places along the axis; there are at least 6 places.
     """
     lines = moments.count // length
-    edges, touching = lines * (length - 1), lines * max(0, length - 2)
+    edges, touching, paths = (lines * max(0, length - less) for less in (1, 2, 3))
     mean = edges * moments.e11
     apart = edges * (edges - 1) - 2 * touching
     second = edges * moments.e22 + 2 * touching * moments.e211 + apart * moments.e1111
-    return mean, second - mean * mean
+    variance = second - mean * mean
+    if not variance > 0:
+        return mean, variance, 0.0
+    sixth = _sixth_moments(moments)
+    one_touch = touching * (edges - 2) - 2 * paths  # triples of edges of which exactly two touch
+    no_touch = edges * (edges - 1) * (edges - 2) // 6 - one_touch - paths
+    third = (
+        edges * sixth.e33
+        + 6 * touching * sixth.e321
+        + (3 * apart + 6 * paths) * sixth.e2211
+        + 6 * one_touch * sixth.e21111
+        + 6 * no_touch * sixth.e111111
+    )
+    central = third - 3 * mean * second + 2 * mean**3
+    return mean, variance, central / variance**1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SixthMoments:
+    """Joint moments of degree six, named as in :class:`PermutationMoments`."""
+
+    e33: float
+    e321: float
+    e2211: float
+    e21111: float
+    e111111: float
+
+
+def _sixth_moments(moments: PermutationMoments) -> _SixthMoments:
+    """Return the moments of degree six, each by summing over the last place: the scores sum to 0."""
+    count, e6 = moments.count, moments.e6
+    e51 = -e6 / (count - 1)
+    e42 = (count * moments.e4 * moments.e2 - e6) / (count - 1)
+    e33 = (count * moments.e3 * moments.e3 - e6) / (count - 1)
+    e411 = -(e51 + e42) / (count - 2)
+    e321 = -(e42 + e33) / (count - 2)
+    e222 = (count * moments.e2 * moments.e22 - 2 * e42) / (count - 2)
+    e3111 = -(e411 + 2 * e321) / (count - 3)
+    e2211 = -(2 * e321 + e222) / (count - 3)
+    e21111 = -(e3111 + 3 * e2211) / (count - 4)
+    return _SixthMoments(e33=e33, e321=e321, e2211=e2211, e21111=e21111, e111111=-5 * e21111 / (count - 5))
 
 
 def gamma_p_value(statistic: float, mean: float, variance: float) -> float:
@@ -109,6 +158,23 @@ def gamma_p_value(statistic: float, mean: float, variance: float) -> float:
     return float(min(1.0, 2 * min(gammainc(shape, at), gammaincc(shape, at))))
 
 
-def normal_p_value(statistic: float, mean: float, variance: float) -> float:
-    """Return the two-sided tail of the normal law with this mean and variance."""
-    return math.erfc(abs(statistic - mean) / math.sqrt(2 * variance)) if variance > 0 else 1.0
+def skewed_p_value(statistic: float, mean: float, variance: float, skewness: float) -> float:
+    """Return twice the tail beyond the statistic, at most 1, for a law with these three moments.
+
+    The long tail is that of the shifted gamma law (Pearson's type III). The short one is the normal tail: the
+    gamma law ends on that side, where the statistic need not, and the normal tail is the larger one.
+
+    Parameters
+    ----------
+    skewness
+        Third standardised moment. The long tail is on its side.
+    """
+    from scipy.special import gammaincc
+
+    if not variance > 0:
+        return 1.0
+    z = math.copysign(1.0, skewness) * (statistic - mean) / math.sqrt(variance)
+    if z <= 0 or abs(skewness) < _SYMMETRIC:
+        return math.erfc(abs(z) / math.sqrt(2))
+    root = 2 / abs(skewness)
+    return float(min(1.0, 2 * gammaincc(root * root, root * root + z * root)))

@@ -14,18 +14,17 @@ from rmtaudit.kernels.extrapolation.growth import GrownGram, grown_gram, missed_
 from rmtaudit.kernels.extrapolation.nested import USUAL_SLACK, Nested, nested_scores
 from rmtaudit.kernels.extrapolation.spikes import carried, cleaned, deflated, shared_spikes, without
 from rmtaudit.kernels.extrapolation.verdict import Assumption, Obstacle, Verdict
+from rmtaudit.kernels.free.bands import FORGIVEN
 from rmtaudit.kernels.free.cumulants import cumulant_laws
 from rmtaudit.kernels.free.decompression import UNFIT, Decompression, decompress_spectrum, take_spikes
 from rmtaudit.kernels.free.determination import (
-    FORGIVEN,
-    WIDEST,
     Determination,
     Level,
     Outcome,
     determine,
 )
+from rmtaudit.kernels.free.empirical import ConcentratedError
 from rmtaudit.kernels.free.evolution import evolve
-from rmtaudit.kernels.free.fit import ConcentratedError
 from rmtaudit.kernels.free.freeness import LEVEL, FreenessEvidence, freeness_evidence
 
 _TESTED = 1024
@@ -182,7 +181,8 @@ def _freely(
     found, determined = None, None
     obstacle: Obstacle | None = None
     try:
-        determined = determine(bulk, factor, positive=known)
+        search = evidence is None or evidence.largest_factor >= _LEAST
+        determined = determine(bulk, factor, positive=known, search=search)
         hopeless = determined.outcome is Outcome.REFUSED
         count = 0 if hopeless or (evidence is not None and factor > evidence.largest_factor) else replicas
         found = decompress_spectrum(rows, factor, generator=generator, replicas=count)
@@ -252,9 +252,10 @@ def _verdict(
             largest_factor=possible if answers and possible >= _LEAST else None,
         )
     if determined.outcome is Outcome.REFUSED:
-        narrow = level.width <= WIDEST
+        fitting = [one for one in determined.levels if one.fits]
+        level = fitting[-1] if fitting else level
         return Verdict(
-            obstacle=Obstacle.SHAPE if narrow else Obstacle.WIDE,
+            obstacle=Obstacle.WIDE if fitting else Obstacle.SHAPE,
             measure=level.width,
             share=level.share,
             width=level.width,

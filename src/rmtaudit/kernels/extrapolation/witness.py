@@ -14,8 +14,8 @@ import torch
 
 from rmtaudit.kernels.extrapolation.answer import Prediction
 from rmtaudit.kernels.extrapolation.verdict import Obstacle, Verdict
-from rmtaudit.kernels.slq.lanczos import start
-from rmtaudit.kernels.slq.operators import Gram
+from rmtaudit.kernels.lanczos import start
+from rmtaudit.kernels.operators import Gram
 from rmtaudit.kernels.slq.quadrature import Rule, gauss, radau
 from rmtaudit.kernels.slq.samplers import Sampler
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from scipy import optimize
 
-from rmtaudit.kernels.free.fit import Transform
+from rmtaudit.kernels.free.empirical import Transform
 from rmtaudit.kernels.free.fluctuations import Complex, Real
 from rmtaudit.kernels.free.measure import LevyMeasure, complex_transform
 

@@ -28,7 +28,7 @@ _EMPTY = 1e-4
 """Densities below this share of the mean density over the standard deviation are none."""
 
 
-def subordination(places: Real, masses: Real, share: float, x: Real) -> Complex:
+def subordination(places: Real, masses: Real, share: float, x: Real, start: Complex | None = None) -> Complex:
     """Return ``ζ`` at real ``x``, shape ``(M,)``, by Newton's method from far above the real line downwards.
 
     Parameters
@@ -41,33 +41,60 @@ def subordination(places: Real, masses: Real, share: float, x: Real) -> Complex:
         ``c``, at least 1: the order of the parent over that of the block.
     x
         Shape ``(M,)``, in the units of the places.
+    start
+        Shape ``(M,)``: about ``ζ``, above the real line. Where Newton's method fails from there, the points
+        are solved for from far above; there is one solution, whatever the start.
     """
+    if start is not None:
+        zeta, converged = _descended(places, masses, share, x, _LAST, start)
+        left = ~converged
+        if left.any():
+            own = masses if masses.ndim == 1 else masses[left]
+            zeta[left] = subordination(places, own, share, x[left])
+        return zeta
     spread = _spread(places, masses)
-    kept = 1 - 1 / share
     height = _FIRST
     zeta = x + 1j * height * spread
     while True:
-        target = x + 1j * height * spread
-        for _ in range(_STEPS):
-            f, slope = _reciprocal(places, masses, zeta)
-            away = zeta - kept * f - target
-            step = -away / (1 - kept * slope)
-            if bool((np.abs(step) <= _CONVERGED * spread).all()):
-                break
-            length = np.ones(len(x))
-            for _ in range(_HALVINGS):
-                moved = zeta + length * step
-                above = moved.imag > 0
-                left = moved - kept * _reciprocal(places, masses, np.where(above, moved, zeta))[0] - target
-                serves = above & (np.abs(left) <= (1 - 0.1 * length) * np.abs(away))
-                if serves.all():
-                    break
-                length = np.where(serves, length, length / 2)
-            moved = zeta + length * step
-            zeta = np.where(moved.imag > 0, moved, zeta)
+        zeta, _ = _descended(places, masses, share, x, height, zeta)
         if height <= _LAST:
             return zeta
         height = max(height / _DECREASE, _LAST)
+
+
+def _descended(
+    places: Real, masses: Real, share: float, x: Real, height: float, zeta: Complex
+) -> tuple[Complex, NDArray[np.bool_]]:
+    """Return ``ζ`` so many standard deviations above ``x``, from a point near it, and where it converged."""
+    kept, spread = 1 - 1 / share, np.broadcast_to(_spread(places, masses), x.shape)
+    zeta, left = zeta.copy(), np.arange(len(x))
+    for _ in range(_STEPS):
+        own = masses if masses.ndim == 1 else masses[left]
+        here, target = zeta[left], x[left] + 1j * height * spread[left]
+        f, slope = _reciprocal(places, own, here)
+        away = here - kept * f - target
+        step = -away / (1 - kept * slope)
+        going = np.abs(step) > _CONVERGED * spread[left]
+        if not going.any():
+            left = left[going]
+            break
+        left = left[going]
+        here, target, away, step = (part[going] for part in (here, target, away, step))
+        own = own if masses.ndim == 1 else own[going]
+        length = np.ones(len(left))
+        for _ in range(_HALVINGS):
+            moved = here + length * step
+            above = moved.imag > 0
+            off = moved - kept * _reciprocal(places, own, np.where(above, moved, here))[0] - target
+            serves = above & (np.abs(off) <= (1 - 0.1 * length) * np.abs(away))
+            if serves.all():
+                break
+            length = np.where(serves, length, length / 2)
+        moved = here + length * step
+        zeta[left] = np.where(moved.imag > 0, moved, here)
+    converged: NDArray[np.bool_] = np.ones(len(x), dtype=bool)
+    converged[left] = False
+    return zeta, converged
 
 
 def distribution(places: Real, masses: Real, share: float, x: Real) -> Real:
@@ -136,7 +163,9 @@ class CompressedLaw:
         zeta = subordination(law.places, law.masses, self.share, x)
         level = np.maximum.accumulate(np.clip(_below(law.places, law.masses, self.share, zeta), 0, 1))
         more = np.interp(np.linspace(1e-5, 1 - 1e-5, _FINE), level + 1e-12 * np.arange(len(x)), x)
-        further = subordination(law.places, law.masses, self.share, more)
+        right = np.searchsorted(x, more).clip(1, len(x) - 1)
+        near = np.where(more - x[right - 1] < x[right] - more, zeta[right - 1], zeta[right])
+        further = subordination(law.places, law.masses, self.share, more, near)
         x, first = np.unique(np.concatenate([x, more]), return_index=True)
         zeta = np.concatenate([zeta, further])[first]
         level = np.maximum.accumulate(np.clip(_below(law.places, law.masses, self.share, zeta), 0, 1))

@@ -11,9 +11,10 @@ import torch
 from scipy import special
 
 from rmtaudit.kernels.free.cumulants import cumulant_laws
+from rmtaudit.kernels.free.empirical import point_mass_at_zero
 from rmtaudit.kernels.free.ended import fit_ended
 from rmtaudit.kernels.free.evolution import EvolvedLaw, evolve
-from rmtaudit.kernels.free.fit import REJECTED, LevyFit, fit_levy, point_mass_at_zero
+from rmtaudit.kernels.free.fit import REJECTED, LevyFit, fit_levy
 from rmtaudit.kernels.free.forms import Form, find_form
 from rmtaudit.kernels.free.identify import extreme_measures, fewest_atoms
 from rmtaudit.kernels.free.replicas import CURVE, redrawn, refits, refits_of_form

@@ -11,34 +11,40 @@ an assumption, the class is rejected by the data.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from rmtaudit.kernels.free.compressed import CompressedLaw, distribution, gradient
-from rmtaudit.kernels.free.fit import Transform, empirical_transform
+from rmtaudit.kernels.free.bands import band_of
+from rmtaudit.kernels.free.compressed import CompressedLaw
+from rmtaudit.kernels.free.empirical import Transform, empirical_transform
 from rmtaudit.kernels.free.fluctuations import Real, Whitened
-from rmtaudit.kernels.free.parent import ParentLaw, ParentSystem, least_squares, parent_system, whitened_block
+from rmtaudit.kernels.free.parent import ParentSystem, parent_system, whitened_block
 
-MILDEST = 2.0
+USUAL = 2.0
+"""The assumption ``c`` that needs no word where the data leave a margin."""
+MILDER = (1.75, 1.5, 1.25)
+"""Assumptions that are tried where the data reject the usual one or leave no margin: compact laws with thin
+ends, such as Beta(2, 2), are blocks of a matrix 1.5 times as large but not of one twice as large."""
 SMOOTHER = (4.0, 16.0, 64.0)
-"""Assumptions ``c`` that are tried in turn: up to the first, an answer needs no word about smoothness."""
+"""Assumptions that are tried where the usual one is not rejected but leaves a wide band."""
 WIDEST = 0.10
 """The width of the band up to which the block determines the distribution function."""
-FORGIVEN = 0.02
-"""Shifts of so many standard deviations of the target are not counted in a width."""
 REJECTED = 0.05
-_RISE = 2.71
-"""Of ``χ²``: the 90 % quantile of one degree of freedom."""
-_LEVELS, _EVEN = (0.01, 0.04, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.96, 0.99), 4
+POOREST = 2.0
+"""``χ²`` per datum up to which a law explains a block: the p-value only compares classes of laws. It is 44 of
+the nine-output neural tangent kernel, which is not free, even without an assumption.
+"""
 _MOST_POINTS = 320
 """Of the transform, the highest: one spectrum of 1024 has about so many."""
 _BOOTSTRAPS, _ENOUGH = 60, 8
 """Bootstraps of a p-value, and exceedances after which no more are drawn (Besag, Clifford 1991)."""
-_TURNS = 3
-_SEARCHES, _NEAR = 16, (0.93, 1.0)
+_NOT_REJECTED = 3
+"""Exceedances among the bootstraps from which on the p-value is above 0.05."""
 _FACTORS = (1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 100.0)
 
 
@@ -65,7 +71,7 @@ class Level:
     width
         The largest width of the band of the distribution function, small shifts forgiven.
     central
-        A law in the middle of the band.
+        A law in the middle of the band, or in that of the strongest assumption that the data do not reject.
     extremes
         The laws that reach the band's limits.
     """
@@ -80,8 +86,8 @@ class Level:
 
     @property
     def fits(self) -> bool:
-        """Whether the data do not reject the class."""
-        return self.p_value > REJECTED
+        """Whether the data do not reject the class, and a law of it explains them at all."""
+        return self.p_value > REJECTED and self.chi_square <= POOREST * self.n_data
 
     @property
     def answers(self) -> bool:
@@ -98,12 +104,13 @@ class Determination:
     outcome
         The verdict.
     levels
-        What was found for each assumption, the mildest first; the last is the one that the verdict rests on.
+        What was found for each assumption, in the order in which they were tried; the last is the one that
+        the verdict rests on.
     positive
         Whether the larger matrix is taken for positive semidefinite.
     largest_factor
-        Where the outcome is a refusal: the largest factor that would be answered under the mildest
-        assumption, of those tried; ``None`` if there is none.
+        Where the outcome is a refusal: the largest factor, of those tried, that would be ``DETERMINED``;
+        ``None`` if there is none.
     """
 
     outcome: Outcome
@@ -118,7 +125,12 @@ class Determination:
 
 
 def determine(
-    spectra: torch.Tensor, factor: float, *, positive: bool | None = None, seed: int = 0
+    spectra: torch.Tensor,
+    factor: float,
+    *,
+    positive: bool | None = None,
+    search: bool = True,
+    seed: int = 0,
 ) -> Determination:
     """Return what blocks determine of the spectrum of a matrix ``factor`` times as large.
 
@@ -131,176 +143,150 @@ def determine(
     positive
         Whether the larger matrix is positive semidefinite; ``None``: where the block is, and a positive
         semidefinite matrix of that size explains it as well as any other does.
+    search
+        Whether to search for the largest factor that would be answered, where this one is not.
     seed
         Of the bootstraps.
 
     Raises
     ------
     ValueError
-        As :func:`rmtaudit.kernels.free.fit.empirical_transform`.
+        As :func:`rmtaudit.kernels.free.empirical.empirical_transform`.
     ArithmeticError
         If no law of the block could be computed.
     """
     given = empirical_transform(spectra).highest(_MOST_POINTS)
-    white = whitened_block(given, factor, positive=bool(positive))
     if positive is None:
-        positive = _stays_positive(given, white, factor, seed)
-    levels: list[Level] = []
-    for share in (MILDEST, *SMOOTHER):
-        found = level_of(given, white, factor, share, positive=positive, seed=seed)
-        levels.append(found)
-        if found.answers and share > MILDEST:
-            return Determination(Outcome.IF_SMOOTH, tuple(levels), positive)
-        if found.answers and _with_margin(given, white, factor, positive=positive, seed=seed):
-            return Determination(Outcome.DETERMINED, tuple(levels), positive)
-        if found.answers or not found.fits:
+        positive = _stays_positive(given, factor, seed)
+    problem = _Problem(given, whitened_block(given, factor, positive=positive), factor, positive, seed)
+    usual = problem.level(USUAL)
+    if usual.answers and problem.accepts(SMOOTHER[0]):
+        # a law with a gap or a few atoms is outside of both classes, and data reject the smoother one first
+        return Determination(Outcome.DETERMINED, (usual,), positive)
+    tried = _smoother(problem, usual) if usual.fits and not usual.answers else _milder(problem, usual)
+    if tried[-1].answers:
+        return Determination(Outcome.IF_SMOOTH, tried, positive)
+    return Determination(Outcome.REFUSED, tried, positive, _largest(problem) if search else None)
+
+
+class _Problem(NamedTuple):
+    """A block, its independent directions, and what is asked of it."""
+
+    given: Transform
+    white: Whitened
+    factor: float
+    positive: bool
+    seed: int
+
+    def system(self, share: float) -> ParentSystem:
+        """Return the least-squares problem under an assumption; 1 is none."""
+        return parent_system(self.given, self.white, share * self.factor, positive=self.positive)
+
+    def accepts(self, share: float) -> bool:
+        """Return whether the data do not reject an assumption."""
+        system = self.system(share)
+        return _not_rejected(self.system(1.0), system, system.solve()[0], self.seed)
+
+    def level(self, share: float) -> Level:
+        """Return what the block says under an assumption."""
+        system = self.system(share)
+        masses, chi_square = system.solve()
+        p_value = _p_value(self.system(1.0), system, masses, self.seed)
+        band = band_of(system, masses, share, math.sqrt(self.factor))
+        scale = self.given.scale
+        return Level(
+            share,
+            chi_square,
+            self.white.n_data,
+            p_value,
+            band.width,
+            CompressedLaw(band.central, share, scale),
+            tuple(CompressedLaw(one, share, scale) for one in band.extremes),
+        )
+
+
+def _smoother(problem: _Problem, usual: Level) -> tuple[Level, ...]:
+    """Return the usual level and stronger assumptions, up to the first that answers or is rejected."""
+    tried = [usual]
+    for share in SMOOTHER:
+        tried.append(problem.level(share))
+        if tried[-1].answers or not tried[-1].fits:
             break  # a smoother class is part of this one, and is rejected too
-    largest = _largest(given, factor, positive=positive, seed=seed)
-    return Determination(Outcome.REFUSED, tuple(levels), positive, largest)
+    return tuple(tried)
 
 
-def _stays_positive(given: Transform, white: Whitened, factor: float, seed: int) -> bool:
+def _milder(problem: _Problem, usual: Level) -> tuple[Level, ...]:
+    """Return the usual level and milder ones, last the mildest that answers, with the law of the strongest.
+
+    Here the data reject the usual assumption or leave no margin, so that no answer may hang on it alone: the
+    milder the assumption, the more laws its band holds. The law in the middle of the strongest one's band is
+    still the smoothest.
+    """
+    tried, strongest = [usual], usual if usual.answers else None
+    for share in MILDER:
+        if strongest is None and not problem.accepts(share):
+            continue
+        found = problem.level(share)
+        if not found.answers and tried[-1] is not usual:
+            break
+        tried.append(found)
+        if not found.answers:
+            break
+        strongest = strongest or found
+    if strongest is not None:
+        tried[-1] = replace(tried[-1], central=strongest.central)
+    return tuple(tried)
+
+
+def _stays_positive(given: Transform, factor: float, seed: int) -> bool:
     if not float(given.values.min()) >= 0:
         return False
+    white = whitened_block(given, factor, positive=False)
     either, positive = (parent_system(given, white, factor, positive=sign) for sign in (False, True))
-    return _p_value(either, positive, positive.solve()[0], seed) > REJECTED
+    return _not_rejected(either, positive, positive.solve()[0], seed)
 
 
-def _with_margin(given: Transform, white: Whitened, factor: float, *, positive: bool, seed: int) -> bool:
-    """Return whether laws twice as smooth as those of the mildest assumption are not rejected either.
-
-    A law with a gap or a few atoms is outside of both classes. The data reject the smoother one first, and
-    the answer under the milder one is wrong where they cannot reject it yet.
-    """
-    free = parent_system(given, white, factor, positive=positive)
-    system = parent_system(given, white, SMOOTHER[0] * factor, positive=positive)
-    return _p_value(free, system, system.solve()[0], seed) > REJECTED
-
-
-def level_of(
-    given: Transform, white: Whitened, factor: float, share: float, *, positive: bool, seed: int = 0
-) -> Level:
-    """Return what a block says under one assumption, with arguments as of :func:`determine`."""
-    free = parent_system(given, white, factor, positive=positive)
-    system = parent_system(given, white, share * factor, positive=positive)
-    masses, chi_square = system.solve()
-    p_value = _p_value(free, system, masses, seed)
-    width, central, extremes = _band(system, masses, share, math.sqrt(factor))
-    return Level(
-        share,
-        chi_square,
-        white.n_data,
-        p_value,
-        width,
-        CompressedLaw(central, share, given.scale),
-        tuple(CompressedLaw(one, share, given.scale) for one in extremes),
-    )
-
-
-def _p_value(free: ParentSystem, system: ParentSystem, masses: Real, seed: int) -> float:
-    """Return the p-value of the rise of ``χ²`` by linear Gaussian bootstraps.
+def _rises(free: ParentSystem, system: ParentSystem, masses: Real, seed: int) -> Iterator[bool]:
+    """Yield for each linear Gaussian bootstrap whether ``χ²`` rises as much as it does for the data.
 
     The law that fits best leaves residuals; without them, both systems have the data that it implies.
     """
     residual = system.data - system.whole @ masses
     rise = float(residual @ residual) - free.solve()[1]
     rng = np.random.default_rng(seed)
-    larger = 0
-    for count in range(1, _BOOTSTRAPS + 1):
+    for _ in range(_BOOTSTRAPS):
         noise = rng.standard_normal(len(residual)) - residual
-        drawn = system.solve(system.data + noise)[1] - free.solve(free.data + noise)[1]
-        larger += drawn >= rise
+        yield system.solve(system.data + noise)[1] - free.solve(free.data + noise)[1] >= rise
+
+
+def _p_value(free: ParentSystem, system: ParentSystem, masses: Real, seed: int) -> float:
+    """Return the p-value of the rise of ``χ²`` over that without the assumption of a system."""
+    larger = 0
+    for count, exceeds in enumerate(_rises(free, system, masses, seed), 1):
+        larger += exceeds
         if larger == _ENOUGH:
             return larger / count
     return (1 + larger) / (1 + _BOOTSTRAPS)
 
 
-def _band(
-    system: ParentSystem, masses: Real, share: float, spread: float
-) -> tuple[float, ParentLaw, tuple[ParentLaw, ...]]:
-    """Return the largest width, the mean of the extreme laws, and these, two for each point.
-
-    The distribution function is not linear in the parent's law, so each extreme is approached by steps along
-    its gradient; the best one on the way is kept, since a step may overshoot.
-    """
-    places = system.places
-    shift = FORGIVEN * spread
-    x = _points(system.law(masses), share, shift)
-    at = np.concatenate([x + shift, x - shift])
-    signs = np.repeat([-1.0, 1.0], len(x))
-    current = np.tile(masses / masses.sum(), (len(at), 1))
-    best, reached = current.copy(), distribution(places, current, share, at)
-    strengths = np.ones(len(at))
-    for turn in range(_TURNS if share > 1 else 1):
-        slopes = gradient(places, current, share, at)
-        for index, (sign, slope) in enumerate(zip(signs, slopes, strict=True)):
-            start = strengths[index - 1] if not turn and index else strengths[index]
-            current[index], strengths[index] = _pulled(system, masses, sign * slope, start)
-        current /= current.sum(1, keepdims=True)
-        values = distribution(places, current, share, at)
-        better = signs * values > signs * reached
-        best[better], reached[better] = current[better], values[better]
-    width = float((reached[signs > 0] - reached[signs < 0]).max())
-    return max(0.0, width), system.law(best.mean(0)), tuple(system.law(one) for one in best)
+def _not_rejected(free: ParentSystem, system: ParentSystem, masses: Real, seed: int) -> bool:
+    """Return whether the p-value is above 0.05, from as few bootstraps as settle that."""
+    larger = 0
+    for exceeds in _rises(free, system, masses, seed):
+        larger += exceeds
+        if larger == _NOT_REJECTED:
+            return True
+    return False
 
 
-def _points(law: ParentLaw, share: float, shift: float) -> Real:
-    """Return quantiles of a law, evenly spread points, and both sides of places where quantiles crowd."""
-    if share > 1:
-        x = CompressedLaw(law, share, 1.0).ppf(torch.tensor(_LEVELS, dtype=torch.float64)).numpy()
-    else:
-        x = law.places[np.searchsorted(np.cumsum(law.masses), _LEVELS).clip(max=len(law.places) - 1)]
-    crowded = x[1:][np.diff(x) < shift]
-    even = np.linspace(x[0], x[-1], _EVEN + 2)[1:-1]
-    every = np.sort(np.concatenate([x, even, crowded - 2 * shift, crowded + 2 * shift]))
-    kept = np.concatenate([[True], np.diff(every) > shift / 2])
-    return np.asarray(every[kept], dtype=np.float64)
-
-
-def _pulled(system: ParentSystem, masses: Real, towards: Real, strength: float) -> tuple[Real, float]:
-    """Return the masses furthest in a direction whose ``χ²`` rises by 2.71 at most, and the pull it took.
-
-    One further row asks for a value that cannot be reached; its weight decides how far ``χ²`` rises.
-    """
-    least = float(((system.rows @ masses - system.target) ** 2).sum())
-    goal = float(towards @ masses) + 4.0
-    below: tuple[float, float, Real] | None = None
-    above: tuple[float, float, Real] | None = None
-    for _ in range(_SEARCHES):
-        rows = np.vstack([system.rows, strength * towards])
-        moved = least_squares(rows, np.append(system.target, strength * goal))
-        rise = float(((system.rows @ moved - system.target) ** 2).sum()) - least
-        if rise <= _RISE:
-            below = strength, rise, moved
-            if rise >= _NEAR[0] * _RISE:
-                break
-        else:
-            above = strength, rise, moved
-        if below is not None and above is not None:
-            share = 0.5
-            if below[1] > 1e-3:
-                share = math.log(0.97 * _RISE / below[1]) / math.log(above[1] / below[1])
-            share = min(max(share, 0.1), 0.9)
-            strength = below[0] * (above[0] / below[0]) ** share
-        elif above is not None:
-            strength /= max(2.0, math.sqrt(above[1] / _RISE))
-        else:
-            strength *= min(10.0, max(1.3, math.sqrt(_RISE / max(rise, 1e-3))))
-            if strength > 1e4:
-                break
-    if below is None:
-        return masses, 1.0
-    return below[2], below[0]
-
-
-def _largest(given: Transform, factor: float, *, positive: bool, seed: int) -> float | None:
-    """Return the largest factor below the one asked for that the mildest assumption answers."""
-    low, found = [one for one in _FACTORS if one < 0.95 * factor], None
+def _largest(problem: _Problem) -> float | None:
+    """Return the largest factor below the one asked for that would be determined."""
+    low, found = [one for one in _FACTORS if one < 0.95 * problem.factor], None
     while low:
         middle = low[(len(low) - 1) // 2]
-        white = whitened_block(given, middle, positive=positive)
-        level = level_of(given, white, middle, MILDEST, positive=positive, seed=seed)
-        if level.answers and _with_margin(given, white, middle, positive=positive, seed=seed):
+        white = whitened_block(problem.given, middle, positive=problem.positive)
+        nearer = problem._replace(white=white, factor=middle)
+        if nearer.accepts(SMOOTHER[0]) and nearer.level(USUAL).answers:
             found, low = middle, [one for one in low if one > middle]
         else:
             low = [one for one in low if one < middle]

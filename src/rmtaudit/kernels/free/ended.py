@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from rmtaudit.kernels.free.atoms import chi_square, fit_atoms
-from rmtaudit.kernels.free.fit import REJECTED, LevyFit, Transform, empirical_transform, fit_levy
+from rmtaudit.kernels.free.empirical import Transform, empirical_transform
+from rmtaudit.kernels.free.fit import REJECTED, LevyFit, fit_levy
 
 _FIRST_END, _LAST_END, _HALVINGS = 1.05, 256.0, 9
 _ENDED = 1.12

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rmtaudit.kernels.free.fit import Transform
+from rmtaudit.kernels.free.empirical import Transform
 from rmtaudit.kernels.free.measure import LevyMeasure, complex_transform
 
 _FLOOR = 1e-3

@@ -18,14 +18,8 @@ import torch
 from scipy import optimize, stats
 
 from rmtaudit.kernels.free.atoms import AtomParameters, fit_atoms, gathered
-from rmtaudit.kernels.free.fit import (
-    LevyFit,
-    Transform,
-    empirical_transform,
-    least_smooth,
-    levy_system,
-    roughness,
-)
+from rmtaudit.kernels.free.empirical import Transform, empirical_transform
+from rmtaudit.kernels.free.fit import LevyFit, least_smooth, levy_system, roughness
 from rmtaudit.kernels.free.fluctuations import Complex, Real, Whitened, parameter, whiten
 from rmtaudit.kernels.free.measure import LevyMeasure, cauchy_imaginary, cauchy_real
 from rmtaudit.kernels.free.nonnegative import nonnegative_least_squares

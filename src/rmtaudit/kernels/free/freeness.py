@@ -17,10 +17,9 @@ from scipy import fft, stats
 LEVEL = 0.05
 """Departures that are not significant at this level do not limit the factor."""
 _EXCESS, _SHARE, _RANK_SHARE = 0.16, 0.3, 0.24
-"""Chosen on trained layers. At factor 2, 26 blocks of order 64 to 192 of layers of six series: 9 are allowed
-and none of them is predicted with KS above 5 %, where 7 of all 26 are. At factors 2 and 4 together: 11 of 43
-are allowed, 2 of them above 5 %, both blocks of order 64. Chosen with one series left out at a time, such
-limits still allowed 2 of 12 at factor 2 that were above 5 %: a block that passes need not be predicted well.
+"""Chosen on blocks of trained layers. Limits chosen with one series of models left out at a time still passed
+blocks of that series that were predicted badly: a block that passes need not be predicted well, and
+``benchmarks/adversaries.py --kinds layer`` measures how often it is.
 """
 _DRAWS = 4
 _ROUNDS = 2

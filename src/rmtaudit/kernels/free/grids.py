@@ -72,16 +72,26 @@ def second_grid(
 
 
 def _edge_points(measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor, effective: float) -> torch.Tensor:
-    """Return the edges ``∫G(dx)/(s-x)² = factor`` by bisection, and points crowding towards them."""
+    """Return the edges ``∫G(dx)/(s-x)² = factor``, and points crowding towards them."""
     inside = v > 0
     at = torch.nonzero(inside[1:] != inside[:-1]).flatten()
     low, high = s[at].clone(), s[at + 1].clone()
     rising = inside[at + 1]
-    for _ in range(_BISECTIONS):
+    # of 1 - factor/∫G(dx)/(s-x)², which is 1 within cells: false position, with halving where that is slow
+    at_low, at_high = (1 - effective / inverse_square(measure, end) for end in (low, high))
+    for step in range(_BISECTIONS):
+        width = high - low
         middle = (low + high) / 2
-        within = inverse_square(measure, middle) > effective
-        up = within != rising
+        guess = low - at_low * width / (at_high - at_low)
+        if step % 3 < 2:
+            middle = torch.where((guess > low) & (guess < high), guess, middle)
+        value = 1 - effective / inverse_square(measure, middle)
+        up = (value > 0) != rising
+        # Illinois: an end that stays counts half
+        at_low, at_high = torch.where(up, value, at_low / 2), torch.where(up, at_high / 2, value)
         low, high = torch.where(up, middle, low), torch.where(up, high, middle)
+        if bool((high - low <= 4e-16 * (low.abs() + high.abs())).all()):
+            break
     edge = torch.where(rising, low, high)
     scale = torch.where(rising, 1.0, -1.0) * torch.maximum(s[at + 1] - s[at], edge.abs() * 1e-6)
     crowd = torch.logspace(-7, 0, 15, dtype=s.dtype, device=s.device)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import torch
 
 from rmtaudit.kernels.free.atoms import fit_atoms, gathered, rise
-from rmtaudit.kernels.free.fit import LevyFit, empirical_transform, least_smooth, levy_system, smoothness
+from rmtaudit.kernels.free.empirical import empirical_transform
+from rmtaudit.kernels.free.fit import LevyFit, least_smooth, levy_system, smoothness
 from rmtaudit.kernels.free.measure import LevyMeasure
 from rmtaudit.kernels.free.nonnegative import nonnegative_least_squares
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from rmtaudit.kernels.free.fit import Transform
+from rmtaudit.kernels.free.empirical import Transform
 from rmtaudit.kernels.free.fluctuations import (
     Complex,
     Derivatives,

@@ -12,9 +12,10 @@ import dataclasses
 import numpy as np
 import torch
 
+from rmtaudit.kernels.free.empirical import Transform, empirical_transform
 from rmtaudit.kernels.free.ended import one_atom_with_end
 from rmtaudit.kernels.free.evolution import EvolvedLaw, evolve
-from rmtaudit.kernels.free.fit import LevyFit, Transform, empirical_transform, fit_many
+from rmtaudit.kernels.free.fit import LevyFit, fit_many
 from rmtaudit.kernels.free.fluctuations import Noise, Whitened, noise_of, whiten
 from rmtaudit.kernels.free.forms import MOST_POINTS, Form, refit
 from rmtaudit.kernels.free.measure import LevyMeasure

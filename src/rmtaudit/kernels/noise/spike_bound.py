@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from rmtaudit.kernels.noise.sign_flip import flipped_gram, largest_eigenvalue
-from rmtaudit.kernels.noise.tracy_widom import MEAN, sf, soft_edge
+from rmtaudit.kernels.noise.tracy_widom import MEAN, soft_edge, upper_quantile
 from rmtaudit.kernels.noise.variance_profile import Profile
 from rmtaudit.kernels.spectra.gram import row_blocks
 
@@ -13,6 +13,9 @@ _CONCENTRATED = 0.1
 """Squared entry over the edge from which random signs are drawn to find it. Of 108 layers of eight trained
 models with shares up to 0.11, the largest eigenvalues under random signs lie 2.1 widths below the edge on
 average, where the Tracy-Widom law has 1.2, and 1.8 above it at most (``benchmarks/spike_bound.py``)."""
+
+_LEVELS = 1e-100, 1 - 1e-12
+"""Levels that the Tracy-Widom quantile is known for."""
 
 
 def least_spikes(
@@ -59,14 +62,8 @@ def least_spikes(
     if largest_square(matrix, profile) / variance > _CONCENTRATED * centre:
         tops = [largest_eigenvalue(flipped_gram(matrix, profile, generator)) / variance for _ in range(draws)]
         centre = max(centre, max(tops) - MEAN * width)
-    least, most = 0, len(values)
-    while least < most:  # the p-value grows from the largest eigenvalue down: bisect
-        middle = (least + most) // 2
-        if sf((float(values[-1 - middle]) / variance - centre) / width) < level:
-            least = middle + 1
-        else:
-            most = middle
-    return least
+    reach = upper_quantile(min(max(level, _LEVELS[0]), _LEVELS[1]))
+    return int((values / variance > centre + width * reach).sum())
 
 
 def largest_square(matrix: torch.Tensor, profile: Profile) -> float:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from scipy.linalg import qr, solve_triangular
 
+from rmtaudit.kernels.operators import Linear, linear
 from rmtaudit.kernels.randnla.norms import NormBounds, norm_bounds
-from rmtaudit.kernels.randnla.operators import Linear, linear
 from rmtaudit.kernels.randnla.sketch import Sketch
 
 

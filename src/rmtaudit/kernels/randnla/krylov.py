@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 
 from rmtaudit.kernels.counter import normals
+from rmtaudit.kernels.operators import Linear
 from rmtaudit.kernels.randnla.norms import NormBounds, eigenvalue_bounds, norm_bounds
-from rmtaudit.kernels.randnla.operators import Linear
 from rmtaudit.kernels.randnla.orthonormal import beyond
 
 _START = 5

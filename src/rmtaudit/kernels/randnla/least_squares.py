@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import torch
 
+from rmtaudit.kernels.operators import Linear, linear
 from rmtaudit.kernels.randnla.leverage import eased, reduced
 from rmtaudit.kernels.randnla.norms import singular_bounds
-from rmtaudit.kernels.randnla.operators import Linear, linear
 
 _EPSILON = 2.0**-52
 

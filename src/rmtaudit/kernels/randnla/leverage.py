@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from rmtaudit.kernels.operators import Linear, linear
 from rmtaudit.kernels.randnla.norms import singular_bounds
-from rmtaudit.kernels.randnla.operators import Linear, linear
 from rmtaudit.kernels.randnla.sketch import Sketch
 from rmtaudit.kernels.spectra.gram import gram, row_blocks
 

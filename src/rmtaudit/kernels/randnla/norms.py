@@ -16,9 +16,8 @@ import torch
 from scipy.special import chdtri
 
 from rmtaudit.kernels.counter import normals
-from rmtaudit.kernels.randnla.operators import Linear
-from rmtaudit.kernels.slq.lanczos import Jacobi, start
-from rmtaudit.kernels.slq.operators import Gram, Symmetric
+from rmtaudit.kernels.lanczos import Jacobi, start
+from rmtaudit.kernels.operators import Gram, Linear, Symmetric
 
 _NORM = 4
 _ROUNDING = 64 * 2.0**-52

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rmtaudit.kernels.operators import Linear
 from rmtaudit.kernels.randnla.krylov import top_singular
-from rmtaudit.kernels.randnla.operators import Linear
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import torch
 from scipy.special import stdtrit
 
 from rmtaudit.kernels.counter import normals, signs
-from rmtaudit.kernels.randnla.operators import Product
+from rmtaudit.kernels.operators import Product
 
 _TRACE = 9
 _LOW = 10

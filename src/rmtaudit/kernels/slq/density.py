@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from rmtaudit.kernels.slq.lanczos import start
-from rmtaudit.kernels.slq.operators import Gram, Operator, Symmetric
+from rmtaudit.kernels.lanczos import start
+from rmtaudit.kernels.operators import Gram, Operator, Symmetric
 from rmtaudit.kernels.slq.quadrature import gauss
 from rmtaudit.kernels.slq.samplers import Sampler
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from scipy import special
 
-from rmtaudit.kernels.slq.lanczos import EPSILON, Jacobi, start
-from rmtaudit.kernels.slq.operators import Operator
+from rmtaudit.kernels.lanczos import EPSILON, Jacobi, start
+from rmtaudit.kernels.operators import Operator
 from rmtaudit.kernels.slq.quadrature import Rule, away_from_zero, gauss, with_last
 from rmtaudit.kernels.slq.samplers import Sampler
 

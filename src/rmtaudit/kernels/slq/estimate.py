@@ -15,9 +15,9 @@ from typing import Literal
 import torch
 from scipy.special import stdtrit
 
+from rmtaudit.kernels.lanczos import Jacobi, Process, start
+from rmtaudit.kernels.operators import Gram, Operator, Symmetric
 from rmtaudit.kernels.slq.integrands import LOG, Integrand
-from rmtaudit.kernels.slq.lanczos import Jacobi, Process, start
-from rmtaudit.kernels.slq.operators import Gram, Operator, Symmetric
 from rmtaudit.kernels.slq.quadrature import Bracket, Rule, bracket, gauss, step_bracket
 from rmtaudit.kernels.slq.samplers import Sampler
 

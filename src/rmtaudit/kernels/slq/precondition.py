@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
-from rmtaudit.kernels.randnla.nystrom import Nystrom, PivotedCholesky
+from rmtaudit.kernels.operators import Symmetric
 from rmtaudit.kernels.slq.estimate import STANDARD, Effort, TraceEstimate, log_determinant, moved
-from rmtaudit.kernels.slq.operators import Symmetric
 from rmtaudit.kernels.slq.samplers import Sampler
 
 _SHIFTS = 8
@@ -43,15 +42,39 @@ class Preconditioner:
     raised: float = 0.0
 
 
-def from_nystrom(found: Nystrom, shift: float) -> Preconditioner:
-    """Return ``U diag(λ) Uᵀ + μ I`` (Frangella, Tropp, Udell 2023)."""
-    return _low_rank(found.vectors, found.eigenvalues, shift)
+def from_eigenvectors(vectors: torch.Tensor, eigenvalues: torch.Tensor, shift: float) -> Preconditioner:
+    """Return ``U diag(λ) Uᵀ + μ I``, as of a Nyström approximation (Frangella, Tropp, Udell 2023).
+
+    Parameters
+    ----------
+    vectors, eigenvalues
+        ``U``, shape ``(n, k)`` with orthonormal columns, and ``λ >= 0``, shape ``(k,)``; float64.
+    shift
+        ``μ > 0``.
+    """
+    if not shift > 0:
+        raise ValueError(f"the shift of a preconditioner of low rank must be positive, not {shift}")
+    scale = (shift / (eigenvalues + shift)).sqrt() - 1
+    root = shift**0.5
+
+    def solve(X: torch.Tensor) -> torch.Tensor:
+        solved: torch.Tensor = (X + vectors @ (scale[:, None] * (vectors.T @ X))) / root
+        return solved
+
+    n, k = vectors.shape
+    value = float((eigenvalues + shift).log().sum()) + (n - k) * float(
+        torch.tensor(shift, dtype=torch.float64).log()
+    )
+    return Preconditioner(solve, solve, value, shift)
 
 
-def from_pivoted_cholesky(found: PivotedCholesky, shift: float) -> Preconditioner:
-    """Return ``F Fᵀ + μ I`` (Díaz, Epperly, Frangella, Tropp, Webber 2023)."""
-    vectors, sigma, _ = torch.linalg.svd(found.factor, full_matrices=False)
-    return _low_rank(vectors, sigma**2, shift)
+def from_factor(factor: torch.Tensor, shift: float) -> Preconditioner:
+    """Return ``F Fᵀ + μ I`` for ``F`` of shape ``(n, k)``, float64.
+
+    With pivoted Cholesky: Díaz, Epperly, Frangella, Tropp, Webber 2023.
+    """
+    vectors, sigma, _ = torch.linalg.svd(factor, full_matrices=False)
+    return from_eigenvectors(vectors, sigma**2, shift)
 
 
 def low_precision_cholesky(matrix: torch.Tensor, *, precision: torch.dtype = torch.float32) -> Preconditioner:
@@ -129,20 +152,3 @@ def _asymmetry(matmul: Callable[[torch.Tensor], torch.Tensor], operator: Symmetr
     rows = Sampler(0, "sphere").unit(range(_TRIALS), operator.size).to(operator.device)
     inner = rows @ matmul(rows.T)
     return float((inner - inner.T).abs().max() / inner.diagonal().abs().max())
-
-
-def _low_rank(vectors: torch.Tensor, eigenvalues: torch.Tensor, shift: float) -> Preconditioner:
-    if not shift > 0:
-        raise ValueError(f"the shift of a preconditioner of low rank must be positive, not {shift}")
-    scale = (shift / (eigenvalues + shift)).sqrt() - 1
-    root = shift**0.5
-
-    def solve(X: torch.Tensor) -> torch.Tensor:
-        solved: torch.Tensor = (X + vectors @ (scale[:, None] * (vectors.T @ X))) / root
-        return solved
-
-    n, k = vectors.shape
-    value = float((eigenvalues + shift).log().sum()) + (n - k) * float(
-        torch.tensor(shift, dtype=torch.float64).log()
-    )
-    return Preconditioner(solve, solve, value, shift)

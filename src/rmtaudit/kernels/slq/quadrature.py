@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
+from rmtaudit.kernels.lanczos import EPSILON, Jacobi
 from rmtaudit.kernels.slq.integrands import Integrand
-from rmtaudit.kernels.slq.lanczos import EPSILON, Jacobi
 
 
 @dataclass(frozen=True, slots=True)

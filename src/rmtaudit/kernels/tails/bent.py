@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Bend = Literal["cut-off", "lognormal"]
 
 _NODES = 128
+_DOUBLINGS = 200
 _DROP = 42.0  # nats below the peak at which the quadrature ends: e^-42 is under the rounding of the integral
 _ITERATIONS = 200
 _NEGLIGIBLE = 1e-8  # nats by which the bend lowers the density of the largest value: then it is none
@@ -161,8 +162,12 @@ def _moments(
     density /= mass
     first, second = float(density @ v), float(density @ bent)
     centred, bent_centred = v - first, bent - second
-    cross = float(density @ (centred * bent_centred))
-    covariance = np.array([[float(density @ centred**2), cross], [cross, float(density @ bent_centred**2)]])
+    with np.errstate(over="ignore"):
+        cross = float(density @ (centred * bent_centred))
+        squares = float(density @ centred**2), float(density @ bent_centred**2)
+    if not math.isfinite(squares[1]):
+        raise ArithmeticError("the values of the tail are too far apart")
+    covariance = np.array([[squares[0], cross], [cross, squares[1]]])
     return peak + math.log(mass * (high - low)), np.array([first, second]), covariance
 
 
@@ -195,9 +200,13 @@ def _support(slope: float, curvature: float, bend: Bend) -> tuple[float, float]:
 
 def _crossing(exponent: Callable[[float], float], limit: float, peak: float, step: float) -> float:
     inside, outside = peak, peak + step
-    while exponent(outside) < limit:
+    for _ in range(_DOUBLINGS):
+        if not exponent(outside) < limit:
+            break
         inside, step = outside, 2 * step
         outside = peak + step
+    else:  # the cut-off lies beyond the range of floats
+        raise ArithmeticError("the values of the tail are too far apart")
     for _ in range(6):  # the interval may be a little too long, never too short
         middle = (inside + outside) / 2
         inside, outside = (inside, middle) if exponent(middle) >= limit else (middle, outside)

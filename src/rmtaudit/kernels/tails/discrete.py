@@ -24,30 +24,40 @@ GREATEST = 2.0**53
 """Above it, floats are no longer all the whole numbers."""
 
 _HEAD = 20  # terms summed one by one, after which the Euler-Maclaurin series has its 13 digits
+_MOVES = np.array([[-1.0], [0.0], [1.0]])
 _STEP = 1e-4  # of the numerical derivative in alpha: errors of 1e-9
 _STEEPEST = (
     2.0  # alpha - 1 over start + 20, up to which the series holds; steeper tails are one or two values
 )
+_AT_ONCE = 4096  # exponents whose terms are summed as one array: faster, and then the memory matters
 _QUANTILES = 8
 _TABLE = 512
 
 
-def log_scaled_zeta(alpha: Vector, start: Vector) -> Vector:
+def log_scaled_zeta(alpha: Vector, start: Vector, steps: Vector | None = None) -> Vector:
     """Return ``log(start^alpha · zeta(alpha, start))``: the sum over ``(1 + j/start)^(-alpha)``.
 
     Parameters
     ----------
     alpha, start
         Broadcast against each other; ``alpha > 1``, ``start >= 1``.
+    steps
+        ``head_steps`` of the starts, where several exponents share them: shape ``(20, k)``, for ``k`` starts
+        on the last axis of ``alpha``.
 
     References
     ----------
     The Euler-Maclaurin formula: NIST Digital Library of Mathematical Functions, 25.11.5.
     """
     alpha, start = np.broadcast_arrays(alpha, start)
-    total = np.zeros(alpha.shape)
-    for index in range(_HEAD):
-        total += np.exp(-alpha * np.log1p(index / start))
+    if alpha.size <= _AT_ONCE:
+        shape = (_HEAD, *(1,) * (alpha.ndim - 1), -1)
+        logs = head_steps(start) if steps is None else steps.reshape(shape)
+        total = np.exp(-alpha * logs).sum(0)
+    else:
+        total = np.zeros(alpha.shape)
+        for each in range(_HEAD):
+            total += np.exp(-alpha * np.log1p(each / start))
     end = start + _HEAD
     series = end / (alpha - 1) + 0.5
     term = alpha / end
@@ -57,6 +67,13 @@ def log_scaled_zeta(alpha: Vector, start: Vector) -> Vector:
     total += np.exp(-alpha * np.log1p(_HEAD / start)) * series
     result: Vector = np.log(total)
     return result
+
+
+def head_steps(start: Vector) -> Vector:
+    """Return ``log(1 + j/start)`` of the terms that are summed one by one, shape ``(20, *start.shape)``."""
+    index = np.arange(_HEAD, dtype=np.float64).reshape(-1, *(1,) * start.ndim)
+    steps: Vector = np.log1p(index / start)
+    return steps
 
 
 def log_tail(alpha: float, xmin: float, at: Vector) -> Vector:
@@ -81,11 +98,12 @@ def exponents(mean_log: Vector, start: Vector) -> tuple[Vector, Vector]:
     theta = -np.log(np.maximum(mean_log + np.log(start / (start - 0.5)), 1e-4))
     steepest = np.log(_STEEPEST * (start + _HEAD))
     theta = np.minimum(theta, steepest)
+    steps = head_steps(start) if start.size <= _AT_ONCE else None
     variance = np.ones_like(theta)
     for _ in range(30):
         alpha = 1 + np.exp(theta)
         step = _STEP * np.minimum(alpha - 1, 1.0)
-        low, middle, high = (log_scaled_zeta(alpha + move * step, start) for move in (-1, 0, 1))
+        low, middle, high = log_scaled_zeta(alpha + _MOVES * step, start, steps)
         slope = (high - low) / (2 * step) + mean_log
         variance = np.maximum((high - 2 * middle + low) / step**2, 1e-12)
         # Newton's method in log(alpha - 1), where the likelihood is nearly a parabola
@@ -121,6 +139,7 @@ def fit_discrete(
         return NoFit("the values of every tail are all equal", x.size, excluded)
     mean_log = sums[candidates] / sizes[candidates] - logs[candidates]
     alpha, variance = exponents(mean_log, values[candidates])
+    steps = head_steps(values) if values.size <= _AT_ONCE else None
     sound = alpha - 1 < (1 - 1e-9) * _STEEPEST * (values[candidates] + _HEAD)
     if not sound.any():
         return NoFit("no tail is wide enough for its exponent to be known", x.size, excluded)
@@ -132,7 +151,13 @@ def fit_discrete(
         if bounds[position] > least + slack:
             break
         start = int(candidates[position])
-        distance = _distance(values[start:], sizes[start:], float(alpha[position]))
+        distance = _distance(
+            values[start:],
+            logs[start:],
+            sizes[start:],
+            float(alpha[position]),
+            None if steps is None else steps[:, start:],
+        )
         within[int(position)] = distance
         if (distance, start) < (least, int(candidates[best]) if best >= 0 else values.size):
             best, least = int(position), distance
@@ -167,11 +192,16 @@ def draw_discrete(alpha: float, xmin: float, uniform: Vector) -> Vector:
     return found
 
 
-def _distance(values: Vector, sizes: Vector, alpha: float) -> float:
-    """Return the distance of one tail: law and data on both sides of every value."""
+def _distance(values: Vector, logs: Vector, sizes: Vector, alpha: float, steps: Vector | None) -> float:
+    """Return the distance of one tail: law and data on both sides of every value.
+
+    ``logs`` are those of ``values``, ``steps`` their :func:`head_steps`.
+    """
     empirical = sizes / sizes[0]
-    here = np.exp(log_tail(alpha, float(values[0]), values))
-    after = np.exp(log_tail(alpha, float(values[0]), values + 1))
+    scaled = log_scaled_zeta(np.array([alpha]), values, steps)
+    falling = -alpha * (logs - logs[0]) - scaled[0]
+    here = np.exp(scaled + falling)
+    after = here - np.exp(falling)  # P(X > x) = P(X >= x) - P(x)
     return float(max(np.abs(here - empirical).max(), np.abs(after - np.append(empirical[1:], 0.0)).max()))
 
 
@@ -179,10 +209,9 @@ def _bounds(values: Vector, sizes: Vector, candidates: NDArray[np.intp], alpha: 
     """Return the deviation at a few quantiles of every candidate's tail: no distance is less."""
     start = values[candidates]
     base = log_scaled_zeta(alpha, start)
-    bounds = np.zeros(candidates.size)
-    for fraction in np.linspace(0, 1, _QUANTILES):
-        position = candidates + (fraction * (values.size - 1 - candidates)).astype(np.intp)
-        at = values[position]
-        law = np.exp(log_scaled_zeta(alpha, at) - alpha * np.log(at / start) - base)
-        np.maximum(bounds, np.abs(law - sizes[position] / sizes[candidates]), out=bounds)
+    fraction = np.linspace(0, 1, _QUANTILES)[:, None]
+    position = candidates + (fraction * (values.size - 1 - candidates)).astype(np.intp)
+    at = values[position]
+    law = np.exp(log_scaled_zeta(alpha, at) - alpha * np.log(at / start) - base)
+    bounds: Vector = np.abs(law - sizes[position] / sizes[candidates]).max(0)
     return bounds - 1e-12

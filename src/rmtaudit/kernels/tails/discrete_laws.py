@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,16 +30,23 @@ _PANELS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)  
 _NODES = 12
 _NEGLIGIBLE = 1e-8  # nats by which a bend lowers the largest value: then it is none
 _GRID = 8192
+_STRENGTHS = (-6.0, 3.0)
+_STRENGTH_STEP = 1e-8
 
 
 @dataclass(frozen=True, slots=True)
 class _Support:
-    """Nodes of the sum: ``v = log(x/xmin)`` and the logarithm of weight over ``x``; and the data's ``v``."""
+    """Nodes of the sum: ``v = log(x/xmin)`` and the logarithm of weight over ``x``; and the data's ``v``.
+
+    ``distinct`` and ``shares`` are the different values of ``data`` and how many of them there are.
+    """
 
     xmin: float
     v: Vector
     weight: Vector
     data: Vector
+    distinct: Vector
+    shares: Vector
 
 
 def fit_discrete_laws(tail: Vector, xmin: float) -> tuple[LawFit, ...]:
@@ -57,7 +65,9 @@ def fit_discrete_laws(tail: Vector, xmin: float) -> tuple[LawFit, ...]:
         raise ValueError("a tail has two finite values or more, all at least xmin >= 1")
     if not tail.max() > xmin:
         raise ValueError("the values of the tail are all equal")
-    support = _support(np.log(tail / xmin), float(xmin))
+    distinct, counts = np.unique(tail, return_counts=True)
+    logs, shares = np.log(distinct / xmin), counts / tail.size
+    support = _support(np.log(tail / xmin), float(xmin), logs, shares)
     power = _power_law(support)
     return (
         power,
@@ -79,9 +89,9 @@ def discrete_distances(laws: Sequence[LawFit], tail: Vector, xmin: float) -> dic
     return found
 
 
-def _support(data: Vector, xmin: float) -> _Support:
+def _support(data: Vector, xmin: float, distinct: Vector, shares: Vector) -> _Support:
     terms = xmin + np.arange(_TERMS)
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    nodes, weights = _gauss()
     ends = np.array(_PANELS)
     half = np.diff(ends) / 2
     t = (ends[:-1] + half)[:, None] + half[:, None] * nodes
@@ -89,7 +99,13 @@ def _support(data: Vector, xmin: float) -> _Support:
     # over x, the integral of f dx is that of f x dt, and weight/x is that of dt alone
     v = np.concatenate((np.log(terms / xmin), (math.log(start / xmin) + t).ravel()))
     weight = np.concatenate((-np.log(terms), np.log(half[:, None] * weights).ravel()))
-    return _Support(xmin, v, weight, data)
+    return _Support(xmin, v, weight, data, distinct, shares)
+
+
+@cache
+def _gauss() -> tuple[Vector, Vector]:
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    return nodes, weights
 
 
 def _log_mass(support: _Support, exponent: Vector) -> tuple[float, Vector]:
@@ -123,15 +139,15 @@ def _limit(law: Law, power: LawFit) -> LawFit:
 
 def _bent(support: _Support, law: Law, bend: Bend, power: LawFit) -> LawFit:
     statistics = np.stack([support.v, bend_of(support.v, bend)])
-    data = np.stack([support.data, bend_of(support.data, bend)])
+    distinct = np.stack([support.distinct, bend_of(support.distinct, bend)])
     point = np.array([power.parameters["alpha"].value - 1, 0.0])
     _, shares = _log_mass(support, -point @ statistics)
-    target = data.mean(1)
+    target = distinct @ support.shares
     # the power law is the best member where the likelihood falls from there
     if target[1] >= statistics[1] @ shares:
         return _limit(law, power)
     found = _newton(support, statistics, target, np.array([0.5 / target[0], 0.5 / target[1]]))
-    if found is None or found[0][1] * data[1].max() < _NEGLIGIBLE:
+    if found is None or found[0][1] * distinct[1].max() < _NEGLIGIBLE:
         return _limit(law, power)
     point, log_mass, information = found
     slope, curvature = float(point[0]), float(point[1])
@@ -149,6 +165,7 @@ def _bent(support: _Support, law: Law, bend: Bend, power: LawFit) -> LawFit:
             "mu": Parameter(math.log(support.xmin) + mean, _se(by_mean, covariance)),
             "sigma": Parameter(sigma, _se(np.array([0.0, -sigma / (2 * curvature)]), covariance)),
         }
+    data = np.stack([support.data, bend_of(support.data, bend)])
     return _law(support, law, parameters, -point @ data, log_mass)
 
 
@@ -188,17 +205,15 @@ def _newton(
 def _stretched_exponential(support: _Support, power: LawFit) -> LawFit:
     def at(beta: float, strength: float) -> float:
         log_mass, _ = _log_mass(support, _stretched(support.v, beta, strength))
-        return float(_stretched(support.data, beta, strength).mean()) - log_mass
+        return float(_stretched(support.distinct, beta, strength) @ support.shares) - log_mass
+
+    near = 0.0  # strength times the mean, at the last exponent: it changes little
 
     def best_strength(beta: float) -> float:
-        grown = float(np.expm1(beta * support.data).mean())
-        found = scipy.optimize.minimize_scalar(
-            lambda log: -at(beta, math.exp(log)),
-            bounds=(-math.log(grown) - 6, -math.log(grown) + 3),
-            method="bounded",
-            options={"xatol": 1e-6},
-        )
-        return math.exp(float(found.x))
+        nonlocal near
+        grown = float(np.expm1(beta * support.distinct) @ support.shares)
+        near = _strength(support, beta, grown, near)
+        return math.exp(near) / grown
 
     found = scipy.optimize.minimize_scalar(
         lambda log: -at(math.exp(log), best_strength(math.exp(log))),
@@ -218,6 +233,37 @@ def _stretched_exponential(support: _Support, power: LawFit) -> LawFit:
     log_mass, _ = _log_mass(support, _stretched(support.v, beta, strength))
     exponent = _stretched(support.data, beta, strength)
     return _law(support, "stretched_exponential", parameters, exponent, log_mass)
+
+
+def _strength(support: _Support, beta: float, grown: float, near: float) -> float:
+    """Return the logarithm of the most likely strength for ``beta``, times the mean ``grown`` of ``y``.
+
+    With ``y = e^(beta v) - 1`` the law is an exponential family in the strength, so that the likelihood is
+    concave: Newton's method in its logarithm, kept between -6 and 3 as it halves the interval where it must.
+    """
+    with np.errstate(over="ignore"):
+        y = np.expm1(beta * support.v) / grown
+    base = support.weight + beta * support.v
+    low, high = _STRENGTHS
+    log = min(max(near, low), high)
+    for _ in range(60):
+        scale = math.exp(log)
+        logs = base - scale * y
+        shares = np.exp(logs - logs.max())
+        shares /= shares.sum()
+        held = shares > 0  # y may be infinite where there is no mass
+        mean = float(shares[held] @ y[held])
+        slope = scale * (mean - 1)  # of the mean log-likelihood, in the logarithm
+        low, high = (log, high) if slope > 0 else (low, log)
+        spread = float(shares[held] @ (y[held] - mean) ** 2)
+        curvature = scale * scale * spread - slope
+        step = slope / curvature if curvature > 0 else math.copysign(1.0, slope)
+        moved = log + min(max(step, -2.0), 2.0)
+        moved = moved if low < moved < high else (low + high) / 2
+        if abs(moved - log) < _STRENGTH_STEP:
+            return moved
+        log = moved
+    return log
 
 
 def _stretched(v: Vector, beta: float, strength: float) -> Vector:
@@ -267,7 +313,7 @@ def _tails(fit: LawFit, at: Vector, xmin: float) -> Vector:
     if fit.law == "exponential":
         falling: Vector = np.exp(-of["rate"] * (at - xmin))
         return falling
-    support = _support(np.zeros(1), xmin)
+    support = _support(np.zeros(1), xmin, np.zeros(1), np.ones(1))
     log_mass, shares = _log_mass(support, _exponent(fit.law, of, support.v, xmin))
     near = 1 - np.append(0.0, np.cumsum(shares[:_TERMS]))
     result: Vector = np.interp(at, xmin + np.arange(_TERMS + 1), near)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import torch
 
-from rmtaudit.kernels.slq.operators import Gram, Operator, Product, Symmetric
+from rmtaudit.kernels.operators import Gram, Operator, Product, Symmetric
 
 EPSILON = 2.0**-52
 _GROWTH = 32

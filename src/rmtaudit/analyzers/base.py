@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
-
 if TYPE_CHECKING:
+    import torch
+
     from rmtaudit.kernels.signal import Signal
     from rmtaudit.kernels.spectra.spectrum import Spectrum
     from rmtaudit.matrices.layers import Layer
@@ -156,6 +156,8 @@ class LayerInput:
 
         So the numbers do not depend on the order or the number of threads.
         """
+        import torch
+
         text = f"{self.seed}\0{purpose}\0{self.layer.name}".encode(errors="surrogatepass")
         number = int.from_bytes(hashlib.sha256(text).digest()[:8], "little", signed=False) >> 1
         return torch.Generator().manual_seed(number)

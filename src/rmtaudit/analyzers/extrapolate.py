@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, Scalar, failed, skipped
 from rmtaudit.analyzers.law_numbers import FEWEST, MOST, NUMBERS, REFERENCE, SAMPLES, route_of, value_of
 
 if TYPE_CHECKING:
+    import torch
+
     from rmtaudit.kernels.extrapolation import Prediction
 
 _FACTORS = (2, 4)
@@ -105,6 +105,8 @@ class Extrapolate(Analyzer):
         return {metric.name: value for metric in self.active_metrics()}
 
     def _predict(self, gram: torch.Tensor, dimension: int, factor: int, given: LayerInput) -> Prediction:
+        import torch
+
         from rmtaudit.kernels.extrapolation import predict
 
         generator = given.generator(f"extrapolate {factor}x")
@@ -126,6 +128,8 @@ class Extrapolate(Analyzer):
 
     def _checked(self, gram: torch.Tensor, dimension: int, given: LayerInput) -> MetricValue:
         """Return how far the exact spectrum is from the one predicted from a block."""
+        import torch
+
         from rmtaudit.kernels.extrapolation import predict
         from rmtaudit.kernels.free.validation import ks_distance
 

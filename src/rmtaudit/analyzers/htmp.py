@@ -18,9 +18,6 @@ from rmtaudit.analyzers.base import (
     skipped,
 )
 from rmtaudit.analyzers.kappa import Estimator, count_spikes, estimate, fit, needs_all, resolution_floor
-from rmtaudit.kernels.htmp.goodness import bootstrap, distance, p_value
-from rmtaudit.kernels.htmp.rivals import compare
-from rmtaudit.matrices.layers import LayerKind
 
 if TYPE_CHECKING:
     import torch
@@ -176,6 +173,8 @@ class HTMPFit(Analyzer):
     def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | Scalar]:
         """Fit one matrix; layers that pool several, adapters and small layers have none."""
         # here and not above: the list of analyzers is printed without loading torch
+        from rmtaudit.matrices.layers import LayerKind
+
         spectrum = given.spectrum
         values, rows, cols = spectrum.eigenvalues, spectrum.rows, spectrum.cols
         if spectrum.parts:
@@ -231,6 +230,8 @@ class HTMPFit(Analyzer):
         self, values: torch.Tensor, rows: int, cols: int, given: LayerInput, floor: float, purpose: str
     ) -> _Part:
         """Fit all eigenvalues, or those of the bulk; the goodness of fit is always that of the joint fit."""
+        from rmtaudit.kernels.htmp.goodness import bootstrap, distance, p_value
+
         joint = fit(values, rows, cols, "joint", floor)
         kappa, method = estimate(values, rows, cols, wanted=self.options.estimator, floor=floor, joint=joint)
         if isinstance(joint, MetricValue):
@@ -267,6 +268,8 @@ class HTMPFit(Analyzer):
         )
 
     def _laws(self, values: torch.Tensor, given: LayerInput, whole: _Part) -> dict[str, MetricValue | Scalar]:
+        from rmtaudit.kernels.htmp.rivals import compare
+
         if whole.joint is None:
             return dict.fromkeys(_LAWS, whole.p_value)
         if whole.joint.censored:

@@ -6,11 +6,6 @@ import math
 from typing import TYPE_CHECKING, Literal
 
 from rmtaudit.analyzers.base import LayerInput, MetricValue, failed, skipped
-from rmtaudit.kernels.htmp.censored import fit_joint_censored
-from rmtaudit.kernels.htmp.estimate import fit_joint, fit_moment
-from rmtaudit.kernels.htmp.fit import fit_ks, fit_marginal
-from rmtaudit.kernels.noise.marchenko_pastur import fit_bulk
-from rmtaudit.kernels.spectra.scale import frobenius_norm
 from rmtaudit.matrices.tensors import smallest_normal
 
 if TYPE_CHECKING:
@@ -28,6 +23,8 @@ def resolution_floor(given: LayerInput) -> float:
     whose largest singular value is near ``(√rows + √cols)`` times that. Singular values of twice that are
     moved by the noise by no more than a small factor, which a law of their logarithms hardly sees.
     """
+    from rmtaudit.kernels.spectra.scale import frobenius_norm
+
     spectrum = given.spectrum
     rows, cols = spectrum.rows, spectrum.cols
     rms = frobenius_norm(spectrum.eigenvalues) / math.sqrt(rows * cols)
@@ -58,6 +55,10 @@ def fit(
     values: torch.Tensor, rows: int, cols: int, estimator: Estimator, floor: float
 ) -> KappaFit | MetricValue:
     """Return an estimate, or the reason why there is none; ``joint`` censors unresolved eigenvalues."""
+    from rmtaudit.kernels.htmp.censored import fit_joint_censored
+    from rmtaudit.kernels.htmp.estimate import fit_joint, fit_moment
+    from rmtaudit.kernels.htmp.fit import fit_ks, fit_marginal
+
     unresolved = int((values <= floor).sum())
     try:
         if estimator == "joint" and unresolved:
@@ -72,6 +73,8 @@ def fit(
 
 def count_spikes(values: torch.Tensor, rows: int, cols: int) -> int | MetricValue:
     """Return the number of eigenvalues above a Marchenko-Pastur bulk, or why there is no such bulk."""
+    from rmtaudit.kernels.noise.marchenko_pastur import fit_bulk
+
     try:
         spikes = fit_bulk(values, rows, cols, both_sides=True).spikes
     except ArithmeticError as error:

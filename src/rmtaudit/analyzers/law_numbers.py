@@ -1,8 +1,4 @@
-"""Numbers of a predicted law as metrics: what :mod:`extrapolate` and :mod:`predicted` have in common.
-
-Both import ``kernels.extrapolation`` where they first need it: with ``scipy.stats`` and ``scipy.optimize`` it
-takes 1.4 s of CPU, and a scan has ``predicted`` in its default preset for layers that it may not have.
-"""
+"""Numbers of a predicted law as metrics: what :mod:`extrapolate` and :mod:`predicted` have in common."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, NoOptions, failed, skipped
-from rmtaudit.kernels.determinants.spectral import spectral_log_determinant
 
 if TYPE_CHECKING:
     from rmtaudit.kernels.determinants.spectral import SpectralDeterminant
@@ -55,6 +54,8 @@ class LogDet(Analyzer):
     def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | float | int]:
         """Return every metric; the log-determinant itself only where every eigenvalue is resolved."""
         # here and not above: the list of analyzers is printed without loading torch
+        from rmtaudit.kernels.determinants.spectral import spectral_log_determinant
+
         spectrum = given.spectrum
         if spectrum.method != "exact":
             reason = skipped(f"the spectrum is estimated ({spectrum.method}), not exact")

@@ -19,9 +19,6 @@ from rmtaudit.analyzers.base import (
     failed,
     skipped,
 )
-from rmtaudit.analyzers.signal import find_signal, find_small, find_sparse, initial_by_value
-from rmtaudit.kernels.noise.floor import NoBulkError, noise_floor
-from rmtaudit.kernels.signal import SignalWord
 
 if TYPE_CHECKING:
     from rmtaudit.analyzers.signal import SignalFound
@@ -146,6 +143,9 @@ class Noise(Analyzer):
     def analyze(self, given: LayerInput) -> Analysis:
         """Judge one matrix; layers that pool several, and small or empty ones, have none of the metrics."""
         # here and not above: the list of analyzers is printed without loading torch
+        from rmtaudit.analyzers.signal import find_signal, find_small, find_sparse, initial_by_value
+        from rmtaudit.kernels.noise.floor import NoBulkError, noise_floor
+
         if len(given.matrices) != 1:
             return self._none("skipped", f"the row pools {len(given.matrices)} matrices; scan them apart")
         if not given.spectrum.eigenvalues.max() > 0:
@@ -217,6 +217,8 @@ def _closest(floor: NoiseFloor) -> NullFit:
 
 
 def _observations(floor: NoiseFloor, options: NoiseOptions, signal: Signal) -> list[Observation]:
+    from rmtaudit.kernels.signal import SignalWord
+
     found = []
     test = floor.test
     random = signal.word in (SignalWord.NOISE_LIKE, SignalWord.INITIAL)

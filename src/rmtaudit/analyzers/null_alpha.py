@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, Scalar, failed, skipped
-from rmtaudit.kernels.farms import farms_alpha
-from rmtaudit.kernels.noise.table import alpha_null
-from rmtaudit.kernels.powerlaw.fit import NoFit, fit_power_law
 
 _CLAUSET = "Clauset, Shalizi, Newman 2009"
 _LEAST_SIDE = 16
@@ -99,6 +96,9 @@ class NullAlpha(Analyzer):
     def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | Scalar]:
         """Fit the resolved eigenvalues, whole and without the largest, as ``powerlaw`` does by default."""
         # here and not above: the list of analyzers is printed without loading numpy
+        from rmtaudit.kernels.noise.table import alpha_null
+        from rmtaudit.kernels.powerlaw.fit import NoFit, fit_power_law
+
         refusal = self._refusal(given)
         if refusal is not None:
             return {metric.name: refusal for metric in self.active_metrics()}
@@ -138,6 +138,8 @@ class NullAlpha(Analyzer):
         return None
 
     def _farms(self, given: LayerInput) -> dict[str, MetricValue | Scalar]:
+        from rmtaudit.kernels.farms import farms_alpha
+
         options = self.options
         try:
             found = farms_alpha(given.matrices[0], side=options.farms_side, aspect=options.farms_aspect)

@@ -17,9 +17,6 @@ from rmtaudit.analyzers.base import (
     failed,
     skipped,
 )
-from rmtaudit.kernels.phases.classify import AGREEMENT, phase_confidence, phase_statistics
-from rmtaudit.kernels.phases.null import Null, null_test
-from rmtaudit.kernels.spectra.scale import numerical_rank
 from rmtaudit.matrices.tensors import smallest_normal
 
 if TYPE_CHECKING:
@@ -158,6 +155,9 @@ class PhaseOfTraining(Analyzer):
     def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | Scalar]:
         """Tell the phase of one matrix; small ones and layers that pool several have none."""
         # here and not above: the list of analyzers is printed without loading torch
+        from rmtaudit.kernels.phases.classify import phase_confidence, phase_statistics
+        from rmtaudit.kernels.spectra.scale import numerical_rank
+
         spectrum = given.spectrum
         values = spectrum.eigenvalues
         if spectrum.parts:
@@ -184,6 +184,9 @@ class PhaseOfTraining(Analyzer):
 
     def _judged(self, given: LayerInput, verdict: PhaseVerdict) -> _Judged:
         """Hold a phase that is not told by a bulk of noise against noise of uneven scale."""
+        from rmtaudit.kernels.phases.classify import AGREEMENT, phase_confidence, phase_statistics
+        from rmtaudit.kernels.phases.null import Null, null_test
+
         if verdict.phase in _PLAIN:
             plain = skipped("the bulk is noise of one variance: no other null is needed")
             return _Judged(verdict, verdict.confidence * AGREEMENT[verdict.phase], plain)

@@ -19,9 +19,6 @@ from rmtaudit.analyzers.base import (
     Status,
     failed,
 )
-from rmtaudit.kernels.powerlaw.bootstrap import bootstrap_power_law
-from rmtaudit.kernels.powerlaw.fit import NoFit, fit_power_law
-from rmtaudit.kernels.powerlaw.interval import exponent_interval
 
 if TYPE_CHECKING:
     import torch
@@ -138,6 +135,9 @@ class PowerLaw(Analyzer):
     def analyze(self, given: LayerInput) -> Analysis:
         """Fit the resolved eigenvalues; without a fit, every metric has the same reason."""
         # here and not above: the list of analyzers is printed without loading numpy
+        from rmtaudit.kernels.powerlaw.fit import NoFit, fit_power_law
+        from rmtaudit.kernels.powerlaw.interval import exponent_interval
+
         options = self.options
         values = given.spectrum.resolved
         if not given.spectrum.eigenvalues.max() > 0:
@@ -173,6 +173,9 @@ class PowerLaw(Analyzer):
     def _bootstrap(
         self, fit: PowerLawFit, values: torch.Tensor, generator: torch.Generator
     ) -> dict[str, MetricValue]:
+        from rmtaudit.kernels.powerlaw.bootstrap import bootstrap_power_law
+        from rmtaudit.kernels.powerlaw.fit import NoFit
+
         options = self.options
         found = bootstrap_power_law(
             values, fit, replicas=options.bootstrap, generator=generator, confidence=options.confidence

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 from rmtaudit.analyzers.base import (
     Analysis,
     Analyzer,
@@ -17,10 +15,10 @@ from rmtaudit.analyzers.base import (
     skipped,
 )
 from rmtaudit.analyzers.law_numbers import FEWEST, MOST, NUMBERS, REFERENCE, SAMPLES, route_of, value_of
-from rmtaudit.kernels.counter import seed_of
-from rmtaudit.kernels.spectra.gram import eigenvalues, principal_gram, tall
 
 if TYPE_CHECKING:
+    import torch
+
     from rmtaudit.kernels.extrapolation import Prediction, Witness
 
 _QUANTILES = (("lower_decile", 0.1), ("median", 0.5), ("upper_decile", 0.9))
@@ -142,6 +140,7 @@ def predict_layer(
 
     ``None`` stands where there is no prediction to be held against them.
     """
+    from rmtaudit.kernels.counter import seed_of
     from rmtaudit.kernels.extrapolation import refuted, witness
     from rmtaudit.kernels.operators import gram
 
@@ -175,7 +174,10 @@ def predict_blocks(matrix: torch.Tensor, size: int, blocks: int, generator: torc
     ArithmeticError
         Where squares leave the range of float64.
     """
+    import torch
+
     from rmtaudit.kernels.extrapolation import predict
+    from rmtaudit.kernels.spectra.gram import eigenvalues, principal_gram, tall
 
     vectors = tall(matrix)
     dimension, n = vectors.shape
@@ -194,6 +196,8 @@ def predict_blocks(matrix: torch.Tensor, size: int, blocks: int, generator: torc
 
 def named_numbers(found: Prediction, seen: Witness | None) -> dict[str, MetricValue]:
     """Return the metrics of a prediction; the numbers of one that is refused are skipped with the reason."""
+    import torch
+
     numbers = found.numbers()
     band = found.band(torch.tensor([level for _, level in _QUANTILES], dtype=torch.float64))
     values = {

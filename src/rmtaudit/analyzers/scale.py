@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, NoOptions, failed, skipped
-from rmtaudit.kernels.spectra import scale
-from rmtaudit.kernels.spectra.scale import condition_bound, condition_number
 from rmtaudit.matrices.tensors import smallest_normal
 
 if TYPE_CHECKING:
@@ -94,6 +92,8 @@ class Scale(Analyzer):
     def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | float | int]:
         """Return every metric; of a zero matrix, only those that a zero matrix has."""
         # here and not above: the list of analyzers is printed without loading torch
+        from rmtaudit.kernels.spectra import scale
+
         spectrum = given.spectrum
         values = spectrum.eigenvalues
         rank = scale.numerical_rank(
@@ -122,6 +122,8 @@ class Scale(Analyzer):
 
 
 def _condition(spectrum: Spectrum) -> float | MetricValue:
+    from rmtaudit.kernels.spectra.scale import condition_bound, condition_number
+
     condition = condition_number(spectrum)
     if condition is not None:
         return condition

@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, failed, skipped
+<<<<<<< ours
 from rmtaudit.kernels.counter import seed_of
 from rmtaudit.kernels.operators import linear
 from rmtaudit.kernels.randnla.krylov import top_singular
+=======
+>>>>>>> theirs
 
 if TYPE_CHECKING:
+    import torch
+
     from rmtaudit.kernels.randnla.krylov import Partial
 
 _SPARE = 8
@@ -94,6 +97,16 @@ class Sketch(Analyzer):
 
     def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | float]:
         """Return every metric; of several matrices, the largest values of all of them together."""
+<<<<<<< ours
+=======
+        # here and not above: the list of analyzers is printed without loading torch
+        import torch
+
+        from rmtaudit.kernels.counter import seed_of
+        from rmtaudit.kernels.randnla.krylov import top_singular
+        from rmtaudit.kernels.randnla.operators import linear
+
+>>>>>>> theirs
         exponent = max(_exponent(matrix) for matrix in given.matrices)
         generator = given.generator("sketch")
         parts: list[Partial] = []
@@ -148,6 +161,8 @@ class Sketch(Analyzer):
 
 def _exponent(matrix: torch.Tensor) -> int:
     """Return the power of two to divide by where products could leave the range of their dtype, else 0."""
+    import torch
+
     low, high = torch.aminmax(matrix)
     exponent: int = math.frexp(max(abs(float(low)), abs(float(high))))[1]
     return exponent if abs(exponent) > (40 if matrix.dtype == torch.float32 else 300) else 0

@@ -7,10 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, Status, failed, skipped
-from rmtaudit.kernels.powerlaw.fit import NoFit
-from rmtaudit.kernels.tails.bootstrap import bootstrap_tail, calibrated
-from rmtaudit.kernels.tails.near_zero import fit_near_zero
-from rmtaudit.kernels.tails.tail import fit_tail
 
 if TYPE_CHECKING:
     import torch
@@ -150,6 +146,10 @@ class Tails(Analyzer):
         return {**found, **self._side(given, values, "lower"), **self._near_zero(values)}
 
     def _side(self, given: LayerInput, values: torch.Tensor, side: Literal["upper", "lower"]) -> Values:
+        from rmtaudit.kernels.powerlaw.fit import NoFit
+        from rmtaudit.kernels.tails.bootstrap import bootstrap_tail, calibrated
+        from rmtaudit.kernels.tails.tail import fit_tail
+
         options = self.options
         names = _UPPER if side == "upper" else _LOWER
         tail = fit_tail(values, side, min_tail=options.min_tail, level=options.level, stability=False)
@@ -182,6 +182,9 @@ class Tails(Analyzer):
         }
 
     def _near_zero(self, values: torch.Tensor) -> Values:
+        from rmtaudit.kernels.powerlaw.fit import NoFit
+        from rmtaudit.kernels.tails.near_zero import fit_near_zero
+
         fit = fit_near_zero(values, fraction=self.options.fraction, min_tail=self.options.min_tail)
         if isinstance(fit, NoFit):
             return _none(_ZERO, "skipped", fit.reason)

@@ -18,9 +18,6 @@ from rmtaudit.analyzers.base import (
     failed,
     skipped,
 )
-from rmtaudit.kernels.noise.traps import randomised_by_shuffle, randomised_by_signs
-from rmtaudit.kernels.powerlaw.fit import NoFit, fit_power_law
-from rmtaudit.kernels.ww.determinant import determinant_tail
 
 if TYPE_CHECKING:
     import torch
@@ -110,6 +107,8 @@ class Traps(Analyzer):
     def analyze(self, given: LayerInput) -> Analysis:
         """Randomise one matrix; layers that pool several, and small ones, have none of the metrics."""
         # here and not above: the list of analyzers is printed without loading torch
+        from rmtaudit.kernels.noise.traps import randomised_by_shuffle, randomised_by_signs
+
         if len(given.matrices) != 1:
             return self._none("skipped", f"the row pools {len(given.matrices)} matrices; scan them apart")
         if not given.spectrum.eigenvalues.max() > 0:
@@ -141,6 +140,9 @@ class Traps(Analyzer):
 
 
 def _erg(eigenvalues: torch.Tensor) -> dict[str, MetricValue | Scalar]:
+    from rmtaudit.kernels.powerlaw.fit import NoFit, fit_power_law
+    from rmtaudit.kernels.ww.determinant import determinant_tail
+
     try:
         size = determinant_tail(eigenvalues).size
     except ArithmeticError as error:

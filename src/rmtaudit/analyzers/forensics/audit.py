@@ -17,8 +17,6 @@ from rmtaudit.analyzers.base import (
     failed,
     skipped,
 )
-from rmtaudit.analyzers.forensics.evidence import gather
-from rmtaudit.analyzers.forensics.observe import observe
 
 if TYPE_CHECKING:
     from rmtaudit.analyzers.forensics.evidence import Evidence
@@ -72,6 +70,9 @@ class Forensics(Analyzer):
     def analyze(self, given: LayerInput) -> Analysis:
         """Return every metric and what was seen; of a zero matrix nothing can be said here."""
         # here and not above: the list of analyzers is printed without loading torch
+        from rmtaudit.analyzers.forensics.evidence import gather
+        from rmtaudit.analyzers.forensics.observe import observe
+
         if not given.spectrum.eigenvalues.max() > 0:
             return Analysis({metric.name: failed(ZERO) for metric in self.metrics})
         found = gather(given)

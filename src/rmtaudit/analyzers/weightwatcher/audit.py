@@ -6,23 +6,15 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-import torch
-
 from rmtaudit.analyzers.base import LayerInput, Metric, MetricValue, Scalar, failed, skipped
 from rmtaudit.analyzers.weightwatcher import metrics as catalogue
 from rmtaudit.analyzers.weightwatcher.options import Options
 from rmtaudit.analyzers.weightwatcher.sides import Sides
-from rmtaudit.kernels.noise.mp_fit import fit_marchenko_pastur
-from rmtaudit.kernels.spectra.eigenvalues import EPSILON
-from rmtaudit.kernels.ww import scale
-from rmtaudit.kernels.ww.determinant import determinant_tail
-from rmtaudit.kernels.ww.scale import combined_eigenvalues
-from rmtaudit.kernels.ww.shuffled import jensen_shannon_distance, shuffled_eigenvalues
-from rmtaudit.kernels.ww.tail import SMALLEST, TailOptions, fit_tail
-from rmtaudit.kernels.ww.vectors import localisation
 from rmtaudit.matrices.layers import LayerKind
 
 if TYPE_CHECKING:
+    import torch
+
     from rmtaudit.kernels.noise.mp_fit import MarchenkoPasturFit
     from rmtaudit.kernels.spectra.spectrum import Spectrum
     from rmtaudit.kernels.ww.tail import TailFit
@@ -50,6 +42,8 @@ class Audit:
 
     def values(self) -> Values:
         """Return the active metrics of the layer."""
+        from rmtaudit.kernels.ww.scale import combined_eigenvalues
+
         sides, options = self.sides, self.options
         self.found |= {"N": sides.N, "M": sides.M, "Q": sides.N / sides.M, "rf": sides.rf}
         self.found["layer_type"] = sides.layer_type
@@ -77,6 +71,8 @@ class Audit:
         self.found = same | self.found if keep else self.found | same
 
     def _singular_values(self, eigenvalues: torch.Tensor) -> None:
+        from rmtaudit.kernels.ww import scale
+
         spectrum = self.given.spectrum
         largest, smallest = scale.singular_range(self.parts, self.factor)
         self.found |= {"num_evals": len(eigenvalues), "sv_max": largest, "sv_min": smallest}
@@ -95,6 +91,8 @@ class Audit:
 
         Singular values below the resolution of an SVD are zero to the peer, too: they hide nothing.
         """
+        from rmtaudit.kernels.spectra.eigenvalues import EPSILON
+
         spectrum = self.given.spectrum
         of_svd = (max(self.sides.N, 16) * EPSILON) ** 2 * float(spectrum.eigenvalues[-1])
         if not spectrum.unresolved or spectrum.floor <= of_svd:
@@ -122,6 +120,8 @@ class Audit:
         return fit
 
     def _fit(self, eigenvalues: torch.Tensor) -> TailFit:
+        from rmtaudit.kernels.ww.tail import SMALLEST, TailOptions, fit_tail
+
         hidden = self._hidden()
         if hidden and self.given.spectrum.floor * self.factor > SMALLEST:
             raise ArithmeticError(hidden)
@@ -139,6 +139,8 @@ class Audit:
         )
 
     def _norms(self, eigenvalues: torch.Tensor, tail: TailFit | None) -> None:
+        from rmtaudit.kernels.ww import scale
+
         norm, largest = float(eigenvalues.sum()), float(eigenvalues[-1])
         self.found |= {"norm": norm, "spectral_norm": largest, "lambda_max": largest}
         if largest <= 0:
@@ -162,6 +164,8 @@ class Audit:
 
     def _marchenko_pastur(self, metrics: tuple[Metric, ...], eigenvalues: torch.Tensor) -> None:
         """Fit ``eigenvalues`` and enter the fit under ``metrics``: those of the matrix or of its shuffle."""
+        from rmtaudit.kernels.noise.mp_fit import fit_marchenko_pastur
+
         try:
             fit = fit_marchenko_pastur(eigenvalues, self.sides.N, self.sides.M)
         except ArithmeticError as error:
@@ -170,6 +174,8 @@ class Audit:
         self.found |= {metric.name: _OF_FIT[metric.name.removeprefix("rand_")](fit) for metric in metrics}
 
     def _vectors(self, tail: TailFit | None) -> None:
+        from rmtaudit.kernels.ww.vectors import localisation
+
         if self._is_core(catalogue.VECTORS):
             return
         if tail is None:
@@ -186,6 +192,10 @@ class Audit:
         return is_core
 
     def _random(self, eigenvalues: torch.Tensor) -> None:
+        import torch
+
+        from rmtaudit.kernels.ww.shuffled import jensen_shannon_distance, shuffled_eigenvalues
+
         if self._is_core(catalogue.RANDOM):
             return
         generator = self.given.generator("weightwatcher.randomize")
@@ -210,6 +220,8 @@ class Audit:
         self._marchenko_pastur(catalogue.RANDOM_MP_FIT, pooled)
 
     def _determinant(self, eigenvalues: torch.Tensor, tail: TailFit | None) -> None:
+        from rmtaudit.kernels.ww.determinant import determinant_tail
+
         try:
             found = determinant_tail(eigenvalues)
         except ArithmeticError as error:

@@ -6,11 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from rmtaudit.analyzers.registry import build_all, metric_catalogue
 from rmtaudit.checkpoints import Checkpoint, open_checkpoint
-from rmtaudit.checkpoints.memory import StateDictCheckpoint
-from rmtaudit.engine.scan.run import scan_checkpoint
-from rmtaudit.engine.settings.presets import preset_settings, select_metrics
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +60,15 @@ def scan(
     >>> round(report.layers[0].metrics["spectral_norm"].value, 6)
     65.0
     """
+<<<<<<< ours
     resolved = preset_settings(preset, analyzers=None if analyzers is None else list(analyzers), **keywords)
+=======
+    from rmtaudit.analyzers.registry import build_all, metric_catalogue
+    from rmtaudit.engine.scan.run import scan_checkpoint
+    from rmtaudit.engine.settings.presets import preset_settings, select_metrics
+
+    resolved = preset_settings(preset, analyzers=None if analyzers is None else list(analyzers), **settings)
+>>>>>>> theirs
     built = build_all(resolved.settings.analyzers, resolved.settings.options)
     chosen = select_metrics(resolved, metric_catalogue(built))
     if isinstance(target, Checkpoint):
@@ -76,4 +80,6 @@ def scan(
 def _opened(target: Any) -> Checkpoint:
     if isinstance(target, (str, Path)):
         return open_checkpoint(target)
+    from rmtaudit.checkpoints.memory import StateDictCheckpoint
+
     return StateDictCheckpoint(target)

@@ -8,12 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, failed, skipped
-<<<<<<< ours
-from rmtaudit.kernels.counter import seed_of
-from rmtaudit.kernels.operators import linear
-from rmtaudit.kernels.randnla.krylov import top_singular
-=======
->>>>>>> theirs
 
 if TYPE_CHECKING:
     import torch
@@ -97,16 +91,13 @@ class Sketch(Analyzer):
 
     def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | float]:
         """Return every metric; of several matrices, the largest values of all of them together."""
-<<<<<<< ours
-=======
         # here and not above: the list of analyzers is printed without loading torch
         import torch
 
         from rmtaudit.kernels.counter import seed_of
+        from rmtaudit.kernels.operators import linear
         from rmtaudit.kernels.randnla.krylov import top_singular
-        from rmtaudit.kernels.randnla.operators import linear
 
->>>>>>> theirs
         exponent = max(_exponent(matrix) for matrix in given.matrices)
         generator = given.generator("sketch")
         parts: list[Partial] = []

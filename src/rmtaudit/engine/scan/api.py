@@ -60,15 +60,7 @@ def scan(
     >>> round(report.layers[0].metrics["spectral_norm"].value, 6)
     65.0
     """
-<<<<<<< ours
     resolved = preset_settings(preset, analyzers=None if analyzers is None else list(analyzers), **keywords)
-=======
-    from rmtaudit.analyzers.registry import build_all, metric_catalogue
-    from rmtaudit.engine.scan.run import scan_checkpoint
-    from rmtaudit.engine.settings.presets import preset_settings, select_metrics
-
-    resolved = preset_settings(preset, analyzers=None if analyzers is None else list(analyzers), **settings)
->>>>>>> theirs
     built = build_all(resolved.settings.analyzers, resolved.settings.options)
     chosen = select_metrics(resolved, metric_catalogue(built))
     if isinstance(target, Checkpoint):

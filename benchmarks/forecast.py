@@ -104,7 +104,7 @@ def accuracy(repeats: int) -> None:
             for _ in range(repeats):
                 values = shared(features(law, n, p, rng))
                 settings = ForecastSettings(
-                    "kernel" if n <= p else "covariance", (n, p), bootstrap=0, level=0.5
+                    matrix="kernel" if n <= p else "covariance", shape=(n, p), bootstrap=0, level=0.5
                 )
                 document = forecast_values(values, settings)
                 wrong += document["isotropy"]["verdict"] == "contradicted"
@@ -131,7 +131,7 @@ def intervals(repeats: int) -> None:
         for _ in range(repeats):
             x = features("normal", n, p, rng) * np.sqrt(population)
             matrix = "kernel" if n < p else "covariance"
-            document = forecast_values(shared(x), ForecastSettings(matrix, (n, p), points=4))
+            document = forecast_values(shared(x), ForecastSettings(matrix=matrix, shape=(n, p), points=4))
             held.append(
                 [
                     row["risk"]["ci"][0]

@@ -48,7 +48,9 @@ def layers(path: Path) -> Iterator[LayerInput]:
             wide = tuple(tensor if tensor.element_size() >= 4 else tensor.float() for tensor in tensors)
             matrices = layer.build(wide)
             spectrum = gram_eigenvalues(matrices[0])
-            yield LayerInput(layer, spectrum, matrices, epsilon=UNIT_ROUNDOFF[layer.dtype])
+            yield LayerInput(
+                layer=layer, spectrum=spectrum, matrices=matrices, epsilon=UNIT_ROUNDOFF[layer.dtype]
+            )
 
 
 def main() -> None:

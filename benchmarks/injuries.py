@@ -61,7 +61,9 @@ def targets(path: Path) -> list[LayerInput]:
             if not plain or not fits:
                 continue
             (W,) = layer.build(tuple(checkpoint.read(name).float() for name in layer.tensors))
-            given = LayerInput(layer, gram_eigenvalues(W), (W,), epsilon=UNIT_ROUNDOFF["float32"])
+            given = LayerInput(
+                layer=layer, spectrum=gram_eigenvalues(W), matrices=(W,), epsilon=UNIT_ROUNDOFF["float32"]
+            )
             if all(FINDINGS[code].severity() == "info" for code in seen(given, W, "float32")):
                 chosen.append(given)
     return [chosen[index * len(chosen) // LAYERS] for index in range(min(LAYERS, len(chosen)))]

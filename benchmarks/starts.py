@@ -122,11 +122,15 @@ STARTS: dict[str, tuple[Draw, str, float]] = {
 
 
 def layer_input(tensor: torch.Tensor, name: str = "layer.weight", seed: int = 0) -> LayerInput:
-    spec = TensorSpec(name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+    spec = TensorSpec(name=name, shape=tuple(tensor.shape), dtype=str(tensor.dtype).removeprefix("torch."))
     layer = plan_layers([spec]).layers[0]
     matrices = layer.build((tensor,))
     return LayerInput(
-        layer, gram_eigenvalues(matrices[0]), matrices, epsilon=UNIT_ROUNDOFF[layer.dtype], seed=seed
+        layer=layer,
+        spectrum=gram_eigenvalues(matrices[0]),
+        matrices=matrices,
+        epsilon=UNIT_ROUNDOFF[layer.dtype],
+        seed=seed,
     )
 
 
@@ -190,7 +194,10 @@ def real_layers(folder: Path) -> Iterator[tuple[str, LayerInput, torch.Tensor]]:
                     if len(matrices) > 1 or not bool(matrices[0].any()):
                         continue
                     given = LayerInput(
-                        layer, gram_eigenvalues(matrices[0]), matrices, epsilon=UNIT_ROUNDOFF[layer.dtype]
+                        layer=layer,
+                        spectrum=gram_eigenvalues(matrices[0]),
+                        matrices=matrices,
+                        epsilon=UNIT_ROUNDOFF[layer.dtype],
                     )
                     yield f"{path.parent.name}/{path.name} {layer.name}", given, wide[0]
         except (RmtauditError, OSError, ValueError):

@@ -27,7 +27,9 @@ from rmtaudit.finding_kind import FindingKind
 
 class Trace(Analyzer):
     name = "trace"
-    metrics = (Metric("trace", "w²", None, "Sum of the eigenvalues.", "Elementary."),)
+    metrics = (
+        Metric(name="trace", unit="w²", description="Sum of the eigenvalues.", reference="Elementary."),
+    )
     Options = NoOptions
 
     def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | Scalar]:
@@ -67,7 +69,7 @@ class Writing(Trace):
 
 
 class Undescribed(Trace):
-    metrics = (Metric("trace", "", None, "", ""),)
+    metrics = (Metric(name="trace", description="", reference=""),)
 
 
 SEEN = FindingKind(
@@ -83,7 +85,9 @@ class Watching(Trace):
     p_value: float | None = 0.5
 
     def analyze(self, given: LayerInput) -> Analysis:
-        observation = Observation("XX-TR-001", "Seen.", {"trace": [self.evidence]}, self.p_value)
+        observation = Observation(
+            code="XX-TR-001", message="Seen.", evidence={"trace": [self.evidence]}, p_value=self.p_value
+        )
         return Analysis(super().analyze(given), (observation,))
 
 

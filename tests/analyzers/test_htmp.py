@@ -31,13 +31,18 @@ def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
 def of_ensemble(kappa: float, size: int, longer: int, seed: int = 0) -> LayerInput:
     """A layer whose spectrum is a draw of the ensemble; it has no matrix."""
     values = torch.from_numpy(Ensemble(kappa, size, longer).draw(torch.Generator().manual_seed(seed)))
-    return replace(layer_input(gaussian(4, 3)), spectrum=Spectrum(values, size, longer, "exact", 0.0, 0))
+    return replace(
+        layer_input(gaussian(4, 3)),
+        spectrum=Spectrum(
+            eigenvalues=values, rows=size, cols=longer, method="exact", floor=0.0, unresolved=0
+        ),
+    )
 
 
 def value(found: object, name: str) -> MetricValue:
     assert isinstance(found, dict)
     result = found[name]
-    return result if isinstance(result, MetricValue) else MetricValue(result)
+    return result if isinstance(result, MetricValue) else MetricValue(value=result)
 
 
 def number(found: object, name: str) -> float:
@@ -95,7 +100,10 @@ def test_what_is_no_htmp_is_said_to_be_none() -> None:
 def test_a_law_that_fits_better_is_told_where_htmp_is_not_rejected() -> None:
     ranks = (torch.arange(64, dtype=torch.float64) + 0.5) / 64
     lognormal = torch.exp(1.2 * torch.special.ndtri(ranks))
-    given = replace(layer_input(gaussian(4, 3)), spectrum=Spectrum(lognormal, 64, 256, "exact", 0.0, 0))
+    given = replace(
+        layer_input(gaussian(4, 3)),
+        spectrum=Spectrum(eigenvalues=lognormal, rows=64, cols=256, method="exact", floor=0.0, unresolved=0),
+    )
     found = HTMPFit().analyze(given)
     assert number(found, "htmp_p_value") >= 0.01
     assert number(found, "htmp_delta_bic") > 10

@@ -32,7 +32,7 @@ def layer_input(spectrum: Spectrum, matrices: int = 1) -> LayerInput:
         dtype="float32",
         build=lambda tensors: tensors,
     )
-    return LayerInput(layer, spectrum)
+    return LayerInput(layer=layer, spectrum=spectrum)
 
 
 def gaussian(rows: int, cols: int, seed: int = 0) -> torch.Tensor:
@@ -111,6 +111,8 @@ def test_pooled_matrices_add_up() -> None:
 
 def test_an_estimated_spectrum_is_not_summed() -> None:
     exact = gram_eigenvalues(gaussian(30, 20))
-    guess = Spectrum(exact.eigenvalues, 30, 20, "lanczos", exact.floor, 0)
+    guess = Spectrum(
+        eigenvalues=exact.eigenvalues, rows=30, cols=20, method="lanczos", floor=exact.floor, unresolved=0
+    )
     found = values(guess)
     assert all(isinstance(value, MetricValue) and value.status == "skipped" for value in found.values())

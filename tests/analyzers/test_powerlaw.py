@@ -43,7 +43,13 @@ class TestContractWithBootstrap(AnalyzerContract):
 
 def layer_input(values: torch.Tensor, unresolved: int = 0, seed: int = 0) -> LayerInput:
     values = torch.cat([torch.zeros(unresolved, dtype=torch.float64), values.double().sort().values])
-    return LayerInput(LAYER, Spectrum(values, 200, 200, "exact", 1e-12, unresolved), seed=seed)
+    return LayerInput(
+        layer=LAYER,
+        spectrum=Spectrum(
+            eigenvalues=values, rows=200, cols=200, method="exact", floor=1e-12, unresolved=unresolved
+        ),
+        seed=seed,
+    )
 
 
 def pareto(n: int = 200, alpha: float = 3.0) -> torch.Tensor:
@@ -139,8 +145,8 @@ def test_bootstrap_adds_intervals_and_a_p_value() -> None:
     interval = exponent_interval(pareto(), confidence=0.8)
     assert interval is not None
     assert value(found["alpha"]).ci == (interval.low, interval.high)
-    assert found["xmin"] == MetricValue(fit.xmin, ci=kernel.xmin_ci)
-    assert found["p_value"] == MetricValue(kernel.p_value, se=kernel.p_value_se)
+    assert found["xmin"] == MetricValue(value=fit.xmin, ci=kernel.xmin_ci)
+    assert found["p_value"] == MetricValue(value=kernel.p_value, se=kernel.p_value_se)
     assert found["sigma"] == fit.sigma
 
 

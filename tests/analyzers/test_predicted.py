@@ -16,8 +16,8 @@ from rmtaudit.checkpoints.memory import StateDictCheckpoint
 from rmtaudit.engine.scan.run import scan_checkpoint
 from rmtaudit.engine.settings.scan import ScanSettings
 from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
-from rmtaudit.report.document import report_from_dict
 from rmtaudit.report.model import Report
+from rmtaudit.report.parsing import report_from_dict
 from rmtaudit.report.sentences import without_spectrum
 
 SHAPE = (3072, 2304)

@@ -32,7 +32,7 @@ class Options:
 
 class Mine(Analyzer):
     name = "mine"
-    metrics = (Metric("mine", "", None, "A metric.", "None."),)
+    metrics = (Metric(name="mine", description="A metric.", reference="None."),)
     Options = Options
 
     def analyze(self, given):

@@ -33,7 +33,9 @@ def layer_input(*matrices: torch.Tensor, dtype: str = "float32") -> LayerInput:
         build=lambda tensors: tensors,
     )
     epsilon = torch.finfo(getattr(torch, dtype)).eps / 2 if "float" in dtype else 2.0**-53
-    return LayerInput(layer, pool(tuple(gram_eigenvalues(matrix) for matrix in matrices)), epsilon=epsilon)
+    return LayerInput(
+        layer=layer, spectrum=pool(tuple(gram_eigenvalues(matrix) for matrix in matrices)), epsilon=epsilon
+    )
 
 
 def gaussian(rows: int, cols: int, seed: int = 0) -> torch.Tensor:

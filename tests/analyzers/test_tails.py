@@ -34,7 +34,12 @@ class TestContract(AnalyzerContract):
 
 def layer_input(values: torch.Tensor, unresolved: int = 0) -> LayerInput:
     values = torch.cat([torch.zeros(unresolved, dtype=torch.float64), values.double().sort().values])
-    return LayerInput(LAYER, Spectrum(values, 400, 400, "exact", 1e-12, unresolved))
+    return LayerInput(
+        layer=LAYER,
+        spectrum=Spectrum(
+            eigenvalues=values, rows=400, cols=400, method="exact", floor=1e-12, unresolved=unresolved
+        ),
+    )
 
 
 def inverse_gamma(n: int = 3000) -> torch.Tensor:
@@ -44,7 +49,8 @@ def inverse_gamma(n: int = 3000) -> torch.Tensor:
 def values_of(found: object) -> dict[str, MetricValue]:
     assert isinstance(found, dict)
     return {
-        name: value if isinstance(value, MetricValue) else MetricValue(value) for name, value in found.items()
+        name: value if isinstance(value, MetricValue) else MetricValue(value=value)
+        for name, value in found.items()
     }
 
 

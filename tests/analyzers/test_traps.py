@@ -71,7 +71,10 @@ def test_the_determinant_condition_where_a_product_would_overflow() -> None:
     low = (size - high * math.e) / (size - high)
     values = torch.cat([torch.full((size - high,), low), torch.full((high,), math.e)]).double()
     values *= torch.linspace(0.999, 1.001, size, dtype=torch.float64)
-    given = replace(layer_input(gaussian(40, 30)), spectrum=Spectrum(values, size, size, "exact", 0.0, 0))
+    given = replace(
+        layer_input(gaussian(40, 30)),
+        spectrum=Spectrum(eigenvalues=values, rows=size, cols=size, method="exact", floor=0.0, unresolved=0),
+    )
     found = Traps().analyze(given)
     logs = (values / values.mean()).flip(0).log().cumsum(0)
     assert float(logs.max()) > math.log(sys.float_info.max)

@@ -78,7 +78,9 @@ def layer_input(
         build=lambda tensors: tensors,
         slices=slices,
     )
-    return LayerInput(layer, pool(tuple(solve(matrix) for matrix in matrices)), matrices, seed=seed)
+    return LayerInput(
+        layer=layer, spectrum=pool(tuple(solve(matrix) for matrix in matrices)), matrices=matrices, seed=seed
+    )
 
 
 def noise(n: int, m: int, seed: int = 0) -> torch.Tensor:
@@ -140,7 +142,7 @@ def test_every_metric_is_declared() -> None:
 )
 def test_a_layer_that_the_peer_leaves_out_is_skipped_with_the_reason(options: Options, reason: str) -> None:
     found = WeightWatcher(options).analyze(layer_input(noise(7, 10)))
-    assert set(found.values()) == {MetricValue(None, status="skipped", reason=reason)}
+    assert set(found.values()) == {MetricValue(value=None, status="skipped", reason=reason)}
 
 
 def test_pooled_slices_count_together_and_single_ones_alone() -> None:
@@ -251,12 +253,16 @@ def test_an_adapter_has_a_spectrum_but_no_entries_to_shuffle() -> None:
     core = layer_input(noise(8, 8))
     layer = dataclasses.replace(core.layer, kind=LayerKind.ADAPTER, shape=(64, 48))
     values = core.spectrum.eigenvalues
-    spectrum = Spectrum(values, 64, 48, "exact", core.spectrum.floor, 0)
-    found = WeightWatcher(Options(**EVERYTHING)).analyze(LayerInput(layer, spectrum, core.matrices))
+    spectrum = Spectrum(
+        eigenvalues=values, rows=64, cols=48, method="exact", floor=core.spectrum.floor, unresolved=0
+    )
+    found = WeightWatcher(Options(**EVERYTHING)).analyze(
+        LayerInput(layer=layer, spectrum=spectrum, matrices=core.matrices)
+    )
     assert (found["N"], found["M"], found["num_evals"]) == (64, 48, 8)
     for name in ("max_rand_eval", "num_traps", "bulk_mean_loc_ratio"):
         assert found[name] == MetricValue(
-            None, status="skipped", reason="the product of an adapter's factors is not formed"
+            value=None, status="skipped", reason="the product of an adapter's factors is not formed"
         )
 
 

@@ -11,7 +11,7 @@ def test_off_a_terminal_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) 
     watcher = line_every(10.0, "model", clock=lambda: now)
     for second in range(31):
         now = float(second)
-        watcher(Progress(second, 31, "x", second * 10, 310))
+        watcher(Progress(done=second, total=31, name="x", parameters_done=second * 10, parameters_total=310))
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
@@ -26,7 +26,7 @@ def test_nothing_where_nothing_is_asked_for(capsys: pytest.CaptureFixture[str]) 
         assert watcher is None
     with watch("model", enabled=True) as watcher:
         assert watcher is not None
-        watcher(Progress(1, 2, "x", 0, 0))
+        watcher(Progress(done=1, total=2, name="x", parameters_done=0, parameters_total=0))
     assert capsys.readouterr() == ("", "")
 
 
@@ -35,7 +35,7 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     monkeypatch.setenv("TERM", "xterm")
     with watch("model [red]\x1b[31m", enabled=True) as watcher:
         assert watcher is not None
-        watcher(Progress(1, 2, "x", 10, 20))
+        watcher(Progress(done=1, total=2, name="x", parameters_done=10, parameters_total=20))
     out, err = capsys.readouterr()
     assert out == ""
     assert r"model [red]\x1b[31m" in err

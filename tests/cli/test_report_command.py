@@ -17,11 +17,13 @@ from rmtaudit.cli.errors import run
 from rmtaudit.cli.scan import rendered
 from rmtaudit.cli.table import table_text
 from rmtaudit.errors import CorruptError
-from rmtaudit.report.document import dumps, loads, results_to_dict
-from rmtaudit.report.model import FailedSubject
-from rmtaudit.report.writers import FORMATS, writer_for
+from rmtaudit.report.document import dumps, results_to_dict
+from rmtaudit.report.formats import FORMATS
+from rmtaudit.report.model import failed_subject
+from rmtaudit.report.parsing import loads
+from rmtaudit.report.writers import writer_for
 
-LOST = FailedSubject("lost.bin", "RA-IN-001", "No such file.", "Check the path.")
+LOST = failed_subject("lost.bin", "RA-IN-001", "No such file.", "Check the path.")
 
 
 @pytest.fixture

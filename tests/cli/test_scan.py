@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +12,16 @@ import jsonschema
 import platformdirs
 import pytest
 import torch
+from msgspec import structs
 from safetensors.torch import save_file
 
 from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.cli import cli
 from rmtaudit.cli.errors import run
 from rmtaudit.report.model import Report
+from rmtaudit.report.schema import report_schema
 
-VALIDATOR = jsonschema.Draft202012Validator(
-    json.loads(files("rmtaudit.report").joinpath("schema.json").read_text(encoding="utf-8"))
-)
+VALIDATOR = jsonschema.Draft202012Validator(report_schema())
 Capture = pytest.CaptureFixture[str]
 
 
@@ -208,7 +206,7 @@ def test_an_interrupted_scan_writes_what_is_finished(
     original = engine.scan_checkpoint
 
     def interrupted(*args: Any, **kwargs: Any) -> Report:
-        return replace(original(*args, **kwargs), complete=False)
+        return structs.replace(original(*args, **kwargs), complete=False)
 
     monkeypatch.setattr(engine, "scan_checkpoint", interrupted)
     target = tmp_path / "r.json"

@@ -10,12 +10,12 @@ from types import ModuleType
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from rich.cells import cell_len
 from rich.console import Console
 
 from rmtaudit.cli import table
 from rmtaudit.cli.table import elide, table_text
-from rmtaudit.report.model import Finding
 
 
 def lines(text: str) -> list[str]:
@@ -108,7 +108,7 @@ def test_the_status_column_is_there_only_if_needed(made: ModuleType) -> None:
 
 def test_a_report_without_rows_has_no_table(made: ModuleType) -> None:
     base = made.report()
-    empty = type(base)(tool=base.tool, subject=base.subject, coverage=base.coverage, layers=(), summary={})
+    empty = replace(base, layers=(), summary={}, metrics={})
     text = table_text([empty], top=0)
     assert "kind" not in text
     assert "coverage" in text
@@ -123,7 +123,7 @@ def test_findings_stand_below_with_the_worst_first(made: ModuleType) -> None:
 
 
 def test_findings_beyond_the_tenth_are_counted(made: ModuleType) -> None:
-    findings = tuple(Finding(f"XY-{number}", "error", "Something.") for number in range(12))
+    findings = tuple(made.finding(f"XY-{number}", "error", "Something.") for number in range(12))
     text = table_text([made.report((made.layer("a", findings=findings),))], top=0)
     assert len(re.findall(r"^error +", text, re.MULTILINE)) == 10
     assert "2 more: see --format json" in text
@@ -131,7 +131,7 @@ def test_findings_beyond_the_tenth_are_counted(made: ModuleType) -> None:
 
 def test_a_cause_takes_one_line(made: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
-    dead = (Finding("RA-FO-005", "warning", "The layer has 9 dead rows."),)
+    dead = (made.finding("RA-FO-005", "warning", "The layer has 9 dead rows."),)
     rows = tuple(made.layer(f"block.{place}.w", findings=dead) for place in range(41))
     text = table_text([made.report(rows)], top=0)
     assert len(re.findall(r"^warning +", text, re.MULTILINE)) == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import jsonschema
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from safetensors.torch import save_file
 
 from rmtaudit.checkpoints import open_checkpoint
@@ -23,9 +23,11 @@ from rmtaudit.engine.scan.run import scan_checkpoint
 from rmtaudit.engine.settings.scan import ScanSettings
 from rmtaudit.engine.verify import checks
 from rmtaudit.engine.verify.readers import SecondReader
-from rmtaudit.report.document import report_from_dict, report_to_dict
+from rmtaudit.report.model import LayerResult
+from rmtaudit.report.parsing import report_from_dict
+from rmtaudit.report.schema import report_schema
 
-SCHEMA = json.loads(files("rmtaudit.report").joinpath("schema.json").read_text(encoding="utf-8"))
+SCHEMA = report_schema()
 Capture = pytest.CaptureFixture[str]
 
 
@@ -64,7 +66,7 @@ def test_every_quantity_is_recomputed_and_agrees(model: Path, capsys: Capture) -
     assert {each["library"] for each in found["checks"]} == {
         "safetensors", "LAPACK", "powerlaw", "numpy", "scipy",
     }  # fmt: skip
-    assert report_to_dict(report_from_dict(report)) == report
+    assert report_from_dict(report).to_dict() == report
 
 
 def test_three_layers_by_default_and_the_seed_chooses(model: Path, capsys: Capture) -> None:
@@ -100,6 +102,15 @@ def test_every_format_has_a_second_reader(form: str, tmp_path: Path, capsys: Cap
     assert readers == {"safetensors" if form == "folder" else "torch.load"}
 
 
+def moved_by(row: LayerResult, quantity: str, step: float) -> LayerResult:
+    """Return the row with another value of a metric: by one where it is counted, else in proportion."""
+    if quantity not in row.metrics:
+        return row
+    metric = row.metrics[quantity]
+    more = step if step == 1 else step * float(metric.value or 0)
+    return replace(row, metrics={**row.metrics, quantity: replace(metric, value=metric.value + more)})
+
+
 @pytest.mark.parametrize(
     "quantity", ["values", "eigenvalues", "alpha", "tail_size", "ks_distance", "stable_rank"]
 )
@@ -126,11 +137,10 @@ def test_a_deviation_is_found_named_and_inconclusive(
                 lambda self, name: read(self, name) + 1e-7 * (name == "layer1.weight"),
             )
         elif quantity != "eigenvalues":
-            for row in report.layers:
-                if quantity in row.metrics:
-                    metric = row.metrics[quantity]
-                    more = 1 if quantity == "tail_size" else 1e-4 * metric.value
-                    object.__setattr__(metric, "value", metric.value + more)
+            layers = [
+                moved_by(row, quantity, 1 if quantity == "tail_size" else 1e-4) for row in report.layers
+            ]
+            return replace(report, layers=tuple(layers))
         return report
 
     monkeypatch.setattr(verified, "scan_checkpoint", falsified)

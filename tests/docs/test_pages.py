@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import math
 import re
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from rmtaudit.cli.errors import run
 from rmtaudit.engine.settings.keys import CHECKS
 from rmtaudit.engine.settings.presets import preset_names
 from rmtaudit.plugins import Contents
+from rmtaudit.report.schema import report_schema
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -40,7 +39,7 @@ def test_the_command_line_page_is_current() -> None:
 
 
 def test_every_field_of_the_report_is_described() -> None:
-    schema = json.loads(files("rmtaudit.report").joinpath("schema.json").read_text(encoding="utf-8"))
+    schema = report_schema()
     fields = {key for part in schema["$defs"].values() for key in part.get("properties", {})} - {"reports"}
     missing = [field for field in fields if f"`{field}`" not in page("report-format.md")]
     assert not missing

@@ -29,14 +29,14 @@ def layer_inputs() -> Callable[..., dict[str, LayerInput]]:
         seed: int = 0,
     ) -> dict[str, LayerInput]:
         specs = [
-            TensorSpec(name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+            TensorSpec(name=name, shape=tuple(tensor.shape), dtype=str(tensor.dtype).removeprefix("torch."))
             for name, tensor in tensors.items()
         ]
         found = {}
         for layer in plan_layers(specs, conv=conv).layers:
             matrices = layer.build(tuple(tensors[name] for name in layer.tensors))
             spectrum = pool(tuple(solve(matrix) for matrix in matrices))
-            found[layer.name] = LayerInput(layer, spectrum, matrices, seed=seed)
+            found[layer.name] = LayerInput(layer=layer, spectrum=spectrum, matrices=matrices, seed=seed)
         return found
 
     return build

@@ -44,7 +44,9 @@ def read(path: Path) -> Iterator[LayerInput]:
         for layer in plan_layers(checkpoint.tensors).layers:
             matrices = layer.build(tuple(checkpoint.read(name) for name in layer.tensors))
             spectrum = gram_eigenvalues(matrices[0])
-            yield LayerInput(layer, spectrum, matrices, epsilon=UNIT_ROUNDOFF[layer.dtype])
+            yield LayerInput(
+                layer=layer, spectrum=spectrum, matrices=matrices, epsilon=UNIT_ROUNDOFF[layer.dtype]
+            )
 
 
 @pytest.fixture(scope="module")

@@ -96,7 +96,7 @@ def test_the_layers_are_the_peers(inputs: dict[str, LayerInput], shared: Shared)
     assert set(inputs) - set(golden(shared, "default_sd")) == {REFUSED}
     refused = WeightWatcher().analyze(inputs[REFUSED])
     assert set(refused.values()) == {
-        MetricValue(None, status="skipped", reason="2 eigenvalues, fewer than min_evals=8")
+        MetricValue(value=None, status="skipped", reason="2 eigenvalues, fewer than min_evals=8")
     }
 
 
@@ -159,7 +159,9 @@ def test_shuffled_columns_are_distributed_as_the_peers(inputs: dict[str, LayerIn
     for layer in (name for name in rows if name.startswith("encoder.layer.0.")):
         given = inputs[layer]
         draws = [
-            analyzer.analyze(LayerInput(given.layer, given.spectrum, given.matrices, seed=seed))
+            analyzer.analyze(
+                LayerInput(layer=given.layer, spectrum=given.spectrum, matrices=given.matrices, seed=seed)
+            )
             for seed in range(8)
         ]
         # a shuffle keeps the Frobenius norm
@@ -200,7 +202,7 @@ def test_the_preset_equals_the_peer_from_file_to_report(
     report = rmtaudit.scan(minilm, preset="weightwatcher", options={"weightwatcher": options})
     found = {
         layer.name: {
-            name: MetricValue(result.value, status=result.status, reason=result.reason)
+            name: MetricValue(value=result.value, status=result.status, reason=result.reason)
             for name, result in layer.metrics.items()
         }
         for layer in report.layers

@@ -171,7 +171,7 @@ def test_xmax_above_half_fails_where_the_peer_fits_something_else(layer_inputs: 
     (given,) = layer_inputs({"a.weight": torch.from_numpy(heavy(300, 200, 5))}).values()
     found = WeightWatcher(Options(xmax=101)).analyze(given)
     assert found["alpha"] == MetricValue(
-        None, status="failed", reason="xmax drops 101 of 200 eigenvalues, more than half"
+        value=None, status="failed", reason="xmax drops 101 of 200 eigenvalues, more than half"
     )
 
 
@@ -182,8 +182,8 @@ def test_equal_eigenvalues_fail_where_the_peer_reports_infinity(layer_inputs: Bu
     found = WeightWatcher(FULL).analyze(given)
     assert found["fit_status"] == "failed"
     assert found["alpha"] == MetricValue(
-        None, status="failed", reason="the values of every tail are all equal"
+        value=None, status="failed", reason="the values of every tail are all equal"
     )
     assert found["detX_num"] == MetricValue(
-        None, status="failed", reason="the determinant condition needs 2 different eigenvalues"
+        value=None, status="failed", reason="the determinant condition needs 2 different eigenvalues"
     )

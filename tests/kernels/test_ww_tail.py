@@ -27,7 +27,9 @@ def peers_candidates(x: np.ndarray, *, shrink: int = 0, least: int = 2) -> list[
         alpha = 1 + (size - shrink) / np.log(tail / tail[0]).sum()
         distance = np.abs(1 - (tail / tail[0]) ** (1 - alpha) - np.arange(size) / size).max()
         sigma = (alpha - 1) / math.sqrt(size)
-        found.append(Candidate(alpha, float(tail[0]), float(x[-1]), float(distance), sigma))
+        found.append(
+            Candidate(alpha=alpha, xmin=float(tail[0]), xmax=float(x[-1]), D=float(distance), sigma=sigma)
+        )
     return found
 
 

@@ -13,7 +13,7 @@ from rmtaudit.matrices.tensors import ITEMSIZE, TensorSpec
 
 
 def spec(name: str, *shape: int, dtype: str = "float32", alias: object = None) -> TensorSpec:
-    return TensorSpec(name, shape, dtype, alias=alias)
+    return TensorSpec(name=name, shape=shape, dtype=dtype, alias=alias)
 
 
 def plan(*specs: TensorSpec, conv: ConvPolicy = "flattened") -> LayerPlan:
@@ -188,7 +188,11 @@ def test_weight_normalisation_is_undone(direction: str, magnitude: str) -> None:
         (spec("h.0.attn.bias", 1, 1, 64, 64), "buffer", False),
         (spec("rotary.cos_cached", 64, 32), "buffer", False),
         (spec("w", 8, 8, dtype="int8"), "quantised: int8 codes of an unknown scheme", True),
-        (TensorSpec("s", (4, 4), "float32", unreadable="sparse tensor"), "sparse tensor", True),
+        (
+            TensorSpec(name="s", shape=(4, 4), dtype="float32", unreadable="sparse tensor"),
+            "sparse tensor",
+            True,
+        ),
     ],
 )
 def test_what_is_not_analysed_says_why(tensor: TensorSpec, reason: str, weight: bool) -> None:

@@ -14,7 +14,7 @@ from rmtaudit.matrices.tensors import TensorSpec
 
 
 def spec(name: str, *shape: int, dtype: str = "float32") -> TensorSpec:
-    return TensorSpec(name, shape, dtype)
+    return TensorSpec(name=name, shape=shape, dtype=dtype)
 
 
 def only(*specs: TensorSpec, conv: ConvPolicy = "flattened") -> Layer:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from rmtaudit.report.model import (
+    HEADER,
     Coverage,
     Finding,
     LayerResult,
+    MetricEntry,
     MetricResult,
     Report,
     SkippedTensor,
@@ -36,14 +39,8 @@ HOSTILE = (
 )
 """Names that a terminal, a table, a spreadsheet or a browser could take for something else."""
 
-CATALOGUE: dict[str, dict[str, Any]] = {
-    name: {
-        "analyzer": analyzer,
-        "unit": "",
-        "better": better,
-        "description": "A metric.",
-        "reference": "None.",
-    }
+CATALOGUE = {
+    name: MetricEntry(analyzer=analyzer, unit="", better=better, description="A metric.", reference="None.")
     for name, analyzer, better in (
         ("alpha", "powerlaw", "lower"),
         ("xmin", "powerlaw", None),
@@ -68,24 +65,39 @@ def layer(name: str, alpha: float | None = 3.0, **changes: Any) -> LayerResult:
         "matrices": 1,
         "parameters": 384 * 1536,
         "status": "ok",
+        "reason": "",
+        "verdict": "unjudged",
+        "findings": (),
         "spectrum": {"method": "exact", "unresolved": 0},
         "metrics": metrics(alpha),
     }
     return LayerResult(**(values | changes))
 
 
+def metric(value: float | str | None, **changes: Any) -> MetricResult:
+    return MetricResult(**({"value": value, "se": None, "ci": None, "status": "ok", "reason": ""} | changes))
+
+
+def finding(code: str, severity: Any, message: str, evidence: Any = MappingProxyType({})) -> Finding:
+    return Finding(code=code, severity=severity, message=message, evidence=dict(evidence))
+
+
 def metrics(alpha: float | None) -> Mapping[str, MetricResult]:
     return {
-        "alpha": MetricResult(alpha, se=0.153, ci=(2.5, 3.5))
+        "alpha": metric(alpha, se=0.153, ci=(2.5, 3.5))
         if alpha is not None
-        else MetricResult(None, status="skipped", reason="too few eigenvalues"),
-        "xmin": MetricResult(0.01234),
-        "ks_distance": MetricResult(0.0456),
-        "tail_size": MetricResult(120),
-        "stable_rank": MetricResult(45.678),
-        "log10_spectral_norm": MetricResult(-1.5),
-        "warning": MetricResult("=over-trained"),
+        else metric(None, status="skipped", reason="too few eigenvalues"),
+        "xmin": metric(0.01234),
+        "ks_distance": metric(0.0456),
+        "tail_size": metric(120),
+        "stable_rank": metric(45.678),
+        "log10_spectral_norm": metric(-1.5),
+        "warning": metric("=over-trained"),
     }
+
+
+def tensor(name: str, shape: tuple[int, ...], dtype: str, reason: str) -> SkippedTensor:
+    return SkippedTensor(name=name, shape=shape, dtype=dtype, reason=reason)
 
 
 def without_metrics(name: str, status: str, reason: str, **changes: Any) -> LayerResult:
@@ -105,6 +117,7 @@ def report(layers: tuple[LayerResult, ...] = (), **changes: Any) -> Report:
     numbers = [value for value in alphas if isinstance(value, float)]
     mean = sum(numbers) / len(numbers) if numbers else None
     values: dict[str, Any] = {
+        "schema": HEADER,
         "tool": {
             "version": "0.1.0",
             "preset": "default",
@@ -130,14 +143,19 @@ def report(layers: tuple[LayerResult, ...] = (), **changes: Any) -> Report:
             parameters=22_713_216,
             weight_parameters=22_600_000,
             parameters_analyzed=22_580_000,
+            fraction=22_580_000 / 22_713_216,
             skipped=(
-                SkippedTensor("encoder.norm.weight", (384,), "float32", "vector (bias, norm, statistic)"),
-                SkippedTensor("encoder.layer.5.qweight", (4, 4), "int8", "quantised: packed integer codes"),
+                tensor("encoder.norm.weight", (384,), "float32", "vector (bias, norm, statistic)"),
+                tensor("encoder.layer.5.qweight", (4, 4), "int8", "quantised: packed integer codes"),
             ),
         ),
         "layers": layers,
-        "summary": {"alpha": SummaryValue(mean, mean, len(numbers), 1, 1)},
+        "summary": {"alpha": SummaryValue(value=mean, median=mean, n=len(numbers), n_failed=1, n_skipped=1)},
         "metrics": CATALOGUE,
+        "verdict": "unjudged",
+        "findings": (),
+        "complete": True,
+        "error": None,
         "timings": {"total": 1.5, "threads": 2},
     }
     return Report(**(values | changes))
@@ -147,10 +165,10 @@ def hostile_report() -> Report:
     rows = tuple(layer(name, 2.0 + index / 8, kind=name[:30]) for index, name in enumerate(HOSTILE))
     rows += tuple(without_metrics(name, "failed", f"nonfinite: '{name}'") for name in HOSTILE)
     rows += tuple(without_metrics(name, "skipped", name or "empty") for name in HOSTILE)
-    skipped = tuple(SkippedTensor(name, (1,), "float32", name or "empty") for name in HOSTILE)
+    skipped = tuple(tensor(name, (1,), "float32", name or "empty") for name in HOSTILE)
     base = report(rows)
     findings = [
-        Finding(f"RA-{name}", ("info", "warning", "error")[index % 3], name, {name: [name, 1.5, None]})
+        finding(f"RA-{name}", ("info", "warning", "error")[index % 3], name, {name: [name, 1.5, None]})
         for index, name in enumerate(HOSTILE)
     ]
     rows += (layer("found.weight", findings=tuple(findings)),)
@@ -158,5 +176,12 @@ def hostile_report() -> Report:
         rows,
         findings=tuple(findings[:3]),
         subject={**base.subject, "path": "m\r\n::error::\x1b[31m.safetensors", "warnings": list(HOSTILE)},
-        coverage=Coverage(101, 10, 10, 5, skipped),
+        coverage=Coverage(
+            tensors=101,
+            parameters=10,
+            weight_parameters=10,
+            parameters_analyzed=5,
+            fraction=0.5,
+            skipped=skipped,
+        ),
     )

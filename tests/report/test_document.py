@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from importlib.resources import files
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,17 +15,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmtaudit.errors import CorruptError
-from rmtaudit.report.document import dumps, loads, report_from_dict, report_to_dict, results_to_dict
-from rmtaudit.report.model import FailedSubject, MetricResult, Report
+from rmtaudit.report.document import dumps, results_to_dict
+from rmtaudit.report.model import Report, Result, StoppedBy, failed_subject
+from rmtaudit.report.parsing import loads, report_from_dict
+from rmtaudit.report.schema import report_schema
 
-SCHEMA = json.loads(files("rmtaudit.report").joinpath("schema.json").read_text(encoding="utf-8"))
+SCHEMA = report_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
-LOST = FailedSubject("lost.bin", "RA-IN-001", "No such file.", "Check the path.")
+FIRST = jsonschema.Draft202012Validator(
+    json.loads(Path(__file__).with_name("schema-1.0.json").read_text(encoding="utf-8"))
+)
+LOST = failed_subject("lost.bin", "RA-IN-001", "No such file.", "Check the path.")
 
 
-def subjects(made: ModuleType) -> dict[str, list[Report | FailedSubject]]:
+def subjects(made: ModuleType) -> dict[str, list[Result]]:
     stopped = made.report(
-        complete=False, error={"code": "RA-IN-040", "message": "It changed.", "hint": "", "where": "x"}
+        complete=False, error=StoppedBy(code="RA-IN-040", message="It changed.", hint="", where="x")
     )
     return {
         "one": [made.report()],
@@ -48,7 +53,7 @@ def test_every_document_keeps_to_the_schema(made: ModuleType) -> None:
 
 def test_the_schema_refuses_what_a_report_never_holds(made: ModuleType) -> None:
     def broken(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
-        document = copy.deepcopy(report_to_dict(made.report()))
+        document = copy.deepcopy(made.report().to_dict())
         owner: Any = document
         for key in path[:-1]:
             owner = owner[key]
@@ -70,7 +75,7 @@ def test_the_schema_refuses_what_a_report_never_holds(made: ModuleType) -> None:
         (("metrics", "alpha", "better"), "bigger"),
     ):
         assert not VALIDATOR.is_valid(broken(path, value)), path
-    assert VALIDATOR.is_valid(report_to_dict(made.report()))
+    assert VALIDATOR.is_valid(made.report().to_dict())
 
 
 def test_the_way_back(made: ModuleType) -> None:
@@ -79,41 +84,41 @@ def test_the_way_back(made: ModuleType) -> None:
         again = loads(text)
         assert dumps(results_to_dict(again)) == text, name
         assert again == tuple(results), name
-    assert report_from_dict(report_to_dict(made.report())) == made.report()
+    assert report_from_dict(made.report().to_dict()) == made.report()
 
 
 def test_keys_stand_in_the_published_order(made: ModuleType) -> None:
-    document = report_to_dict(made.report())
-    report_schema = SCHEMA["$defs"]["report"]
+    document = made.report().to_dict()
+    defined = SCHEMA["$defs"]["Report"]
     # a section that only some reports have comes last
-    assert list(report_schema["properties"]) == [*report_schema["required"], "verification"]
-    assert list(document) == report_schema["required"]
+    assert list(defined["properties"]) == [*defined["required"], "verification"]
+    assert list(document) == defined["required"]
     assert next(iter(document)) == "schema"
     assert list(document)[-1] == "timings"
-    assert list(document["layers"][0]) == list(SCHEMA["$defs"]["layer"]["properties"])
-    assert list(document["coverage"]) == list(SCHEMA["$defs"]["coverage"]["properties"])
+    assert list(document["layers"][0]) == list(SCHEMA["$defs"]["LayerResult"]["properties"])
+    assert list(document["coverage"]) == list(SCHEMA["$defs"]["Coverage"]["properties"])
     assert list(document["layers"][0]["metrics"]["alpha"]) == ["value", "se", "ci", "status", "reason"]
 
 
 def test_the_text_is_ascii_without_control_characters(made: ModuleType) -> None:
-    text = dumps(report_to_dict(made.hostile_report()))
+    text = dumps(made.hostile_report().to_dict())
     assert all(character == "\n" or " " <= character <= "~" for character in text)
     assert text.endswith("}\n")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_number_that_is_not_finite_cannot_get_in(made: ModuleType, value: float) -> None:
-    row = made.layer("bad.weight", metrics={"alpha": MetricResult(value)})
-    with pytest.raises(ValueError, match=r"bad\.weight: alpha\.value is (nan|inf|-inf)"):
-        report_to_dict(made.report((row,)))
+    row = made.layer("bad.weight", metrics={"alpha": made.metric(value)})
+    with pytest.raises(ValueError, match=r"layers\[0\]\.metrics\.alpha\.value is (nan|inf|-inf)"):
+        made.report((row,)).to_dict()
     with pytest.raises(ValueError, match=r"timings\.total"):
-        report_to_dict(made.report(timings={"total": value}))
+        made.report(timings={"total": value}).to_dict()
 
 
 def test_an_object_that_json_has_no_form_for_cannot_get_in(made: ModuleType) -> None:
     row = made.layer("bad.weight", spectrum={"floor": object()})
-    with pytest.raises(TypeError, match=r"bad\.weight: spectrum\.floor is a object"):
-        report_to_dict(made.report((row,)))
+    with pytest.raises(TypeError, match=r"layers\[0\]\.spectrum\.floor is a object"):
+        made.report((row,)).to_dict()
 
 
 @pytest.mark.parametrize(
@@ -144,15 +149,80 @@ def test_a_text_that_is_no_report_is_refused(text: str | bytes, code: str) -> No
 
 
 def test_a_missing_field_is_named(made: ModuleType) -> None:
-    document = report_to_dict(made.report())
+    document = made.report().to_dict()
     del document["layers"][1]["metrics"]["alpha"]["status"]
-    with pytest.raises(CorruptError, match=r"no layers\[1\]\.metrics\.alpha\.status"):
+    with pytest.raises(
+        CorruptError, match=r"layers\[1\]\.metrics\.alpha: Object missing required field `status`"
+    ):
         report_from_dict(document)
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("layers", 3, "metrics", "xmin", "value"), [], "layers[3].metrics.xmin.value: Expected "),
+        (("layers", 3, "metrics", "xmin", "ci"), [1, "2"], "layers[3].metrics.xmin.ci[1]: Expected "),
+        (("layers", 0, "metrics", "xmin", "status"), "fine", "layers[0].metrics.xmin.status: Invalid "),
+        (("layers", 0, "metrics", "xmin", "status"), "failed", "layers[0].metrics.xmin: Expected a value "),
+        (("layers", 0, "metrics", "xmin", "why"), "", "layers[0].metrics.xmin: Object contains unknown "),
+        (("layers", 1, "shape", 1), -1, "layers[1].shape[1]: Expected `int` >= 0."),
+        (("timings", "threads"), "2", "timings.threads: Expected `int | float`, got `str`."),
+        (("metrics", "stable_rank", "better"), 1, "metrics.stable_rank.better: Expected "),
+        (("coverage", "tensors"), 1.5, "coverage.tensors: Expected `int`, got `float`."),
+        (("coverage", "skipped", 0, "reason"), "", "coverage.skipped[0].reason: Expected `str` of length"),
+        (("tool", "columns"), "alpha", "tool.columns: Expected `array`, got `str`."),
+        (("subject", "dtypes", "float32"), True, "subject.dtypes.float32: Expected `int`, got `bool`."),
+        (("extra",), 1, "The report: Object contains unknown field `extra`."),
+    ],
+    ids=range(13),
+)
+def test_a_wrong_value_is_named_by_its_path(
+    path: tuple[Any, ...], value: Any, message: str, made: ModuleType
+) -> None:
+    document = made.report().to_dict()
+    owner = document
+    for key in path[:-1]:
+        owner = owner[key]
+    owner[path[-1]] = value
+    with pytest.raises(CorruptError) as raised:
+        report_from_dict(document)
+    assert raised.value.code == "RA-RP-004"
+    assert raised.value.message.startswith(message)
+    several = {"schema": document["schema"], "reports": [LOST.to_dict(), document]}
+    with pytest.raises(CorruptError) as raised:
+        loads(dumps(several))
+    where = message if message.startswith("The report") else f".{message}"
+    assert raised.value.message.startswith(f"reports[1]{where}".replace("The report", ""))
+
+
+def test_a_number_that_is_not_finite_is_not_taken_from_a_dictionary(made: ModuleType) -> None:
+    document = made.report().to_dict()
+    document["layers"][0]["metrics"]["alpha"]["value"] = math.nan
+    with pytest.raises(CorruptError, match=r"layers\[0\]\.metrics\.alpha\.value is nan"):
+        report_from_dict(document)
+
+
+def test_keys_that_later_versions_add_are_kept(made: ModuleType) -> None:
+    document = made.report().to_dict()
+    for part in ("tool", "subject"):
+        document[part]["later"] = [1, {"x": 2.5}]
+    document["layers"][0]["spectrum"]["later"] = None
+    assert VALIDATOR.is_valid(document)
+    (report,) = loads(dumps(document))
+    assert report.to_dict() == document
+
+
+def test_what_was_published_first_says_the_same(made: ModuleType) -> None:
+    """The schema of 1.0 was written by hand; documents are held against it for as long as it is 1.0."""
+    for name, results in subjects(made).items():
+        assert FIRST.is_valid(results_to_dict(results)), name
+
+
 @given(data=st.data())
-def test_a_mutated_document_is_read_or_refused(data: st.DataObject, made: ModuleType) -> None:
-    document = report_to_dict(made.report())
+def test_a_mutated_document_is_read_exactly_if_it_keeps_to_the_schema(
+    data: st.DataObject, made: ModuleType
+) -> None:
+    document = made.report().to_dict()
     owner: Any = document
     while True:
         keys = list(owner) if isinstance(owner, dict) else list(range(len(owner)))
@@ -168,6 +238,10 @@ def test_a_mutated_document_is_read_or_refused(data: st.DataObject, made: Module
     try:
         report = report_from_dict(document)
     except CorruptError:
+        assert not VALIDATOR.is_valid(document)
+        assert not FIRST.is_valid(document)
         return
+    assert VALIDATOR.is_valid(document)
+    assert FIRST.is_valid(document)
     assert isinstance(report, Report)
-    report_to_dict(report)
+    assert report.to_dict() == document

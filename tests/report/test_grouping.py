@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from types import ModuleType
 
+from msgspec.structs import replace
+
+from rmtaudit.finding_kind import Severity
 from rmtaudit.report import sentences
 from rmtaudit.report.grouping import MOST_WARNINGS, grouped_findings
 from rmtaudit.report.model import Finding, LayerResult
 
 
-def row(name: str, *findings: tuple[str, str]) -> LayerResult:
+def row(name: str, *findings: tuple[str, Severity]) -> LayerResult:
     return LayerResult(
         name=name,
         tensor=name,
@@ -19,7 +21,14 @@ def row(name: str, *findings: tuple[str, str]) -> LayerResult:
         matrices=1,
         parameters=81,
         status="ok",
-        findings=tuple(Finding(code, severity, f"{code} here.") for code, severity in findings),
+        reason="",
+        verdict="unjudged",
+        spectrum={},
+        metrics={},
+        findings=tuple(
+            Finding(code=code, severity=severity, message=f"{code} here.", evidence={})
+            for code, severity in findings
+        ),
     )
 
 

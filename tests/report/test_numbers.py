@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,10 @@ from hypothesis import strategies as st
 
 from rmtaudit.report.model import MetricResult
 from rmtaudit.report.numbers import format_metric, format_value, human_count, percent
+
+
+def metric(value: float | str | None, **changes: Any) -> MetricResult:
+    return MetricResult(**({"value": value, "se": None, "ci": None, "status": "ok", "reason": ""} | changes))
 
 
 @pytest.mark.parametrize(
@@ -43,18 +48,18 @@ def test_four_digits_are_enough_to_tell_a_value(value: float) -> None:
     ("result", "with_se", "shown"),
     [
         (None, True, "—"),
-        (MetricResult(None, status="skipped", reason="too few"), True, "—"),
-        (MetricResult(None, status="failed", reason="no"), True, "failed"),
-        (MetricResult(3.214, se=0.153), True, "3.21 ± 0.15"),
-        (MetricResult(3.214, se=0.5, ci=(2.6, 4.25)), True, "3.21 [2.60–4.25]"),
-        (MetricResult(3.214, se=0.5, ci=(2.6, 4.25)), False, "3.214"),
-        (MetricResult(3.214, se=5e3, ci=(2.6, 1e4)), True, "3.214 ± 5.0e+03"),
-        (MetricResult(14, ci=(14, 64)), False, "≥14"),
-        (MetricResult(3.214, se=0.153), False, "3.214"),
-        (MetricResult(3.214, se=1e-9), True, "3.214 ± 1.0e-09"),
-        (MetricResult(3.214, se=0.0), True, "3.214 ± 0.0e+00"),
-        (MetricResult(3.214), True, "3.214"),
-        (MetricResult("none", se=1.0), True, "none"),
+        (metric(None, status="skipped", reason="too few"), True, "—"),
+        (metric(None, status="failed", reason="no"), True, "failed"),
+        (metric(3.214, se=0.153), True, "3.21 ± 0.15"),
+        (metric(3.214, se=0.5, ci=(2.6, 4.25)), True, "3.21 [2.60–4.25]"),
+        (metric(3.214, se=0.5, ci=(2.6, 4.25)), False, "3.214"),
+        (metric(3.214, se=5e3, ci=(2.6, 1e4)), True, "3.214 ± 5.0e+03"),
+        (metric(14, ci=(14, 64)), False, "≥14"),
+        (metric(3.214, se=0.153), False, "3.214"),
+        (metric(3.214, se=1e-9), True, "3.214 ± 1.0e-09"),
+        (metric(3.214, se=0.0), True, "3.214 ± 0.0e+00"),
+        (metric(3.214), True, "3.214"),
+        (metric("none", se=1.0), True, "none"),
     ],
 )
 def test_metrics(result: MetricResult | None, with_se: bool, shown: str) -> None:

@@ -5,6 +5,7 @@ from types import ModuleType
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from rmtaudit.report.ordering import natural_key, worst_first
 
@@ -27,7 +28,7 @@ def test_failed_then_worst_then_without_the_metric_then_skipped(made: ModuleType
 def test_the_direction_is_the_metrics_own(made: ModuleType) -> None:
     rows = (made.layer("a", 1.0), made.layer("b", 3.0), made.layer("c", 2.0))
     for better, expected in (("lower", "bca"), ("higher", "acb"), (None, "bca")):
-        metrics = {"alpha": {**made.CATALOGUE["alpha"], "better": better}}
+        metrics = {"alpha": replace(made.CATALOGUE["alpha"], better=better)}
         assert "".join(names(made.report(rows, metrics=metrics))) == expected
 
 

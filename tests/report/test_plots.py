@@ -24,7 +24,14 @@ pytest.importorskip("matplotlib")
 def spectrum(rows: int = 90, cols: int = 60, *, seed: int = 0) -> Spectrum:
     generator = torch.Generator().manual_seed(seed)
     matrix = torch.randn(rows, cols, generator=generator, dtype=torch.float64)
-    return Spectrum(torch.linalg.eigvalsh(matrix.T @ matrix), rows, cols, "exact", 0.0, 0)
+    return Spectrum(
+        eigenvalues=torch.linalg.eigvalsh(matrix.T @ matrix),
+        rows=rows,
+        cols=cols,
+        method="exact",
+        floor=0.0,
+        unresolved=0,
+    )
 
 
 def row(made: ModuleType, name: str, **metrics: MetricResult) -> LayerResult:
@@ -36,10 +43,10 @@ def with_tail(made: ModuleType, name: str) -> LayerResult:
     return row(
         made,
         name,
-        alpha=MetricResult(3.25, se=0.5),
-        xmin=MetricResult(120.0),
-        tail_size=MetricResult(20),
-        phase=MetricResult("bulk+spikes"),
+        alpha=made.metric(3.25, se=0.5),
+        xmin=made.metric(120.0),
+        tail_size=made.metric(20),
+        phase=made.metric("bulk+spikes"),
     )
 
 
@@ -62,13 +69,13 @@ def test_a_layer_is_drawn_with_what_was_fitted_to_it(tmp_path: Path, made: Modul
 
 
 def test_the_law_of_kappa_is_drawn(tmp_path: Path, made: ModuleType) -> None:
-    PlotFolder(tmp_path).draw_layer(row(made, "a", kappa_full=MetricResult(57.0, se=9.0)), spectrum())
+    PlotFolder(tmp_path).draw_layer(row(made, "a", kappa_full=made.metric(57.0, se=9.0)), spectrum())
     assert "HTMP, kappa = 57" in texts(tmp_path / f"{slug('a')}.svg")
 
 
 def test_without_a_fit_no_law_is_drawn(tmp_path: Path, made: ModuleType) -> None:
     pooled = dataclasses.replace(spectrum(), parts=(spectrum(), spectrum()))
-    failed = row(made, "a", alpha=MetricResult(None, status="failed", reason="none"))
+    failed = row(made, "a", alpha=made.metric(None, status="failed", reason="none"))
     PlotFolder(tmp_path).draw_layer(failed, pooled)
     words = texts(tmp_path / f"{slug('a')}.svg")
     assert "no single matrix" in words
@@ -131,7 +138,10 @@ def test_what_cannot_be_drawn_is_listed(tmp_path: Path, made: ModuleType) -> Non
     folder = PlotFolder(tmp_path)
     folder.draw_layer(row(made, "small"), spectrum(20, 7))
     ones = torch.ones(30, dtype=torch.float64)
-    folder.draw_layer(row(made, "equal"), Spectrum(ones, 30, 30, "exact", 0.0, 0))
+    folder.draw_layer(
+        row(made, "equal"),
+        Spectrum(eigenvalues=ones, rows=30, cols=30, method="exact", floor=0.0, unresolved=0),
+    )
     assert folder.left_out == {
         "small": "7 resolved eigenvalues, fewer than 8",
         "equal": "the eigenvalues are all equal",
@@ -142,7 +152,10 @@ def test_what_cannot_be_drawn_is_listed(tmp_path: Path, made: ModuleType) -> Non
 def test_a_layer_of_low_rank_is_drawn_without_its_zeros(tmp_path: Path, made: ModuleType) -> None:
     values = spectrum(90, 60).eigenvalues.clone()
     values[:45] = 0
-    PlotFolder(tmp_path).draw_layer(row(made, "low"), Spectrum(values, 90, 60, "exact", 1e-9, 45))
+    PlotFolder(tmp_path).draw_layer(
+        row(made, "low"),
+        Spectrum(eigenvalues=values, rows=90, cols=60, method="exact", floor=1e-9, unresolved=45),
+    )
     assert "no bulk: half of the eigenvalues are 0" in texts(tmp_path / f"{slug('low')}.svg")
 
 
@@ -151,9 +164,9 @@ def test_the_depth_shows_what_the_report_has(tmp_path: Path, made: ModuleType) -
         row(
             made,
             f"{index}",
-            alpha=MetricResult(2.0 + index, se=0.1),
-            kappa_full=MetricResult(10.0**index),
-            phase=MetricResult(phase),
+            alpha=made.metric(2.0 + index, se=0.1),
+            kappa_full=made.metric(10.0**index),
+            phase=made.metric(phase),
         )
         for index, phase in enumerate(("random-like", "bulk-decay", "undecided"))
     )

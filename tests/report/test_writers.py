@@ -12,12 +12,12 @@ from types import ModuleType
 import pytest
 
 from rmtaudit.errors import UsageError
-from rmtaudit.report.document import layer_to_dict, report_to_dict
-from rmtaudit.report.model import FailedSubject, Finding
-from rmtaudit.report.writers import FORMATS, writer_for
+from rmtaudit.report.formats import FORMATS
+from rmtaudit.report.model import failed_subject, plain
+from rmtaudit.report.writers import writer_for
 from rmtaudit.report.writers.markdown import escape_markdown
 
-LOST = FailedSubject("zoo/lost\x1b[2J.bin", "RA-IN-001", "No such file.", "Check the path.")
+LOST = failed_subject("zoo/lost\x1b[2J.bin", "RA-IN-001", "No such file.", "Check the path.")
 
 
 def test_unknown_formats_are_refused() -> None:
@@ -36,7 +36,7 @@ def test_no_format_lets_a_name_out_of_its_line(made: ModuleType) -> None:
 
 def test_json_of_one_and_of_several(made: ModuleType) -> None:
     write = writer_for("json")
-    assert json.loads(write([made.report()])) == report_to_dict(made.report())
+    assert json.loads(write([made.report()])) == made.report().to_dict()
     several = json.loads(write([made.report(), LOST]))
     assert [list(entry)[-1] for entry in several["reports"]] == ["timings", "error"]
 
@@ -48,8 +48,8 @@ def test_jsonl_has_an_event_a_layer_and_a_summary(made: ModuleType) -> None:
     for event, layer in zip(events[:-2], report.layers, strict=True):
         assert event.pop("event") == "layer"
         assert event.pop("subject") == report.subject["path"]
-        assert event == layer_to_dict(layer)
-    assert events[-2]["summary"] == report_to_dict(report)["summary"]
+        assert event == plain(layer)
+    assert events[-2]["summary"] == report.to_dict()["summary"]
     assert "layers" not in events[-2]
 
 
@@ -113,7 +113,7 @@ def test_markdown_says_what_is_in_the_report(made: ModuleType) -> None:
 
 
 def test_csv_has_the_verdict_and_the_codes(made: ModuleType) -> None:
-    finding = Finding("RA-FO-001", "error", "The rank is 3 of 9.")
+    finding = made.finding("RA-FO-001", "error", "The rank is 3 of 9.")
     report = made.report((made.layer("a", verdict="damaged (RA-FO-001)", findings=(finding, finding)),))
     (row,) = csv.DictReader(io.StringIO(writer_for("csv")([report])))
     assert (row["verdict"], row["findings"]) == ("damaged (RA-FO-001)", "RA-FO-001 RA-FO-001")
@@ -121,7 +121,7 @@ def test_csv_has_the_verdict_and_the_codes(made: ModuleType) -> None:
 
 def test_markdown_counts_the_findings_for_information(made: ModuleType) -> None:
     findings = tuple(
-        Finding("RA-NF-004", severity, f"of {severity}") for severity in ("info", "warning", "info")
+        made.finding("RA-NF-004", severity, f"of {severity}") for severity in ("info", "warning", "info")
     )
     text = writer_for("markdown")([made.report((made.layer("a", findings=findings),))])
     assert "- Finding (warning): a: of warning" in text

@@ -26,7 +26,7 @@ Better = Literal["higher", "lower"]
 Scalar = float | int | str | bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
     """What an analyzer promises under one name.
 
@@ -48,14 +48,14 @@ class Metric:
     """
 
     name: str
-    unit: str
-    better: Better | None
+    unit: str = ""
+    better: Better | None = None
     description: str
     reference: str
     summarised: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MetricValue:
     """A value with its uncertainty, or the reason why there is none.
 
@@ -75,15 +75,15 @@ class MetricValue:
 
 def skipped(reason: str) -> MetricValue:
     """Return the value of a metric that does not apply here."""
-    return MetricValue(None, status="skipped", reason=reason)
+    return MetricValue(value=None, status="skipped", reason=reason)
 
 
 def failed(reason: str) -> MetricValue:
     """Return the value of a metric that should exist here but could not be computed."""
-    return MetricValue(None, status="failed", reason=reason)
+    return MetricValue(value=None, status="failed", reason=reason)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """Something seen in a layer that a judge may make a finding of.
 
@@ -126,7 +126,7 @@ class Analysis:
     signal: Signal | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LayerInput:
     """What an analyzer is given of one layer.
 
@@ -205,7 +205,7 @@ class Analyzer(ABC):
 
     @abstractmethod
     def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | Scalar] | Analysis:
-        """Return a value for each of :meth:`active_metrics`; a bare scalar means ``MetricValue(scalar)``.
+        """Return a value for each of :meth:`active_metrics`; a bare scalar is one with no uncertainty.
 
         Raise only where the analyzer itself is at fault: the engine records the layer's metrics as
         ``failed`` with the message and goes on. A float that is not finite is recorded as ``failed``.

@@ -179,7 +179,13 @@ def layer_input(*matrices: torch.Tensor) -> LayerInput:
     return LayerInput(
         layer=layer,
         spectrum=Spectrum(
-            pooled, rows, cols, "exact", floor, unresolved, parts=parts if len(parts) > 1 else ()
+            eigenvalues=pooled,
+            rows=rows,
+            cols=cols,
+            method="exact",
+            floor=floor,
+            unresolved=unresolved,
+            parts=parts if len(parts) > 1 else (),
         ),
         matrices=matrices,
         epsilon=2.0**-24,
@@ -195,7 +201,9 @@ def _spectrum(matrix: torch.Tensor) -> Spectrum:
     floor = float(eigenvalues[-1]) * len(gram) * 2.0**-52
     unresolved = int((eigenvalues <= floor).sum())
     eigenvalues[:unresolved] = 0.0
-    return Spectrum(eigenvalues, rows, cols, "exact", floor, unresolved)
+    return Spectrum(
+        eigenvalues=eigenvalues, rows=rows, cols=cols, method="exact", floor=floor, unresolved=unresolved
+    )
 
 
 def _tensors(given: LayerInput) -> list[torch.Tensor]:
@@ -217,7 +225,7 @@ def _check_observation(case: str, observation: Observation) -> None:
 
 
 def _check_value(where: str, value: MetricValue | Scalar) -> None:
-    result = value if isinstance(value, MetricValue) else MetricValue(value)
+    result = value if isinstance(value, MetricValue) else MetricValue(value=value)
     assert result.status in _STATUSES, where
     assert isinstance(result.value, float | int | str | None), f"{where} is a {type(result.value).__name__}"
     numbers = [result.value, result.se, *(result.ci or ())]

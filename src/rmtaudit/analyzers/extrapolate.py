@@ -44,32 +44,30 @@ class Extrapolate(Analyzer):
     name = "extrapolate"
     metrics = (
         Metric(
-            "extrapolation_verdict",
-            "",
-            None,
-            "Whether a larger layer of the same kind can be predicted: determined, determined if smooth, or "
-            "refused.",
-            REFERENCE,
+            name="extrapolation_verdict",
+            description="Whether a larger layer of the same kind can be predicted: determined, determined "
+            "if smooth, or refused.",
+            reference=REFERENCE,
             summarised=False,
         ),
         Metric(
-            "extrapolation_route",
-            "",
-            None,
-            "What the prediction is by: free decompression, or growth by rows of the same kind.",
-            REFERENCE,
+            name="extrapolation_route",
+            description="What the prediction is by: free decompression, or growth by rows of the same kind.",
+            reference=REFERENCE,
             summarised=False,
         ),
         Metric(
-            "extrapolation_ks",
-            "",
-            None,
-            "Kolmogorov-Smirnov distance between the layer's exact spectrum and that predicted from a block.",
-            REFERENCE,
+            name="extrapolation_ks",
+            description="Kolmogorov-Smirnov distance between the layer's exact spectrum and that predicted "
+            "from a block.",
+            reference=REFERENCE,
         ),
         *(
             Metric(
-                f"{name}_at_{factor}x", unit, None, f"{words} at {factor} times the smaller side.", REFERENCE
+                name=f"{name}_at_{factor}x",
+                unit=unit,
+                description=f"{words} at {factor} times the smaller side.",
+                reference=REFERENCE,
             )
             for factor in _FACTORS
             for name, _, unit, words in NUMBERS
@@ -156,7 +154,7 @@ class Extrapolate(Analyzer):
             return skipped(f"{found.verdict.word}: {found.reason}")
         exact = given.spectrum.eigenvalues.double().cpu()
         rest = exact[: len(exact) - len(found.spikes)]
-        return MetricValue(ks_distance(found.quantiles(len(rest)), rest))
+        return MetricValue(value=ks_distance(found.quantiles(len(rest)), rest))
 
 
 def _gram(matrix: torch.Tensor) -> tuple[torch.Tensor, int]:

@@ -79,110 +79,88 @@ class HTMPFit(Analyzer):
     name = "htmp"
     metrics = (
         Metric(
-            "kappa_full",
-            "",
-            None,
-            "Eigenvalue repulsion of the beta-Laguerre ensemble, all eigenvalues; N for Gaussian noise.",
-            f"{_HODGKINSON}; Dumitriu, Edelman 2002",
+            name="kappa_full",
+            description="Eigenvalue repulsion of the beta-Laguerre ensemble, all eigenvalues; N for "
+            "Gaussian noise.",
+            reference=f"{_HODGKINSON}; Dumitriu, Edelman 2002",
         ),
         Metric(
-            "kappa_bulk",
-            "",
-            None,
-            "The same of what is left when the eigenvalues above the bulk are taken off.",
-            f"{_HODGKINSON}; Marchenko, Pastur 1967 for the edge",
+            name="kappa_bulk",
+            description="The same of what is left when the eigenvalues above the bulk are taken off.",
+            reference=f"{_HODGKINSON}; Marchenko, Pastur 1967 for the edge",
         ),
         Metric(
-            "kappa_index",
-            "",
-            None,
-            "kappa_full over N: the Dyson index, 1 for real and 2 for complex Gaussian noise.",
-            f"{_HODGKINSON}; Dumitriu, Edelman 2002",
+            name="kappa_index",
+            description="kappa_full over N: the Dyson index, 1 for real and 2 for complex Gaussian noise.",
+            reference=f"{_HODGKINSON}; Dumitriu, Edelman 2002",
         ),
         Metric(
-            "kappa_bulk_index",
-            "",
-            None,
-            "kappa_bulk over the number of eigenvalues in the bulk.",
-            f"{_HODGKINSON}; Dumitriu, Edelman 2002",
+            name="kappa_bulk_index",
+            description="kappa_bulk over the number of eigenvalues in the bulk.",
+            reference=f"{_HODGKINSON}; Dumitriu, Edelman 2002",
         ),
         Metric(
-            "kappa_method",
-            "",
-            None,
-            "How kappa_full was estimated: the estimator, how many eigenvalues were censored, any fallback.",
-            "docs/analyzers/htmp.md",
+            name="kappa_method",
+            description="How kappa_full was estimated: the estimator, how many eigenvalues were censored, "
+            "any fallback.",
+            reference="docs/analyzers/htmp.md",
             summarised=False,
         ),
         Metric(
-            "kappa_bulk_method",
-            "",
-            None,
-            "The same for kappa_bulk.",
-            "docs/analyzers/htmp.md",
+            name="kappa_bulk_method",
+            description="The same for kappa_bulk.",
+            reference="docs/analyzers/htmp.md",
             summarised=False,
         ),
         Metric(
-            "kappa_spikes",
-            "count",
-            None,
-            "Eigenvalues taken off for kappa_bulk; no count of signals where the bulk is no noise.",
-            "Johnstone 2001",
+            name="kappa_spikes",
+            unit="count",
+            description="Eigenvalues taken off for kappa_bulk; no count of signals where the bulk is no "
+            "noise.",
+            reference="Johnstone 2001",
             summarised=False,
         ),
         Metric(
-            "htmp_a",
-            "",
-            None,
-            "kappa_full/(2 gamma), gamma = N/M: what is still known of kappa if gamma is not.",
-            _HODGKINSON,
+            name="htmp_a",
+            description="kappa_full/(2 gamma), gamma = N/M: what is still known of kappa if gamma is not.",
+            reference=_HODGKINSON,
             summarised=False,
         ),
         Metric(
-            "htmp_ks_distance",
-            "",
-            None,
-            "Kolmogorov-Smirnov distance of all eigenvalues to the law of the joint fit.",
-            _HODGKINSON,
+            name="htmp_ks_distance",
+            description="Kolmogorov-Smirnov distance of all eigenvalues to the law of the joint fit.",
+            reference=_HODGKINSON,
         ),
         Metric(
-            "htmp_p_value",
-            "",
-            None,
-            "Chance that a spectrum of that law is as far from its own fit.",
-            "parametric bootstrap; docs/analyzers/htmp.md",
+            name="htmp_p_value",
+            description="Chance that a spectrum of that law is as far from its own fit.",
+            reference="parametric bootstrap; docs/analyzers/htmp.md",
             summarised=False,
         ),
         Metric(
-            "htmp_bulk_p_value",
-            "",
-            None,
-            "The same for the bulk.",
-            "parametric bootstrap; docs/analyzers/htmp.md",
+            name="htmp_bulk_p_value",
+            description="The same for the bulk.",
+            reference="parametric bootstrap; docs/analyzers/htmp.md",
             summarised=False,
         ),
         Metric(
-            "htmp_verdict",
-            "",
-            None,
-            f"'{ACCEPTED}', '{OUTDONE}', '{BULK_ONLY}', or '{REJECTED}': then kappa describes no spectrum.",
-            "docs/analyzers/htmp.md",
+            name="htmp_verdict",
+            description=f"'{ACCEPTED}', '{OUTDONE}', '{BULK_ONLY}', or '{REJECTED}': then kappa describes "
+            "no spectrum.",
+            reference="docs/analyzers/htmp.md",
             summarised=False,
         ),
         Metric(
-            "htmp_best_law",
-            "",
-            None,
-            "Least BIC of HTMP, inverse HTMP, gamma, inverse gamma, lognormal, MP, and MP with spikes.",
-            "Schwarz 1978, on the composite likelihood",
+            name="htmp_best_law",
+            description="Least BIC of HTMP, inverse HTMP, gamma, inverse gamma, lognormal, MP, and MP with "
+            "spikes.",
+            reference="Schwarz 1978, on the composite likelihood",
             summarised=False,
         ),
         Metric(
-            "htmp_delta_bic",
-            "",
-            None,
-            "BIC of HTMP less the best of the other laws: negative where HTMP is the best.",
-            "Schwarz 1978, on the composite likelihood",
+            name="htmp_delta_bic",
+            description="BIC of HTMP less the best of the other laws: negative where HTMP is the best.",
+            reference="Schwarz 1978, on the composite likelihood",
             summarised=False,
         ),
     )
@@ -217,7 +195,7 @@ class HTMPFit(Analyzer):
         spread = 8 * given.epsilon * (math.sqrt(rows) + math.sqrt(cols)) + _ORTHOGONAL
         if float(values.min()) >= 1 / (1 + spread) ** 2:
             return self._none("failed", "the eigenvalues are equal to the stored precision: nothing to fit")
-        whole = self._part(values, rows, cols, given, floor, "htmp")
+        whole = self._part(values, rows, cols, given=given, floor=floor, purpose="htmp")
         found: dict[str, MetricValue | Scalar] = {
             **_multiples(whole.kappa, "kappa_full", "kappa_index"),
             "kappa_method": whole.method,
@@ -227,12 +205,14 @@ class HTMPFit(Analyzer):
         }
         spikes = count_spikes(values, rows, cols)
         if isinstance(spikes, MetricValue):
-            bulk = _Part(spikes, spikes, spikes, spikes)
+            bulk = _Part(kappa=spikes, method=spikes, distance=spikes, p_value=spikes)
         elif not spikes:
             bulk = whole
         else:
             left = values[: len(values) - spikes]
-            bulk = self._part(left, rows - spikes, cols - spikes, given, floor, "htmp bulk")
+            bulk = self._part(
+                left, rows - spikes, cols - spikes, given=given, floor=floor, purpose="htmp bulk"
+            )
         found |= {
             **_multiples(bulk.kappa, "kappa_bulk", "kappa_bulk_index"),
             "kappa_bulk_method": bulk.method,
@@ -253,15 +233,17 @@ class HTMPFit(Analyzer):
         from rmtaudit.kernels.htmp.goodness import bootstrap, distance, p_value
 
         joint = fit(values, rows, cols, "joint", floor)
-        kappa, method = estimate(values, rows, cols, self.options.estimator, floor, joint)
+        kappa, method = estimate(values, rows, cols, wanted=self.options.estimator, floor=floor, joint=joint)
         if isinstance(joint, MetricValue):
-            return _Part(kappa, method, joint, joint)
+            return _Part(kappa=kappa, method=method, distance=joint, p_value=joint)
         try:
             far = distance(values, joint)
             statistic = math.sqrt(joint.size) * far
             if not self.options.bootstrap:
-                table = MetricValue(p_value(statistic, joint.kappa))
-                return _Part(kappa, method, MetricValue(far), table, joint)
+                table = MetricValue(value=p_value(statistic, joint.kappa))
+                return _Part(
+                    kappa=kappa, method=method, distance=MetricValue(value=far), p_value=table, joint=joint
+                )
             share, se = bootstrap(
                 statistic,
                 joint,
@@ -270,8 +252,20 @@ class HTMPFit(Analyzer):
                 floor=floor / joint.mean if joint.censored else 0.0,
             )
         except (ArithmeticError, ValueError) as error:
-            return _Part(kappa, method, failed(str(error)), failed(str(error)), joint)
-        return _Part(kappa, method, MetricValue(far), MetricValue(share, se=se), joint)
+            return _Part(
+                kappa=kappa,
+                method=method,
+                distance=failed(str(error)),
+                p_value=failed(str(error)),
+                joint=joint,
+            )
+        return _Part(
+            kappa=kappa,
+            method=method,
+            distance=MetricValue(value=far),
+            p_value=MetricValue(value=share, se=se),
+            joint=joint,
+        )
 
     def _laws(self, values: torch.Tensor, given: LayerInput, whole: _Part) -> dict[str, MetricValue | Scalar]:
         from rmtaudit.kernels.htmp.rivals import compare
@@ -295,13 +289,13 @@ class HTMPFit(Analyzer):
         if float(whole.p_value.value) >= level:
             worse = laws.get("htmp_delta_bic", 0.0)
             better = isinstance(worse, float) and worse > _CLEAR
-            return MetricValue(OUTDONE if better else ACCEPTED)
+            return MetricValue(value=OUTDONE if better else ACCEPTED)
         if bulk is not whole and bulk.p_value.value is not None and float(bulk.p_value.value) >= level:
-            return MetricValue(BULK_ONLY)
-        return MetricValue(REJECTED)
+            return MetricValue(value=BULK_ONLY)
+        return MetricValue(value=REJECTED)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
     """What is known of all eigenvalues, or of those of the bulk: the estimate, and how far the law is."""
 
@@ -323,6 +317,6 @@ def _scaled(fit: KappaFit | MetricValue, factor: Callable[[KappaFit], float]) ->
     by = factor(fit)
     kappa = fit.kappa * by
     if fit.se is None or fit.log_se is None:
-        return MetricValue(kappa)
+        return MetricValue(value=kappa)
     spread = math.exp(min(_NORMAL_95 * fit.log_se, 600.0))
-    return MetricValue(kappa, se=fit.se * by, ci=(kappa / spread, kappa * spread))
+    return MetricValue(value=kappa, se=fit.se * by, ci=(kappa / spread, kappa * spread))

@@ -44,11 +44,11 @@ def estimate(
     found = joint if wanted == "joint" else fit(values, rows, cols, wanted, floor)
     if not isinstance(found, MetricValue):
         censored = f", {found.censored} eigenvalues below the resolution floor" if found.censored else ""
-        return found, MetricValue(f"{found.method}{censored}")
+        return found, MetricValue(value=f"{found.method}{censored}")
     moment = fit(values, rows, cols, "moment", floor)
     if isinstance(moment, MetricValue):
         return found, found
-    return moment, MetricValue(f"moment, because {wanted} failed: {found.reason}")
+    return moment, MetricValue(value=f"moment, because {wanted} failed: {found.reason}")
 
 
 def fit(

@@ -38,4 +38,4 @@ def value_of(prediction: Prediction, found: Interval | None) -> MetricValue:
     if found.value is None:
         return skipped(found.reason)
     ends = None if found.low is None or found.high is None else (found.low, found.high)
-    return MetricValue(found.value, ci=ends)
+    return MetricValue(value=found.value, ci=ends)

@@ -21,34 +21,31 @@ class LogDet(Analyzer):
     name = "logdet"
     metrics = (
         Metric(
-            "logdet",
-            "nats",
-            None,
-            "Log-determinant of WᵀW, of the smaller side; the interval is what the resolution floor allows.",
-            _WEYL,
+            name="logdet",
+            unit="nats",
+            description="Log-determinant of WᵀW, of the smaller side; the interval is what the resolution "
+            "floor allows.",
+            reference=_WEYL,
             summarised=False,
         ),
         Metric(
-            "log_volume",
-            "nats",
-            None,
-            "Log-volume per dimension: mean logarithm of the singular values.",
-            _WEYL,
+            name="log_volume",
+            unit="nats",
+            description="Log-volume per dimension: mean logarithm of the singular values.",
+            reference=_WEYL,
         ),
         Metric(
-            "pseudo_logdet",
-            "nats",
-            None,
-            "Sum of the logarithms of the eigenvalues of WᵀW above the resolution floor.",
-            _WEYL,
+            name="pseudo_logdet",
+            unit="nats",
+            description="Sum of the logarithms of the eigenvalues of WᵀW above the resolution floor.",
+            reference=_WEYL,
             summarised=False,
         ),
         Metric(
-            "pseudo_rank",
-            "count",
-            None,
-            "Eigenvalues of WᵀW above the resolution floor: those that pseudo_logdet sums over.",
-            _WEYL,
+            name="pseudo_rank",
+            unit="count",
+            description="Eigenvalues of WᵀW above the resolution floor: those that pseudo_logdet sums over.",
+            reference=_WEYL,
             summarised=False,
         ),
     )
@@ -81,7 +78,7 @@ class LogDet(Analyzer):
 def _bounded(value: float, low: float, high: float) -> MetricValue:
     """Return a value with its bounds, where both are finite."""
     ends = (low, high) if math.isfinite(low) and math.isfinite(high) else None
-    return MetricValue(value, ci=ends)
+    return MetricValue(value=value, ci=ends)
 
 
 def _ceiling(floor: float, found: SpectralDeterminant) -> float:

@@ -65,88 +65,75 @@ class Noise(Analyzer):
     name = "noise"
     metrics = (
         Metric(
-            "noise_p_value",
-            "",
-            None,
-            "Chance that independent symmetric noise, of any variance profile, has as much structure.",
-            "rectangle statistic (Schott 2005) and largest eigenvalue, over random signs",
+            name="noise_p_value",
+            description="Chance that independent symmetric noise, of any variance profile, has as much "
+            "structure.",
+            reference="rectangle statistic (Schott 2005) and largest eigenvalue, over random signs",
             summarised=False,
         ),
         Metric(
-            "noise_z",
-            "",
-            None,
-            "Agreement between columns beyond what random signs give, in standard deviations.",
-            "Schott 2005, exact moments over random signs",
+            name="noise_z",
+            description="Agreement between columns beyond what random signs give, in standard deviations.",
+            reference="Schott 2005, exact moments over random signs",
         ),
         Metric(
-            "exchangeable_p",
-            "",
-            None,
-            "Chance that entries in random order are as uneven over rows, columns, positions, neighbours.",
-            "exact permutation moments; docs/analyzers/noise.md",
+            name="exchangeable_p",
+            description="Chance that entries in random order are as uneven over rows, columns, positions, "
+            "neighbours.",
+            reference="exact permutation moments; docs/analyzers/noise.md",
             summarised=False,
         ),
         Metric(
-            "bulk_null",
-            "",
-            None,
-            "The null that the bulk agrees with: 'accepted: plain', 'accepted: dyson' …, or 'rejected'.",
-            f"{_MP}; Landa, Zhang, Kluger 2022; Landa, Kluger 2023",
+            name="bulk_null",
+            description="The null that the bulk agrees with: 'accepted: plain', 'accepted: dyson' …, or "
+            "'rejected'.",
+            reference=f"{_MP}; Landa, Zhang, Kluger 2022; Landa, Kluger 2023",
             summarised=False,
         ),
         Metric(
-            "n_ks",
-            "",
-            None,
-            "Eigenvalues in the bulk times their distance to the null: the accepted one, or the closest.",
-            f"{_MP}; simulated table",
+            name="n_ks",
+            description="Eigenvalues in the bulk times their distance to the null: the accepted one, or the "
+            "closest.",
+            reference=f"{_MP}; simulated table",
         ),
         Metric(
-            "bulk_p_value",
-            "",
-            None,
-            "Chance that the bulk of noise is as far from that null.",
-            "simulated table",
+            name="bulk_p_value",
+            description="Chance that the bulk of noise is as far from that null.",
+            reference="simulated table",
             summarised=False,
         ),
         Metric(
-            "noise_sigma",
-            "w",
-            None,
-            "Standard deviation of the noise entries, if the bulk were plain noise.",
-            f"{_MP}; scale from the quantiles from 10 % to 60 %",
+            name="noise_sigma",
+            unit="w",
+            description="Standard deviation of the noise entries, if the bulk were plain noise.",
+            reference=f"{_MP}; scale from the quantiles from 10 % to 60 %",
         ),
         Metric(
-            "lambda_plus",
-            "w²",
-            None,
-            "Upper edge of the bulk, if it were plain noise.",
-            _MP,
+            name="lambda_plus",
+            unit="w²",
+            description="Upper edge of the bulk, if it were plain noise.",
+            reference=_MP,
             summarised=False,
         ),
         Metric(
-            "mp_softrank",
-            "",
-            None,
-            "That edge over the largest eigenvalue; above 1 where the largest lies below the edge.",
-            "Martin, Mahoney 2021, MP soft rank",
+            name="mp_softrank",
+            description="That edge over the largest eigenvalue; above 1 where the largest lies below the "
+            "edge.",
+            reference="Martin, Mahoney 2021, MP soft rank",
         ),
         Metric(
-            "spikes",
-            "count",
-            None,
-            "Eigenvalues above the accepted null; 0 where the layer is indistinguishable from noise. "
-            "Where every null is rejected, a lower bound, with its interval.",
-            "Johnstone 2001; Baik, Ben Arous, Péché 2005; Hong, Sheng, Dobriban 2020",
+            name="spikes",
+            unit="count",
+            description="Eigenvalues above the accepted null; 0 where the layer is indistinguishable from "
+            "noise. Where every null is rejected, a lower bound, with its interval.",
+            reference="Johnstone 2001; Baik, Ben Arous, Péché 2005; Hong, Sheng, Dobriban 2020",
             summarised=False,
         ),
         Metric(
-            "signal_share",
-            "",
-            None,
-            "Energy of the spikes, freed of the noise in them, over all the energy that the null sees.",
-            "Gavish, Donoho 2017, equation 5",
+            name="signal_share",
+            description="Energy of the spikes, freed of the noise in them, over all the energy that the "
+            "null sees.",
+            reference="Gavish, Donoho 2017, equation 5",
         ),
     )
     needs = frozenset({"spectrum", "matrix"})
@@ -222,7 +209,7 @@ def _values(floor: NoiseFloor, largest: float) -> dict[str, MetricValue | Scalar
 def _at_least(floor: NoiseFloor) -> MetricValue:
     if floor.least_spikes is None:
         raise AssertionError("a rejected bulk has a lower bound of its spikes")
-    return MetricValue(floor.least_spikes, ci=(floor.least_spikes, floor.support[1]))
+    return MetricValue(value=floor.least_spikes, ci=(floor.least_spikes, floor.support[1]))
 
 
 def _closest(floor: NoiseFloor) -> NullFit:
@@ -245,26 +232,26 @@ def _observations(floor: NoiseFloor, options: NoiseOptions, signal: Signal) -> l
             evidence |= {"edge_p_value": test.edge.p_value, "draws": len(test.edge.draws)}
         found.append(
             Observation(
-                "RA-NF-001",
-                "The layer is indistinguishable from noise: entries of the same sizes with random signs "
-                f"have as much structure in {test.p_value:.2g} of cases.",
-                evidence,
-                test.p_value,
+                code="RA-NF-001",
+                message="The layer is indistinguishable from noise: entries of the same sizes with random "
+                f"signs have as much structure in {test.p_value:.2g} of cases.",
+                evidence=evidence,
+                p_value=test.p_value,
             )
         )
     if floor.accepted is None:
         closest = _closest(floor)
         found.append(
             Observation(
-                "RA-NF-002",
-                f"The bulk of the spectrum does not follow any noise model tried ({_names(floor)}). At least "
-                f"{floor.least_spikes} directions stand above independent noise.",
-                {
+                code="RA-NF-002",
+                message=f"The bulk of the spectrum does not follow any noise model tried ({_names(floor)}). "
+                f"At least {floor.least_spikes} directions stand above independent noise.",
+                evidence={
                     "nulls": [_null(null) for null in floor.nulls],
                     "level": options.level,
                     "least_spikes": floor.least_spikes,
                 },
-                closest.p_value,
+                p_value=closest.p_value,
             )
         )
     elif floor.spikes and not random:  # of so many layers of noise some have a spike by chance
@@ -286,11 +273,16 @@ def _spikes(floor: NoiseFloor, null: NullFit) -> Observation:
         for spike in floor.spikes[:_LISTED]
     ]
     return Observation(
-        "RA-NF-004",
-        f"{number} {noun} out of a bulk of noise (null: {null.name}), "
+        code="RA-NF-004",
+        message=f"{number} {noun} out of a bulk of noise (null: {null.name}), "
         f"with {floor.signal_share:.1%} of the energy.",
-        {"null": _null(null), "spikes": listed, "listed": len(listed), "signal_share": floor.signal_share},
-        floor.spikes[0].p_value,
+        evidence={
+            "null": _null(null),
+            "spikes": listed,
+            "listed": len(listed),
+            "signal_share": floor.signal_share,
+        },
+        p_value=floor.spikes[0].p_value,
     )
 
 

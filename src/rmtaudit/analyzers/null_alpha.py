@@ -43,47 +43,48 @@ class NullAlpha(Analyzer):
     name = "null_alpha"
     metrics = (
         Metric(
-            "alpha_null",
-            "",
-            None,
-            "Median alpha of Gaussian noise of the same shape, with the interval that holds 90 % of layers.",
-            "Marchenko, Pastur 1967; simulated table",
+            name="alpha_null",
+            description="Median alpha of Gaussian noise of the same shape, with the interval that holds 90 "
+            "% of layers.",
+            reference="Marchenko, Pastur 1967; simulated table",
         ),
         Metric(
-            "alpha_null_p_value",
-            "",
-            None,
-            "Share of noise layers whose alpha is as small; never below the table's 0.01.",
-            "simulated table",
+            name="alpha_null_p_value",
+            description="Share of noise layers whose alpha is as small; never below the table's 0.01.",
+            reference="simulated table",
             summarised=False,
         ),
         Metric(
-            "alpha_null_ratio",
-            "",
-            "lower",
-            "(alpha - 1) over that of noise of the same shape: comparable between shapes.",
-            "Marchenko, Pastur 1967; simulated table",
+            name="alpha_null_ratio",
+            better="lower",
+            description="(alpha - 1) over that of noise of the same shape: comparable between shapes.",
+            reference="Marchenko, Pastur 1967; simulated table",
         ),
         *(
             Metric(
-                f"alpha_drop_{count}",
-                "",
-                None,
-                f"alpha without the largest {count} eigenvalue{'s' if count > 1 else ''}.",
-                _CLAUSET,
+                name=f"alpha_drop_{count}",
+                description=f"alpha without the largest {count} eigenvalue{'s' if count > 1 else ''}.",
+                reference=_CLAUSET,
                 summarised=False,
             )
             for count in _DROPS
         ),
         Metric(
-            "alpha_drop_shift",
-            "",
-            None,
-            "Largest change of alpha when one to three of the largest eigenvalues are left out.",
-            _CLAUSET,
+            name="alpha_drop_shift",
+            description="Largest change of alpha when one to three of the largest eigenvalues are left out.",
+            reference=_CLAUSET,
         ),
-        Metric("alpha_farms", "", "lower", "Hill exponent of windows of one aspect ratio.", "Hu et al. 2025"),
-        Metric("alpha_farms_null", "", None, "The same of noise.", "Hu et al. 2025; Marchenko, Pastur 1967"),
+        Metric(
+            name="alpha_farms",
+            better="lower",
+            description="Hill exponent of windows of one aspect ratio.",
+            reference="Hu et al. 2025",
+        ),
+        Metric(
+            name="alpha_farms_null",
+            description="The same of noise.",
+            reference="Hu et al. 2025; Marchenko, Pastur 1967",
+        ),
     )
     needs = frozenset({"spectrum", "matrix"})
     Options = NullAlphaOptions
@@ -108,7 +109,7 @@ class NullAlpha(Analyzer):
         rows, cols = given.layer.shape
         null = alpha_null(fit.alpha, rows, cols)
         metrics: dict[str, MetricValue | Scalar] = {
-            "alpha_null": MetricValue(null.median, ci=(null.low, null.high)),
+            "alpha_null": MetricValue(value=null.median, ci=(null.low, null.high)),
             "alpha_null_p_value": null.p_value,
             "alpha_null_ratio": (fit.alpha - 1) / (null.median - 1),
         }

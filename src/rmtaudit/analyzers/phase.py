@@ -66,105 +66,86 @@ class PhaseOfTraining(Analyzer):
     name = "phase"
     metrics = (
         Metric(
-            "phase",
-            "",
-            None,
-            "One of the 5+1 phases; none, where none describes the spectrum; or undecided.",
-            f"{_MARTIN}, section 4",
+            name="phase",
+            description="One of the 5+1 phases; none, where none describes the spectrum; or undecided.",
+            reference=f"{_MARTIN}, section 4",
             summarised=False,
         ),
         Metric(
-            "phase_confidence",
-            "",
-            None,
-            "How sure phase_nearest is: stable against sampling error and scales, and over trainings.",
-            "parametric bootstrap of the statistics, trained networks; docs/analyzers/phase.md",
+            name="phase_confidence",
+            description="How sure phase_nearest is: stable against sampling error and scales, and over "
+            "trainings.",
+            reference="parametric bootstrap of the statistics, trained networks; docs/analyzers/phase.md",
         ),
         Metric(
-            "phase_nearest",
-            "",
-            None,
-            "The phase by the statistics as they are, whatever the confidence.",
-            f"{_MARTIN}, section 4",
+            name="phase_nearest",
+            description="The phase by the statistics as they are, whatever the confidence.",
+            reference=f"{_MARTIN}, section 4",
             summarised=False,
         ),
         Metric(
-            "phase_runner_up",
-            "",
-            None,
-            "The most frequent other phase among the draws.",
-            "parametric bootstrap of the statistics; docs/analyzers/phase.md",
+            name="phase_runner_up",
+            description="The most frequent other phase among the draws.",
+            reference="parametric bootstrap of the statistics; docs/analyzers/phase.md",
             summarised=False,
         ),
         Metric(
-            "phase_null",
-            "",
-            None,
-            "Whether a layer without a plain bulk is more than noise whose rows, columns or entries differ.",
-            "random signs: Schott 2005; Landa, Zhang, Kluger 2022",
+            name="phase_null",
+            description="Whether a layer without a plain bulk is more than noise whose rows, columns or "
+            "entries differ.",
+            reference="random signs: Schott 2005; Landa, Zhang, Kluger 2022",
             summarised=False,
         ),
         Metric(
-            "phase_zero_share",
-            "",
-            None,
-            "Share of eigenvalues that are zero to the stored precision, or next to zero beside the bulk.",
-            f"{_MARTIN}, section 4.6",
+            name="phase_zero_share",
+            description="Share of eigenvalues that are zero to the stored precision, or next to zero beside "
+            "the bulk.",
+            reference=f"{_MARTIN}, section 4.6",
         ),
         Metric(
-            "phase_bulk_p_value",
-            "",
-            None,
-            "Chance that the bulk of noise is as far from the Marchenko-Pastur law, spikes taken off.",
-            f"{_MP}; simulated table",
+            name="phase_bulk_p_value",
+            description="Chance that the bulk of noise is as far from the Marchenko-Pastur law, spikes "
+            "taken off.",
+            reference=f"{_MP}; simulated table",
             summarised=False,
         ),
         Metric(
-            "phase_spikes",
-            "count",
-            None,
-            "Eigenvalues above the bulk; no count of signals where phase_bulk_p_value is small.",
-            "Johnstone 2001",
+            name="phase_spikes",
+            unit="count",
+            description="Eigenvalues above the bulk; no count of signals where phase_bulk_p_value is small.",
+            reference="Johnstone 2001",
             summarised=False,
         ),
         Metric(
-            "phase_gap",
-            "",
-            None,
-            "Largest step up to an eigenvalue above the bulk, in upper edges of the bulk.",
-            f"{_MARTIN}, section 4.3",
+            name="phase_gap",
+            description="Largest step up to an eigenvalue above the bulk, in upper edges of the bulk.",
+            reference=f"{_MARTIN}, section 4.3",
             summarised=False,
         ),
         Metric(
-            "phase_tail_alpha",
-            "",
-            None,
-            "Exponent of the power law of the tail, as alpha of powerlaw at its defaults.",
-            f"{_CLAUSET}, equation 3.1",
+            name="phase_tail_alpha",
+            description="Exponent of the power law of the tail, as alpha of powerlaw at its defaults.",
+            reference=f"{_CLAUSET}, equation 3.1",
             summarised=False,
         ),
         Metric(
-            "phase_tail_share",
-            "",
-            None,
-            "Share of eigenvalues in that tail.",
-            _CLAUSET,
+            name="phase_tail_share",
+            description="Share of eigenvalues in that tail.",
+            reference=_CLAUSET,
             summarised=False,
         ),
         Metric(
-            "phase_tail_misfit",
-            "",
-            None,
-            "Distance of the tail to its power law times the root of its size; under 0.7 for power laws.",
-            f"{_CLAUSET}, equation 3.9",
+            name="phase_tail_misfit",
+            description="Distance of the tail to its power law times the root of its size; under 0.7 for "
+            "power laws.",
+            reference=f"{_CLAUSET}, equation 3.9",
             summarised=False,
         ),
         Metric(
-            "phase_tail_reach_p_value",
-            "",
-            None,
-            "Chance that a sample of that power law reaches no further; near 0 the tail is cut off.",
-            "Fisher, Tippett 1928",
+            name="phase_tail_reach_p_value",
+            description="Chance that a sample of that power law reaches no further; near 0 the tail is cut "
+            "off.",
+            reference="Fisher, Tippett 1928",
             summarised=False,
         ),
     )
@@ -210,7 +191,7 @@ class PhaseOfTraining(Analyzer):
             plain = skipped("the bulk is noise of one variance: no other null is needed")
             return _Judged(verdict, verdict.confidence * AGREEMENT[verdict.phase], plain)
         found = null_test(given.matrices[0], generator=given.generator("phase signs"))
-        null = MetricValue(str(found.null))
+        null = MetricValue(value=str(found.null))
         if found.null is Null.ORTHOGONAL and verdict.phase != "rank-collapse":
             return _Judged(replace(verdict, phase="none"), AGREEMENT["none"], null)
         if found.eigenvalues is None or min(found.rows, found.cols) < self.options.least_side:
@@ -240,7 +221,9 @@ class PhaseOfTraining(Analyzer):
         others = [phase for phase, _ in verdict.shares if phase != verdict.phase]
         return {
             "phase": verdict.phase if sure else UNDECIDED,
-            "phase_confidence": MetricValue(share, se=math.sqrt(share * (1 - share) / self.options.draws)),
+            "phase_confidence": MetricValue(
+                value=share, se=math.sqrt(share * (1 - share) / self.options.draws)
+            ),
             "phase_nearest": verdict.phase,
             "phase_runner_up": others[0] if others else skipped("every draw gave the same phase"),
             "phase_null": judged.null,
@@ -275,7 +258,7 @@ def _statistics(statistics: PhaseStatistics) -> dict[str, MetricValue | Scalar]:
         names = ("alpha", "share", "misfit", "reach_p_value")
         return values | {f"phase_tail_{name}": failed(_NO_TAIL) for name in names}
     return values | {
-        "phase_tail_alpha": MetricValue(tail.alpha, se=tail.sigma),
+        "phase_tail_alpha": MetricValue(value=tail.alpha, se=tail.sigma),
         "phase_tail_share": statistics.tail_share,
         "phase_tail_misfit": statistics.tail_misfit,
         "phase_tail_reach_p_value": statistics.tail_reach_p_value,

@@ -69,71 +69,58 @@ class PowerLaw(Analyzer):
     name = "powerlaw"
     metrics = (
         Metric(
-            "alpha",
-            "",
-            None,
-            "Exponent of the power law fitted to the tail of the eigenvalues; its interval counts the choice "
-            "of xmin.",
-            f"{_CLAUSET}, equation 3.1",
+            name="alpha",
+            description="Exponent of the power law fitted to the tail of the eigenvalues; its interval "
+            "counts the choice of xmin.",
+            reference=f"{_CLAUSET}, equation 3.1",
         ),
         Metric(
-            "alpha_unstable",
-            "",
-            None,
-            "Whether another tail, with a clearly different exponent, fits as well.",
-            f"{_CLAUSET}, equation 3.9",
+            name="alpha_unstable",
+            description="Whether another tail, with a clearly different exponent, fits as well.",
+            reference=f"{_CLAUSET}, equation 3.9",
             summarised=False,
         ),
         Metric(
-            "alpha_low",
-            "",
-            None,
-            "Least exponent over the starts of the tail that fit as well, within 0.01 in distance.",
-            f"{_CLAUSET}, equation 3.9",
+            name="alpha_low",
+            description="Least exponent over the starts of the tail that fit as well, within 0.01 in "
+            "distance.",
+            reference=f"{_CLAUSET}, equation 3.9",
         ),
         Metric(
-            "alpha_high",
-            "",
-            None,
-            "Greatest exponent over the starts of the tail that fit as well, within 0.01 in distance.",
-            f"{_CLAUSET}, equation 3.9",
+            name="alpha_high",
+            description="Greatest exponent over the starts of the tail that fit as well, within 0.01 in "
+            "distance.",
+            reference=f"{_CLAUSET}, equation 3.9",
         ),
         Metric(
-            "xmin",
-            "w²",
-            None,
-            "Eigenvalue at which the tail starts, of least distance between tail and law.",
-            f"{_CLAUSET}, section 3.3",
+            name="xmin",
+            unit="w²",
+            description="Eigenvalue at which the tail starts, of least distance between tail and law.",
+            reference=f"{_CLAUSET}, section 3.3",
             summarised=False,
         ),
         Metric(
-            "ks_distance",
-            "",
-            None,
-            "Kolmogorov-Smirnov distance between the tail and the law.",
-            f"{_CLAUSET}, equation 3.9",
+            name="ks_distance",
+            description="Kolmogorov-Smirnov distance between the tail and the law.",
+            reference=f"{_CLAUSET}, equation 3.9",
         ),
-        Metric("tail_size", "count", None, "Eigenvalues in the tail.", _CLAUSET),
+        Metric(name="tail_size", unit="count", description="Eigenvalues in the tail.", reference=_CLAUSET),
         Metric(
-            "sigma",
-            "",
-            None,
-            "Standard error of alpha for a known start of the tail.",
-            f"{_CLAUSET}, equation 3.2",
+            name="sigma",
+            description="Standard error of alpha for a known start of the tail.",
+            reference=f"{_CLAUSET}, equation 3.2",
         ),
         Metric(
-            "alpha_weighted",
-            "log10 w²",
-            None,
-            "alpha times log10 of the largest eigenvalue; changes with the unit of the weights.",
-            "Martin, Peng, Mahoney 2021, weighted alpha",
+            name="alpha_weighted",
+            unit="log10 w²",
+            description="alpha times log10 of the largest eigenvalue; changes with the unit of the weights.",
+            reference="Martin, Peng, Mahoney 2021, weighted alpha",
         ),
         Metric(
-            "p_value",
-            "",
-            None,
-            "Share of samples of the fitted law that are as far from a power law; small rejects the law.",
-            f"{_CLAUSET}, section 4.1",
+            name="p_value",
+            description="Share of samples of the fitted law that are as far from a power law; small rejects "
+            "the law.",
+            reference=f"{_CLAUSET}, section 4.1",
         ),
     )
     Options = PowerLawOptions
@@ -169,7 +156,7 @@ class PowerLaw(Analyzer):
             raise AssertionError("a fitted tail has no interval")
         error = _standard_error(interval)
         metrics: dict[str, MetricValue | Scalar] = {
-            "alpha": MetricValue(fit.alpha, se=error, ci=(interval.low, interval.high)),
+            "alpha": MetricValue(value=fit.alpha, se=error, ci=(interval.low, interval.high)),
             "alpha_unstable": bool(interval.rivals),
             "xmin": fit.xmin,
             "ks_distance": fit.ks_distance,
@@ -196,12 +183,12 @@ class PowerLaw(Analyzer):
         if isinstance(found, NoFit):
             return {"p_value": failed(found.reason)}
         return {
-            "xmin": MetricValue(fit.xmin, ci=found.xmin_ci),
-            "p_value": MetricValue(found.p_value, se=found.p_value_se),
+            "xmin": MetricValue(value=fit.xmin, ci=found.xmin_ci),
+            "p_value": MetricValue(value=found.p_value, se=found.p_value_se),
         }
 
     def _none(self, status: Status, reason: str) -> Analysis:
-        value = MetricValue(None, status=status, reason=reason)
+        value = MetricValue(value=None, status=status, reason=reason)
         return Analysis({metric.name: value for metric in self.active_metrics()})
 
 
@@ -213,7 +200,7 @@ def _standard_error(interval: ExponentInterval) -> float:
 
 def _alpha_weighted(alpha: float, error: float, values: torch.Tensor) -> MetricValue:
     weight = math.log10(float(values[-1]))
-    return MetricValue(alpha * weight, se=error * abs(weight))
+    return MetricValue(value=alpha * weight, se=error * abs(weight))
 
 
 def _observations(fit: PowerLawFit, interval: ExponentInterval) -> Iterator[Observation]:
@@ -221,10 +208,10 @@ def _observations(fit: PowerLawFit, interval: ExponentInterval) -> Iterator[Obse
         return
     rival = interval.rivals[0]
     yield Observation(
-        "RA-PL-001",
-        f"alpha is unstable: the {fit.tail_size} largest eigenvalues give {fit.alpha:.3g}, "
+        code="RA-PL-001",
+        message=f"alpha is unstable: the {fit.tail_size} largest eigenvalues give {fit.alpha:.3g}, "
         f"the {rival.tail_size} largest fit as well and give {rival.alpha:.3g}.",
-        {
+        evidence={
             "alpha": fit.alpha,
             "tail_size": fit.tail_size,
             "ks_distance": fit.ks_distance,

@@ -55,42 +55,41 @@ class Predicted(Analyzer):
     name = "predicted"
     metrics = (
         Metric(
-            "predicted_verdict",
-            "",
-            None,
-            "Whether the layer's spectrum can be predicted from blocks of it: determined, determined if "
-            "smooth, or refused.",
-            REFERENCE,
+            name="predicted_verdict",
+            description="Whether the layer's spectrum can be predicted from blocks of it: determined, "
+            "determined if smooth, or refused.",
+            reference=REFERENCE,
             summarised=False,
         ),
         Metric(
-            "predicted_route",
-            "",
-            None,
-            "What the prediction is by: free decompression, or growth by rows of the same kind.",
-            REFERENCE,
+            name="predicted_route",
+            description="What the prediction is by: free decompression, or growth by rows of the same kind.",
+            reference=REFERENCE,
             summarised=False,
         ),
         Metric(
-            "predicted_discrepancy",
-            "",
-            None,
-            "How far the predicted mean of λ/(λ + δ) is outside the bounds of products with the layer, at "
-            "the worst of 25 δ; se is that of the bounds.",
-            "Ubaru, Chen, Saad 2017",
+            name="predicted_discrepancy",
+            description="How far the predicted mean of λ/(λ + δ) is outside the bounds of products with the "
+            "layer, at the worst of 25 δ; se is that of the bounds.",
+            reference="Ubaru, Chen, Saad 2017",
             summarised=False,
         ),
         *(
-            Metric(f"predicted_{name}", unit, None, f"{words} of the layer itself.", REFERENCE, False)
+            Metric(
+                name=f"predicted_{name}",
+                unit=unit,
+                description=f"{words} of the layer itself.",
+                reference=REFERENCE,
+                summarised=False,
+            )
             for name, _, unit, words in NUMBERS
         ),
         *(
             Metric(
-                f"predicted_{name}",
-                "w²",
-                None,
-                f"Predicted {level:.0%} quantile of the bulk of WᵀW of the layer itself.",
-                REFERENCE,
+                name=f"predicted_{name}",
+                unit="w²",
+                description=f"Predicted {level:.0%} quantile of the bulk of WᵀW of the layer itself.",
+                reference=REFERENCE,
                 summarised=False,
             )
             for name, level in _QUANTILES
@@ -202,9 +201,9 @@ def named_numbers(found: Prediction, seen: Witness | None) -> dict[str, MetricVa
     numbers = found.numbers()
     band = found.band(torch.tensor([level for _, level in _QUANTILES], dtype=torch.float64))
     values = {
-        "predicted_verdict": MetricValue(found.verdict.word),
-        "predicted_route": MetricValue(route_of(found)),
-        "predicted_discrepancy": MetricValue(seen.difference, se=seen.standard_error)
+        "predicted_verdict": MetricValue(value=found.verdict.word),
+        "predicted_route": MetricValue(value=route_of(found)),
+        "predicted_discrepancy": MetricValue(value=seen.difference, se=seen.standard_error)
         if seen
         else value_of(found, None),
     }

@@ -26,7 +26,7 @@ _CODE = re.compile(r"[A-Z][A-Z0-9]*(-[A-Z0-9]+)+")
 _OWN_CODES = "RA-"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Installed:
     """One row of ``rmtaudit analyzers``: an analyzer that can run, or why it cannot.
 
@@ -63,7 +63,15 @@ def installed() -> tuple[Installed, ...]:
                 problem = error.message
         else:
             problem = "not named in RMTAUDIT_PLUGINS"
-        rows.append(Installed(entry.name, distribution, version, analyzer, problem))
+        rows.append(
+            Installed(
+                name=entry.name,
+                distribution=distribution,
+                version=version,
+                analyzer=analyzer,
+                problem=problem,
+            )
+        )
     return tuple(rows)
 
 

@@ -244,9 +244,9 @@ def _stored_roundoff(given: LayerInput) -> float:
 
 def _initial(given: LayerInput, name: str, evidence: dict[str, Any]) -> SignalFound:
     observation = Observation(
-        "RA-FO-011",
-        f"The layer looks freshly initialised: {name}.",
-        {"family": name.partition(",")[0], **evidence},
+        code="RA-FO-011",
+        message=f"The layer looks freshly initialised: {name}.",
+        evidence={"family": name.partition(",")[0], **evidence},
     )
     seen = () if given.layer.kind is LayerKind.ADAPTER else (observation,)
     return SignalFound(Signal(SignalWord.INITIAL, name), _NOT_TESTED, seen)
@@ -263,10 +263,10 @@ def _independent(given: LayerInput, start: _Start, scale: float, p_value: float)
     offset = f", mean {law.mean * scale:.4g}" if law.mean else ""
     known = f", the scale of {' or '.join(names)}" if names else ""
     observation = Observation(
-        "RA-FO-011",
-        f"The layer looks freshly initialised: {name} entries in random order, "
+        code="RA-FO-011",
+        message=f"The layer looks freshly initialised: {name} entries in random order, "
         f"standard deviation {std:.4g}{offset}{known}.",
-        {
+        evidence={
             "family": law.family,
             "order_p": start.order.p_value,
             "entries_p": law.p_value,
@@ -294,10 +294,11 @@ def _shuffled(given: LayerInput, start: _Start, test: NoiseTest, work: torch.Ten
     ):
         return  # a grid makes any distribution another one
     yield Observation(
-        "RA-FO-012",
-        "The layer looks shuffled: its entries are in random order, but no known initialisation draws such "
-        f"entries (kurtosis {law.kurtosis:.3g}, distance {law.distance:.3g} to the nearest, {law.family}).",
-        {
+        code="RA-FO-012",
+        message="The layer looks shuffled: its entries are in random order, but no known initialisation "
+        f"draws such entries (kurtosis {law.kurtosis:.3g}, distance {law.distance:.3g} to the nearest, "
+        f"{law.family}).",
+        evidence={
             "order_p": start.order.p_value,
             "signs_p": test.p_value,
             "entries_p": law.p_value,
@@ -311,8 +312,8 @@ def _shuffled(given: LayerInput, start: _Start, test: NoiseTest, work: torch.Ten
 
 def _scales(order: Exchangeability) -> Observation:
     return Observation(
-        "RA-NF-005",
-        f"The signs of the entries look random, but the {order.strongest} are not those of "
+        code="RA-NF-005",
+        message=f"The signs of the entries look random, but the {order.strongest} are not those of "
         "entries in random order: the scales carry what was learned.",
-        {"test": order.strongest, "order_p": order.p_value},
+        evidence={"test": order.strongest, "order_p": order.p_value},
     )

@@ -48,26 +48,25 @@ class SketchOptions:
 
 def _sigma(i: int) -> Metric:
     name = "Largest singular value" if i == 1 else f"Singular value number {i} from the top"
-    return Metric(f"sketch_sigma_{i}", "w", None, f"{name}; ci holds it.", _MUSCO)
+    return Metric(name=f"sketch_sigma_{i}", unit="w", description=f"{name}; ci holds it.", reference=_MUSCO)
 
 
 _OTHERS = (
     Metric(
-        "sketch_frobenius_norm", "w", None, "Root of the sum of the squared weights: exact.", "Elementary."
+        name="sketch_frobenius_norm",
+        unit="w",
+        description="Root of the sum of the squared weights: exact.",
+        reference="Elementary.",
     ),
     Metric(
-        "sketch_stable_rank",
-        "",
-        None,
-        "Squared ratio of Frobenius to spectral norm; ci from that of the spectral norm.",
-        "Rudelson, Vershynin 2007",
+        name="sketch_stable_rank",
+        description="Squared ratio of Frobenius to spectral norm; ci from that of the spectral norm.",
+        reference="Rudelson, Vershynin 2007",
     ),
     Metric(
-        "sketch_tail_share",
-        "",
-        None,
-        "Share of the squared Frobenius norm outside the singular values that were looked at.",
-        "Elementary.",
+        name="sketch_tail_share",
+        description="Share of the squared Frobenius norm outside the singular values that were looked at.",
+        reference="Elementary.",
     ),
 )
 
@@ -131,7 +130,7 @@ class Sketch(Analyzer):
         found: dict[str, MetricValue | float] = {}
         for i in range(self.options.top):
             found[f"sketch_sigma_{i + 1}"] = (
-                MetricValue(values[i] * unit, ci=(lower[i] * unit, upper[i] * unit))
+                MetricValue(value=values[i] * unit, ci=(lower[i] * unit, upper[i] * unit))
                 if i < len(values)
                 else skipped(f"the layer has {len(values)} singular values")
             )
@@ -145,9 +144,9 @@ class Sketch(Analyzer):
 
         return found | {
             "sketch_stable_rank": MetricValue(
-                energy / first, ci=(energy / upper[0] ** 2, energy / lower[0] ** 2)
+                value=energy / first, ci=(energy / upper[0] ** 2, energy / lower[0] ** 2)
             ),
-            "sketch_tail_share": MetricValue(share(values), ci=(share(upper), share(lower))),
+            "sketch_tail_share": MetricValue(value=share(values), ci=(share(upper), share(lower))),
         }
 
 

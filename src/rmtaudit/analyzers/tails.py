@@ -23,7 +23,7 @@ _ZERO = ("zero_power", "zero_rate", "zero_gain", "zero_p_value")
 Values = dict[str, MetricValue | float | int | str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TailsOptions:
     """Options of :class:`Tails`.
 
@@ -63,76 +63,66 @@ class Tails(Analyzer):
     name = "tails"
     metrics = (
         Metric(
-            "upper_law",
-            "",
-            None,
-            "Law of the upper tail if each of four others is ruled out; 'like LAW' if no law that contains "
-            "it is better; 'none fits' if each of the five is too far from the values, 'tied' if equal "
-            "values leave no verdict; else 'undecided'.",
-            f"{_CLAUSET}, section 5; Vuong 1989",
+            name="upper_law",
+            description="Law of the upper tail if each of four others is ruled out; 'like LAW' if no law "
+            "that contains it is better; 'none fits' if each of the five is too far from the values, 'tied' "
+            "if equal values leave no verdict; else 'undecided'.",
+            reference=f"{_CLAUSET}, section 5; Vuong 1989",
             summarised=False,
         ),
         Metric(
-            "upper_alpha",
-            "",
-            "lower",
-            "Exponent of the power law of the upper tail.",
-            f"{_CLAUSET}, equation 3.1",
-        ),
-        Metric("upper_size", "count", None, "Eigenvalues in the upper tail.", _CLAUSET),
-        Metric(
-            "cutoff_p_value",
-            "",
-            None,
-            "Of the gain that an exponential cut-off brings over the power law of the upper tail; small: "
-            "there is a cut-off.",
-            f"{_CLAUSET}, appendix C",
+            name="upper_alpha",
+            better="lower",
+            description="Exponent of the power law of the upper tail.",
+            reference=f"{_CLAUSET}, equation 3.1",
         ),
         Metric(
-            "lower_law",
-            "",
-            None,
-            "Law of the reciprocals of the lower tail, in the words of upper_law.",
-            f"{_CLAUSET}, section 5; Vuong 1989",
+            name="upper_size", unit="count", description="Eigenvalues in the upper tail.", reference=_CLAUSET
+        ),
+        Metric(
+            name="cutoff_p_value",
+            description="Of the gain that an exponential cut-off brings over the power law of the upper "
+            "tail; small: there is a cut-off.",
+            reference=f"{_CLAUSET}, appendix C",
+        ),
+        Metric(
+            name="lower_law",
+            description="Law of the reciprocals of the lower tail, in the words of upper_law.",
+            reference=f"{_CLAUSET}, section 5; Vuong 1989",
             summarised=False,
         ),
         Metric(
-            "lower_exponent",
-            "",
-            None,
-            "Exponent of the share of eigenvalues under a small value, P(x < y) ~ y^exponent.",
-            f"{_CLAUSET}, equation 3.1, on the reciprocals",
-        ),
-        Metric("lower_size", "count", None, "Eigenvalues in the lower tail.", _CLAUSET),
-        Metric(
-            "zero_power",
-            "",
-            None,
-            "Power of the inverse gamma law x^(-power) e^(-rate/x) of the lowest eigenvalues.",
-            _HODGKINSON,
+            name="lower_exponent",
+            description="Exponent of the share of eigenvalues under a small value, P(x < y) ~ y^exponent.",
+            reference=f"{_CLAUSET}, equation 3.1, on the reciprocals",
         ),
         Metric(
-            "zero_rate",
-            "w²",
-            None,
-            "Rate of the inverse gamma law x^(-power) e^(-rate/x) of the lowest eigenvalues.",
-            _HODGKINSON,
+            name="lower_size", unit="count", description="Eigenvalues in the lower tail.", reference=_CLAUSET
+        ),
+        Metric(
+            name="zero_power",
+            description="Power of the inverse gamma law x^(-power) e^(-rate/x) of the lowest eigenvalues.",
+            reference=_HODGKINSON,
+        ),
+        Metric(
+            name="zero_rate",
+            unit="w²",
+            description="Rate of the inverse gamma law x^(-power) e^(-rate/x) of the lowest eigenvalues.",
+            reference=_HODGKINSON,
             summarised=False,
         ),
         Metric(
-            "zero_gain",
-            "nats",
-            None,
-            "Log-likelihood of the inverse gamma law less that of a power law, on the lowest eigenvalues.",
-            _HODGKINSON,
+            name="zero_gain",
+            unit="nats",
+            description="Log-likelihood of the inverse gamma law less that of a power law, on the lowest "
+            "eigenvalues.",
+            reference=_HODGKINSON,
             summarised=False,
         ),
         Metric(
-            "zero_p_value",
-            "",
-            None,
-            "Of such a gain if the law were a power law.",
-            _HODGKINSON,
+            name="zero_p_value",
+            description="Of such a gain if the law were a power law.",
+            reference=_HODGKINSON,
         ),
     )
     Options = TailsOptions
@@ -199,8 +189,8 @@ class Tails(Analyzer):
         if isinstance(fit, NoFit):
             return _none(_ZERO, "skipped", fit.reason)
         return {
-            "zero_power": MetricValue(fit.power, se=fit.power_se),
-            "zero_rate": MetricValue(fit.rate, se=fit.rate_se),
+            "zero_power": MetricValue(value=fit.power, se=fit.power_se),
+            "zero_rate": MetricValue(value=fit.rate, se=fit.rate_se),
             "zero_gain": fit.gain,
             "zero_p_value": fit.p_value,
         }
@@ -209,9 +199,9 @@ class Tails(Analyzer):
 def _exponent(tail: Tail, spread: TailBootstrap | None, shift: float) -> MetricValue:
     value = tail.power_law.alpha + shift
     if spread is None:
-        return MetricValue(value, se=tail.power_law.sigma)
+        return MetricValue(value=value, se=tail.power_law.sigma)
     low, high = spread.alpha_ci
-    return MetricValue(value, se=spread.alpha_se, ci=(low + shift, high + shift))
+    return MetricValue(value=value, se=spread.alpha_se, ci=(low + shift, high + shift))
 
 
 def _word(tail: Tail) -> str:

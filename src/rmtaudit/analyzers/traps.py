@@ -56,48 +56,43 @@ class Traps(Analyzer):
     name = "traps"
     metrics = (
         Metric(
-            "traps",
-            "count",
-            "lower",
-            "Eigenvalues of the shuffled matrix above the Marchenko-Pastur edge.",
-            "Martin, Mahoney 2021, section 5; Tracy, Widom 1996",
+            name="traps",
+            unit="count",
+            better="lower",
+            description="Eigenvalues of the shuffled matrix above the Marchenko-Pastur edge.",
+            reference="Martin, Mahoney 2021, section 5; Tracy, Widom 1996",
         ),
         Metric(
-            "trap_p_value",
-            "",
-            None,
-            "Chance that a shuffled matrix of light-tailed entries has a largest eigenvalue as large.",
-            "Johnstone 2001",
+            name="trap_p_value",
+            description="Chance that a shuffled matrix of light-tailed entries has a largest eigenvalue as "
+            "large.",
+            reference="Johnstone 2001",
             summarised=False,
         ),
         Metric(
-            "trap_ratio",
-            "",
-            "lower",
-            "Largest eigenvalue of the shuffled matrix over the Marchenko-Pastur edge.",
-            "Martin, Mahoney 2021, section 5",
+            name="trap_ratio",
+            better="lower",
+            description="Largest eigenvalue of the shuffled matrix over the Marchenko-Pastur edge.",
+            reference="Martin, Mahoney 2021, section 5",
         ),
         Metric(
-            "sign_flip_ratio",
-            "",
-            None,
-            "The same with the entries in place and random signs: what uneven rows and columns make.",
-            "Landa, Kluger 2023, section 1",
+            name="sign_flip_ratio",
+            description="The same with the entries in place and random signs: what uneven rows and columns "
+            "make.",
+            reference="Landa, Kluger 2023, section 1",
         ),
         Metric(
-            "erg_rank",
-            "count",
-            None,
-            "Largest eigenvalues, rescaled to mean 1, until their product falls below 1.",
-            f"{_MARTIN}, determinant condition",
+            name="erg_rank",
+            unit="count",
+            description="Largest eigenvalues, rescaled to mean 1, until their product falls below 1.",
+            reference=f"{_MARTIN}, determinant condition",
             summarised=False,
         ),
         Metric(
-            "erg_gap",
-            "count",
-            None,
-            "That number less the eigenvalues in the power-law tail; 0 is SETOL's ideal.",
-            f"{_MARTIN}, determinant condition",
+            name="erg_gap",
+            unit="count",
+            description="That number less the eigenvalues in the power-law tail; 0 is SETOL's ideal.",
+            reference=f"{_MARTIN}, determinant condition",
         ),
     )
     needs = frozenset({"spectrum", "matrix"})
@@ -163,16 +158,16 @@ def _trap(shuffle: Randomised, matrix: torch.Tensor) -> Observation:
     largest = float(matrix.reshape(-1)[flat])
     size = abs(largest - shuffle.mean) / math.sqrt(shuffle.variance)
     return Observation(
-        "RA-NF-003",
-        f"Shuffled at random, the entries still make a largest eigenvalue {shuffle.ratio:.2f} times the "
-        f"edge of noise: a few of them are too large (the largest is {size:.1f} standard deviations, "
-        f"at {position}).",
-        {
+        code="RA-NF-003",
+        message=f"Shuffled at random, the entries still make a largest eigenvalue {shuffle.ratio:.2f} times "
+        f"the edge of noise: a few of them are too large (the largest is {size:.1f} standard deviations, at "
+        f"{position}).",
+        evidence={
             "ratio": shuffle.ratio,
             "traps": shuffle.outliers,
             "largest_entry": largest,
             "largest_entry_position": position,
             "largest_entry_deviations": size,
         },
-        shuffle.p_value,
+        p_value=shuffle.p_value,
     )

@@ -19,14 +19,18 @@ def from_numpy(array: NumpyArray) -> StoredTensor:
     dtype = _NUMPY.get(code)
     if dtype is None or not array.known:
         reason = f"numpy dtype '{display_name(code, longest=20)}'" if array.known else "array without values"
-        return StoredTensor(dtype or "object", array.shape, (), 0, None, reason)
+        return StoredTensor(
+            dtype=dtype or "object", shape=array.shape, stride=(), offset=0, data=None, unreadable=reason
+        )
     sizes = array.shape if array.fortran else array.shape[::-1]
     steps, step = [], 1
     for size in sizes:
         steps.append(step)
         step *= max(size, 1)
     stride = tuple(steps if array.fortran else steps[::-1])
-    return StoredTensor(dtype, array.shape, stride, 0, array.data, big_endian=order == ">")
+    return StoredTensor(
+        dtype=dtype, shape=array.shape, stride=stride, offset=0, data=array.data, big_endian=order == ">"
+    )
 
 
 def new_dtype(code: object, *_: object) -> NumpyDType:
@@ -41,7 +45,7 @@ def array_of_buffer(
     if type(data) not in {bytes, bytearray} or type(dtype) is not NumpyDType:
         raise MalformedError("an array of something else than bytes")
     values = data if type(data) is bytes else bytes(data)  # type: ignore[call-overload]
-    return NumpyArray(integers(shape), dtype, order == "F", values, known=True)
+    return NumpyArray(shape=integers(shape), dtype=dtype, fortran=order == "F", data=values, known=True)
 
 
 def set_order(target: NumpyDType, state: object) -> None:

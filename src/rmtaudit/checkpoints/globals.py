@@ -111,7 +111,9 @@ def _tensor(storage: object, offset: object, size: object, stride: object, *_: o
         raise MalformedError("a tensor without a storage or an offset")
     dtype = storage.dtype or "uint8"
     shape, steps = integers(size), integers(stride)
-    return StoredTensor(dtype, shape, steps, offset, storage, _no_such_dtype(dtype))
+    return StoredTensor(
+        dtype=dtype, shape=shape, stride=steps, offset=offset, data=storage, unreadable=_no_such_dtype(dtype)
+    )
 
 
 def _typed_tensor(
@@ -128,7 +130,12 @@ def _typed_tensor(
         raise MalformedError("a tensor whose dtype is none of torch's")
     plain = _tensor(storage, offset, size, stride)
     return StoredTensor(
-        dtype.name, plain.shape, plain.stride, plain.offset, plain.data, _no_such_dtype(dtype.name)
+        dtype=dtype.name,
+        shape=plain.shape,
+        stride=plain.stride,
+        offset=plain.offset,
+        data=plain.data,
+        unreadable=_no_such_dtype(dtype.name),
     )
 
 
@@ -145,7 +152,14 @@ def _same(data: object, *_: object) -> object:
 def _quantised(storage: object, offset: object, size: object, stride: object, *_: object) -> StoredTensor:
     plain = _tensor(storage, offset, size, stride)
     reason = f"quantised tensor ({plain.dtype})"
-    return StoredTensor(plain.dtype, plain.shape, plain.stride, plain.offset, plain.data, reason)
+    return StoredTensor(
+        dtype=plain.dtype,
+        shape=plain.shape,
+        stride=plain.stride,
+        offset=plain.offset,
+        data=plain.data,
+        unreadable=reason,
+    )
 
 
 def _sparse(_layout: object, data: object, *_: object) -> StoredTensor:
@@ -153,18 +167,27 @@ def _sparse(_layout: object, data: object, *_: object) -> StoredTensor:
     tensors = [part for part in parts if type(part) is StoredTensor]
     sizes = [part for part in parts if type(part) in {tuple, list}]
     dtype = tensors[-1].dtype if tensors else "float32"
-    return StoredTensor(dtype, integers(sizes[0]) if sizes else (), (), 0, None, "sparse tensor")
+    return StoredTensor(
+        dtype=dtype,
+        shape=integers(sizes[0]) if sizes else (),
+        stride=(),
+        offset=0,
+        data=None,
+        unreadable="sparse tensor",
+    )
 
 
 def _nested(buffer: object, *_: object) -> StoredTensor:
     dtype = buffer.dtype if type(buffer) is StoredTensor else "float32"
-    return StoredTensor(dtype, (), (), 0, None, "nested tensor")
+    return StoredTensor(dtype=dtype, shape=(), stride=(), offset=0, data=None, unreadable="nested tensor")
 
 
 def _without_values(reason: str) -> Callable[..., StoredTensor]:
     def build(dtype: object, size: object, *_: object) -> StoredTensor:
         name = dtype.name if type(dtype) is DType else "float32"
-        return StoredTensor(name, integers(size), (), 0, None, reason)
+        return StoredTensor(
+            dtype=name, shape=integers(size), stride=(), offset=0, data=None, unreadable=reason
+        )
 
     return build
 

@@ -48,7 +48,7 @@ class Storage:
     offset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTensor:
     """A tensor that was not built: where its values are, in elements.
 
@@ -91,7 +91,7 @@ class NumpyDType:
     order: str = "="
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class NumpyArray:
     """A numpy array while its pickle is being read."""
 

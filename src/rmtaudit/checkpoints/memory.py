@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
 
 from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.checkpoints.inert import Storage, StoredTensor
@@ -11,9 +14,6 @@ from rmtaudit.checkpoints.state import named_tensors
 from rmtaudit.errors import InputError, UsageError
 from rmtaudit.matrices.tensors import ITEMSIZE, TensorSpec
 from rmtaudit.names import display_name
-
-if TYPE_CHECKING:
-    import torch
 
 
 class StateDictCheckpoint(Checkpoint):
@@ -34,8 +34,6 @@ class StateDictCheckpoint(Checkpoint):
     """
 
     def __init__(self, state: Mapping[str, Any] | torch.nn.Module, name: str = "<state dict>") -> None:
-        import torch
-
         if isinstance(state, torch.nn.Module):
             state = state.state_dict()
         if not isinstance(state, Mapping):
@@ -51,14 +49,20 @@ class StateDictCheckpoint(Checkpoint):
             assert isinstance(tensor.data, Storage)
             value = values[int(tensor.data.key)]
             self._values[label] = value
-            tensors.append(TensorSpec(label, tensor.shape, tensor.dtype, _alias(value), tensor.unreadable))
+            tensors.append(
+                TensorSpec(
+                    name=label,
+                    shape=tensor.shape,
+                    dtype=tensor.dtype,
+                    alias=_alias(value),
+                    unreadable=tensor.unreadable,
+                )
+            )
         self.tensors = tuple(tensors)
         self._unreadable = {spec.name: spec.unreadable for spec in tensors if spec.unreadable}
 
     def read(self, name: str) -> torch.Tensor:
         """Return a copy of one tensor on the CPU (see :meth:`Checkpoint.read`)."""
-        import torch
-
         value = self._values[name]
         if name in self._unreadable:
             raise InputError(
@@ -66,16 +70,11 @@ class StateDictCheckpoint(Checkpoint):
             )
         if isinstance(value, torch.Tensor):
             return value.detach().to("cpu", copy=True).contiguous()
-        import numpy as np
-
         return torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("="), order="C"))
 
 
 def _inert(value: Any, values: list[Any], made: dict[int, Any]) -> Any:
     """Return ``value`` with tensors replaced by descriptions whose storage is their place in ``values``."""
-    import numpy as np
-    import torch
-
     if id(value) in made:
         return made[id(value)]
     if isinstance(value, torch.Tensor | np.ndarray):
@@ -93,8 +92,6 @@ def _inert(value: Any, values: list[Any], made: dict[int, Any]) -> Any:
 
 
 def _describe(value: Any, key: str) -> StoredTensor:
-    import torch
-
     dtype = str(value.dtype).removeprefix("torch.")
     unreadable = None
     if isinstance(value, torch.Tensor):
@@ -110,12 +107,12 @@ def _describe(value: Any, key: str) -> StoredTensor:
         dtype = value.dtype.newbyteorder("=").name
     if unreadable is None and dtype not in ITEMSIZE:
         unreadable = f"dtype {display_name(dtype, longest=40)}"
-    return StoredTensor(dtype, shape, (), 0, Storage(key, dtype, 0), unreadable)
+    return StoredTensor(
+        dtype=dtype, shape=shape, stride=(), offset=0, data=Storage(key, dtype, 0), unreadable=unreadable
+    )
 
 
 def _alias(value: Any) -> Hashable | None:
-    import torch
-
     if isinstance(value, torch.Tensor):
         if value.layout != torch.strided or value.is_nested or value.is_meta:
             return None

@@ -138,7 +138,7 @@ def _spec(entry: Entry, source: FileSource) -> TensorSpec:
         unreadable = f"sub-byte dtype {entry.dtype}"
     elif len(entry.shape) > DIMENSIONS_CAP:
         unreadable = f"{len(entry.shape)} dimensions, more than the {DIMENSIONS_CAP} that torch knows"
-    return TensorSpec(entry.name, entry.shape, dtype, unreadable=unreadable)
+    return TensorSpec(name=entry.name, shape=entry.shape, dtype=dtype, unreadable=unreadable)
 
 
 def _check_cover(entries: list[Entry], source: FileSource, data_start: int) -> None:

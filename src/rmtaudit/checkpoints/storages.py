@@ -33,7 +33,7 @@ class Record:
     nbytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """The bytes from a tensor's first to its last element: in the file, or already here."""
 
@@ -135,7 +135,13 @@ def _locate(
     if unreadable is None and len(shape) > _DIMENSIONS_CAP:
         unreadable = f"{len(shape)} dimensions, more than the {_DIMENSIONS_CAP} that torch knows"
     if unreadable is not None or data is None:
-        return TensorSpec(name, shape, tensor.dtype, alias, unreadable or "it has no values"), None
+        return TensorSpec(
+            name=name,
+            shape=shape,
+            dtype=tensor.dtype,
+            alias=alias,
+            unreadable=unreadable or "it has no values",
+        ), None
     itemsize = ITEMSIZE[tensor.dtype]
     if type(data) is Storage:
         record = records.get(data.key)
@@ -154,8 +160,8 @@ def _locate(
     if logical > held:
         unreadable = f"overlapping strides: {logical} bytes of values over {held} bytes"
     stride = tuple(step if size > 1 else 1 for size, step in zip(shape, tensor.stride, strict=True))
-    window = Window(base + start, span, stride, big_endian, inside)
-    return TensorSpec(name, shape, tensor.dtype, alias, unreadable), window
+    window = Window(offset=base + start, nbytes=span, stride=stride, big_endian=big_endian, data=inside)
+    return TensorSpec(name=name, shape=shape, dtype=tensor.dtype, alias=alias, unreadable=unreadable), window
 
 
 def _overflows(shape: tuple[int, ...]) -> bool:

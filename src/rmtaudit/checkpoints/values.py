@@ -1,4 +1,8 @@
-"""Bytes to values: the one place where a reader needs torch."""
+"""Bytes to values: the one place where a reader needs torch.
+
+Opening a checkpoint imports neither torch nor NumPy, so that a file which cannot be read is refused at once:
+they are imported here, and in :mod:`rmtaudit.checkpoints.files`, where values are first read.
+"""
 
 from __future__ import annotations
 

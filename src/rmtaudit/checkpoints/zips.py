@@ -28,7 +28,7 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 _ENCRYPTED = 0x0001 | 0x0040 | 0x2000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ZipEntry:
     """One file of the archive: its name, the position of its local header, its size, how it is stored."""
 
@@ -160,7 +160,9 @@ def _central(data: bytes, position: int, where: str) -> tuple[ZipEntry, int]:
     size, packed, header = _extended(data[name_end:extra_end], [size, packed, header], name, where)
     if method == 0 and packed != size:
         raise _corrupt(f"the entry '{display_name(name)}' is stored but has two sizes", where)
-    entry = ZipEntry(name, header, packed, method == 0, bool(flags & _ENCRYPTED))
+    entry = ZipEntry(
+        name=name, header=header, size=packed, stored=method == 0, encrypted=bool(flags & _ENCRYPTED)
+    )
     return entry, extra_end + comment_length
 
 

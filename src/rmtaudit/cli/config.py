@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,8 +13,6 @@ from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
     from rmtaudit.engine.settings.presets import ResolvedSettings
-
-_SCHEMAS = {"report": ("rmtaudit.report", "schema.json")}
 
 
 @click.group()
@@ -35,12 +32,13 @@ def show(origin: bool, **flags: Any) -> None:
 
 
 @config.command()
-@click.argument("name", type=click.Choice(sorted(_SCHEMAS)))
+@click.argument("name", type=click.Choice(["report"]))
 def schema(name: str) -> None:
     """Print the JSON Schema (2020-12) of a document: `report`."""
-    package, file = _SCHEMAS[name]
-    text = files(package).joinpath(file).read_text(encoding="utf-8")
-    click.echo(text, nl=False)
+    from rmtaudit.report.schema import report_schema
+
+    del name  # there is one
+    click.echo(json.dumps(report_schema(), indent=2))
 
 
 def settings_lines(resolved: ResolvedSettings, *, origins: bool) -> Iterator[str]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rmtaudit.cli.errors import FINE, INCONCLUSIVE
-from rmtaudit.cli.output import DOCUMENT_FORMATS, format_for, output_file
+from rmtaudit.cli.output import DocumentOutput, document_options, refuse_input
 from rmtaudit.cli.source_flags import source_flags, source_options
-from rmtaudit.errors import OutputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -153,16 +150,8 @@ _ASKED = (
     type=click.Path(path_type=Path),
     help="Draw the prediction to a .png or .svg file.",
 )
-@click.option("--format", "format_", type=click.Choice(DOCUMENT_FORMATS), help="Format of the result.")
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Write the result to a file, in the format of its ending; the table still goes to stdout.",
-)
-@click.option("-q", "--quiet", is_flag=True, help="With -o, no table.")
-def density(source: str, **flags: Any) -> int:
+@document_options(quiet="With -o, no table.")
+def density(source: str, out: DocumentOutput, **flags: Any) -> int:
     """Find the spectrum of a matrix, or predict that of a larger one from principal blocks of it.
 
     SOURCE is a matrix as `rmtaudit logdet` takes it; FILE::LAYER of a checkpoint, as its smaller Gram
@@ -173,39 +162,21 @@ def density(source: str, **flags: Any) -> int:
     """
     from rmtaudit.engine.density import DensitySettings
     from rmtaudit.engine.density import density as predicted
-    from rmtaudit.report.document import dumps
 
-    output, plot, quantiles = flags["output"], flags["plot"], flags["quantiles"]
-    format_ = format_for(flags["format_"], output, DOCUMENT_FORMATS)
+    plot, quantiles = flags["plot"], flags["quantiles"]
     if plot is not None:
         from rmtaudit.engine.density.plot import check_plot
 
         check_plot(plot)
     settings: DensitySettings = DensitySettings(**{name: flags[name] for name in _ASKED})
     inputs = [Path(source), *([flags["against"]] if flags["against"] else [])]
-    with ExitStack() as files:
-        target = files.enter_context(output_file(output, inputs)) if output else None
-        for path in (plot, quantiles):
-            _refuse_input(path, inputs)
+    with out.open(inputs) as emit:
+        for path in filter(None, (plot, quantiles)):
+            refuse_input(path, inputs)
         result = predicted(source, settings=settings, options=source_options(flags), against=flags["against"])
         _write_files(result, quantiles, plot, flags["against"])
-        text = dumps(result.document)
-        if target is not None:
-            target.write(text if format_ == "json" else _table_text(result.document))
-        if target is None and format_ == "json":
-            sys.stdout.write(text)
-        elif target is None or not flags["quiet"]:
-            from rmtaudit.cli.table import stdout_console
-
-            _draw(stdout_console(), result.document)
+        emit(result.document, _draw)
     return FINE if result.complete else INCONCLUSIVE
-
-
-def _refuse_input(path: Path | None, inputs: list[Path]) -> None:
-    if path is None or not path.exists():
-        return
-    if any(item.exists() and path.samefile(item) for item in inputs):
-        raise OutputError("RA-OU-002", "Is one of the inputs.", hint="Name another file.", where=str(path))
 
 
 def _write_files(
@@ -223,12 +194,6 @@ def _write_files(
         from rmtaudit.engine.density.plot import save_plot
 
         save_plot(result, plot, truth=truth)
-
-
-def _table_text(document: Mapping[str, Any]) -> str:
-    from rmtaudit.cli.table import drawn_text
-
-    return drawn_text(lambda console: _draw(console, document))
 
 
 def _draw(console: Console, document: Mapping[str, Any]) -> None:

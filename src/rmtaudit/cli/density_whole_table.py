@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rmtaudit.engine.resources.memory_size import format_bytes
 from rmtaudit.names import display_name
 from rmtaudit.report.numbers import format_value
 
@@ -99,7 +100,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield (
             "products",
             f"{method['steps']} Lanczos steps with each of {method['probes']} probes; "
-            f"{method['memory'] / 1e6:,.0f} MB beside the matrix",
+            f"{format_bytes(method['memory'])} beside the matrix",
         )
     yield "symmetry", display_name(document["subject"]["symmetric"])
     yield from _ridge(document["ridge"])

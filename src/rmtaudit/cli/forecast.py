@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from rmtaudit.cli.errors import FINE
-from rmtaudit.cli.output import DOCUMENT_FORMATS, format_for, output_file
+from rmtaudit.cli.output import DocumentOutput, document_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,15 +79,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Seed of the resamples.",
 )
-@click.option("--format", "format_", type=click.Choice(DOCUMENT_FORMATS), help="Format of the result.")
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Write the result to a file, in the format of its ending; the table still goes to stdout.",
-)
-@click.option("-q", "--quiet", is_flag=True, help="With -o, no table.")
+@document_options(quiet="With -o, no table.")
 def forecast(
     file: Path,
     matrix: Literal["covariance", "kernel"] | None,
@@ -101,9 +91,7 @@ def forecast(
     confidence: float,
     level: float,
     seed: int,
-    format_: str | None,
-    output: Path | None,
-    quiet: bool,
+    out: DocumentOutput,
 ) -> int:
     """Forecast the error of ridge regression from the spectrum of its features.
 
@@ -112,11 +100,9 @@ def forecast(
     linear function of the features without noise, unless --signal says where it lies.
     """
     from rmtaudit.engine.samples.forecast import ForecastSettings, forecast_file
-    from rmtaudit.report.document import dumps
 
     if bootstrap == 1:
         raise click.BadParameter("0 for none, or at least 2.", param_hint="--bootstrap")
-    format_ = format_for(format_, output, DOCUMENT_FORMATS)
     settings = ForecastSettings(
         matrix=matrix,
         shape=shape,
@@ -129,24 +115,9 @@ def forecast(
         seed=seed,
     )
     inputs = [path for path in (file, population, signal) if path is not None]
-    with output_file(output, inputs) if output else nullcontext() as target:
-        document = forecast_file(file, settings)
-        text = dumps(document)
-        if target is not None:
-            target.write(text if format_ == "json" else _table_text(document))
-        if target is None and format_ == "json":
-            sys.stdout.write(text)
-        elif target is None or not quiet:
-            from rmtaudit.cli.table import stdout_console
-
-            _draw(stdout_console(), document)
+    with out.open(inputs) as emit:
+        emit(forecast_file(file, settings), _draw)
     return FINE
-
-
-def _table_text(document: Mapping[str, Any]) -> str:
-    from rmtaudit.cli.table import drawn_text
-
-    return drawn_text(lambda console: _draw(console, document))
 
 
 def _draw(console: Console, document: Mapping[str, Any]) -> None:

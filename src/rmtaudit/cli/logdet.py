@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 
 from rmtaudit.cli.errors import FINE, INCONCLUSIVE
 from rmtaudit.cli.logdet_flags import logdet_flags
-from rmtaudit.cli.output import DOCUMENT_FORMATS, OutputFile, format_for, output_file
+from rmtaudit.cli.output import DocumentOutput, OutputFile, document_options, output_file
 from rmtaudit.cli.progress import steps_watched
 from rmtaudit.cli.source_flags import source_options
 from rmtaudit.errors import StoppedWorkError
@@ -30,13 +29,14 @@ if TYPE_CHECKING:
 
 _LONG = 1e11
 """Operations from which it is said beforehand what will be done: a few seconds of one core."""
-_PRINTED = frozenset({"format_", "output", "quiet", "explain"})
+_PRINTED = frozenset({"explain"})
 
 
 @click.command()
 @click.argument("source", metavar="SOURCE")
 @logdet_flags
-def logdet(source: str, **flags: Any) -> int:
+@document_options(quiet="Nothing on stderr; with -o, no table either.")
+def logdet(source: str, out: DocumentOutput, **flags: Any) -> int:
     """Compute the log-determinant of a matrix, with its error; or say why there is none.
 
     SOURCE is a .npy file, a zarr array, FILE::LAYER of a checkpoint (as its Gram matrix), a sparse matrix
@@ -46,49 +46,38 @@ def logdet(source: str, **flags: Any) -> int:
     --assume-random-order.
     """
     with _signalled() as signals:  # first: importing torch takes a second, in which a signal may come
-        return _run(source, flags, signals)
+        return _run(source, out, flags, signals)
 
 
-def _run(source: str, flags: Mapping[str, Any], signals: _Signals) -> int:
+def _run(source: str, out: DocumentOutput, flags: Mapping[str, Any], signals: _Signals) -> int:
     from rmtaudit.engine.logdet.requests import explained, input_paths, settings_of
-    from rmtaudit.report.document import dumps
 
-    output, quiet = flags["output"], flags["quiet"]
-    format_ = format_for(flags["format_"], output, DOCUMENT_FORMATS)
     settings = settings_of({name: value for name, value in flags.items() if name not in _PRINTED})
     inputs = input_paths(source)
     with ExitStack() as files:
-        target = files.enter_context(output_file(output, inputs)) if output else None
+        emit = files.enter_context(out.open(inputs))
         if flags["explain"]:
             document = explained(source, source_options(flags), settings, series=flags["series"])
             code = FINE if document["plan"]["method"] else INCONCLUSIVE
         else:
             minors = files.enter_context(output_file(flags["minors"], inputs)) if flags["minors"] else None
-            answer = _answer(source, flags, settings, signals)
+            answer = _answer(source, out.quiet, flags, settings, signals)
             if minors is not None:
                 _write_minors(minors, answer)
             document = answer.to_dict()
             code = FINE if answer.complete else INCONCLUSIVE
-        text = dumps(document)
-        if target is not None:
-            target.write(text if format_ == "json" else _table_text(document))
-        if target is None and format_ == "json":
-            sys.stdout.write(text)
-        elif target is None or not quiet:
-            from rmtaudit.cli.table import stdout_console
-
-            _draw(stdout_console(), document)
+        emit(document, _draw)
     return code
 
 
 def _answer(
-    source: str, flags: Mapping[str, Any], settings: LogdetSettings, signals: _Signals
+    source: str, quiet: bool, flags: Mapping[str, Any], settings: LogdetSettings, signals: _Signals
 ) -> LogDeterminant:
     from rmtaudit.engine.logdet.requests import answered
 
     how_to_resume: list[str] = []
 
-    with steps_watched("tiles", enabled=not flags["quiet"]) as progress:
+    with steps_watched("tiles", enabled=not quiet) as progress:
 
         def announce(plan: Plan, scratch: Path) -> None:
             taken = plan.taken
@@ -100,7 +89,7 @@ def _answer(
                 how_to_resume.append(
                     f"--resume --scratch {folder} --memory {plan.budget} --threads {plan.threads}"
                 )
-            if not flags["quiet"] and (taken.flops or 0) > _LONG:
+            if not quiet and (taken.flops or 0) > _LONG:
                 line = f"rmtaudit: {taken.method} {taken.place}, about {taken.flops:.1e} operations"
                 click.echo(line + (f"; goes on with {how_to_resume[0]}" if how_to_resume else ""), err=True)
 
@@ -170,12 +159,6 @@ def _signalled() -> Iterator[_Signals]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _table_text(document: Mapping[str, Any]) -> str:
-    from rmtaudit.cli.table import drawn_text
-
-    return drawn_text(lambda console: _draw(console, document))
 
 
 def _draw(console: Console, document: Mapping[str, Any]) -> None:

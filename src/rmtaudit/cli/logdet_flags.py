@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import click
 
-from rmtaudit.cli.output import DOCUMENT_FORMATS
 from rmtaudit.cli.source_flags import SOURCE_OPTIONS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -109,15 +108,6 @@ _HOW = (
     click.option(
         "--explain", is_flag=True, help="Print the plan: every method, its cost, why it is taken or not."
     ),
-    click.option("--format", "format_", type=click.Choice(DOCUMENT_FORMATS), help="Format of the result."),
-    click.option(
-        "-o",
-        "--output",
-        metavar="FILE",
-        type=click.Path(path_type=Path),
-        help="Write the result to a file, in the format of its ending; the table still goes to stdout.",
-    ),
-    click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr; with -o, no table either."),
 )  # fmt: skip
 
 

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rmtaudit.engine.resources.memory_size import format_bytes
 from rmtaudit.names import display_name
 from rmtaudit.report.numbers import format_value
 
 _WIDE = 110
 _MOST_DIGITS = 15
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _SIGNS = {1: "+1", -1: "-1", 0: "0"}
 
 
@@ -79,14 +79,8 @@ def draw_plan(console: Console, document: Mapping[str, Any]) -> None:
 
 
 def size(count: int | None) -> str:
-    """Return a number of bytes with three digits and a decimal unit; a dash for none."""
-    if count is None:
-        return "—"
-    power = 0
-    number = float(count)
-    while number >= 999.5 and power < len(_UNITS) - 1:
-        number, power = number / 1000, power + 1
-    return f"{number:.3g} {_UNITS[power]}"
+    """Return a number of bytes for people; a dash for none."""
+    return "—" if count is None else format_bytes(count)
 
 
 def with_margin(value: float, half_width: float | None) -> str:

@@ -1,21 +1,99 @@
-"""Where a result goes: stdout, or a file that is either the old one or the whole new one."""
+"""Where a result goes: stdout, or a file that is either the old one or the whole new one.
+
+:func:`document_options` gives a command the flags ``--format``, ``--output`` and ``--quiet`` and, in their
+place, one argument ``out``; ``with out.open(inputs) as emit`` then writes the document that it is given.
+"""
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
 
 from rmtaudit.errors import OutputError, UsageError
-from rmtaudit.report.writers import FORMATS, SUFFIXES
+from rmtaudit.report.formats import FORMATS, SUFFIXES
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    Draw = Callable[[Console, Mapping[str, Any]], None]
+    Emit = Callable[[Mapping[str, Any], Draw], None]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 ALL_FORMATS = ("table", *FORMATS)
 DOCUMENT_FORMATS = ("table", "json")
 """Those of a result that is no report of a scan."""
+
+_OUTPUT_HELP = "Write the result to a file, in the format of its ending; the table still goes to stdout."
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentOutput:
+    """What the flags say about where the document of a command goes."""
+
+    format: str
+    path: Path | None
+    quiet: bool
+
+    @contextmanager
+    def open(self, inputs: Sequence[Path]) -> Iterator[Emit]:
+        """Open the file, if there is one, and give the function that writes a document and draws its table.
+
+        A file gets the chosen format. The table goes to stdout as well, unless the command is quiet; without
+        a file, stdout gets the chosen format. Raises ``OutputError`` as :func:`output_file`.
+        """
+        with output_file(self.path, inputs) if self.path else nullcontext() as file:
+            yield functools.partial(self._emit, file)
+
+    def _emit(self, file: OutputFile | None, document: Mapping[str, Any], draw: Draw) -> None:
+        from rmtaudit.cli.table import drawn_text, stdout_console
+        from rmtaudit.report.document import dumps
+
+        text = dumps(document)
+        if file is not None:
+            json = self.format == "json"
+            file.write(text if json else drawn_text(lambda console: draw(console, document)))
+        if file is None and self.format == "json":
+            sys.stdout.write(text)
+        elif file is None or not self.quiet:
+            draw(stdout_console(), document)
+
+
+def document_options(*, quiet: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Add the output flags to a command whose result is a document; ``quiet`` is the help of ``--quiet``."""
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        @functools.wraps(command)
+        def wrapped(*args: Any, format_: str | None, output: Path | None, quiet: bool, **flags: Any) -> int:
+            chosen = format_for(format_, output, DOCUMENT_FORMATS)
+            return command(*args, out=DocumentOutput(chosen, output, quiet), **flags)
+
+        with_quiet = click.option("-q", "--quiet", is_flag=True, help=quiet)(wrapped)
+        return output_options(DOCUMENT_FORMATS)(with_quiet)
+
+    return decorate
+
+
+def output_options(formats: Sequence[str], help_: str = _OUTPUT_HELP) -> Callable[[Command], Command]:
+    """Add ``--format`` and ``--output`` to a command."""
+
+    def decorate(command: Command) -> Command:
+        path = click.Path(path_type=Path)
+        command = click.option("-o", "--output", metavar="FILE", type=path, help=help_)(command)
+        choice = click.Choice(formats)
+        return click.option("--format", "format_", type=choice, help="Format of the result.")(command)
+
+    return decorate
 
 
 def format_for(chosen: str | None, output: Path | None, formats: Sequence[str] = ALL_FORMATS) -> str:
@@ -80,10 +158,7 @@ def output_file(path: Path, inputs: Sequence[Path] = ()) -> Iterator[OutputFile]
         mode = target.stat().st_mode if target.exists() else stat.S_IFREG
         if stat.S_ISDIR(mode):
             raise OutputError("RA-OU-002", "Is a folder.", hint="Name a file.", where=str(path))
-        if any(item.exists() and target.exists() and item.samefile(target) for item in inputs):
-            raise OutputError(
-                "RA-OU-002", "Is one of the inputs.", hint="Name another file.", where=str(path)
-            )
+        refuse_input(path, inputs)
         temporary = None
         if stat.S_ISREG(mode):
             temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
@@ -95,6 +170,12 @@ def output_file(path: Path, inputs: Sequence[Path] = ()) -> Iterator[OutputFile]
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def refuse_input(path: Path, inputs: Sequence[Path]) -> None:
+    """Raise ``OutputError`` (RA-OU-002) where a path is one of the inputs."""
+    if path.exists() and any(item.exists() and item.samefile(path) for item in inputs):
+        raise OutputError("RA-OU-002", "Is one of the inputs.", hint="Name another file.", where=str(path))
 
 
 def _refusal(code: str, message: str, path: Path, error: OSError) -> OutputError:

@@ -8,20 +8,13 @@ from pathlib import Path
 import click
 
 from rmtaudit.cli.errors import COULD_NOT_JUDGE, FINE, print_error
-from rmtaudit.cli.output import ALL_FORMATS, format_for, output_file
+from rmtaudit.cli.output import ALL_FORMATS, format_for, output_file, output_options
 from rmtaudit.errors import InputError
 
 
 @click.command()
 @click.argument("file", metavar="FILE.json", type=click.Path(path_type=Path))
-@click.option("--format", "format_", type=click.Choice(ALL_FORMATS), help="Format of the result.")
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Write to a file instead of stdout, in the format of its ending.",
-)
+@output_options(ALL_FORMATS, "Write to a file instead of stdout, in the format of its ending.")
 @click.option(
     "--top",
     metavar="N",
@@ -43,7 +36,8 @@ def report(file: Path, format_: str | None, output: Path | None, top: int) -> in
     results = load_reports(file)
     for result in results:
         if isinstance(result, FailedSubject):
-            print_error(InputError(result.code, result.message, hint=result.hint, where=result.path))
+            error = result.error
+            print_error(InputError(error.code, error.message, hint=error.hint, where=result.subject.path))
     if output is not None:
         with output_file(output, [file]) as target:
             target.write(rendered(list(results), format_, top))

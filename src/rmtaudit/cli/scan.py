@@ -21,7 +21,7 @@ from rmtaudit.cli.errors import (
     worst,
 )
 from rmtaudit.cli.flags import entries_of, settings_flags
-from rmtaudit.cli.output import ALL_FORMATS, OutputFile, format_for, output_file
+from rmtaudit.cli.output import ALL_FORMATS, OutputFile, format_for, output_file, output_options
 from rmtaudit.cli.verification import VerifyingCommand, code_of_verification
 from rmtaudit.errors import ChangedError, InputError, NothingAuditableError, RmtauditError
 from rmtaudit.names import display_name
@@ -36,14 +36,7 @@ if TYPE_CHECKING:
 @click.command(cls=VerifyingCommand)
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @settings_flags
-@click.option("--format", "format_", type=click.Choice(ALL_FORMATS), help="Format of the result.")
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Write the result to a file, in the format of its ending; the table still goes to stdout.",
-)
+@output_options(ALL_FORMATS)
 @click.option(
     "--top",
     metavar="N",
@@ -98,7 +91,15 @@ def scan(
             require_libraries()
         if verbose:
             _say_settings(resolved)
-        run = _Run(settings, format_, file, top, quiet, progress=not (quiet or no_progress), verify=verify)
+        run = _Run(
+            settings=settings,
+            format=format_,
+            file=file,
+            top=top,
+            quiet=quiet,
+            progress=not (quiet or no_progress),
+            verify=verify,
+        )
         folders = _plot_folders(plots, paths)
         for path in paths:
             if not run.scan(path, folders.get(path)):
@@ -109,7 +110,7 @@ def scan(
     return worst(run.codes)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Run:
     """One command: its subjects so far, and what each came to."""
 
@@ -148,9 +149,9 @@ class _Run:
         return INTERRUPTED not in self.codes
 
     def _lose(self, path: Path, error: RmtauditError) -> None:
-        from rmtaudit.report.model import FailedSubject
+        from rmtaudit.report.model import failed_subject
 
-        self.results.append(FailedSubject(str(path), error.code, error.message, error.hint))
+        self.results.append(failed_subject(str(path), error.code, error.message, error.hint))
         self.codes.append(code_of(error))
         self._show(self.results[-1])
 
@@ -256,8 +257,8 @@ def _scan_one(
 def _judge(report: Report, path: Path) -> int:
     """Return the exit code that a report comes to, and say why where that is not 0."""
     if report.error is not None:
-        facts = report.error
-        print_error(InputError(facts["code"], facts["message"], hint=facts["hint"], where=facts["where"]))
+        stop = report.error
+        print_error(InputError(stop.code, stop.message, hint=stop.hint, where=stop.where))
         return COULD_NOT_JUDGE
     if not report.complete:
         done = sum(layer.status == "ok" for layer in report.layers)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from rmtaudit.cli.errors import FINE
-from rmtaudit.cli.output import DOCUMENT_FORMATS, format_for, output_file
+from rmtaudit.cli.output import DocumentOutput, document_options
 from rmtaudit.cli.verification import code_of_verification
 
 if TYPE_CHECKING:
@@ -73,15 +71,7 @@ if TYPE_CHECKING:
     help="Seed of the bootstraps.",
 )
 @click.option("--verify", is_flag=True, help="Fit again with other libraries, and show the deviations.")
-@click.option("--format", "format_", type=click.Choice(DOCUMENT_FORMATS), help="Format of the result.")
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Write the result to a file, in the format of its ending; the table still goes to stdout.",
-)
-@click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr; with -o, no table either.")
+@document_options(quiet="Nothing on stderr; with -o, no table either.")
 def tails(
     file: Path,
     side: Literal["both", "upper", "lower"],
@@ -92,9 +82,7 @@ def tails(
     confidence: float,
     seed: int,
     verify: bool,
-    format_: str | None,
-    output: Path | None,
-    quiet: bool,
+    out: DocumentOutput,
 ) -> int:
     """Fit the tails of a sample: eigenvalues, gradient norms, or any numbers.
 
@@ -103,12 +91,18 @@ def tails(
     the others is ruled out.
     """
     from rmtaudit.engine.samples.tails import TailSettings, study_file
-    from rmtaudit.report.document import dumps
 
-    format_ = format_for(format_, output, DOCUMENT_FORMATS)
-    settings = TailSettings(side, bootstrap, fraction, min_tail, level, confidence, seed)
-    with output_file(output, [file]) if output else nullcontext() as target:
-        if bootstrap and not quiet:
+    settings = TailSettings(
+        side=side,
+        bootstrap=bootstrap,
+        fraction=fraction,
+        min_tail=min_tail,
+        level=level,
+        confidence=confidence,
+        seed=seed,
+    )
+    with out.open([file]) as emit:
+        if bootstrap and not out.quiet:
             click.echo(f"rmtaudit: {bootstrap} replicas of each bootstrap …", err=True)
         if verify:
             from rmtaudit.engine.verify.checks import require_libraries
@@ -119,22 +113,8 @@ def tails(
             from rmtaudit.engine.samples.verification import verify_tails
 
             document = {**document, "verification": verify_tails(file, document)}
-        text = dumps(document)
-        if target is not None:
-            target.write(text if format_ == "json" else _table_text(document))
-        if target is None and format_ == "json":
-            sys.stdout.write(text)
-        elif target is None or not quiet:
-            from rmtaudit.cli.table import stdout_console
-
-            _draw(stdout_console(), document)
+        emit(document, _draw)
     return code_of_verification(document["verification"]) if verify else FINE
-
-
-def _table_text(document: Mapping[str, Any]) -> str:
-    from rmtaudit.cli.table import drawn_text
-
-    return drawn_text(lambda console: _draw(console, document))
 
 
 def _draw(console: Console, document: Mapping[str, Any]) -> None:

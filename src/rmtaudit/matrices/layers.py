@@ -38,7 +38,7 @@ class LayerKind(StrEnum):
 _CONVOLUTIONS = {3: LayerKind.CONV1D, 4: LayerKind.CONV2D, 5: LayerKind.CONV3D}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """One row of the report: one matrix, or the slices of one convolution pooled.
 
@@ -123,7 +123,7 @@ def plan_layers(
     for spec in by_name.values():
         if spec.alias is not None and spec.alias in first_of:
             reason = f"tied: the same storage as '{first_of[spec.alias]}', counted once"
-            skipped.append(NotAnalysed(spec, reason, weight=len(spec.shape) > 1, counted=False))
+            skipped.append(NotAnalysed(spec=spec, reason=reason, weight=len(spec.shape) > 1, counted=False))
             continue
         if spec.alias is not None:
             first_of[spec.alias] = spec.name
@@ -136,7 +136,7 @@ def plan_layers(
         found = list(_layers_of(spec, by_name, conv))
         if not found or all(_is_vector(layer) for layer in found):
             reason = _vector_reason(spec, found)
-            skipped.append(NotAnalysed(spec, reason, weight=True))
+            skipped.append(NotAnalysed(spec=spec, reason=reason, weight=True))
             continue
         layers.extend(found)
     return LayerPlan(tuple(layers), tuple(skipped))

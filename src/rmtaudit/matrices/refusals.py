@@ -12,7 +12,7 @@ from rmtaudit.matrices.quantised import belongs_to_scheme, quantised_reason
 from rmtaudit.matrices.tensors import FLOATING, TensorSpec
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NotAnalysed:
     """A tensor that becomes no layer, and why.
 
@@ -44,31 +44,31 @@ def refusal(
     """
     many = len(spec.shape) > 1
     if spec.unreadable is not None:
-        return NotAnalysed(spec, spec.unreadable, weight=many)
+        return NotAnalysed(spec=spec, reason=spec.unreadable, weight=many)
     quantised = quantised_reason(spec, by_name, config)
     if quantised:
-        return NotAnalysed(spec, quantised, weight=True)
+        return NotAnalysed(spec=spec, reason=quantised, weight=True)
     if belongs_to_scheme(spec, by_name):
-        return NotAnalysed(spec, "scale or zero point of a quantised weight", weight=False)
+        return NotAnalysed(spec=spec, reason="scale or zero point of a quantised weight", weight=False)
     if spec.parameters == 0:
-        return NotAnalysed(spec, "empty: a side of length 0", weight=many)
+        return NotAnalysed(spec=spec, reason="empty: a side of length 0", weight=many)
     if spec.dtype == "bool":
-        return NotAnalysed(spec, "boolean values, not weights", weight=False, learned=False)
+        return NotAnalysed(spec=spec, reason="boolean values, not weights", weight=False, learned=False)
     if spec.dtype not in FLOATING:
         kind = "complex" if spec.dtype.startswith("complex") else "integer"
         reason = f"{kind} values ({spec.dtype}), not real weights"
         index = roles.is_index(spec)
-        return NotAnalysed(spec, reason, weight=many and not index, learned=not index)
+        return NotAnalysed(spec=spec, reason=reason, weight=many and not index, learned=not index)
     if not many:
         return NotAnalysed(
-            spec, "scalar" if not spec.shape else "vector (bias, norm, statistic)", weight=False
+            spec=spec, reason="scalar" if not spec.shape else "vector (bias, norm, statistic)", weight=False
         )
     if roles.is_buffer(spec):
         reason = "buffer of the architecture (mask, table), not a weight"
-        return NotAnalysed(spec, reason, weight=False, learned=False)
+        return NotAnalysed(spec=spec, reason=reason, weight=False, learned=False)
     if is_bias_of_heads(spec, by_name):
-        return NotAnalysed(spec, "vector (bias of several heads)", weight=False)
+        return NotAnalysed(spec=spec, reason="vector (bias of several heads)", weight=False)
     if len(spec.shape) in SIDES and layout(spec, by_name) is Layout.UNCLEAR:
         sides = " x ".join(map(str, spec.shape))
-        return NotAnalysed(spec, f"layout: {sides} {Layout.UNCLEAR.value}", weight=True)
+        return NotAnalysed(spec=spec, reason=f"layout: {sides} {Layout.UNCLEAR.value}", weight=True)
     return None

@@ -25,7 +25,7 @@ FLOATING = frozenset(name for name in ITEMSIZE if name.startswith(("float", "bfl
 """Dtypes whose values are weights as they stand. ``float8_e8m0fnu`` holds exponents of scales."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
     """A tensor as its container describes it.
 

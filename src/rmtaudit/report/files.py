@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from rmtaudit.errors import InputError, RmtauditError
-from rmtaudit.report.document import Result, loads
+from rmtaudit.report.model import Result
+from rmtaudit.report.parsing import loads
 
 
 def load_reports(path: str | Path) -> tuple[Result, ...]:

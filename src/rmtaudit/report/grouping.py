@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rmtaudit.finding_kind import SEVERITIES, FindingKind
+import msgspec
+
+from rmtaudit.finding_kind import SEVERITIES, FindingKind, Severity
 from rmtaudit.report.catalogue import FINDINGS
 from rmtaudit.report.model import Finding, LayerResult
 
@@ -30,7 +32,7 @@ _CAUSE_OF = {code: codes[0] for codes in _CAUSES for code in codes}
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    severity: str
+    severity: Severity
     members: tuple[tuple[LayerResult, Finding], ...]
 
 
@@ -47,7 +49,7 @@ def grouped_findings(
         ``code`` is the most frequent one of the group; ``evidence`` has all ``codes`` and the names of all
         ``layers``. At most five have the severity ``warning``: what is left over shares the last one.
     """
-    members: dict[tuple[str, str], list[tuple[LayerResult, Finding]]] = {}
+    members: dict[tuple[Severity, str], list[tuple[LayerResult, Finding]]] = {}
     for layer in layers:
         for finding in layer.findings:
             cause = _CAUSE_OF.get(finding.code, finding.code)
@@ -57,7 +59,7 @@ def grouped_findings(
     return tuple(_finding(group, kinds) for group in _at_most(groups, "warning", MOST_WARNINGS))
 
 
-def _at_most(groups: Sequence[_Group], severity: str, most: int) -> list[_Group]:
+def _at_most(groups: Sequence[_Group], severity: Severity, most: int) -> list[_Group]:
     """Return the groups with no more than so many of a severity: the last one takes the rest."""
     loud = [group for group in groups if group.severity == severity]
     if len(loud) <= most:
@@ -73,13 +75,16 @@ def _finding(group: _Group, kinds: Mapping[str, FindingKind]) -> Finding:
     first, finding = next(member for member in group.members if member[1].code == codes[0])
     evidence = {"codes": codes, "layers": names}
     if len(group.members) == 1:
-        return Finding(finding.code, group.severity, f"{first.name}: {finding.message}", evidence)
+        message = f"{first.name}: {finding.message}"
+        return msgspec.structs.replace(finding, severity=group.severity, message=message, evidence=evidence)
     titles = ", ".join(kinds[code].title if code in kinds else code for code in codes)
     shown = ", ".join(names[:_NAMED])
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     where = f"in {len(names)} layers ({shown}{more})" if len(names) > 1 else f"in {shown}"
     example = f"{first.name}: {finding.message}" if len(names) > 1 else finding.message
-    return Finding(codes[0], group.severity, f"{titles} {where}. {example}", evidence)
+    return Finding(
+        code=codes[0], severity=group.severity, message=f"{titles} {where}. {example}", evidence=evidence
+    )
 
 
 def _by_frequency(codes: Iterable[str]) -> list[str]:

@@ -1,142 +1,359 @@
-"""The result of a scan: one object, everything else is rendered from it.
+"""The report of a scan: the one set of classes that its document is read, written and described by.
 
-``to_dict`` gives the document of the published schema ``rmtaudit.report`` 1.0 (``report/schema.json``):
-strict JSON, fixed key order, equal bytes for equal input, options and device kind outside ``timings``.
+A field of a class is a key of the document, in the same order. Its type is what the reader accepts and what
+the published JSON Schema says (:mod:`rmtaudit.report.schema`). Every key is always written, so no field has
+a default but ``verification``, which only some reports have. The parts that later versions may extend are
+typed dictionaries, and keep the keys that this version does not know; all other parts are closed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
+
+import msgspec
+from msgspec import Meta, Struct
+
+from rmtaudit.finding_kind import Severity
+from rmtaudit.report.frame import data_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_NAME = "rmtaudit.report"
-SCHEMA_VERSION = "1.0"
+Status = Literal["ok", "skipped", "failed"]
+Better = Literal["higher", "lower"]
+Count = Annotated[int, Meta(ge=0)]
+Number = int | float
+"""A finite number; a whole one stays whole when a document is read and written again."""
+NonNegative = Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)]
+Words = Annotated[str, Meta(min_length=1)]
+
+IDENTITY = (
+    "name", "tensor", "kind", "view", "shape", "dtype", "matrices", "parameters", "status", "reason",
+    "verdict", "findings",
+)  # fmt: skip
+"""The columns that a layer has in a table before those of its metrics."""
+
+_VALUE_OR_REASON = Meta(
+    extra_json_schema={
+        "if": {"properties": {"status": {"const": "ok"}}},
+        "then": {"properties": {"value": {"not": {"type": "null"}}, "reason": {"const": ""}}},
+        "else": {"properties": {"value": {"type": "null"}, "reason": {"minLength": 1}}},
+    }
+)
+"""What :class:`MetricResult` checks, in the words of JSON Schema."""
 
 
-@dataclass(frozen=True, slots=True)
-class MetricResult:
-    """One metric of one layer, as in the report: finite, or ``None`` with a status and a reason."""
-
-    value: float | int | str | bool | None
-    se: float | None = None
-    ci: tuple[float, float] | None = None
-    status: str = "ok"
-    reason: str = ""
+class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of the document that has these keys and no others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing found: what, how bad, and the evidence."""
+class SchemaHeader(Part, frozen=True):
+    """The schema that the document follows."""
+
+    name: Literal["rmtaudit.report"]
+    version: Literal["1.0"]
+
+
+HEADER = SchemaHeader(name="rmtaudit.report", version="1.0")
+
+
+class MetricResult(Part, frozen=True):
+    """A value with its uncertainty; or null with the status and the reason. All numbers are finite."""
+
+    value: int | float | str | bool | None
+    se: Number | None
+    ci: tuple[Number, Number] | None
+    status: Status
+    reason: str
+
+    def __post_init__(self) -> None:
+        if (self.value is None) == (self.status == "ok") or bool(self.reason) == (self.status == "ok"):
+            raise ValueError(
+                "Expected a value and no reason where the status is `ok`, else null and a reason"
+            )
+
+
+class Finding(Part, frozen=True):
+    """One thing that was found: what, how severe, and the evidence."""
 
     code: str
-    severity: str
+    severity: Severity
     message: str
-    evidence: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class LayerResult:
+class LayerResult(Part, frozen=True):
     """One row: a layer that was analysed, or a weight tensor that was not and why."""
 
-    name: str
+    name: Annotated[str, Meta(description="Of the tensor; tensor#part where it holds several layers.")]
     tensor: str
     kind: str
-    view: str
-    shape: tuple[int, ...]
+    view: Annotated[str, Meta(description="Which matrix was made of the tensor.")]
+    shape: Annotated[
+        tuple[Count, ...],
+        Meta(description="Rows and columns of each matrix; sizes as stored where there is none."),
+    ]
     dtype: str
-    matrices: int
-    parameters: int
-    status: str
-    reason: str = ""
-    verdict: str = "unjudged"
-    spectrum: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, MetricResult] = field(default_factory=dict)
-    findings: tuple[Finding, ...] = ()
+    matrices: Count
+    parameters: Count
+    status: Status
+    reason: str
+    verdict: str
+    spectrum: Annotated[
+        Mapping[str, Any],
+        Meta(description="How the spectrum was computed. Later versions may add keys."),
+    ]
+    metrics: Mapping[str, Annotated[MetricResult, _VALUE_OR_REASON]]
+    findings: tuple[Finding, ...]
+
+    def value(self, metric: str) -> float | int | str | bool | None:
+        """Return the value of a metric; ``None`` where the layer has none."""
+        return self.metrics[metric].value if metric in self.metrics else None
+
+    def identity(self) -> list[Any]:
+        """Return the values of :data:`IDENTITY`: a shape as ``384x1536``, findings as their codes."""
+        codes = " ".join(finding.code for finding in self.findings)
+        shape = "x".join(str(size) for size in self.shape)
+        return [
+            self.name, self.tensor, self.kind, self.view, shape, self.dtype, self.matrices, self.parameters,
+            self.status, self.reason, self.verdict, codes,
+        ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class SkippedTensor:
+class SkippedTensor(Part, frozen=True):
     """A tensor that no row of ``layers`` analyses."""
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[Count, ...]
     dtype: str
+    reason: Words
+
+
+class Coverage(Part, frozen=True):
+    """What was looked at, and what was not."""
+
+    tensors: Count
+    parameters: Annotated[Count, Meta(description="Elements of all tensors, tied ones once.")]
+    weight_parameters: Annotated[Count, Meta(description="Those in weight matrices, analysed or not.")]
+    parameters_analyzed: Annotated[Count, Meta(description="Those in layers with status ok.")]
+    fraction: Annotated[
+        NonNegative, Meta(description="parameters_analyzed / parameters; 0 for an empty checkpoint.")
+    ]
+    skipped: tuple[SkippedTensor, ...]
+
+
+class SummaryValue(Part, frozen=True):
+    """A metric over the layers that have it."""
+
+    value: Annotated[Number | None, Meta(description="Mean over the layers that have the metric.")]
+    median: Number | None
+    n: Count
+    n_failed: Count
+    n_skipped: Count
+
+
+class MetricEntry(Part, frozen=True):
+    """What is known of a metric."""
+
+    analyzer: str
+    unit: str
+    better: Better | None
+    description: str
+    reference: str
+
+
+class StoppedBy(Part, frozen=True):
+    """The error that stopped a scan."""
+
+    code: str
+    message: str
+    hint: str
+    where: str
+
+
+class Tool(TypedDict):
+    """What was run, with every setting that may change a number. Later versions may add keys."""
+
+    version: str
+    preset: str
+    analyzers: Sequence[str]
+    options: Annotated[
+        Mapping[str, Mapping[str, Any]],
+        Meta(description="Every option of every analyzer, defaults included."),
+    ]
+    conv: Literal["flattened", "slices-pooled", "slices"]
+    solver: Literal["gram", "svd", "auto"]
+    seed: Count
+    device: str
+    sort: Annotated[str, Meta(description="The metric that orders a rendered table, worst first.")]
+    columns: Annotated[Sequence[str], Meta(description="The metrics that a rendered table shows.")]
+
+
+class Subject(TypedDict):
+    """What was scanned. Later versions may add keys."""
+
+    path: str
+    format: str
+    digest: Annotated[
+        str | None,
+        Meta(description="Digest of names, shapes, dtypes and values; null for a scan that was stopped."),
+    ]
+    parameters: Annotated[Count, Meta(description="Elements of all tensors in the container.")]
+    dtypes: Annotated[Mapping[str, Count], Meta(description="Elements of each dtype.")]
+    warnings: Sequence[str]
+
+
+class Check(TypedDict):
+    """A number beside its recomputation with another library."""
+
+    owner: str
+    quantity: str
+    library: str
+    ours: Number | None
+    theirs: Number | None
+    deviation: Annotated[
+        Number | None, Meta(description="In the scale of the accuracy; null where it is infinite.")
+    ]
+    accuracy: Annotated[Number, Meta(description="The greatest deviation that agrees.")]
+    scale: Literal["absolute", "relative", "floor"]
+    agrees: bool
+
+
+class NotCompared(TypedDict):
+    """What has no second opinion, and why."""
+
+    owner: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """What was looked at, and what was not."""
+class Verification(TypedDict):
+    """A second opinion on a few layers; only in reports of scans that were asked for it."""
 
-    tensors: int
-    parameters: int
-    weight_parameters: int
-    parameters_analyzed: int
-    skipped: tuple[SkippedTensor, ...]
-
-    @property
-    def fraction(self) -> float:
-        """Share of all parameters that a row with status ``ok`` saw; 0 for an empty checkpoint."""
-        return self.parameters_analyzed / self.parameters if self.parameters else 0.0
+    outcome: Literal["agrees", "deviates", "nothing compared"]
+    seed: Count
+    largest: Sequence[Check]
+    checks: Sequence[Check]
+    not_compared: Sequence[NotCompared]
 
 
-@dataclass(frozen=True, slots=True)
-class SummaryValue:
-    """Mean of a metric over the layers that have it."""
+class Report(Part, frozen=True):
+    """The scan of one subject."""
 
-    value: float | None
-    median: float | None
-    n: int
-    n_failed: int
-    n_skipped: int
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """The result of one scan of one subject."""
-
-    tool: Mapping[str, Any]
-    """``version, preset, analyzers, options, conv, solver, device, seed, sort, columns``."""
-    subject: Mapping[str, Any]
-    """``path, format, digest, parameters, dtypes, warnings``."""
+    schema: SchemaHeader
+    tool: Tool
+    subject: Subject
+    metrics: Annotated[
+        Mapping[str, MetricEntry], Meta(description="The metrics of this scan, in column order.")
+    ]
     coverage: Coverage
     layers: tuple[LayerResult, ...]
     summary: Mapping[str, SummaryValue]
-    metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """What is known of each metric: ``{name: {analyzer, unit, better, description, reference}}``."""
-    verdict: str = "unjudged"
-    findings: tuple[Finding, ...] = ()
-    """Those of the layers, grouped by cause: ``evidence`` has the ``codes`` and the ``layers`` of each."""
-    complete: bool = True
-    """False for a scan that was stopped: ``coverage.skipped`` lists what was not reached."""
-    error: Mapping[str, str] | None = None
-    """What stopped it, if that was an error: ``code, message, hint, where``."""
-    timings: Mapping[str, float] = field(default_factory=dict)
-    verification: Mapping[str, Any] | None = None
-    """A second opinion on a few layers, where it was asked for: ``outcome, seed, largest, checks …``."""
+    verdict: str
+    findings: Annotated[
+        tuple[Finding, ...],
+        Meta(description="Those of the layers, one a cause: `evidence` has the `codes` and the `layers`."),
+    ]
+    complete: Annotated[bool, Meta(description="False for a scan that was stopped.")]
+    error: Annotated[StoppedBy | None, Meta(description="What stopped it, if that was an error.")]
+    timings: Annotated[
+        Mapping[str, NonNegative],
+        Meta(description="Seconds, and the number of threads. The only part that differs between two runs."),
+    ]
+    verification: Verification | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON document of schema ``rmtaudit.report`` 1.0."""
-        from rmtaudit.report.document import report_to_dict
+        """Return the document: plain dicts, lists and scalars, keys in the published order.
 
-        return report_to_dict(self)
+        Raises ``ValueError`` for a float that is not finite and ``TypeError`` for a value that JSON has no
+        form for, naming its place: both are faults of whoever built the report.
+        """
+        document: dict[str, Any] = plain(self)
+        if self.verification is None:
+            del document["verification"]
+        return document
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return one row a layer: identity columns, then one column a metric (its value)."""
-        from rmtaudit.report.frame import report_to_pandas
+        """Return one row a layer, in the report's order: identity columns, then one column a metric.
 
-        return report_to_pandas(self)
+        A metric without a value is ``None`` (``NaN`` in a column of numbers); names are as they are stored.
+        Raises ``UsageError`` (RA-US-301) where pandas is not installed.
+        """
+        names = metric_names([self])
+        rows = [[*layer.identity(), *map(layer.value, names)] for layer in self.layers]
+        return data_frame(rows, [*IDENTITY, *names])
 
 
-@dataclass(frozen=True, slots=True)
-class FailedSubject:
-    """A subject that could not be scanned, in the place of its report among several."""
+class FailedPath(Part, frozen=True):
+    """The path of a subject that could not be scanned."""
 
     path: str
-    code: str
+
+
+class FailedBy(Part, frozen=True):
+    """Why a subject could not be scanned."""
+
+    code: Annotated[str, Meta(pattern="^RA-")]
     message: str
-    hint: str = ""
+    hint: str
+
+
+class FailedSubject(Part, frozen=True):
+    """A subject that could not be scanned, in its place among several."""
+
+    schema: SchemaHeader
+    subject: FailedPath
+    error: FailedBy
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document."""
+        document: dict[str, Any] = plain(self)
+        return document
+
+
+Result = Report | FailedSubject
+"""What came of one subject."""
+
+
+def failed_subject(path: str, code: str, message: str, hint: str) -> FailedSubject:
+    """Return the entry of a subject that could not be scanned."""
+    return FailedSubject(
+        schema=HEADER,
+        subject=FailedPath(path=path),
+        error=FailedBy(code=code, message=message, hint=hint),
+    )
+
+
+def metric_names(reports: Sequence[Report]) -> list[str]:
+    """Return the metrics of the reports, each once, in the order of the catalogue, then of appearance."""
+    names: dict[str, None] = {}
+    for report in reports:
+        names |= dict.fromkeys(report.metrics)
+        for layer in report.layers:
+            names |= dict.fromkeys(layer.metrics)
+    return list(names)
+
+
+def plain(value: Any, where: str = "") -> Any:
+    """Return ``value`` as JSON takes it: subclasses of scalars (enums, NumPy's float64) become their base.
+
+    ``where`` is its place in the document. Raises as :meth:`Report.to_dict`.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{where} is {value!r}: a report holds finite numbers only")
+        return float(value)
+    if isinstance(value, Struct):
+        value = msgspec.structs.asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, f"{where}.{key}" if where else str(key)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
+    raise TypeError(f"{where} is a {type(value).__name__}: a report holds plain values only")

@@ -17,11 +17,12 @@ def worst_first(report: Report) -> tuple[LayerResult, ...]:
     """Return the rows of the report, worst first.
 
     Failed rows; then damaged ones, ones with a warning, noise-like ones and initial ones; then rows by the
-    metric ``tool["sort"]``, worst first as ``metrics[…]["better"]`` says (largest first where no direction is
+    metric ``tool["sort"]``, worst first as ``metrics[…].better`` says (largest first where no direction is
     known); then rows without that metric; skipped rows last. Ties are in natural order of the names.
     """
-    sort = str(report.tool.get("sort", ""))
-    sign = 1.0 if report.metrics.get(sort, {}).get("better") == "higher" else -1.0
+    sort = report.tool["sort"]
+    entry = report.metrics.get(sort)
+    sign = 1.0 if entry is not None and entry.better == "higher" else -1.0
 
     def key(layer: LayerResult) -> tuple[int, int, float, tuple[tuple[int, str], ...], str]:
         value = _number(layer, sort)

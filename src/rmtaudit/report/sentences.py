@@ -64,7 +64,7 @@ def verdict_line(report: Report) -> str:
 
 def title(report: Report) -> str:
     """Return the last part of the subject's path, printable."""
-    path = str(report.subject["path"])
+    path = report.subject["path"]
     return display_name(PurePath(path).name or path)
 
 
@@ -72,7 +72,7 @@ def subject_facts(report: Report) -> str:
     """Return format, size and dtypes in one line."""
     dtypes = report.subject["dtypes"]
     facts = [
-        display_name(str(report.subject["format"])),
+        display_name(report.subject["format"]),
         f"{report.coverage.tensors} tensors",
         f"{human_count(report.subject['parameters'])} parameters",
         ", ".join(display_name(name) for name in dtypes),
@@ -91,10 +91,10 @@ def settings_line(report: Report) -> str:
 
 def order_line(report: Report) -> str:
     """Return by what the rows are ordered."""
-    sort = str(report.tool["sort"])
+    sort = report.tool["sort"]
     if sort not in report.metrics:
         return "layers by name"
-    better = report.metrics[sort]["better"]
+    better = report.metrics[sort].better
     way = "lowest first" if better == "higher" else "highest first"
     order = f"{sort}, {way}"
     if is_judged(report):
@@ -142,8 +142,8 @@ def without_spectrum(report: Report) -> list[tuple[str, str]]:
     interval, under the metric's name without that of the analyzer. What is missing is said with the reason.
     """
     owners: dict[str, list[str]] = {}
-    for name, words in report.metrics.items():
-        owners.setdefault(str(words["analyzer"]), []).append(name)
+    for name, entry in report.metrics.items():
+        owners.setdefault(entry.analyzer, []).append(name)
     found = []
     for layer in report.layers:
         if layer.status != "skipped":
@@ -158,9 +158,9 @@ def without_spectrum(report: Report) -> list[tuple[str, str]]:
 
 def remarks(report: Report) -> list[str]:
     """Return the warnings: of the subject, and that the scan was stopped."""
-    lines = [display_name(str(warning), longest=400) for warning in report.subject["warnings"]]
+    lines = [display_name(warning, longest=400) for warning in report.subject["warnings"]]
     if report.error is not None:
-        lines.insert(0, f"stopped: {display_name(report.error['message'], longest=400)}")
+        lines.insert(0, f"stopped: {display_name(report.error.message, longest=400)}")
     elif not report.complete:
         lines.insert(0, "stopped before the end: what was not reached is listed as skipped")
     return lines
@@ -207,6 +207,6 @@ def _numbers(results: Mapping[str, MetricResult]) -> str:
 
 
 def _headline(report: Report) -> list[str]:
-    sort = str(report.tool["sort"])
+    sort = report.tool["sort"]
     names = [sort, *(name for name in report.tool["columns"] if name != sort)]
     return [name for name in names if name in report.summary][:2]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmtaudit.engine.resources import memory_size
-from rmtaudit.engine.resources.memory_size import parse_memory
+from rmtaudit.engine.resources.memory_size import format_bytes, format_memory, parse_memory
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,34 @@ def test_what_is_no_size(text: int | str) -> None:
 def test_any_text_is_a_size_or_refused(text: str) -> None:
     with contextlib.suppress(ValueError):
         assert parse_memory(text) > 0
+
+
+@pytest.mark.parametrize(
+    "typed", ["1 B", "40 MB", "4 GB", "1.5 GB", "7 kB", "512 B", "999 TB", "250 kB", "0.5 MB", "72.9 MB"]
+)
+def test_a_round_size_is_printed_as_it_was_typed(typed: str) -> None:
+    shown = "500 kB" if typed == "0.5 MB" else typed
+    assert format_bytes(parse_memory(typed)) == shown
+    assert format_memory(parse_memory(typed)) == shown.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("count", "nearest", "up"),
+    [
+        (0, "0 B", "0 B"),
+        (999, "999 B", "999 B"),
+        (1001, "1 kB", "1.01 kB"),
+        (999_499, "999 kB", "1 MB"),
+        (999_500, "1 MB", "1 MB"),
+        (2**20, "1.05 MB", "1.05 MB"),
+        (241_172_480, "241 MB", "242 MB"),
+        (5 * 10**15, "5000 TB", "5000 TB"),
+    ],
+)
+def test_sizes_have_three_digits(count: int, nearest: str, up: str) -> None:
+    assert (format_bytes(count), format_bytes(count, round_up=True)) == (nearest, up)
+
+
+@given(st.integers(1, 10**17))
+def test_what_is_needed_is_never_understated(count: int) -> None:
+    assert count <= parse_memory(format_bytes(count, round_up=True)) <= 1.01 * count + 1

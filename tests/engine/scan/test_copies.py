@@ -23,6 +23,11 @@ def row(name: str) -> LayerResult:
         matrices=1,
         parameters=81,
         status="ok",
+        reason="",
+        verdict="unjudged",
+        spectrum={},
+        metrics={},
+        findings=(),
     )
 
 

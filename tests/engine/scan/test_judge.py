@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from scipy.stats import t as student
 
 from rmtaudit.analyzers.base import Analyzer, NoOptions, Observation
@@ -17,10 +18,10 @@ from rmtaudit.errors import UsageError
 from rmtaudit.finding_kind import FindingKind
 from rmtaudit.kernels.signal import Signal, SignalWord
 from rmtaudit.report.catalogue import FINDINGS, catalogue
-from rmtaudit.report.model import LayerResult, MetricResult
+from rmtaudit.report.model import LayerResult, MetricResult, Status
 
 
-def row(name: str = "a", *, status: str = "ok", reason: str = "", **metrics: float | str) -> LayerResult:
+def row(name: str = "a", *, status: Status = "ok", reason: str = "", **metrics: float | str) -> LayerResult:
     return LayerResult(
         name=name,
         tensor=name,
@@ -32,12 +33,19 @@ def row(name: str = "a", *, status: str = "ok", reason: str = "", **metrics: flo
         parameters=81,
         status=status,
         reason=reason,
-        metrics={key: MetricResult(value) for key, value in metrics.items()},
+        verdict="unjudged",
+        spectrum={},
+        metrics={key: metric(value) for key, value in metrics.items()},
+        findings=(),
     )
 
 
+def metric(value: float | str | None, status: Status = "ok", reason: str = "") -> MetricResult:
+    return MetricResult(value=value, se=None, ci=None, status=status, reason=reason)
+
+
 def seen(code: str, p_value: float | None = None) -> Observation:
-    return Observation(code, "Something.", {"where": [1, 2]}, p_value)
+    return Observation(code=code, message="Something.", evidence={"where": [1, 2]}, p_value=p_value)
 
 
 def test_a_fact_has_the_severity_of_its_kind() -> None:
@@ -81,9 +89,7 @@ def test_verdicts_of_rows_without_a_signal(given_row: LayerResult, verdict: str)
 
 
 def test_a_metric_without_a_value_says_why_nothing_was_judged() -> None:
-    small = replace(
-        row(), metrics={"noise_p_value": MetricResult(None, status="skipped", reason="too small")}
-    )
+    small = structs.replace(row(), metrics={"noise_p_value": metric(None, "skipped", "too small")})
     assert judge([small], {}).layers[0].verdict == "unjudged (too small)"
     assert judge([small], {}).verdict == "unjudged (no layer could be judged)"
 
@@ -206,7 +212,10 @@ def test_few_peers_or_another_kind_or_role_tell_nothing() -> None:
     assert out_of_scale(scales(-1.0, -1.0, -1.0, -1.0, 5.0)) != {}
     assert out_of_scale(scales(-1.0, -1.0, -1.0, 5.0)) == {}
     usual = scales(*[-1.0] * 9)
-    assert out_of_scale([*usual, replace(row("layers.9.up.weight", log10_rms=3.0), kind="embedding")]) == {}
+    assert (
+        out_of_scale([*usual, structs.replace(row("layers.9.up.weight", log10_rms=3.0), kind="embedding")])
+        == {}
+    )
     assert out_of_scale([*usual, *scales(3.0, 3.0, 3.0, role="layers.{}.A_log")]) == {}
 
 

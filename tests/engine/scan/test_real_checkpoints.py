@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from rmtaudit.cli import cli
 from rmtaudit.cli.errors import run
 from rmtaudit.errors import InputError
 from rmtaudit.report.model import Report
+from rmtaudit.report.schema import report_schema
 
 Shared = Callable[..., Path]
 
@@ -40,9 +40,7 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, object]:
-    from importlib.resources import files
-
-    return json.loads(files("rmtaudit.report").joinpath("schema.json").read_text(encoding="utf-8"))
+    return report_schema()
 
 
 NOT_COUNTED = ("tied", "copy", "constant of the architecture")

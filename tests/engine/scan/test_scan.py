@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from msgspec import structs
 
 from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, NoOptions
 from rmtaudit.checkpoints.memory import StateDictCheckpoint
@@ -18,7 +19,7 @@ from rmtaudit.engine.settings.scan import ScanSettings
 from rmtaudit.errors import ChangedError, CorruptError
 from rmtaudit.matrices.layers import Layer
 from rmtaudit.report.document import dumps
-from rmtaudit.report.model import LayerResult, Report
+from rmtaudit.report.model import LayerResult, Report, StoppedBy
 
 SETTINGS = ScanSettings(threads=2)
 
@@ -50,8 +51,8 @@ class Fragile(Analyzer):
 
     name = "fragile"
     metrics = (
-        Metric("fragile_one", "", None, "One.", "none"),
-        Metric("fragile_two", "", None, "Two.", "none"),
+        Metric(name="fragile_one", description="One.", reference="none"),
+        Metric(name="fragile_two", description="Two.", reference="none"),
     )
     Options = NoOptions
 
@@ -91,7 +92,7 @@ def test_threads_and_memory_change_no_byte() -> None:
     documents = []
     for threads, memory in ((1, None), (2, 1 << 28), (4, None)):
         report = scan(state(), replace(SETTINGS, threads=threads, memory=memory))
-        documents.append(dumps(replace(report, timings={}).to_dict()))
+        documents.append(dumps(structs.replace(report, timings={}).to_dict()))
     assert len(set(documents)) == 1
 
 
@@ -247,12 +248,9 @@ def test_a_file_that_changes_is_an_error_with_what_was_finished() -> None:
     checkpoint.error = ChangedError("RA-IN-099", "the file changed", where="w.safetensors")
     report = scan_checkpoint(checkpoint, SETTINGS)
     assert not report.complete
-    assert report.error == {
-        "code": "RA-IN-099",
-        "message": "the file changed",
-        "hint": "",
-        "where": "w.safetensors",
-    }
+    assert report.error == StoppedBy(
+        code="RA-IN-099", message="the file changed", hint="", where="w.safetensors"
+    )
     assert all(layer.status == "ok" for layer in report.layers)
 
 

@@ -25,7 +25,7 @@ class StandIn(Analyzer):
     """Counts rows; takes as many bytes as its class says."""
 
     name = "stand-in"
-    metrics = (Metric("rows", "count", None, "Rows.", "none"),)
+    metrics = (Metric(name="rows", unit="count", description="Rows.", reference="none"),)
     needs = frozenset({"matrix"})
     stands_in = True
     Options = NoOptions
@@ -65,7 +65,7 @@ def test_it_is_asked_about_layers_beyond_the_budget_alone(monkeypatch: pytest.Mo
     assert big.reason == f"{plain.layers[0].reason}; its rows were counted"
     assert big.metrics["spectral_norm"].reason == plain.layers[0].reason
     assert small == plain.layers[1]
-    assert report.metrics["rows"]["analyzer"] == "stand-in"
+    assert report.metrics["rows"].analyzer == "stand-in"
     assert report.coverage.parameters_analyzed == plain.coverage.parameters_analyzed
 
 

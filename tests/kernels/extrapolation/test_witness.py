@@ -16,8 +16,9 @@ def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def accepted(law: Law, spikes: int = 0) -> Prediction:
     return Prediction(
-        Verdict(), "rows", law, (), (), (), False, True, torch.zeros(1, 1),
-        ((1.0, None),) * spikes, None, None, None, {}, 400,
+        verdict=Verdict(), route="rows", law=law, replicas=(), alternatives=(), extremes=(),
+        pooled=False, positive=True, bulk=torch.zeros(1, 1),
+        spikes=((1.0, None),) * spikes, free=None, nested=None, diagonal_share=None, baselines={}, order=400,
     )  # fmt: skip
 
 

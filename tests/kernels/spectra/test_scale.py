@@ -169,5 +169,5 @@ def test_rank_of_pooled_matrices_is_the_sum() -> None:
 
 def test_nothing_below_the_resolution_floor_counts() -> None:
     values = torch.tensor([0.0, 0.0, 1e-3, 1.0], dtype=torch.float64)
-    spectrum = Spectrum(values, 4, 4, "exact", floor=1e-2, unresolved=2)
+    spectrum = Spectrum(eigenvalues=values, rows=4, cols=4, method="exact", floor=1e-2, unresolved=2)
     assert scale.numerical_rank(spectrum, epsilon=2.0**-53) == 1

@@ -32,24 +32,36 @@ class Forensics(Analyzer):
     needs = frozenset({"spectrum", "matrix"})
     judges = True
     metrics = (
-        Metric("log10_rms", "log10 w", None, "Decimal logarithm of the entries' root mean square.", _FACT),
-        Metric("zero_share", "", None, "Share of entries that are exactly zero.", _FACT),
-        Metric("dead_rows", "count", None, "Rows whose size vanishes beside the matrix's.", _FACT),
-        Metric("dead_columns", "count", None, "Columns whose size vanishes beside the matrix's.", _FACT),
         Metric(
-            "grid_bits",
-            "bits",
-            None,
-            "Bits of the uniform quantisation grid that the entries lie on.",
-            "distance to the nearest level against the rounding error; docs/analyzers/forensics.md",
+            name="log10_rms",
+            unit="log10 w",
+            description="Decimal logarithm of the entries' root mean square.",
+            reference=_FACT,
+        ),
+        Metric(name="zero_share", description="Share of entries that are exactly zero.", reference=_FACT),
+        Metric(
+            name="dead_rows",
+            unit="count",
+            description="Rows whose size vanishes beside the matrix's.",
+            reference=_FACT,
+        ),
+        Metric(
+            name="dead_columns",
+            unit="count",
+            description="Columns whose size vanishes beside the matrix's.",
+            reference=_FACT,
+        ),
+        Metric(
+            name="grid_bits",
+            unit="bits",
+            description="Bits of the uniform quantisation grid that the entries lie on.",
+            reference="distance to the nearest level against the rounding error; docs/analyzers/forensics.md",
             summarised=False,
         ),
         Metric(
-            "entry_outlier_p",
-            "",
-            None,
-            "P-value that the largest entries belong to the layer's own tail.",
-            "Rényi 1953; Hill 1975",
+            name="entry_outlier_p",
+            description="P-value that the largest entries belong to the layer's own tail.",
+            reference="Rényi 1953; Hill 1975",
             summarised=False,
         ),
     )

@@ -59,9 +59,9 @@ def code_book(_: LayerInput, found: Evidence) -> Iterator[Observation]:
         else f"to a code book: at most {book.values} distinct values in {unit}"
     )
     yield Observation(
-        "RA-FO-021",
-        f"The weights were quantised to {book.bits} bits ({how}).",
-        {
+        code="RA-FO-021",
+        message=f"The weights were quantised to {book.bits} bits ({how}).",
+        evidence={
             "bits": book.bits,
             "table": book.table,
             "values": book.values,
@@ -81,10 +81,10 @@ def clipped(_: LayerInput, found: Evidence) -> Iterator[Observation]:
     share = clip.clipped / found.zeros.entries
     bounds = " and ".join(f"{bound:.4g}" for bound in (clip.low, clip.high) if bound is not None)
     yield Observation(
-        "RA-FO-022",
-        f"The weights were clipped at {bounds}: {clip.clipped} of them ({100 * share:.2g} %) hold exactly "
-        f"that value.",
-        {"low": clip.low, "high": clip.high, "clipped": clip.clipped, "share": share},
+        code="RA-FO-022",
+        message=f"The weights were clipped at {bounds}: {clip.clipped} of them ({100 * share:.2g} %) hold "
+        "exactly that value.",
+        evidence={"low": clip.low, "high": clip.high, "clipped": clip.clipped, "share": share},
     )
 
 
@@ -97,11 +97,11 @@ def flipped_bits(_: LayerInput, found: Evidence) -> Iterator[Observation]:
     count = len(flips.positions)
     others = f" and {count - 1} more" if count > 1 else ""
     yield Observation(
-        "RA-FO-023",
-        f"The weight {flips.values[0]:.4g} at row {row}, column {column}{others}: the highest bit of the "
-        f"exponent is "
-        f"flipped. With the bit flipped back it is {flips.restored[0]:.4g}, as large as the other weights.",
-        {
+        code="RA-FO-023",
+        message=f"The weight {flips.values[0]:.4g} at row {row}, column {column}{others}: the highest bit "
+        f"of the exponent is flipped. With the bit flipped back it is {flips.restored[0]:.4g}, as large as "
+        "the other weights.",
+        evidence={
             "count": count,
             "positions": [list(position) for position in flips.positions[:_LISTED]],
             "values": list(flips.values[:_LISTED]),
@@ -131,11 +131,11 @@ def loud_lines(given: LayerInput, found: Evidence) -> Iterator[Observation]:
             else f"{name.capitalize()}s {places} are"
         )
         yield Observation(
-            "RA-FO-024",
-            f"{noun} {lines.gap:.3g} times larger than any other {name} (root mean square "
+            code="RA-FO-024",
+            message=f"{noun} {lines.gap:.3g} times larger than any other {name} (root mean square "
             f"{lines.sizes[-1]:.3g} against "
             f"{lines.next_largest:.3g}).",
-            {
+            evidence={
                 "of": f"{name}s",
                 "positions": list(lines.positions),
                 "sizes": list(lines.sizes),
@@ -174,10 +174,10 @@ def large_weight(given: LayerInput, found: Evidence) -> Iterator[Observation]:
     others = f" and {gap.above - 1} more" if gap.above > 1 else ""
     below = abs(test.largest_values[gap.above])
     yield Observation(
-        "RA-FO-025" if far else "RA-FO-026",
-        f"The weight {test.largest_values[0]:.4g} at row {row}, column {column}{others}: {gap.ratio:.3g} "
-        f"times larger than any other (next largest: {below:.4g}).",
-        {
+        code="RA-FO-025" if far else "RA-FO-026",
+        message=f"The weight {test.largest_values[0]:.4g} at row {row}, column {column}{others}: "
+        f"{gap.ratio:.3g} times larger than any other (next largest: {below:.4g}).",
+        evidence={
             "positions": [list(position) for position in test.largest_positions[: gap.above]],
             "values": list(test.largest_values[: gap.above]),
             "next_largest": below,
@@ -195,11 +195,11 @@ def offset(given: LayerInput, found: Evidence) -> Iterator[Observation]:
     ratio = injuries.mean / injuries.sd
     if abs(ratio) > OFFSET:
         yield Observation(
-            "RA-FO-027",
-            f"The mean of the weights is {injuries.mean:.4g}, {abs(ratio):.3g} times their standard "
+            code="RA-FO-027",
+            message=f"The mean of the weights is {injuries.mean:.4g}, {abs(ratio):.3g} times their standard "
             f"deviation "
             f"({injuries.sd:.4g}): a constant was added, or a positive layer is meant.",
-            {"mean": injuries.mean, "sd": injuries.sd, "ratio": ratio},
+            evidence={"mean": injuries.mean, "sd": injuries.sd, "ratio": ratio},
         )
 
 
@@ -213,19 +213,17 @@ def line_orders(_: LayerInput, found: Evidence) -> Iterator[Observation]:
         half = _random_half(order) if name == "rows" else None
         if half is not None:
             yield Observation(
-                "RA-FO-028",
-                f"The {half} half of the rows holds entries in random order, the other half is trained: "
-                f"drawn anew, "
-                "or never trained.",
-                {"half": half} | _scores(order.halves[half == "second"]),
+                code="RA-FO-028",
+                message=f"The {half} half of the rows holds entries in random order, the other half is "
+                "trained: drawn anew, or never trained.",
+                evidence={"half": half} | _scores(order.halves[half == "second"]),
             )
         elif _is_random(order.whole) and order.whole.sizes > UNEVEN:
             yield Observation(
-                "RA-FO-029",
-                f"Within the {name} the weights are in random order, though the {name} differ in size: "
-                f"shuffled within, "
-                "or never trained but for a scale.",
-                {"of": name} | _scores(order.whole),
+                code="RA-FO-029",
+                message=f"Within the {name} the weights are in random order, though the {name} differ in "
+                "size: shuffled within, or never trained but for a scale.",
+                evidence={"of": name} | _scores(order.whole),
             )
 
 
@@ -268,10 +266,10 @@ def sparsity(_: LayerInput, found: Evidence) -> Iterator[Observation]:
         else ""
     )
     yield Observation(
-        "RA-FO-004",
-        f"{100 * share:.3g} % of the weights{where} are exactly zero ({how}): pruned, or zero by "
+        code="RA-FO-004",
+        message=f"{100 * share:.3g} % of the weights{where} are exactly zero ({how}): pruned, or zero by "
         f"construction.",
-        {
+        evidence={
             "zero_share": share,
             "zero_share_of_all": overall,
             "zeros": zeros.scattered,

@@ -40,7 +40,7 @@ _COARSE = 2.0**-6
 _ORDINARY = (1e-12, 1e12)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Loud:
     """One entry that carries much of the layer, and the singular direction it makes."""
 
@@ -51,7 +51,7 @@ class Loud:
     localisation: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Everything found in a layer that is not zero; ``None`` where a test does not apply or finds nothing.
 
@@ -175,7 +175,13 @@ def _loudest(work: torch.Tensor, outliers: OutlierTest | None, scale: float, rms
         return None
     row, column = divmod(int((work == loudest).reshape(-1).int().argmax()), work.shape[1])
     sigma, localisation = localised_direction(work, column)
-    return Loud((row, column), float(loudest) * scale, share, sigma * scale, localisation)
+    return Loud(
+        position=(row, column),
+        value=float(loudest) * scale,
+        share=share,
+        sigma=sigma * scale,
+        localisation=localisation,
+    )
 
 
 def _deficits(

@@ -18,7 +18,7 @@ ORDERED_SIDE = 64
 _MOSTLY = 0.5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Injuries:
     """What was found; ``None`` where a test does not apply or finds nothing. Sizes are in weight units.
 

@@ -58,9 +58,10 @@ def _rank(given: LayerInput, found: Evidence) -> Iterator[Observation]:
             )
         severity: Literal["info", "warning", "error"] = "error" if deficit.truncated else "warning"
         yield Observation(
-            "RA-FO-001",
-            f"The rank is {deficit.rank} of {deficit.possible}{where} (gap {deficit.gap:.3g}): {cause}.",
-            _strict(evidence),
+            code="RA-FO-001",
+            message=f"The rank is {deficit.rank} of {deficit.possible}{where} (gap {deficit.gap:.3g}): "
+            f"{cause}.",
+            evidence=_strict(evidence),
             severity=severity if many else "info",
         )
 
@@ -74,10 +75,10 @@ def _grid(_: LayerInput, found: Evidence) -> Iterator[Observation]:
     )
     kind = "symmetric" if grid.symmetric else "asymmetric"
     yield Observation(
-        "RA-FO-002",
-        f"The weights were quantised to {grid.bits} bits ({kind}, {grid.levels} equally spaced levels, "
-        f"one step for {unit}).",
-        {
+        code="RA-FO-002",
+        message=f"The weights were quantised to {grid.bits} bits ({kind}, {grid.levels} equally spaced "
+        f"levels, one step for {unit}).",
+        evidence={
             "bits": grid.bits,
             "levels": grid.levels,
             "symmetric": grid.symmetric,
@@ -96,10 +97,10 @@ def _rounding(given: LayerInput, found: Evidence) -> Iterator[Observation]:
     if found.rounded is None or found.grid is not None or found.book is not None:
         return
     yield Observation(
-        "RA-FO-003",
-        f"Every weight is exactly a {found.rounded} number inside {given.layer.dtype}: the layer was stored "
-        f"in {found.rounded} once.",
-        {"rounded_to": found.rounded, "stored": given.layer.dtype},
+        code="RA-FO-003",
+        message=f"Every weight is exactly a {found.rounded} number inside {given.layer.dtype}: the layer "
+        f"was stored in {found.rounded} once.",
+        evidence={"rounded_to": found.rounded, "stored": given.layer.dtype},
     )
 
 
@@ -108,9 +109,9 @@ def _dead(given: LayerInput, found: Evidence) -> Iterator[Observation]:
     rows, columns = zeros.dead_rows, zeros.dead_columns
     if _is_padding(given, rows):
         yield Observation(
-            "RA-FO-013",
-            f"Row {rows[0]} of the embedding is zero: a padding token, as a rule.",
-            {"rows": list(rows), "remark": "embedding padding"},
+            code="RA-FO-013",
+            message=f"Row {rows[0]} of the embedding is zero: a padding token, as a rule.",
+            evidence={"rows": list(rows), "remark": "embedding padding"},
         )
         rows = ()
     if not rows and not columns:
@@ -133,9 +134,9 @@ def _dead(given: LayerInput, found: Evidence) -> Iterator[Observation]:
     ]
     most_are_dead = 2 * len(rows) > given.layer.shape[0] or 2 * len(columns) > _width(given)
     yield Observation(
-        "RA-FO-005",
-        f"The layer has {' and '.join(named)}.{blocks}",
-        evidence,
+        code="RA-FO-005",
+        message=f"The layer has {' and '.join(named)}.{blocks}",
+        evidence=evidence,
         severity="warning" if most_are_dead else "info",
     )
 
@@ -161,10 +162,10 @@ def _outliers(_: LayerInput, found: Evidence) -> Iterator[Observation]:
     row, column = test.positions[0]
     others = f" and {len(test.positions) - 1} more" if len(test.positions) > 1 else ""
     yield Observation(
-        "RA-FO-006",
-        f"The weight {test.values[0]:.4g} at row {row}, column {column}{others} stands apart from the "
-        f"layer's own tail (next largest: {test.next_largest:.4g}).",
-        evidence,
+        code="RA-FO-006",
+        message=f"The weight {test.values[0]:.4g} at row {row}, column {column}{others} stands apart from "
+        f"the layer's own tail (next largest: {test.next_largest:.4g}).",
+        evidence=evidence,
         p_value=test.p_value,
     )
 
@@ -185,9 +186,13 @@ def _copies(given: LayerInput, found: Evidence) -> Iterator[Observation]:
             continue
         copies = sum(len(group) - 1 for group in groups)
         yield Observation(
-            "RA-FO-007",
-            f"{copies} {name} are exact copies of others (first group: {_listed(groups[0])}).",
-            {"of": name, "copies": copies, "groups": [list(group[:_LISTED]) for group in groups[:_LISTED]]},
+            code="RA-FO-007",
+            message=f"{copies} {name} are exact copies of others (first group: {_listed(groups[0])}).",
+            evidence={
+                "of": name,
+                "copies": copies,
+                "groups": [list(group[:_LISTED]) for group in groups[:_LISTED]],
+            },
             severity="info" if given.layer.kind is LayerKind.EMBEDDING else None,
         )
 
@@ -195,7 +200,11 @@ def _copies(given: LayerInput, found: Evidence) -> Iterator[Observation]:
 def _constant(given: LayerInput, found: Evidence) -> Iterator[Observation]:
     value = found.facts.constant
     if value is not None and given.layer.kind is not LayerKind.ADAPTER and found.zeros.entries > 1:
-        yield Observation("RA-FO-008", f"Every weight has the same value, {value:.6g}.", {"value": value})
+        yield Observation(
+            code="RA-FO-008",
+            message=f"Every weight has the same value, {value:.6g}.",
+            evidence={"value": value},
+        )
 
 
 def _range(_: LayerInput, found: Evidence) -> Iterator[Observation]:
@@ -208,7 +217,9 @@ def _range(_: LayerInput, found: Evidence) -> Iterator[Observation]:
         message = f"{facts.vanishing} of {occupied} weights that are not zero become zero in float16."
     else:
         return
-    yield Observation("RA-FO-009", message, evidence, severity=None if facts.overflowing else "info")
+    yield Observation(
+        code="RA-FO-009", message=message, evidence=evidence, severity=None if facts.overflowing else "info"
+    )
 
 
 def _denormals(given: LayerInput, found: Evidence) -> Iterator[Observation]:
@@ -216,9 +227,9 @@ def _denormals(given: LayerInput, found: Evidence) -> Iterator[Observation]:
     if not count or given.layer.dtype not in {"float32", "float64", "bfloat16"}:
         return  # the narrow formats have denormals in every healthy layer
     yield Observation(
-        "RA-FO-010",
-        f"{count} weights are denormal in {given.layer.dtype}: decayed to nothing, as in dead units.",
-        {"denormals": count, "stored": given.layer.dtype},
+        code="RA-FO-010",
+        message=f"{count} weights are denormal in {given.layer.dtype}: decayed to nothing, as in dead units.",
+        evidence={"denormals": count, "stored": given.layer.dtype},
     )
 
 
@@ -228,10 +239,10 @@ def _loud(_: LayerInput, found: Evidence) -> Iterator[Observation]:
         return
     row, column = loud.position
     yield Observation(
-        "RA-FO-014",
-        f"The weight {loud.value:.4g} at row {row}, column {column} carries {100 * loud.share:.0f} % of the "
-        "layer's squared norm.",
-        {
+        code="RA-FO-014",
+        message=f"The weight {loud.value:.4g} at row {row}, column {column} carries {100 * loud.share:.0f} "
+        "% of the layer's squared norm.",
+        evidence={
             "position": [row, column],
             "value": loud.value,
             "share": loud.share,

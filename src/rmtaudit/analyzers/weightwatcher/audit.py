@@ -84,7 +84,7 @@ class Audit:
             if spectrum.floor * self.factor >= scale.WEAK:
                 self.found["weak_rank_loss"] = failed(hidden)
         elif smallest == 0:
-            self.found["sv_min"] = MetricValue(0.0, ci=(0.0, math.sqrt(spectrum.floor * self.factor)))
+            self.found["sv_min"] = MetricValue(value=0.0, ci=(0.0, math.sqrt(spectrum.floor * self.factor)))
 
     def _hidden(self) -> str:
         """Return why numbers that depend on the smallest eigenvalues cannot be had, or nothing.

@@ -18,7 +18,14 @@ def _metric(
     summarised: bool = False,
 ) -> Metric:
     reference = f"{_PEER}, column {source or name}"
-    return Metric(name, unit, better, description, reference, summarised=summarised)
+    return Metric(
+        name=name,
+        unit=unit,
+        better=better,
+        description=description,
+        reference=reference,
+        summarised=summarised,
+    )
 
 
 SHAPE = (

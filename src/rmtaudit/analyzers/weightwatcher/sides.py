@@ -8,7 +8,7 @@ from rmtaudit.analyzers.weightwatcher.options import Options
 from rmtaudit.matrices.layers import Layer, LayerKind
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sides:
     """What the peer makes of a layer's shape.
 

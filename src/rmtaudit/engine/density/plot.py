@@ -85,7 +85,7 @@ def _whole(result: WholeResult, truth: Path | None) -> DensityPicture:
         title=f"{document['subject']['name']}: order {document['subject']['order']}",
         verdict=f"{document['verdict']['word']}: {document['verdict']['route']}",
         block=_numpy(values),
-        share=Curve(_numpy(value), _numpy(levels), _numpy(low), _numpy(high)),
+        share=Curve(x=_numpy(value), y=_numpy(levels), low=_numpy(low), high=_numpy(high)),
         truth=None if truth is None else _truth(truth),
         block_label="eigenvalues" if spectrum.distribution is None else "quantiles",
     )
@@ -123,10 +123,12 @@ def _density(result: DensityResult) -> Curve | None:
     at = _points(result)
     centre = found.density(at)
     if len(found.replicas) < 2:
-        return Curve(_numpy(at), _numpy(centre))
+        return Curve(x=_numpy(at), y=_numpy(centre))
     drawn = torch.stack([law.pdf(at) for law in found.replicas])
     half = student(len(drawn)) * drawn.std(0) / (len(drawn) ** 0.5 if found.pooled else 1.0)
-    return Curve(_numpy(at), _numpy(centre), _numpy((centre - half).clamp(min=0)), _numpy(centre + half))
+    return Curve(
+        x=_numpy(at), y=_numpy(centre), low=_numpy((centre - half).clamp(min=0)), high=_numpy(centre + half)
+    )
 
 
 def _share(result: DensityResult) -> Curve | None:
@@ -142,10 +144,10 @@ def _share(result: DensityResult) -> Curve | None:
     band = found.band(levels)
     x = np.array([float(one.value or 0.0) for one in band])
     if any(one.low is None for one in band):
-        return Curve(x, _numpy(levels))
+        return Curve(x=x, y=_numpy(levels))
     low = np.array([float(one.low or 0.0) for one in band])
     high = np.array([float(one.high or 0.0) for one in band])
-    return Curve(x, _numpy(levels), low, high)
+    return Curve(x=x, y=_numpy(levels), low=low, high=high)
 
 
 def _baselines(result: DensityResult) -> dict[int, Curve]:
@@ -153,7 +155,8 @@ def _baselines(result: DensityResult) -> dict[int, Curve]:
 
     at = _points(result)
     return {
-        order: Curve(_numpy(at), _numpy(law.pdf(at))) for order, law in result.prediction.baselines.items()
+        order: Curve(x=_numpy(at), y=_numpy(law.pdf(at)))
+        for order, law in result.prediction.baselines.items()
     }
 
 
@@ -174,7 +177,9 @@ def _polynomial(result: DensityResult) -> Curve | None:
     curve = found.density(at)
     low = (curve.values - 2 * curve.standard_errors).clamp(min=0)
     high = curve.values + 2 * curve.standard_errors
-    return Curve(_numpy(at), _numpy(curve.values), _numpy(low), _numpy(high), _numpy(curve.width))
+    return Curve(
+        x=_numpy(at), y=_numpy(curve.values), low=_numpy(low), high=_numpy(high), width=_numpy(curve.width)
+    )
 
 
 def _points(result: DensityResult) -> torch.Tensor:

@@ -78,7 +78,17 @@ def logdet(
         if isinstance(source, str | Path):
             raise UsageError("RA-MS-036", "a function of a kernel goes with points in memory.")
         source, kernel, symmetric = KernelMatrix(source, kernel, symmetric=symmetric), None, None
-    options = SourceOptions(view, kernel, nu, length, laplacian, dtype, shape, symmetric, shift)
+    options = SourceOptions(
+        view=view,
+        kernel=kernel,
+        nu=nu,
+        length=length,
+        laplacian=laplacian,
+        dtype=dtype,
+        shape=shape,
+        symmetric=symmetric,
+        shift=shift,
+    )
     if not isinstance(source, str | Path):
         return log_determinant(in_memory(source, options), asked)
     opened = open_source(source, options)

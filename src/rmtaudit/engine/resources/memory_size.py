@@ -1,13 +1,15 @@
-"""Memory sizes as people write them: ``4GB``, ``512MiB``, ``50%``, or a number of bytes."""
+"""Memory sizes as people write and read them: ``4GB``, ``512MiB``, ``50%``, or a number of bytes."""
 
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 from rmtaudit.engine.resources.memory import free_memory
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_NAMES = ("B", "kB", "MB", "GB", "TB")
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*(?:(%)|([KMGT]?)(i?)B?)", re.IGNORECASE)
 
 
@@ -35,24 +37,33 @@ def parse_memory(size: int | str) -> int:
         if percent:
             result = _share(float(number))
         else:
-            result = int(float(number) * (_BINARY if binary else _UNITS)[unit.upper()])
+            result = int(Decimal(number) * (_BINARY if binary else _UNITS)[unit.upper()])
     if result <= 0:
         raise ValueError("a size above zero")
     return result
 
 
+def format_bytes(count: int, *, round_up: bool = False) -> str:
+    """Return a number of bytes with three significant digits and a decimal unit, for people.
+
+    A round number reads as it would be typed. ``round_up``: for an amount that is needed.
+
+    >>> format_bytes(40_000_000), format_bytes(1_536), format_bytes(72_864_001, round_up=True)
+    ('40 MB', '1.54 kB', '72.9 MB')
+    """
+    step = 10 ** max(0, len(str(count)) - 3)
+    rounded = (count + (step - 1 if round_up else step // 2)) // step * step
+    power = min((len(str(rounded)) - 1) // 3, len(_NAMES) - 1)
+    return f"{rounded / 1000**power:.15g} {_NAMES[power]}"
+
+
 def format_memory(count: int) -> str:
-    """Return a number of bytes rounded up to three digits, in a form that :func:`parse_memory` reads.
+    """Return a number of bytes as a flag takes it: :func:`format_bytes`, rounded up and without a space.
 
     >>> format_memory(72_864_001)
     '72.9MB'
     """
-    for power, unit in ((12, "TB"), (9, "GB"), (6, "MB"), (3, "kB")):
-        if count >= 10**power:
-            digits = max(0, power - len(str(count)) + 3)
-            scale = 10 ** (power - digits)
-            return f"{-(-count // scale) / 10**digits:.{digits}f}{unit}"
-    return f"{count}B"
+    return format_bytes(count, round_up=True).replace(" ", "")
 
 
 def _share(percent: float) -> int:

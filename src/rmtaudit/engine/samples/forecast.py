@@ -39,7 +39,7 @@ _HTMP_SENTENCES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastSettings:
     """How a spectrum is read.
 

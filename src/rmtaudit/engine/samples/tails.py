@@ -24,7 +24,7 @@ SCHEMA_NAME = "rmtaudit.tails"
 SCHEMA_VERSION = "2.0"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TailSettings:
     """How tails are fitted.
 

@@ -39,7 +39,7 @@ class Unit:
         return math.log(self.factor) + self.exponent * math.log(2)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scaled:
     """Values in a unit that suits them.
 
@@ -78,7 +78,7 @@ def scaled(values: torch.Tensor) -> Scaled:
     array = values.double().numpy()
     positive = array[array > 0]
     if not positive.size:
-        return Scaled(values, Unit(), "continuous", None, "", "")
+        return Scaled(values=values, unit=Unit(), support="continuous", step=None, lower="", problem="")
     least, greatest = float(positive.min()), float(positive.max())
     step = grid_step(positive)
     if step is not None and greatest / step <= GREATEST and not is_fine(step, least):
@@ -87,15 +87,22 @@ def scaled(values: torch.Tensor) -> Scaled:
             "the lower end is the grid's"
         )
         units = torch.from_numpy(np.rint(array / step))
-        return Scaled(units, Unit(step), "discrete", step, lower, "")
+        return Scaled(values=units, unit=Unit(step), support="discrete", step=step, lower=lower, problem="")
     low, high = math.frexp(least)[1], math.frexp(greatest)[1]
     exponent = 0 if max(-low, high) <= _SAFE else (low + high) // 2
     with np.errstate(over="ignore", under="ignore"):
         found = np.ldexp(array, -exponent)
     if high - low > 2 * _SAFE:
         problem = f"the greatest value is 2^{high - low} times the least one, beyond what floats can compare"
-        return Scaled(values, Unit(), "continuous", step, "", problem)
-    return Scaled(torch.from_numpy(found), Unit(exponent=exponent), "continuous", step, "", "")
+        return Scaled(values=values, unit=Unit(), support="continuous", step=step, lower="", problem=problem)
+    return Scaled(
+        values=torch.from_numpy(found),
+        unit=Unit(exponent=exponent),
+        support="continuous",
+        step=step,
+        lower="",
+        problem="",
+    )
 
 
 def _ldexp(value: float, exponent: int) -> float | None:

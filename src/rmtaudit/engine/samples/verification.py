@@ -10,19 +10,20 @@ import numpy as np
 
 from rmtaudit.engine.verify.checks import Check, fit_checks, section
 from rmtaudit.engine.verify.discrete import discrete_checks
+from rmtaudit.report.model import NotCompared, Verification
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def verify_tails(path: Path, document: Mapping[str, Any]) -> dict[str, Any]:
+def verify_tails(path: Path, document: Mapping[str, Any]) -> Verification:
     """Return the section ``verification`` of a document of ``rmtaudit tails``.
 
     The file is read by NumPy alone, and each tail fitted by the ``powerlaw`` package from the same start.
     """
     options = document["tool"]["options"]
     checks: list[Check] = []
-    skipped: list[dict[str, str]] = []
+    skipped: list[NotCompared] = []
     values = _read(path)
     positive = values[values > 0]
     for side in ("upper", "lower"):
@@ -78,4 +79,11 @@ def _read(path: Path) -> NDArray[np.float64]:
 def _count(values: NDArray[np.float64], subject: Mapping[str, Any]) -> Check:
     """Compare how many values there are, and the greatest of them."""
     apart = abs(len(values) - subject["values"]) + abs(float(values.max()) - subject["greatest"])
-    return Check("file", "values", "numpy", subject["values"], len(values), apart)
+    return Check(
+        owner="file",
+        quantity="values",
+        library="numpy",
+        ours=subject["values"],
+        theirs=len(values),
+        deviation=apart,
+    )

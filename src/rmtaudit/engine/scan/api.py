@@ -57,8 +57,8 @@ def scan(
     --------
     >>> import torch, rmtaudit
     >>> report = rmtaudit.scan({"layer.weight": torch.eye(64, 64) + torch.ones(64, 64)}, analyzers=["scale"])
-    >>> round(report.layers[0].metrics["spectral_norm"].value, 6)
-    65.0
+    >>> round(report.layers[0].metrics["log10_spectral_norm"].value, 6)
+    1.812913
     """
     from rmtaudit.analyzers.registry import build_all, metric_catalogue
     from rmtaudit.engine.scan.run import scan_checkpoint

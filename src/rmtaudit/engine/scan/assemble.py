@@ -6,7 +6,6 @@ import dataclasses
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rmtaudit.analyzers.base import Analyzer, Observation
 from rmtaudit.analyzers.registry import metric_catalogue
@@ -19,7 +18,16 @@ from rmtaudit.finding_kind import FindingKind
 from rmtaudit.kernels.signal import Signal, SignalWord
 from rmtaudit.matrices.layers import LayerPlan
 from rmtaudit.matrices.refusals import NotAnalysed
-from rmtaudit.report.model import Coverage, LayerResult, Report, SkippedTensor, SummaryValue
+from rmtaudit.report.model import (
+    HEADER,
+    Coverage,
+    LayerResult,
+    MetricEntry,
+    Report,
+    SkippedTensor,
+    StoppedBy,
+    SummaryValue,
+)
 from rmtaudit.version import installed_version
 
 
@@ -61,6 +69,7 @@ def assemble_report(
         kinds=kinds,
     )
     return Report(
+        schema=HEADER,
         tool={
             "version": installed_version(),
             "preset": settings.preset,
@@ -90,17 +99,19 @@ def assemble_report(
         complete=complete,
         error=None
         if error is None
-        else {"code": error.code, "message": error.message, "hint": error.hint, "where": error.where},
+        else StoppedBy(code=error.code, message=error.message, hint=error.hint, where=error.where),
         timings=timings,
     )
 
 
-def _metrics(analyzers: Sequence[Analyzer], rows: Sequence[LayerResult]) -> dict[str, dict[str, Any]]:
+def _metrics(analyzers: Sequence[Analyzer], rows: Sequence[LayerResult]) -> dict[str, MetricEntry]:
     """Return the words on every metric; of those that stand in for a spectrum, where a row has one."""
     found = {name for each in rows for name in each.metrics}
     standing = {metric.name for each in analyzers if each.stands_in for metric in each.active_metrics()}
     words = metric_catalogue(analyzers)
-    return {name: text for name, text in words.items() if name in found or name not in standing}
+    return {
+        name: MetricEntry(**entry) for name, entry in words.items() if name in found or name not in standing
+    }
 
 
 def _signals_of_copies(
@@ -128,6 +139,10 @@ def _row_of(skip: NotAnalysed) -> LayerResult:
         parameters=spec.parameters,
         status="skipped",
         reason=skip.reason,
+        verdict=SignalWord.UNJUDGED.value,
+        spectrum={},
+        metrics={},
+        findings=(),
     )
 
 
@@ -154,19 +169,25 @@ def _coverage(
         if index not in repeats and index in signals and signals[index].word is SignalWord.CONSTANT
     )
     skipped = [
-        SkippedTensor(skip.spec.name, skip.spec.shape, skip.spec.dtype, skip.reason) for skip in plan.skipped
+        SkippedTensor(name=skip.spec.name, shape=skip.spec.shape, dtype=skip.spec.dtype, reason=skip.reason)
+        for skip in plan.skipped
     ]
     skipped += [
-        SkippedTensor(each.name, each.shape, each.dtype, each.reason) for each in rows if each.status != "ok"
+        SkippedTensor(name=each.name, shape=each.shape, dtype=each.dtype, reason=each.reason)
+        for each in rows
+        if each.status != "ok"
     ]
+    parameters = sum(spec.parameters for spec in checkpoint.tensors) - left_out - repeated - constants
+    analyzed = sum(each.parameters for each in rows if each.status == "ok")
     return Coverage(
         tensors=len(checkpoint.tensors),
-        parameters=sum(spec.parameters for spec in checkpoint.tensors) - left_out - repeated - constants,
+        parameters=parameters,
         weight_parameters=sum(layer.parameters for layer in plan.layers)
         - repeated
         - constants
         + sum(skip.spec.parameters for skip in plan.skipped if skip.weight and skip.counted),
-        parameters_analyzed=sum(each.parameters for each in rows if each.status == "ok"),
+        parameters_analyzed=analyzed,
+        fraction=analyzed / parameters if parameters else 0.0,
         skipped=tuple(skipped),
     )
 

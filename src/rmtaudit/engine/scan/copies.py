@@ -224,9 +224,9 @@ def _words(name: str) -> tuple[str, ...]:
 
 def _observation(original: str, kind: CopyKind) -> Observation:
     return Observation(
-        "RA-MO-001",
-        f"The layer holds the very values of '{original}': {kind.value}.",
-        {"copy_of": original, "kind": kind.name.lower()},
+        code="RA-MO-001",
+        message=f"The layer holds the very values of '{original}': {kind.value}.",
+        evidence={"copy_of": original, "kind": kind.name.lower()},
         severity=_SEVERITY[kind],
     )
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec.structs import replace
 
 from rmtaudit.analyzers.base import Observation
 from rmtaudit.engine.scan.copies import copied_layers
@@ -86,7 +88,7 @@ def _finding(observation: Observation, corrected_by: int, kinds: Mapping[str, Fi
     kind = kinds.get(observation.code)
     evidence = dict(observation.evidence)
     if kind is None:  # an analyzer of a third party, which does not say what the code means
-        return Finding(observation.code, "info", observation.message, evidence)
+        return Finding(code=observation.code, severity="info", message=observation.message, evidence=evidence)
     adjusted = None
     if observation.p_value is not None:
         adjusted = min(1.0, observation.p_value * corrected_by)
@@ -94,7 +96,9 @@ def _finding(observation: Observation, corrected_by: int, kinds: Mapping[str, Fi
         if kind.levels:
             evidence |= {"family_wise_p_value": adjusted}
     severity = kind.severity(adjusted, observation.severity)
-    return None if severity is None else Finding(observation.code, severity, observation.message, evidence)
+    if severity is None:
+        return None
+    return Finding(code=observation.code, severity=severity, message=observation.message, evidence=evidence)
 
 
 def _verdict(signal: Signal, findings: Sequence[Finding]) -> str:

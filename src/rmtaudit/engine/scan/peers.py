@@ -78,9 +78,10 @@ def constants_among_trained(
 
 def _overwritten(constant: str, trained: int) -> Observation:
     return Observation(
-        "RA-MO-003",
-        f"The layer holds a constant ({constant}), but {trained} layers of the same role are trained.",
-        {"constant": constant, "trained_peers": trained},
+        code="RA-MO-003",
+        message=f"The layer holds a constant ({constant}), but {trained} layers of the same role are "
+        "trained.",
+        evidence={"constant": constant, "trained_peers": trained},
     )
 
 
@@ -93,11 +94,11 @@ def _observation(value: float, others: Sequence[float], beyond: float) -> Observ
     if larger and beyond >= _BROKEN:
         severity = "error"
     return Observation(
-        "RA-MO-002",
-        f"The weights are {10 ** abs(value - middle):.3g} times {'larger' if larger else 'smaller'} than "
-        f"those of the other {len(others)} layers of the same role (root mean square {10**value:.3g} against "
-        f"{10**middle:.3g}).",
-        {
+        code="RA-MO-002",
+        message=f"The weights are {10 ** abs(value - middle):.3g} times {'larger' if larger else 'smaller'} "
+        f"than those of the other {len(others)} layers of the same role (root mean square {10**value:.3g} "
+        f"against {10**middle:.3g}).",
+        evidence={
             "log10_rms": value,
             "median_of_peers": middle,
             "factor_beyond_all": beyond,

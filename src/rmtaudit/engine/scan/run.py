@@ -23,6 +23,7 @@ from rmtaudit.analyzers.registry import build_all
 from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.engine.resources.digest import ContentDigest, digest_of_values
 from rmtaudit.engine.resources.memory import MemoryGate, free_memory
+from rmtaudit.engine.resources.memory_size import format_bytes
 from rmtaudit.engine.resources.pool import Pool
 from rmtaudit.engine.resources.progress import Progress
 from rmtaudit.engine.scan.assemble import assemble_report
@@ -36,7 +37,7 @@ from rmtaudit.matrices.layers import Layer, LayerKind, LayerPlan, plan_layers
 from rmtaudit.matrices.tensors import ITEMSIZE, TensorSpec
 from rmtaudit.names import display_name
 from rmtaudit.report.catalogue import catalogue
-from rmtaudit.report.model import LayerResult, Report
+from rmtaudit.report.model import LayerResult, Report, Status
 
 _SLACK = 64 << 20
 """Bytes in flight beyond three times the largest matrix: blocks, and the next small tensors."""
@@ -51,7 +52,7 @@ _PARTS = frozenset({LayerKind.ATTENTION, LayerKind.RECURRENT, LayerKind.EXPERTS}
 constants."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
     """Layers that are read together, by their place in the plan: the same tensors, the same band.
 
@@ -67,7 +68,7 @@ class _Job:
     without: Without | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Scan:
     """A scan under way."""
 
@@ -126,7 +127,11 @@ def scan_checkpoint(
     analyzers = build_all(settings.analyzers, settings.options)
     kinds = catalogue(kind for each in analyzers for kind in each.findings)
     work = LayerWork(
-        analyzers, settings.solver, _device(settings.device), settings.seed, shown=inspect is not None
+        analyzers=analyzers,
+        solver=settings.solver,
+        device=_device(settings.device),
+        seed=settings.seed,
+        shown=inspect is not None,
     )
     scan = _Scan(
         checkpoint=checkpoint,
@@ -183,7 +188,8 @@ def _read_all(scan: _Scan, pool: Pool, budget: int) -> None:
     for job in jobs:
         if job.size > budget:
             reason = (
-                f"memory: needs about {_bytes(job.size)}, more than the budget of {_bytes(budget)} (--memory)"
+                f"memory: needs about {format_bytes(job.size, round_up=True)}, more than the budget of "
+                f"{format_bytes(budget)} (--memory)"
             )
             room = budget - job.stored
             taken = [size for size in _sizes_without_spectrum(scan, job) if size <= room]
@@ -228,7 +234,7 @@ def _jobs(scan: _Scan) -> Iterator[_Job]:
         else:
             sizes = (each.working_bytes(*layer.shape) for each in looking for layer in layers)
             size = max(sizes, default=0)
-        yield _Job(tuple(indices), tensors, band, stored + size, stored)
+        yield _Job(indices=tuple(indices), tensors=tensors, band=band, size=stored + size, stored=stored)
 
 
 def _stored_size(spec: TensorSpec, band: tuple[int, int] | None) -> int:
@@ -308,7 +314,7 @@ def _run_job(scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], gate: Me
                 Exception
             ) as error:  # a fault of ours in one layer is recorded, and must not lose the others
                 reason = f"internal error: {display_name(f'{type(error).__name__}: {error}')}"
-                analysed = AnalysedLayer(row(layer, "failed", reason))
+                analysed = AnalysedLayer(row=row(layer, "failed", reason))
             if scan.inspect is not None and analysed.spectrum is not None:
                 scan.inspect(analysed.row, analysed.spectrum)
             _finish(scan, index, analysed)
@@ -317,9 +323,9 @@ def _run_job(scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], gate: Me
         gate.release(job.size)
 
 
-def _finish_all(scan: _Scan, job: _Job, status: str, reason: str) -> None:
+def _finish_all(scan: _Scan, job: _Job, status: Status, reason: str) -> None:
     for index in job.indices:
-        _finish(scan, index, AnalysedLayer(row(scan.plan.layers[index], status, reason)))
+        _finish(scan, index, AnalysedLayer(row=row(scan.plan.layers[index], status, reason)))
 
 
 def _finish(scan: _Scan, index: int, analysed: AnalysedLayer) -> None:
@@ -383,10 +389,3 @@ def _one_thread_each() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
-
-
-def _bytes(size: int) -> str:
-    for unit, scale in (("GB", 1 << 30), ("MB", 1 << 20)):
-        if size >= scale:
-            return f"{size / scale:.1f} {unit}"
-    return f"{size / 1024:.0f} kB"

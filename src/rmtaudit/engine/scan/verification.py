@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import replace
+from scipy import linalg
 
 from rmtaudit.engine.scan.run import Inspect, scan_checkpoint
 from rmtaudit.engine.verify.checks import Check, check, fit_checks, section
 from rmtaudit.engine.verify.readers import SecondReader
-from rmtaudit.report.model import LayerResult, Report
+from rmtaudit.report.model import LayerResult, NotCompared, Report, Verification
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +54,7 @@ def scan_and_verify(
 
 def verify_scan(
     checkpoint: Checkpoint, report: Report, spectra: Mapping[str, Spectrum], *, layers: int
-) -> dict[str, Any]:
+) -> Verification:
     """Return the section ``verification``: checks of ``layers`` layers, chosen by the seed of the report.
 
     Parameters
@@ -69,11 +70,11 @@ def verify_scan(
     """
     stored = {spec.name: spec.parameters for spec in checkpoint.tensors}
     able = [row for row in report.layers if row.name in spectra and _is_whole(row, stored)]
-    seed = int(report.tool["seed"])
+    seed = report.tool["seed"]
     chosen = random.Random(seed).sample(able, min(layers, len(able)))
     reader = SecondReader(Path(checkpoint.path))
     checks: list[Check] = []
-    skipped = []
+    skipped: list[NotCompared] = []
     if not able:
         skipped.append({"owner": "", "reason": "no layer that was analysed is a single stored matrix"})
     for row in sorted(chosen, key=report.layers.index):
@@ -103,11 +104,25 @@ def _is_whole(row: LayerResult, stored: Mapping[str, int]) -> bool:
 def _values(name: str, library: str, ours: torch.Tensor, theirs: torch.Tensor) -> Check:
     """Count the values that differ."""
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
-        return Check(name, "values", library, ours.numel(), theirs.numel(), math.inf)
+        return Check(
+            owner=name,
+            quantity="values",
+            library=library,
+            ours=ours.numel(),
+            theirs=theirs.numel(),
+            deviation=math.inf,
+        )
     # every floating dtype is exact in float64, and NaN is equal to NaN here
     left, right = (part.double().flatten().numpy() for part in (ours, theirs))
     different = int((~((left == right) | (np.isnan(left) & np.isnan(right)))).sum())
-    return Check(name, "values", library, len(left), len(right), float(different))
+    return Check(
+        owner=name,
+        quantity="values",
+        library=library,
+        ours=len(left),
+        theirs=len(right),
+        deviation=float(different),
+    )
 
 
 def _matrix(row: LayerResult, tensor: torch.Tensor) -> NDArray[np.float64] | None:
@@ -122,17 +137,29 @@ def _matrix(row: LayerResult, tensor: torch.Tensor) -> NDArray[np.float64] | Non
 def _numbers(
     row: LayerResult, matrix: NDArray[np.float64], spectrum: Spectrum, min_tail: int
 ) -> Iterator[Check]:
-    from scipy import linalg
-
     sigma = linalg.svdvals(matrix)[::-1]
     theirs = sigma**2
     if len(theirs) != len(spectrum.eigenvalues):
-        yield Check(row.name, "eigenvalues", "LAPACK", len(spectrum.eigenvalues), len(theirs), math.inf)
+        yield Check(
+            owner=row.name,
+            quantity="eigenvalues",
+            library="LAPACK",
+            ours=len(spectrum.eigenvalues),
+            theirs=len(theirs),
+            deviation=math.inf,
+        )
         return
     ours = spectrum.eigenvalues.numpy()
     worst = int(np.abs(ours - theirs).argmax())
     apart = abs(float(ours[worst] - theirs[worst])) / spectrum.floor if spectrum.floor else 0.0
-    yield Check(row.name, "eigenvalues", "LAPACK", float(ours[worst]), float(theirs[worst]), apart)
+    yield Check(
+        owner=row.name,
+        quantity="eigenvalues",
+        library="LAPACK",
+        ours=float(ours[worst]),
+        theirs=float(theirs[worst]),
+        deviation=apart,
+    )
     if not sigma[-1] > 0:  # a zero matrix has no norms in decades, no stable rank and no tail
         return
     expected = {

@@ -29,13 +29,13 @@ from rmtaudit.kernels.spectra.spectrum import Spectrum, unknown
 from rmtaudit.matrices.layers import Layer, LayerKind
 from rmtaudit.matrices.tensors import UNIT_ROUNDOFF
 from rmtaudit.names import display_name
-from rmtaudit.report.model import LayerResult, MetricResult
+from rmtaudit.report.model import LayerResult, MetricResult, Status
 
 AUTO_ACCURACY = 1e-7
 """Relative accuracy of every singular value that the solver ``auto`` guarantees."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LayerWork:
     """What every layer of a scan is worked on with.
 
@@ -69,7 +69,7 @@ class Without:
     room: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnalysedLayer:
     """What became of a layer: its row without findings, what was observed, and how long its parts took.
 
@@ -124,20 +124,22 @@ def analyse_layer(
     constant = _constant(layer, tensors) if any(each.judges for each in work.analyzers) else None
     if constant is not None:
         reason = f"constant of the architecture: {constant}"
-        return AnalysedLayer(row(layer, "skipped", reason), signal=Signal(SignalWord.CONSTANT, constant))
+        return AnalysedLayer(row=row(layer, "skipped", reason), signal=Signal(SignalWord.CONSTANT, constant))
     try:
         matrices = _matrices(layer, tensors, work.device)
         solved = not without and work.needs_spectra
         spectrum = _spectrum(matrices, work.solver) if solved else unknown(*layer.shape)
     except NonfiniteError as problem:
-        seen = Observation("RA-SC-001", f"The layer holds values that are not finite: {problem}.", {})
-        return AnalysedLayer(row(layer, "failed", f"nonfinite: {problem}"), (seen,))
+        seen = Observation(
+            code="RA-SC-001", message=f"The layer holds values that are not finite: {problem}.", evidence={}
+        )
+        return AnalysedLayer(row=row(layer, "failed", f"nonfinite: {problem}"), observed=(seen,))
     except (
         ArithmeticError,
         RuntimeError,
         MemoryError,
     ) as error:  # RuntimeError: how torch says the first two
-        return AnalysedLayer(row(layer, "failed", f"the spectrum could not be computed: {_words(error)}"))
+        return AnalysedLayer(row=row(layer, "failed", f"the spectrum could not be computed: {_words(error)}"))
     seconds["spectrum"] = time.perf_counter() - started
 
     analyzers = work.analyzers if without else work.looking(spectrum=True)
@@ -170,7 +172,9 @@ def analyse_layer(
     if flat is not None:
         signal = Signal(SignalWord.UNJUDGED, flat)
     if flat is OneValue.ZERO:
-        observed.append(Observation("RA-SC-002", "Every weight of the layer is zero.", {}))
+        observed.append(
+            Observation(code="RA-SC-002", message="Every weight of the layer is zero.", evidence={})
+        )
     result = row(
         layer,
         "skipped" if without else "ok",
@@ -178,12 +182,18 @@ def analyse_layer(
         spectrum=_describe(spectrum) if solved else {},
         metrics=metrics,
     )
-    return AnalysedLayer(result, tuple(observed), signal, seconds, spectrum if solved else None)
+    return AnalysedLayer(
+        row=result,
+        observed=tuple(observed),
+        signal=signal,
+        seconds=seconds,
+        spectrum=spectrum if solved else None,
+    )
 
 
 def row(
     layer: Layer,
-    status: str,
+    status: Status,
     reason: str = "",
     *,
     spectrum: Mapping[str, object] | None = None,
@@ -201,8 +211,10 @@ def row(
         parameters=layer.parameters,
         status=status,
         reason=reason,
+        verdict=SignalWord.UNJUDGED.value,
         spectrum=spectrum or {},
         metrics=metrics or {},
+        findings=(),
     )
 
 
@@ -338,7 +350,7 @@ def _result(value: MetricValue | Scalar) -> MetricResult:
 def _finite(value: Scalar) -> MetricValue:
     if isinstance(value, float) and not math.isfinite(value):
         return failed(f"not finite: {value}")
-    return MetricValue(value)
+    return MetricValue(value=value)
 
 
 def _words(error: BaseException) -> str:

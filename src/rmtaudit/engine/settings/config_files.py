@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rmtaudit.engine.settings.keys import CHECKS, unknown_key
+from rmtaudit.engine.settings.strict_yaml import Node, parse_tree
 from rmtaudit.errors import UsageError
 from rmtaudit.names import display_name
 
@@ -43,14 +44,6 @@ class Entry:
     where: str
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A value of a tree, and where it stands; a mapping holds nodes, everything else plain values."""
-
-    value: Any
-    where: str
-
-
 def read_config(path: Path) -> list[Entry]:
     """Return the values of a ``.yaml`` file, or of ``[tool.rmtaudit]`` in a ``pyproject.toml``.
 
@@ -64,8 +57,6 @@ def read_config(path: Path) -> list[Entry]:
 
 def parse_yaml(text: str, name: str) -> list[Entry]:
     """Return the values of a YAML text; as :func:`read_config`."""
-    from rmtaudit.engine.settings.strict_yaml import parse_tree
-
     tree = parse_tree(text, name)
     return [] if tree is None else list(_entries(tree))
 

@@ -13,9 +13,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from rmtaudit.engine.settings.config_files import Entry, find_project_file, parse_yaml, read_config
 from rmtaudit.engine.settings.keys import CHECKS, check_setting, split_text, unknown_key
 from rmtaudit.engine.settings.scan import ScanSettings
+from rmtaudit.engine.settings.strict_yaml import parse_scalar
 from rmtaudit.errors import UsageError
 from rmtaudit.names import display_name
 
@@ -106,8 +109,6 @@ def flag(key: str, text: str, where: str) -> Entry:
     A key with a dot is an option of an analyzer. Raises ``UsageError``: RA-CF-005 unknown key, RA-CF-007 a
     number that is not finite.
     """
-    from rmtaudit.engine.settings.strict_yaml import parse_scalar
-
     analyzer, dot, option = key.partition(".")
     if dot:
         return Entry(("options", analyzer, option), parse_scalar(text, where), where)
@@ -161,8 +162,6 @@ def select_metrics(resolved: ResolvedSettings, names: Iterable[str]) -> ScanSett
 
 
 def _files(folder: Path) -> list[Entry]:
-    import platformdirs
-
     user = Path(platformdirs.user_config_dir("rmtaudit", appauthor=False)) / "config.yaml"
     project = find_project_file(folder)
     entries = read_config(user) if user.is_file() else []

@@ -13,7 +13,7 @@ Solver = Literal["gram", "svd", "auto"]
 Device = Literal["auto", "cpu", "cuda"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScanSettings:
     """How a scan is carried out. Everything but ``threads`` and ``memory`` may change a number.
 

@@ -27,7 +27,7 @@ _FIELDS = frozenset({"real", "integer", "pattern"})
 _SYMMETRIES = frozenset({"general", "symmetric", "skew-symmetric"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Header:
     format: str
     field: str
@@ -101,7 +101,15 @@ def _header(data: bytes, where: str) -> _Header:
     else:
         below = {"general": rows * cols, "symmetric": rows * (rows + 1) // 2}
         stored = below.get(symmetry, rows * (rows - 1) // 2)
-    return _Header(format_, field, symmetry, rows, cols, stored, (end if end >= 0 else len(head)) + 1)
+    return _Header(
+        format=format_,
+        field=field,
+        symmetry=symmetry,
+        rows=rows,
+        cols=cols,
+        stored=stored,
+        begin=(end if end >= 0 else len(head)) + 1,
+    )
 
 
 def _check_size(header: _Header, length: int, limit: int, where: str) -> None:

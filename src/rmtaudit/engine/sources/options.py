@@ -12,7 +12,7 @@ View = Literal["auto", "w", "wtw", "wwt"]
 Kernel = Literal["matern", "rbf"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceOptions:
     """What a path cannot say of itself.
 

@@ -7,11 +7,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from rmtaudit.errors import UsageError
+from rmtaudit.report.model import Check as CheckEntry
+from rmtaudit.report.model import NotCompared, Verification
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,7 +66,7 @@ ACCURACY = {
 """The stated accuracy of every quantity that is checked; docs/commands/scan.md says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """A number, its recomputation, and how far apart they are in the scale of its accuracy."""
 
@@ -86,7 +88,9 @@ def check(owner: str, quantity: str, library: str, ours: float, theirs: float) -
     deviation = abs(ours - theirs)
     if ACCURACY[quantity].scale == "relative" and deviation:
         deviation = deviation / abs(theirs) if theirs else float("inf")
-    return Check(owner, quantity, library, ours, theirs, deviation)
+    return Check(
+        owner=owner, quantity=quantity, library=library, ours=ours, theirs=theirs, deviation=deviation
+    )
 
 
 def require_libraries() -> None:
@@ -143,7 +147,7 @@ def _least_distance(values: Vector, min_tail: int) -> float:
     return best
 
 
-def section(checks: Sequence[Check], skipped: Sequence[dict[str, str]], seed: int) -> dict[str, Any]:
+def section(checks: Sequence[Check], skipped: Sequence[NotCompared], seed: int) -> Verification:
     """Return the section ``verification`` of a report: strict JSON, the largest deviations first."""
     agrees = all(each.agrees for each in checks)
     outcome = Outcome.NOTHING if not checks else Outcome.AGREES if agrees else Outcome.DEVIATES
@@ -153,7 +157,7 @@ def section(checks: Sequence[Check], skipped: Sequence[dict[str, str]], seed: in
         if known is None or not each.deviation <= known.deviation:
             largest[each.quantity] = each
     return {
-        "outcome": str(outcome),
+        "outcome": outcome.value,
         "seed": seed,
         "largest": [_entry(each) for each in largest.values()],
         "checks": [_entry(each) for each in checks],
@@ -161,7 +165,7 @@ def section(checks: Sequence[Check], skipped: Sequence[dict[str, str]], seed: in
     }
 
 
-def _entry(each: Check) -> dict[str, Any]:
+def _entry(each: Check) -> CheckEntry:
     accuracy = ACCURACY[each.quantity]
     return {
         "owner": each.owner,

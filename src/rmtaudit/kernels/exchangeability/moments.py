@@ -11,7 +11,7 @@ _SYMMETRIC = 1e-4
 """Below this skewness the normal tail is used: the gamma law is nearly the same and loses precision."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PermutationMoments:
     """Joint moments of centred scores that are dealt to ``count`` places in random order.
 
@@ -53,7 +53,16 @@ def permutation_moments(scores: torch.Tensor) -> PermutationMoments:
     e22 = (count * e2 * e2 - e4) / (count - 1)
     e211 = -(e31 + e22) / (count - 2)
     return PermutationMoments(
-        count, e2, -e2 / (count - 1), e3, e4, e6, e31, e22, e211, -3 * e211 / (count - 3)
+        count=count,
+        e2=e2,
+        e11=-e2 / (count - 1),
+        e3=e3,
+        e4=e4,
+        e6=e6,
+        e31=e31,
+        e22=e22,
+        e211=e211,
+        e1111=-3 * e211 / (count - 3),
     )
 
 
@@ -113,7 +122,7 @@ def neighbour_products(moments: PermutationMoments, length: int) -> tuple[float,
     return mean, variance, central / variance**1.5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _SixthMoments:
     """Joint moments of degree six, named as in :class:`PermutationMoments`."""
 
@@ -136,7 +145,7 @@ def _sixth_moments(moments: PermutationMoments) -> _SixthMoments:
     e3111 = -(e411 + 2 * e321) / (count - 3)
     e2211 = -(2 * e321 + e222) / (count - 3)
     e21111 = -(e3111 + 3 * e2211) / (count - 4)
-    return _SixthMoments(e33, e321, e2211, e21111, -5 * e21111 / (count - 5))
+    return _SixthMoments(e33=e33, e321=e321, e2211=e2211, e21111=e21111, e111111=-5 * e21111 / (count - 5))
 
 
 def gamma_p_value(statistic: float, mean: float, variance: float) -> float:

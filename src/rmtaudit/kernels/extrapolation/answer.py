@@ -30,7 +30,7 @@ _TRACY_WIDOM = 0.66
 _FLOORED = frozenset({"lower_edge", "upper_edge", "atom", "condition", "standard_deviation"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """What may be said of the larger matrix.
 

@@ -83,14 +83,16 @@ def predict(
         rows = cleaned(rows)
     atoms = next(filter(None, map(atoms_alone, rows)), None)
     if atoms is not None:
-        return _refused(rows, factor, Verdict(Obstacle.ATOMS, detail=atoms.reason))
+        return _refused(rows, factor, Verdict(obstacle=Obstacle.ATOMS, detail=atoms.reason))
     try:
-        return _by_best_route(rows, factor, matrix, dimension, replicas, generator)
+        return _by_best_route(
+            rows, factor, matrix, dimension=dimension, replicas=replicas, generator=generator
+        )
     except ConcentratedError as error:
         if float(rows.max() - rows.min()) <= _POINT * float(rows.abs().max()):
             raise
         # the block, or a quarter of it that a test draws
-        return _refused(rows, factor, Verdict(Obstacle.CONCENTRATED, detail=str(error)))
+        return _refused(rows, factor, Verdict(obstacle=Obstacle.CONCENTRATED, detail=str(error)))
 
 
 def _by_best_route(
@@ -113,8 +115,27 @@ def _by_best_route(
         assert nested is not None
         assert matrix is not None
         assert dimension is not None
-        return _by_rows(rows, factor, matrix, dimension, nested, share, missed, replicas, generator)
-    return _freely(rows, factor, tested, nested, share, dimension, replicas, generator)
+        return _by_rows(
+            rows,
+            factor,
+            matrix,
+            dimension=dimension,
+            nested=nested,
+            share=share,
+            missed=missed,
+            replicas=replicas,
+            generator=generator,
+        )
+    return _freely(
+        rows,
+        factor,
+        tested,
+        nested=nested,
+        share=share,
+        dimension=dimension,
+        replicas=replicas,
+        generator=generator,
+    )
 
 
 def _refused(rows: torch.Tensor, factor: float, verdict: Verdict) -> Prediction:
@@ -172,7 +193,7 @@ def _freely(
         # a law that ends was fitted without smoothing, and its quarters are fitted with the usual one
         slack = found.fit.slack if found.fit.slack > 0 else USUAL_SLACK
         nested = nested_scores(tested, generator, positive=positive, slack=slack)
-    verdict = _verdict(factor, determined, found, evidence, nested, obstacle)
+    verdict = _verdict(factor, determined, found, evidence=evidence, nested=nested, obstacle=obstacle)
     law: Law | None = None
     fitted = False
     extremes: tuple[Law, ...] = ()
@@ -186,25 +207,25 @@ def _freely(
     spikes = _spikes(found, bulk, law, dimension, factor)
     kept = found if fitted else None
     return Prediction(
-        verdict,
-        "free",
-        law,
-        kept.replicas if kept else (),
-        kept.alternatives if kept else (),
-        extremes,
-        bool(kept and kept.pooled),
-        positive,
-        bulk,
-        spikes,
-        found,
-        nested,
-        share,
-        found.baselines if found else _baselines(bulk, factor),
-        rows.shape[-1] * factor,
-        kept.smooth if kept else None,
-        kept.smoothed if kept else (),
-        evidence,
-        determined,
+        verdict=verdict,
+        route="free",
+        law=law,
+        replicas=kept.replicas if kept else (),
+        alternatives=kept.alternatives if kept else (),
+        extremes=extremes,
+        pooled=bool(kept and kept.pooled),
+        positive=positive,
+        bulk=bulk,
+        spikes=spikes,
+        free=found,
+        nested=nested,
+        diagonal_share=share,
+        baselines=found.baselines if found else _baselines(bulk, factor),
+        order=rows.shape[-1] * factor,
+        smooth=kept.smooth if kept else None,
+        smoothed=kept.smoothed if kept else (),
+        freeness=evidence,
+        determination=determined,
     )
 
 
@@ -218,7 +239,7 @@ def _verdict(
 ) -> Verdict:
     """Return the verdict on a free decompression: freeness first, then what the block determines."""
     if obstacle is not None or determined is None or found is None:
-        return Verdict(obstacle or Obstacle.FAILED)
+        return Verdict(obstacle=obstacle or Obstacle.FAILED)
     tolerable = math.inf if evidence is None else evidence.largest_factor
     level = determined.level
     if factor > tolerable:
@@ -226,20 +247,22 @@ def _verdict(
         possible = min(tolerable, factor if largest is None else largest)
         answers = determined.outcome is not Outcome.REFUSED or largest is not None
         return Verdict(
-            Obstacle.NOT_FREE, tolerable, largest_factor=possible if answers and possible >= _LEAST else None
+            obstacle=Obstacle.NOT_FREE,
+            measure=tolerable,
+            largest_factor=possible if answers and possible >= _LEAST else None,
         )
     if determined.outcome is Outcome.REFUSED:
         fitting = [one for one in determined.levels if one.fits]
         level = fitting[-1] if fitting else level
         return Verdict(
-            Obstacle.WIDE if fitting else Obstacle.SHAPE,
-            level.width,
+            obstacle=Obstacle.WIDE if fitting else Obstacle.SHAPE,
+            measure=level.width,
             share=level.share,
             width=level.width,
             largest_factor=determined.largest_factor,
         )
     if nested is not None and nested.free > _POOR:
-        return Verdict(Obstacle.MISSED, nested.free)
+        return Verdict(obstacle=Obstacle.MISSED, measure=nested.free)
     assumptions = []
     departs = evidence is not None and evidence.p_value < LEVEL
     if evidence is None or departs:
@@ -281,8 +304,8 @@ def _spikes(
 def _not_free_rows(missed: float) -> Verdict:
     """Return why growth by rows is refused; ``missed`` is in units of the variance that entries give."""
     if missed < 0:
-        return Verdict(Obstacle.SHARED, min(1.0, -missed))
-    return Verdict(Obstacle.ORTHOGONAL, 1 + missed)
+        return Verdict(obstacle=Obstacle.SHARED, measure=min(1.0, -missed))
+    return Verdict(obstacle=Obstacle.ORTHOGONAL, measure=1 + missed)
 
 
 def _by_rows(
@@ -307,36 +330,36 @@ def _by_rows(
     if abs(missed) > _MISSED:
         verdict = _not_free_rows(missed)
     elif score > _POOR:
-        verdict = Verdict(Obstacle.MISSED, score)
+        verdict = Verdict(obstacle=Obstacle.MISSED, measure=score)
     else:
         order, best = nested.best_baseline if nested.baselines else (0, math.inf)
         verdict = Verdict(simple=order if best <= _AS_GOOD * score else None)
         law = grown_gram(bulk.mean(0), room, factor)
         lost = abs(law.mass - 1)
         if lost > _LOST:
-            verdict, law = Verdict(Obstacle.LOST, lost), None
+            verdict, law = Verdict(obstacle=Obstacle.LOST, measure=lost), None
         elif len(rows) > 1:
             drawn = tuple(_replica(one, room, factor) for one in bulk)
         else:
             drawn = tuple(_halves(matrix, dimension, factor, replicas, generator))
     return Prediction(
-        verdict,
-        "rows",
-        law,
-        drawn,
-        (),
-        (),
-        len(rows) > 1 and law is not None,
-        True,
-        bulk,
-        tuple(
+        verdict=verdict,
+        route="rows",
+        law=law,
+        replicas=drawn,
+        alternatives=(),
+        extremes=(),
+        pooled=len(rows) > 1 and law is not None,
+        positive=True,
+        bulk=bulk,
+        spikes=tuple(
             (value, None if law is None else carried(bulk[0], law, room, factor, value)) for value in outliers
         ),
-        None,
-        nested,
-        share,
-        _baselines(bulk, factor),
-        rows.shape[-1] * factor,
+        free=None,
+        nested=nested,
+        diagonal_share=share,
+        baselines=_baselines(bulk, factor),
+        order=rows.shape[-1] * factor,
     )
 
 

@@ -49,7 +49,7 @@ _SENTENCES: Mapping[Obstacle, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What may be said of the larger matrix.
 

@@ -28,7 +28,7 @@ _SMALLEST = 2e-4
 _ALLOWED, _SIGNIFICANT = 0.005, 3.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
     """Where a prediction differs most from products with the matrix, in standard errors.
 
@@ -102,7 +102,13 @@ def witness(prediction: Prediction, operator: Gram, seed: int) -> Witness:
     lower, upper = torch.cat(below), torch.cat(above)
     errors = torch.maximum(lower.std(0), upper.std(0)) / math.sqrt(len(upper))
     seen = [
-        Witness(scale, (1 - spikes) * float((law / (law + scale)).mean()) + spikes, low, high, error)
+        Witness(
+            scale=scale,
+            predicted=(1 - spikes) * float((law / (law + scale)).mean()) + spikes,
+            low=low,
+            high=high,
+            standard_error=error,
+        )
         for scale, low, high, error in zip(
             scales, lower.mean(0).tolist(), upper.mean(0).tolist(), errors.tolist(), strict=True
         )
@@ -125,7 +131,7 @@ def refuted(prediction: Prediction, by: Witness) -> Prediction:
     )
     return replace(
         prediction,
-        verdict=Verdict(Obstacle.CONTRADICTED, by.difference, detail=reason),
+        verdict=Verdict(obstacle=Obstacle.CONTRADICTED, measure=by.difference, detail=reason),
         law=None,
         replicas=(),
         alternatives=(),

@@ -96,7 +96,15 @@ def back_test(
         for k, (setting, fit) in enumerate(zip(settings, finals, strict=True))
     )
     rows = tuple(
-        _row(sizes, logdets, origin, target, [line[k] for line in table], weights, confidence)
+        _row(
+            sizes,
+            logdets,
+            origin,
+            target=target,
+            forecasts=[line[k] for line in table],
+            weights=weights,
+            confidence=confidence,
+        )
         for k, (origin, target) in enumerate(zip(origins, targets, strict=True))
     )
     reached = max((sizes[t] / sizes[o] for o, t in zip(origins, targets, strict=True)), default=1.0)
@@ -205,11 +213,25 @@ def _row(
     pairs = [(w, f) for w, f in zip(weights, forecasts, strict=True) if f is not None and w > 0]
     if not pairs:
         mean = _through_last(sizes[: origin + 1], logdets[: origin + 1], sizes[target])
-        return BackTestRow(int(sizes[origin]), int(sizes[target]), known, mean, None, None, None)
+        return BackTestRow(
+            origin=int(sizes[origin]),
+            target=int(sizes[target]),
+            known=known,
+            mean=mean,
+            low=None,
+            high=None,
+            z=None,
+        )
     mixture = Mixture.of(pairs)
     low, high = mixture.interval(confidence)
     return BackTestRow(
-        int(sizes[origin]), int(sizes[target]), known, mixture.median, low, high, mixture.deviate(known)
+        origin=int(sizes[origin]),
+        target=int(sizes[target]),
+        known=known,
+        mean=mixture.median,
+        low=low,
+        high=high,
+        z=mixture.deviate(known),
     )
 
 

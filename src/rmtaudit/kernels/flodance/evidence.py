@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rmtaudit.kernels.flodance.regression import Forecast
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One way to extrapolate, with what it says and how much the back-test trusts it.
 
@@ -58,7 +58,7 @@ class Candidate:
         return self.regime is not None and self.regime.changed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackTestRow:
     """One origin: what the weighted candidates forecast from it, and what came. Log-determinants in nats.
 

@@ -26,7 +26,7 @@ MOST_SIZES = 4096  # More are pooled: the scales they hold matter, not their num
 FEW_DOF = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Extrapolation:
     """A log-determinant with its interval, or the reason why there is none, and the evidence.
 

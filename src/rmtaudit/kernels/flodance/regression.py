@@ -29,7 +29,7 @@ class Forecast:
     dof: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Regression:
     """A fit of the increments after a burn-in.
 

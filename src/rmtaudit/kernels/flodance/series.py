@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class MinorSeries:
     """Log-determinants ``ℓ_n = log det K_n`` of nested leading minors of a positive definite matrix.
 
@@ -65,11 +65,11 @@ class MinorSeries:
     ) -> Self:
         """Return the series of a few sizes, from anything that holds numbers."""
         return cls(
-            torch.as_tensor(sizes, dtype=torch.int64),
-            torch.as_tensor(logdets, dtype=torch.float64),
-            outputs,
-            smallest,
-            largest,
+            sizes=torch.as_tensor(sizes, dtype=torch.int64),
+            logdets=torch.as_tensor(logdets, dtype=torch.float64),
+            outputs=outputs,
+            smallest=smallest,
+            largest=largest,
         )
 
     @classmethod
@@ -88,11 +88,11 @@ class MinorSeries:
         pivots = torch.diff(minors, prepend=minors.new_zeros(1))
         whole = len(minors) // outputs
         return cls(
-            torch.arange(1, whole + 1),
-            minors[outputs - 1 :: outputs][:whole],
-            outputs,
-            float(pivots.min().exp()) if len(pivots) else None,
-            float(pivots.max().exp()) if len(pivots) else None,
+            sizes=torch.arange(1, whole + 1),
+            logdets=minors[outputs - 1 :: outputs][:whole],
+            outputs=outputs,
+            smallest=float(pivots.min().exp()) if len(pivots) else None,
+            largest=float(pivots.max().exp()) if len(pivots) else None,
         )
 
     @property
@@ -103,7 +103,7 @@ class MinorSeries:
     def first(self, size: int) -> MinorSeries:
         """Return the series as it was known at ``size``. Its extremes are no longer known."""
         keep = self.sizes <= size
-        return MinorSeries(self.sizes[keep], self.logdets[keep], self.outputs)
+        return MinorSeries(sizes=self.sizes[keep], logdets=self.logdets[keep], outputs=self.outputs)
 
     def thinned(self, resolution: int = 1024) -> MinorSeries:
         """Return the series at no more than ``resolution`` sizes per factor of ``e``, the last among them.
@@ -113,4 +113,10 @@ class MinorSeries:
         """
         bins = np.floor(resolution * np.log(self.sizes.numpy()))
         keep = torch.from_numpy(np.flatnonzero(np.append(np.diff(bins) > 0, True)))
-        return MinorSeries(self.sizes[keep], self.logdets[keep], self.outputs, self.smallest, self.largest)
+        return MinorSeries(
+            sizes=self.sizes[keep],
+            logdets=self.logdets[keep],
+            outputs=self.outputs,
+            smallest=self.smallest,
+            largest=self.largest,
+        )

@@ -11,7 +11,7 @@ HALF_SMALLEST = 2.0**-25
 """What is not larger than this rounds to zero in float16."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ByteFacts:
     """Facts about the stored entries of a matrix.
 

@@ -31,7 +31,7 @@ _ROUNDING_GAP = 4.0
 _FIRST = 12
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CodeBook:
     """Values that were rounded to the levels of a code book.
 
@@ -117,7 +117,15 @@ def table_book(matrix: torch.Tensor, *, epsilon: float, smallest_normal: float) 
             if fits:
                 nats = sum(fit.evidence for fit in fits) / sum(fit.values for fit in fits)
                 bits = math.ceil(math.log2(len(levels)))
-                return CodeBook(family, group, len(levels), bits, name, len(fits), nats)
+                return CodeBook(
+                    family=family,
+                    group=group,
+                    values=len(levels),
+                    bits=bits,
+                    table=name,
+                    units=len(fits),
+                    nats_per_value=nats,
+                )
     return None
 
 
@@ -189,7 +197,15 @@ def _few_in_units(
 
 
 def _own_book(family: Family, group: int | None, values: int, counted: int) -> CodeBook:
-    return CodeBook(family, group, values, math.ceil(math.log2(values)), None, counted, 0.0)
+    return CodeBook(
+        family=family,
+        group=group,
+        values=values,
+        bits=math.ceil(math.log2(values)),
+        table=None,
+        units=counted,
+        nats_per_value=0.0,
+    )
 
 
 def _values_of(unit: torch.Tensor, epsilon: float, most: int, repeats: float) -> int:

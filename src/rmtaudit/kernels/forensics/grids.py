@@ -18,7 +18,7 @@ _FIRST = 12
 """Units after which more than one failure in twenty ends the search."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
     """A uniform quantisation grid.
 

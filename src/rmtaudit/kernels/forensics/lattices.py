@@ -22,7 +22,7 @@ _ROUNDINGS = 3.0
 Values = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lattice:
     """Levels ``origin + step · k`` for ``low <= k <= high``.
 
@@ -48,7 +48,7 @@ class Lattice:
     values: int
 
 
-SILENT = Lattice(0.0, 0, 0, True, 0.0, 0)
+SILENT = Lattice(step=0.0, low=0, high=0, anchored=True, evidence=0.0, values=0)
 
 
 def fit_lattice(values: torch.Tensor, epsilon: float, smallest_normal: float) -> Lattice | None:
@@ -123,7 +123,14 @@ def _fit_step(
     surprise = -np.log(np.minimum(1.0, 2 * tolerance / step))
     # The step was fitted, which makes the best entry fit for nothing; and it is the best of a few tries.
     evidence = float((surprise * counts).sum() - surprise.max()) - math.log(_TRIES)
-    return Lattice(step, low, high, anchored, max(evidence, 0.0), int(counts.sum()))
+    return Lattice(
+        step=step,
+        low=low,
+        high=high,
+        anchored=anchored,
+        evidence=max(evidence, 0.0),
+        values=int(counts.sum()),
+    )
 
 
 def _least_gap(size: Values, slack: Values) -> float:

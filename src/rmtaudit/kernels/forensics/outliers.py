@@ -47,7 +47,7 @@ class WidestGap:
     p_value: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutlierTest:
     """What the largest entries of a matrix say.
 

@@ -23,7 +23,7 @@ _HEIGHT = 64.0
 was computed in the stored precision leaves more than the rounding of the entries."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RankDeficit:
     """A numerical rank below the greatest possible, and the gap that shows it.
 
@@ -97,11 +97,11 @@ def explained_deficit(spectrum: Spectrum, found: LostDirections) -> RankDeficit 
         return None
     described = _described(spectrum, found.rank, possible)
     return RankDeficit(
-        found.rank,
-        possible,
-        described.smallest_kept,
-        described.largest_lost,
-        gap,
+        rank=found.rank,
+        possible=possible,
+        smallest_kept=described.smallest_kept,
+        largest_lost=described.largest_lost,
+        gap=gap,
         rho=found.rho,
         truncated=found.truncated,
     )
@@ -110,7 +110,7 @@ def explained_deficit(spectrum: Spectrum, found: LostDirections) -> RankDeficit 
 def _described(spectrum: Spectrum, rank: int, possible: int) -> RankDeficit:
     kept, lost = (math.sqrt(float(spectrum.eigenvalues[-index])) for index in (rank, rank + 1))
     gap = kept / (lost or math.sqrt(spectrum.floor)) if lost or spectrum.floor else math.inf
-    return RankDeficit(rank, possible, kept, lost, gap)
+    return RankDeficit(rank=rank, possible=possible, smallest_kept=kept, largest_lost=lost, gap=gap)
 
 
 def _has_gap(gap: float, missing: int, possible: int, epsilon: float) -> bool:

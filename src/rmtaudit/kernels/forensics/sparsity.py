@@ -41,7 +41,7 @@ class DeadBlocks:
     starts: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ZeroPattern:
     """The zeros of a matrix.
 

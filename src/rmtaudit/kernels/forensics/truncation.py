@@ -34,7 +34,7 @@ _HALF_RANK = 16
 does, for its decayed directions drown in the rounding. Fewer kept directions are called collapsed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LostDirections:
     """The singular values that a matrix lost, against the rounding errors of its stored entries.
 
@@ -107,7 +107,14 @@ def lost_directions(matrix: torch.Tensor, *, epsilon: float, smallest_normal: fl
     lost = len(S) - rank
     if rank == 0 or lost == 0:
         kept = float(S[rank - 1]) if rank else 0.0
-        return LostDirections(rank, lost, kept, float(S[0]) if rank == 0 else 0.0, math.inf, epsilon)
+        return LostDirections(
+            rank=rank,
+            lost=lost,
+            smallest_kept=kept,
+            largest_lost=float(S[0]) if rank == 0 else 0.0,
+            rho=math.inf,
+            epsilon=epsilon,
+        )
     left = (1 - U[:, :rank].square().sum(1)).clamp_min(0)
     right = (1 - Vh[:rank].square().sum(0)).clamp_min(0)
     expected = float(left @ variance @ right)

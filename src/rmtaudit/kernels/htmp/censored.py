@@ -83,7 +83,9 @@ def fit_joint_censored(eigenvalues: torch.Tensor, rows: int, cols: int, *, floor
     moved = likelihood.interaction(at, float((floor / resolved).sum()))
     if moved * log_se > _MOST_INTERACTION:
         raise ArithmeticError(f"{small} eigenvalues are unresolved, and the next ones are not far above them")
-    return KappaFit(kappa, kappa * log_se, size, longer, mean, "joint", small)
+    return KappaFit(
+        kappa=kappa, se=kappa * log_se, size=size, longer=longer, mean=mean, method="joint", censored=small
+    )
 
 
 class _Likelihood:

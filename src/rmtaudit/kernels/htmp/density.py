@@ -19,7 +19,7 @@ from rmtaudit.kernels.htmp.wave import Wave, solve
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Density:
     """The density of the law of one ``c`` and ``delta``; made by :func:`density_of`. No array may be changed.
 
@@ -96,7 +96,7 @@ def of_wave(wave: Wave, c: float, delta: float) -> Density:
     """Return the density of a solved equation."""
     slope, slope_1, slope_2 = derivatives(wave)
     coefficients = hermite(np.diff(wave.u), wave.log_density, slope, slope_1, slope_2)
-    return Density(c, delta, wave.u, coefficients, _turn(wave, delta))
+    return Density(c=c, delta=delta, u=wave.u, coefficients=coefficients, turn=_turn(wave, delta))
 
 
 def derivatives(wave: Wave) -> tuple[Array, Array, Array]:

@@ -24,7 +24,7 @@ _STEPS, _ACCURACY = 100, 1e-12
 _START = 0.05, 10.0  # Newton starts from the moment estimate, kept between the first and the second times N
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KappaFit:
     """An estimate of ``kappa``, with gamma fixed.
 
@@ -124,7 +124,14 @@ def fit_joint(eigenvalues: torch.Tensor, rows: int, cols: int) -> KappaFit:
     score = _Score(size, longer, statistic)
     h = score.solve(start=_start(scaled, rows, cols) / (2 * size))
     _, curvature = score.derivatives(h)
-    return KappaFit(2 * size * h, 2 * size / math.sqrt(-curvature), size, longer, mean, "joint")
+    return KappaFit(
+        kappa=2 * size * h,
+        se=2 * size / math.sqrt(-curvature),
+        size=size,
+        longer=longer,
+        mean=mean,
+        method="joint",
+    )
 
 
 def fit_moment(eigenvalues: torch.Tensor, rows: int, cols: int) -> KappaFit:
@@ -175,7 +182,9 @@ def moment_kappa(trace: float, trace_square: float, rows: int, cols: int) -> Kap
         raise ArithmeticError(f"no kappa between {LEAST:g} and {MOST:g} has these moments")
     slope = 2 * gamma / excess / size + kappa / excess
     spread = ratio * math.sqrt(_relative_variance(Ensemble(kappa, size, longer)))
-    return KappaFit(kappa, slope * spread, size, longer, trace / size, "moment")
+    return KappaFit(
+        kappa=kappa, se=slope * spread, size=size, longer=longer, mean=trace / size, method="moment"
+    )
 
 
 def _relative_variance(ensemble: Ensemble) -> float:

@@ -58,7 +58,7 @@ def fit_marginal(eigenvalues: torch.Tensor, rows: int, cols: int) -> KappaFit:
     kappa, found = best_kappa(logs, size, longer, start)
     if kappa >= _BOUNDED * _RANGE[1] * size:
         raise ArithmeticError(_UNBOUNDED)
-    return KappaFit(kappa, None, size, longer, found.mean, "marginal")
+    return KappaFit(kappa=kappa, se=None, size=size, longer=longer, mean=found.mean, method="marginal")
 
 
 def fit_ks(eigenvalues: torch.Tensor, rows: int, cols: int) -> KappaFit:
@@ -72,7 +72,14 @@ def fit_ks(eigenvalues: torch.Tensor, rows: int, cols: int) -> KappaFit:
         # the search moves each coordinate by 5 % first: by 0.2 in log kappa, by 0.1 in the log of the mean
         log = math.log(start) + 4 * (point[0] - 1)
         kappa = min(max(math.exp(log), _RANGE[0]), _RANGE[1] * size)
-        return KappaFit(kappa, None, size, longer, mean * math.exp(2 * (point[1] - 1)), "ks")
+        return KappaFit(
+            kappa=kappa,
+            se=None,
+            size=size,
+            longer=longer,
+            mean=mean * math.exp(2 * (point[1] - 1)),
+            method="ks",
+        )
 
     best = minimise(lambda point: distance(values, fit_at(point)), (1.0, 1.0), tolerance=2e-4)
     found = fit_at(best)

@@ -22,7 +22,7 @@ _NEWTON, _CLOSE = 6, 1e-14
 _LOW_PANELS = np.linspace(-40.0, 0.0, 9)  # of the part under the first point, in log of its mass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """The law of one ``c`` and ``delta``, mean ``c + delta``; made by :func:`tabulate`.
 
@@ -146,9 +146,21 @@ def tabulate(c: float, delta: float) -> Table:
     split = min(max(split - 1, 0), steps.size)
     mass = np.hstack(
         [
-            _of_mass(steps[:split], wave.log_density[: split + 1], below[: split + 1], slope, slope_1, 1.0),
             _of_mass(
-                steps[split:], wave.log_density[split:], above[split:], slope[split:], slope_1[split:], -1.0
+                steps[:split],
+                wave.log_density[: split + 1],
+                below[: split + 1],
+                slope=slope,
+                slope_1=slope_1,
+                sign=1.0,
+            ),
+            _of_mass(
+                steps[split:],
+                wave.log_density[split:],
+                above[split:],
+                slope=slope[split:],
+                slope_1=slope_1[split:],
+                sign=-1.0,
             ),
         ]
     )
@@ -158,7 +170,7 @@ def tabulate(c: float, delta: float) -> Table:
     weights = np.concatenate([low_weights, (steps * _WEIGHTS[:, None] * height).ravel()])
     for array in (density.u, density.coefficients, mass, nodes, weights):
         array.flags.writeable = False
-    return Table(density, mass, split, nodes, weights)
+    return Table(density=density, mass=mass, split=split, nodes=nodes, weights=weights)
 
 
 def _low_quadrature(density: Density, under: float) -> tuple[Array, Array]:

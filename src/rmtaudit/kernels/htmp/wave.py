@@ -34,7 +34,7 @@ _LOST = 40.0  # and to this accuracy, in its logarithm
 _EULER = 1e-16  # below this over C + c + 1 the density is that of an equation with constant coefficients
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wave:
     """The density at points of increasing ``y``. All arrays have shape ``(n,)``, ``n >= 5``.
 
@@ -76,7 +76,7 @@ def solve(c: float, delta: float) -> Wave:
     rho = (y * w / v).real - 1j * (math.pi * c) * np.exp(log_density)
     rho_1 = equation.rate(y) + rho - rho**2
     rho_2 = y * (y / 2 - equation.bend) + rho_1 * (1 - 2 * rho)
-    return Wave(u, log_density, rho, rho_1, rho_2)
+    return Wave(u=u, log_density=log_density, slope=rho, slope_1=rho_1, slope_2=rho_2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ _BLOCK = 1 << 15  # elements worked on at once: the temporaries stay in a core's
 _ROUNDING = 1e-13  # bounds are lowered by more than the rounding of either evaluation, so none is too high
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PowerLawFit:
     """The density ``p(x) = (alpha - 1)/xmin · (x/xmin)^(-alpha)`` fitted to the values ``x >= xmin``.
 

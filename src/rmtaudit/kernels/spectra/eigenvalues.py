@@ -173,4 +173,11 @@ def _spectrum(values: npt.NDArray[np.float64], scale: float, rows: int, cols: in
     resolved = eigenvalues[unresolved:]
     if resolved.size and not (resolved[0] >= _SMALLEST and np.isfinite(resolved[-1])):
         raise ArithmeticError("the eigenvalues of WᵀW are beyond the range of float64")
-    return Spectrum(torch.from_numpy(eigenvalues), rows, cols, "exact", floor * scale * scale, unresolved)
+    return Spectrum(
+        eigenvalues=torch.from_numpy(eigenvalues),
+        rows=rows,
+        cols=cols,
+        method="exact",
+        floor=floor * scale * scale,
+        unresolved=unresolved,
+    )

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 Method = Literal["exact", "lanczos", "kpm", "decompressed", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spectrum:
     """Eigenvalues of ``WᵀW`` (equivalently, of the Gram matrix of the smaller side of ``W``).
 
@@ -51,4 +51,11 @@ def unknown(rows: int, cols: int) -> Spectrum:
     """Return the spectrum of a matrix of this shape that nobody has computed: no eigenvalue is known."""
     import torch
 
-    return Spectrum(torch.empty(0, dtype=torch.float64), rows, cols, "unknown", float("inf"), 0)
+    return Spectrum(
+        eigenvalues=torch.empty(0, dtype=torch.float64),
+        rows=rows,
+        cols=cols,
+        method="unknown",
+        floor=float("inf"),
+        unresolved=0,
+    )

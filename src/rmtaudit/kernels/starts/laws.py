@@ -32,7 +32,7 @@ _FITTING = 1e-3
 _OFFSET = 4.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EntryLaw:
     """The law that the entries fit best, and how well.
 
@@ -91,7 +91,15 @@ def entry_law(values: torch.Tensor) -> EntryLaw:
     else:
         best = min(FAMILIES, key=lambda family: fits[family][1])
     offset = abs(mean) > _OFFSET * std / math.sqrt(len(unit))
-    return EntryLaw(best, *fits[best], mean if offset else 0.0, std, kurtosis)
+    p_value, distance = fits[best]
+    return EntryLaw(
+        family=best,
+        p_value=p_value,
+        distance=distance,
+        mean=mean if offset else 0.0,
+        std=std,
+        kurtosis=kurtosis,
+    )
 
 
 def _fit(family: Family, unit: torch.Tensor, kurtosis: float) -> tuple[float, float]:

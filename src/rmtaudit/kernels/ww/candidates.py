@@ -23,7 +23,7 @@ _LEAST_TAIL = 8  # of the small-sample rule
 _EQUAL = 1e-12  # Σ log(x/xmin) up to here: the values of a small sample count as equal
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A fit: density ``∝ x^-alpha exp(-Lambda x)`` from ``xmin`` to ``xmax``, and ``sigma`` of alpha.
 
@@ -127,7 +127,9 @@ def _plain(values: NDArray[np.float64]) -> Candidate:
     fit = fit_sorted(values, excluded=0, min_tail=2, ecdf="lower", margin=None)
     if isinstance(fit, NoFit):
         raise ArithmeticError(fit.reason)  # noqa: TRY004  the values are at fault, not a type
-    return Candidate(fit.alpha, fit.xmin, float(values[-1]), fit.ks_distance, fit.sigma)
+    return Candidate(
+        alpha=fit.alpha, xmin=fit.xmin, xmax=float(values[-1]), D=fit.ks_distance, sigma=fit.sigma
+    )
 
 
 def _small(values: NDArray[np.float64]) -> Candidate:
@@ -149,7 +151,9 @@ def _small(values: NDArray[np.float64]) -> Candidate:
         distance = float(np.abs(np.arange(size) / size - law).max())
         if best is None or distance < best.D:
             sigma = (alpha - 1) / math.sqrt(size) if n >= _LEAST_TAIL else -1 / math.sqrt(size)
-            best = Candidate(alpha, float(values[start]), float(values[-1]), distance, sigma)
+            best = Candidate(
+                alpha=alpha, xmin=float(values[start]), xmax=float(values[-1]), D=distance, sigma=sigma
+            )
     if best is None:
         raise ArithmeticError("the values of every tail are all equal")
     return best

@@ -54,7 +54,9 @@ def fit_cut_off(
         if not math.isfinite(distance):
             continue
         end = float(values[-1]) if xmax is None else xmax
-        found.append(Candidate(alpha, float(tail[0]), end, distance, math.nan, Lambda=rate))
+        found.append(
+            Candidate(alpha=alpha, xmin=float(tail[0]), xmax=end, D=distance, sigma=math.nan, Lambda=rate)
+        )
     if not found:
         raise ArithmeticError("the law with a cut-off cannot be computed for any xmin")
     return min(found, key=lambda candidate: candidate.D)

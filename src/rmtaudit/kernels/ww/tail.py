@@ -33,7 +33,7 @@ _PEAK_BINS = 100
 _Fit = Callable[["NDArray[np.float64]", float], Candidate]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TailOptions:
     """What may be asked of :func:`fit_tail`.
 
@@ -65,7 +65,7 @@ class TailOptions:
     fit: Law = "PL"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TailFit:
     """A fitted tail under the peer's names.
 

@@ -35,7 +35,7 @@ _LINE = 110  # characters
 _BASELINES = {2: PINK, 3: ORANGE, 4: VERMILION}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
     """A line, where it has one its band, and the width over which it is smoothed."""
 
@@ -46,7 +46,7 @@ class Curve:
     width: Array | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DensityPicture:
     """What is drawn.
 

@@ -1,4 +1,7 @@
-"""A folder of plots: a layer is drawn when it is finished, so no spectrum is kept."""
+"""A folder of plots: a layer is drawn when it is finished, so no spectrum is kept.
+
+What draws is imported when the first figure is drawn: it needs torch and, from an extra, matplotlib.
+"""
 
 from __future__ import annotations
 

@@ -92,8 +92,8 @@ def layer_figure(row: LayerResult, spectrum: Spectrum) -> Figure:
     figure = new_figure(7.2, 5.4)
     (linear, logarithmic), (above, quantiles) = figure.subplots(2, 2)
     _density(linear, values, total, bulk)
-    _log_density(logarithmic, values, total, bulk, tail, htmp)
-    _share_above(above, values, total, bulk, tail, htmp)
+    _log_density(logarithmic, values, total, bulk=bulk, tail=tail, htmp=htmp)
+    _share_above(above, values, total, bulk=bulk, tail=tail, htmp=htmp)
     _quantiles(quantiles, spectrum, bulk)
     figure.suptitle(layer_title(row), fontsize=9)
     handles, labels = [], []

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from types import MappingProxyType
 
 from rmtaudit.errors import UsageError
-from rmtaudit.report.model import FailedSubject, Report
+from rmtaudit.report.formats import FORMATS
+from rmtaudit.report.model import Result
 
-Writer = Callable[[Sequence[Report | FailedSubject]], str]
+Writer = Callable[[Sequence[Result]], str]
 """From the subjects of a run to the text of the format, with its last line end."""
-
-SUFFIXES = MappingProxyType(
-    {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".md": "markdown", ".markdown": "markdown"}
-)
-"""Which format the ending of a file stands for."""
-
-FORMATS = ("json", "jsonl", "csv", "markdown")
 
 
 def writer_for(name: str) -> Writer:

@@ -12,19 +12,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from rmtaudit.names import display_name
-from rmtaudit.report.model import FailedSubject, LayerResult, MetricResult, Report
-
-IDENTITY = (
-    "name", "tensor", "kind", "view", "shape", "dtype", "matrices", "parameters", "status", "reason",
-    "verdict", "findings",
-)  # fmt: skip
-"""The columns before the metrics."""
+from rmtaudit.report.model import IDENTITY, MetricResult, Report, Result, metric_names
 
 
-def write(results: Sequence[Report | FailedSubject]) -> str:
+def write(results: Sequence[Result]) -> str:
     """Return a header line and one line a layer; a subject that could not be scanned is a line of its own.
 
-    The columns: ``path``, :data:`IDENTITY`, then each metric, followed by ``<metric>_se``, ``<metric>_lo``
+    The columns: ``path``, :data:`.IDENTITY`, then each metric, followed by ``<metric>_se``, ``<metric>_lo``
     and ``<metric>_hi`` where some layer has them. A metric without a value is an empty cell.
     """
     reports = [result for result in results if isinstance(result, Report)]
@@ -33,37 +27,17 @@ def write(results: Sequence[Report | FailedSubject]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", *IDENTITY, *(_cell(column) for column, _, _ in columns)])
     for result in results:
-        if isinstance(result, FailedSubject):
-            known = {"status": "failed", "reason": _cell(f"{result.message} [{result.code}]")}
+        if not isinstance(result, Report):
+            reason = f"{result.error.message} [{result.error.code}]"
+            known = {"status": "failed", "reason": _cell(reason)}
             cells = [known.get(column, "") for column in IDENTITY]
-            writer.writerow([_cell(result.path), *cells, *[""] * len(columns)])
+            writer.writerow([_cell(result.subject.path), *cells, *[""] * len(columns)])
             continue
         for layer in result.layers:
             values = [_part(layer.metrics.get(name), part) for _, name, part in columns]
-            cells = [result.subject["path"], *identity(layer), *values]
+            cells = [result.subject["path"], *layer.identity(), *values]
             writer.writerow([_cell(cell) for cell in cells])
     return text.getvalue()
-
-
-def identity(layer: LayerResult) -> list[Any]:
-    """Return the values of :data:`IDENTITY`: a shape as ``384x1536``, findings as their codes."""
-    codes = " ".join(finding.code for finding in layer.findings)
-    shape = "x".join(str(size) for size in layer.shape)
-    return [
-        layer.name, layer.tensor, str(layer.kind), layer.view, shape, layer.dtype,
-        layer.matrices, layer.parameters, layer.status, layer.reason,
-        layer.verdict, codes,
-    ]  # fmt: skip
-
-
-def metric_names(reports: Sequence[Report]) -> list[str]:
-    """Return the metrics of the reports, each once, in the order of the catalogue, then of appearance."""
-    names: dict[str, None] = {}
-    for report in reports:
-        names |= dict.fromkeys(report.metrics)
-        for layer in report.layers:
-            names |= dict.fromkeys(layer.metrics)
-    return list(names)
 
 
 def _columns(name: str, reports: Sequence[Report]) -> list[tuple[str, str, str]]:

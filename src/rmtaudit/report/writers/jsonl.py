@@ -6,11 +6,10 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rmtaudit.report.document import report_to_dict, results_to_dict
-from rmtaudit.report.model import FailedSubject, Report
+from rmtaudit.report.model import Report, Result
 
 
-def write(results: Sequence[Report | FailedSubject]) -> str:
+def write(results: Sequence[Result]) -> str:
     """Return the events of the subjects, one after the other: the text of two runs can be joined.
 
     ``{"event": "layer", "subject": PATH, …}`` a layer, ``{"event": "summary", …}`` once a subject, and
@@ -20,12 +19,12 @@ def write(results: Sequence[Report | FailedSubject]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _events(results: Sequence[Report | FailedSubject]) -> Iterator[dict[str, Any]]:
+def _events(results: Sequence[Result]) -> Iterator[dict[str, Any]]:
     for result in results:
-        if isinstance(result, FailedSubject):
-            yield {"event": "error", **results_to_dict([result])}
+        document = result.to_dict()
+        if not isinstance(result, Report):
+            yield {"event": "error", **document}
             continue
-        document = report_to_dict(result)
         layers = document.pop("layers")
         for layer in layers:
             yield {"event": "layer", "subject": document["subject"]["path"], **layer}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rmtaudit.names import display_name
 from rmtaudit.report import sentences
-from rmtaudit.report.model import FailedSubject, LayerResult, Report
+from rmtaudit.report.model import FailedSubject, LayerResult, Report, Result
 from rmtaudit.report.numbers import format_metric
 from rmtaudit.report.ordering import worst_first
 
@@ -15,7 +15,7 @@ _SPECIAL = re.compile(r"[\\`*\[\]|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"})
 
 
-def write(results: Sequence[Report | FailedSubject]) -> str:
+def write(results: Sequence[Result]) -> str:
     """Return one section a subject: facts, the table of layers, the summary and the coverage."""
     return "\n".join(
         _failed_section(result) if isinstance(result, FailedSubject) else _section(result)
@@ -76,13 +76,14 @@ def _cells(layer: LayerResult, columns: Sequence[str], judged: bool, with_status
 
 
 def _failed_section(subject: FailedSubject) -> str:
+    error = subject.error
     lines = [
-        f"## {escape_markdown(subject.path)}",
+        f"## {escape_markdown(subject.subject.path)}",
         "",
-        f"Could not be scanned: {escape_markdown(subject.message)} ({escape_markdown(subject.code)})",
+        f"Could not be scanned: {escape_markdown(error.message)} ({escape_markdown(error.code)})",
     ]
-    if subject.hint:
-        lines.append(escape_markdown(subject.hint))
+    if error.hint:
+        lines.append(escape_markdown(error.hint))
     return "\n".join(lines) + "\n"
 
 

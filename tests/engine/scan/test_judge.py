@@ -256,7 +256,7 @@ def test_a_kind_without_a_calibration_makes_no_error() -> None:
 
 
 def test_a_group_has_the_title_of_a_plugin() -> None:
-    rows = [replace(row(), name=f"layer {index}") for index in range(3)]
+    rows = [structs.replace(row(), name=f"layer {index}") for index in range(3)]
     judged = judge(rows, {index: [seen("XY-1")] for index in range(3)}, kinds=catalogue([kind()]))
     assert judged.findings[0].message.startswith("a title in 3 layers")
 

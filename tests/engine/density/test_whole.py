@@ -258,3 +258,10 @@ def test_every_matrix_has_an_answer(family: str, n: int, seed: int, method: Any,
     quantiles = [one["value"] for one in found.document["prediction"]["quantiles"]]
     assert quantiles == sorted(quantiles)
     assert len(found.quantiles()) == n
+
+
+@pytest.mark.parametrize(("scale", "ridge"), [(1e-300, 1e300), (1e-305, 1e10), (1e300, 1e-300)])
+def test_a_ridge_out_of_reach_of_the_eigenvalues_has_a_reason(scale: float, ridge: float) -> None:
+    result = rmtaudit.density(scale * np.eye(4), method="eigenvalues", ridge=ridge)
+    found = result.document["ridge"]
+    assert "too far apart" in json.dumps(found)

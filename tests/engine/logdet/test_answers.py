@@ -399,3 +399,10 @@ def test_equal_calls_give_equal_documents(easy: torch.Tensor) -> None:
 def test_arguments_that_make_no_sense(given: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         logdet(torch.eye(3), **given)
+
+
+@pytest.mark.parametrize("value", [5e-324, 1e-310])
+def test_a_pseudo_determinant_of_subnormal_numbers_is_refused(value: float) -> None:
+    answer = rmtaudit.logdet(np.diag([value, 0.0]), pseudo=True)
+    assert answer.logdet is None
+    assert answer.reason

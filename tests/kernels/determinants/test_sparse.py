@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -81,3 +82,29 @@ def test_an_indefinite_matrix_has_pivots_that_show_it() -> None:
 )
 def test_what_is_singular_or_indefinite_is_refused(dense: list[list[float]]) -> None:
     assert sparse_log_determinant(scipy.sparse.csr_array(np.array(dense))).logdet is None
+
+
+def exact_log_determinant(matrix: np.ndarray) -> float:
+    """Return ``log det A`` of a float64 matrix by Gauss's elimination of fractions."""
+    rows = [[Fraction(value) for value in row] for row in matrix.tolist()]
+    logs = 0.0
+    for place in range(len(rows)):
+        pivot = rows[place][place]
+        logs += math.log(pivot.numerator) - math.log(pivot.denominator)
+        for row in rows[place + 1 :]:
+            factor = row[place] / pivot
+            row[place:] = [
+                left - factor * right for left, right in zip(row[place:], rows[place][place:], strict=True)
+            ]
+    return logs
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_likely_error_holds_next_to_a_singular_matrix(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    basis = np.linalg.qr(rng.standard_normal((8, 8)))[0]
+    matrix = basis @ np.diag(10.0 ** np.linspace(0, -13, 8)) @ basis.T
+    matrix = np.tril(matrix) + np.tril(matrix, -1).T
+    found = sparse_log_determinant(scipy.sparse.csr_array(matrix))
+    assert found.logdet is not None
+    assert abs(found.logdet - exact_log_determinant(matrix)) <= 10 * found.likely

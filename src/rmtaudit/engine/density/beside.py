@@ -125,6 +125,8 @@ def moments_without_freeness(blocks: Blocks, target: int) -> dict[str, Any] | No
         return None
     mean, squares, off = blocks.moments.T.tolist()
     variances = [d + (target - 1) * o - m * m for m, d, o in zip(mean, squares, off, strict=True)]
+    if not all(map(math.isfinite, variances)):
+        return None  # beyond the range of float64
     return {"mean": _averaged(mean), "variance": _averaged(variances)}
 
 

@@ -117,6 +117,11 @@ class WholeSpectrum:
         """Return mean log-determinant and effective dimension of ``A + r I``, or why there are none."""
         from rmtaudit.kernels.slq.functionals import Bounded, effective_dimension, shifted_log_determinant
 
+        if not -1000 < math.frexp(ridge)[1] - self.exponent < 1000:
+            apart = Bounded(
+                None, reason="the ridge and the matrix are too far apart for the range of float64"
+            )
+            return apart, apart
         shift = math.ldexp(ridge, -self.exponent)
         if self.distribution is None:
             moved = self._values + shift

@@ -101,7 +101,8 @@ def pseudo_determinant(values: npt.NDArray[np.float64], planned: int = 0) -> Pse
     above = sizes > floor
     kept, dropped = sizes[above], sizes[~above]
     smallest = float(kept.min()) if kept.size else None
-    gap = smallest / floor if smallest is not None else math.inf
+    # the floor of subnormal eigenvalues is 0: nothing of them is told from rounding
+    gap = math.inf if smallest is None else smallest / floor if floor > 0 else 0.0
     alternatives = tuple(
         (cut, int((sizes > cut).sum()), _sum_of_logs(sizes[sizes > cut])) for cut in (floor / 10, floor * 10)
     )
@@ -127,4 +128,8 @@ def _sum_of_logs(values: npt.NDArray[np.float64]) -> float:
 
 def _error(kept: npt.NDArray[np.float64], floor: float) -> float:
     """Return how far the sum of the logarithms can be off: by the eigenvalues, and by the logarithms."""
-    return float(np.abs(np.log(kept)).sum() * EPSILON - np.log1p(-floor / kept).sum()) if kept.size else 0.0
+    if not kept.size:
+        return 0.0
+    if not floor > 0:
+        return math.inf
+    return float(np.abs(np.log(kept)).sum() * EPSILON - np.log1p(-floor / kept).sum())

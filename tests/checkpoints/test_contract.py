@@ -62,7 +62,7 @@ class CarelessCheckpoint(Checkpoint):
 
     def __init__(self, array: np.ndarray) -> None:
         self._values = torch.from_numpy(array)
-        self.tensors = (TensorSpec("layers.0.weight", tuple(array.shape), "float32"),)
+        self.tensors = (TensorSpec(name="layers.0.weight", shape=tuple(array.shape), dtype="float32"),)
 
     def read(self, name: str) -> torch.Tensor:
         del name

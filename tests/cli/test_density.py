@@ -42,7 +42,16 @@ def test_everything_is_written(
     monkeypatch.setenv("COLUMNS", "80")
     files = {name: tmp_path / name for name in ("out.json", "q.npy", "p.png")}
     asked = [
-        *("density", str(eigenvalues), "--factor", "2", "--replicas", "2", "--assume-free"),
+        *(
+            "density",
+            str(eigenvalues),
+            "--factor",
+            "2",
+            "--replicas",
+            "2",
+            "--assume-free",
+            "--assume-smooth",
+        ),
         *("-o", str(files["out.json"]), "--quantiles", str(files["q.npy"]), "--plot", str(files["p.png"])),
         *("--against", str(eigenvalues)),
     ]

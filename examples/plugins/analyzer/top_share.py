@@ -67,5 +67,6 @@ class TopShare(Analyzer):
         seen: tuple[Observation, ...] = ()
         if share > self.options.most and len(eigenvalues) > 2 * top:
             message = f"The top {top} of {len(eigenvalues)} eigenvalues hold {share:.1%} of the energy."
-            seen = (Observation(DOMINATED.code, message, {"top": top, "share": share}),)
+            evidence = {"top": top, "share": share}
+            seen = (Observation(code=DOMINATED.code, message=message, evidence=evidence),)
         return Analysis({"top_share": share}, seen)

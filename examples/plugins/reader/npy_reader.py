@@ -94,7 +94,7 @@ class NpyCheckpoint(Checkpoint):
 def _spec(name: str, array: _Array) -> TensorSpec:
     dtype = array.dtype.newbyteorder("=").name
     unreadable = None if dtype in _READABLE else f"dtype {display_name(dtype)}"
-    return TensorSpec(name, array.shape, dtype, unreadable=unreadable)
+    return TensorSpec(name=name, shape=array.shape, dtype=dtype, unreadable=unreadable)
 
 
 def _check_contained(file: Path, folder: Path) -> None:

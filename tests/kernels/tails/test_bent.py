@@ -7,7 +7,7 @@ import math
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rmtaudit.kernels.tails.bent import Bend, _moments, bend_of, fit_bent
@@ -69,6 +69,7 @@ def test_the_fit_matches_two_means_or_lies_on_the_boundary(
         "uniform": rng.random(size),
         "heavy": rng.exponential(size=size) ** 2,
     }[shape]  # fmt: skip
+    assume(bend == "lognormal" or v.max() < 350)  # squares of e^v are in the range of float64
     fit = fit_bent(v, bend)
     power_law = -1 - math.log(v.mean())
     assert fit.mean_log_likelihood >= power_law - 1e-12 * abs(power_law)

@@ -273,6 +273,8 @@ def _htmp(spectrum: FeatureSpectrum, mu: torch.Tensor, settings: ForecastSetting
         law = HTMP.of(fit.ensemble, fit.mean)
     except (ArithmeticError, ValueError) as error:
         return {"status": "failed", "reason": str(error)}
+    if not math.isfinite(far):
+        return {"status": "failed", "reason": "the eigenvalues leave the range in which HTMP is compared"}
     verdict = "not rejected" if share >= settings.level else "rejected"
     # the law is that of the eigenvalues that both matrices share; the others of the covariance are 0
     shared = len(values) / features

@@ -77,7 +77,7 @@ def ridge_bias(eigenvalues: torch.Tensor, mu: torch.Tensor, *, zeros: int = 0) -
         If an eigenvalue is negative, a ridge not positive, or there is no eigenvalue.
     """
     values, ridges = _checked(eigenvalues, mu)
-    left = ridges[:, None] / (values + ridges[:, None])
+    left = 1 / (1 + values / ridges[:, None])  # the sum of both may leave the range of float64
     squares = left.square()
     total = squares.sum(1) + zeros
     exponent = 2 * (squares * (1 - left)).sum(1) / total

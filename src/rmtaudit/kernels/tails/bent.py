@@ -116,6 +116,8 @@ def _newton(mean: float, mean_bend: float, bend: Bend, size: int, least: float) 
     target = np.array([mean, mean_bend])
     point = np.array([0.5 / mean, 0.5 / mean_bend])
     log_mass, moments, covariance = _moments(point, bend)
+    if not np.isfinite(covariance).all():
+        raise ArithmeticError("the values of the tail are too far apart")
     value = -float(point @ target) - log_mass
     for _ in range(_ITERATIONS):
         gradient = moments - target
@@ -136,8 +138,13 @@ def _newton(mean: float, mean_bend: float, bend: Bend, size: int, least: float) 
             trial = point + length * step
             found = _moments(trial, bend)
             reached = -float(trial @ target) - found[0]
-            if reached >= value + 0.1 * length * gain - 1e-14 * (1 + abs(value)) or length < 1e-8:
+            in_range = bool(np.isfinite(found[2]).all())
+            if in_range and (
+                reached >= value + 0.1 * length * gain - 1e-14 * (1 + abs(value)) or length < 1e-8
+            ):
                 break
+            if length < 1e-300:
+                raise ArithmeticError("the values of the tail are too far apart")
             length /= 2
         point, value = trial, reached
         if point[1] < least:
@@ -165,8 +172,6 @@ def _moments(
     with np.errstate(over="ignore"):
         cross = float(density @ (centred * bent_centred))
         squares = float(density @ centred**2), float(density @ bent_centred**2)
-    if not math.isfinite(squares[1]):
-        raise ArithmeticError("the values of the tail are too far apart")
     covariance = np.array([[squares[0], cross], [cross, squares[1]]])
     return peak + math.log(mass * (high - low)), np.array([first, second]), covariance
 

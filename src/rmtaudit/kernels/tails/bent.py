@@ -139,9 +139,8 @@ def _newton(mean: float, mean_bend: float, bend: Bend, size: int, least: float) 
             found = _moments(trial, bend)
             reached = -float(trial @ target) - found[0]
             in_range = bool(np.isfinite(found[2]).all())
-            if in_range and (
-                reached >= value + 0.1 * length * gain - 1e-14 * (1 + abs(value)) or length < 1e-8
-            ):
+            wanted = value + 0.1 * length * gain - 1e-14 * (1 + abs(value))
+            if in_range and (reached >= wanted or length < 1e-8):
                 break
             if length < 1e-300:
                 raise ArithmeticError("the values of the tail are too far apart")

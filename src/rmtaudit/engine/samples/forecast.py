@@ -27,6 +27,8 @@ which the risk is known: the relative error was below 6 over the degrees of free
 
 _AGREEMENT = 10.0
 """Logarithms of bias and risk of isotropic features differ by less, over the degrees of freedom left."""
+_NORMAL = 2.0**-1022
+"""The least normal number: ridges below it have lost their digits."""
 _LOW = 0.01
 """The grid of ridges starts at this quantile of the positive eigenvalues."""
 _HTMP_SENTENCES = {
@@ -161,8 +163,7 @@ def _grid(positive: torch.Tensor, points: int) -> torch.Tensor:
     import torch
 
     low, high = float(positive.quantile(_LOW)), float(positive[-1])
-    if not low < high:
-        low = high / 10
+    low = max(low if low < high else high / 10, _NORMAL)
     return torch.logspace(math.log10(low), math.log10(high), points, dtype=torch.float64)
 
 
@@ -246,7 +247,9 @@ def _isotropy(rows: list[dict[str, Any]]) -> dict[str, Any]:
     pairs = [
         (math.log(row["bias"]["value"] / row["risk"]["value"]), row["residual"])
         for row in rows
-        if row["bias"] is not None and row["risk"] is not None
+        if row["bias"] is not None
+        and row["risk"] is not None
+        and row["risk"]["value"] > 0 < row["bias"]["value"]
     ]
     if not pairs:
         return {"verdict": "not tested", "largest_ratio": None}

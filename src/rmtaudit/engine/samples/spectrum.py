@@ -14,6 +14,8 @@ Matrix = Literal["covariance", "kernel"]
 
 _ZERO = 1e-5
 """Share of the largest eigenvalue up to which a structural zero may be off 0: float32 leaves about 1e-6."""
+_LEAST = 2.0**-1000
+"""Below it squares and quotients of eigenvalues leave the range of normal numbers."""
 _ASK = (
     "Give --matrix covariance for the features x features matrix, or --matrix kernel for the samples x "
     "samples matrix, and --shape SAMPLES FEATURES."
@@ -55,8 +57,9 @@ def feature_spectrum(
         RA-NA-003 where every eigenvalue is 0.
     """
     values = values.double().sort().values
-    if not bool((values > 0).any()):
-        raise NothingAuditableError("RA-NA-003", "Every eigenvalue is 0: nothing can be learned.", where=path)
+    if not float(values[-1]) > _LEAST:
+        message = "Every eigenvalue is 0, or too small for float64: nothing can be learned."
+        raise NothingAuditableError("RA-NA-003", message, where=path)
     if matrix is None:
         matrix = _told(len(values), shape, path)
     if shape is None:

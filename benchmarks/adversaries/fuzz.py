@@ -441,7 +441,7 @@ def _tails(matrix: Any, rng: np.random.Generator, folder: Path) -> Answer:
     if upper["status"] != "ok":
         return Answer(any(document[part]["status"] == "ok" for part in ("lower", "near_zero")), None, note)
     start, alpha = upper["xmin"]["value"], upper["alpha"]["value"]
-    tail = [mpmath.mpf(float(value)) for value in values if value >= start * (1 - 2e-15)]
+    tail = [mpmath.mpf(float(value)) for value in values if value >= start]
     with mpmath.workdps(DIGITS):
         logs = sum(mpmath.log(value / mpmath.mpf(start)) for value in tail)
         slope = alpha - 1

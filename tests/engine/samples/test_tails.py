@@ -109,3 +109,9 @@ def test_every_field_is_on_the_page() -> None:
     described = set(re.findall(r"`([a-z_0-9]+)`", PAGE.read_text(encoding="utf-8")))
     assert keys_of(json.loads(dumps(document))) - laws - parameters <= described
     assert laws | parameters <= described
+
+
+def test_a_negative_value_beside_subnormal_ones_is_left_out() -> None:
+    values = torch.tensor([5e-324, -0.62, -0.62, 5e-324], dtype=torch.float64)
+    with pytest.raises(NothingAuditableError):
+        study_values(values, TailSettings())

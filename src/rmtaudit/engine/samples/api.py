@@ -110,7 +110,7 @@ def forecast(
         RA-US-402 to 405: it cannot be told which matrix has these eigenvalues, or the lists do not go
         together; RA-US-701 to 703: a setting that is unknown, or given twice.
     NothingAuditableError
-        RA-NA-003: every eigenvalue is 0.
+        RA-NA-003: every eigenvalue is 0, or they are out of range.
 
     Examples
     --------

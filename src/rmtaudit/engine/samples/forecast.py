@@ -101,7 +101,7 @@ def forecast_file(path: Path, settings: ForecastSettings) -> dict[str, Any]:
         RA-US-402 to RA-US-404, as :func:`rmtaudit.engine.samples.spectrum.feature_spectrum`; RA-US-405 where
         the files of population and signal do not go with the others.
     NothingAuditableError
-        RA-NA-003 where every eigenvalue is 0.
+        RA-NA-003 where every eigenvalue is 0, or the largest is out of range.
     """
     from rmtaudit.matrices.samples import read_samples
 

@@ -15,7 +15,7 @@ Matrix = Literal["covariance", "kernel"]
 _ZERO = 1e-5
 """Share of the largest eigenvalue up to which a structural zero may be off 0: float32 leaves about 1e-6."""
 _LEAST = 2.0**-1000
-"""Below it squares and quotients of eigenvalues leave the range of normal numbers."""
+"""Below it, and above its reciprocal, sums and squares of eigenvalues leave the range of normal numbers."""
 _ASK = (
     "Give --matrix covariance for the features x features matrix, or --matrix kernel for the samples x "
     "samples matrix, and --shape SAMPLES FEATURES."
@@ -54,11 +54,11 @@ def feature_spectrum(
         RA-US-402 where the matrix has another number of eigenvalues; RA-US-403 where it cannot be told which
         matrix it is; RA-US-404 where more eigenvalues are above 0 than the rank of the features.
     NothingAuditableError
-        RA-NA-003 where every eigenvalue is 0.
+        RA-NA-003 where every eigenvalue is 0, or the largest is out of range.
     """
     values = values.double().sort().values
-    if not float(values[-1]) > _LEAST:
-        message = "Every eigenvalue is 0, or too small for float64: nothing can be learned."
+    if not _LEAST < float(values[-1]) < 1 / _LEAST:
+        message = "Every eigenvalue is 0, or the largest is out of range: nothing can be learned."
         raise NothingAuditableError("RA-NA-003", message, where=path)
     if matrix is None:
         matrix = _told(len(values), shape, path)

@@ -91,7 +91,8 @@ def scaled(values: torch.Tensor) -> Scaled:
     low, high = math.frexp(least)[1], math.frexp(greatest)[1]
     exponent = 0 if max(-low, high) <= _SAFE else (low + high) // 2
     with np.errstate(over="ignore", under="ignore"):
-        found = np.ldexp(array, -exponent)
+        # what is not positive is left out by every fit, and may leave the range of floats
+        found = np.where(array > 0, np.ldexp(array, -exponent), np.minimum(array, 0.0))
     if high - low > 2 * _SAFE:
         problem = f"the greatest value is 2^{high - low} times the least one, beyond what floats can compare"
         return Scaled(values=values, unit=Unit(), support="continuous", step=step, lower="", problem=problem)

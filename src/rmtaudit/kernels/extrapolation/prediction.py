@@ -252,7 +252,7 @@ def _verdict(
             largest_factor=possible if answers and possible >= _LEAST else None,
         )
     if determined.outcome is Outcome.REFUSED:
-        # a band that is narrow and yet no answer is that of a law with few atoms or gaps, as far as can be seen
+        # a narrow band that is no answer may be that of a law with few atoms or gaps
         fitting = [one for one in determined.levels if one.fits and not one.answers]
         level = fitting[-1] if fitting else level
         return Verdict(

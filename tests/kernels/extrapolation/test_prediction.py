@@ -214,3 +214,14 @@ def test_quarters_of_a_law_that_ends_are_fitted_with_the_usual_smoothing() -> No
     found = predict(spectrum, 2.0, generator=seeded(8), matrix=block, replicas=0)
     assert found.nested is not None
     assert math.isfinite(found.nested.free)
+
+
+@pytest.mark.parametrize(("size", "obstacle"), [(64, Obstacle.SMALL), (128, None)])
+def test_a_small_block_supports_no_assumption_of_smoothness(size: int, obstacle: Obstacle | None) -> None:
+    wigner = torch.randn(size, size, generator=seeded(), dtype=torch.float64)
+    values = torch.linalg.eigvalsh((wigner + wigner.T) / (2 * size) ** 0.5)
+    verdict = predict(values[None], 4.0, generator=seeded(), replicas=0).verdict
+    assert verdict.obstacle is obstacle
+    if obstacle is not None:
+        assert "100 rows or more" in verdict.reason
+        assert verdict.largest_factor is not None

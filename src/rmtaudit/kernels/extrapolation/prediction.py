@@ -17,12 +17,7 @@ from rmtaudit.kernels.extrapolation.verdict import Assumption, Obstacle, Verdict
 from rmtaudit.kernels.free.bands import FORGIVEN
 from rmtaudit.kernels.free.cumulants import cumulant_laws
 from rmtaudit.kernels.free.decompression import UNFIT, Decompression, decompress_spectrum, take_spikes
-from rmtaudit.kernels.free.determination import (
-    Determination,
-    Level,
-    Outcome,
-    determine,
-)
+from rmtaudit.kernels.free.determination import LEAST_SMOOTH, Determination, Level, Outcome, determine
 from rmtaudit.kernels.free.empirical import ConcentratedError
 from rmtaudit.kernels.free.evolution import evolve
 from rmtaudit.kernels.free.freeness import LEVEL, FreenessEvidence, freeness_evidence
@@ -252,12 +247,12 @@ def _verdict(
             largest_factor=possible if answers and possible >= _LEAST else None,
         )
     if determined.outcome is Outcome.REFUSED:
-        # a narrow band that is no answer may be that of a law with few atoms or gaps
-        fitting = [one for one in determined.levels if one.fits and not one.answers]
+        fitting = [one for one in determined.levels if one.fits]
+        small = level.answers  # but for the size of the block
         level = fitting[-1] if fitting else level
         return Verdict(
-            obstacle=Obstacle.WIDE if fitting else Obstacle.SHAPE,
-            measure=level.width,
+            obstacle=Obstacle.SMALL if small else Obstacle.WIDE if fitting else Obstacle.SHAPE,
+            measure=LEAST_SMOOTH if small else level.width,
             share=level.share,
             width=level.width,
             largest_factor=determined.largest_factor,

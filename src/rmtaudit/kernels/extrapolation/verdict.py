@@ -21,6 +21,7 @@ class Obstacle(Enum):
     CONCENTRATED = "concentrated"
     WIDE = "wide"
     SHAPE = "shape"
+    SMALL = "small"
     NOT_FREE = "not free"
     MISSED = "missed"
     SHARED = "shared"
@@ -35,6 +36,9 @@ _SENTENCES: Mapping[Obstacle, str] = {
     Obstacle.CONCENTRATED: "the eigenvalues lie at so few places that no law can be fitted to them",
     Obstacle.WIDE: "laws that fit the block equally well differ by {measure:.0%} of the eigenvalues",
     Obstacle.SHAPE: "the spectrum has few atoms or gaps, and blocks do not determine such a spectrum",
+    Obstacle.SMALL: (
+        "only a smooth spectrum would be determined, and that takes a block of {measure:.0f} rows or more"
+    ),
     Obstacle.NOT_FREE: (
         "the matrix is not free of its coordinates, which is tolerable up to {measure:.3g} times the block"
     ),

@@ -30,9 +30,10 @@ USUAL = 2.0
 MILDER = (1.75, 1.5, 1.25)
 """Assumptions that are tried where the data reject the usual one or leave no margin: compact laws with thin
 ends, such as Beta(2, 2), are blocks of a matrix 1.5 times as large but not of one twice as large."""
-LEAST_MILDER = 128
-"""Smallest block that a milder assumption answers for: of trained layers seen in 64 rows or fewer, 4 of 7
-such answers were wrong (``benchmarks/adversaries.py --kinds layer --seeds 33``)."""
+LEAST_SMOOTH = 100
+"""Smallest block that an assumption of smoothness answers for: of trained layers seen in 64 rows or
+fewer, 4 of 7 such answers were wrong (``benchmarks/adversaries.py --kinds layer --seeds 33``); of blocks
+of 128 rows and more of all families 1 of 53."""
 SMOOTHER = (4.0, 16.0, 64.0)
 """Assumptions that are tried where the usual one is not rejected but leaves a wide band."""
 WIDEST = 0.10
@@ -166,13 +167,15 @@ def determine(
         positive = _stays_positive(given, factor, seed)
     problem = _Problem(given, whitened_block(given, factor, positive=positive), factor, positive, seed)
     usual = problem.level(USUAL)
-    if usual.answers and problem.accepts(SMOOTHER[0]):
-        # a law with a gap or a few atoms is outside of both classes, and data reject the smoother one first
-        outcome = Outcome.DETERMINED if usual.width <= NARROW else Outcome.IF_SMOOTH
-        return Determination(outcome, (usual,), positive)
-    wide = usual.fits and not usual.answers
-    tried = _smoother(problem, usual) if wide else _milder(problem, usual)
-    if tried[-1].answers and (wide or given.size >= LEAST_MILDER):
+    # a law with a gap or a few atoms is outside of both classes, and data reject the smoother one first
+    with_margin = usual.answers and problem.accepts(SMOOTHER[0])
+    if with_margin and usual.width <= NARROW:
+        return Determination(Outcome.DETERMINED, (usual,), positive)
+    if with_margin:
+        tried: tuple[Level, ...] = (usual,)
+    else:
+        tried = _smoother(problem, usual) if usual.fits and not usual.answers else _milder(problem, usual)
+    if tried[-1].answers and given.size >= LEAST_SMOOTH:
         return Determination(Outcome.IF_SMOOTH, tried, positive)
     return Determination(Outcome.REFUSED, tried, positive, _largest(problem) if search else None)
 
@@ -294,7 +297,8 @@ def _largest(problem: _Problem) -> float | None:
         middle = low[(len(low) - 1) // 2]
         white = whitened_block(problem.given, middle, positive=problem.positive)
         nearer = problem._replace(white=white, factor=middle)
-        if nearer.accepts(SMOOTHER[0]) and nearer.level(USUAL).answers:
+        usual = nearer.level(USUAL)
+        if usual.answers and usual.width <= NARROW and nearer.accepts(SMOOTHER[0]):
             found, low = middle, [one for one in low if one > middle]
         else:
             low = [one for one in low if one < middle]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -224,14 +225,19 @@ def ks_distance(values: torch.Tensor, law: MarchenkoPastur) -> float:
 
 
 def _scale(bulk: torch.Tensor, n: int) -> float:
-    size = len(bulk)
-    first, last = math.floor(_LOW * size), max(math.ceil(_HIGH * size), math.floor(_LOW * size) + 1)
-    ranks = (np.arange(first, last) + 0.5) / size
-    quantiles = torch.from_numpy(_unit_ppf(ranks, size / n))
-    variance = float((bulk[first:last] / (n * quantiles)).median())
+    first, quantiles = _scale_quantiles(len(bulk), n)
+    variance = float((bulk[first : first + len(quantiles)] / (n * quantiles)).median())
     if not variance > 0:
         raise ArithmeticError("the lower half of the spectrum is 0: there is no bulk")
     return variance
+
+
+@lru_cache(maxsize=256)
+def _scale_quantiles(size: int, n: int) -> tuple[int, torch.Tensor]:
+    """Return the first rank of the quantiles that set the scale, and these; layers of a shape share them."""
+    first, last = math.floor(_LOW * size), max(math.ceil(_HIGH * size), math.floor(_LOW * size) + 1)
+    ranks = (np.arange(first, last) + 0.5) / size
+    return first, torch.from_numpy(_unit_ppf(ranks, size / n))
 
 
 def _unit_edges(ratio: float) -> tuple[float, float]:

@@ -7,7 +7,6 @@ Analyzers of other distributions run code of theirs; ``RMTAUDIT_PLUGINS=name,nam
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from rmtaudit.analyzers.options import check_options
 from rmtaudit.entry_points import is_allowed, is_own, registered
 from rmtaudit.errors import UsageError
 from rmtaudit.finding_kind import FindingKind
-from rmtaudit.names import display_name
+from rmtaudit.names import display_name, suggestion
 
 GROUP = "rmtaudit.analyzers"
 _CODE = re.compile(r"[A-Z][A-Z0-9]*(-[A-Z0-9]+)+")
@@ -164,11 +163,9 @@ def _origin(entry: EntryPoint) -> tuple[str, str]:
 
 def _unknown(name: str) -> UsageError:
     names = available()
-    close = difflib.get_close_matches(name, names, n=1)
-    guess = f" Did you mean {close[0]!r}?" if close else ""
     return UsageError(
         "RA-US-101",
-        f"Unknown analyzer {display_name(name)!r}.{guess}",
+        f"Unknown analyzer {display_name(name)!r}.{suggestion(name, names)}",
         hint=f"Available: {', '.join(names) or 'none'}.",
     )
 

@@ -15,11 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from rmtaudit.cli.verification_table import draw_verification
+from rmtaudit.kernels.signal import SignalWord
 from rmtaudit.names import display_name
 from rmtaudit.report import sentences
 from rmtaudit.report.model import LayerResult, Report
 from rmtaudit.report.numbers import format_metric
 from rmtaudit.report.ordering import worst_first
+from rmtaudit.report.verdict import DAMAGED, UNJUDGED
 
 WIDTH_ELSEWHERE = 160
 """Columns where there is no terminal and ``COLUMNS`` does not say."""
@@ -40,7 +42,11 @@ _SHORT_HEADS = {
 _MOST_FINDINGS = 10
 _MOST_WITHOUT = 10
 _SEVERITY_STYLE = {"error": "red", "warning": "yellow", "info": "dim"}
-_VERDICT_STYLE = {"damaged": "red", "noise-like": "yellow", "initial": "yellow"}
+_VERDICT_STYLE: dict[str, str] = {
+    DAMAGED: "red",
+    SignalWord.NOISE_LIKE: "yellow",
+    SignalWord.INITIAL: "yellow",
+}
 _ROW_STYLE = {"failed": "red", "skipped": "dim", "ok": ""}
 
 
@@ -110,7 +116,7 @@ def _notes(report: Report) -> RenderableType:
     notes.add_column(no_wrap=True, style="dim")
     notes.add_column(overflow="fold")
     if sentences.is_judged(report):
-        style = _VERDICT_STYLE.get(sentences.verdict_word(report.verdict), "")
+        style = _VERDICT_STYLE.get(report.judgement.word, "")
         notes.add_row(Text("verdict"), Text(sentences.verdict_line(report), style=style))
     notes.add_row(Text("summary"), Text(sentences.summary_line(report)))
     notes.add_row(Text("coverage"), Text(sentences.coverage_line(report)))
@@ -173,7 +179,7 @@ def _layers(report: Report, rows: Sequence[LayerResult], width: int) -> Table:
         )
     for index, row in enumerate(rows):
         cells = (elide(names.cells[index], room), *(column.cells[index] for column in columns))
-        style = _ROW_STYLE.get(row.status) or _VERDICT_STYLE.get(sentences.verdict_word(row.verdict), "")
+        style = _ROW_STYLE.get(row.status) or _VERDICT_STYLE.get(row.judgement.word, "")
         table.add_row(*(Text(cell) for cell in cells), style=style)
     return table
 
@@ -217,7 +223,8 @@ def _metric(report: Report, rows: Sequence[LayerResult], name: str) -> _Column:
 
 def _verdict(rows: Sequence[LayerResult]) -> _Column:
     """Return the verdicts with their details, but for the reasons of what is unjudged."""
-    texts = ("unjudged" if sentences.verdict_word(row.verdict) == "unjudged" else row.verdict for row in rows)
+    unjudged = UNJUDGED.word
+    texts = (unjudged if row.judgement.word == unjudged else row.verdict for row in rows)
     return _Column("verdict", tuple(elide(_printable(text), 32, keep_end=False) for text in texts))
 
 

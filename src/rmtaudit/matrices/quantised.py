@@ -12,6 +12,9 @@ from typing import Any
 
 from rmtaudit.matrices.tensors import TensorSpec
 
+QUANTISED_DTYPES = frozenset({"qint8", "quint8", "qint32", "quint4x2", "quint2x4"})
+"""The quantised dtypes of torch, whose tensors keep their scales to themselves."""
+
 _PACKED = (
     (re.compile(r"(^|[._])qweight$"), "packed integer codes (.qweight)"),
     (re.compile(r"(^|[._])weight_packed$"), "packed codes (.weight_packed)"),
@@ -29,29 +32,29 @@ _PARAMETERS_OF_A_SCHEME = re.compile(
 _CODES = frozenset({"int8", "uint8"})
 
 
-def quantised_reason(spec: TensorSpec, names: Mapping[str, TensorSpec], config: Mapping[str, Any]) -> str:
-    """Return why the tensor is a quantised weight (one phrase), or ``""`` if nothing says so.
+def scheme_of(spec: TensorSpec, names: Mapping[str, TensorSpec], config: Mapping[str, Any]) -> str:
+    """Return the scheme whose codes the tensor holds, as a phrase; ``""`` if nothing says that it does.
 
-    In the order of trust: the name's signature, a scale beside it, ``quantization_config`` in the model's
-    configuration, and the dtype: a matrix of 8-bit integers is codes of *some* scheme.
+    In the order of trust: the name's signature, a scale stored with it, ``quantization_config`` in the
+    model's configuration, and the dtype: a matrix of 8-bit integers is codes of *some* scheme.
     """
     for pattern, scheme in _PACKED:
         if pattern.search(spec.name) and not spec.dtype.startswith(
             ("float16", "float32", "float64", "bfloat")
         ):
-            return f"quantised: {scheme}"
+            return scheme
     narrow = spec.dtype.startswith("float8")
     if len(spec.shape) < 2 or not (narrow or spec.dtype in _CODES):
         return ""
     for ending in _COMPANIONS:
         for candidate in (spec.name + ending, spec.name + ending.upper(), _sibling(spec.name, ending)):
             if candidate in names and candidate != spec.name:
-                return f"quantised: {spec.dtype} codes with scales in '{candidate}'"
+                return f"{spec.dtype} codes with scales in '{candidate}'"
     quantisation = config.get("quantization_config")
     method = quantisation.get("quant_method") if isinstance(quantisation, Mapping) else None
     if method is not None:
-        return f"quantised: {spec.dtype} codes (config.json: {method})"
-    return "" if narrow else f"quantised: {spec.dtype} codes of an unknown scheme"
+        return f"{spec.dtype} codes (config.json: {method})"
+    return "" if narrow else f"{spec.dtype} codes of an unknown scheme"
 
 
 def belongs_to_scheme(spec: TensorSpec, names: Mapping[str, TensorSpec]) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 
 from rmtaudit.matrices import roles
 from rmtaudit.matrices.layouts import SIDES, Layout, is_bias_of_heads, layout
-from rmtaudit.matrices.quantised import belongs_to_scheme, quantised_reason
+from rmtaudit.matrices.quantised import QUANTISED_DTYPES, belongs_to_scheme, scheme_of
+from rmtaudit.matrices.skips import Skip, SkipReason
 from rmtaudit.matrices.tensors import FLOATING, TensorSpec
 
 
@@ -22,10 +23,15 @@ class NotAnalysed:
     """
 
     spec: TensorSpec
-    reason: str
+    skip: Skip
     weight: bool
     counted: bool = True
     learned: bool = True
+
+    @property
+    def reason(self) -> str:
+        """Why, as a sentence."""
+        return self.skip.sentence
 
 
 def refusal(
@@ -44,31 +50,32 @@ def refusal(
     """
     many = len(spec.shape) > 1
     if spec.unreadable is not None:
-        return NotAnalysed(spec=spec, reason=spec.unreadable, weight=many)
-    quantised = quantised_reason(spec, by_name, config)
-    if quantised:
-        return NotAnalysed(spec=spec, reason=quantised, weight=True)
+        skip = Skip.of(SkipReason.NO_VALUES, problem=spec.unreadable)
+        if spec.dtype in QUANTISED_DTYPES:
+            skip = Skip.of(SkipReason.QUANTISED, scheme=f"torch's {spec.dtype}")
+        return NotAnalysed(spec=spec, skip=skip, weight=many)
+    scheme = scheme_of(spec, by_name, config)
+    if scheme:
+        return NotAnalysed(spec=spec, skip=Skip.of(SkipReason.QUANTISED, scheme=scheme), weight=True)
     if belongs_to_scheme(spec, by_name):
-        return NotAnalysed(spec=spec, reason="scale or zero point of a quantised weight", weight=False)
+        return NotAnalysed(spec=spec, skip=Skip(SkipReason.QUANTISATION_PARAMETER), weight=False)
     if spec.parameters == 0:
-        return NotAnalysed(spec=spec, reason="empty: a side of length 0", weight=many)
+        return NotAnalysed(spec=spec, skip=Skip(SkipReason.EMPTY), weight=many)
     if spec.dtype == "bool":
-        return NotAnalysed(spec=spec, reason="boolean values, not weights", weight=False, learned=False)
+        return NotAnalysed(spec=spec, skip=Skip(SkipReason.BOOLEAN), weight=False, learned=False)
     if spec.dtype not in FLOATING:
-        kind = "complex" if spec.dtype.startswith("complex") else "integer"
-        reason = f"{kind} values ({spec.dtype}), not real weights"
-        index = roles.is_index(spec)
-        return NotAnalysed(spec=spec, reason=reason, weight=many and not index, learned=not index)
+        reason = SkipReason.COMPLEX if spec.dtype.startswith("complex") else SkipReason.INTEGER
+        skip, index = Skip.of(reason, dtype=spec.dtype), roles.is_index(spec)
+        return NotAnalysed(spec=spec, skip=skip, weight=many and not index, learned=not index)
     if not many:
-        return NotAnalysed(
-            spec=spec, reason="scalar" if not spec.shape else "vector (bias, norm, statistic)", weight=False
-        )
+        reason = SkipReason.ONE_DIMENSIONAL if spec.shape else SkipReason.SCALAR
+        return NotAnalysed(spec=spec, skip=Skip(reason), weight=False)
     if roles.is_buffer(spec):
-        reason = "buffer of the architecture (mask, table), not a weight"
-        return NotAnalysed(spec=spec, reason=reason, weight=False, learned=False)
+        return NotAnalysed(spec=spec, skip=Skip(SkipReason.BUFFER), weight=False, learned=False)
     if is_bias_of_heads(spec, by_name):
-        return NotAnalysed(spec=spec, reason="vector (bias of several heads)", weight=False)
+        return NotAnalysed(spec=spec, skip=Skip(SkipReason.HEAD_BIAS), weight=False)
     if len(spec.shape) in SIDES and layout(spec, by_name) is Layout.UNCLEAR:
         sides = " x ".join(map(str, spec.shape))
-        return NotAnalysed(spec=spec, reason=f"layout: {sides} {Layout.UNCLEAR.value}", weight=True)
+        skip = Skip.of(SkipReason.UNCLEAR_LAYOUT, sides=sides, layout=Layout.UNCLEAR.value)
+        return NotAnalysed(spec=spec, skip=skip, weight=True)
     return None

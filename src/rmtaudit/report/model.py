@@ -1,8 +1,9 @@
 """The report of a scan: the one set of classes that its document is read, written and described by.
 
 A field of a class is a key of the document, in the same order. Its type is what the reader accepts and what
-the published JSON Schema says (:mod:`rmtaudit.report.schema`). Every key is always written, so no field has
-a default but ``verification``, which only some reports have. The parts that later versions may extend are
+the published JSON Schema says (:mod:`rmtaudit.report.schema`). Every key is always written but
+``verification``, which only some reports have. The other defaults are for keys that came with schema 1.1
+(:mod:`rmtaudit.report.upgrade` fills them). The parts that later versions may extend are
 typed dictionaries, and keep the keys that this version does not know; all other parts are closed.
 """
 
@@ -17,6 +18,7 @@ from msgspec import Meta, Struct
 
 from rmtaudit.finding_kind import Severity
 from rmtaudit.report.frame import data_frame
+from rmtaudit.report.verdict import UNJUDGED, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +30,11 @@ Number = int | float
 """A finite number; a whole one stays whole when a document is read and written again."""
 NonNegative = Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)]
 Words = Annotated[str, Meta(min_length=1)]
+SkipName = Annotated[
+    str | None,
+    Meta(description="Name of the reason; null where nothing was skipped. Later versions may add names."),
+]
+Judgement = Annotated[Verdict, Meta(description="The value that `verdict` is the text of.")]
 
 IDENTITY = (
     "name", "tensor", "kind", "view", "shape", "dtype", "matrices", "parameters", "status", "reason",
@@ -53,10 +60,12 @@ class SchemaHeader(Part, frozen=True):
     """The schema that the document follows."""
 
     name: Literal["rmtaudit.report"]
-    version: Literal["1.0"]
+    version: Literal["1.0", "1.1"]
 
 
-HEADER = SchemaHeader(name="rmtaudit.report", version="1.0")
+HEADER = SchemaHeader(name="rmtaudit.report", version="1.1")
+VERSIONS = ("1.0", HEADER.version)
+"""The versions that are read; the last one is written."""
 
 
 class MetricResult(Part, frozen=True):
@@ -84,7 +93,7 @@ class Finding(Part, frozen=True):
     evidence: Mapping[str, Any]
 
 
-class LayerResult(Part, frozen=True):
+class LayerResult(Part, frozen=True, kw_only=True):
     """One row: a layer that was analysed, or a weight tensor that was not and why."""
 
     name: Annotated[str, Meta(description="Of the tensor; tensor#part where it holds several layers.")]
@@ -100,7 +109,9 @@ class LayerResult(Part, frozen=True):
     parameters: Count
     status: Status
     reason: str
+    skip: SkipName = None
     verdict: str
+    judgement: Judgement = UNJUDGED
     spectrum: Annotated[
         Mapping[str, Any],
         Meta(description="How the spectrum was computed. Later versions may add keys."),
@@ -122,13 +133,14 @@ class LayerResult(Part, frozen=True):
         ]  # fmt: skip
 
 
-class SkippedTensor(Part, frozen=True):
+class SkippedTensor(Part, frozen=True, kw_only=True):
     """A tensor that no row of ``layers`` analyses."""
 
     name: str
     shape: tuple[Count, ...]
     dtype: str
     reason: Words
+    skip: SkipName = None
 
 
 class Coverage(Part, frozen=True):
@@ -238,7 +250,7 @@ class Verification(TypedDict):
     not_compared: Sequence[NotCompared]
 
 
-class Report(Part, frozen=True):
+class Report(Part, frozen=True, kw_only=True):
     """The scan of one subject."""
 
     schema: SchemaHeader
@@ -251,6 +263,7 @@ class Report(Part, frozen=True):
     layers: tuple[LayerResult, ...]
     summary: Mapping[str, SummaryValue]
     verdict: str
+    judgement: Judgement = UNJUDGED
     findings: Annotated[
         tuple[Finding, ...],
         Meta(description="Those of the layers, one a cause: `evidence` has the `codes` and the `layers`."),

@@ -6,7 +6,6 @@ import re
 
 from rmtaudit.kernels.signal import SignalWord
 from rmtaudit.report.model import LayerResult, Report
-from rmtaudit.report.sentences import verdict_word
 
 _NO_TROUBLE = 3
 _UNTRAINED = (SignalWord.NOISE_LIKE, SignalWord.INITIAL)
@@ -43,10 +42,10 @@ def worst_first(report: Report) -> tuple[LayerResult, ...]:
 
 def _trouble(layer: LayerResult) -> int:
     severities = {finding.severity for finding in layer.findings}
-    for place, found in enumerate(("error" in severities, "warning" in severities)):
-        if found:
+    for place, severity in enumerate(("error", "warning")):
+        if severity in severities:
             return place
-    return 2 if verdict_word(layer.verdict) in _UNTRAINED else _NO_TROUBLE
+    return 2 if layer.judgement.word in _UNTRAINED else _NO_TROUBLE
 
 
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:

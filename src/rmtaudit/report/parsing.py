@@ -11,8 +11,9 @@ from msgspec import ValidationError
 
 from rmtaudit.errors import CorruptError
 from rmtaudit.names import display_name
-from rmtaudit.report.model import HEADER, FailedSubject, Report, Result, plain
+from rmtaudit.report.model import HEADER, VERSIONS, FailedSubject, Report, Result, plain
 from rmtaudit.report.strict_json import parse_json
+from rmtaudit.report.upgrade import upgraded
 
 T = TypeVar("T")
 Step = str | int
@@ -57,11 +58,11 @@ def _result(document: Any, at: tuple[Step, ...]) -> Result:
     _check_schema(document)
     if "layers" in document or "error" not in document:
         return _report(document, at)
-    return _checked(document, FailedSubject, at)
+    return msgspec.structs.replace(_checked(document, FailedSubject, at), schema=HEADER)
 
 
 def _report(document: dict[str, Any], at: tuple[Step, ...]) -> Report:
-    report = _checked(document, Report, at)
+    report = upgraded(_checked(document, Report, at))
     return msgspec.structs.replace(report, **{name: document[name] for name in _OPEN if document.get(name)})
 
 
@@ -69,11 +70,11 @@ def _check_schema(document: object) -> None:
     schema = document.get("schema") if isinstance(document, dict) else None
     if not isinstance(schema, dict) or schema.get("name") != HEADER.name:
         raise CorruptError("RA-RP-002", f"Not a report of rmtaudit: its schema is not {HEADER.name!r}.")
-    if schema.get("version") != HEADER.version:
-        version = display_name(repr(schema.get("version")), longest=40)
+    if schema.get("version") not in VERSIONS:
+        version, known = display_name(repr(schema.get("version")), longest=40), " and ".join(VERSIONS)
         raise CorruptError(
             "RA-RP-003",
-            f"The report has version {version} of its schema; this rmtaudit reads {HEADER.version!r}.",
+            f"The report has version {version} of its schema; this rmtaudit reads {known}.",
             hint="Render it with the rmtaudit that wrote it, or scan again.",
         )
 

@@ -10,7 +10,7 @@ observer knows an innocent explanation. Findings with one cause are grouped over
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -21,11 +21,11 @@ from rmtaudit.engine.scan.copies import copied_layers
 from rmtaudit.engine.scan.peers import constants_among_trained, out_of_scale
 from rmtaudit.finding_kind import FindingKind
 from rmtaudit.kernels.signal import Signal, SignalWord
+from rmtaudit.matrices.skips import label_of
 from rmtaudit.report.catalogue import FINDINGS
 from rmtaudit.report.grouping import grouped_findings
 from rmtaudit.report.model import Finding, LayerResult
-
-DAMAGED = "damaged"
+from rmtaudit.report.verdict import Verdict, damaged, of_signal
 
 _SIGN_TEST, _ORDER_TEST = "noise_p_value", "exchangeable_p"
 _CHANCE = 0.01
@@ -33,11 +33,11 @@ _CHANCE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """What a model is found to be."""
+class JudgedModel:
+    """The rows with their verdicts, the verdict of the model, and its findings."""
 
     layers: tuple[LayerResult, ...]
-    verdict: str
+    verdict: Verdict
     findings: tuple[Finding, ...]
 
 
@@ -48,7 +48,7 @@ def judge(
     *,
     copies: Mapping[int, str] = MappingProxyType({}),
     kinds: Mapping[str, FindingKind] = FINDINGS,
-) -> Judgement:
+) -> JudgedModel:
     """Return the rows with findings and verdicts, and the verdict of the model.
 
     Parameters
@@ -80,8 +80,12 @@ def judge(
             seen = [*observed.get(index, ()), *scales.get(index, ()), *repeated.get(index, ())]
         found = [_finding(observation, corrected_by, kinds) for observation in seen]
         findings = tuple(sorted(filter(None, found), key=lambda finding: finding.code))
-        judged.append(replace(row, findings=findings, verdict=_verdict(signal, findings)))
-    return Judgement(tuple(judged), _model_verdict(judged, words), grouped_findings(judged, kinds))
+        verdict = _verdict(signal, findings)
+        judged.append(replace(row, findings=findings, verdict=verdict.text, judgement=verdict))
+    every = [finding for row in judged for finding in row.findings]
+    return JudgedModel(
+        tuple(judged), _verdict(_together(judged, words), every), grouped_findings(judged, kinds)
+    )
 
 
 def _finding(observation: Observation, corrected_by: int, kinds: Mapping[str, FindingKind]) -> Finding | None:
@@ -101,25 +105,18 @@ def _finding(observation: Observation, corrected_by: int, kinds: Mapping[str, Fi
     return Finding(code=observation.code, severity=severity, message=observation.message, evidence=evidence)
 
 
-def _verdict(signal: Signal, findings: Sequence[Finding]) -> str:
-    errors = sorted({finding.code for finding in findings if finding.severity == "error"})
-    return f"{DAMAGED} ({', '.join(errors)})" if errors else signal.text
+def _verdict(signal: Signal, findings: Iterable[Finding]) -> Verdict:
+    """Return what the errors of a layer or a model say; where it has none, its signal."""
+    codes = sorted({finding.code for finding in findings if finding.severity == "error"})
+    return damaged(tuple(codes)) if codes else of_signal(signal)
 
 
 def _why_unjudged(row: LayerResult) -> str:
     """Return why a row has no signal."""
     if row.status != "ok":
-        return row.reason.partition(":")[0]
+        return label_of(row.skip, row.reason)
     test = row.metrics.get(_SIGN_TEST)
     return "the analyzer noise did not run" if test is None else test.reason
-
-
-def _model_verdict(rows: Sequence[LayerResult], signals: Sequence[Signal]) -> str:
-    """Return the verdict of the model: damaged if a layer is; else what its judged layers say together."""
-    codes = sorted({f.code for row in rows for f in row.findings if f.severity == "error"})
-    if codes:
-        return f"{DAMAGED} ({', '.join(codes)})"
-    return _together(rows, signals).text
 
 
 def _together(rows: Sequence[LayerResult], signals: Sequence[Signal]) -> Signal:

@@ -27,9 +27,11 @@ from rmtaudit.kernels.signal import Signal, SignalWord
 from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues, pool, singular_values
 from rmtaudit.kernels.spectra.spectrum import Spectrum, unknown
 from rmtaudit.matrices.layers import Layer, LayerKind
+from rmtaudit.matrices.skips import Skip, SkipReason
 from rmtaudit.matrices.tensors import UNIT_ROUNDOFF
 from rmtaudit.names import display_name
 from rmtaudit.report.model import LayerResult, MetricResult, Status
+from rmtaudit.report.verdict import UNJUDGED
 
 AUTO_ACCURACY = 1e-7
 """Relative accuracy of every singular value that the solver ``auto`` guarantees."""
@@ -54,18 +56,18 @@ class LayerWork:
         wanted = any("spectrum" in each.needs or each.stands_in for each in self.analyzers)
         return self.shown or wanted
 
-    def looking(self, *, spectrum: bool) -> tuple[Analyzer, ...]:
-        """Return the analyzers that look at a layer whose spectrum is within the budget, or is beyond it."""
+    def analyzers_for(self, *, spectrum: bool) -> tuple[Analyzer, ...]:
+        """Return the analyzers of a layer whose spectrum is within the memory budget, or is beyond it."""
         if spectrum:
             return tuple(each for each in self.analyzers if not each.stands_in)
         return tuple(each for each in self.analyzers if "spectrum" not in each.needs)
 
 
 @dataclass(frozen=True, slots=True)
-class Without:
-    """Why a layer has to do without its spectrum, and how many bytes there are for its analysis."""
+class NoSpectrum:
+    """Why a layer is analysed without its spectrum, and how many bytes there are for its analysis."""
 
-    reason: str
+    skip: Skip
     room: int
 
 
@@ -100,7 +102,7 @@ class OneValue(StrEnum):
 
 
 def analyse_layer(
-    layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork, without: Without | None = None
+    layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork, without: NoSpectrum | None = None
 ) -> AnalysedLayer:
     """Return the row of one layer, what was observed, and the seconds that its parts took.
 
@@ -123,8 +125,8 @@ def analyse_layer(
     started = time.perf_counter()
     constant = _constant(layer, tensors) if any(each.judges for each in work.analyzers) else None
     if constant is not None:
-        reason = f"constant of the architecture: {constant}"
-        return AnalysedLayer(row=row(layer, "skipped", reason), signal=Signal(SignalWord.CONSTANT, constant))
+        skip = Skip.of(SkipReason.CONSTANT, constant=constant)
+        return AnalysedLayer(row=row(layer, "skipped", skip), signal=Signal(SignalWord.CONSTANT, constant))
     try:
         matrices = _matrices(layer, tensors, work.device)
         solved = not without and work.needs_spectra
@@ -133,16 +135,14 @@ def analyse_layer(
         seen = Observation(
             code="RA-SC-001", message=f"The layer holds values that are not finite: {problem}.", evidence={}
         )
-        return AnalysedLayer(row=row(layer, "failed", f"nonfinite: {problem}"), observed=(seen,))
-    except (
-        ArithmeticError,
-        RuntimeError,
-        MemoryError,
-    ) as error:  # RuntimeError: how torch says the first two
-        return AnalysedLayer(row=row(layer, "failed", f"the spectrum could not be computed: {_words(error)}"))
+        skip = Skip.of(SkipReason.NONFINITE, problem=problem)
+        return AnalysedLayer(row=row(layer, "failed", skip), observed=(seen,))
+    except (ArithmeticError, RuntimeError, MemoryError) as error:  # torch raises RuntimeError for both others
+        skip = Skip.of(SkipReason.NO_SPECTRUM, problem=_words(error))
+        return AnalysedLayer(row=row(layer, "failed", skip))
     seconds["spectrum"] = time.perf_counter() - started
 
-    analyzers = work.analyzers if without else work.looking(spectrum=True)
+    analyzers = work.analyzers if without else work.analyzers_for(spectrum=True)
     wanted = any("matrix" in analyzer.needs for analyzer in analyzers)
     given = LayerInput(
         layer=layer,
@@ -152,7 +152,7 @@ def analyse_layer(
         seed=work.seed,
     )
     flat = None if without else _one_value(matrices, spectrum)
-    remarks = [without.reason if without else flat.reason if flat else _unresolved(spectrum)]
+    remarks = [] if without else [flat.reason if flat else _unresolved(spectrum)]
     del matrices
     metrics: dict[str, MetricResult] = {}
     observed: list[Observation] = []
@@ -178,7 +178,8 @@ def analyse_layer(
     result = row(
         layer,
         "skipped" if without else "ok",
-        "; ".join(remarks),
+        without.skip if without else None,
+        remarks=remarks,
         spectrum=_describe(spectrum) if solved else {},
         metrics=metrics,
     )
@@ -194,12 +195,13 @@ def analyse_layer(
 def row(
     layer: Layer,
     status: Status,
-    reason: str = "",
+    skip: Skip | None = None,
     *,
+    remarks: Sequence[str] = (),
     spectrum: Mapping[str, object] | None = None,
     metrics: Mapping[str, MetricResult] | None = None,
 ) -> LayerResult:
-    """Return the report's row of a planned layer."""
+    """Return the report's row of a planned layer; ``skip`` is why its status is not ``ok``."""
     return LayerResult(
         name=layer.name,
         tensor=layer.tensor,
@@ -210,8 +212,9 @@ def row(
         matrices=layer.matrices,
         parameters=layer.parameters,
         status=status,
-        reason=reason,
-        verdict=SignalWord.UNJUDGED.value,
+        reason="; ".join(filter(None, (skip.sentence if skip else "", *remarks))),
+        skip=skip.reason if skip else None,
+        verdict=UNJUDGED.text,
         spectrum=spectrum or {},
         metrics=metrics or {},
         findings=(),
@@ -297,12 +300,12 @@ def _unresolved(spectrum: Spectrum) -> str:
     return f"unresolved: {spectrum.unresolved} of {total} singular values are below the resolution floor"
 
 
-def _left_out(analyzer: Analyzer, layer: Layer, without: Without) -> str:
+def _left_out(analyzer: Analyzer, layer: Layer, without: NoSpectrum) -> str:
     """Return why an analyzer does not look at a layer without a spectrum, or ``""``."""
     if "spectrum" in analyzer.needs:
-        return without.reason
+        return without.skip.sentence
     if analyzer.working_bytes(*layer.shape) > without.room:
-        return f"{without.reason}, and {analyzer.name} has too little room as well"
+        return f"{without.skip.sentence}, and {analyzer.name} has too little room as well"
     return ""
 
 

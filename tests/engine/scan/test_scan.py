@@ -14,7 +14,7 @@ from rmtaudit.checkpoints.memory import StateDictCheckpoint
 from rmtaudit.engine.resources.progress import Progress
 from rmtaudit.engine.scan import run as engine
 from rmtaudit.engine.scan.run import scan_checkpoint
-from rmtaudit.engine.scan.worker import AnalysedLayer, LayerWork, Without
+from rmtaudit.engine.scan.worker import AnalysedLayer, LayerWork, NoSpectrum
 from rmtaudit.engine.settings.scan import ScanSettings
 from rmtaudit.errors import ChangedError, CorruptError
 from rmtaudit.matrices.layers import Layer
@@ -283,7 +283,7 @@ def test_a_fault_of_ours_in_one_layer_loses_nothing_else(monkeypatch: pytest.Mon
     real = engine.analyse_layer
 
     def faulty(
-        layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork, without: Without | None
+        layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork, without: NoSpectrum | None
     ) -> AnalysedLayer:
         if layer.name == "head.weight":
             raise KeyError("oh")

@@ -96,8 +96,8 @@ def assemble_report(
         layers=judged.layers,
         summary=_summary(analyzers, finished),
         metrics=_metrics(analyzers, finished),
-        verdict=judged.verdict.text,
-        judgement=judged.verdict,
+        verdict=judged.verdict,
+        judgement=judged.judgement,
         findings=judged.findings,
         complete=complete,
         error=None

@@ -37,8 +37,13 @@ class JudgedModel:
     """The rows with their verdicts, the verdict of the model, and its findings."""
 
     layers: tuple[LayerResult, ...]
-    verdict: Verdict
+    judgement: Verdict
     findings: tuple[Finding, ...]
+
+    @property
+    def verdict(self) -> str:
+        """The verdict of the model, as a text."""
+        return self.judgement.text
 
 
 def judge(

@@ -154,6 +154,24 @@ def test_degenerate_layers_are_analysed_with_a_remark(tensor: torch.Tensor, reas
     assert layer.reason.startswith(reason)
 
 
+def test_the_document_has_reasons_and_verdicts_as_values() -> None:
+    broken = torch.full((9, 9), float("nan"))
+    tensors = {
+        "bias": gaussian(9, 1).reshape(9),
+        "codes": torch.ones(9, 9, dtype=torch.int8),
+        "broken": broken,
+    }
+    document = scan(tensors, replace(SETTINGS, analyzers=("scale", "noise"), options={})).to_dict()
+    rows = {layer["name"]: layer for layer in document["layers"]}
+    assert rows["codes"]["skip"] == "quantised"
+    assert rows["codes"]["judgement"] == {"word": "unjudged", "codes": [], "why": "quantised"}
+    assert rows["broken"]["skip"] == "nonfinite"
+    assert rows["broken"]["judgement"] == {"word": "damaged", "codes": ["RA-SC-001"], "why": ""}
+    assert document["judgement"] == {"word": "damaged", "codes": ["RA-SC-001"], "why": ""}
+    skipped = {tensor["name"]: tensor["skip"] for tensor in document["coverage"]["skipped"]}
+    assert skipped == {"bias": "one_dimensional", "codes": "quantised", "broken": "nonfinite"}
+
+
 def test_copies_are_counted_once_and_constants_are_no_copies() -> None:
     tensors = {
         "a": gaussian(9, 8),

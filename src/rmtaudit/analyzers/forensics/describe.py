@@ -45,14 +45,19 @@ _LISTED = 20
 _MAJORITY = 0.5
 
 
+def unit_words(family: str, group: int | None) -> str:
+    """Return what shares a scale, a step or a code book: the whole tensor, each row, each group of 32."""
+    if family == "tensor":
+        return "the whole tensor"
+    return f"each {family.replace('group', f'group of {group}')}"
+
+
 def code_book(_: LayerInput, found: Evidence) -> Iterator[Observation]:
     """Report a known table of levels, or a few distinct values a unit."""
     book = found.book
     if book is None:
         return
-    unit = {"tensor": "the whole tensor", "row": "each row", "column": "each column"}.get(
-        book.family, f"each {book.family.replace('group', f'group of {book.group}')}"
-    )
+    unit = unit_words(book.family, book.group)
     how = (
         f"to {book.table}, one scale for {unit}"
         if book.table

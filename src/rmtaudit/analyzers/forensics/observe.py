@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from rmtaudit.analyzers.base import LayerInput, Observation
-from rmtaudit.analyzers.forensics.describe import INJURIES
+from rmtaudit.analyzers.forensics.describe import INJURIES, unit_words
 from rmtaudit.analyzers.forensics.evidence import LOUD, SUSPICIOUS, Evidence
 from rmtaudit.matrices.layers import LayerKind
 
@@ -70,9 +70,7 @@ def _grid(_: LayerInput, found: Evidence) -> Iterator[Observation]:
     grid = found.grid
     if grid is None:
         return
-    unit = {"tensor": "the whole tensor", "row": "each row", "column": "each column"}.get(
-        grid.family, f"each {grid.family.replace('group', f'group of {grid.group}')}"
-    )
+    unit = unit_words(grid.family, grid.group)
     kind = "symmetric" if grid.symmetric else "asymmetric"
     yield Observation(
         code="RA-FO-002",

@@ -18,7 +18,15 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
-from rmtaudit.analyzers.base import Analysis, Analyzer, LayerInput, Metric, MetricValue, Observation, Scalar
+from rmtaudit.analyzers.base import (
+    Analysis,
+    Analyzer,
+    LayerInput,
+    Metric,
+    MetricValue,
+    Observation,
+    Scalar,
+)
 from rmtaudit.kernels.spectra.spectrum import Spectrum
 from rmtaudit.matrices.layers import Layer, LayerKind
 

@@ -80,15 +80,17 @@ class Extrapolate(Analyzer):
         """Return every metric; those of a layer that cannot be predicted are skipped with the reason."""
         n = min(given.layer.shape)
         if len(given.matrices) != 1:
-            return self._none(skipped(f"the layer is {len(given.matrices)} matrices"))
+            return self.each_metric(skipped(f"the layer is {len(given.matrices)} matrices"))
         if n < FEWEST:
-            return self._none(skipped(f"the smaller side is {n}: fewer than {FEWEST} cannot be validated"))
+            return self.each_metric(
+                skipped(f"the smaller side is {n}: fewer than {FEWEST} cannot be validated")
+            )
         try:
             gram, dimension = _gram(given.matrices[0])
             found = {factor: self._predict(gram, dimension, factor, given) for factor in _FACTORS}
             own = self._checked(gram, dimension, given)
         except (ArithmeticError, ValueError) as error:
-            return self._none(failed(str(error)))
+            return self.each_metric(failed(str(error)))
         worst = max(found.values(), key=lambda one: (one.verdict.refused, len(one.verdict.assumptions)))
         values: dict[str, MetricValue | Scalar] = {
             "extrapolation_verdict": worst.verdict.word,
@@ -100,9 +102,6 @@ class Extrapolate(Analyzer):
             for name, functional, _, _ in NUMBERS:
                 values[f"{name}_at_{factor}x"] = value_of(prediction, numbers.get(functional))
         return values
-
-    def _none(self, value: MetricValue) -> dict[str, MetricValue | Scalar]:
-        return {metric.name: value for metric in self.active_metrics()}
 
     def _predict(self, gram: torch.Tensor, dimension: int, factor: int, given: LayerInput) -> Prediction:
         import torch

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rmtaudit.analyzers.base import (
+    ZERO_MATRIX,
     Analyzer,
     LayerInput,
     Metric,
     MetricValue,
     Scalar,
-    Status,
     failed,
+    pooled,
     skipped,
 )
 from rmtaudit.analyzers.kappa import Estimator, count_spikes, estimate, fit, needs_all, resolution_floor
@@ -178,23 +179,25 @@ class HTMPFit(Analyzer):
         spectrum = given.spectrum
         values, rows, cols = spectrum.eigenvalues, spectrum.rows, spectrum.cols
         if spectrum.parts:
-            return self._none("skipped", f"the row pools {len(spectrum.parts)} matrices; scan them apart")
+            return self.each_metric(pooled(len(spectrum.parts)))
         if given.layer.kind is LayerKind.ADAPTER:
-            return self._none(
-                "skipped", "the core of a low-rank adapter is a product, not a matrix of weights"
+            return self.each_metric(
+                skipped("the core of a low-rank adapter is a product, not a matrix of weights")
             )
         if not values.max() > 0:
-            return self._none("failed", "the matrix is zero")
+            return self.each_metric(ZERO_MATRIX)
         if len(values) < LEAST_SIDE:
-            return self._none(
-                "skipped", f"a side of {len(values)}, below the {LEAST_SIDE} that was calibrated"
+            return self.each_metric(
+                skipped(f"a side of {len(values)}, below the {LEAST_SIDE} that was calibrated")
             )
         floor = resolution_floor(given) / float(values.max())
         values = values / values.max()
         # the bound within which orthogonal matrices of any dtype and size, made in float32, stay
         spread = 8 * given.epsilon * (math.sqrt(rows) + math.sqrt(cols)) + _ORTHOGONAL
         if float(values.min()) >= 1 / (1 + spread) ** 2:
-            return self._none("failed", "the eigenvalues are equal to the stored precision: nothing to fit")
+            return self.each_metric(
+                failed("the eigenvalues are equal to the stored precision: nothing to fit")
+            )
         whole = self._part(values, rows, cols, given=given, floor=floor, purpose="htmp")
         found: dict[str, MetricValue | Scalar] = {
             **_multiples(whole.kappa, "kappa_full", "kappa_index"),
@@ -221,10 +224,6 @@ class HTMPFit(Analyzer):
         }
         laws = self._laws(values, given, whole) if self.options.compare else {}
         return found | laws | {"htmp_verdict": self._verdict(whole, bulk, laws)}
-
-    def _none(self, status: Status, reason: str) -> dict[str, MetricValue | Scalar]:
-        value = failed(reason) if status == "failed" else skipped(reason)
-        return {metric.name: value for metric in self.active_metrics()}
 
     def _part(
         self, values: torch.Tensor, rows: int, cols: int, given: LayerInput, floor: float, purpose: str

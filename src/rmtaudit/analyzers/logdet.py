@@ -6,7 +6,16 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, NoOptions, failed, skipped
+from rmtaudit.analyzers.base import (
+    Analyzer,
+    LayerInput,
+    Metric,
+    MetricValue,
+    NoOptions,
+    Scalar,
+    failed,
+    skipped,
+)
 
 if TYPE_CHECKING:
     from rmtaudit.kernels.determinants.spectral import SpectralDeterminant
@@ -51,7 +60,7 @@ class LogDet(Analyzer):
     )
     Options = NoOptions
 
-    def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | float | int]:
+    def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | Scalar]:
         """Return every metric; the log-determinant itself only where every eigenvalue is resolved."""
         # here and not above: the list of analyzers is printed without loading torch
         from rmtaudit.kernels.determinants.spectral import spectral_log_determinant
@@ -59,11 +68,11 @@ class LogDet(Analyzer):
         spectrum = given.spectrum
         if spectrum.method != "exact":
             reason = skipped(f"the spectrum is estimated ({spectrum.method}), not exact")
-            return {metric.name: reason for metric in self.metrics}
+            return self.each_metric(reason)
         found = spectral_log_determinant(spectrum)
         n = found.rank + found.unresolved
         if not found.rank:
-            return {metric.name: failed(_NONE) for metric in self.metrics} | {"pseudo_rank": 0}
+            return self.each_metric(failed(_NONE)) | {"pseudo_rank": 0}
         pseudo = _bounded(found.logdet, found.low, found.high)
         if found.unresolved:
             whole = skipped(

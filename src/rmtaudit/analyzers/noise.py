@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from rmtaudit.analyzers.base import (
+    ZERO_MATRIX,
     Analysis,
     Analyzer,
     LayerInput,
@@ -15,8 +16,8 @@ from rmtaudit.analyzers.base import (
     MetricValue,
     Observation,
     Scalar,
-    Status,
     failed,
+    pooled,
     skipped,
 )
 
@@ -147,9 +148,9 @@ class Noise(Analyzer):
         from rmtaudit.kernels.noise.floor import NoBulkError, noise_floor
 
         if len(given.matrices) != 1:
-            return self._none("skipped", f"the row pools {len(given.matrices)} matrices; scan them apart")
+            return Analysis(self.each_metric(pooled(len(given.matrices))))
         if not given.spectrum.eigenvalues.max() > 0:
-            return self._none("failed", "the matrix is zero")
+            return Analysis(self.each_metric(ZERO_MATRIX))
         matrix = given.matrices[0]
         options = self.options
         known = initial_by_value(given)
@@ -163,9 +164,9 @@ class Noise(Analyzer):
                 level=options.level,
             )
         except NoBulkError as error:
-            return self._none("skipped", str(error), known or find_small(error.support[1]))
+            return self._without_floor(error, known or find_small(error.support[1]))
         except ArithmeticError as error:
-            return self._none("skipped", str(error), known or find_sparse(given))
+            return self._without_floor(error, known or find_sparse(given))
         found = known or find_signal(given, floor.test, floor.support)
         values = _values(floor, float(given.spectrum.eigenvalues[-1])) | {
             "exchangeable_p": found.exchangeable
@@ -174,14 +175,10 @@ class Noise(Analyzer):
             values, (*_observations(floor, options, found.signal), *found.observations), signal=found.signal
         )
 
-    def _none(self, status: Status, reason: str, found: SignalFound | None = None) -> Analysis:
-        value = failed(reason) if status == "failed" else skipped(reason)
-        values: dict[str, MetricValue | Scalar] = {metric.name: value for metric in self.metrics}
-        if found is None:
-            return Analysis(values)
-        return Analysis(
-            values | {"exchangeable_p": found.exchangeable}, found.observations, signal=found.signal
-        )
+    def _without_floor(self, error: Exception, signal: SignalFound) -> Analysis:
+        """Return the analysis of a layer without a noise floor, which may have a signal all the same."""
+        values = self.each_metric(skipped(str(error))) | {"exchangeable_p": signal.exchangeable}
+        return Analysis(values, signal.observations, signal=signal.signal)
 
 
 def _values(floor: NoiseFloor, largest: float) -> dict[str, MetricValue | Scalar]:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rmtaudit.analyzers.base import (
+    ZERO_MATRIX,
     Analyzer,
     LayerInput,
     Metric,
     MetricValue,
     Scalar,
-    Status,
     failed,
+    pooled,
     skipped,
 )
 from rmtaudit.matrices.tensors import smallest_normal
@@ -161,12 +162,14 @@ class PhaseOfTraining(Analyzer):
         spectrum = given.spectrum
         values = spectrum.eigenvalues
         if spectrum.parts:
-            return self._none("skipped", f"the row pools {len(spectrum.parts)} matrices; scan them apart")
+            return self.each_metric(pooled(len(spectrum.parts)))
         if not values.max() > 0:
-            return self._none("failed", "the matrix is zero")
+            return self.each_metric(ZERO_MATRIX)
         least = self.options.least_side
         if len(values) < least:
-            return self._none("skipped", f"{len(values)} eigenvalues, fewer than the {least} of least_side")
+            return self.each_metric(
+                skipped(f"{len(values)} eigenvalues, fewer than the {least} of least_side")
+            )
         rank = numerical_rank(
             spectrum, epsilon=given.epsilon, smallest_normal=smallest_normal(given.layer.dtype)
         )
@@ -228,10 +231,6 @@ class PhaseOfTraining(Analyzer):
             "phase_runner_up": others[0] if others else skipped("every draw gave the same phase"),
             "phase_null": judged.null,
         }
-
-    def _none(self, status: Status, reason: str) -> dict[str, MetricValue | Scalar]:
-        value = failed(reason) if status == "failed" else skipped(reason)
-        return {metric.name: value for metric in self.metrics}
 
 
 @dataclass(frozen=True, slots=True)

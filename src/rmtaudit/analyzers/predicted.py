@@ -107,16 +107,16 @@ class Predicted(Analyzer):
     def analyze(self, given: LayerInput) -> Analysis:
         """Return every metric; those of a layer that cannot be predicted are skipped with the reason."""
         if len(given.matrices) != 1:
-            return self._none(skipped(f"the layer is {len(given.matrices)} matrices"))
+            return self._not_predicted(skipped(f"the layer is {len(given.matrices)} matrices"))
         n = min(given.matrices[0].shape)  # of a product of low rank, that of its core
         size = self._order(n)
         if size < FEWEST:
-            return self._none(skipped(f"half of the smaller side, {n}, is fewer than {FEWEST}"))
+            return self._not_predicted(skipped(f"half of the smaller side, {n}, is fewer than {FEWEST}"))
         generator = given.generator("predicted")
         try:
             found, seen = predict_layer(given.matrices[0], size, self.options.blocks, generator)
         except (ArithmeticError, ValueError) as error:
-            return self._none(failed(str(error)))
+            return self._not_predicted(failed(str(error)))
         values = named_numbers(found, seen)
         said = f"from {self.options.blocks} blocks of {size}: {found.verdict.word}"
         if found.law is None:
@@ -128,9 +128,8 @@ class Predicted(Analyzer):
         """Return the order of a block: of more than half the blocks would be much alike, and cost as much."""
         return min(int(self.options.block), n // 2)
 
-    def _none(self, value: MetricValue) -> Analysis:
-        values = {metric.name: value for metric in self.active_metrics()}
-        return Analysis(values, remark=f"not predicted from blocks: {value.reason}")
+    def _not_predicted(self, value: MetricValue) -> Analysis:
+        return Analysis(self.each_metric(value), remark=f"not predicted from blocks: {value.reason}")
 
 
 def predict_layer(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, failed, skipped
+from rmtaudit.analyzers.base import ZERO_MATRIX, Analyzer, LayerInput, Metric, MetricValue, skipped
 
 if TYPE_CHECKING:
     import torch
@@ -136,7 +136,7 @@ class Sketch(Analyzer):
             )
         found["sketch_frobenius_norm"] = math.sqrt(energy) * unit
         if not energy > 0:
-            return found | {metric.name: failed("the matrix is zero") for metric in _OTHERS[1:]}
+            return found | {metric.name: ZERO_MATRIX for metric in _OTHERS[1:]}
         first = values[0] ** 2
 
         def share(ends: list[float]) -> float:

@@ -123,6 +123,11 @@ class LayerResult(Part, frozen=True, kw_only=True):
         """Return the value of a metric; ``None`` where the layer has none."""
         return self.metrics[metric].value if metric in self.metrics else None
 
+    def number(self, metric: str) -> float | None:
+        """Return the value of a metric as a number; ``None`` where the layer has none."""
+        value = self.value(metric)
+        return None if value is None or isinstance(value, str) else float(value)
+
     def identity(self) -> list[Any]:
         """Return the values of :data:`IDENTITY`: a shape as ``384x1536``, findings as their codes."""
         codes = " ".join(finding.code for finding in self.findings)

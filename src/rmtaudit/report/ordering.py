@@ -24,7 +24,7 @@ def worst_first(report: Report) -> tuple[LayerResult, ...]:
     sign = 1.0 if entry is not None and entry.better == "higher" else -1.0
 
     def key(layer: LayerResult) -> tuple[int, int, float, tuple[tuple[int, str], ...], str]:
-        value = _number(layer, sort)
+        value = layer.number(sort)
         if layer.status == "failed":
             group = 0
         elif layer.status == "ok":
@@ -58,10 +58,3 @@ def natural_key(name: str) -> tuple[tuple[int, str], ...]:
         for text, digits in zip(parts[::2], [*parts[1::2], ""], strict=True)
         for pair in ((0, text), (len(digits.lstrip("0")), digits.lstrip("0")))
     )
-
-
-def _number(layer: LayerResult, metric: str) -> float | None:
-    result = layer.metrics.get(metric)
-    if result is None or result.value is None or isinstance(result.value, str):
-        return None
-    return float(result.value)

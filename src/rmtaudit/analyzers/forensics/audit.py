@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rmtaudit.analyzers.base import (
+    ZERO_MATRIX,
     Analysis,
     Analyzer,
     LayerInput,
@@ -14,7 +15,6 @@ from rmtaudit.analyzers.base import (
     MetricValue,
     NoOptions,
     Scalar,
-    failed,
     skipped,
 )
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from rmtaudit.analyzers.forensics.evidence import Evidence
 
 _FACT = "fact about the stored numbers"
-ZERO = "the matrix is zero"
 
 
 class Forensics(Analyzer):
@@ -74,7 +73,7 @@ class Forensics(Analyzer):
         from rmtaudit.analyzers.forensics.observe import observe
 
         if not given.spectrum.eigenvalues.max() > 0:
-            return Analysis({metric.name: failed(ZERO) for metric in self.metrics})
+            return Analysis(self.each_metric(ZERO_MATRIX))
         found = gather(given)
         return Analysis(_values(found), observe(given, found))
 

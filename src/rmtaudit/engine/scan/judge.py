@@ -132,8 +132,8 @@ def _together(rows: Sequence[LayerResult], signals: Sequence[Signal]) -> Signal:
     """
     pairs = list(zip(rows, signals, strict=True))
     for word, test in ((SignalWord.STRUCTURED, _SIGN_TEST), (SignalWord.SCALES, _ORDER_TEST)):
-        tested = sum(_p_value(row, test) is not None for row in rows)
-        found = [p for row, signal in pairs if signal.word is word and (p := _p_value(row, test)) is not None]
+        tested = sum(row.number(test) is not None for row in rows)
+        found = [p for row, signal in pairs if signal.word is word and (p := row.number(test)) is not None]
         if found and min(found) * tested <= _CHANCE:
             return Signal(word)
     sizes: Counter[SignalWord] = Counter()
@@ -153,8 +153,3 @@ def _shared_detail(word: SignalWord, signals: Sequence[Signal]) -> str:
     """Return the name that all starts of a model share; ``""`` for every other word."""
     names = {signal.detail for signal in signals if signal.word is word}
     return names.pop() if word is SignalWord.INITIAL and len(names) == 1 else ""
-
-
-def _p_value(row: LayerResult, test: str) -> float | None:
-    found = row.metrics.get(test)
-    return float(found.value) if found is not None and isinstance(found.value, (int, float)) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -69,7 +69,7 @@ class Spike:
     p_value: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseFloor:
     """What is noise in a matrix.
 
@@ -170,7 +170,15 @@ def noise_floor(
         least = least_spikes(
             finder.matrix, finder.even, finder.even_values(), level=level, draws=draws, generator=generator
         )
-    return NoiseFloor(test, tuple(nulls), accepted, spikes, least, share, finder.support)
+    return NoiseFloor(
+        test=test,
+        nulls=tuple(nulls),
+        accepted=accepted,
+        spikes=spikes,
+        least_spikes=least,
+        signal_share=share,
+        support=finder.support,
+    )
 
 
 def _in_turn(side: int) -> tuple[Null, ...]:
@@ -282,7 +290,13 @@ class _Finder:
         )
         low = min(float(draw[0]) for draw in flipped)
         return BulkFit(
-            plain.variance, low, edge, edge, len(values) - len(bulk), distance, len(bulk) * distance
+            variance=plain.variance,
+            lambda_minus=low,
+            lambda_plus=edge,
+            threshold=edge,
+            spikes=len(values) - len(bulk),
+            ks_distance=distance,
+            n_ks=len(bulk) * distance,
         )
 
 
@@ -313,16 +327,11 @@ def _rescaled(null: NullFit, scale: float) -> NullFit:
     if null.fit is None or null.name in ("sinkhorn", "dyson"):
         return null
     fit, square = null.fit, scale * scale
-    return NullFit(
-        null.name,
-        BulkFit(
-            fit.variance * square,
-            fit.lambda_minus * square,
-            fit.lambda_plus * square,
-            fit.threshold * square,
-            fit.spikes,
-            fit.ks_distance,
-            fit.n_ks,
-        ),
-        null.p_value,
+    rescaled = replace(
+        fit,
+        variance=fit.variance * square,
+        lambda_minus=fit.lambda_minus * square,
+        lambda_plus=fit.lambda_plus * square,
+        threshold=fit.threshold * square,
     )
+    return replace(null, fit=rescaled)

@@ -126,7 +126,7 @@ class MarchenkoPastur:
         return self.variance**order * math.fsum(terms)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BulkFit:
     """The bulk of a spectrum as Marchenko-Pastur noise. Eigenvalues are those of ``WᵀW``.
 
@@ -214,7 +214,15 @@ def fit_bulk(
     law = MarchenkoPastur(variance, (p - spikes) / left)
     low, high = law.edges
     distance = ks_distance(bulk / left, law)
-    return BulkFit(variance, low * left, high * left, threshold, spikes, distance, len(bulk) * distance)
+    return BulkFit(
+        variance=variance,
+        lambda_minus=low * left,
+        lambda_plus=high * left,
+        threshold=threshold,
+        spikes=spikes,
+        ks_distance=distance,
+        n_ks=len(bulk) * distance,
+    )
 
 
 def ks_distance(values: torch.Tensor, law: MarchenkoPastur) -> float:

@@ -30,7 +30,7 @@ _FLAT = 1 - 1e-12  # points of the density at least this much of the largest cou
 _PENALTY = 1000.0**2  # per point, where the edges of the law miss the data
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MarchenkoPasturFit:
     """A fitted Marchenko-Pastur law.
 

@@ -22,7 +22,7 @@ Quantity = Literal["bulk", "alpha"]
 LEAST_P = 1e-300
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AlphaNull:
     """The exponent that the power-law fit finds on noise of a shape.
 
@@ -98,7 +98,11 @@ def alpha_null(alpha: float, rows: int, cols: int) -> AlphaNull:
     median, low, high = (float(np.interp(level, probabilities, ratios)) for level in (0.5, 0.05, 0.95))
     share = np.exp(np.interp(math.log(alpha - 1), np.log(ratios * centre), np.log(probabilities)))
     return AlphaNull(
-        1 + centre * median, 1 + centre * low, 1 + centre * high, float(share), float(probabilities[0])
+        median=1 + centre * median,
+        low=1 + centre * low,
+        high=1 + centre * high,
+        p_value=float(share),
+        floor=float(probabilities[0]),
     )
 
 

@@ -61,7 +61,7 @@ _MISFIT_ERROR = 0.15
 _HOPELESS = 1e-12  # a bulk less likely than this does not become noise by a few standard deviations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseStatistics:
     """What tells the phase of a ``p x n`` matrix, ``p <= n``. Eigenvalues are those of ``WᵀW``.
 
@@ -179,7 +179,9 @@ def phase_statistics(eigenvalues: torch.Tensor, rows: int, cols: int, *, rank: i
     try:
         bulk = _fit_bulk(values, rows, cols)
     except ArithmeticError:
-        return PhaseStatistics(p, zeros / p, None, 0.0, 0.0, tail, reach)
+        return PhaseStatistics(
+            size=p, zero_share=zeros / p, bulk=None, bulk_p_value=0.0, gap=0.0, tail=tail, reach=reach
+        )
     zeros = max(zeros, int((values <= _BELOW_EDGE * bulk.lambda_minus).sum()))
     return PhaseStatistics(
         size=p,
@@ -202,8 +204,7 @@ def phase_of(statistics: PhaseStatistics) -> Phase:
     *bulk-decay* where something stands above the edge and either a power law of a larger exponent fits in the
     same way or no two neighbours there are more than 1.5 edges apart; else *none*.
     """
-    here = _Moved(*(torch.tensor([value], dtype=torch.float64) for value in _as_they_are(statistics)))
-    return OUTCOMES[int(_decide(statistics, here))]
+    return OUTCOMES[int(_decide(statistics, _unmoved(statistics)))]
 
 
 def phase_confidence(
@@ -260,7 +261,7 @@ def phase_confidence(
     if statistics.tail is not None:
         alpha = 1 + (statistics.tail.alpha - 1) * torch.exp(_log_error(statistics.tail) * alpha)
     misfit = statistics.tail_misfit + _MISFIT_ERROR * misfit
-    codes = _decide(statistics, _Moved(score, spikes, gap, alpha, misfit))
+    codes = _decide(statistics, _Moved(score=score, spikes=spikes, gap=gap, alpha=alpha, misfit=misfit))
     counts = torch.bincount(codes, minlength=len(OUTCOMES)).tolist()
     shares = [(phase, count / draws) for phase, count in zip(OUTCOMES, counts, strict=True) if count]
     phase = phase_of(statistics)
@@ -271,7 +272,7 @@ def phase_confidence(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Moved:
     """The statistics that have an error, shape ``(draws,)``, float64 each."""
 
@@ -283,15 +284,16 @@ class _Moved:
     misfit: torch.Tensor
 
 
-def _as_they_are(statistics: PhaseStatistics) -> tuple[float, ...]:
-    alpha = statistics.tail.alpha if statistics.tail else math.inf
-    return (
-        _score(statistics.bulk_p_value),
-        statistics.spikes,
-        statistics.gap,
-        alpha,
-        statistics.tail_misfit,
-    )
+def _unmoved(statistics: PhaseStatistics) -> _Moved:
+    """Return the statistics as they are, as one draw."""
+    values = {
+        "score": _score(statistics.bulk_p_value),
+        "spikes": statistics.spikes,
+        "gap": statistics.gap,
+        "alpha": statistics.tail.alpha if statistics.tail else math.inf,
+        "misfit": statistics.tail_misfit,
+    }
+    return _Moved(**{name: torch.tensor([value], dtype=torch.float64) for name, value in values.items()})
 
 
 def _decide(statistics: PhaseStatistics, moved: _Moved) -> torch.Tensor:

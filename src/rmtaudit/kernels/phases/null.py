@@ -7,7 +7,7 @@ bulk and a heavy tail without anything learned. Random signs tell: see
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum, unique
 
 import torch
@@ -40,7 +40,7 @@ class Null(StrEnum):
     """No two columns share two rows, or too few rows or columns hold anything."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NullTest:
     """The comparison with noise.
 
@@ -82,13 +82,14 @@ def null_test(matrix: torch.Tensor, *, generator: torch.Generator) -> NullTest:
     matrix = tall(matrix)
     profile = sinkhorn(matrix)
     rows, cols = profile.support
+    untestable = NullTest(null=Null.UNTESTABLE, p_value=None, eigenvalues=None, rows=rows, cols=cols)
     if min(rows, cols) < _LEAST_SIDE:
-        return NullTest(Null.UNTESTABLE, None, None, rows, cols)
+        return untestable
     product = equalised_gram(matrix, profile)
     try:
         rectangle = rectangle_test(matrix, profile, product)
     except ArithmeticError:
-        return NullTest(Null.UNTESTABLE, None, None, rows, cols)
+        return untestable
     values = eigenvalues(product)
     p_value = min(1.0, 2 * rectangle.p_value)
     if p_value >= _DECIDED:
@@ -103,4 +104,4 @@ def null_test(matrix: torch.Tensor, *, generator: torch.Generator) -> NullTest:
         p_value = min(p_value, 2 * edge.p_value)
     orthogonal = rectangle.z < 0 and 2 * rectangle.p_value < LEVEL
     null = Null.NOISE if p_value >= LEVEL else Null.ORTHOGONAL if orthogonal else Null.STRUCTURE
-    return NullTest(null, p_value, values[-min(rows, cols) :], rows, cols)
+    return replace(untestable, null=null, p_value=p_value, eigenvalues=values[-min(rows, cols) :])

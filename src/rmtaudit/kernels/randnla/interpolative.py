@@ -71,7 +71,7 @@ def interpolative(
     if not 1 <= rank <= min(rows, cols):
         raise ValueError(f"the rank must lie between 1 and {min(rows, cols)}, not {rank}")
     height = min(rank + oversample, rows)
-    sketched = Sketch(height, rows, seed, "gaussian").apply(matrix)
+    sketched = Sketch(rows=height, size=rows, seed=seed, kind="gaussian").apply(matrix)
     R, order = qr(sketched.cpu().numpy(), mode="r", pivoting=True)
     with_rest = torch.zeros(rank, cols, dtype=torch.float64)
     order_ = torch.from_numpy(order.astype("int64"))

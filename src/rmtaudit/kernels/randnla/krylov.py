@@ -29,7 +29,7 @@ _NOISE = 1e-12
 _FILLING = 11
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Partial:
     """The leading singular triples, ``A ≈ U diag(σ) Vᵀ``, or eigenpairs, ``A ≈ U diag(λ) Uᵀ``.
 
@@ -124,9 +124,18 @@ def top_singular(
     values = theta[:rank]
     tail = None if operator.energy is None else max(operator.energy - float((values**2).sum()), 0.0)
     return Partial(
-        U, values.cpu(), V, residuals.cpu(), (values - slack).clamp(min=0).cpu(), upper.cpu(), rest,
-        following, operator.energy, tail, columns + 2 * rank + rest.products,
-    )  # fmt: skip
+        left=U,
+        values=values.cpu(),
+        right=V,
+        residuals=residuals.cpu(),
+        lower=(values - slack).clamp(min=0).cpu(),
+        upper=upper.cpu(),
+        rest=rest,
+        following=following,
+        energy=operator.energy,
+        tail=tail,
+        products=columns + 2 * rank + rest.products,
+    )
 
 
 def top_eigenpairs(
@@ -182,9 +191,18 @@ def top_eigenpairs(
     upper = _upper(values, coupling, rest.upper) + slack
     following = rest.upper + float(torch.linalg.matrix_norm(coupling, 2)) + slack
     return Partial(
-        U, values.cpu(), U, residuals.cpu(), (values - slack).cpu(), upper.cpu(), rest,
-        following, None, None, Q.shape[1] + rest.products,
-    )  # fmt: skip
+        left=U,
+        values=values.cpu(),
+        right=U,
+        residuals=residuals.cpu(),
+        lower=(values - slack).cpu(),
+        upper=upper.cpu(),
+        rest=rest,
+        following=following,
+        energy=None,
+        tail=None,
+        products=Q.shape[1] + rest.products,
+    )
 
 
 def _krylov(

@@ -17,7 +17,7 @@ from rmtaudit.kernels.randnla.norms import singular_bounds
 _EPSILON = 2.0**-52
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeastSquares:
     """The solution of ``min |A x - b|``.
 

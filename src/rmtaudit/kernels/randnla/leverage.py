@@ -71,7 +71,11 @@ def reduced(matrix: torch.Tensor, oversample: float, seed: int) -> torch.Tensor:
     """Return a sketch of a tall matrix, float64, or itself where that would be no smaller."""
     rows, cols = matrix.shape
     height = max(int(oversample * cols), cols + 16)
-    return matrix.to(torch.float64) if height >= rows else Sketch(height, rows, seed).apply(matrix)
+    return (
+        matrix.to(torch.float64)
+        if height >= rows
+        else Sketch(rows=height, size=rows, seed=seed).apply(matrix)
+    )
 
 
 def eased(operator: Linear, R: torch.Tensor) -> Linear:
@@ -84,7 +88,7 @@ def eased(operator: Linear, R: torch.Tensor) -> Linear:
         solved: torch.Tensor = torch.linalg.solve_triangular(R.T, operator.transposed(Y), upper=False)
         return solved
 
-    return Linear(operator.rows, operator.cols, matmul, transposed, None, operator.device)
+    return Linear(operator.rows, operator.cols, matmul, transposed, device=operator.device)
 
 
 def _check(matrix: torch.Tensor) -> None:

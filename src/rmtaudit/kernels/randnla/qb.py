@@ -21,7 +21,7 @@ _EPSILON = 2.0**-52
 _NOISE = 1e-13
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QB:
     """``A ≈ Q B``.
 

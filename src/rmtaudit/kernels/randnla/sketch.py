@@ -23,7 +23,7 @@ _STREAM = 256
 """Columns of a sparse or Hadamard sketch that share a stream."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sketch:
     """A random matrix, fixed by its seed.
 

@@ -118,15 +118,15 @@ class AnalyzerContract:
         alone = [self.run(given) for _, given in cases]
         together: list[list[Analysis]] = [[] for _ in range(4)]
 
-        def work(found: list[Analysis]) -> None:
-            found.extend(self.run(given) for _, given in cases)
+        def work(results: list[Analysis]) -> None:
+            results.extend(self.run(given) for _, given in cases)
 
-        threads = [threading.Thread(target=work, args=(found,)) for found in together]
+        threads = [threading.Thread(target=work, args=(results,)) for results in together]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert all(found == alone for found in together)
+        assert all(results == alone for results in together)
 
     def test_ignores_the_global_generator(self) -> None:
         """Randomness comes from ``given.generator`` alone, so that a scan can be repeated."""
@@ -220,8 +220,8 @@ def _tensors(given: LayerInput) -> list[torch.Tensor]:
 
 
 def _analysis(result: Mapping[str, MetricValue | Scalar] | Analysis) -> Analysis:
-    found = result if isinstance(result, Analysis) else Analysis(result)
-    return Analysis(dict(found.values), tuple(found.observations))
+    analysis = result if isinstance(result, Analysis) else Analysis(result)
+    return Analysis(dict(analysis.values), tuple(analysis.observations))
 
 
 def _check_observation(case: str, observation: Observation) -> None:

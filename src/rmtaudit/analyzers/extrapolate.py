@@ -87,17 +87,17 @@ class Extrapolate(Analyzer):
             )
         try:
             gram, dimension = _gram(given.matrices[0])
-            found = {factor: self._predict(gram, dimension, factor, given) for factor in _FACTORS}
+            predictions = {factor: self._predict(gram, dimension, factor, given) for factor in _FACTORS}
             own = self._checked(gram, dimension, given)
         except (ArithmeticError, ValueError) as error:
             return self.each_metric(failed(str(error)))
-        worst = max(found.values(), key=lambda one: (one.verdict.refused, len(one.verdict.assumptions)))
+        worst = max(predictions.values(), key=lambda one: (one.verdict.refused, len(one.verdict.assumptions)))
         values: dict[str, MetricValue | Scalar] = {
             "extrapolation_verdict": worst.verdict.word,
             "extrapolation_route": route_of(worst),
             "extrapolation_ks": own,
         }
-        for factor, prediction in found.items():
+        for factor, prediction in predictions.items():
             numbers = prediction.numbers()
             for name, functional, _, _ in NUMBERS:
                 values[f"{name}_at_{factor}x"] = value_of(prediction, numbers.get(functional))
@@ -141,7 +141,7 @@ class Extrapolate(Analyzer):
         generator = given.generator("extrapolate from a block")
         chosen = torch.randperm(n, generator=generator)[:size]
         block = gram[chosen][:, chosen]
-        found = predict(
+        prediction = predict(
             torch.linalg.eigvalsh(block).clamp(min=0),
             n / size,
             generator=generator,
@@ -149,11 +149,11 @@ class Extrapolate(Analyzer):
             dimension=dimension,
             replicas=0,
         )
-        if found.law is None:
-            return skipped(f"{found.verdict.word}: {found.reason}")
+        if prediction.law is None:
+            return skipped(f"{prediction.verdict.word}: {prediction.reason}")
         exact = given.spectrum.eigenvalues.double().cpu()
-        rest = exact[: len(exact) - len(found.spikes)]
-        return MetricValue(value=ks_distance(found.quantiles(len(rest)), rest))
+        rest = exact[: len(exact) - len(prediction.spikes)]
+        return MetricValue(value=ks_distance(prediction.quantiles(len(rest)), rest))
 
 
 def _gram(matrix: torch.Tensor) -> tuple[torch.Tensor, int]:

@@ -199,7 +199,7 @@ class HTMPFit(Analyzer):
                 failed("the eigenvalues are equal to the stored precision: nothing to fit")
             )
         whole = self._part(values, rows, cols, given=given, floor=floor, purpose="htmp")
-        found: dict[str, MetricValue | Scalar] = {
+        metrics: dict[str, MetricValue | Scalar] = {
             **_multiples(whole.kappa, "kappa_full", "kappa_index"),
             "kappa_method": whole.method,
             "htmp_a": _scaled(whole.kappa, lambda fit: 1 / (2 * fit.gamma)),
@@ -216,14 +216,14 @@ class HTMPFit(Analyzer):
             bulk = self._part(
                 left, rows - spikes, cols - spikes, given=given, floor=floor, purpose="htmp bulk"
             )
-        found |= {
+        metrics |= {
             **_multiples(bulk.kappa, "kappa_bulk", "kappa_bulk_index"),
             "kappa_bulk_method": bulk.method,
             "kappa_spikes": spikes,
             "htmp_bulk_p_value": bulk.p_value,
         }
         laws = self._laws(values, given, whole) if self.options.compare else {}
-        return found | laws | {"htmp_verdict": self._verdict(whole, bulk, laws)}
+        return metrics | laws | {"htmp_verdict": self._verdict(whole, bulk, laws)}
 
     def _part(
         self, values: torch.Tensor, rows: int, cols: int, given: LayerInput, floor: float, purpose: str
@@ -232,16 +232,16 @@ class HTMPFit(Analyzer):
         from rmtaudit.kernels.htmp.goodness import bootstrap, distance, p_value
 
         joint = fit(values, rows, cols, "joint", floor)
-        kappa, method = estimate(values, rows, cols, wanted=self.options.estimator, floor=floor, joint=joint)
+        kappa, method = estimate(values, rows, cols, self.options.estimator, floor=floor, joint=joint)
         if isinstance(joint, MetricValue):
             return _Part(kappa=kappa, method=method, distance=joint, p_value=joint)
         try:
-            far = distance(values, joint)
-            statistic = math.sqrt(joint.size) * far
+            ks = distance(values, joint)
+            statistic = math.sqrt(joint.size) * ks
             if not self.options.bootstrap:
                 table = MetricValue(value=p_value(statistic, joint.kappa))
                 return _Part(
-                    kappa=kappa, method=method, distance=MetricValue(value=far), p_value=table, joint=joint
+                    kappa=kappa, method=method, distance=MetricValue(value=ks), p_value=table, joint=joint
                 )
             share, se = bootstrap(
                 statistic,
@@ -261,7 +261,7 @@ class HTMPFit(Analyzer):
         return _Part(
             kappa=kappa,
             method=method,
-            distance=MetricValue(value=far),
+            distance=MetricValue(value=ks),
             p_value=MetricValue(value=share, se=se),
             joint=joint,
         )

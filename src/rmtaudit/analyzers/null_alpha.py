@@ -152,9 +152,9 @@ class NullAlpha(Analyzer):
 
         options = self.options
         try:
-            found = farms_alpha(given.matrices[0], side=options.farms_side, aspect=options.farms_aspect)
+            farms = farms_alpha(given.matrices[0], side=options.farms_side, aspect=options.farms_aspect)
         except ValueError as error:
             return dict.fromkeys(_FARMS, skipped(str(error)))
         except ArithmeticError as error:
             return dict.fromkeys(_FARMS, failed(str(error)))
-        return {"alpha_farms": found.alpha, "alpha_farms_null": found.alpha_null}
+        return {"alpha_farms": farms.alpha, "alpha_farms_null": farms.alpha_null}

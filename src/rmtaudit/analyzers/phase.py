@@ -193,22 +193,22 @@ class PhaseOfTraining(Analyzer):
         if verdict.phase in _PLAIN:
             plain = skipped("the bulk is noise of one variance: no other null is needed")
             return _Judged(verdict, verdict.confidence * AGREEMENT[verdict.phase], plain)
-        found = null_test(given.matrices[0], generator=given.generator("phase signs"))
-        null = MetricValue(value=str(found.null))
-        if found.null is Null.ORTHOGONAL and verdict.phase != "rank-collapse":
+        test = null_test(given.matrices[0], generator=given.generator("phase signs"))
+        null = MetricValue(value=str(test.null))
+        if test.null is Null.ORTHOGONAL and verdict.phase != "rank-collapse":
             return _Judged(replace(verdict, phase="none"), AGREEMENT["none"], null)
-        if found.eigenvalues is None or min(found.rows, found.cols) < self.options.least_side:
+        if test.eigenvalues is None or min(test.rows, test.cols) < self.options.least_side:
             known = verdict.phase in ("none", "rank-collapse")
             return _Judged(verdict, verdict.confidence * AGREEMENT[verdict.phase] if known else 0.0, null)
         even = phase_confidence(
-            found.eigenvalues,
-            found.rows,
-            found.cols,
-            phase_statistics(found.eigenvalues, found.rows, found.cols, rank=len(found.eigenvalues)),
+            test.eigenvalues,
+            test.rows,
+            test.cols,
+            phase_statistics(test.eigenvalues, test.rows, test.cols, rank=len(test.eigenvalues)),
             generator=given.generator("phase"),
             draws=self.options.draws,
         )
-        if found.null is Null.NOISE:
+        if test.null is Null.NOISE:
             # signs carry nothing: what is left to tell is whether the evened bulk is that of noise
             share = dict(even.shares).get("random-like", 0.0)
             return _Judged(replace(verdict, phase="random-like"), share * AGREEMENT["random-like"], null)

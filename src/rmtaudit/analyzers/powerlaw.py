@@ -179,14 +179,14 @@ class PowerLaw(Analyzer):
         from rmtaudit.kernels.powerlaw.fit import NoFit
 
         options = self.options
-        found = bootstrap_power_law(
+        bootstrap = bootstrap_power_law(
             values, fit, replicas=options.bootstrap, generator=generator, confidence=options.confidence
         )
-        if isinstance(found, NoFit):
-            return {"p_value": failed(found.reason)}
+        if isinstance(bootstrap, NoFit):
+            return {"p_value": failed(bootstrap.reason)}
         return {
-            "xmin": MetricValue(value=fit.xmin, ci=found.xmin_ci),
-            "p_value": MetricValue(value=found.p_value, se=found.p_value_se),
+            "xmin": MetricValue(value=fit.xmin, ci=bootstrap.xmin_ci),
+            "p_value": MetricValue(value=bootstrap.p_value, se=bootstrap.p_value_se),
         }
 
 

@@ -80,17 +80,17 @@ def load(name: str) -> type[Analyzer]:
     Raises ``UsageError``: unknown (RA-US-101), not importable (RA-US-102), not an analyzer (RA-US-103), or
     shipped twice (RA-US-104).
     """
-    found = [entry for entry in registered(GROUP) if entry.name == name and is_allowed(entry)]
-    if not found:
+    entries = [entry for entry in registered(GROUP) if entry.name == name and is_allowed(entry)]
+    if not entries:
         raise _unknown(name)
-    if len(found) > 1:
-        owners = " and ".join(sorted(f"{_origin(entry)[0]} ({entry.value})" for entry in found))
+    if len(entries) > 1:
+        owners = " and ".join(sorted(f"{_origin(entry)[0]} ({entry.value})" for entry in entries))
         raise UsageError(
             "RA-US-104",
             f"Two analyzers are called {name!r}: {owners}.",
             hint="Uninstall one of them, or leave it out of RMTAUDIT_PLUGINS.",
         )
-    return _materialise(found[0])
+    return _materialise(entries[0])
 
 
 def plugin_findings(problems: list[str]) -> tuple[FindingKind, ...]:
@@ -98,15 +98,15 @@ def plugin_findings(problems: list[str]) -> tuple[FindingKind, ...]:
 
     What cannot be loaded goes to ``problems``, a sentence each.
     """
-    found: list[FindingKind] = []
+    kinds: list[FindingKind] = []
     for entry in registered(GROUP):
         if is_own(entry) or not is_allowed(entry):
             continue
         try:
-            found.extend(load(entry.name).findings)
+            kinds.extend(load(entry.name).findings)
         except UsageError as error:
             problems.append(error.message)
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(kinds))
 
 
 def build(name: str, options: Mapping[str, Any] | None = None) -> Analyzer:

@@ -207,8 +207,8 @@ def _orthogonal_start(given: LayerInput) -> str | None:
     rows, cols = matrix.shape
     values = given.spectrum.eigenvalues[-min(rows, cols) :]
     for name, lines in (("rows", matrix), ("columns", matrix.T)):
-        for found in (orthogonal_blocks, scaled_orthogonal):
-            blocks = found(lines, epsilon)
+        for count_blocks in (orthogonal_blocks, scaled_orthogonal):
+            blocks = count_blocks(lines, epsilon)
             if blocks is not None:
                 return f"orthogonal, {blocks} blocks of {name}"
     sizes = [count * side for count in _STACKED for side in (rows, cols)]
@@ -250,8 +250,8 @@ def _initial(given: LayerInput, name: str, evidence: dict[str, Any]) -> SignalFo
         message=f"The layer looks freshly initialised: {name}.",
         evidence=evidence,
     )
-    seen = () if given.layer.kind is LayerKind.ADAPTER else (observation,)
-    return SignalFound(Signal(SignalWord.INITIAL, name), _NOT_TESTED, seen)
+    observations = () if given.layer.kind is LayerKind.ADAPTER else (observation,)
+    return SignalFound(Signal(SignalWord.INITIAL, name), _NOT_TESTED, observations)
 
 
 def _independent(given: LayerInput, start: _Start, scale: float, p_value: float) -> SignalFound:

@@ -138,11 +138,11 @@ class Tails(Analyzer):
             return self.each_metric(skipped(reason))
         if float(values[-1] - values[0]) <= 2 * given.spectrum.floor:
             return self.each_metric(failed("the eigenvalues are all equal to within their resolution"))
-        found = self._side(given, values, "upper")
+        upper = self._side(given, values, "upper")
         if given.spectrum.unresolved:
             reason = f"{given.spectrum.unresolved} eigenvalues are not resolved: the lower tail is not known"
-            return {**found, **dict.fromkeys(_LOWER + _ZERO, skipped(reason))}
-        return {**found, **self._side(given, values, "lower"), **self._near_zero(values)}
+            return {**upper, **dict.fromkeys(_LOWER + _ZERO, skipped(reason))}
+        return {**upper, **self._side(given, values, "lower"), **self._near_zero(values)}
 
     def _side(self, given: LayerInput, values: torch.Tensor, side: Literal["upper", "lower"]) -> Values:
         from rmtaudit.kernels.powerlaw.fit import NoFit
@@ -156,16 +156,16 @@ class Tails(Analyzer):
             return dict.fromkeys(names, failed(tail.reason))
         spread = None
         if options.bootstrap:
-            found = bootstrap_tail(
+            bootstrap = bootstrap_tail(
                 values,
                 tail,
                 replicas=options.bootstrap,
                 generator=given.generator(f"tails {side}"),
                 confidence=options.confidence,
             )
-            if isinstance(found, NoFit):
-                return dict.fromkeys(names, failed(found.reason))
-            tail, spread = calibrated(tail, found), found
+            if isinstance(bootstrap, NoFit):
+                return dict.fromkeys(names, failed(bootstrap.reason))
+            tail, spread = calibrated(tail, bootstrap), bootstrap
         fit = tail.power_law
         if side == "upper":
             return {

@@ -130,8 +130,8 @@ class Traps(Analyzer):
         }
         if self.options.signs:
             values["sign_flip_ratio"] = randomised_by_signs(matrix, given.generator("trap signs"))
-        found = (_trap(shuffle, matrix),) if shuffle.p_value < self.options.level else ()
-        return Analysis(values | erg, found)
+        observations = (_trap(shuffle, matrix),) if shuffle.p_value < self.options.level else ()
+        return Analysis(values | erg, observations)
 
 
 def _erg(eigenvalues: torch.Tensor) -> dict[str, MetricValue | Scalar]:

@@ -130,14 +130,14 @@ class _Run:
             report = _scan_one(path, self.settings, self.progress, plots, self.verify)
         except RmtauditError as error:
             print_error(_placed(error, path))
-            self._lose(path, error)
+            self._add_failure(path, error)
             return True
         except KeyboardInterrupt:  # between two layers the engine takes it; this is before or after them
             click.echo("rmtaudit: interrupted", err=True)
             self.codes.append(INTERRUPTED)
             return False
         except Exception as error:  # a fault of ours in one subject must not lose the others
-            self._lose(path, internal_error(error, str(path)))
+            self._add_failure(path, internal_error(error, str(path)))
             return True
         self.results.append(report)
         self.codes.append(_judge(report, path))
@@ -148,7 +148,7 @@ class _Run:
             self.codes.append(_finish_plots(plots, report))
         return INTERRUPTED not in self.codes
 
-    def _lose(self, path: Path, error: RmtauditError) -> None:
+    def _add_failure(self, path: Path, error: RmtauditError) -> None:
         from rmtaudit.report.model import failed_subject
 
         self.results.append(failed_subject(str(path), error.code, error.message, error.hint))

@@ -129,10 +129,10 @@ def _notes(report: Report) -> RenderableType:
     if len(beyond) > _MOST_WITHOUT:
         more = f"{len(beyond) - _MOST_WITHOUT} more: see --format json"
         notes.add_row(Text("no spectrum"), Text(more))
-    found = sentences.findings(report)
-    for severity, text in found[:_MOST_FINDINGS]:
+    entries = sentences.findings(report)
+    for severity, text in entries[:_MOST_FINDINGS]:
         notes.add_row(Text(severity), Text(text, style=_SEVERITY_STYLE[severity]))
-    more = f"{len(found) - _MOST_FINDINGS} more" if len(found) > _MOST_FINDINGS else ""
+    more = f"{len(entries) - _MOST_FINDINGS} more" if len(entries) > _MOST_FINDINGS else ""
     count = sentences.findings_for_information(report)
     quiet = f"{count} of layers for information" if count else ""
     if more or quiet:
@@ -161,9 +161,9 @@ def _layers(report: Report, rows: Sequence[LayerResult], width: int) -> Table:
     status = _status(rows)
     verdicts = [_verdict(rows)] if sentences.is_judged(report) else []
     ends = [*verdicts, *([] if status is None else [status])]
-    taken = sum(column.width + 2 for column in ends) + 1
-    columns = _fitting(report, rows, width - taken - min(names.width, max(_NARROWEST_NAME, width // 4)))
-    room = width - taken - sum(column.width + 2 for column in columns)
+    used = sum(column.width + 2 for column in ends) + 1
+    columns = _fitting(report, rows, width - used - min(names.width, max(_NARROWEST_NAME, width // 4)))
+    room = width - used - sum(column.width + 2 for column in columns)
     spare = room - names.width + (-2 if status is None else status.width)
     if spare >= _ROOM_FOR_REASONS and any(row.reason for row in rows):
         ends = [*verdicts, _with_reasons(rows, spare)]
@@ -191,14 +191,14 @@ def _fitting(report: Report, rows: Sequence[LayerResult], room: int) -> list[_Co
     """
     left: list[_Column] = []
     metrics: list[_Column] = []
-    wanted = [_metric(report, rows, name) for name in report.tool["columns"] if name in report.metrics]
+    candidates = [_metric(report, rows, name) for name in report.tool["columns"] if name in report.metrics]
     shape = _Column("shape", tuple(_shape(row) for row in rows), right=True)
     kind = _Column("kind", tuple(_printable(row.kind) for row in rows))
     for group, column in (
-        *((metrics, column) for column in wanted[:1]),
+        *((metrics, column) for column in candidates[:1]),
         (left, shape),
         (left, kind),
-        *((metrics, column) for column in wanted[1:]),
+        *((metrics, column) for column in candidates[1:]),
     ):
         if column.width + 2 > room:
             if group is metrics:

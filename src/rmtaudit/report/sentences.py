@@ -138,7 +138,7 @@ def without_spectrum(report: Report) -> list[tuple[str, str]]:
     owners: dict[str, list[str]] = {}
     for name, entry in report.metrics.items():
         owners.setdefault(entry.analyzer, []).append(name)
-    found = []
+    lines = []
     for layer in report.layers:
         if layer.status != "skipped":
             continue
@@ -146,8 +146,8 @@ def without_spectrum(report: Report) -> list[tuple[str, str]]:
             results = {name: layer.metrics[name] for name in names if name in layer.metrics}
             if any(result.value is not None for result in results.values()):
                 short = {name.removeprefix(f"{owner}_"): result for name, result in results.items()}
-                found.append((owner, f"{display_name(layer.name)}: {_numbers(short)}"))
-    return found
+                lines.append((owner, f"{display_name(layer.name)}: {_numbers(short)}"))
+    return lines
 
 
 def remarks(report: Report) -> list[str]:
@@ -167,11 +167,11 @@ def findings(report: Report) -> list[tuple[str, str]]:
     """
     groups = [finding for finding in report.findings if "layers" in finding.evidence]
     others = [finding for finding in report.findings if "layers" not in finding.evidence]
-    found = [*others, *(groups or grouped_findings(report.layers))]
-    found.sort(key=lambda finding: _SEVERITIES.index(finding.severity))
+    entries = [*others, *(groups or grouped_findings(report.layers))]
+    entries.sort(key=lambda finding: _SEVERITIES.index(finding.severity))
     return [
         (finding.severity, f"{display_name(finding.message, longest=400)} [{_codes(finding)}]")
-        for finding in found
+        for finding in entries
         if finding.severity != "info" or finding.code not in _IN_THE_TABLE
     ]
 

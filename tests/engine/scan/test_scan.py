@@ -301,7 +301,7 @@ def test_a_fault_of_ours_in_one_layer_loses_nothing_else(monkeypatch: pytest.Mon
     real = engine.analyse_layer
 
     def faulty(
-        layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork, without: NoSpectrum | None
+        layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork, no_spectrum: NoSpectrum | None
     ) -> AnalysedLayer:
         if layer.name == "head.weight":
             raise KeyError("oh")

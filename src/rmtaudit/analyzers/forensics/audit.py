@@ -74,19 +74,21 @@ class Forensics(Analyzer):
 
         if not given.spectrum.eigenvalues.max() > 0:
             return Analysis(self.each_metric(ZERO_MATRIX))
-        found = gather(given)
-        return Analysis(_values(found), observe(given, found))
+        evidence = gather(given)
+        return Analysis(_values(evidence), observe(given, evidence))
 
 
-def _values(found: Evidence) -> Mapping[str, MetricValue | Scalar]:
-    zeros = found.zeros
+def _values(evidence: Evidence) -> Mapping[str, MetricValue | Scalar]:
+    zeros = evidence.zeros
     return {
-        "log10_rms": math.log10(found.rms),
+        "log10_rms": math.log10(evidence.rms),
         "zero_share": zeros.zeros / zeros.entries,
         "dead_rows": len(zeros.dead_rows),
         "dead_columns": len(zeros.dead_columns),
-        "grid_bits": skipped("no uniform grid of at most 8 bits") if found.grid is None else found.grid.bits,
+        "grid_bits": skipped("no uniform grid of at most 8 bits")
+        if evidence.grid is None
+        else evidence.grid.bits,
         "entry_outlier_p": skipped("too few entries, or all of one size")
-        if found.outliers is None
-        else found.outliers.p_value,
+        if evidence.outliers is None
+        else evidence.outliers.p_value,
     }

@@ -109,11 +109,11 @@ def assemble_report(
 
 def _metrics(analyzers: Sequence[Analyzer], rows: Sequence[LayerResult]) -> dict[str, MetricEntry]:
     """Return the words on every metric; of those that stand in for a spectrum, where a row has one."""
-    found = {name for each in rows for name in each.metrics}
+    names = {name for each in rows for name in each.metrics}
     standing = {metric.name for each in analyzers if each.stands_in for metric in each.active_metrics()}
     words = metric_catalogue(analyzers)
     return {
-        name: MetricEntry(**entry) for name, entry in words.items() if name in found or name not in standing
+        name: MetricEntry(**entry) for name, entry in words.items() if name in names or name not in standing
     }
 
 
@@ -217,12 +217,12 @@ def _summary(analyzers: Sequence[Analyzer], rows: Sequence[LayerResult]) -> dict
             for result in results
             if isinstance(result.value, (int, float)) and not isinstance(result.value, bool)
         ]
-        lost = sum(each.status == "failed" for each in rows)
+        failures = sum(each.status == "failed" for each in rows)
         summary[metric.name] = SummaryValue(
             value=_mean(numbers),
             median=statistics.median(numbers) if numbers else None,
             n=len(numbers),
-            n_failed=sum(result.status == "failed" for result in results) + lost,
+            n_failed=sum(result.status == "failed" for result in results) + failures,
             n_skipped=sum(result.status == "skipped" for result in results),
         )
     return summary

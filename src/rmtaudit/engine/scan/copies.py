@@ -186,14 +186,14 @@ def _is_shared(
 def _in_whole_subtrees(members: Mapping[int, tuple[str, ...]], inside: set[tuple[str, ...]]) -> set[int]:
     """Return the members with a part of the name under which everything with a counterpart is a copy."""
     copied = set(members.values())
-    found = set()
+    result = set()
     for index, suffix in members.items():
         for depth in range(len(suffix)):
             below = {tokens for tokens in inside if tokens[:depth] == suffix[:depth]}
             if len(below) >= _LEAST and below <= copied:
-                found.add(index)
+                result.add(index)
                 break
-    return found
+    return result
 
 
 def _under(tokens: tuple[str, ...], root: tuple[str, ...], source: tuple[str, ...]) -> bool:

@@ -80,11 +80,11 @@ def judge(
         signal = signals.get(index) or Signal(SignalWord.UNJUDGED, _why_unjudged(row))
         words.append(signal)
         if signal.word is SignalWord.CONSTANT:
-            seen = overwritten.get(index, [])
+            observations = overwritten.get(index, [])
         else:
-            seen = [*observed.get(index, ()), *scales.get(index, ()), *repeated.get(index, ())]
-        found = [_finding(observation, corrected_by, kinds) for observation in seen]
-        findings = tuple(sorted(filter(None, found), key=lambda finding: finding.code))
+            observations = [*observed.get(index, ()), *scales.get(index, ()), *repeated.get(index, ())]
+        raised = [_finding(observation, corrected_by, kinds) for observation in observations]
+        findings = tuple(sorted(filter(None, raised), key=lambda finding: finding.code))
         verdict = _verdict(signal, findings)
         judged.append(replace(row, findings=findings, verdict=verdict.text, judgement=verdict))
     every = [finding for row in judged for finding in row.findings]
@@ -133,8 +133,8 @@ def _together(rows: Sequence[LayerResult], signals: Sequence[Signal]) -> Signal:
     pairs = list(zip(rows, signals, strict=True))
     for word, test in ((SignalWord.STRUCTURED, _SIGN_TEST), (SignalWord.SCALES, _ORDER_TEST)):
         tested = sum(row.number(test) is not None for row in rows)
-        found = [p for row, signal in pairs if signal.word is word and (p := row.number(test)) is not None]
-        if found and min(found) * tested <= _CHANCE:
+        p_values = [p for row, signal in pairs if signal.word is word and (p := row.number(test)) is not None]
+        if p_values and min(p_values) * tested <= _CHANCE:
             return Signal(word)
     sizes: Counter[SignalWord] = Counter()
     for row, signal in pairs:

@@ -57,7 +57,7 @@ constants."""
 class _Job:
     """Layers that are read together, by their place in the plan: the same tensors, the same band.
 
-    ``size`` is what their analysis takes, ``stored`` the tensors alone; ``without`` says why they are
+    ``size`` is what their analysis takes, ``stored`` the tensors alone; ``no_spectrum`` says why they are
     analysed without a spectrum.
     """
 
@@ -66,7 +66,7 @@ class _Job:
     band: tuple[int, int] | None
     size: int
     stored: int
-    without: NoSpectrum | None = None
+    no_spectrum: NoSpectrum | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -185,7 +185,7 @@ def _read_all(scan: _Scan, pool: Pool, budget: int) -> None:
     jobs = sorted(_jobs(scan), key=lambda job: -job.size)
     largest = max((_float64_size(layer) for layer in scan.plan.layers), default=0)
     gate = MemoryGate(min(budget, 3 * largest + _SLACK))
-    seen: dict[tuple[str, ...], str] = {}
+    originals: dict[tuple[str, ...], str] = {}
     for job in jobs:
         if job.size > budget:
             skip = Skip.of(
@@ -194,11 +194,11 @@ def _read_all(scan: _Scan, pool: Pool, budget: int) -> None:
                 budget=format_bytes(budget),
             )
             room = budget - job.stored
-            taken = [size for size in _sizes_without_spectrum(scan, job) if size <= room]
-            if not taken:
+            sizes = [size for size in _sizes_without_spectrum(scan, job) if size <= room]
+            if not sizes:
                 _finish_all(scan, job, "skipped", skip)
                 continue
-            job = replace(job, size=job.stored + max(taken), without=NoSpectrum(skip, room))
+            job = replace(job, size=job.stored + max(sizes), no_spectrum=NoSpectrum(skip, room))
         gate.acquire(job.size)
         started = time.perf_counter()
         try:
@@ -209,7 +209,7 @@ def _read_all(scan: _Scan, pool: Pool, budget: int) -> None:
             continue
         with scan.lock:
             scan.seconds["read"] += time.perf_counter() - started
-        original = _repeats(scan, job, tensors, seen)
+        original = _repeats(scan, job, tensors, originals)
         if original is not None:
             gate.release(job.size)
             for index in job.indices:
@@ -275,7 +275,7 @@ def _read(scan: _Scan, job: _Job) -> tuple[torch.Tensor, ...]:
 
 
 def _repeats(
-    scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], seen: dict[tuple[str, ...], str]
+    scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], originals: dict[tuple[str, ...], str]
 ) -> str | None:
     """Return the name of the tensor or part of one whose very values these are, if there was one.
 
@@ -290,7 +290,7 @@ def _repeats(
         key, name = (layer.tensor, digest_of_values(tensors[0])), layer.name
     else:
         return None
-    original = seen.setdefault(key, name)
+    original = originals.setdefault(key, name)
     if original == name:
         return None
     return None if _has_two_values(tensors[0].reshape(-1)) else original
@@ -313,7 +313,7 @@ def _run_job(scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], gate: Me
         for index in job.indices:
             layer = scan.plan.layers[index]
             try:
-                analysed = analyse_layer(layer, tensors, scan.work, job.without)
+                analysed = analyse_layer(layer, tensors, scan.work, job.no_spectrum)
             except (
                 Exception
             ) as error:  # a fault of ours in one layer is recorded, and must not lose the others
@@ -370,11 +370,11 @@ def _float64_size(layer: Layer) -> int:
     return 8 * layer.shape[0] * layer.shape[1]
 
 
-def _device(wanted: Device) -> torch.device:
+def _device(device: Device) -> torch.device:
     available = torch.cuda.is_available()
-    if wanted == "cuda" and not available:
+    if device == "cuda" and not available:
         raise UsageError("RA-US-201", "There is no CUDA device here.", hint="Use --device cpu, or auto.")
-    return torch.device("cuda" if available and wanted != "cpu" else "cpu")
+    return torch.device("cuda" if available and device != "cpu" else "cpu")
 
 
 def _cpus() -> int:

@@ -53,8 +53,8 @@ class LayerWork:
     @property
     def needs_spectra(self) -> bool:
         """Whether spectra are computed at all."""
-        wanted = any("spectrum" in each.needs or each.stands_in for each in self.analyzers)
-        return self.shown or wanted
+        needed = any("spectrum" in each.needs or each.stands_in for each in self.analyzers)
+        return self.shown or needed
 
     def analyzers_for(self, *, spectrum: bool) -> tuple[Analyzer, ...]:
         """Return the analyzers of a layer whose spectrum is within the memory budget, or is beyond it."""
@@ -102,7 +102,7 @@ class OneValue(StrEnum):
 
 
 def analyse_layer(
-    layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork, without: NoSpectrum | None = None
+    layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork, no_spectrum: NoSpectrum | None = None
 ) -> AnalysedLayer:
     """Return the row of one layer, what was observed, and the seconds that its parts took.
 
@@ -114,7 +114,7 @@ def analyse_layer(
         Its stored tensors (the layer's band of them), on the CPU, stored dtype.
     work
         Analyzers, solver, device and seed.
-    without
+    no_spectrum
         Why there can be no spectrum: then only analyzers that need none, and no more than there is room for,
         look at the layer, and its row is ``skipped`` for this reason all the same.
 
@@ -129,45 +129,45 @@ def analyse_layer(
         return AnalysedLayer(row=row(layer, "skipped", skip), signal=Signal(SignalWord.CONSTANT, constant))
     try:
         matrices = _matrices(layer, tensors, work.device)
-        solved = not without and work.needs_spectra
+        solved = not no_spectrum and work.needs_spectra
         spectrum = _spectrum(matrices, work.solver) if solved else unknown(*layer.shape)
     except NonfiniteError as problem:
-        seen = Observation(
+        observation = Observation(
             code="RA-SC-001", message=f"The layer holds values that are not finite: {problem}.", evidence={}
         )
         skip = Skip.of(SkipReason.NONFINITE, problem=problem)
-        return AnalysedLayer(row=row(layer, "failed", skip), observed=(seen,))
+        return AnalysedLayer(row=row(layer, "failed", skip), observed=(observation,))
     except (ArithmeticError, RuntimeError, MemoryError) as error:  # torch raises RuntimeError for both others
         skip = Skip.of(SkipReason.NO_SPECTRUM, problem=_words(error))
         return AnalysedLayer(row=row(layer, "failed", skip))
     seconds["spectrum"] = time.perf_counter() - started
 
-    analyzers = work.analyzers if without else work.analyzers_for(spectrum=True)
-    wanted = any("matrix" in analyzer.needs for analyzer in analyzers)
+    analyzers = work.analyzers if no_spectrum else work.analyzers_for(spectrum=True)
+    with_matrices = any("matrix" in analyzer.needs for analyzer in analyzers)
     given = LayerInput(
         layer=layer,
         spectrum=spectrum,
-        matrices=matrices if wanted else (),
+        matrices=matrices if with_matrices else (),
         epsilon=UNIT_ROUNDOFF[layer.dtype],
         seed=work.seed,
     )
-    flat = None if without else _one_value(matrices, spectrum)
-    remarks = [] if without else [flat.reason if flat else _unresolved(spectrum)]
+    flat = None if no_spectrum else _one_value(matrices, spectrum)
+    remarks = [] if no_spectrum else [flat.reason if flat else _unresolved(spectrum)]
     del matrices
     metrics: dict[str, MetricResult] = {}
     observed: list[Observation] = []
     signal: Signal | None = None
     for analyzer in analyzers:
-        if without and (reason := _left_out(analyzer, layer, without)):
+        if no_spectrum and (reason := _left_out(analyzer, layer, no_spectrum)):
             metrics.update({metric.name: _result(skipped(reason)) for metric in analyzer.active_metrics()})
             continue
         started = time.perf_counter()
-        values, found = _run(analyzer, given)
+        values, analysis = _run(analyzer, given)
         metrics.update(values)
-        observed.extend(_permitted(analyzer, found.observations))
-        signal = found.signal or signal
-        if without and found.remark:
-            remarks.append(found.remark)
+        observed.extend(_permitted(analyzer, analysis.observations))
+        signal = analysis.signal or signal
+        if no_spectrum and analysis.remark:
+            remarks.append(analysis.remark)
         seconds[analyzer.name] = time.perf_counter() - started
     if flat is not None:
         signal = Signal(SignalWord.UNJUDGED, flat)
@@ -177,8 +177,8 @@ def analyse_layer(
         )
     result = row(
         layer,
-        "skipped" if without else "ok",
-        without.skip if without else None,
+        "skipped" if no_spectrum else "ok",
+        no_spectrum.skip if no_spectrum else None,
         remarks=remarks,
         spectrum=_describe(spectrum) if solved else {},
         metrics=metrics,
@@ -300,12 +300,12 @@ def _unresolved(spectrum: Spectrum) -> str:
     return f"unresolved: {spectrum.unresolved} of {total} singular values are below the resolution floor"
 
 
-def _left_out(analyzer: Analyzer, layer: Layer, without: NoSpectrum) -> str:
+def _left_out(analyzer: Analyzer, layer: Layer, no_spectrum: NoSpectrum) -> str:
     """Return why an analyzer does not look at a layer without a spectrum, or ``""``."""
     if "spectrum" in analyzer.needs:
-        return without.skip.sentence
-    if analyzer.working_bytes(*layer.shape) > without.room:
-        return f"{without.skip.sentence}, and {analyzer.name} has too little room as well"
+        return no_spectrum.skip.sentence
+    if analyzer.working_bytes(*layer.shape) > no_spectrum.room:
+        return f"{no_spectrum.skip.sentence}, and {analyzer.name} has too little room as well"
     return ""
 
 
@@ -313,14 +313,16 @@ def _run(analyzer: Analyzer, given: LayerInput) -> tuple[dict[str, MetricResult]
     active = analyzer.active_metrics()
     try:
         returned = analyzer.analyze(given)
-        found = returned if isinstance(returned, Analysis) else Analysis(returned)
+        analysis = returned if isinstance(returned, Analysis) else Analysis(returned)
     except RmtauditError as error:
         problem = failed(f"{analyzer.name}: {error.message}")
     except Exception as error:  # one analyzer failing on one layer is recorded, and stops nothing else
         problem = failed(f"{analyzer.name}: {_words(error)}")
     else:
         missing = failed(f"{analyzer.name} returned no such metric")
-        return {metric.name: _result(found.values.get(metric.name, missing)) for metric in active}, found
+        return {
+            metric.name: _result(analysis.values.get(metric.name, missing)) for metric in active
+        }, analysis
     return {metric.name: _result(problem) for metric in active}, Analysis({})
 
 

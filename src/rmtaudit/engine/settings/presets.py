@@ -48,8 +48,8 @@ class ResolvedSettings:
 
 def preset_names() -> tuple[str, ...]:
     """Return the names of the shipped presets, sorted."""
-    found = (Path(file.name) for file in files("rmtaudit.configs").iterdir())
-    return tuple(sorted(path.stem for path in found if path.suffix == ".yaml"))
+    paths = (Path(file.name) for file in files("rmtaudit.configs").iterdir())
+    return tuple(sorted(path.stem for path in paths if path.suffix == ".yaml"))
 
 
 def resolve_settings(
@@ -148,8 +148,8 @@ def select_metrics(resolved: ResolvedSettings, names: Iterable[str]) -> ScanSett
         RA-CF-013 for a metric that the user asked for and no analyzer of the scan yields.
     """
     settings, names = resolved.settings, tuple(names)
-    for key, asked in (("sort", (settings.sort,)), ("columns", settings.columns)):
-        unknown = [name for name in asked if name not in names]
+    for key, chosen in (("sort", (settings.sort,)), ("columns", settings.columns)):
+        unknown = [name for name in chosen if name not in names]
         if unknown and key in resolved.explicit:
             raise UsageError(
                 "RA-CF-013",

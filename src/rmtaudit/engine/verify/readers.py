@@ -29,7 +29,7 @@ class SecondReader:
         reasons = []
         for path in self._files:
             try:
-                found, library = (
+                tensor, library = (
                     (_from_safetensors(path, name), "safetensors")
                     if path.suffix == ".safetensors"
                     else (self._from_torch(path, name), "torch.load")
@@ -38,8 +38,8 @@ class SecondReader:
             except Exception as error:
                 reasons.append(f"{path.name}: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
                 continue
-            if found is not None:
-                return found, library
+            if tensor is not None:
+                return tensor, library
         return "; ".join(reasons) or "no file holds a tensor of this name, as the second reader sees it"
 
     def _from_torch(self, path: Path, name: str) -> torch.Tensor | None:
@@ -64,9 +64,9 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     for endings in families(own_readers()):
-        found = sorted(each for each in path.iterdir() if each.suffix in endings)
-        if found:
-            return found
+        paths = sorted(each for each in path.iterdir() if each.suffix in endings)
+        if paths:
+            return paths
     return []
 
 

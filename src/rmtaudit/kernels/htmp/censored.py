@@ -128,11 +128,11 @@ class _Likelihood:
         best = int(np.argmax([self(point) for point in grid]))
         if best in (0, _GRID - 1):
             raise ArithmeticError(f"no kappa between {LEAST:g} and {MOST:g} is best")
-        found = minimize_scalar(
+        optimum = minimize_scalar(
             lambda at: -self(at), bounds=(grid[best - 1], grid[best + 1]), method="bounded",
             options={"xatol": 1e-9},
         )  # fmt: skip
-        at = float(found.x)
+        at = float(optimum.x)
         curvature = (2 * self(at) - self(at - _STEP) - self(at + _STEP)) / _STEP**2
         if not curvature > 0:
             raise ArithmeticError("the likelihood has no maximum inside the bounds")

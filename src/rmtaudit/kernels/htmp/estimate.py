@@ -250,8 +250,8 @@ class _Score:
             at = at + step if low < at + step < high else (low + high) / 2
             if high - low < _ACCURACY:
                 break
-        found = 2 * self.size * math.exp(at)
-        if not LEAST * 1.001 < found < MOST / 1.001:
+        kappa = 2 * self.size * math.exp(at)
+        if not LEAST * 1.001 < kappa < MOST / 1.001:
             raise ArithmeticError(f"no kappa between {LEAST:g} and {MOST:g} is best")
         return math.exp(at)
 

@@ -55,10 +55,10 @@ def fit_marginal(eigenvalues: torch.Tensor, rows: int, cols: int) -> KappaFit:
     """
     size, longer = sorted((rows, cols))
     logs, start = _prepared(eigenvalues, rows, cols)
-    kappa, found = best_kappa(logs, size, longer, start)
+    kappa, scale = best_kappa(logs, size, longer, start)
     if kappa >= _BOUNDED * _RANGE[1] * size:
         raise ArithmeticError(_UNBOUNDED)
-    return KappaFit(kappa=kappa, se=None, size=size, longer=longer, mean=found.mean, method="marginal")
+    return KappaFit(kappa=kappa, se=None, size=size, longer=longer, mean=scale.mean, method="marginal")
 
 
 def fit_ks(eigenvalues: torch.Tensor, rows: int, cols: int) -> KappaFit:
@@ -82,10 +82,10 @@ def fit_ks(eigenvalues: torch.Tensor, rows: int, cols: int) -> KappaFit:
         )
 
     best = minimise(lambda point: distance(values, fit_at(point)), (1.0, 1.0), tolerance=2e-4)
-    found = fit_at(best)
-    if found.kappa >= _BOUNDED * _RANGE[1] * size:
+    fit = fit_at(best)
+    if fit.kappa >= _BOUNDED * _RANGE[1] * size:
         raise ArithmeticError(_UNBOUNDED)
-    return found
+    return fit
 
 
 def best_kappa(

@@ -101,7 +101,7 @@ def bootstrap(
         is no floor, or a draw cannot be fitted.
     """
     ensemble: Ensemble = fit.ensemble
-    far = 0
+    exceeding = 0
     for _ in range(draws):
         values = torch.from_numpy(ensemble.draw(generator))
         if not float(values[0]) > floor:
@@ -110,6 +110,6 @@ def bootstrap(
             again = fit_joint_censored(values, ensemble.size, ensemble.longer, floor=floor)
         else:
             again = fit_joint(values, ensemble.size, ensemble.longer)
-        far += math.sqrt(ensemble.size) * distance(values, again) >= root_n_distance
-    share = (1 + far) / (1 + draws)
+        exceeding += math.sqrt(ensemble.size) * distance(values, again) >= root_n_distance
+    share = (1 + exceeding) / (1 + draws)
     return share, math.sqrt(share * (1 - share) / draws)

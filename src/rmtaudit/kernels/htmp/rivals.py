@@ -66,11 +66,11 @@ def compare(eigenvalues: torch.Tensor, rows: int, cols: int, *, start: float) ->
     size, longer = sorted((rows, cols))
     values = eigenvalues.detach().cpu().double()
     logs: Array = np.log(values.numpy())
-    _, found = best_kappa(logs, size, longer, start, gain=_GAIN)
-    likelihoods = {"HTMP": (2, found.log_likelihood)}
+    _, scale = best_kappa(logs, size, longer, start, gain=_GAIN)
+    likelihoods = {"HTMP": (2, scale.log_likelihood)}
     # of the reciprocals: the density of 1/x is x² times that of x
-    _, found = best_kappa(-logs[::-1], size, longer, _guess(1 / values.flip(0), rows, cols), gain=_GAIN)
-    likelihoods["inverse HTMP"] = (2, found.log_likelihood - 2 * float(logs.sum()))
+    _, scale = best_kappa(-logs[::-1], size, longer, _guess(1 / values.flip(0), rows, cols), gain=_GAIN)
+    likelihoods["inverse HTMP"] = (2, scale.log_likelihood - 2 * float(logs.sum()))
     likelihoods["gamma"] = (2, _gamma(logs))
     likelihoods["inverse gamma"] = (2, _gamma(-logs) - 2 * float(logs.sum()))
     spread = float(logs.std())

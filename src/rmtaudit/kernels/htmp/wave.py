@@ -105,12 +105,12 @@ class _Equation:
         if root <= 0 or self.bend <= 0:
             return []
         upper = 2 * (self.bend + math.sqrt(root))
-        found = []
+        edges = []
         for y in (4 * self.k / upper, upper):
             if y > 0:
                 steep = abs(y * (y / 2 - self.bend))
-                found.append((math.log(y), min(max(steep, 1e-3) ** (-1 / 3), 1.0)))
-        return found
+                edges.append((math.log(y), min(max(steep, 1e-3) ** (-1 / 3), 1.0)))
+        return edges
 
 
 def _ratio_at(equation: _Equation, y: float) -> complex:

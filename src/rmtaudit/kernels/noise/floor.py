@@ -224,9 +224,9 @@ class _Finder:
         self.generator = generator
         self.draws = draws
         self.even = sinkhorn(matrix)
-        held = self.even.support
-        self.support = (max(held), min(held))
-        if min(held) < LEAST_SIDE:
+        support = self.even.support
+        self.support = (max(support), min(support))
+        if min(support) < LEAST_SIDE:
             raise NoBulkError(self.support)
         self.product = equalised_gram(matrix, self.even)
         self._even_values: torch.Tensor | None = None

@@ -138,7 +138,7 @@ def _law_residual(values: NDArray[np.float64], ratio: float) -> _Residual:
 
     def residual(sigma: NDArray[np.float64]) -> NDArray[np.float64]:
         upper, lower = (sigma * (1 + narrow)) ** 2, (sigma * (1 - narrow)) ** 2
-        found = np.full(sigma.shape, _PENALTY * x.size)
+        result = np.full(sigma.shape, _PENALTY * x.size)
         fits = (upper >= peak) & (upper <= last) & (lower <= peak)
         b, a, s = upper[fits, None], lower[fits, None], sigma[fits, None]
         law = np.maximum((b - inner) * (inner - a), 0.0)
@@ -146,8 +146,8 @@ def _law_residual(values: NDArray[np.float64], ratio: float) -> _Residual:
         law *= ratio / (2 * math.pi * s * s)
         law /= inner
         law -= inner_density
-        found[fits] = np.einsum("ij,ij->i", law, law) + at_zero
-        return found
+        result[fits] = np.einsum("ij,ij->i", law, law) + at_zero
+        return result
 
     return residual
 

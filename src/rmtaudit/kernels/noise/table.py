@@ -146,8 +146,8 @@ class _Table:
         j, v = _place(math.log(n / p), np.log(self.aspects[quantity]))
         lower = (1 - v) * cells[i, j] + v * cells[i, j + 1]
         upper = (1 - v) * cells[i + 1, j] + v * cells[i + 1, j + 1]
-        found: NDArray[np.float64] = (1 - u) * lower + u * upper
-        return found
+        quantiles: NDArray[np.float64] = (1 - u) * lower + u * upper
+        return quantiles
 
 
 def _place(value: float, grid: NDArray[np.float64]) -> tuple[int, float]:

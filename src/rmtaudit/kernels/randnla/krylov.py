@@ -277,8 +277,8 @@ def _upper(theta: torch.Tensor, coupling: torch.Tensor, hidden: float) -> torch.
 
     rank = len(theta)
     for p in range(1, rank + 1):
-        beside = max(float(theta[p]) if p < rank else -math.inf, hidden) + norm(p, rank)
-        bounds = [float(value) + _shift(norm(0, p), float(value), beside) for value in theta[:p]]
+        gap_bound = max(float(theta[p]) if p < rank else -math.inf, hidden) + norm(p, rank)
+        bounds = [float(value) + _shift(norm(0, p), float(value), gap_bound) for value in theta[:p]]
         best[:p] = torch.minimum(best[:p], torch.tensor(bounds, dtype=best.dtype, device=best.device))
     return best
 

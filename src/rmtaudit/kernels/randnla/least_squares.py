@@ -90,8 +90,8 @@ def least_squares(
     # start at the sketched solution, and once more from there: refinement makes it as stable as QR
     z, steps = Q.T @ small[:, cols:], 0
     for _ in range(2):
-        correction, taken = _lsqr(M, b - M.matmul(z), tolerance, most)
-        z, steps = z + correction, steps + taken
+        correction, iterations = _lsqr(M, b - M.matmul(z), tolerance, most)
+        z, steps = z + correction, steps + iterations
     low, high = singular_bounds(M, seed, failure=failure)
     x = torch.linalg.solve_triangular(R, z, upper=True)
     r = b - whole.matmul(x)

@@ -89,9 +89,9 @@ def qb(
     limit = min(most or operator.rank, operator.rank)
     Q = torch.empty(operator.rows, 0, dtype=torch.float64, device=operator.device)
     B = torch.empty(0, operator.cols, dtype=torch.float64, device=operator.device)
-    wanted = None if operator.energy is None else tolerance**2 * operator.energy
+    target = None if operator.energy is None else tolerance**2 * operator.energy
     left = math.inf if operator.energy is None else operator.energy
-    while Q.shape[1] < limit and (wanted is None or left > wanted):
+    while Q.shape[1] < limit and (target is None or left > target):
         columns = range(Q.shape[1], min(Q.shape[1] + block, limit))
         fresh = operator.matmul(normals(seed, _RANGE, columns, operator.cols).T.to(operator.device))
         scale = float(torch.linalg.matrix_norm(fresh))
@@ -120,5 +120,5 @@ def qb(
         error=None if operator.energy is None else math.sqrt(left),
         floor=8 * math.sqrt(_EPSILON) * scale,
         spectral=norm_bounds(rest, seed, failure=failure),
-        reached=wanted is not None and tolerance > 0 and left <= wanted,
+        reached=target is not None and tolerance > 0 and left <= target,
     )

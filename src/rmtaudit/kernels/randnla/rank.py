@@ -49,10 +49,10 @@ def rank_bounds(
     attempts = [min(8 << k, limit) for k in range(max(1, (max(limit - 1, 1) // 8).bit_length() + 1))]
     low, high = 0, operator.rank
     for rank in dict.fromkeys(attempts):
-        found = top_singular(operator, rank, seed, failure=failure / len(attempts))
-        low = max(low, int((found.lower > threshold).sum()))
-        if found.following <= threshold or rank == operator.rank:
-            high = min(high, int((found.upper > threshold).sum()))
+        triples = top_singular(operator, rank, seed, failure=failure / len(attempts))
+        low = max(low, int((triples.lower > threshold).sum()))
+        if triples.following <= threshold or rank == operator.rank:
+            high = min(high, int((triples.upper > threshold).sum()))
         if low < rank and high < operator.rank:
             break
     return RankBounds(low, high, threshold, failure)

@@ -78,12 +78,12 @@ def xtrace(matmul: Product, size: int, products: int, seed: int) -> RandomTrace:
     Q, R = torch.linalg.qr(matmul(omega))
     Z = matmul(Q)
     H, W, T = Q.T @ Z, Q.T @ omega, omega.T @ Z
-    without = []
+    replicates = []
     for kept in _leave_one_out(count):
         # the range of the other probes, in the basis Q
         P, smaller = torch.linalg.qr(R[:, kept])
-        without.append(_xtrace(P.T @ H @ P, P.T @ W[:, kept], T[kept] @ P, smaller, size))
-    return _jackknife(_xtrace(H, W, T, R, size), without, 2 * count)
+        replicates.append(_xtrace(P.T @ H @ P, P.T @ W[:, kept], T[kept] @ P, smaller, size))
+    return _jackknife(_xtrace(H, W, T, R, size), replicates, 2 * count)
 
 
 def xnystrace(matmul: Product, size: int, products: int, seed: int) -> RandomTrace:
@@ -103,8 +103,10 @@ def xnystrace(matmul: Product, size: int, products: int, seed: int) -> RandomTra
     R = torch.linalg.qr(torch.cat([Y + shift * omega, omega], dim=1)).R
     Y, omega = R[:, :count], R[:, count:]
     value = _xnystrace(Y, omega, size) - size * shift
-    without = [_xnystrace(Y[:, kept], omega[:, kept], size) - size * shift for kept in _leave_one_out(count)]
-    return _jackknife(value, without, count)
+    replicates = [
+        _xnystrace(Y[:, kept], omega[:, kept], size) - size * shift for kept in _leave_one_out(count)
+    ]
+    return _jackknife(value, replicates, count)
 
 
 def _xtrace(H: torch.Tensor, W: torch.Tensor, T: torch.Tensor, R: torch.Tensor, size: int) -> float:
@@ -144,8 +146,8 @@ def _leave_one_out(count: int) -> list[list[int]]:
     return [[k for k in range(count) if k != left] for left in range(count)]
 
 
-def _jackknife(value: float, without: list[float], products: int) -> RandomTrace:
-    each = torch.tensor(without, dtype=torch.float64)
+def _jackknife(value: float, replicates: list[float], products: int) -> RandomTrace:
+    each = torch.tensor(replicates, dtype=torch.float64)
     count = len(each)
     error = ((count - 1) / count * float(((each - each.mean()) ** 2).sum())) ** 0.5
     return RandomTrace(value, error, count - 1, products)

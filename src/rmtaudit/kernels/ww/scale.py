@@ -42,13 +42,13 @@ def combined_eigenvalues(
     ArithmeticError
         For the inverse of a zero eigenvalue.
     """
-    found = []
+    eigenvalues = []
     for place, part in enumerate(reversed(parts)):
         values = part.eigenvalues * factor
         if inverse and not bool((values > 0).all()):
             raise ArithmeticError("an eigenvalue is 0: it has no inverse")
-        found.append(values.reciprocal() if inverse and place % 2 == 0 else values)
-    return torch.cat(found).sort().values
+        eigenvalues.append(values.reciprocal() if inverse and place % 2 == 0 else values)
+    return torch.cat(eigenvalues).sort().values
 
 
 def singular_range(parts: tuple[Spectrum, ...], factor: float) -> tuple[float, float]:

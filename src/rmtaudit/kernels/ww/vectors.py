@@ -52,13 +52,13 @@ def localisation(matrices: Iterable[torch.Tensor], tail_size: int) -> dict[str, 
     order = np.argsort(np.concatenate(eigenvalues), kind="stable")
     table = np.concatenate(measured, axis=1)[:, order]
     border = order.size - tail_size
-    found = {}
+    result = {}
     for side, part in (("bulk", table[:, :border]), ("tail", table[:, border:])):
         if part.size:
             for name, row in zip(MEASURES, part, strict=True):
-                found[f"{side}_mean_{name}"] = float(row.mean())
-                found[f"{side}_var_{name}"] = float(row.var())
-    return found
+                result[f"{side}_mean_{name}"] = float(row.mean())
+                result[f"{side}_var_{name}"] = float(row.var())
+    return result
 
 
 def _measure(sizes: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -50,10 +50,10 @@ def depth_figure(report: Report) -> Figure | None:
 
 
 def _draw_number(axes: Axes, rows: Sequence[LayerResult], name: str, label: str, colour: str) -> None:
-    held = [(at, row.metrics[name]) for at, row in enumerate(rows) if row.value(name) is not None]
-    at = [index for index, _ in held]
-    values = [float(metric.value or 0) for _, metric in held]
-    errors = [metric.se or 0.0 for _, metric in held]
+    points = [(at, row.metrics[name]) for at, row in enumerate(rows) if row.value(name) is not None]
+    at = [index for index, _ in points]
+    values = [float(metric.value or 0) for _, metric in points]
+    errors = [metric.se or 0.0 for _, metric in points]
     axes.errorbar(at, values, errors, fmt="o", markersize=3.5, elinewidth=0.8, color=colour)
     axes.set_ylabel(label)
     if max(values) > 20 * min(values) > 0:
@@ -64,10 +64,10 @@ def _draw_number(axes: Axes, rows: Sequence[LayerResult], name: str, label: str,
 
 
 def _draw_phase(axes: Axes, rows: Sequence[LayerResult]) -> None:
-    found = [(at, str(row.metrics["phase"].value)) for at, row in enumerate(rows) if row.value("phase")]
-    names = [name for name in _ORDER if any(phase == name for _, phase in found)]
+    phases = [(at, str(row.metrics["phase"].value)) for at, row in enumerate(rows) if row.value("phase")]
+    names = [name for name in _ORDER if any(phase == name for _, phase in phases)]
     for level, name in enumerate(names):
-        at = [index for index, phase in found if phase == name]
+        at = [index for index, phase in phases if phase == name]
         axes.plot(at, [level] * len(at), "s", markersize=4.5, color=PINK)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.6, len(names) - 0.4)

@@ -1,4 +1,4 @@
-"""What is known of a kind of finding, before any model is looked at."""
+"""What is known of a kind of finding, before any model is scanned."""
 
 from __future__ import annotations
 

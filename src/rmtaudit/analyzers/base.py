@@ -187,7 +187,7 @@ class Analyzer(ABC):
     stands_in: ClassVar[bool] = False
     """Whether it stands in for a spectrum that is beyond the memory budget, and needs none.
 
-    It looks at such layers alone; others it costs nothing, and their rows have none of its metrics. A scan
+    It analyses such layers alone; others it costs nothing, and their rows have none of its metrics. A scan
     with one computes spectra as far as the budget allows.
     """
     judges: ClassVar[bool] = False
@@ -209,7 +209,7 @@ class Analyzer(ABC):
         return {metric.name: value for metric in self.active_metrics()}
 
     def working_bytes(self, rows: int, cols: int) -> int:
-        """Return about how much it takes beside the matrices of a layer, for the memory budget.
+        """Return about how many bytes it takes in addition to the matrices of a layer, for the budget.
 
         Asked only of analyzers that need no spectrum: they also see layers whose spectrum is beyond it.
         """

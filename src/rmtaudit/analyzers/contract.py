@@ -35,7 +35,7 @@ _STATUSES = ("ok", "skipped", "failed")
 
 
 class AnalyzerContract:
-    """What the engine relies on, as tests. Set :attr:`analyzer`; add your own known answers beside it."""
+    """What the engine relies on, as tests. Set :attr:`analyzer`, and add known answers of your own."""
 
     analyzer: Analyzer
 
@@ -227,7 +227,7 @@ def _analysis(result: Mapping[str, MetricValue | Scalar] | Analysis) -> Analysis
 def _check_observation(case: str, observation: Observation) -> None:
     where = f"{case}: {observation.code}"
     assert re.fullmatch(r"[A-Z]+(-[A-Z0-9]+)+", observation.code), f"{where} is no code"
-    assert observation.message, f"{where} says nothing"
+    assert observation.message, f"{where} has no message"
     json.dumps(observation.evidence, allow_nan=False)
     assert observation.p_value is None or 0 <= observation.p_value <= 1, f"{where}: {observation.p_value}"
 

@@ -24,7 +24,7 @@ class ExtrapolateOptions:
     Attributes
     ----------
     block
-        Order of the block from which the whole layer is predicted, to be held against its exact spectrum;
+        Order of the block from which the whole layer is predicted, to be compared with its exact spectrum;
         0: a quarter of the layer.
     replicas
         Replicas behind the intervals: 0 for none, or at least 2.

@@ -33,7 +33,7 @@ _NORMAL_95 = 1.959963984540054
 _LAWS = ("htmp_best_law", "htmp_delta_bic")
 
 _CLEAR = 10.0
-"""Difference of BIC from which another law is said to fit better."""
+"""Difference of BIC from which another law fits better: a convention."""
 _ORTHOGONAL = 64 * 2.0**-24
 """Part of the relative spread of an orthogonal matrix's singular values that does not depend on the size."""
 ACCEPTED, OUTDONE = "HTMP not rejected", "HTMP not rejected, another law fits better"
@@ -75,7 +75,7 @@ class HTMPOptions:
 
 
 class HTMPFit(Analyzer):
-    """kappa with its error, of the whole spectrum and of the bulk, beside the goodness of fit."""
+    """kappa with its error, of the whole spectrum and of the bulk, and the goodness of fit."""
 
     name = "htmp"
     metrics = (

@@ -48,7 +48,7 @@ class NullAlphaOptions:
 
 
 class NullAlpha(Analyzer):
-    """The exponent of noise beside that of the layer, and the exponent without the largest eigenvalues."""
+    """The exponent of noise of the layer's shape, and the exponent without the largest eigenvalues."""
 
     name = "null_alpha"
     metrics = (

@@ -186,7 +186,7 @@ class PhaseOfTraining(Analyzer):
         return self._verdict(judged) | _statistics(statistics)
 
     def _judged(self, given: LayerInput, verdict: PhaseVerdict) -> _Judged:
-        """Hold a phase that is not told by a bulk of noise against noise of uneven scale."""
+        """Compare a matrix, where its phase does not rest on a noise bulk, with noise of uneven scale."""
         from rmtaudit.kernels.phases.classify import AGREEMENT, phase_confidence, phase_statistics
         from rmtaudit.kernels.phases.null import Null, null_test
 
@@ -209,7 +209,7 @@ class PhaseOfTraining(Analyzer):
             draws=self.options.draws,
         )
         if test.null is Null.NOISE:
-            # signs carry nothing: what is left to tell is whether the evened bulk is that of noise
+            # the signs are random: the open question is whether the evened bulk is that of noise
             share = dict(even.shares).get("random-like", 0.0)
             return _Judged(replace(verdict, phase="random-like"), share * AGREEMENT["random-like"], null)
         share = 1.0 if verdict.phase == "rank-collapse" else dict(even.shares).get(verdict.phase, 0.0)
@@ -235,7 +235,7 @@ class PhaseOfTraining(Analyzer):
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """The phase, how sure it is, and the null that it was held against."""
+    """The phase, how sure it is, and the null that the matrix was compared with."""
 
     verdict: PhaseVerdict
     confidence: float

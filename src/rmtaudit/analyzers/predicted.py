@@ -137,7 +137,7 @@ def predict_layer(
 ) -> tuple[Prediction, Witness | None]:
     """Return :func:`predict_blocks`, refused where products with the layer contradict it, and what they say.
 
-    ``None`` stands where there is no prediction to be held against them.
+    The products are ``None`` where there is no prediction to compare with them.
     """
     from rmtaudit.kernels.counter import seed_of
     from rmtaudit.kernels.extrapolation import refuted, witness

@@ -56,7 +56,7 @@ class Scale(Analyzer):
         Metric(
             name="numerical_rank",
             unit="count",
-            description="Singular values that the stored precision can tell from zero.",
+            description="Singular values that the stored precision distinguishes from zero.",
             reference="rounding as a random matrix; Davidson, Szarek 2001, theorem II.13",
         ),
         Metric(

@@ -65,7 +65,7 @@ _OTHERS = (
     ),
     Metric(
         name="sketch_tail_share",
-        description="Share of the squared Frobenius norm outside the singular values that were looked at.",
+        description="Share of the squared Frobenius norm outside the singular values that were computed.",
         reference="Elementary.",
     ),
 )

@@ -1,4 +1,4 @@
-"""``tails``: which laws the two ends of a layer's spectrum follow, where that can be told."""
+"""``tails``: which laws the two ends of a layer's spectrum follow, where that can be decided."""
 
 from __future__ import annotations
 

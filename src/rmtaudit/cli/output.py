@@ -146,7 +146,8 @@ class OutputFile:
 def output_file(path: Path, inputs: Sequence[Path] = ()) -> Iterator[OutputFile]:
     """Open a file for writing at the end; whether it can be written is found out now.
 
-    A temporary file beside it takes the text and then its place. A device or a pipe is written as it is.
+    A temporary file in the same folder takes the text and then its place. A device or a pipe is written
+    directly.
 
     Raises
     ------

@@ -160,7 +160,7 @@ class _Run:
         from rmtaudit.report.model import Report
 
         if len(self.results) <= 1 and not any(isinstance(result, Report) for result in self.results):
-            return  # nothing was scanned: the error has been said, and no file is better than an empty one
+            return  # nothing was scanned: the error is on stderr, and no file is better than an empty one
         if self.file is not None:
             self.file.write(rendered(self.results, self.format, self.top))
         elif self.format not in ("table", "jsonl"):

@@ -1,4 +1,4 @@
-"""How a report looks in a terminal: facts, the worst layers first, and what was not looked at."""
+"""How a report looks in a terminal: facts, the worst layers first, and what was not analysed."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def _layers(report: Report, rows: Sequence[LayerResult], width: int) -> Table:
 
 
 def _fitting(report: Report, rows: Sequence[LayerResult], room: int) -> list[_Column]:
-    """Return the columns beside the name that fit into ``room``, each with its gap of two.
+    """Return the columns after the name that fit into ``room``, each with its gap of two.
 
     What is left out goes in this order: the last metrics, the kind, the shape.
     """

@@ -58,7 +58,7 @@ def scheme_of(spec: TensorSpec, names: Mapping[str, TensorSpec], config: Mapping
 
 
 def belongs_to_scheme(spec: TensorSpec, names: Mapping[str, TensorSpec]) -> bool:
-    """Whether the tensor is a scale, zero point or table of a quantised weight beside it."""
+    """Whether the tensor is a scale, zero point or table of a quantised weight in the checkpoint."""
     match = _PARAMETERS_OF_A_SCHEME.search(spec.name)
     if match is None:
         return False

@@ -17,7 +17,7 @@ from rmtaudit.matrices.tensors import FLOATING, TensorSpec
 class NotAnalysed:
     """A tensor that becomes no layer, and why.
 
-    ``weight`` tells a matrix that could not be looked at from a tensor that is none (a bias, a buffer);
+    ``weight`` distinguishes a matrix that cannot be analysed from a tensor that is none (a bias, a buffer);
     ``counted`` is false for a tensor that only repeats the bytes of another, and ``learned`` for one that
     holds no parameters: indices, a mask, a table.
     """
@@ -37,7 +37,7 @@ class NotAnalysed:
 def refusal(
     spec: TensorSpec, by_name: Mapping[str, TensorSpec], config: Mapping[str, Any]
 ) -> NotAnalysed | None:
-    """Return why a tensor is no weight matrix, or none that can be looked at; ``None`` if it can be.
+    """Return why a tensor is no weight matrix, or none that can be analysed; ``None`` if it can be.
 
     Parameters
     ----------

@@ -134,7 +134,7 @@ def label_of(reason: str | None, sentence: str) -> str:
     reason
         The value of a :class:`SkipReason`; ``None`` or that of another version where a document has it so.
     sentence
-        What the document says, which stands for itself where its reason has no label.
+        What the document says, which is its own label where its reason has none.
     """
     words, _ = _WORDS.get(reason or "", ("", ""))
     return words or sentence

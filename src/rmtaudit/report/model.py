@@ -149,7 +149,7 @@ class SkippedTensor(Part, frozen=True, kw_only=True):
 
 
 class Coverage(Part, frozen=True):
-    """What was looked at, and what was not."""
+    """What was analysed, and what was not."""
 
     tensors: Count
     parameters: Annotated[Count, Meta(description="Elements of all tensors, tied ones once.")]
@@ -223,7 +223,7 @@ class Subject(TypedDict):
 
 
 class Check(TypedDict):
-    """A number beside its recomputation with another library."""
+    """A number and its recomputation with another library."""
 
     owner: str
     quantity: str

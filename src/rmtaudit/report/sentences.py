@@ -133,7 +133,7 @@ def without_spectrum(report: Report) -> list[tuple[str, str]]:
     """Return what was found in layers that have no spectrum, as ``(analyzer, text)`` for each layer.
 
     The rows are skipped, and the table has the columns of the others; a number stands here with its
-    interval, under the metric's name without that of the analyzer. What is missing is said with the reason.
+    interval, under the metric's name without that of the analyzer. What is missing is listed with the reason.
     """
     owners: dict[str, list[str]] = {}
     for name, entry in report.metrics.items():

@@ -305,7 +305,7 @@ def test_a_fault_of_ours_in_one_layer_loses_nothing_else(monkeypatch: pytest.Mon
     ) -> AnalysedLayer:
         if layer.name == "head.weight":
             raise KeyError("oh")
-        return real(layer, tensors, work, without)
+        return real(layer, tensors, work, no_spectrum)
 
     monkeypatch.setattr(engine, "analyse_layer", faulty)
     found = rows(scan(state()))

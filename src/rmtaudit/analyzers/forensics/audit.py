@@ -41,13 +41,13 @@ class Forensics(Analyzer):
         Metric(
             name="dead_rows",
             unit="count",
-            description="Rows whose size vanishes beside the matrix's.",
+            description="Rows whose norm is negligible within the matrix.",
             reference=_FACT,
         ),
         Metric(
             name="dead_columns",
             unit="count",
-            description="Columns whose size vanishes beside the matrix's.",
+            description="Columns whose norm is negligible within the matrix.",
             reference=_FACT,
         ),
         Metric(
@@ -67,7 +67,7 @@ class Forensics(Analyzer):
     Options = NoOptions
 
     def analyze(self, given: LayerInput) -> Analysis:
-        """Return every metric and what was seen; of a zero matrix nothing can be said here."""
+        """Return every metric and the observations; a zero matrix has neither."""
         # here and not above: the list of analyzers is printed without loading torch
         from rmtaudit.analyzers.forensics.evidence import gather
         from rmtaudit.analyzers.forensics.observe import observe

@@ -1,4 +1,4 @@
-"""What the kernels find in one layer, gathered before anything is said about it."""
+"""What the kernels find in one layer, gathered before observations are made of it."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from rmtaudit.analyzers.base import LayerInput
 
 SUSPICIOUS = 0.01
-"""P-value of the entry-outlier test from which the judge is told, with the singular vector that is pulled."""
+"""P-value of the entry-outlier test at which an observation is made, with the singular vector pulled."""
 
 LOUD = 0.25
-"""Share of the squared Frobenius norm in one entry from which it is looked at likewise."""
+"""Share of the squared Frobenius norm in one entry at which one is made likewise."""
 
 _LOUD_ENTRIES = 1024
 _COARSE = 2.0**-6
@@ -132,7 +132,7 @@ def gather(given: LayerInput) -> Evidence:
     )
     if flipped is not None:
         return evidence  # the spectrum is that of the flipped entries
-    # One entry that dwarfs the others: the root mean square says nothing of their rounding errors.
+    # One entry dwarfs the others: the root mean square is no measure of their rounding errors.
     if varied and (evidence.loud is None or evidence.loud.share < LOUD):
         evidence = replace(evidence, deficits=_deficits(given, evidence, epsilon, smallest_normal))
     return evidence

@@ -248,7 +248,7 @@ def _stored_size(spec: TensorSpec, band: tuple[int, int] | None) -> int:
 
 
 def _working_size(layer: Layer, scan: _Scan, with_matrix: bool) -> int:
-    """Return the bytes that the analysis of a layer takes beside its tensors."""
+    """Return the bytes that the analysis of a layer takes in addition to its tensors."""
     rows, cols = layer.shape
     gram = 8 * min(rows, cols) ** 2
     dense = 8 * rows * cols
@@ -258,7 +258,7 @@ def _working_size(layer: Layer, scan: _Scan, with_matrix: bool) -> int:
 
 
 def _sizes_without_spectrum(scan: _Scan, job: _Job) -> list[int]:
-    """Return the bytes that each analyzer takes beside the tensors of a job that needs no spectrum."""
+    """Return the bytes, without the tensors of a job, of each analyzer that needs no spectrum."""
     shapes = [scan.plan.layers[index].shape for index in job.indices]
     alone = scan.work.analyzers_for(spectrum=False)
     return [each.working_bytes(*shape) for each in alone for shape in shapes]

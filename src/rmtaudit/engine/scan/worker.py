@@ -41,7 +41,7 @@ AUTO_ACCURACY = 1e-7
 class LayerWork:
     """What every layer of a scan is worked on with.
 
-    ``shown``: the spectra are wanted even where no analyzer needs them, for plots.
+    ``shown``: the spectra are computed even where no analyzer needs them, for plots.
     """
 
     analyzers: Sequence[Analyzer]
@@ -73,7 +73,7 @@ class NoSpectrum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalysedLayer:
-    """What became of a layer: its row without findings, what was observed, and how long its parts took.
+    """The analysis of a layer: its row without findings, the observations, and how long its parts took.
 
     ``signal`` is ``None`` where no analyzer that judges has seen the layer.
     """
@@ -90,7 +90,7 @@ class NonfiniteError(Exception):
 
 
 class OneValue(StrEnum):
-    """What a layer is called whose entries all have one value, and why nothing more can be said of it."""
+    """A layer whose entries all have one value, which has no more to be judged by."""
 
     ZERO = "zero"
     CONSTANT = "constant"
@@ -301,7 +301,7 @@ def _unresolved(spectrum: Spectrum) -> str:
 
 
 def _left_out(analyzer: Analyzer, layer: Layer, no_spectrum: NoSpectrum) -> str:
-    """Return why an analyzer does not look at a layer without a spectrum, or ``""``."""
+    """Return why an analyzer skips a layer without a spectrum, or ``""``."""
     if "spectrum" in analyzer.needs:
         return no_spectrum.skip.sentence
     if analyzer.working_bytes(*layer.shape) > no_spectrum.room:

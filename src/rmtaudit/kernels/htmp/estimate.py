@@ -19,8 +19,8 @@ from rmtaudit.kernels.htmp.vandermonde import log_vandermonde
 Estimator = Literal["moment", "joint", "marginal", "ks"]
 
 LEAST, MOST = 1e-6, 1e9
-"""Estimates of kappa beyond these are none."""
-_STEPS, _ACCURACY = 100, 1e-12
+"""Estimates of kappa beyond these are none: a convention, far beyond what a spectrum can tell apart."""
+_STEPS, _ACCURACY = 100, 1e-12  # of Newton's method in log kappa: more steps than bisection needs
 _START = 0.05, 10.0  # Newton starts from the moment estimate, kept between the first and the second times N
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Complex = NDArray[np.complex128]
 
-_ROUNDS, _ACCURACY = 2000, 1e-10
+_ROUNDS, _ACCURACY = 2000, 1e-10  # of the fixed point: most rounds, and the relative change that ends them
 _OFF = 1e-9
 """Height above the axis, relative to ``x``, at which the density is read."""
 

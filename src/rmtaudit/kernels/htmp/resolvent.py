@@ -16,8 +16,8 @@ from rmtaudit.kernels.htmp.table import tabulate
 from rmtaudit.kernels.htmp.wave import solve
 
 _NEAR = 0.7
-"""Up to this distance from the cut, in intervals of the table, the polynomial is used."""
-_BLOCK = 1 << 20
+"""Up to this distance from the cut, in intervals of the table, the polynomial is used: a convention."""
+_BLOCK = 1 << 20  # elements worked on at once
 
 
 def stieltjes(t: NDArray[np.complex128], c: float, delta: float) -> NDArray[np.complex128]:

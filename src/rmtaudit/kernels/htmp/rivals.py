@@ -1,4 +1,4 @@
-"""HTMP beside other laws of eigenvalues, by composite likelihood and BIC.
+"""HTMP compared with other laws of eigenvalues, by composite likelihood and BIC.
 
 Each law is fitted to the eigenvalues as if they were independent draws. They are not (they repel each other),
 so a difference of BIC is a measure of fit that charges for parameters, not a probability.
@@ -19,7 +19,7 @@ from rmtaudit.kernels.htmp.estimate import fit_joint
 from rmtaudit.kernels.htmp.fit import best_kappa, density_for, fit_scale
 from rmtaudit.kernels.noise.marchenko_pastur import fit_bulk
 
-_DIGAMMA_STEPS = 50
+_DIGAMMA_STEPS = 50  # most steps of Newton's method for the shape of the gamma law, a guard
 _GAIN = 0.01  # accuracy of a log-likelihood
 
 

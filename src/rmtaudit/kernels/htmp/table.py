@@ -1,4 +1,4 @@
-"""A law on the half-line as a table: distribution, quantiles and means beside the density.
+"""A law on the half-line as a table: distribution, quantiles and means, from its density.
 
 Below the median the logarithm of the distribution function, and above it that of what is left, are
 polynomials of degree 7 between the points, as the logarithm of the density is.
@@ -18,7 +18,7 @@ from rmtaudit.kernels.htmp.wave import solve
 
 _GAUSS = np.polynomial.legendre.leggauss(8)
 _SHARES, _WEIGHTS = (_GAUSS[0] + 1) / 2, _GAUSS[1] / 2
-_NEWTON, _CLOSE = 6, 1e-14
+_NEWTON, _CLOSE = 6, 1e-14  # most steps to a quantile, and the accuracy of its level that ends them
 _LOW_PANELS = np.linspace(-40.0, 0.0, 9)  # of the part under the first point, in log of its mass
 
 

@@ -22,9 +22,10 @@ Sharp = Literal["auto", "plain", "sinkhorn", "dyson", "sign-flip"]
 Null = Literal["plain", "sinkhorn", "dyson", "sign-flip"]
 
 LEAST_SIDE = 16
-"""Below this the smaller side has no bulk worth the name."""
+"""Of a noise floor, on the smaller side: a convention, twice the eigenvalues that a fitted bulk needs."""
 _DECIDED = 1e-6
-"""A rectangle test this clear needs no draws: twice its p-value already bounds the p-value of the two."""
+"""A rectangle test this clear needs no draws: twice its p-value already bounds the p-value of the two. A
+convention."""
 DYSON_UP_TO = 1536
 """Smaller side from which ``"auto"`` leaves Dyson's null out: it costs more than two exact spectra."""
 _HOPELESS_KS, _HOPELESS_N_KS = 0.1, 20.0
@@ -137,7 +138,7 @@ def noise_floor(
     Raises
     ------
     NoBulkError
-        If fewer than ``LEAST_SIDE`` rows or columns hold anything beside the largest entries.
+        If fewer than ``LEAST_SIDE`` rows or columns are not negligible against the largest entries.
     ArithmeticError
         If the matrix is so sparse that no two columns share two rows: then signs mean nothing.
     """

@@ -28,8 +28,11 @@ _LOW, _HIGH = 0.1, 0.6
 _OUTLIER = 3.3
 """An eigenvalue this many Tracy-Widom widths above the edge is no bulk: 0.05 % of noise layers have one."""
 _GRID = 1024
+"""Angles at which the distribution function is tabulated: Newton's method starts between two of them."""
 _NEWTON, _LEVEL_ERROR = 12, 1e-13
+"""Most steps to a quantile, and the error of its level that is accepted: a few roundings of float64."""
 _ROUNDS = 100
+"""Most rounds of taking spikes off, a guard: every round takes at least one, and few are needed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+# As in WeightWatcher 0.7.7, but for _FLAT, which stands in for its rounding.
 _BANDWIDTH = 0.1
 _POINTS = 1000
 _MARGIN = 0.5  # the density is estimated up to the largest value plus this

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Quantity = Literal["bulk", "alpha"]
 LEAST_P = 1e-300
+"""No p-value is smaller: a convention, so that it has a logarithm and stays a normal number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The null of a phase: noise whose rows, columns or entries differ in scale.
 
 A sparse initialiser, heads that start at different scales, or heavy-tailed independent entries have a broad
-bulk and a heavy tail without anything learned. Random signs tell: see
+bulk and a heavy tail without anything learned. Random signs decide: see
 :mod:`rmtaudit.kernels.noise.sign_flip`.
 """
 
@@ -17,6 +17,7 @@ from rmtaudit.kernels.noise.tracy_widom import soft_edge
 from rmtaudit.kernels.noise.variance_profile import equalised_gram, sinkhorn
 from rmtaudit.kernels.spectra.gram import eigenvalues, tall
 
+# As of rmtaudit.kernels.noise.floor, which makes the same tests.
 LEVEL = 0.01
 _LEAST_SIDE = 16
 _DRAWS = 4
@@ -28,7 +29,7 @@ _RANGE = 1e-15, 1e15
 
 @unique
 class Null(StrEnum):
-    """What a matrix is, beside independent symmetric entries of any variances."""
+    """How a matrix compares with independent symmetric entries of any variances."""
 
     NOISE = "noise of uneven scale"
     """Indistinguishable from them."""

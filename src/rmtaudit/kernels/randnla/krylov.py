@@ -20,13 +20,11 @@ from rmtaudit.kernels.operators import Linear
 from rmtaudit.kernels.randnla.norms import NormBounds, eigenvalue_bounds, norm_bounds
 from rmtaudit.kernels.randnla.orthonormal import beyond
 
-_START = 5
-_EPSILON = 2.0**-52
-_SINGLE = 2.0**-23
-_BOUND_STEPS = 12
-_LOOK = 1.3
-_NOISE = 1e-12
-_FILLING = 11
+_START, _FILLING = 5, 11  # purposes of random streams, see rmtaudit.kernels.counter.stream
+_EPSILON, _SINGLE = 2.0**-52, 2.0**-23  # the spacing of float64 and float32 at 1
+_BOUND_STEPS = 12  # of the bound of the norm of what is left: a convention
+_LOOK = 1.3  # the basis grows by this factor between two decompositions: a convention
+_NOISE = 1e-12  # relative norm below which a direction of a block is rounding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +42,8 @@ class Partial:
         Interval that holds the i-th largest: below for certain, above with probability ``1 - rest.failure``
         for all of them together.
     rest
-        Bounds of the norm of ``H``, what is left of ``A`` beside the triples; of its largest eigenvalue, with
-        zeros in the place of the pairs.
+        Bounds of the norm of ``H``, what is left of ``A`` without the triples; of its largest eigenvalue,
+        with zeros in the place of the pairs.
     following
         Bound of the value after the last, with the same probability.
     energy, tail
@@ -266,7 +264,7 @@ def _outside(operator: Linear, U: torch.Tensor, V: torch.Tensor, seed: int, fail
 
 
 def _upper(theta: torch.Tensor, coupling: torch.Tensor, hidden: float) -> torch.Tensor:
-    """Return upper ends: for every p, the first p values beside a block that holds the others."""
+    """Return upper ends: for every p, the first p values against a block that holds the others."""
     best = torch.full_like(theta, math.inf)
     gram = coupling.T @ coupling
 
@@ -284,7 +282,7 @@ def _upper(theta: torch.Tensor, coupling: torch.Tensor, hidden: float) -> torch.
 
 
 def _shift(norm: float, value: float, hidden: float) -> float:
-    """Return how far the i-th value can lie above ``value``, beside a block whose values are below hidden."""
+    """Return how far the i-th value can lie above ``value``, given a block whose values are below hidden."""
     if value <= hidden:
         return hidden - value + norm
     gap = value - hidden

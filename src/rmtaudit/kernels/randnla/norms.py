@@ -19,9 +19,9 @@ from rmtaudit.kernels.counter import normals
 from rmtaudit.kernels.lanczos import Jacobi, start
 from rmtaudit.kernels.operators import Gram, Linear, Symmetric
 
-_NORM = 4
-_ROUNDING = 64 * 2.0**-52
-_GRID, _ROUNDS = 34, 10
+_NORM = 4  # purpose of a random stream, see rmtaudit.kernels.counter.stream
+_ROUNDING = 64 * 2.0**-52  # relative, of the quadratic forms
+_GRID, _ROUNDS = 34, 10  # points and refinements of the search of a root: 33^10 exceeds 2^50
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def singular_bounds(
 ) -> tuple[float, float]:
     """Return bounds of all singular values of a tall matrix, below and above, that hold together.
 
-    The lower one is 0 where the steps do not tell the smallest from 0; ``failure`` is for both.
+    The lower one is 0 where the steps do not distinguish the smallest from 0; ``failure`` is for both.
     """
     if operator.rows < operator.cols:
         raise ValueError(f"a tall matrix is needed, not {operator.rows} x {operator.cols}")

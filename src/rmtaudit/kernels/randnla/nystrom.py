@@ -10,8 +10,8 @@ import torch
 from rmtaudit.kernels.counter import normals
 from rmtaudit.kernels.randnla.residual import ResidualNorm, residual_norm
 
-_TEST = 3
-_STALL = 8 * 2.0**-52
+_TEST = 3  # purpose of a random stream, see rmtaudit.kernels.counter.stream
+_STALL = 8 * 2.0**-52  # share of the trace below which what is left is rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def pivoted_cholesky(
     ----------
     columns
         From indices, shape ``(b,)``, to those columns of ``A``, shape ``(n, b)``; ``A`` is semidefinite.
-        No other entry is looked at.
+        No other entry is read.
     diagonal
         Of ``A``, shape ``(n,)``.
     rank

@@ -16,9 +16,9 @@ from rmtaudit.kernels.operators import Linear
 from rmtaudit.kernels.randnla.norms import NormBounds, norm_bounds
 from rmtaudit.kernels.randnla.orthonormal import beyond
 
-_RANGE = 8
+_RANGE = 8  # purpose of a random stream, see rmtaudit.kernels.counter.stream
 _EPSILON = 2.0**-52
-_NOISE = 1e-13
+_NOISE = 1e-13  # relative norm below which a direction of a block is rounding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ class RankBounds:
     lower
         For certain.
     upper
-        With probability ``1 - failure``; ``min(rows, cols)`` where the triples looked at do not reach down to
+        With probability ``1 - failure``; ``min(rows, cols)`` where the computed triples do not reach down to
         the threshold.
     threshold, failure
         See above.
@@ -39,7 +39,7 @@ def rank_bounds(
     threshold
         Positive.
     most
-        Largest number of triples that is looked at.
+        Largest number of triples that is computed.
     failure
         Chance that the upper end is too low; each of the attempts gets an equal share of it.
     """

@@ -16,12 +16,12 @@ from scipy.special import chdtri
 
 from rmtaudit.kernels.counter import normals
 
-_RESIDUAL = 2
+_RESIDUAL = 2  # purpose of a random stream, see rmtaudit.kernels.counter.stream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResidualNorm:
-    """Norms of a residual, as far as ``probes`` random vectors tell.
+    """Norms of a residual, estimated by ``probes`` random vectors.
 
     Attributes
     ----------

@@ -16,8 +16,7 @@ from scipy.special import stdtrit
 from rmtaudit.kernels.counter import normals, signs
 from rmtaudit.kernels.operators import Product
 
-_TRACE = 9
-_LOW = 10
+_TRACE, _LOW = 9, 10  # purposes of random streams, see rmtaudit.kernels.counter.stream
 _EPSILON = 2.0**-52
 
 

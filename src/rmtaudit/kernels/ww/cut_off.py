@@ -14,7 +14,9 @@ from rmtaudit.kernels.ww.candidates import Candidate, possible_starts
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_IMPOSSIBLE = math.log(1e-307)  # log-likelihood of one value, for parameters that are not allowed
+_IMPOSSIBLE = math.log(
+    1e-307
+)  # log-likelihood of one value, for parameters that are not allowed: powerlaw 1.5
 
 
 def fit_cut_off(

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from rmtaudit.kernels.spectra.spectrum import Spectrum
 
 _ENTROPY_EPSILON = 1e-10
+"""Added to the shares and to the rank, as in WeightWatcher 0.7.7."""
 WEAK = 1e-6
-"""Eigenvalues below this, an absolute bound, count as a weak loss of rank."""
+"""Eigenvalues below this, an absolute bound, count as a weak loss of rank in WeightWatcher 0.7.7."""
 
 
 def combined_eigenvalues(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 MEASURES = ("vec_entropy", "loc_ratio", "part_ratio")
 """Discrete entropy of the sizes of the entries; ``‖v‖₁/‖v‖_∞``; ``‖v‖₂/‖v‖₄``."""
 
+# As in WeightWatcher 0.7.7.
 _BINS = 100
 _EPSILON = 1e-10
 
@@ -37,7 +38,7 @@ def localisation(matrices: Iterable[torch.Tensor], tail_size: int) -> dict[str, 
 
     Notes
     -----
-    The peer tells the sides apart by comparing the eigenvalues of a second solver with ``xmin``, itself one
+    The peer separates the sides by comparing the eigenvalues of a second solver with ``xmin``, itself one
     of the eigenvalues: rounding decides on which side its vector falls. Here it is in the tail, always.
     Where eigenvalues repeat, the eigenvectors, and so these numbers, are not determined.
     """

@@ -1,4 +1,4 @@
-"""The figure of a layer: its spectrum four times, beside the laws that were fitted to it."""
+"""The figure of a layer: its spectrum four times, with the laws that were fitted to it."""
 
 from __future__ import annotations
 

@@ -212,10 +212,25 @@ def test_keys_that_later_versions_add_are_kept(made: ModuleType) -> None:
     assert report.to_dict() == document
 
 
-def test_what_was_published_first_says_the_same(made: ModuleType) -> None:
-    """The schema of 1.0 was written by hand; documents are held against it for as long as it is 1.0."""
+def as_first(document: Any) -> Any:
+    """Return a document of 1.1 without what 1.0 lacks."""
+    if isinstance(document, list):
+        return [as_first(each) for each in document]
+    if not isinstance(document, dict):
+        return document
+    added = {"encoding"} if "tensor" in document else set()
+    result = {key: as_first(value) for key, value in document.items() if key not in added}
+    if document.get("name") == "rmtaudit.report" and document.get("version") == "1.1":
+        result["version"] = "1.0"
+    return result
+
+
+def test_a_document_of_the_first_version_is_read(made: ModuleType) -> None:
+    """The schema of 1.0 was written by hand; later versions only add keys to it."""
     for name, results in subjects(made).items():
-        assert FIRST.is_valid(results_to_dict(results)), name
+        document = as_first(results_to_dict(results))
+        assert FIRST.is_valid(document), name
+        assert results_to_dict(loads(dumps(document))) == results_to_dict(results)
 
 
 @given(data=st.data())
@@ -239,9 +254,9 @@ def test_a_mutated_document_is_read_exactly_if_it_keeps_to_the_schema(
         report = report_from_dict(document)
     except CorruptError:
         assert not VALIDATOR.is_valid(document)
-        assert not FIRST.is_valid(document)
+        assert key == "encoding" or not FIRST.is_valid(as_first(document))
         return
     assert VALIDATOR.is_valid(document)
-    assert FIRST.is_valid(document)
+    assert FIRST.is_valid(as_first(document))
     assert isinstance(report, Report)
     assert report.to_dict() == document

@@ -9,7 +9,7 @@ from typing import Any
 from rmtaudit.matrices import roles
 from rmtaudit.matrices.layouts import SIDES, Layout, is_bias_of_heads, layout
 from rmtaudit.matrices.quantised import belongs_to_scheme, quantised_reason
-from rmtaudit.matrices.tensors import FLOATING, TensorSpec
+from rmtaudit.matrices.tensors import FLOATING, TensorSpec, Use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +45,8 @@ def refusal(
     many = len(spec.shape) > 1
     if spec.unreadable is not None:
         return NotAnalysed(spec=spec, reason=spec.unreadable, weight=many)
+    if spec.role is not None and spec.role.use is Use.NONE:
+        return NotAnalysed(spec=spec, reason=spec.role.reason, weight=False)
     quantised = quantised_reason(spec, by_name, config)
     if quantised:
         return NotAnalysed(spec=spec, reason=quantised, weight=True)
@@ -63,12 +65,12 @@ def refusal(
         return NotAnalysed(
             spec=spec, reason="scalar" if not spec.shape else "vector (bias, norm, statistic)", weight=False
         )
-    if roles.is_buffer(spec):
+    if spec.role is None and roles.is_buffer(spec):
         reason = "buffer of the architecture (mask, table), not a weight"
         return NotAnalysed(spec=spec, reason=reason, weight=False, learned=False)
-    if is_bias_of_heads(spec, by_name):
+    if spec.role is None and is_bias_of_heads(spec, by_name):
         return NotAnalysed(spec=spec, reason="vector (bias of several heads)", weight=False)
-    if len(spec.shape) in SIDES and layout(spec, by_name) is Layout.UNCLEAR:
+    if spec.role is None and len(spec.shape) in SIDES and layout(spec, by_name) is Layout.UNCLEAR:
         sides = " x ".join(map(str, spec.shape))
         return NotAnalysed(spec=spec, reason=f"layout: {sides} {Layout.UNCLEAR.value}", weight=True)
     return None

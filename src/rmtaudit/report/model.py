@@ -2,8 +2,9 @@
 
 A field of a class is a key of the document, in the same order. Its type is what the reader accepts and what
 the published JSON Schema says (:mod:`rmtaudit.report.schema`). Every key is always written, so no field has
-a default but ``verification``, which only some reports have. The parts that later versions may extend are
-typed dictionaries, and keep the keys that this version does not know; all other parts are closed.
+a default but ``verification``, which only some reports have, and what reports of earlier versions lack. The
+parts that later versions may extend are typed dictionaries, and keep the keys that this version does not
+know; all other parts are closed.
 """
 
 from __future__ import annotations
@@ -53,10 +54,11 @@ class SchemaHeader(Part, frozen=True):
     """The schema that the document follows."""
 
     name: Literal["rmtaudit.report"]
-    version: Literal["1.0"]
+    version: Literal["1.0", "1.1"]
 
 
-HEADER = SchemaHeader(name="rmtaudit.report", version="1.0")
+HEADER = SchemaHeader(name="rmtaudit.report", version="1.1")
+"""What is written. 1.1 adds keys to 1.0; a report of 1.0 is read as one of 1.1 that lacks them."""
 
 
 class MetricResult(Part, frozen=True):
@@ -84,6 +86,18 @@ class Finding(Part, frozen=True):
     evidence: Mapping[str, Any]
 
 
+class StoredEncoding(Part, frozen=True):
+    """How a quantised weight lies in the file."""
+
+    scheme: Words
+    dtype: Annotated[Words, Meta(description="Of the codes.")]
+    block: Annotated[
+        tuple[Count, Count] | None,
+        Meta(description="Rows and columns that share a scale; null where one serves the whole tensor."),
+    ]
+    bits: Annotated[NonNegative, Meta(description="Bits a weight, scales and zero points included.")]
+
+
 class LayerResult(Part, frozen=True):
     """One row: a layer that was analysed, or a weight tensor that was not and why."""
 
@@ -107,6 +121,10 @@ class LayerResult(Part, frozen=True):
     ]
     metrics: Mapping[str, Annotated[MetricResult, _VALUE_OR_REASON]]
     findings: tuple[Finding, ...]
+    encoding: Annotated[
+        StoredEncoding | None,
+        Meta(description="How a quantised weight is stored; its numbers are of the weight it stands for."),
+    ] = None
 
     def value(self, metric: str) -> float | int | str | bool | None:
         """Return the value of a metric; ``None`` where the layer has none."""

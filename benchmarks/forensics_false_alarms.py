@@ -24,7 +24,8 @@ from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.errors import NotACheckpointError
 from rmtaudit.kernels.forensics.outliers import largest_entries
 from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
-from rmtaudit.matrices.layers import LayerKind, plan_layers
+from rmtaudit.matrices.layers import LayerKind
+from rmtaudit.matrices.plan import plan_layers
 from rmtaudit.matrices.tensors import UNIT_ROUNDOFF
 
 LEVELS = (0.05, 0.01, 0.005, 0.002, 1e-3, 1e-4)

@@ -29,7 +29,8 @@ from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.engine.scan.judge import judge
 from rmtaudit.errors import RmtauditError
 from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
-from rmtaudit.matrices.layers import LayerKind, plan_layers
+from rmtaudit.matrices.layers import LayerKind
+from rmtaudit.matrices.plan import plan_layers
 from rmtaudit.matrices.tensors import UNIT_ROUNDOFF
 from rmtaudit.report.catalogue import FINDINGS
 from rmtaudit.report.model import Report

@@ -36,7 +36,7 @@ from rmtaudit.kernels.extrapolation import refuted, witness
 from rmtaudit.kernels.free.validation import ks_distance
 from rmtaudit.kernels.operators import gram
 from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
-from rmtaudit.matrices.layers import plan_layers
+from rmtaudit.matrices.plan import plan_layers
 
 MODELS = Path(__file__).resolve().parents[2] / "shared/models"
 NUMBERS = ("edge", "log_det", "effective_rank_share", "lower_decile", "median", "upper_decile")

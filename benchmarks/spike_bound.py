@@ -21,7 +21,7 @@ from rmtaudit.kernels.noise.spike_bound import largest_square, least_spikes
 from rmtaudit.kernels.noise.tracy_widom import soft_edge
 from rmtaudit.kernels.noise.variance_profile import equalised_gram, sinkhorn
 from rmtaudit.kernels.spectra.gram import eigenvalues, tall
-from rmtaudit.matrices.layers import plan_layers
+from rmtaudit.matrices.plan import plan_layers
 
 LEAST, MOST, DRAWS = 32, 4096, 2
 

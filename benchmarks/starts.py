@@ -26,7 +26,8 @@ from rmtaudit.errors import RmtauditError
 from rmtaudit.kernels.constants import recognise_constant
 from rmtaudit.kernels.signal import Signal, SignalWord
 from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
-from rmtaudit.matrices.layers import LayerKind, plan_layers
+from rmtaudit.matrices.layers import LayerKind
+from rmtaudit.matrices.plan import plan_layers
 from rmtaudit.matrices.tensors import UNIT_ROUNDOFF, TensorSpec
 
 Draw = Callable[[int, int, torch.Generator], torch.Tensor]

@@ -24,7 +24,7 @@ import rmtaudit
 from adversaries.matrices import Matrix, families
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.errors import RmtauditError
-from rmtaudit.matrices.layers import plan_layers
+from rmtaudit.matrices.plan import plan_layers
 
 KINDS = ("block", "eigenvalues", "products", "law", "layer")
 """Rows that can be asked for."""

@@ -12,7 +12,7 @@ CODE = re.compile(r"RA-IN-\d{3}")
 def test_every_code_is_on_the_page_and_every_row_is_in_the_code() -> None:
     used = {
         code
-        for path in (ROOT / "src/rmtaudit/checkpoints").glob("*.py")
+        for path in (ROOT / "src/rmtaudit/checkpoints").rglob("*.py")
         for code in CODE.findall(path.read_text())
     }
     rows = re.findall(

@@ -11,7 +11,8 @@ import torch
 from rmtaudit.analyzers.base import LayerInput, MetricValue, Scalar
 from rmtaudit.kernels.spectra.eigenvalues import pool, singular_values
 from rmtaudit.kernels.spectra.spectrum import Spectrum
-from rmtaudit.matrices.layers import ConvPolicy, plan_layers
+from rmtaudit.matrices.layers import ConvPolicy
+from rmtaudit.matrices.plan import plan_layers
 from rmtaudit.matrices.tensors import TensorSpec
 
 Solve = Callable[[torch.Tensor], Spectrum]

@@ -14,7 +14,7 @@ from rmtaudit.analyzers.forensics import Forensics
 from rmtaudit.analyzers.noise import Noise
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
-from rmtaudit.matrices.layers import plan_layers
+from rmtaudit.matrices.plan import plan_layers
 from rmtaudit.matrices.tensors import UNIT_ROUNDOFF
 
 LEVEL = 0.05

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmtaudit.matrices.layers import ConvPolicy, Layer, LayerKind, LayerPlan, plan_layers
+from rmtaudit.matrices.layers import ConvPolicy, Layer, LayerKind
+from rmtaudit.matrices.plan import LayerPlan, plan_layers
 from rmtaudit.matrices.skips import Skip, SkipReason
 from rmtaudit.matrices.tensors import ITEMSIZE, TensorSpec
 

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rmtaudit
-from rmtaudit.matrices.layers import ConvPolicy, Layer, LayerKind, plan_layers
+from rmtaudit.matrices.layers import ConvPolicy, Layer, LayerKind
 from rmtaudit.matrices.layouts import Layout, layout
+from rmtaudit.matrices.plan import plan_layers
 from rmtaudit.matrices.tensors import TensorSpec
 
 

@@ -1,18 +1,14 @@
-"""Which tensors are weight matrices, of what kind, as how many matrices and in which view."""
+"""A layer of the report: which matrices are made of which tensors, and how."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from rmtaudit.matrices import roles, views
-from rmtaudit.matrices.layouts import LONGEST_KERNEL, Layout, layout, names_kernel
-from rmtaudit.matrices.pairs import readable_pair, second_factors
-from rmtaudit.matrices.refusals import NotAnalysed, refusal
-from rmtaudit.matrices.skips import Skip, SkipReason
-from rmtaudit.matrices.tensors import TensorSpec
+from rmtaudit.matrices.tensors import Encoding, TensorSpec
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +32,8 @@ class LayerKind(StrEnum):
     ADAPTER = "low-rank adapter"
 
 
-_CONVOLUTIONS = {3: LayerKind.CONV1D, 4: LayerKind.CONV2D, 5: LayerKind.CONV3D}
+CONVOLUTIONS = {3: LayerKind.CONV1D, 4: LayerKind.CONV2D, 5: LayerKind.CONV3D}
+"""The kind of a convolution, by the number of sides of its weight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +58,7 @@ class Layer:
     parameters
         Number of stored parameters that this layer covers.
     dtype
-        Stored dtype (torch's name).
+        Stored dtype (torch's name); that of the values read where ``encoding`` says how they are stored.
     build
         From the stored tensors (upcast to at least float32) to the matrices.
     slices
@@ -71,6 +68,8 @@ class Layer:
     band
         Range of the first side of the (single) tensor that ``build`` takes; ``None`` for all of it. So one
         expert of a stack is read without the others.
+    encoding
+        How a quantised weight is stored; ``None`` for a weight that is stored as numbers.
     """
 
     name: str
@@ -86,229 +85,11 @@ class Layer:
     slices: int = 1
     kernel: tuple[int, ...] = ()
     band: tuple[int, int] | None = None
+    encoding: Encoding | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LayerPlan:
-    """Every tensor of a checkpoint, as a layer or as not analysed."""
-
-    layers: tuple[Layer, ...]
-    skipped: tuple[NotAnalysed, ...]
-
-
-def plan_layers(
-    specs: Iterable[TensorSpec], *, conv: ConvPolicy = "flattened", config: Mapping[str, Any] | None = None
-) -> LayerPlan:
-    """Decide what every tensor of a checkpoint is, from names, shapes and dtypes alone.
-
-    Parameters
-    ----------
-    specs
-        All tensors, in stored order.
-    conv
-        ``flattened``: a kernel is one matrix, out x (in kh kw). ``slices-pooled``: one matrix out x in a
-        kernel position, their eigenvalues pooled in one row. ``slices``: a row a position.
-    config
-        The model's ``config.json``, where there is one.
-
-    Returns
-    -------
-    LayerPlan
-        In stored order. Every tensor is in exactly one of: the ``tensors`` of a layer, ``skipped``.
-    """
-    by_name = {spec.name: spec for spec in specs}
-    partners = second_factors(by_name)
-    first_of: dict[object, str] = {}
-    layers: list[Layer] = []
-    skipped: list[NotAnalysed] = []
-    for spec in by_name.values():
-        if spec.alias is not None and spec.alias in first_of:
-            tied = Skip.of(SkipReason.TIED, what="storage", original=first_of[spec.alias])
-            skipped.append(NotAnalysed(spec=spec, skip=tied, weight=len(spec.shape) > 1, counted=False))
-            continue
-        if spec.alias is not None:
-            first_of[spec.alias] = spec.name
-        if spec.name in partners:
-            continue
-        refused = refusal(spec, by_name, config or {})
-        if refused is not None:
-            skipped.append(refused)
-            continue
-        made = list(_layers_of(spec, by_name, conv))
-        if all(_is_vector(layer) for layer in made):
-            skipped.append(NotAnalysed(spec=spec, skip=_vector(spec, made), weight=True))
-            continue
-        layers.extend(made)
-    return LayerPlan(tuple(layers), tuple(skipped))
-
-
-def _vector(spec: TensorSpec, layers: Sequence[Layer]) -> Skip:
-    sides = " x ".join(map(str, spec.shape))
-    if sum(side > 1 for side in spec.shape) < 2 or not layers:
-        return Skip.of(SkipReason.VECTOR, sides=sides)
-    rows, cols = layers[0].shape
-    return Skip.of(SkipReason.VECTOR_VIEW, sides=sides, rows=rows, cols=cols, view=layers[0].view)
-
-
-def _is_vector(layer: Layer) -> bool:
-    return min(layer.shape) < 2 and layer.matrices == 1 and layer.kind is not LayerKind.ADAPTER
-
-
-def _layers_of(spec: TensorSpec, by_name: Mapping[str, TensorSpec], conv: ConvPolicy) -> Iterator[Layer]:
-    pair = readable_pair(spec.name, by_name)
-    if pair is not None and roles.adapter_pair(spec.name, by_name) is not None:
-        yield _adapter(pair, by_name)
-        return
-    if pair is not None:
-        magnitude = by_name[pair.second]
-        weight = replace(spec, name=f"{pair.stem}weight")
-        for layer in _of_tensor(weight, by_name, conv):
-            yield replace(
-                layer,
-                tensor=spec.name,
-                tensors=(spec.name, magnitude.name),
-                view=f"weight norm g v/|v|, {layer.view}",
-                parameters=layer.parameters + magnitude.parameters * layer.parameters // spec.parameters,
-                build=views.after_weight_norm(layer.build),
-            )
-        return
-    yield from _of_tensor(spec, by_name, conv)
-
-
-def _of_tensor(spec: TensorSpec, by_name: Mapping[str, TensorSpec], conv: ConvPolicy) -> Iterator[Layer]:
-    long_sides = tuple(side for side in spec.shape if side > 1)
-    if len(spec.shape) == 2:
-        yield from _two_dimensional(spec, spec.shape, by_name)
-    elif len(long_sides) == 2 and _is_no_kernel(spec):
-        kind = LayerKind.EMBEDDING if roles.is_embedding(spec.name) else LayerKind.DENSE
-        yield _whole(spec, kind, "as stored, sides of length 1 left out", long_sides, views.squeezed)
-    elif len(spec.shape) in _CONVOLUTIONS:
-        yield from _of_three_to_five(spec, layout(spec, by_name), conv)
-    elif len(spec.shape) > 5:
-        sides = (spec.shape[0], spec.parameters // spec.shape[0])
-        view = f"flattened {sides[0]} x {sides[1]} (no known layout has {len(spec.shape)} sides)"
-        yield _whole(spec, LayerKind.STACKED, view, sides, views.flattened)
-
-
-def _is_no_kernel(spec: TensorSpec) -> bool:
-    """Whether a tensor with two sides longer than 1 is the matrix of these two, and no convolution.
-
-    A batch side of 1 in front of two others says so, as position tables carry it, and a last side too long
-    for a kernel.
-    """
-    if roles.names_convolution(spec.name) or names_kernel(spec.name):
-        return False
-    batch = len(spec.shape) == 3 and spec.shape[0] == 1
-    return batch or max(spec.shape[2:]) > LONGEST_KERNEL
-
-
-def _of_three_to_five(spec: TensorSpec, order: Layout, conv: ConvPolicy) -> Iterator[Layer]:
-    shape = spec.shape
-    if order is Layout.HEADS_LAST:
-        sides = (shape[0], shape[1] * shape[2])
-        yield _whole(spec, LayerKind.DENSE, "in x heads*width", sides, views.flattened)
-    elif order is Layout.HEADS_FIRST:
-        sides = (shape[0] * shape[1], shape[2])
-        yield _whole(spec, LayerKind.DENSE, "heads*width x out", sides, views.leading_merged)
-    elif order is Layout.KERNEL_FIRST:
-        stored = replace(spec, shape=(shape[-1], shape[-2], *shape[:-2]))
-        yield from _rearranged(_convolution(stored, stored.shape, conv), views.kernel_last)
-    elif order is Layout.DEPTHWISE:
-        stored = replace(spec, shape=(shape[-1] * shape[-2], 1, *shape[:-2]))
-        yield from _rearranged(_convolution(stored, stored.shape, conv), views.depthwise_last)
-    elif len(shape) == 3 and _is_stack(spec):
-        kind = LayerKind.EXPERTS if roles.names_experts(spec.name) else LayerKind.STACKED
-        for index in range(shape[0]):
-            view = f"matrix {index} of {shape[0]}"
-            yield _part(spec, kind, str(index), view, shape[1:], band=(index, index + 1))
-    else:
-        yield from _convolution(spec, shape, conv)
-
-
-def _rearranged(layers: Iterator[Layer], first: Callable[[Build], Build]) -> Iterator[Layer]:
-    for layer in layers:
-        yield replace(layer, view=f"{layer.view}, stored kernel first", build=first(layer.build))
-
-
-def _is_stack(spec: TensorSpec) -> bool:
-    """Whether three sides are a stack of matrices.
-
-    The name says so, or the last side is too long for a kernel or not the shortest. A side of 1 in the middle
-    is that of a depthwise convolution.
-    """
-    if roles.names_experts(spec.name):
-        return True
-    first, second, kernel = spec.shape
-    shortest = kernel <= min(first, second) or second == 1
-    names = roles.names_convolution(spec.name) or names_kernel(spec.name)
-    return not names and not (kernel <= LONGEST_KERNEL and shortest)
-
-
-def _two_dimensional(
-    spec: TensorSpec, shape: tuple[int, ...], by_name: Mapping[str, TensorSpec]
-) -> Iterator[Layer]:
-    rows, cols = shape
-    gates = roles.gate_count(spec, by_name)
-    if gates is not None:
-        yield from _rows_split(spec, LayerKind.RECURRENT, roles.GATES.get(gates, ()), rows, cols)
-    elif roles.is_in_projection(spec):
-        yield from _rows_split(spec, LayerKind.ATTENTION, ("q", "k", "v"), rows, cols)
-    else:
-        kind = LayerKind.EMBEDDING if roles.is_embedding(spec.name) else LayerKind.DENSE
-        yield _whole(spec, kind, "as stored", (rows, cols), views.as_stored)
-
-
-def _rows_split(
-    spec: TensorSpec, kind: LayerKind, labels: tuple[str, ...], rows: int, cols: int
-) -> Iterator[Layer]:
-    if not labels:
-        yield _whole(spec, kind, "as stored", (rows, cols), views.as_stored)
-        return
-    height = rows // len(labels)
-    for index, label in enumerate(labels):
-        start = index * height
-        view = f"rows {start}:{start + height} of {rows} ({label})"
-        yield _part(spec, kind, label, view, (height, cols), band=(start, start + height))
-
-
-def _convolution(spec: TensorSpec, shape: tuple[int, ...], conv: ConvPolicy) -> Iterator[Layer]:
-    kind = _CONVOLUTIONS[len(shape)]
-    first, second, *kernel = shape
-    sides = "in x out" if roles.names_transposed_convolution(spec.name) else "out x in"
-    positions = spec.parameters // (first * second)
-    if conv == "flattened":
-        flat = (first, spec.parameters // first)
-        view = f"flattened {sides}*{'*'.join(map(str, kernel))}"
-        yield replace(_whole(spec, kind, view, flat, views.flattened), kernel=tuple(kernel))
-    elif conv == "slices-pooled":
-        view = f"{positions} slices {sides}, pooled"
-        layer = _whole(spec, kind, view, (first, second), views.slices)
-        yield replace(layer, matrices=positions, slices=positions)
-    else:
-        for index in range(positions):
-            view = f"slice {index} of {positions}, {sides}"
-            layer = _part(spec, kind, str(index), view, (first, second))
-            yield replace(layer, slices=positions, build=views.one_slice(index))
-
-
-def _adapter(pair: roles.Pair, by_name: Mapping[str, TensorSpec]) -> Layer:
-    down, up = by_name[pair.first], by_name[pair.second]
-    rank = down.shape[0]
-    return Layer(
-        name=pair.stem,
-        tensor=down.name,
-        tensors=(down.name, up.name),
-        kind=LayerKind.ADAPTER,
-        view=f"B A of rank {rank}, by the {rank} x {rank} core of their QR factors; unscaled",
-        shape=(up.shape[0], down.parameters // rank),
-        matrices=1,
-        parameters=down.parameters + up.parameters,
-        dtype=down.dtype,
-        build=views.adapter_core,
-    )
-
-
-def _whole(spec: TensorSpec, kind: LayerKind, view: str, shape: tuple[int, int], build: Build) -> Layer:
+def whole(spec: TensorSpec, kind: LayerKind, view: str, shape: tuple[int, int], build: Build) -> Layer:
+    """Return the layer that is one matrix made of all of a tensor."""
     return Layer(
         name=spec.name,
         tensor=spec.name,
@@ -320,10 +101,11 @@ def _whole(spec: TensorSpec, kind: LayerKind, view: str, shape: tuple[int, int],
         parameters=spec.parameters,
         dtype=spec.dtype,
         build=build,
+        encoding=spec.encoding,
     )
 
 
-def _part(
+def part(
     spec: TensorSpec,
     kind: LayerKind,
     label: str,
@@ -331,5 +113,41 @@ def _part(
     shape: tuple[int, ...],
     band: tuple[int, int] | None = None,
 ) -> Layer:
-    whole = _whole(spec, kind, view, (shape[0], shape[1]), views.as_stored)
-    return replace(whole, name=f"{spec.name}#{label}", parameters=shape[0] * shape[1], band=band)
+    """Return the layer ``tensor#label`` that is one matrix made of a part of a tensor."""
+    all_of_it = whole(spec, kind, view, (shape[0], shape[1]), views.as_stored)
+    return replace(all_of_it, name=f"{spec.name}#{label}", parameters=shape[0] * shape[1], band=band)
+
+
+def rows_split(
+    spec: TensorSpec, kind: LayerKind, labels: tuple[str, ...], rows: int, cols: int
+) -> Iterator[Layer]:
+    """Yield a layer for each of the equal parts that share the rows, or one for all without labels."""
+    if not labels:
+        yield whole(spec, kind, "as stored", (rows, cols), views.as_stored)
+        return
+    height = rows // len(labels)
+    for index, label in enumerate(labels):
+        start = index * height
+        view = f"rows {start}:{start + height} of {rows} ({label})"
+        yield part(spec, kind, label, view, (height, cols), band=(start, start + height))
+
+
+def convolution(spec: TensorSpec, shape: tuple[int, ...], conv: ConvPolicy) -> Iterator[Layer]:
+    """Yield the layers of a convolution kernel of this shape: outputs, inputs, then the kernel's sides."""
+    kind = CONVOLUTIONS[len(shape)]
+    first, second, *kernel = shape
+    sides = "in x out" if roles.names_transposed_convolution(spec.name) else "out x in"
+    positions = spec.parameters // (first * second)
+    if conv == "flattened":
+        flat = (first, spec.parameters // first)
+        view = f"flattened {sides}*{'*'.join(map(str, kernel))}"
+        yield replace(whole(spec, kind, view, flat, views.flattened), kernel=tuple(kernel))
+    elif conv == "slices-pooled":
+        view = f"{positions} slices {sides}, pooled"
+        layer = whole(spec, kind, view, (first, second), views.slices)
+        yield replace(layer, matrices=positions, slices=positions)
+    else:
+        for index in range(positions):
+            view = f"slice {index} of {positions}, {sides}"
+            layer = part(spec, kind, str(index), view, (first, second))
+            yield replace(layer, slices=positions, build=views.one_slice(index))

@@ -10,7 +10,7 @@ from rmtaudit.matrices import roles
 from rmtaudit.matrices.layouts import SIDES, Layout, is_bias_of_heads, layout
 from rmtaudit.matrices.quantised import QUANTISED_DTYPES, belongs_to_scheme, scheme_of
 from rmtaudit.matrices.skips import Skip, SkipReason
-from rmtaudit.matrices.tensors import FLOATING, TensorSpec
+from rmtaudit.matrices.tensors import FLOATING, TensorSpec, Use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,9 @@ def refusal(
         if spec.dtype in QUANTISED_DTYPES:
             skip = Skip.of(SkipReason.QUANTISED, scheme=f"torch's {spec.dtype}")
         return NotAnalysed(spec=spec, skip=skip, weight=many)
+    if spec.role is not None and spec.role.use is Use.NONE:
+        skip = Skip.of(SkipReason.NO_WEIGHT, role=spec.role.reason)
+        return NotAnalysed(spec=spec, skip=skip, weight=False)
     scheme = scheme_of(spec, by_name, config)
     if scheme:
         return NotAnalysed(spec=spec, skip=Skip.of(SkipReason.QUANTISED, scheme=scheme), weight=True)
@@ -70,11 +73,11 @@ def refusal(
     if not many:
         reason = SkipReason.ONE_DIMENSIONAL if spec.shape else SkipReason.SCALAR
         return NotAnalysed(spec=spec, skip=Skip(reason), weight=False)
-    if roles.is_buffer(spec):
+    if spec.role is None and roles.is_buffer(spec):
         return NotAnalysed(spec=spec, skip=Skip(SkipReason.BUFFER), weight=False, learned=False)
-    if is_bias_of_heads(spec, by_name):
+    if spec.role is None and is_bias_of_heads(spec, by_name):
         return NotAnalysed(spec=spec, skip=Skip(SkipReason.HEAD_BIAS), weight=False)
-    if len(spec.shape) in SIDES and layout(spec, by_name) is Layout.UNCLEAR:
+    if spec.role is None and len(spec.shape) in SIDES and layout(spec, by_name) is Layout.UNCLEAR:
         sides = " x ".join(map(str, spec.shape))
         skip = Skip.of(SkipReason.UNCLEAR_LAYOUT, sides=sides, layout=Layout.UNCLEAR.value)
         return NotAnalysed(spec=spec, skip=skip, weight=True)

@@ -14,6 +14,8 @@ class SkipReason(StrEnum):
     ----------
     SCALAR, ONE_DIMENSIONAL, HEAD_BIAS
         A single number; a bias, norm or statistic; a bias that is stored by heads.
+    NO_WEIGHT
+        The container says that it is no weight.
     VECTOR, VECTOR_VIEW
         A weight with at most one side longer than 1; a weight whose matrix has a side of 1.
     EMPTY
@@ -49,6 +51,7 @@ class SkipReason(StrEnum):
     SCALAR = "scalar"
     ONE_DIMENSIONAL = "one_dimensional"
     HEAD_BIAS = "head_bias"
+    NO_WEIGHT = "no_weight"
     VECTOR = "vector"
     VECTOR_VIEW = "vector_view"
     EMPTY = "empty"
@@ -75,6 +78,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     SkipReason.SCALAR: ("scalar", ""),
     SkipReason.ONE_DIMENSIONAL: ("vector (bias, norm, statistic)", ""),
     SkipReason.HEAD_BIAS: ("vector (bias of several heads)", ""),
+    SkipReason.NO_WEIGHT: ("", "{role}"),
     SkipReason.VECTOR: ("vector", "{sides}, at most one side is longer than 1"),
     SkipReason.VECTOR_VIEW: ("vector", "{sides} is the matrix {rows} x {cols} ({view})"),
     SkipReason.EMPTY: ("empty", "a side of length 0"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
+from enum import StrEnum
 
 ITEMSIZE = {
     "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2,
@@ -25,6 +26,71 @@ FLOATING = frozenset(name for name in ITEMSIZE if name.startswith(("float", "bfl
 """Dtypes whose values are weights as they stand. ``float8_e8m0fnu`` holds exponents of scales."""
 
 
+class Use(StrEnum):
+    """What the program that stored a tensor does with it."""
+
+    DENSE = "dense"
+    CONVOLUTION = "convolution"
+    EMBEDDING = "embedding"
+    RECURRENT = "recurrent"
+    ATTENTION = "attention"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """What a container knows of a tensor beyond its name: the operator that takes it, the order of its sides.
+
+    Attributes
+    ----------
+    use
+        The operator; :attr:`Use.NONE` for what is no weight (a bias, a shape, a statistic).
+    axes
+        One letter a side, in stored order: ``O`` outputs, ``I`` inputs, ``D H W`` the kernel, ``M`` the
+        channel multiplier of a depthwise convolution (its outputs are ``I`` times ``M``), ``E`` a stack of
+        matrices, ``1`` a side of length 1 that has no meaning. ``OI`` is a matrix of ``torch.nn.Linear``,
+        ``IO`` one of Keras, ``OIHW`` a convolution of PyTorch, ``HWIO`` one of Keras, ``HWIM`` a depthwise
+        one of TensorFlow, ``1HWO`` a depthwise one of TensorFlow Lite. Empty for :attr:`Use.NONE`.
+    parts
+        Where several layers share the outputs (gates, query, key and value): the name, the first and the
+        last output but one of each. They cover the outputs without gaps.
+    reason
+        For :attr:`Use.NONE`: what it is, one phrase for the report.
+    """
+
+    use: Use
+    axes: str = ""
+    parts: tuple[tuple[str, int, int], ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoding:
+    """How the values of a quantised weight lie in the file.
+
+    Attributes
+    ----------
+    scheme
+        The name that its users know: ``"Q4_K"``, ``"GPTQ v2"``, ``"NVFP4 (modelopt)"`` …
+    dtype
+        Of the codes: ``"uint8"``, ``"int4"``, ``"float8_e4m3fn"`` …
+    block
+        Numbers of rows and columns (of the weight as it is presented) that share a scale; ``None`` where
+        one scale serves the whole tensor or the format has none.
+    bits
+        Bits a weight in the file, scales and zero points included.
+    parts
+        Names of the stored tensors that the weight is made of, codes first; empty where the container keeps
+        them as one.
+    """
+
+    scheme: str
+    dtype: str
+    block: tuple[int, int] | None = None
+    bits: float
+    parts: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
     """A tensor as its container describes it.
@@ -42,6 +108,10 @@ class TensorSpec:
         cannot share.
     unreadable
         Why the values cannot be had, where they cannot (sparse, quantised qint8, …); ``None`` otherwise.
+    role
+        What the container knows of its use; ``None`` where there are only the name and the shape to go by.
+    encoding
+        How the values of a quantised weight are stored; ``dtype`` is then that of the values that are read.
     """
 
     name: str
@@ -49,6 +119,8 @@ class TensorSpec:
     dtype: str
     alias: Hashable | None = None
     unreadable: str | None = None
+    role: Role | None = None
+    encoding: Encoding | None = None
 
     @property
     def parameters(self) -> int:

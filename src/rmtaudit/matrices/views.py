@@ -59,6 +59,29 @@ def depthwise_last(build: Build) -> Build:
     return apply
 
 
+def permuted(order: tuple[int, ...], sides: tuple[int, ...], build: Build) -> Build:
+    """Return the builder for a tensor (or a band of it) that is first put in another order.
+
+    Its sides but the first are then merged to ``sides``.
+    """
+
+    def apply(tensors: Tensors) -> Tensors:
+        (weight,) = tensors
+        return build((weight.permute(order).reshape(-1, *sides),))
+
+    return apply
+
+
+def rows_between(start: int, stop: int) -> Build:
+    """Return the builder of a range of the rows of a matrix."""
+    return lambda tensors: (tensors[0][start:stop],)
+
+
+def one_of_stack(index: int) -> Build:
+    """Return the builder of one matrix of a stack."""
+    return lambda tensors: (tensors[0][index],)
+
+
 def leading_merged(tensors: Tensors) -> Tensors:
     """Return everything else x last side."""
     (weight,) = tensors

@@ -30,11 +30,11 @@ FORENSICS = (
         ),
         limits=(
             "A truncation that was computed in the precision it is stored in cannot be distinguished from "
-            "collapse during training (rho 4 to 350), and one that was fine-tuned afterwards has no gap. In "
-            "half precision collapse cannot be distinguished from truncation, so fewer than 16 kept "
+            "collapse during training (rho 4 to 350), and one that was fine-tuned afterwards has no gap. "
+            "In half precision collapse cannot be distinguished from truncation, so fewer than 16 kept "
             "directions are no error there. A layer built with a linear dependency (a fixed filter bank) "
-            "shows it too. Layers dominated by one entry (RA-FO-014) are not tested, and fp8 only for half of the "
-            "rank missing."
+            "shows it too. Layers dominated by one entry (RA-FO-014) are not tested, and fp8 only for "
+            "half of the rank missing."
         ),
         action=(
             "Compare with the original. If the truncation was meant, store the two factors "

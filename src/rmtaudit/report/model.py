@@ -2,9 +2,9 @@
 
 A field of a class is a key of the document, in the same order. Its type is what the reader accepts and what
 the published JSON Schema says (:mod:`rmtaudit.report.schema`). Every key is always written but
-``verification``, which only some reports have. The other defaults are for keys that came with schema 1.1
-(:mod:`rmtaudit.report.upgrade` fills them). The parts that later versions may extend are
-typed dictionaries, and keep the keys that this version does not know; all other parts are closed.
+``verification``, which only some reports have; the other defaults are for reports of earlier versions, which
+lack the key (:mod:`rmtaudit.report.upgrade`). The parts that later versions may extend are typed
+dictionaries, and keep the keys that this version does not know; all other parts are closed.
 """
 
 from __future__ import annotations
@@ -64,8 +64,7 @@ class SchemaHeader(Part, frozen=True):
 
 
 HEADER = SchemaHeader(name="rmtaudit.report", version="1.1")
-VERSIONS = ("1.0", HEADER.version)
-"""The versions that are read; the last one is written."""
+"""What is written. 1.1 adds keys to 1.0; a report of 1.0 is read as one of 1.1 that lacks them."""
 
 
 class MetricResult(Part, frozen=True):
@@ -93,6 +92,18 @@ class Finding(Part, frozen=True):
     evidence: Mapping[str, Any]
 
 
+class StoredEncoding(Part, frozen=True):
+    """How a quantised weight lies in the file."""
+
+    scheme: Words
+    dtype: Annotated[Words, Meta(description="Of the codes.")]
+    block: Annotated[
+        tuple[Count, Count] | None,
+        Meta(description="Rows and columns that share a scale; null where one serves the whole tensor."),
+    ]
+    bits: Annotated[NonNegative, Meta(description="Bits a weight, scales and zero points included.")]
+
+
 class LayerResult(Part, frozen=True, kw_only=True):
     """One row: a layer that was analysed, or a weight tensor that was not and why."""
 
@@ -118,6 +129,10 @@ class LayerResult(Part, frozen=True, kw_only=True):
     ]
     metrics: Mapping[str, Annotated[MetricResult, _VALUE_OR_REASON]]
     findings: tuple[Finding, ...]
+    encoding: Annotated[
+        StoredEncoding | None,
+        Meta(description="How a quantised weight is stored; its numbers are of the weight it stands for."),
+    ] = None
 
     def value(self, metric: str) -> float | int | str | bool | None:
         """Return the value of a metric; ``None`` where the layer has none."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 from msgspec import ValidationError
 
 from rmtaudit.errors import CorruptError
 from rmtaudit.names import display_name
-from rmtaudit.report.model import HEADER, VERSIONS, FailedSubject, Report, Result, plain
+from rmtaudit.report.model import HEADER, FailedSubject, Report, Result, SchemaHeader, plain
 from rmtaudit.report.strict_json import parse_json
 from rmtaudit.report.upgrade import upgraded
 
@@ -19,6 +19,9 @@ T = TypeVar("T")
 Step = str | int
 _OPEN = ("tool", "subject", "verification")
 """The parts to which later versions may add keys."""
+
+_VERSIONS: tuple[str, ...] = get_args(get_type_hints(SchemaHeader)["version"])
+"""The versions of the schema that are read."""
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 
@@ -62,19 +65,20 @@ def _result(document: Any, at: tuple[Step, ...]) -> Result:
 
 
 def _report(document: dict[str, Any], at: tuple[Step, ...]) -> Report:
-    report = upgraded(_checked(document, Report, at))
-    return msgspec.structs.replace(report, **{name: document[name] for name in _OPEN if document.get(name)})
+    report = upgraded(_checked(document, Report, at), document)
+    opened = {name: document[name] for name in _OPEN if document.get(name)}
+    return msgspec.structs.replace(report, schema=HEADER, **opened)
 
 
 def _check_schema(document: object) -> None:
     schema = document.get("schema") if isinstance(document, dict) else None
     if not isinstance(schema, dict) or schema.get("name") != HEADER.name:
         raise CorruptError("RA-RP-002", f"Not a report of rmtaudit: its schema is not {HEADER.name!r}.")
-    if schema.get("version") not in VERSIONS:
-        version, known = display_name(repr(schema.get("version")), longest=40), " and ".join(VERSIONS)
+    if schema.get("version") not in _VERSIONS:
+        version = display_name(repr(schema.get("version")), longest=40)
         raise CorruptError(
             "RA-RP-003",
-            f"The report has version {version} of its schema; this rmtaudit reads {known}.",
+            f"The report has version {version} of its schema; this rmtaudit reads {' and '.join(_VERSIONS)}.",
             hint="Render it with the rmtaudit that wrote it, or scan again.",
         )
 

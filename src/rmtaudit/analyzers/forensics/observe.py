@@ -24,6 +24,8 @@ def observe(given: LayerInput, traces: Evidence) -> tuple[Observation, ...]:
     observations: list[Observation] = []
     # an adapter's matrix is the core of its product: no entry of it was stored
     for each in (_rank,) if given.layer.kind is LayerKind.ADAPTER else _TRACES:
+        if each in _OF_ENCODING and given.layer.encoding is not None:
+            continue  # the file itself says how the weight was quantised
         observations.extend(each(given, traces))
     return tuple(sorted(observations, key=lambda observation: observation.code))
 
@@ -253,6 +255,9 @@ def _loud(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
 _TRACES = (
     _rank, _grid, _rounding, _dead, _outliers, _copies, _constant, _range, _denormals, _loud, *INJURIES,
 )  # fmt: skip
+
+_OF_ENCODING = (_grid, _rounding)
+"""Traces of a quantisation, which are none where the file declares it."""
 
 
 def _listed(positions: Sequence[int]) -> str:

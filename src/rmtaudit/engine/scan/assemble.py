@@ -11,12 +11,12 @@ from rmtaudit.analyzers.base import Analyzer, Observation
 from rmtaudit.analyzers.registry import metric_catalogue
 from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.engine.scan.judge import judge
-from rmtaudit.engine.scan.worker import row
+from rmtaudit.engine.scan.worker import encoding_of, row
 from rmtaudit.engine.settings.scan import ScanSettings
 from rmtaudit.errors import RmtauditError
 from rmtaudit.finding_kind import FindingKind
 from rmtaudit.kernels.signal import Signal, SignalWord
-from rmtaudit.matrices.layers import LayerPlan
+from rmtaudit.matrices.plan import LayerPlan
 from rmtaudit.matrices.refusals import NotAnalysed
 from rmtaudit.matrices.skips import Skip, SkipReason
 from rmtaudit.report.model import (
@@ -147,14 +147,16 @@ def _row_of(skip: NotAnalysed) -> LayerResult:
         spectrum={},
         metrics={},
         findings=(),
+        encoding=encoding_of(spec.encoding),
     )
 
 
 def _dtypes(checkpoint: Checkpoint) -> dict[str, int]:
-    """Return the number of parameters of each dtype, the most frequent first."""
+    """Return the number of parameters of each dtype or scheme, the most frequent first."""
     counts: dict[str, int] = {}
     for spec in checkpoint.tensors:
-        counts[spec.dtype] = counts.get(spec.dtype, 0) + spec.parameters
+        label = spec.dtype if spec.encoding is None else spec.encoding.scheme
+        counts[label] = counts.get(label, 0) + spec.parameters
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -6,6 +6,7 @@ hands it to workers with one BLAS thread each. Rows come out in stored order wha
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -33,7 +34,8 @@ from rmtaudit.errors import CorruptError, RmtauditError, UsageError
 from rmtaudit.kernels.signal import Signal
 from rmtaudit.kernels.spectra import openblas
 from rmtaudit.kernels.spectra.spectrum import Spectrum
-from rmtaudit.matrices.layers import Layer, LayerKind, LayerPlan, plan_layers
+from rmtaudit.matrices.layers import Layer, LayerKind
+from rmtaudit.matrices.plan import LayerPlan, plan_layers
 from rmtaudit.matrices.skips import Skip, SkipReason
 from rmtaudit.matrices.tensors import ITEMSIZE, TensorSpec
 from rmtaudit.names import display_name
@@ -244,6 +246,8 @@ def _jobs(scan: _Scan) -> Iterator[_Job]:
 def _stored_size(spec: TensorSpec, band: tuple[int, int] | None) -> int:
     """Return the bytes of a tensor, or of its band, as read and (below 4 bytes an item) upcast to float32."""
     size = spec.nbytes if ITEMSIZE[spec.dtype] >= 4 else spec.nbytes + 4 * spec.parameters
+    if spec.encoding is not None:
+        size += math.ceil(spec.parameters * spec.encoding.bits / 8)  # the codes, while they are decoded
     return size if band is None else size * (band[1] - band[0]) // spec.shape[0]
 
 

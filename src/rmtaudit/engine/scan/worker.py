@@ -28,9 +28,9 @@ from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues, pool, singula
 from rmtaudit.kernels.spectra.spectrum import Spectrum, unknown
 from rmtaudit.matrices.layers import Layer, LayerKind
 from rmtaudit.matrices.skips import Skip, SkipReason
-from rmtaudit.matrices.tensors import UNIT_ROUNDOFF
+from rmtaudit.matrices.tensors import UNIT_ROUNDOFF, Encoding
 from rmtaudit.names import display_name
-from rmtaudit.report.model import LayerResult, MetricResult, Status
+from rmtaudit.report.model import LayerResult, MetricResult, Status, StoredEncoding
 from rmtaudit.report.verdict import UNJUDGED
 
 AUTO_ACCURACY = 1e-7
@@ -218,6 +218,16 @@ def row(
         spectrum=spectrum or {},
         metrics=metrics or {},
         findings=(),
+        encoding=encoding_of(layer.encoding),
+    )
+
+
+def encoding_of(encoding: Encoding | None) -> StoredEncoding | None:
+    """Return the report's words on how a quantised weight is stored."""
+    if encoding is None:
+        return None
+    return StoredEncoding(
+        scheme=encoding.scheme, dtype=encoding.dtype, block=encoding.block, bits=encoding.bits
     )
 
 

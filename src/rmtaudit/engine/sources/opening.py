@@ -226,7 +226,7 @@ def _raw(path: Path, options: SourceOptions) -> MatrixSource:
 
 
 def _layer(path: Path, name: str, options: SourceOptions) -> MatrixSource:
-    from rmtaudit.matrices.layers import plan_layers
+    from rmtaudit.matrices.plan import plan_layers
 
     with open_checkpoint(path) as checkpoint:
         plan = plan_layers(checkpoint.tensors, config=checkpoint.config)

@@ -1,0 +1,216 @@
+"""Which tensors are weight matrices, of what kind, as how many matrices and in which view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rmtaudit.matrices import roles, views
+from rmtaudit.matrices.layers import (
+    CONVOLUTIONS,
+    Build,
+    ConvPolicy,
+    Layer,
+    LayerKind,
+    convolution,
+    part,
+    rows_split,
+    whole,
+)
+from rmtaudit.matrices.layouts import LONGEST_KERNEL, Layout, layout, names_kernel
+from rmtaudit.matrices.pairs import readable_pair, second_factors
+from rmtaudit.matrices.refusals import NotAnalysed, refusal
+from rmtaudit.matrices.skips import Skip, SkipReason
+from rmtaudit.matrices.stated import layers_of_role
+from rmtaudit.matrices.tensors import TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """Every tensor of a checkpoint, as a layer or as not analysed."""
+
+    layers: tuple[Layer, ...]
+    skipped: tuple[NotAnalysed, ...]
+
+
+def plan_layers(
+    specs: Iterable[TensorSpec], *, conv: ConvPolicy = "flattened", config: Mapping[str, Any] | None = None
+) -> LayerPlan:
+    """Decide what every tensor of a checkpoint is, from names, shapes and dtypes alone.
+
+    Parameters
+    ----------
+    specs
+        All tensors, in stored order.
+    conv
+        ``flattened``: a kernel is one matrix, out x (in kh kw). ``slices-pooled``: one matrix out x in a
+        kernel position, their eigenvalues pooled in one row. ``slices``: a row a position.
+    config
+        The model's ``config.json``, where there is one.
+
+    Returns
+    -------
+    LayerPlan
+        In stored order. Every tensor is in exactly one of: the ``tensors`` of a layer, ``skipped``.
+    """
+    by_name = {spec.name: spec for spec in specs}
+    partners = second_factors(by_name)
+    first_of: dict[object, str] = {}
+    layers: list[Layer] = []
+    skipped: list[NotAnalysed] = []
+    for spec in by_name.values():
+        if spec.alias is not None and spec.alias in first_of:
+            tied = Skip.of(SkipReason.TIED, what="storage", original=first_of[spec.alias])
+            skipped.append(NotAnalysed(spec=spec, skip=tied, weight=len(spec.shape) > 1, counted=False))
+            continue
+        if spec.alias is not None:
+            first_of[spec.alias] = spec.name
+        if spec.name in partners:
+            continue
+        refused = refusal(spec, by_name, config or {})
+        if refused is not None:
+            skipped.append(refused)
+            continue
+        made = list(_layers_of(spec, by_name, conv))
+        if all(_is_vector(layer) for layer in made):
+            skipped.append(NotAnalysed(spec=spec, skip=_vector(spec, made), weight=True))
+            continue
+        layers.extend(made)
+    return LayerPlan(tuple(layers), tuple(skipped))
+
+
+def _vector(spec: TensorSpec, layers: Sequence[Layer]) -> Skip:
+    sides = " x ".join(map(str, spec.shape))
+    if sum(side > 1 for side in spec.shape) < 2 or not layers:
+        return Skip.of(SkipReason.VECTOR, sides=sides)
+    rows, cols = layers[0].shape
+    return Skip.of(SkipReason.VECTOR_VIEW, sides=sides, rows=rows, cols=cols, view=layers[0].view)
+
+
+def _is_vector(layer: Layer) -> bool:
+    return min(layer.shape) < 2 and layer.matrices == 1 and layer.kind is not LayerKind.ADAPTER
+
+
+def _layers_of(spec: TensorSpec, by_name: Mapping[str, TensorSpec], conv: ConvPolicy) -> Iterator[Layer]:
+    pair = readable_pair(spec.name, by_name)
+    if pair is not None and roles.adapter_pair(spec.name, by_name) is not None:
+        yield _adapter(pair, by_name)
+        return
+    if pair is not None:
+        magnitude = by_name[pair.second]
+        weight = replace(spec, name=f"{pair.stem}weight")
+        for layer in _of_tensor(weight, by_name, conv):
+            yield replace(
+                layer,
+                tensor=spec.name,
+                tensors=(spec.name, magnitude.name),
+                view=f"weight norm g v/|v|, {layer.view}",
+                parameters=layer.parameters + magnitude.parameters * layer.parameters // spec.parameters,
+                build=views.after_weight_norm(layer.build),
+            )
+        return
+    yield from _of_tensor(spec, by_name, conv)
+
+
+def _of_tensor(spec: TensorSpec, by_name: Mapping[str, TensorSpec], conv: ConvPolicy) -> Iterator[Layer]:
+    if spec.role is not None:
+        yield from layers_of_role(spec, spec.role, conv)
+        return
+    long_sides = tuple(side for side in spec.shape if side > 1)
+    if len(spec.shape) == 2:
+        yield from _two_dimensional(spec, spec.shape, by_name)
+    elif len(long_sides) == 2 and _is_no_kernel(spec):
+        kind = LayerKind.EMBEDDING if roles.is_embedding(spec.name) else LayerKind.DENSE
+        yield whole(spec, kind, "as stored, sides of length 1 left out", long_sides, views.squeezed)
+    elif len(spec.shape) in CONVOLUTIONS:
+        yield from _of_three_to_five(spec, layout(spec, by_name), conv)
+    elif len(spec.shape) > 5:
+        sides = (spec.shape[0], spec.parameters // spec.shape[0])
+        view = f"flattened {sides[0]} x {sides[1]} (no known layout has {len(spec.shape)} sides)"
+        yield whole(spec, LayerKind.STACKED, view, sides, views.flattened)
+
+
+def _is_no_kernel(spec: TensorSpec) -> bool:
+    """Whether a tensor with two sides longer than 1 is the matrix of these two, and no convolution.
+
+    A batch side of 1 in front of two others says so, as position tables carry it, and a last side too long
+    for a kernel.
+    """
+    if roles.names_convolution(spec.name) or names_kernel(spec.name):
+        return False
+    batch = len(spec.shape) == 3 and spec.shape[0] == 1
+    return batch or max(spec.shape[2:]) > LONGEST_KERNEL
+
+
+def _of_three_to_five(spec: TensorSpec, order: Layout, conv: ConvPolicy) -> Iterator[Layer]:
+    shape = spec.shape
+    if order is Layout.HEADS_LAST:
+        sides = (shape[0], shape[1] * shape[2])
+        yield whole(spec, LayerKind.DENSE, "in x heads*width", sides, views.flattened)
+    elif order is Layout.HEADS_FIRST:
+        sides = (shape[0] * shape[1], shape[2])
+        yield whole(spec, LayerKind.DENSE, "heads*width x out", sides, views.leading_merged)
+    elif order is Layout.KERNEL_FIRST:
+        stored = replace(spec, shape=(shape[-1], shape[-2], *shape[:-2]))
+        yield from _rearranged(convolution(stored, stored.shape, conv), views.kernel_last)
+    elif order is Layout.DEPTHWISE:
+        stored = replace(spec, shape=(shape[-1] * shape[-2], 1, *shape[:-2]))
+        yield from _rearranged(convolution(stored, stored.shape, conv), views.depthwise_last)
+    elif len(shape) == 3 and _is_stack(spec):
+        kind = LayerKind.EXPERTS if roles.names_experts(spec.name) else LayerKind.STACKED
+        for index in range(shape[0]):
+            view = f"matrix {index} of {shape[0]}"
+            yield part(spec, kind, str(index), view, shape[1:], band=(index, index + 1))
+    else:
+        yield from convolution(spec, shape, conv)
+
+
+def _rearranged(layers: Iterator[Layer], first: Callable[[Build], Build]) -> Iterator[Layer]:
+    for layer in layers:
+        yield replace(layer, view=f"{layer.view}, stored kernel first", build=first(layer.build))
+
+
+def _is_stack(spec: TensorSpec) -> bool:
+    """Whether three sides are a stack of matrices.
+
+    The name says so, or the last side is too long for a kernel or not the shortest. A side of 1 in the middle
+    is that of a depthwise convolution.
+    """
+    if roles.names_experts(spec.name):
+        return True
+    first, second, kernel = spec.shape
+    shortest = kernel <= min(first, second) or second == 1
+    names = roles.names_convolution(spec.name) or names_kernel(spec.name)
+    return not names and not (kernel <= LONGEST_KERNEL and shortest)
+
+
+def _two_dimensional(
+    spec: TensorSpec, shape: tuple[int, ...], by_name: Mapping[str, TensorSpec]
+) -> Iterator[Layer]:
+    rows, cols = shape
+    gates = roles.gate_count(spec, by_name)
+    if gates is not None:
+        yield from rows_split(spec, LayerKind.RECURRENT, roles.GATES.get(gates, ()), rows, cols)
+    elif roles.is_in_projection(spec):
+        yield from rows_split(spec, LayerKind.ATTENTION, ("q", "k", "v"), rows, cols)
+    else:
+        kind = LayerKind.EMBEDDING if roles.is_embedding(spec.name) else LayerKind.DENSE
+        yield whole(spec, kind, "as stored", (rows, cols), views.as_stored)
+
+
+def _adapter(pair: roles.Pair, by_name: Mapping[str, TensorSpec]) -> Layer:
+    down, up = by_name[pair.first], by_name[pair.second]
+    rank = down.shape[0]
+    return Layer(
+        name=pair.stem,
+        tensor=down.name,
+        tensors=(down.name, up.name),
+        kind=LayerKind.ADAPTER,
+        view=f"B A of rank {rank}, by the {rank} x {rank} core of their QR factors; unscaled",
+        shape=(up.shape[0], down.parameters // rank),
+        matrices=1,
+        parameters=down.parameters + up.parameters,
+        dtype=down.dtype,
+        build=views.adapter_core,
+    )

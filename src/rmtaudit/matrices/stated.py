@@ -1,0 +1,69 @@
+"""Layers of tensors whose use and order of sides the container states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from rmtaudit.matrices import views
+from rmtaudit.matrices.layers import ConvPolicy, Layer, LayerKind, convolution, part, whole
+from rmtaudit.matrices.tensors import Role, TensorSpec, Use
+
+_ORDER = "EOIMDHW1"
+"""The order of the sides that is PyTorch's."""
+
+_KINDS = {
+    Use.DENSE: LayerKind.DENSE,
+    Use.EMBEDDING: LayerKind.EMBEDDING,
+    Use.RECURRENT: LayerKind.RECURRENT,
+    Use.ATTENTION: LayerKind.ATTENTION,
+}
+
+
+def layers_of_role(spec: TensorSpec, role: Role, conv: ConvPolicy) -> Iterator[Layer]:
+    """Yield the layers of a tensor with a role: matrices outputs x inputs, whatever the order in the file.
+
+    Parameters
+    ----------
+    spec
+        The tensor; ``role.axes`` has a letter for each of its sides.
+    role
+        What the container says; its use is not :attr:`~rmtaudit.matrices.tensors.Use.NONE`.
+    conv
+        How a convolution becomes matrices.
+    """
+    order = tuple(sorted(range(len(role.axes)), key=lambda side: _ORDER.index(role.axes[side])))
+    sides = {role.axes[side]: spec.shape[side] for side in order if role.axes[side] != "1"}
+    kernel = tuple(size for axis, size in sides.items() if axis in "DHW")
+    outputs, inputs = sides.get("O", 1), sides.get("I", 1)
+    if "M" in sides:
+        outputs, inputs = inputs * sides["M"], 1
+    stack = (sides["E"],) if "E" in sides else ()
+    shape = (*stack, outputs, inputs, *kernel)
+    spec = replace(spec, role=None)
+    moved = order != tuple(range(len(order)))
+    stored = "".join(axis.lower() for axis in role.axes)
+    for layer in _in_order(replace(spec, shape=shape), role, conv, banded=not moved):
+        view = f"{layer.view}, stored {stored}" if moved else layer.view
+        yield replace(layer, view=view, build=views.permuted(order, shape[1:], layer.build))
+
+
+def _in_order(spec: TensorSpec, role: Role, conv: ConvPolicy, *, banded: bool) -> Iterator[Layer]:
+    """Yield the layers of a tensor in PyTorch's order: stack, outputs, inputs, kernel."""
+    if role.use is Use.CONVOLUTION:
+        yield from convolution(spec, spec.shape, conv)
+    elif "E" in role.axes:
+        for index in range(spec.shape[0]):
+            view = f"matrix {index} of {spec.shape[0]}"
+            layer = part(spec, LayerKind.STACKED, str(index), view, spec.shape[1:])
+            band = (index, index + 1) if banded else None
+            yield replace(layer, band=band, build=layer.build if banded else views.one_of_stack(index))
+    elif role.parts:
+        for label, start, stop in role.parts:
+            view = f"rows {start}:{stop} of {spec.shape[0]} ({label})"
+            layer = part(spec, _KINDS[role.use], label, view, (stop - start, spec.shape[1]))
+            band = (start, stop) if banded else None
+            build = layer.build if banded else views.rows_between(start, stop)
+            yield replace(layer, band=band, build=build)
+    else:
+        yield whole(spec, _KINDS[role.use], "as stored", (spec.shape[0], spec.shape[1]), views.as_stored)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from rmtaudit.matrices import roles
 from rmtaudit.matrices.layouts import SIDES, Layout, is_bias_of_heads, layout
-from rmtaudit.matrices.quantised import belongs_to_scheme, quantised_reason
 from rmtaudit.matrices.tensors import FLOATING, TensorSpec, Use
 
 
@@ -28,9 +26,7 @@ class NotAnalysed:
     learned: bool = True
 
 
-def refusal(
-    spec: TensorSpec, by_name: Mapping[str, TensorSpec], config: Mapping[str, Any]
-) -> NotAnalysed | None:
+def refusal(spec: TensorSpec, by_name: Mapping[str, TensorSpec]) -> NotAnalysed | None:
     """Return why a tensor is no weight matrix, or none that can be looked at; ``None`` if it can be.
 
     Parameters
@@ -39,19 +35,12 @@ def refusal(
         The tensor.
     by_name
         All tensors of the checkpoint.
-    config
-        The model's ``config.json``; empty where there is none.
     """
     many = len(spec.shape) > 1
     if spec.unreadable is not None:
         return NotAnalysed(spec=spec, reason=spec.unreadable, weight=many)
     if spec.role is not None and spec.role.use is Use.NONE:
-        return NotAnalysed(spec=spec, reason=spec.role.reason, weight=False)
-    quantised = quantised_reason(spec, by_name, config)
-    if quantised:
-        return NotAnalysed(spec=spec, reason=quantised, weight=True)
-    if belongs_to_scheme(spec, by_name):
-        return NotAnalysed(spec=spec, reason="scale or zero point of a quantised weight", weight=False)
+        return NotAnalysed(spec=spec, reason=spec.role.reason, weight=False, learned=spec.role.counted)
     if spec.parameters == 0:
         return NotAnalysed(spec=spec, reason="empty: a side of length 0", weight=many)
     if spec.dtype == "bool":

@@ -56,12 +56,15 @@ class Role:
         last output but one of each. They cover the outputs without gaps.
     reason
         For :attr:`Use.NONE`: what it is, one phrase for the report.
+    counted
+        Whether its elements are parameters of the model: not those of scales and zero points.
     """
 
     use: Use
     axes: str = ""
     parts: tuple[tuple[str, int, int], ...] = ()
     reason: str = ""
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from rmtaudit.checkpoints import open_checkpoint
+from rmtaudit.checkpoints.registry import open_file
 from rmtaudit.errors import CorruptError, NotACheckpointError
 
 Shared = Callable[..., Path]
@@ -46,7 +47,7 @@ def reference(path: Path) -> dict[str, Any]:
 def test_values_equal_those_of_the_library(shared: Shared, file: str) -> None:
     path = shared("models", *file.split("/"))
     expected = reference(path)
-    with open_checkpoint(path) as checkpoint:
+    with open_file(path) as checkpoint:
         assert {spec.name for spec in checkpoint.tensors} == set(expected)
         assert checkpoint.warnings == ()
         for spec in checkpoint.tensors:

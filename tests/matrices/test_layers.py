@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rmtaudit.matrices.layers import ConvPolicy, Layer, LayerKind
 from rmtaudit.matrices.plan import LayerPlan, plan_layers
 from rmtaudit.matrices.skips import Skip, SkipReason
-from rmtaudit.matrices.tensors import ITEMSIZE, TensorSpec
+from rmtaudit.matrices.tensors import ITEMSIZE, Role, TensorSpec, Use
 
 
 def spec(name: str, *shape: int, dtype: str = "float32", alias: object = None) -> TensorSpec:
@@ -190,11 +190,12 @@ def test_weight_normalisation_is_undone(direction: str, magnitude: str) -> None:
         (spec("conv.weight", 1, 8, 3, 3), SkipReason.VECTOR_VIEW, "vector: 1 x 8 x 3 x 3 is the", True),
         (spec("h.0.attn.bias", 1, 1, 64, 64), SkipReason.BUFFER, "buffer", False),
         (spec("rotary.cos_cached", 64, 32), SkipReason.BUFFER, "buffer", False),
+        (spec("w", 8, 8, dtype="int8"), SkipReason.INTEGER, "integer values (int8)", True),
         (
-            spec("w", 8, 8, dtype="int8"),
-            SkipReason.QUANTISED,
-            "quantised: int8 codes of an unknown scheme",
-            True,
+            replace(spec("b", 8, 8), role=Role(use=Use.NONE, reason="bias of a table")),
+            SkipReason.NO_WEIGHT,
+            "bias of a table",
+            False,
         ),
         (
             TensorSpec(name="s", shape=(4, 4), dtype="float32", unreadable="sparse tensor"),
@@ -205,7 +206,7 @@ def test_weight_normalisation_is_undone(direction: str, magnitude: str) -> None:
         (
             TensorSpec(name="q", shape=(4, 4), dtype="qint8", unreadable="quantised tensor (qint8)"),
             SkipReason.QUANTISED,
-            "quantised: torch's qint8",
+            "quantised tensor (qint8)",
             True,
         ),
     ],
@@ -221,39 +222,8 @@ def test_what_is_not_analysed_says_why(
     assert skip.weight is weight
 
 
-@pytest.mark.parametrize(
-    "specs",
-    [
-        (spec("a.weight", 8, 8, dtype="int8"), spec("a.weight_scale", 8)),
-        (spec("a.weight.qweight", 8, 4, dtype="uint8"), spec("a.weight.scales", 8)),
-        (
-            spec("a.qweight", 8, 4, dtype="int32"),
-            spec("a.qzeros", 1, 4, dtype="int32"),
-            spec("a.scales", 1, 8),
-        ),
-        (spec("a.weight", 256, 256, dtype="float8_e4m3fn"), spec("a.weight_scale_inv", 2, 2)),
-        (spec("a.weight", 8, 8, dtype="int8"), spec("a.SCB", 8)),
-        (spec("a.weight", 64, 1, dtype="uint8"), spec("a.weight.absmax", 16), spec("a.weight.quant_map", 16)),
-        (spec("g_blocks", 4, 8, 2, 16, dtype="uint8"), spec("g_scales", 4, 8, 2, dtype="uint8")),
-        (spec("a.weight_packed", 8, 4, dtype="int32"), spec("a.weight_scale", 8, 1)),
-    ],
-)
-def test_a_spectrum_of_codes_is_never_computed(specs: Sequence[TensorSpec]) -> None:
-    found = plan(*specs)
-    assert not found.layers
-    assert any(skip.skip.reason is SkipReason.QUANTISED for skip in found.skipped)
-
-
 def test_eight_bit_floats_without_scales_are_weights() -> None:
     assert plan(spec("a.weight", 8, 8, dtype="float8_e4m3fn")).layers
-
-
-def test_the_configuration_names_the_scheme() -> None:
-    found = plan_layers(
-        [spec("a.weight", 8, 8, dtype="float8_e4m3fn")],
-        config={"quantization_config": {"quant_method": "fp8"}},
-    )
-    assert found.skipped[0].reason == "quantised: float8_e4m3fn codes (config.json: fp8)"
 
 
 def test_tied_tensors_are_counted_once() -> None:

@@ -6,11 +6,11 @@ import string
 
 import pytest
 
-from rmtaudit.matrices.skips import _WORDS, Skip, SkipReason, label_of, reason_of
+from rmtaudit.matrices.skips import _SENTENCES, Skip, SkipReason, label_of, reason_of
 
 
 def with_details(reason: SkipReason) -> Skip:
-    fields = [name for _, name, _, _ in string.Formatter().parse(_WORDS[reason][1]) if name]
+    fields = [name for _, name, _, _ in string.Formatter().parse(_SENTENCES[reason]) if name]
     return Skip.of(reason, **{name: f"<{name}>" for name in fields})
 
 
@@ -19,14 +19,18 @@ def test_every_reason_has_a_sentence_and_a_label(reason: SkipReason) -> None:
     skip = with_details(reason)
     assert all(str(detail) in skip.sentence for detail in skip.details.values())
     label = label_of(reason.value, skip.sentence)
-    assert skip.sentence.startswith(label)
     assert label
+    assert reason is SkipReason.QUANTISED or skip.sentence.startswith(label)  # its readers make the sentence
 
 
-@pytest.mark.parametrize("reason", SkipReason)
+@pytest.mark.parametrize("reason", set(SkipReason) - {SkipReason.QUANTISED})
 def test_a_sentence_of_schema_1_0_leads_back_to_the_label(reason: SkipReason) -> None:
     sentence = with_details(reason).sentence
     assert label_of(reason_of(sentence), sentence) == label_of(reason, sentence)
+
+
+def test_codes_in_a_report_of_schema_1_0_are_quantised() -> None:
+    assert reason_of("quantised: int8 codes of an unknown scheme") is SkipReason.QUANTISED
 
 
 @pytest.mark.parametrize("reason", [None, "of a later version"])

@@ -38,6 +38,8 @@ class Checkpoint(ABC):
         What is odd but not fatal, one sentence each, printable.
     config
         The ``config.json`` beside the weights, if there is one; ``{}`` otherwise. Facts, never code.
+    metadata
+        What the header of the file notes beside its tensors; ``{}`` where it notes nothing.
     """
 
     path: Path | str
@@ -45,6 +47,7 @@ class Checkpoint(ABC):
     tensors: tuple[TensorSpec, ...]
     warnings: tuple[str, ...] = ()
     config: Mapping[str, Any] = _NOTHING
+    metadata: Mapping[str, str] = _NOTHING
 
     @abstractmethod
     def read(self, name: str) -> torch.Tensor:

@@ -11,6 +11,7 @@ from rmtaudit.checkpoints.base import Checkpoint, Reader
 from rmtaudit.checkpoints.facts import read_config
 from rmtaudit.checkpoints.hub import snapshot_of
 from rmtaudit.checkpoints.registry import families, open_file, open_folder, own_readers, plugin_readers
+from rmtaudit.checkpoints.schemes import decoded
 from rmtaudit.checkpoints.sharded import (
     ShardedCheckpoint,
     check_contained,
@@ -40,7 +41,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     In a folder, an index comes first, then the usual names (``model``, ``pytorch_model``,
     ``diffusion_pytorch_model``, ``adapter_model``, ``consolidated``), numbered shards, and a file that is the
     only one of its kind; safetensors before torch, and formats of plugins where there is neither.
-    ``config.json`` beside the weights is kept as facts.
+    ``config.json`` beside the weights is kept as facts. Quantised weights are decoded when they are read.
 
     Parameters
     ----------
@@ -70,7 +71,11 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     config, warnings = read_config(beside)
     checkpoint.config = config
     checkpoint.warnings = (*checkpoint.warnings, *warnings)
-    return checkpoint
+    try:
+        return decoded(checkpoint)
+    except BaseException:
+        close_all([checkpoint])
+        raise
 
 
 def _is_folder(path: Path) -> bool:

@@ -26,8 +26,16 @@ class Entry(NamedTuple):
     end: int
 
 
-def parse_header(header: bytes, where: str) -> tuple[list[Entry], list[str]]:
-    """Return the tensors of a header in their order, and warnings.
+class Header(NamedTuple):
+    """What a header says: the tensors in their order, its notes (``__metadata__``), and what is odd."""
+
+    entries: list[Entry]
+    metadata: dict[str, str]
+    warnings: list[str]
+
+
+def parse_header(header: bytes, where: str) -> Header:
+    """Return what a header says.
 
     Parameters
     ----------
@@ -45,8 +53,9 @@ def parse_header(header: bytes, where: str) -> tuple[list[Entry], list[str]]:
     """
     table = _decode(header, where)
     warnings: list[str] = []
+    metadata = {}
     if "__metadata__" in table:
-        _check_metadata(table.pop("__metadata__"), where, warnings)
+        metadata = _metadata(table.pop("__metadata__"), where, warnings)
     extra: set[str] = set()
     entries = [_entry(name, fields, where, extra) for name, fields in table.items()]
     if extra:
@@ -55,7 +64,7 @@ def parse_header(header: bytes, where: str) -> tuple[list[Entry], list[str]]:
     odd = sum(not name or len(name) > 1000 or not name.isprintable() for name in table)
     if odd:
         warnings.append(f"{odd} tensor names are empty, very long or hold characters that do not print")
-    return entries, warnings
+    return Header(entries, metadata, warnings)
 
 
 class _RejectedError(ValueError):
@@ -119,11 +128,13 @@ def _no_constant(literal: str) -> NoReturn:
     raise _RejectedError(f"{literal} is not JSON")
 
 
-def _check_metadata(metadata: object, where: str, warnings: list[str]) -> None:
+def _metadata(metadata: object, where: str, warnings: list[str]) -> dict[str, str]:
     if metadata is None:
         warnings.append("__metadata__ is null; the format wants an object")
-    elif type(metadata) is not dict or not all(type(value) is str for value in metadata.values()):
+        return {}
+    if type(metadata) is not dict or not all(type(value) is str for value in metadata.values()):
         raise CorruptError("RA-IN-029", "__metadata__ must map strings to strings.", where=where)
+    return metadata
 
 
 def _entry(name: str, fields: object, where: str, extra: set[str]) -> Entry:

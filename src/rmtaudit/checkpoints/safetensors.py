@@ -64,13 +64,15 @@ class SafetensorsReader(Reader):
         source = FileSource(path)
         try:
             header, data_start = _header(source)
-            entries, warnings = parse_header(header, source.where)
-            tensors = [(_spec(entry, source), entry.begin + data_start) for entry in entries]
-            _check_cover(entries, source, data_start)
-            return _SafetensorsCheckpoint(source, self.name, tensors, warnings)
+            parsed = parse_header(header, source.where)
+            tensors = [(_spec(entry, source), entry.begin + data_start) for entry in parsed.entries]
+            _check_cover(parsed.entries, source, data_start)
         except BaseException:
             source.abandon()
             raise
+        checkpoint = _SafetensorsCheckpoint(source, self.name, tensors, parsed.warnings)
+        checkpoint.metadata = parsed.metadata
+        return checkpoint
 
 
 class _SafetensorsCheckpoint(FileCheckpoint):

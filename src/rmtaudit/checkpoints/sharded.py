@@ -69,6 +69,7 @@ class ShardedCheckpoint(Checkpoint):
                 alias = None if spec.alias is None else (name, spec.alias)
                 tensors.append(replace(spec, alias=alias))
         self.tensors = tuple(tensors)
+        self.metadata = {key: note for shard in shards.values() for key, note in shard.metadata.items()}
         own = tuple(warnings)
         self.warnings = own + tuple(
             dict.fromkeys(warning for shard in shards.values() for warning in shard.warnings)

@@ -54,6 +54,7 @@ def plan_layers(
     LayerPlan
         In stored order. Every tensor is in exactly one of: the ``tensors`` of a layer, ``skipped``.
     """
+    del config
     by_name = {spec.name: spec for spec in specs}
     partners = second_factors(by_name)
     first_of: dict[object, str] = {}
@@ -68,7 +69,7 @@ def plan_layers(
             first_of[spec.alias] = spec.name
         if spec.name in partners:
             continue
-        refused = refusal(spec, by_name, config or {})
+        refused = refusal(spec, by_name)
         if refused is not None:
             skipped.append(refused)
             continue

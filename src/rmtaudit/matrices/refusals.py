@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from rmtaudit.matrices import roles
 from rmtaudit.matrices.layouts import SIDES, Layout, is_bias_of_heads, layout
-from rmtaudit.matrices.quantised import QUANTISED_DTYPES, belongs_to_scheme, scheme_of
 from rmtaudit.matrices.skips import Skip, SkipReason
 from rmtaudit.matrices.tensors import FLOATING, TensorSpec, Use
+
+_QUANTISED = frozenset({"qint8", "quint8", "qint32", "quint4x2", "quint2x4"})
+"""The quantised dtypes of torch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +35,7 @@ class NotAnalysed:
         return self.skip.sentence
 
 
-def refusal(
-    spec: TensorSpec, by_name: Mapping[str, TensorSpec], config: Mapping[str, Any]
-) -> NotAnalysed | None:
+def refusal(spec: TensorSpec, by_name: Mapping[str, TensorSpec]) -> NotAnalysed | None:
     """Return why a tensor is no weight matrix, or none that can be analysed; ``None`` if it can be.
 
     Parameters
@@ -45,23 +44,14 @@ def refusal(
         The tensor.
     by_name
         All tensors of the checkpoint.
-    config
-        The model's ``config.json``; empty where there is none.
     """
     many = len(spec.shape) > 1
     if spec.unreadable is not None:
-        skip = Skip.of(SkipReason.NO_VALUES, problem=spec.unreadable)
-        if spec.dtype in QUANTISED_DTYPES:
-            skip = Skip.of(SkipReason.QUANTISED, scheme=f"torch's {spec.dtype}")
-        return NotAnalysed(spec=spec, skip=skip, weight=many)
+        reason = SkipReason.QUANTISED if spec.dtype in _QUANTISED else spec.skip
+        return NotAnalysed(spec=spec, skip=Skip.of(reason, problem=spec.unreadable), weight=many)
     if spec.role is not None and spec.role.use is Use.NONE:
-        skip = Skip.of(SkipReason.NO_WEIGHT, role=spec.role.reason)
-        return NotAnalysed(spec=spec, skip=skip, weight=False)
-    scheme = scheme_of(spec, by_name, config)
-    if scheme:
-        return NotAnalysed(spec=spec, skip=Skip.of(SkipReason.QUANTISED, scheme=scheme), weight=True)
-    if belongs_to_scheme(spec, by_name):
-        return NotAnalysed(spec=spec, skip=Skip(SkipReason.QUANTISATION_PARAMETER), weight=False)
+        skip = Skip.of(spec.role.skip, role=spec.role.reason)
+        return NotAnalysed(spec=spec, skip=skip, weight=False, learned=spec.role.counted)
     if spec.parameters == 0:
         return NotAnalysed(spec=spec, skip=Skip(SkipReason.EMPTY), weight=many)
     if spec.dtype == "bool":

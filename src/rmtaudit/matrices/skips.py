@@ -74,34 +74,51 @@ class SkipReason(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
-_WORDS: dict[str, tuple[str, str]] = {
-    SkipReason.SCALAR: ("scalar", ""),
-    SkipReason.ONE_DIMENSIONAL: ("vector (bias, norm, statistic)", ""),
-    SkipReason.HEAD_BIAS: ("vector (bias of several heads)", ""),
-    SkipReason.NO_WEIGHT: ("", "{role}"),
-    SkipReason.VECTOR: ("vector", "{sides}, at most one side is longer than 1"),
-    SkipReason.VECTOR_VIEW: ("vector", "{sides} is the matrix {rows} x {cols} ({view})"),
-    SkipReason.EMPTY: ("empty", "a side of length 0"),
-    SkipReason.BOOLEAN: ("boolean values, not weights", ""),
-    SkipReason.INTEGER: ("", "integer values ({dtype}), not real weights"),
-    SkipReason.COMPLEX: ("", "complex values ({dtype}), not real weights"),
-    SkipReason.BUFFER: ("buffer of the architecture (mask, table), not a weight", ""),
-    SkipReason.UNCLEAR_LAYOUT: ("layout", "{sides} {layout}"),
-    SkipReason.QUANTISED: ("quantised", "{scheme}"),
-    SkipReason.QUANTISATION_PARAMETER: ("scale or zero point of a quantised weight", ""),
-    SkipReason.NO_VALUES: ("", "{problem}"),
-    SkipReason.TIED: ("tied", "the same {what} as '{original}', counted once"),
-    SkipReason.COPY: ("copy", "the same values as '{original}', counted once"),
-    SkipReason.CONSTANT: ("constant of the architecture", "{constant}"),
-    SkipReason.BEYOND_MEMORY: ("memory", "needs about {needed}, more than the budget of {budget} (--memory)"),
-    SkipReason.NOT_REACHED: ("not reached", "the scan was stopped"),
-    SkipReason.UNREADABLE: ("unreadable", "{problem}"),
-    SkipReason.NONFINITE: ("nonfinite", "{problem}"),
-    SkipReason.NO_SPECTRUM: ("the spectrum could not be computed", "{problem}"),
-    SkipReason.INTERNAL_ERROR: ("internal error", "{problem}"),
-}  # fmt: skip
-"""The label of each reason and its explanation, in which the details stand. Tensors are counted by label; one
-without a label is counted by its explanation."""
+_SENTENCES: dict[str, str] = {
+    SkipReason.SCALAR: "scalar",
+    SkipReason.ONE_DIMENSIONAL: "vector (bias, norm, statistic)",
+    SkipReason.HEAD_BIAS: "vector (bias of several heads)",
+    SkipReason.NO_WEIGHT: "{role}",
+    SkipReason.VECTOR: "vector: {sides}, at most one side is longer than 1",
+    SkipReason.VECTOR_VIEW: "vector: {sides} is the matrix {rows} x {cols} ({view})",
+    SkipReason.EMPTY: "empty: a side of length 0",
+    SkipReason.BOOLEAN: "boolean values, not weights",
+    SkipReason.INTEGER: "integer values ({dtype}), not real weights",
+    SkipReason.COMPLEX: "complex values ({dtype}), not real weights",
+    SkipReason.BUFFER: "buffer of the architecture (mask, table), not a weight",
+    SkipReason.UNCLEAR_LAYOUT: "layout: {sides} {layout}",
+    SkipReason.QUANTISED: "{problem}",
+    SkipReason.QUANTISATION_PARAMETER: "{role}",
+    SkipReason.NO_VALUES: "{problem}",
+    SkipReason.TIED: "tied: the same {what} as '{original}', counted once",
+    SkipReason.COPY: "copy: the same values as '{original}', counted once",
+    SkipReason.CONSTANT: "constant of the architecture: {constant}",
+    SkipReason.BEYOND_MEMORY: "memory: needs about {needed}, more than the budget of {budget} (--memory)",
+    SkipReason.NOT_REACHED: "not reached: the scan was stopped",
+    SkipReason.UNREADABLE: "unreadable: {problem}",
+    SkipReason.NONFINITE: "nonfinite: {problem}",
+    SkipReason.NO_SPECTRUM: "the spectrum could not be computed: {problem}",
+    SkipReason.INTERNAL_ERROR: "internal error: {problem}",
+}
+"""The sentence of each reason, in which the details stand."""
+
+_LABELS: dict[str, str] = {
+    SkipReason.VECTOR: "vector",
+    SkipReason.VECTOR_VIEW: "vector",
+    SkipReason.EMPTY: "empty",
+    SkipReason.UNCLEAR_LAYOUT: "layout",
+    SkipReason.QUANTISED: "quantised",
+    SkipReason.TIED: "tied",
+    SkipReason.COPY: "copy",
+    SkipReason.CONSTANT: "constant of the architecture",
+    SkipReason.BEYOND_MEMORY: "memory",
+    SkipReason.NOT_REACHED: "not reached",
+    SkipReason.UNREADABLE: "unreadable",
+    SkipReason.NONFINITE: "nonfinite",
+    SkipReason.NO_SPECTRUM: "the spectrum could not be computed",
+    SkipReason.INTERNAL_ERROR: "internal error",
+}
+"""The words under which tensors are counted whose sentences differ; the others are counted by sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +135,15 @@ class Skip:
     def of(cls, reason: SkipReason, **details: object) -> Skip:
         """Return ``Skip(reason, details)``.
 
-        >>> Skip.of(SkipReason.QUANTISED, scheme="MXFP4 blocks").sentence
-        'quantised: MXFP4 blocks'
+        >>> Skip.of(SkipReason.INTEGER, dtype="int64").sentence
+        'integer values (int64), not real weights'
         """
         return cls(reason, details)
 
     @property
     def sentence(self) -> str:
-        """The label, and after a colon the explanation."""
-        label, explanation = _WORDS[self.reason]
-        return ": ".join(filter(None, (label, explanation.format(**self.details))))
+        """The reason in words, with its details."""
+        return _SENTENCES[self.reason].format(**self.details)
 
 
 def label_of(reason: str | None, sentence: str) -> str:
@@ -140,11 +156,10 @@ def label_of(reason: str | None, sentence: str) -> str:
     sentence
         What the document says, which is its own label where its reason has none.
     """
-    words, _ = _WORDS.get(reason or "", ("", ""))
-    return words or sentence
+    return _LABELS.get(reason or "", sentence)
 
 
 def reason_of(sentence: str) -> SkipReason | None:
     """Return the reason of a sentence from a report of schema 1.0, which has no other form of it."""
     start = sentence.partition(":")[0]
-    return next((reason for reason in SkipReason if start and _WORDS[reason][0] == start), None)
+    return next((reason for reason in SkipReason if _LABELS.get(reason, "") == start), None)

@@ -87,7 +87,7 @@ def test_layers_that_were_not_tested_do_not_count() -> None:
     [
         (row(), "unjudged (the analyzer noise did not run)"),
         (
-            row(status="skipped", skip=Skip.of(SkipReason.QUANTISED, scheme="int8 codes")),
+            row(status="skipped", skip=Skip.of(SkipReason.QUANTISED, problem="quantised (int8)")),
             "unjudged (quantised)",
         ),
         (

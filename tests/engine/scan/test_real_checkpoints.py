@@ -30,7 +30,6 @@ READABLE = [
     "derived/sharded", "derived/l0l5_bf16.safetensors", "derived/l0l5_fp8_e4m3.safetensors",
     "derived/degenerate.safetensors",
 ]  # fmt: skip
-QUANTISED = ["derived/l0l5_int8_scale.safetensors", "derived/l0l5_int4_packed.safetensors"]
 REFUSED = {
     "derived/header_bomb.safetensors": "RA-IN-021",
     "derived/lfs_pointer.safetensors": "RA-IN-011",
@@ -73,13 +72,24 @@ def test_a_trained_checkpoint_is_seen_whole(name: str, shared: Shared, schema: d
         assert {layer.skip for layer in report.layers if layer.status != "ok"} <= VECTORS | NOT_COUNTED
 
 
-@pytest.mark.parametrize("name", QUANTISED)
-def test_quantised_codes_are_listed_and_never_analysed(name: str, shared: Shared) -> None:
-    report = rmtaudit.scan(shared("models", name))
+def test_codes_of_an_unknown_scheme_are_listed_and_never_analysed(shared: Shared) -> None:
+    report = rmtaudit.scan(shared("models", "derived/l0l5_int4_packed.safetensors"))
     check_books(report)
     assert report.coverage.parameters_analyzed == 0
     assert {layer.skip for layer in report.layers} == {SkipReason.QUANTISED}
     assert {layer.verdict for layer in report.layers} == {"unjudged (quantised)"}
+    assert {layer.reason for layer in report.layers} == {"quantised (unknown: qweight, scales)"}
+
+
+def test_codes_with_a_scale_a_row_are_decoded(shared: Shared) -> None:
+    report = rmtaudit.scan(shared("models", "derived/l0l5_int8_scale.safetensors"), analyzers=["scale"])
+    exact = rmtaudit.scan(shared("models", "derived/l0l5_bf16.safetensors"), analyzers=["scale"])
+    check_books(report)
+    for layer, other in zip(report.layers, exact.layers, strict=True):
+        assert layer.encoding is not None
+        assert layer.encoding.bits == pytest.approx(8, abs=0.2)
+        ours, theirs = (each.value("log10_frobenius_norm") for each in (layer, other))
+        assert ours == pytest.approx(theirs, abs=1e-3)
 
 
 @pytest.mark.parametrize(("name", "code"), REFUSED.items())

@@ -163,13 +163,14 @@ def test_the_document_has_reasons_and_verdicts_as_values() -> None:
     }
     document = scan(tensors, replace(SETTINGS, analyzers=("scale", "noise"), options={})).to_dict()
     rows = {layer["name"]: layer for layer in document["layers"]}
-    assert rows["codes"]["skip"] == "quantised"
-    assert rows["codes"]["judgement"] == {"word": "unjudged", "codes": [], "why": "quantised"}
+    assert rows["codes"]["skip"] == "integer"
+    why = "integer values (int8), not real weights"
+    assert rows["codes"]["judgement"] == {"word": "unjudged", "codes": [], "why": why}
     assert rows["broken"]["skip"] == "nonfinite"
     assert rows["broken"]["judgement"] == {"word": "damaged", "codes": ["RA-SC-001"], "why": ""}
     assert document["judgement"] == {"word": "damaged", "codes": ["RA-SC-001"], "why": ""}
     skipped = {tensor["name"]: tensor["skip"] for tensor in document["coverage"]["skipped"]}
-    assert skipped == {"bias": "one_dimensional", "codes": "quantised", "broken": "nonfinite"}
+    assert skipped == {"bias": "one_dimensional", "codes": "integer", "broken": "nonfinite"}
 
 
 def test_copies_are_counted_once_and_constants_are_no_copies() -> None:

@@ -77,5 +77,6 @@ def _opened(target: Any) -> Checkpoint:
     if isinstance(target, (str, Path)):
         return open_checkpoint(target)
     from rmtaudit.checkpoints.memory import StateDictCheckpoint
+    from rmtaudit.checkpoints.schemes import decoded
 
-    return StateDictCheckpoint(target)
+    return decoded(StateDictCheckpoint(target))

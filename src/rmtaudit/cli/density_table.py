@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rmtaudit.cli.grid import label_grid
 from rmtaudit.names import display_name
 from rmtaudit.report.numbers import format_value
 
@@ -45,7 +46,7 @@ def draw_density(console: Console, document: Mapping[str, Any]) -> None:
     console.print()
     console.print(_values(document, wide=console.width >= _WIDE))
     console.print()
-    console.print(_evidence(document))
+    console.print(label_grid(_lines(document)))
 
 
 def _style(verdict: Mapping[str, Any]) -> str:
@@ -121,15 +122,6 @@ def _shown_baselines(document: Mapping[str, Any], wide: bool) -> list[str]:
     scores = (tests["nested"] or tests["validation"] or {"baselines": {}})["baselines"]
     known = [order for order in there if order in scores]
     return [min(known, key=lambda order: float(scores[order]))] if known else there[:1]
-
-
-def _evidence(document: Mapping[str, Any]) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True, style="dim")
-    grid.add_column(overflow="fold")
-    for name, text in _lines(document):
-        grid.add_row(Text(name), Text(text))
-    return grid
 
 
 def _lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

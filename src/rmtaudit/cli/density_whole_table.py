@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rmtaudit.cli.grid import label_grid
 from rmtaudit.engine.resources.memory_size import format_bytes
 from rmtaudit.names import display_name
 from rmtaudit.report.numbers import format_value
@@ -37,7 +38,7 @@ def draw_whole(console: Console, document: Mapping[str, Any]) -> None:
     console.print()
     console.print(_values(document))
     console.print()
-    console.print(_evidence(document))
+    console.print(label_grid(_lines(document)))
 
 
 def _values(document: Mapping[str, Any]) -> Table:
@@ -69,15 +70,6 @@ def _values(document: Mapping[str, Any]) -> Table:
             row.append("" if true is None else format_value(true))
         table.add_row(*(Text(cell) for cell in row))
     return table
-
-
-def _evidence(document: Mapping[str, Any]) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True, style="dim")
-    grid.add_column(overflow="fold")
-    for name, text in _lines(document):
-        grid.add_row(Text(name), Text(text))
-    return grid
 
 
 def _lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

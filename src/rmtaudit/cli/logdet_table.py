@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rmtaudit.cli.grid import label_grid
 from rmtaudit.engine.resources.memory_size import format_bytes
 from rmtaudit.names import display_name
 from rmtaudit.report.numbers import format_value
@@ -26,7 +27,7 @@ def draw_logdet(console: Console, document: Mapping[str, Any]) -> None:
     result = document["result"]
     console.print()
     if result["status"] == "ok":
-        console.print(_grid(_number_lines(document)))
+        console.print(label_grid(_number_lines(document)))
         if not result["granted"]:
             words = f"Only if {result['assumption']}, which was not tested: exit code 3."
             console.print(Text(f"{words} --assume-random-order takes it for granted.", style="yellow"))
@@ -38,7 +39,7 @@ def draw_logdet(console: Console, document: Mapping[str, Any]) -> None:
             console.print(Text(result["advice"]))
     lines = list(_evidence_lines(document))
     if lines:
-        console.print(_grid(lines))
+        console.print(label_grid(lines))
     for warning in document["warnings"]:
         console.print(Text(f"{warning['code']} {warning['message']}", style="yellow"))
     console.print(Text(_footer(document), style="dim"))
@@ -260,15 +261,6 @@ def _footer(document: Mapping[str, Any]) -> str:
 
 def _threads(run: Mapping[str, Any]) -> str:
     return "1 thread" if run["threads"] == 1 else f"{run['threads']} threads"
-
-
-def _grid(lines: Iterator[tuple[str, str]] | list[tuple[str, str]]) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True, style="dim")
-    grid.add_column(overflow="fold")
-    for name, text in lines:
-        grid.add_row(Text(name), Text(text))
-    return grid
 
 
 def _or_none(value: float | None) -> str:

@@ -14,6 +14,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from rmtaudit.cli.grid import label_grid
 from rmtaudit.cli.verification_table import draw_verification
 from rmtaudit.kernels.signal import SignalWord
 from rmtaudit.names import display_name
@@ -112,9 +113,7 @@ def draw_report(console: Console, report: Report, top: int) -> None:
 
 
 def _notes(report: Report) -> RenderableType:
-    notes = Table.grid(padding=(0, 2, 0, 0))
-    notes.add_column(no_wrap=True, style="dim")
-    notes.add_column(overflow="fold")
+    notes = label_grid()
     if sentences.is_judged(report):
         style = _VERDICT_STYLE.get(report.judgement.word, "")
         notes.add_row(Text("verdict"), Text(sentences.verdict_line(report), style=style))

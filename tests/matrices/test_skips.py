@@ -6,11 +6,11 @@ import string
 
 import pytest
 
-from rmtaudit.matrices.skips import _SENTENCES, Skip, SkipReason, label_of, reason_of
+from rmtaudit.matrices.skips import Skip, SkipReason, label_of, reason_of
 
 
 def with_details(reason: SkipReason) -> Skip:
-    fields = [name for _, name, _, _ in string.Formatter().parse(_SENTENCES[reason]) if name]
+    fields = [name for _, name, _, _ in string.Formatter().parse(reason.sentence) if name]
     return Skip.of(reason, **{name: f"<{name}>" for name in fields})
 
 

@@ -8,7 +8,10 @@ from enum import StrEnum
 
 
 class SkipReason(StrEnum):
-    """The reason. Its value is the name in reports.
+    """The reason: its name in reports, its sentence, in which details stand, and its label.
+
+    The label is the words under which tensors are counted whose sentences differ; reasons without one are
+    counted by their sentence.
 
     Attributes
     ----------
@@ -48,77 +51,52 @@ class SkipReason(StrEnum):
         A fault of rmtaudit.
     """
 
-    SCALAR = "scalar"
-    ONE_DIMENSIONAL = "one_dimensional"
-    HEAD_BIAS = "head_bias"
-    NO_WEIGHT = "no_weight"
-    VECTOR = "vector"
-    VECTOR_VIEW = "vector_view"
-    EMPTY = "empty"
-    BOOLEAN = "boolean"
-    INTEGER = "integer"
-    COMPLEX = "complex"
-    BUFFER = "buffer"
-    UNCLEAR_LAYOUT = "unclear_layout"
-    QUANTISED = "quantised"
-    QUANTISATION_PARAMETER = "quantisation_parameter"
-    NO_VALUES = "no_values"
-    TIED = "tied"
-    COPY = "copy"
-    CONSTANT = "constant"
-    BEYOND_MEMORY = "beyond_memory"
-    NOT_REACHED = "not_reached"
-    UNREADABLE = "unreadable"
-    NONFINITE = "nonfinite"
-    NO_SPECTRUM = "no_spectrum"
-    INTERNAL_ERROR = "internal_error"
+    SCALAR = "scalar", "scalar"
+    ONE_DIMENSIONAL = "one_dimensional", "vector (bias, norm, statistic)"
+    HEAD_BIAS = "head_bias", "vector (bias of several heads)"
+    NO_WEIGHT = "no_weight", "{role}"
+    VECTOR = "vector", "vector: {sides}, at most one side is longer than 1", "vector"
+    VECTOR_VIEW = "vector_view", "vector: {sides} is the matrix {rows} x {cols} ({view})", "vector"
+    EMPTY = "empty", "empty: a side of length 0", "empty"
+    BOOLEAN = "boolean", "boolean values, not weights"
+    INTEGER = "integer", "integer values ({dtype}), not real weights"
+    COMPLEX = "complex", "complex values ({dtype}), not real weights"
+    BUFFER = "buffer", "buffer of the architecture (mask, table), not a weight"
+    UNCLEAR_LAYOUT = "unclear_layout", "layout: {sides} {layout}", "layout"
+    QUANTISED = "quantised", "{problem}", "quantised"
+    QUANTISATION_PARAMETER = "quantisation_parameter", "{role}"
+    NO_VALUES = "no_values", "{problem}"
+    TIED = "tied", "tied: the same {what} as '{original}', counted once", "tied"
+    COPY = "copy", "copy: the same values as '{original}', counted once", "copy"
+    CONSTANT = "constant", "constant of the architecture: {constant}", "constant of the architecture"
+    BEYOND_MEMORY = (
+        "beyond_memory",
+        "memory: needs about {needed}, more than the budget of {budget} (--memory)",
+        "memory",
+    )
+    NOT_REACHED = "not_reached", "not reached: the scan was stopped", "not reached"
+    UNREADABLE = "unreadable", "unreadable: {problem}", "unreadable"
+    NONFINITE = "nonfinite", "nonfinite: {problem}", "nonfinite"
+    NO_SPECTRUM = (
+        "no_spectrum",
+        "the spectrum could not be computed: {problem}",
+        "the spectrum could not be computed",
+    )
+    INTERNAL_ERROR = "internal_error", "internal error: {problem}", "internal error"
+
+    sentence: str
+    label: str
+
+    def __new__(cls, name: str, sentence: str, label: str = "") -> SkipReason:
+        """Return the member."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.sentence = sentence
+        member.label = label
+        return member
 
 
-_SENTENCES: dict[str, str] = {
-    SkipReason.SCALAR: "scalar",
-    SkipReason.ONE_DIMENSIONAL: "vector (bias, norm, statistic)",
-    SkipReason.HEAD_BIAS: "vector (bias of several heads)",
-    SkipReason.NO_WEIGHT: "{role}",
-    SkipReason.VECTOR: "vector: {sides}, at most one side is longer than 1",
-    SkipReason.VECTOR_VIEW: "vector: {sides} is the matrix {rows} x {cols} ({view})",
-    SkipReason.EMPTY: "empty: a side of length 0",
-    SkipReason.BOOLEAN: "boolean values, not weights",
-    SkipReason.INTEGER: "integer values ({dtype}), not real weights",
-    SkipReason.COMPLEX: "complex values ({dtype}), not real weights",
-    SkipReason.BUFFER: "buffer of the architecture (mask, table), not a weight",
-    SkipReason.UNCLEAR_LAYOUT: "layout: {sides} {layout}",
-    SkipReason.QUANTISED: "{problem}",
-    SkipReason.QUANTISATION_PARAMETER: "{role}",
-    SkipReason.NO_VALUES: "{problem}",
-    SkipReason.TIED: "tied: the same {what} as '{original}', counted once",
-    SkipReason.COPY: "copy: the same values as '{original}', counted once",
-    SkipReason.CONSTANT: "constant of the architecture: {constant}",
-    SkipReason.BEYOND_MEMORY: "memory: needs about {needed}, more than the budget of {budget} (--memory)",
-    SkipReason.NOT_REACHED: "not reached: the scan was stopped",
-    SkipReason.UNREADABLE: "unreadable: {problem}",
-    SkipReason.NONFINITE: "nonfinite: {problem}",
-    SkipReason.NO_SPECTRUM: "the spectrum could not be computed: {problem}",
-    SkipReason.INTERNAL_ERROR: "internal error: {problem}",
-}
-"""The sentence of each reason, in which the details stand."""
-
-_LABELS: dict[str, str] = {
-    SkipReason.VECTOR: "vector",
-    SkipReason.VECTOR_VIEW: "vector",
-    SkipReason.EMPTY: "empty",
-    SkipReason.UNCLEAR_LAYOUT: "layout",
-    SkipReason.QUANTISED: "quantised",
-    SkipReason.TIED: "tied",
-    SkipReason.COPY: "copy",
-    SkipReason.CONSTANT: "constant of the architecture",
-    SkipReason.BEYOND_MEMORY: "memory",
-    SkipReason.NOT_REACHED: "not reached",
-    SkipReason.UNREADABLE: "unreadable",
-    SkipReason.NONFINITE: "nonfinite",
-    SkipReason.NO_SPECTRUM: "the spectrum could not be computed",
-    SkipReason.INTERNAL_ERROR: "internal error",
-}
-"""The words under which tensors are counted whose sentences differ; the others are counted by sentence."""
+_LABELS: dict[str, str] = {reason: reason.label for reason in SkipReason}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +121,7 @@ class Skip:
     @property
     def sentence(self) -> str:
         """The reason in words, with its details."""
-        return _SENTENCES[self.reason].format(**self.details)
+        return self.reason.sentence.format(**self.details)
 
 
 def label_of(reason: str | None, sentence: str) -> str:
@@ -156,10 +134,10 @@ def label_of(reason: str | None, sentence: str) -> str:
     sentence
         What the document says, which is its own label where its reason has none.
     """
-    return _LABELS.get(reason or "", sentence)
+    return _LABELS.get(reason or "", "") or sentence
 
 
 def reason_of(sentence: str) -> SkipReason | None:
     """Return the reason of a sentence from a report of schema 1.0, which has no other form of it."""
     start = sentence.partition(":")[0]
-    return next((reason for reason in SkipReason if _LABELS.get(reason, "") == start), None)
+    return next((reason for reason in SkipReason if reason.label and reason.label == start), None)

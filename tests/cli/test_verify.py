@@ -107,8 +107,9 @@ def moved_by(row: LayerResult, quantity: str, step: float) -> LayerResult:
     if quantity not in row.metrics:
         return row
     metric = row.metrics[quantity]
-    more = step if step == 1 else step * float(metric.value or 0)
-    return replace(row, metrics={**row.metrics, quantity: replace(metric, value=metric.value + more)})
+    value = float(metric.value or 0)
+    more = step if step == 1 else step * value
+    return replace(row, metrics={**row.metrics, quantity: replace(metric, value=value + more)})
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_a_deviation_is_found_named_and_inconclusive(
     quantity: str, model: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the second opinion must find: each number is falsified after the scan."""
-    honest = verified.scan_checkpoint
+    honest = scan_checkpoint
 
     def falsified(checkpoint: Any, settings: ScanSettings, **rest: Any) -> Any:
         inspect = rest.pop("inspect")

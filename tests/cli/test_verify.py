@@ -13,10 +13,11 @@ import pytest
 import torch
 from msgspec.structs import replace
 from safetensors.torch import save_file
+from torch.torch_version import TorchVersion
 
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.cli import cli
-from rmtaudit.cli.errors import run
+from rmtaudit.cli.errors import INCONCLUSIVE, run
 from rmtaudit.engine.samples.verification import verify_tails
 from rmtaudit.engine.scan import verification as verified
 from rmtaudit.engine.scan.run import scan_checkpoint
@@ -28,6 +29,9 @@ from rmtaudit.report.parsing import report_from_dict
 from rmtaudit.report.schema import report_schema
 
 SCHEMA = report_schema()
+NEEDS_SAFE_LOAD = pytest.mark.skipif(
+    torch.__version__ < TorchVersion("2.10"), reason=f"torch.load of torch {torch.__version__} is not called"
+)
 Capture = pytest.CaptureFixture[str]
 
 
@@ -82,7 +86,14 @@ def test_three_layers_by_default_and_the_seed_chooses(model: Path, capsys: Captu
     assert "verification" not in scanned(capsys, str(model))[1]
 
 
-@pytest.mark.parametrize("form", ["zip", "wrapped", "folder"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param("zip", marks=NEEDS_SAFE_LOAD),
+        pytest.param("wrapped", marks=NEEDS_SAFE_LOAD),
+        "folder",
+    ],
+)
 def test_every_format_has_a_second_reader(form: str, tmp_path: Path, capsys: Capture) -> None:
     path = tmp_path / "model.pt"
     if form == "folder":
@@ -100,6 +111,22 @@ def test_every_format_has_a_second_reader(form: str, tmp_path: Path, capsys: Cap
     assert code == 0, err
     readers = {each["library"] for each in report["verification"]["checks"] if each["quantity"] == "values"}
     assert readers == {"safetensors" if form == "folder" else "torch.load"}
+
+
+def test_torch_load_is_not_called_where_it_could_run_code(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.pt"
+    torch.save(tensors(), path)
+    monkeypatch.setattr(torch, "__version__", "2.9.1+cpu")
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch.load was called"))
+    code, report, _ = scanned(capsys, str(path), "--verify", "2")
+    assert code == INCONCLUSIVE
+    assert report["verification"]["outcome"] == "nothing compared"
+    reasons = [each["reason"] for each in report["verification"]["not_compared"]]
+    assert len(reasons) == 2
+    assert all("torch 2.10 or newer is needed" in reason for reason in reasons)
+    assert "torch.load" not in {each["library"] for each in report["verification"]["checks"]}
 
 
 def moved_by(row: LayerResult, quantity: str, step: float) -> LayerResult:

@@ -118,7 +118,7 @@ def test_a_sample_has_the_exponent_of_its_law() -> None:
 def test_the_spectra_of_blocks_have_their_own_moments() -> None:
     """64 rows do not determine a matrix twice as large; what is said of the blocks themselves is exact."""
     spectra = np.load(DATA / "spectra.npy")
-    document = rmtaudit.density(DATA / "spectra.npy", holds="spectra", size=256, replicas=0).document
+    document = rmtaudit.density(DATA / "spectra.npy", holds="spectra", size=128, replicas=0).document
     assert document["verdict"]["word"] == "refused"
     assert document["prediction"] is None
     block = document["block"]

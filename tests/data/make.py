@@ -21,12 +21,11 @@ HERE = Path(__file__).parent
 def state() -> dict[str, torch.Tensor]:
     """Return two matrices of noise, one of low rank, one shared under two names, and a vector."""
     generator = torch.Generator().manual_seed(0)
-    embedding = torch.randn(40, 24, generator=generator)
+    embedding, left = torch.randn(40, 24, generator=generator), torch.randn(24, 3, generator=generator)
     return {
         "embed.weight": embedding,
         "block.up.weight": torch.randn(48, 24, generator=generator).half(),
-        "block.down.weight": torch.randn(24, 3, generator=generator)
-        @ torch.randn(3, 48, generator=generator),
+        "block.down.weight": left @ torch.randn(3, 48, generator=generator),
         "block.norm.weight": torch.ones(24),
         "head.weight": embedding,
     }
@@ -64,7 +63,7 @@ def matrices() -> None:
     factor = np.linalg.cholesky(np.exp(-4 * distances))
     minors = 2 * np.log(np.diagonal(factor)).cumsum()
     write(HERE / "minors.csv", ["n", "logdet"], [(n, repr(float(minors[n - 1]))) for n in range(8, 513, 8)])
-    spectra = [np.linalg.eigvalsh(X @ X.T / 512) for X in rng.standard_normal((3, 128, 512))]
+    spectra = [np.linalg.eigvalsh(X @ X.T / 256) for X in rng.standard_normal((3, 64, 256))]
     np.save(HERE / "spectra.npy", np.array(spectra))
     np.savetxt(HERE / "sample.csv", 2 * (1 - rng.random(400)) ** (-1 / 1.5), fmt="%.17g")
 

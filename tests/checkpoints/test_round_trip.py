@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 import rmtaudit
 from rmtaudit.checkpoints import open_checkpoint
+from rmtaudit.checkpoints.schemes.eight_bit import _numbers
 from rmtaudit.checkpoints.values import torch_dtype
 
 DTYPES = [
@@ -87,6 +88,12 @@ def test_a_dtype_that_torch_does_not_have_is_read_as_its_codes(
             )
         digests.add(rmtaudit.scan(path, threads=1).subject["digest"])
     assert len(digests) == 1
+
+
+def test_scales_are_the_same_powers_of_two_without_their_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = torch.tensor([0, 126, 127, 130], dtype=torch.uint8)
+    monkeypatch.delattr(torch, "float8_e8m0fnu", raising=False)
+    assert _numbers(codes).tolist() == [2.0**-127, 0.5, 1.0, 8.0]
 
 
 def test_a_dtype_that_nobody_knows_is_no_dtype() -> None:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-_CODES = {"float8_e8m0fnu": "uint8"}
+CODES = {"float8_e8m0fnu": "uint8"}
 """By each dtype that came after torch 2.4, the dtype of the same size that holds its codes.
 
-``float8_e8m0fnu`` came with torch 2.7. It holds the exponents of scales and is never analysed as it stands,
-and the digest of a file is that of its bytes: the report is the same.
+``float8_e8m0fnu`` came with torch 2.7. It holds the exponents of scales, which are decoded from their codes, and
+the digest of a file is that of its bytes: the report is the same.
 """
 
 
@@ -63,7 +63,7 @@ def torch_dtype(name: str) -> torch.dtype:
     """Return the dtype of a name; where torch is too old to have it, the one that holds its codes."""
     import torch
 
-    kind: torch.dtype = getattr(torch, name if hasattr(torch, name) else _CODES.get(name, name))
+    kind: torch.dtype = getattr(torch, name if hasattr(torch, name) else CODES.get(name, name))
     return kind
 
 

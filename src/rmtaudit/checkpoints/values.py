@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 CODES = {"float8_e8m0fnu": "uint8"}
 """By each dtype that came after torch 2.4, the dtype of the same size that holds its codes.
 
-``float8_e8m0fnu`` came with torch 2.7. It holds the exponents of scales, which are decoded from their codes, and
-the digest of a file is that of its bytes: the report is the same.
+``float8_e8m0fnu`` came with torch 2.7. It holds the exponents of scales, which are decoded from
+their codes, and the digest of a file is that of its bytes: the report is the same.
 """
 
 

@@ -248,6 +248,7 @@ def test_a_document_of_the_first_schema_is_read_with_all_values(made: ModuleType
     )
     new = made.report(rows, verdict="damaged (RA-FO-001, RA-SC-001)")
     (read,) = loads(dumps(as_first(new.to_dict())))
+    assert isinstance(read, Report)
     assert read == new
     assert [row.judgement.word for row in read.layers[:3]] == ["damaged", "structured (scales)", "initial"]
     assert read.judgement.codes == ("RA-FO-001", "RA-SC-001")

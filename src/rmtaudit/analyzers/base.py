@@ -204,7 +204,7 @@ class Analyzer(ABC):
         """Return the metrics that these options ask for: the ones that :meth:`analyze` returns."""
         return self.metrics
 
-    def each_metric(self, value: MetricValue) -> dict[str, MetricValue | Scalar]:
+    def each_metric(self, value: MetricValue) -> dict[str, MetricValue]:
         """Return one value, mostly the reason why there is none, for every active metric."""
         return {metric.name: value for metric in self.active_metrics()}
 

@@ -6,16 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from rmtaudit.analyzers.base import (
-    Analyzer,
-    LayerInput,
-    Metric,
-    MetricValue,
-    NoOptions,
-    Scalar,
-    failed,
-    skipped,
-)
+from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, NoOptions, failed, skipped
 
 if TYPE_CHECKING:
     from rmtaudit.kernels.determinants.spectral import SpectralDeterminant
@@ -60,7 +51,7 @@ class LogDet(Analyzer):
     )
     Options = NoOptions
 
-    def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | Scalar]:
+    def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | float | int]:
         """Return every metric; the log-determinant itself only where every eigenvalue is resolved."""
         # here and not above: the list of analyzers is printed without loading torch
         from rmtaudit.kernels.determinants.spectral import spectral_log_determinant

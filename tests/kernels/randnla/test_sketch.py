@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 from decays import orthonormal
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 
 from rmtaudit.kernels.randnla.sketch import Sketch
 
-KINDS = ("gaussian", "sparse", "hadamard")
+Kind = Literal["gaussian", "sparse", "hadamard"]
+KINDS: tuple[Kind, ...] = ("gaussian", "sparse", "hadamard")
 
 
 @settings(max_examples=40, deadline=None)
@@ -23,7 +26,7 @@ KINDS = ("gaussian", "sparse", "hadamard")
     st.data(),
 )
 def test_blocks_apply_and_whole_agree(
-    kind: str, rows: int, size: int, nonzeros: int, seed: int, data: st.DataObject
+    kind: Kind, rows: int, size: int, nonzeros: int, seed: int, data: st.DataObject
 ) -> None:
     sketch = Sketch(rows=rows, size=size, seed=seed, kind=kind, nonzeros=nonzeros)
     whole = sketch.block(range(size))
@@ -43,7 +46,7 @@ def test_blocks_apply_and_whole_agree(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_lengths_are_kept_on_average(kind: str) -> None:
+def test_lengths_are_kept_on_average(kind: Kind) -> None:
     vector = torch.linspace(-1, 2, 100, dtype=torch.float64)[:, None]
     lengths = torch.stack(
         [(Sketch(rows=40, size=100, seed=seed, kind=kind).apply(vector) ** 2).sum() for seed in range(150)]
@@ -53,7 +56,7 @@ def test_lengths_are_kept_on_average(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_distortion_is_that_of_the_space(kind: str) -> None:
+def test_the_distortion_is_that_of_the_space(kind: Kind) -> None:
     basis = orthonormal(1000, 20, 0)
     sketch = Sketch(rows=200, size=1000, seed=1, kind=kind)
     low, high = sketch.distortion(basis)

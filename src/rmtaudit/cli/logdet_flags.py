@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import click
 
 from rmtaudit.cli.source_flags import SOURCE_OPTIONS
+from rmtaudit.engine.logdet.settings import Method
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_METHODS = ("cholesky", "ldlt", "lu", "sparse", "qr", "mixed", "eigenvalues", "slq", "flodance")
 _WHAT_IT_IS = (
     *SOURCE_OPTIONS,
     click.option("--shift", metavar="T", type=float, default=0.0, help="Take A + T I instead of A."),
@@ -69,7 +69,10 @@ _WHAT_IS_ASKED = (
     ),
 )  # fmt: skip
 _HOW = (
-    click.option("--method", type=click.Choice(_METHODS), help="Method, instead of the planner's choice."),
+    click.option(
+        "--method", type=click.Choice([str(each) for each in Method]),
+        help="Method, instead of the planner's choice.",
+    ),
     click.option(
         "--probes", metavar="N", type=click.IntRange(min=2), default=16, show_default=True,
         help="Random vectors of slq and mixed.",

@@ -11,7 +11,7 @@ from rmtaudit.errors import UsageError
 
 
 class Method(StrEnum):
-    """A way to a log-determinant."""
+    """A method for a log-determinant; where the choice is left to the planner, ``None`` stands for it."""
 
     CHOLESKY = "cholesky"
     LDLT = "ldlt"
@@ -24,7 +24,15 @@ class Method(StrEnum):
     FLODANCE = "flodance"
 
 
-@dataclass(frozen=True, slots=True)
+class Place(StrEnum):
+    """Where a method works, which decides what it takes."""
+
+    IN_MEMORY = "in memory"
+    ON_DISK = "on disk"
+    BY_PRODUCTS = "by products"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogdetSettings:
     """How a log-determinant is computed.
 

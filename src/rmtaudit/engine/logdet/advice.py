@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rmtaudit.engine.logdet.answer import Outcome, Refusal
+from rmtaudit.engine.logdet.answer import Refusal
 from rmtaudit.engine.logdet.candidates import Lack
 from rmtaudit.engine.logdet.plan import Plan
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
@@ -15,21 +15,19 @@ _SHIFT = "--shift T gives the log-determinant of A + T I"
 _EXPLAIN = "--explain lists every method with what it needs."
 
 
-def advice_for(outcome: Outcome, plan: Plan, settings: LogdetSettings, source: MatrixSource | None) -> str:
-    """Return what can be done about a refusal; nothing where there is a number.
+def advice_for(refusal: Refusal, plan: Plan, settings: LogdetSettings, source: MatrixSource | None) -> str:
+    """Return what can be done about a refusal.
 
     Parameters
     ----------
-    outcome
-        What was computed.
+    refusal
+        Why there is no number.
     plan, settings
         What was planned and asked for.
     source
         The matrix; ``None`` for a table of log-determinants.
     """
-    match outcome.refusal:
-        case None:
-            return ""
+    match refusal:
         case Refusal.SINGULAR:
             return _of_singular(plan, settings, source)
         case Refusal.NO_METHOD:

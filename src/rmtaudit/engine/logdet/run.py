@@ -124,7 +124,7 @@ def extrapolate_series(table: SizeTable, settings: LogdetSettings) -> LogDetermi
     }
     return LogDeterminant.of(
         outcome,
-        advice=advice_for(outcome, plan, settings, None),
+        advice=advice_for(outcome.refusal, plan, settings, None) if outcome.refusal is not None else "",
         quantity=Quantity.LOG_DETERMINANT,
         dimension=settings.size * settings.outputs,
         plan=plan,
@@ -321,7 +321,7 @@ def _answer(
     source = target.subject
     return LogDeterminant.of(
         outcome,
-        advice=advice_for(outcome, plan, settings, source),
+        advice=advice_for(outcome.refusal, plan, settings, source) if outcome.refusal is not None else "",
         quantity=target.quantity,
         dimension=outcome.rank or dimension,
         plan=plan,

@@ -1,4 +1,4 @@
-"""Exact log-determinants from structure: factors of a sparse matrix, and QR of the factor of a Gram matrix."""
+"""Exact log-determinants from structure: sparse factors, and QR of the factor of a Gram matrix."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ ITEM = 8
 STAGE = 1 << 15
 """Entries of a piece on its way to the disk; there are two. 256 KiB: a choice."""
 _STRIPS = (64, 96, 128, 192, 256)
-"""Widths of a strip: a choice between the calls of OpenBLAS that narrow ones cost and the memory of wide ones."""
+"""Widths of a strip: a choice; narrow ones cost calls of OpenBLAS, wide ones memory."""
 _PAGE = 1 << 16
 """Tile rows begin at multiples of this: every system can map a file from there (Windows asks for 64 KiB)."""
 _PACKED = 256 * 256
@@ -31,7 +31,7 @@ keeps to."""
 _LOOKS = 24
 """Tile rows after which an extrapolation may end early: a choice."""
 _PIVOTED_COLUMNS = 80
-"""Vectors of length n that LAPACK and the bound of rounding take besides the matrix: a panel of 64, and more."""
+"""Vectors of length n that LAPACK and the bound of rounding take besides the matrix: a panel, at most."""
 _PIVOTED_TEMPORARIES = 6 << 20
 """Bytes of the strips in which a factor is scaled and its norms are taken: six of ``2¹⁷`` entries."""
 _SPECTRAL_COLUMNS = 130

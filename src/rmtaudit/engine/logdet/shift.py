@@ -8,12 +8,14 @@ All of that is known of the shifted matrix alone, and ``Σ x_i² < 1`` proves ``
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from rmtaudit.engine.logdet.cholesky import TileCholesky
 from rmtaudit.engine.logdet.margins import PROBE_SAFETY
+
+if TYPE_CHECKING:
+    import torch
+
+    from rmtaudit.engine.logdet.cholesky import TileCholesky
 
 
 def without_shift(work: TileCholesky, logdet: float, shift: float) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from rmtaudit.cli.logdet_flags import logdet_flags
 from rmtaudit.cli.output import DocumentOutput, OutputFile, document_options, output_file
 from rmtaudit.cli.progress import steps_watched
 from rmtaudit.cli.source_flags import source_options
+from rmtaudit.engine.logdet.settings import Place
 from rmtaudit.errors import StoppedWorkError
 from rmtaudit.names import display_name
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from rmtaudit.engine.logdet.settings import LogdetSettings
 
 _LONG = 1e11
-"""Operations from which it is said beforehand what will be done: a few seconds of one core."""
+"""Operations from which the plan is printed before the work begins: seconds of one core (a choice)."""
 _PRINTED = frozenset({"explain"})
 
 
@@ -83,14 +84,14 @@ def _answer(
             taken = plan.taken
             if taken is None:
                 return
-            if taken.place == "on disk":
+            if taken.place is Place.ON_DISK:
                 signals.graceful = True
                 folder = shlex.quote(display_name(str(scratch), longest=1000))
                 how_to_resume.append(
                     f"--resume --scratch {folder} --memory {plan.budget} --threads {plan.threads}"
                 )
             if not quiet and (taken.flops or 0) > _LONG:
-                line = f"rmtaudit: {taken.method} {taken.place}, about {taken.flops:.1e} operations"
+                line = f"rmtaudit: {taken.name}, about {taken.flops:.1e} operations"
                 click.echo(line + (f"; goes on with {how_to_resume[0]}" if how_to_resume else ""), err=True)
 
         try:
@@ -115,9 +116,7 @@ def _write_minors(file: OutputFile, answer: LogDeterminant) -> None:
     from rmtaudit.engine.logdet.requests import npy_bytes
 
     if answer.minors is None:
-        click.echo(
-            f"rmtaudit: no leading minors came of {answer.method or 'this'}; none are written", err=True
-        )
+        click.echo(f"rmtaudit: {answer.method or 'this'} gives no leading minors; none are written", err=True)
         return
     file.write_bytes(npy_bytes(answer.minors))
 
@@ -149,13 +148,13 @@ def _signalled() -> Iterator[_Signals]:
     import signal
     import threading
 
-    found = _Signals()
+    signals = _Signals()
     if threading.current_thread() is not threading.main_thread():
-        yield found
+        yield signals
         return
-    before = {number: signal.signal(number, found) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, signals) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield found
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

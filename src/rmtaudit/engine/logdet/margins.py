@@ -23,11 +23,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rmtaudit.engine.logdet.answer import Margin, MarginKind, Outcome, Refusal
-from rmtaudit.engine.logdet.target import Facts
 from rmtaudit.kernels.determinants.factorisations import UNIT, Determinant
 
 if TYPE_CHECKING:
     from rmtaudit.engine.logdet.cholesky import Factorisation
+    from rmtaudit.engine.logdet.target import Facts
     from rmtaudit.engine.logdet.tiling import Tiling
 
 ADDITIONS = 128

@@ -1,4 +1,4 @@
-"""From a matrix and what is asked for to an answer: plan, carry out, and assemble what is written."""
+"""From a matrix and a question to an answer: plan, carry out, and assemble what is written."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def log_determinant(
     source
         A square matrix; it stays open.
     settings
-        What is asked for.
+        The question, and how it is to be answered.
     stop, progress
         As of :class:`~rmtaudit.engine.logdet.exact.Resources`.
     announce
@@ -194,7 +194,7 @@ def run_of(plan: Plan, settings: LogdetSettings) -> dict[str, Any]:
 
 
 def _singular(target: Target, settings: LogdetSettings) -> bool:
-    """Whether the determinant is known to be 0, and is what is asked for."""
+    """Whether the answer is that the determinant is 0, as its construction shows."""
     return bool(target.facts.singular) and not settings.pseudo
 
 
@@ -292,7 +292,7 @@ def _continued(
     failure = ("failed_minor", "failed_pivot")
     failure_evidence = {name: failed.evidence[name] for name in failure if name in failed.evidence}
     outcome = replace(outcome, evidence={**outcome.evidence, **failure_evidence})
-    return outcome.cautioned("RA-LD-103", f"{failed.reason}: {name} went on.")
+    return outcome.cautioned("RA-LD-103", f"{failed.reason}: {name} was used instead.")
 
 
 def _accepted_asymmetry(facts: Facts, settings: LogdetSettings, plan: Plan) -> float:

@@ -1,4 +1,4 @@
-"""The factor on disk, with a journal of finished tiles: what a killed computation goes on from.
+"""The factor on disk, with a journal of finished tiles: from which a killed computation continues.
 
 A folder with four files: ``lock`` (held while a computation is alive), ``manifest.json`` (of which matrix, in
 which tiling), ``factor.bin`` and ``journal`` (a line a tile, with the CRC-32 of its bytes and of the line).
@@ -6,7 +6,7 @@ A line is written after the tile is; a line or a tile that was cut short, also b
 match its checksum, and everything from it on is computed again.
 
 Finished strips are mapped, not copied: the page cache is the buffer, it is the kernel that gives it back when
-memory is wanted, and it reads ahead what it is told to. The file is locked and grows only; it is written with
+memory is wanted, and it reads ahead on request. The file is locked and grows only; it is written with
 ``pwrite``, which reports a full disk as an error.
 """
 
@@ -50,9 +50,9 @@ class Scratch:
     folder
         Made if it is not there. Its parent must exist.
     tiling, fingerprint
-        Of this computation. A folder is gone on with only where both agree.
+        Of this computation. A folder is continued only where both agree.
     resume
-        Whether to go on; otherwise what an earlier computation left there is removed.
+        Whether to continue; otherwise what an earlier computation left there is removed.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What is asked for: settings of one log-determinant, checked as far as they can be without the matrix."""
+"""The settings of one log-determinant, checked as far as they can be without the matrix."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class LogdetSettings:
     scratch
         Folder of the factor on disk; ``None``: one of the user's cache.
     resume
-        Go on with what an interrupted computation left there.
+        Continue with what an interrupted computation left there.
     unshift
         Also say what ``A + t I`` tells about ``A``.
     minors

@@ -53,7 +53,9 @@ def without_shift(work: TileCholesky, logdet: float, shift: float) -> dict[str, 
         "correction": -shift * trace,
         "standard_error": shift * error,
         "at_most_lower_by": remainder if known else None,
-        "reason": "" if known else "the shift is not small beside the smallest eigenvalue of the matrix",
+        "reason": ""
+        if known
+        else "the shift is not small compared with the smallest eigenvalue of the matrix",
     }
 
 

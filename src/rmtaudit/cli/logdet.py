@@ -46,19 +46,19 @@ def logdet(source: str, out: DocumentOutput, **flags: Any) -> int:
     why. Exit code 3: refused, or extrapolated from points whose order could not be tested without
     --assume-random-order.
     """
-    with _signalled() as signals:  # first: importing torch takes a second, in which a signal may come
+    with _handling_signals() as signals:  # first: importing torch takes a second, in which a signal may come
         return _run(source, out, flags, signals)
 
 
 def _run(source: str, out: DocumentOutput, flags: Mapping[str, Any], signals: _Signals) -> int:
-    from rmtaudit.engine.logdet.requests import explained, input_paths, settings_of
+    from rmtaudit.engine.logdet.requests import explain_request, input_paths, settings_of
 
     settings = settings_of({name: value for name, value in flags.items() if name not in _PRINTED})
     inputs = input_paths(source)
     with ExitStack() as files:
         emit = files.enter_context(out.open(inputs))
         if flags["explain"]:
-            document = explained(source, source_options(flags), settings, series=flags["series"])
+            document = explain_request(source, source_options(flags), settings, series=flags["series"])
             code = FINE if document["plan"]["method"] else INCONCLUSIVE
         else:
             minors = files.enter_context(output_file(flags["minors"], inputs)) if flags["minors"] else None
@@ -74,7 +74,7 @@ def _run(source: str, out: DocumentOutput, flags: Mapping[str, Any], signals: _S
 def _answer(
     source: str, quiet: bool, flags: Mapping[str, Any], settings: LogdetSettings, signals: _Signals
 ) -> LogDeterminant:
-    from rmtaudit.engine.logdet.requests import answered
+    from rmtaudit.engine.logdet.requests import answer_request
 
     how_to_resume: list[str] = []
 
@@ -95,7 +95,7 @@ def _answer(
                 click.echo(line + (f"; goes on with {how_to_resume[0]}" if how_to_resume else ""), err=True)
 
         try:
-            return answered(
+            return answer_request(
                 source,
                 source_options(flags),
                 settings,
@@ -144,7 +144,7 @@ class _Signals:
 
 
 @contextmanager
-def _signalled() -> Iterator[_Signals]:
+def _handling_signals() -> Iterator[_Signals]:
     import signal
     import threading
 

@@ -179,7 +179,7 @@ def _evidence_lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         )
     if evidence.get("bracket"):
         low, high = evidence["bracket"]
-        ends = f"{_or_none(low)} to {_or_none(high)}"
+        ends = f"{_or_dash(low)} to {_or_dash(high)}"
         yield "quadrature", f"{ends}: what is known of the mean over these probes"
     if evidence.get("lower_bound") is not None:
         yield "lower bound", f"{evidence['lower_bound']:.3g} of the spectrum: {evidence['lower_bound_from']}"
@@ -270,5 +270,5 @@ def _grid(lines: Iterator[tuple[str, str]] | list[tuple[str, str]]) -> Table:
     return grid
 
 
-def _or_none(value: float | None) -> str:
+def _or_dash(value: float | None) -> str:
     return "—" if value is None else f"{value:.8g}"

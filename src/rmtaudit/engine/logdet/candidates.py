@@ -144,24 +144,24 @@ class Planner:
             Method.EIGENVALUES: self._eigenvalues,
             Method.FLODANCE: self._flodance,
         }
-        if self._beyond:  # rule 1
+        if self._extrapolates:  # rule 1
             away = "the minor that is asked for lies beyond what may be looked at"
             others = [_refused(method, away) for method in methods if method is not Method.FLODANCE]
             return [*self._flodance(), *others]
         ladder = [each for method in methods.values() for each in method()]
         if self.facts.sparse is not None:  # rule 3
             ladder.sort(key=lambda each: each.method is Method.CHOLESKY and each.place is Place.ON_DISK)
-        first = Method.FLODANCE if self._grown else Method.EIGENVALUES if self.unresolved else None
+        first = Method.FLODANCE if self._grows else Method.EIGENVALUES if self.unresolved else None
         ladder.sort(key=lambda each: each.method is not first)
         return ladder
 
     @property
-    def _beyond(self) -> bool:
+    def _extrapolates(self) -> bool:
         """Whether the minor that is asked for is larger than what may be looked at."""
         return self.settings.size is not None and self.settings.size * self.settings.outputs > self.rows
 
     @property
-    def _grown(self) -> bool:
+    def _grows(self) -> bool:
         """Whether a minor within the matrix is to be known to a tolerance only."""
         return self.settings.size is not None and self.settings.tolerance is not None
 
@@ -181,9 +181,9 @@ class Planner:
             return [Candidate(method=method, reason=reason, memory=worst)]
         if self.settings.method not in (None, method):
             return [_refused(method, "not asked for: how far the factors fill up was not analysed")]
-        return [self._filled(stored)]
+        return [self._predicted_fill(stored)]
 
-    def _filled(self, stored: int) -> Candidate:
+    def _predicted_fill(self, stored: int) -> Candidate:
         """Return sparse factors of the size that their pattern predicts."""
         from rmtaudit.kernels.determinants.sparse_fill import general_fill, narrow_band, symmetric_elimination
 
@@ -323,7 +323,7 @@ class Planner:
         return [self._fit(Method.EIGENVALUES, reason, 4 * self.rows**3 / 3, memory)]
 
     def _flodance(self) -> list[Candidate]:
-        if not (self._beyond or self._grown or self.settings.method is Method.FLODANCE):
+        if not (self._extrapolates or self._grows or self.settings.method is Method.FLODANCE):
             return [_refused(Method.FLODANCE, "extrapolates: done only where it is asked for")]
         if obstacle := self._obstacle(entries=True):
             return [_refused(Method.FLODANCE, obstacle)]

@@ -173,7 +173,7 @@ class TileCholesky:
 
         It ends early at a leading minor that is not positive (``result.failed``); the caller may end it too.
         """
-        first = self._take_over()
+        first = self._resume()
         place = 0
         for row in range(self.tiling.rows):
             for col in range(row + 1):
@@ -221,17 +221,17 @@ class TileCholesky:
             self.result.pivot = pivot
         elif self.scratch is not None:
             tile.tril_()
-            self.scratch.write(row, row, self._cut(tile))
+            self.scratch.write(row, row, self._strips_of(tile))
 
     def _below_diagonal(self, row: int, col: int, tile: torch.Tensor) -> None:
         assert self.scratch is not None
         before = range(self.tiling.strips(col).start)
         for left, right in self._stream([((row, strip, 0), (col, strip, 0)) for strip in before]):
             subtract_product(tile, left, right, self.workers)
-        self.scratch.write(row, col, self._solved(col, tile))
+        self.scratch.write(row, col, self._solve_strips(col, tile))
         self._subtract_probes(row, self.tiling.span(col).start, tile)
 
-    def _solved(self, col: int, tile: torch.Tensor) -> Iterator[torch.Tensor]:
+    def _solve_strips(self, col: int, tile: torch.Tensor) -> Iterator[torch.Tensor]:
         """Yield the strips of ``tile L_jj⁻ᵀ``: a strip is final before the next one of ``L_jj`` is needed."""
         start = self.tiling.span(col).start
         strips = self.tiling.strips(col)
@@ -244,7 +244,7 @@ class TileCholesky:
             subtract_product(tile[:, first + width :], solved, triangle[width:], self.workers)
             yield solved
 
-    def _cut(self, tile: torch.Tensor) -> Iterator[torch.Tensor]:
+    def _strips_of(self, tile: torch.Tensor) -> Iterator[torch.Tensor]:
         width = self.tiling.strip
         for start in range(0, tile.shape[1], width):
             yield tile[:, start : start + width]
@@ -302,7 +302,7 @@ class TileCholesky:
         solve_right(triangle, right)
         here.copy_(right.T)
 
-    def _take_over(self) -> int:
+    def _resume(self) -> int:
         """Return the number of tiles that an earlier run has finished, once each of them is verified."""
         if self.scratch is None or not self.scratch.finished:
             return 0

@@ -75,7 +75,7 @@ def by_quadrature(facts: Facts, settings: LogdetSettings, *, steps: int, most: i
         reason = f"{estimate.reason}: the log-determinant is bounded on one side only, by {side} nats"
         return outcome.refused(Refusal.ONE_SIDED, reason)
     margin = Margin(kind=MarginKind.CONFIDENCE, low=low, high=high, level=estimate.level, basis=_COVERS)
-    outcome = _unproven(
+    outcome = _warn_unproven(
         replace(outcome, logdet=estimate.value, sign=1, margin=margin), facts, estimate.probes
     )
     if estimate.edge_source != "converged":
@@ -149,7 +149,9 @@ def by_mixed(facts: Facts, settings: LogdetSettings, *, memory: int) -> Outcome:
         level=estimate.level,
         basis=f"{_COVERS}, whose lower end rests on Ritz values that have converged",
     )
-    return _unproven(replace(outcome, logdet=estimate.value, sign=1, margin=margin), facts, estimate.probes)
+    return _warn_unproven(
+        replace(outcome, logdet=estimate.value, sign=1, margin=margin), facts, estimate.probes
+    )
 
 
 def _operator(facts: Facts) -> slq.Symmetric | slq.Gram:
@@ -169,7 +171,7 @@ def _operator(facts: Facts) -> slq.Symmetric | slq.Gram:
     )
 
 
-def _unproven(outcome: Outcome, facts: Facts, probes: int) -> Outcome:
+def _warn_unproven(outcome: Outcome, facts: Facts, probes: int) -> Outcome:
     """Add that a matrix was not proven to be positive definite, where nothing else proves it."""
     if facts.semidefinite or facts.smallest is not None:
         return outcome

@@ -113,7 +113,7 @@ def by_extrapolation(
         evidence=evidence,
         work={**factor.work, "rows_factored": len(factor.minors), "rows_allowed": rows},
     )
-    return _extrapolated(outcome, end.extrapolation)
+    return _with_extrapolation(outcome, end.extrapolation)
 
 
 def by_series(table: SizeTable, settings: LogdetSettings) -> Outcome:
@@ -138,10 +138,10 @@ def by_series(table: SizeTable, settings: LogdetSettings) -> Outcome:
         evidence=evidence,
         work={"sizes_used": len(series.sizes)},
     )
-    return _extrapolated(outcome, extrapolation)
+    return _with_extrapolation(outcome, extrapolation)
 
 
-def _extrapolated(factor: Outcome, extrapolation: Extrapolation) -> Outcome:
+def _with_extrapolation(factor: Outcome, extrapolation: Extrapolation) -> Outcome:
     """Return the outcome of an extrapolation; of a size that is known, with the margin of its factor."""
     known = extrapolation.status is Status.KNOWN
     low, high = extrapolation.low, extrapolation.high
@@ -192,25 +192,25 @@ def _evidence(extrapolation: Extrapolation) -> dict[str, Any]:
         "from_logdet": extrapolation.last_logdet,
         "exponent": None if chosen is None else chosen.exponent,
         "noise_half_width": extrapolation.noise,
-        "floor": None if floor is None else _fields(floor, "smallest", "floor", "reached"),
+        "floor": None if floor is None else _fields(floor, ("smallest", "floor", "reached")),
         "order": _order_evidence(extrapolation.order),
         "back_test": None if tests is None else _back_test_evidence(tests),
         "candidates": []
         if tests is None
         else [
-            _fields(each, "first_size", "order", "exponent", "weight", "changed")
+            _fields(each, ("first_size", "order", "exponent", "weight", "changed"))
             for each in sorted(tests.candidates, key=lambda each: -each.weight)
         ],
     }
 
 
 def _back_test_evidence(tests: BackTest) -> dict[str, Any]:
-    return {"intervals": len(tests.judged), **_fields(tests, "missed", "inflation", "factor", "changed")}
+    return {"intervals": len(tests.judged), **_fields(tests, ("missed", "inflation", "factor", "changed"))}
 
 
 def _order_evidence(order: OrderTest | None) -> dict[str, Any] | None:
-    return None if order is None else _fields(order, "p_value", "start", "spread", "rest", "points")
+    return None if order is None else _fields(order, ("p_value", "start", "spread", "rest", "points"))
 
 
-def _fields(record: object, *names: str) -> dict[str, Any]:
+def _fields(record: object, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: getattr(record, name) for name in names}

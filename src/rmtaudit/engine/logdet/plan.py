@@ -92,6 +92,7 @@ class Plan:
             "place": each.place,
             "verdict": "taken" if each is self.taken else "possible" if each.possible else "not possible",
             "reason": each.reason,
+            "lacks": each.lacks,
             "flops": each.flops,
             "memory_bytes": each.memory,
             "scratch_bytes": each.scratch,
@@ -134,7 +135,7 @@ def make_plan(
     if taken is not None:
         why = f"asked for; {taken.reason}" if forced else taken.reason
     else:
-        why = _grouped([each for each in wanted if forced or each.method not in _SIDE_METHODS])
+        why = _group_reasons([each for each in wanted if forced or each.method not in _SIDE_METHODS])
     return Plan(taken=taken, why=why, forced=forced, candidates=candidates, budget=budget, threads=threads)
 
 
@@ -146,7 +147,7 @@ def kept_bytes(folder: Path) -> int:
     return 512 * factor.stat().st_blocks
 
 
-def _grouped(candidates: list[Candidate]) -> str:
+def _group_reasons(candidates: list[Candidate]) -> str:
     """Return why none of them is possible, methods with the same reason together."""
     names: dict[str, list[str]] = {}
     for each in candidates:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rmtaudit.engine.logdet.plan import Plan
 
 
-def answered(
+def answer_request(
     text: str,
     options: SourceOptions,
     settings: LogdetSettings,
@@ -49,7 +49,7 @@ def answered(
         source.close()
 
 
-def explained(
+def explain_request(
     text: str, options: SourceOptions, settings: LogdetSettings, *, series: bool = False
 ) -> dict[str, Any]:
     """Return the document of the plan alone; nothing is computed."""

@@ -209,16 +209,16 @@ def _attempt(target: Target, settings: LogdetSettings, plan: Plan, resources: Re
         resources.scratch.parent.mkdir(parents=True, exist_ok=True)
     if plan.taken.method is Method.CHOLESKY and settings.size is not None:
         facts = facts.leading(settings.size * settings.outputs)
-    outcome = _computed(replace(target, facts=facts), settings, plan, plan.taken, resources)
+    outcome = _compute(replace(target, facts=facts), settings, plan, plan.taken, resources)
     if outcome.refusal is Refusal.NOT_DEFINITE:
-        outcome = _continued(outcome, facts, plan, settings, resources)
+        outcome = _continue(outcome, facts, plan, settings, resources)
     return with_entries(outcome, target.by_products if outcome.method is Method.SLQ else target.facts)
 
 
-def _computed(
+def _compute(
     target: Target, settings: LogdetSettings, plan: Plan, taken: Candidate, resources: Resources
 ) -> Outcome:
-    facts, asymmetry = target.facts, _accepted_asymmetry(target.facts, settings, plan)
+    facts, asymmetry = target.facts, _asymmetry_limit(target.facts, settings, plan)
     match taken.method:
         case Method.CHOLESKY | Method.LDLT | Method.LU as method:
             source, shift = facts.source, 0.0
@@ -260,7 +260,7 @@ def _computed(
         return by_quadrature(target.by_products, settings, steps=taken.steps, most=most)
 
 
-def _continued(
+def _continue(
     failed: Outcome, facts: Facts, plan: Plan, settings: LogdetSettings, resources: Resources
 ) -> Outcome:
     """Take the next rung of the ladder after a method that has met an indefinite matrix, if there is one."""
@@ -295,7 +295,7 @@ def _continued(
     return outcome.cautioned("RA-LD-103", f"{failed.reason}: {name} was used instead.")
 
 
-def _accepted_asymmetry(facts: Facts, settings: LogdetSettings, plan: Plan) -> float:
+def _asymmetry_limit(facts: Facts, settings: LogdetSettings, plan: Plan) -> float:
     """Return what is accepted of a presumed symmetry: nothing where LU of the matrix as it is can be had.
 
     The entries of a function differ from their mirror images by rounding, if it sums in another order.
@@ -314,7 +314,7 @@ def _answer(
         dimension -= dimension % settings.outputs  # whole points
     by_products = outcome.method is Method.SLQ
     if target.offset and not by_products and outcome.logdet is not None:
-        outcome = _moved(outcome, outcome.logdet, target.offset)
+        outcome = _add_offset(outcome, outcome.logdet, target.offset)
     description = target.description_by_products if by_products else target.description
     if description:
         outcome = replace(outcome, evidence={**outcome.evidence, "factored": description})
@@ -331,7 +331,7 @@ def _answer(
     )
 
 
-def _moved(outcome: Outcome, logdet: float, offset: float) -> Outcome:
+def _add_offset(outcome: Outcome, logdet: float, offset: float) -> Outcome:
     """Add an offset, which is rounded as well, to a log-determinant."""
     slack, margin = _ROUNDING * abs(offset), outcome.margin
     if margin is not None:

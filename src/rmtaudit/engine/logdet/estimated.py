@@ -11,6 +11,7 @@ import math
 from dataclasses import replace
 from typing import Literal
 
+from rmtaudit.engine.logdet import reasons
 from rmtaudit.engine.logdet.answer import Margin, MarginKind, Outcome, Refusal
 from rmtaudit.engine.logdet.pivoted import finite_dense
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method, Place
@@ -71,9 +72,7 @@ def by_quadrature(facts: Facts, settings: LogdetSettings, *, steps: int, most: i
     outcome = replace(outcome, evidence=evidence, work={"products": estimate.products})
     low, high = estimate.interval
     if not (math.isfinite(low) and math.isfinite(high)):
-        side = f"at most {high:.6g}" if math.isfinite(high) else f"at least {low:.6g}"
-        reason = f"{estimate.reason}: the log-determinant is bounded on one side only, by {side} nats"
-        return outcome.refused(Refusal.ONE_SIDED, reason)
+        return outcome.refused(Refusal.ONE_SIDED, reasons.one_sided(estimate.reason, low, high))
     margin = Margin(kind=MarginKind.CONFIDENCE, low=low, high=high, level=estimate.level, basis=_COVERS)
     outcome = _warn_unproven(
         replace(outcome, logdet=estimate.value, sign=1, margin=margin), facts, estimate.probes
@@ -140,8 +139,7 @@ def by_mixed(facts: Facts, settings: LogdetSettings, *, memory: int) -> Outcome:
     )
     low, high = estimate.interval
     if not (math.isfinite(low) and math.isfinite(high)):
-        reason = f"{estimate.reason}: the log-determinant is bounded on one side only"
-        return outcome.refused(Refusal.ONE_SIDED, reason)
+        return outcome.refused(Refusal.ONE_SIDED, reasons.one_sided(estimate.reason, low, high))
     margin = Margin(
         kind=MarginKind.CONFIDENCE,
         low=low,

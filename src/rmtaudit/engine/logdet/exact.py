@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from rmtaudit.engine.logdet import reasons
 from rmtaudit.engine.logdet.answer import Outcome, Refusal
 from rmtaudit.engine.logdet.cholesky import StoppedError, TileCholesky
 from rmtaudit.engine.logdet.margins import ADDITIONS, cholesky_rounding, widened, with_rounding
@@ -263,9 +264,8 @@ def _outcome(work: TileCholesky, shift: float, entries: float, planned: int) -> 
         },
         minors=minors,
     )
-    if factor.failed is not None:
-        reason = f"not positive definite: the pivot of leading minor {factor.failed:,} is {factor.pivot:.6g}"
-        return outcome.refused(Refusal.NOT_DEFINITE, reason)
+    if factor.failed is not None and factor.pivot is not None:
+        return outcome.refused(Refusal.NOT_DEFINITE, reasons.negative_minor(factor.failed, factor.pivot))
     if rounding is None:
         return outcome  # enough of it
     return with_rounding(outcome, widened(rounding, 1 + entries / min(tiling.n + 1, ADDITIONS)))

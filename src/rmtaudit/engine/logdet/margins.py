@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rmtaudit.engine.logdet.answer import Margin, MarginKind, Outcome, Refusal
+from rmtaudit.engine.logdet.reasons import WITHIN_ROUNDING
 from rmtaudit.kernels.determinants.factorisations import UNIT, Determinant
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ ADDITIONS = 128
 smaller side, and no bound of a factorisation counts fewer roundings in an entry."""
 PROBE_SAFETY = 5.0
 """Eight probes find less than a fifth of a norm about once in a hundred times, where one direction is all."""
-_WITHIN_ROUNDING = "singular to working precision: rounding alone can have made the smallest pivots"
-ZERO_PIVOT = "a pivot came out as 0: singular to working precision"
 _SMALLEST = 2.0**-1074
 """The smallest subnormal number: the error of a product that underflows."""
 _SAFETY = 10
@@ -162,7 +161,7 @@ def with_rounding(outcome: Outcome, rounding: Rounding) -> Outcome:
         return replace(outcome, margin=margin)
     # the signs of pivots at the level of rounding count nothing
     evidence = {**outcome.evidence, "negative_eigenvalues": None}
-    return replace(outcome, evidence=evidence).refused(Refusal.SINGULAR, _WITHIN_ROUNDING)
+    return replace(outcome, evidence=evidence).refused(Refusal.SINGULAR, WITHIN_ROUNDING)
 
 
 def with_entries(outcome: Outcome, facts: Facts) -> Outcome:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from rmtaudit.engine.logdet.answer import Outcome, Refusal
-from rmtaudit.engine.logdet.margins import ZERO_PIVOT, pivoted_rounding, with_rounding
+from rmtaudit.engine.logdet.margins import pivoted_rounding, with_rounding
+from rmtaudit.engine.logdet.reasons import ZERO_PIVOT
 from rmtaudit.engine.logdet.settings import Method, Place
 from rmtaudit.engine.logdet.tiling import dense_bytes
 from rmtaudit.errors import InputError, UsageError

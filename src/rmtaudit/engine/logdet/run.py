@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rmtaudit.engine.logdet import reasons
 from rmtaudit.engine.logdet.advice import advice_for
 from rmtaudit.engine.logdet.answer import LogDeterminant, MarginKind, Outcome, Refusal, document_head, plain
 from rmtaudit.engine.logdet.candidates import Candidate
@@ -265,11 +266,7 @@ def _continue(
 ) -> Outcome:
     """Take the next rung of the ladder after a method that has met an indefinite matrix, if there is one."""
     if failed.method is Method.CHOLESKY and facts.semidefinite:
-        reason = (
-            f"{failed.reason}, and the matrix is positive semidefinite by construction: it is singular to "
-            "working precision; its pseudo-determinant, or a shift, has a meaning"
-        )
-        return failed.refused(Refusal.SINGULAR, reason)
+        return failed.refused(Refusal.SINGULAR, reasons.semidefinite(failed.reason))
     if failed.method not in (Method.CHOLESKY, Method.SPARSE) or facts.semidefinite or settings.unshift:
         return failed
     match plan.next_rung(facts):
@@ -283,11 +280,7 @@ def _continue(
         case _ if plan.forced:
             return failed
         case _:
-            reason = (
-                f"{failed.reason}; LDLᵀ of an indefinite matrix is done in core, which takes "
-                f"{dense_bytes(facts.order):,} bytes of memory: by tiles, the row to exchange a pivot with "
-                "would lie beyond the tile"
-            )
+            reason = reasons.beyond_memory(failed.reason, dense_bytes(facts.order))
             return failed.refused(Refusal.NOT_DEFINITE, reason)
     failure = ("failed_minor", "failed_pivot")
     failure_evidence = {name: failed.evidence[name] for name in failure if name in failed.evidence}

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from rmtaudit.engine.logdet import reasons
 from rmtaudit.engine.logdet.answer import Outcome, Refusal
 from rmtaudit.engine.logdet.margins import Rounding, with_rounding
 from rmtaudit.engine.logdet.pivoted import finite_dense
@@ -134,13 +135,9 @@ def by_eigenvalues(facts: Facts, *, memory: int) -> Outcome:
         work={"planned_memory_bytes": needed},
     )
     if not split.rank:
-        return outcome.refused(Refusal.UNCLEAR_RANK, "no eigenvalue is above what rounding makes of 0")
+        return outcome.refused(Refusal.UNCLEAR_RANK, reasons.NO_EIGENVALUE)
     if not split.clear:
-        kept = "none" if split.kept is None else f"{split.kept:.3g}"
-        reason = (
-            f"which eigenvalues are 0 is not clear: the smallest that is kept ({kept}) is only "
-            f"{split.gap:.2g} times what lies below or what rounding makes of 0 ({split.floor:.3g})"
-        )
+        reason = reasons.unclear_rank(split.kept, split.gap, split.floor)
         return outcome.refused(Refusal.UNCLEAR_RANK, reason)
     values = "eigenvalue" if gram is None else "singular value of W"
     basis = f"every {values} off by at most the floor of the solver (Weyl)"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from rmtaudit.engine.logdet import reasons
 from rmtaudit.engine.logdet.answer import Outcome, Refusal
-from rmtaudit.engine.logdet.margins import ZERO_PIVOT, Rounding, with_rounding
+from rmtaudit.engine.logdet.margins import Rounding, with_rounding
 from rmtaudit.engine.logdet.settings import Method, Place
 from rmtaudit.engine.logdet.target import Facts
 from rmtaudit.kernels.determinants.sparse import sparse_log_determinant
@@ -14,7 +15,7 @@ from rmtaudit.kernels.determinants.sparse_general import general_sparse_determin
 from rmtaudit.kernels.determinants.triangular import gram_log_determinant
 
 _SPARSE = Outcome(method=Method.SPARSE, place=Place.IN_MEMORY)
-_FILLED_UP = _SPARSE.refused(Refusal.OUT_OF_MEMORY, "the factors fill up beyond the memory there is")
+_FILLED_UP = _SPARSE.refused(Refusal.OUT_OF_MEMORY, reasons.FILLED_UP)
 
 
 def by_general_sparse_factor(facts: Facts) -> Outcome:
@@ -40,7 +41,7 @@ def by_general_sparse_factor(facts: Facts) -> Outcome:
         work={"factor_entries": factor.stored, "matrix_entries": int(facts.sparse.nnz)},
     )
     if singular:
-        return outcome.refused(Refusal.SINGULAR, ZERO_PIVOT, factor.sign)
+        return outcome.refused(Refusal.SINGULAR, reasons.ZERO_PIVOT, factor.sign)
     basis = (
         "backward error by |L||U| times an estimate of the condition number (Higham 2002, theorem 9.3)"
         if from_factors
@@ -74,8 +75,8 @@ def by_sparse_factor(facts: Facts, elimination: Elimination | None = None) -> Ou
         work={"factor_entries": factor.stored, "matrix_entries": int(facts.sparse.nnz)},
     )
     if factor.logdet is None:
-        count = f"{factor.negative:,} of its pivots are not positive, the least is {factor.smallest:.3g}"
-        return outcome.refused(Refusal.NOT_DEFINITE, f"not positive definite: {count}")
+        reason = reasons.negative_pivots(factor.negative, factor.smallest)
+        return outcome.refused(Refusal.NOT_DEFINITE, reason)
     return with_rounding(outcome, Rounding(bound=factor.bound, likely=factor.likely, basis=factor.basis))
 
 
@@ -100,8 +101,6 @@ def by_qr(facts: Facts) -> Outcome:
     )
     if not math.isfinite(factor.logdet):
         zero = factor.zero_columns
-        columns = "column or row of W is" if zero == 1 else "columns or rows of W are"
-        reason = f"{zero:,} {columns} zero" if zero else "singular to working precision"
-        return outcome.refused(Refusal.SINGULAR, reason, 0 if zero else None)
+        return outcome.refused(Refusal.SINGULAR, reasons.dependent_columns(zero), 0 if zero else None)
     basis = "columnwise backward error of QR (Higham 2002, theorem 19.4)"
     return with_rounding(outcome, Rounding(bound=factor.bound, likely=factor.likely, basis=basis))

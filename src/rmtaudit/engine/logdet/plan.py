@@ -6,6 +6,7 @@ is taken, or the one that the user named.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from rmtaudit.engine.logdet.candidates import Candidate, Lack, Planner
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.engine.logdet.target import Facts, Target
 from rmtaudit.engine.logdet.tiling import dense_bytes
+from rmtaudit.matrices.sources import MatrixSource
 
 _SIDE_METHODS = frozenset({Method.SPARSE, Method.QR, Method.EIGENVALUES, Method.FLODANCE})
 """Methods for special matrices or questions: that they do not apply explains nothing."""
@@ -145,6 +147,25 @@ def kept_bytes(folder: Path) -> int:
     if not (folder / "manifest.json").is_file() or not factor.is_file():
         return 0
     return 512 * factor.stat().st_blocks
+
+
+def cache_folder() -> Path:
+    """Return the folder of the user's cache for factors on disk."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("rmtaudit") / "logdet"
+
+
+def default_scratch(source: MatrixSource) -> Path:
+    """Return the folder of the user's cache for the factor of this matrix: the same for the same matrix."""
+    return cache_folder() / hashlib.sha256(source.fingerprint().encode()).hexdigest()[:16]
+
+
+def kept_factor(facts: Facts, settings: LogdetSettings, budget: int) -> int:
+    """Return the bytes of an earlier factor in the folder that would be used, where one may be needed."""
+    if not (facts.blocks and facts.symmetric) or facts.source.entries_bytes <= budget:
+        return 0
+    return kept_bytes(settings.scratch or default_scratch(facts.source))
 
 
 def _group_reasons(candidates: list[Candidate]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -16,9 +15,9 @@ from rmtaudit.engine.logdet.answer import LogDeterminant, MarginKind, Outcome, R
 from rmtaudit.engine.logdet.candidates import Candidate
 from rmtaudit.engine.logdet.exact import Resources, exact_logdet
 from rmtaudit.engine.logdet.margins import with_entries
-from rmtaudit.engine.logdet.plan import Plan, kept_bytes, make_plan
+from rmtaudit.engine.logdet.plan import Plan, cache_folder, default_scratch, kept_factor, make_plan
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
-from rmtaudit.engine.logdet.target import Facts, Quantity, Target, target_of
+from rmtaudit.engine.logdet.target import Facts, Quantity, Target, subject_of, target_of
 from rmtaudit.engine.logdet.tiling import dense_bytes
 from rmtaudit.engine.resources.memory import free_memory
 from rmtaudit.engine.resources.threads import threads
@@ -150,39 +149,18 @@ def prepare(source: MatrixSource, settings: LogdetSettings) -> tuple[Target, Pla
         if shifted is None or not shifted.shift > 0:
             raise UsageError("RA-LD-031", "--unshift goes with --shift T, T positive.")
     budget = settings.memory if settings.memory is not None else max(1, free_memory() // _SHARE)
-    scratch = settings.scratch or _cache()
+    scratch = settings.scratch or cache_folder()
     plan = make_plan(
         target,
         settings,
         budget=budget,
         threads=settings.threads or _cpus(),
         scratch=scratch,
-        kept=_kept(target.facts, settings, budget),
+        kept=kept_factor(target.facts, settings, budget),
     )
     if settings.scratch is None and plan.taken is not None and plan.taken.scratch:
         scratch = default_scratch(target.facts.source)
     return target, plan, scratch
-
-
-def default_scratch(source: MatrixSource) -> Path:
-    """Return the folder of the user's cache for the factor of this matrix: the same for the same matrix."""
-    return _cache() / hashlib.sha256(source.fingerprint().encode()).hexdigest()[:16]
-
-
-def subject_of(source: MatrixSource) -> dict[str, Any]:
-    """Return what a matrix is, as JSON values."""
-    subject = {
-        "kind": source.kind,
-        "name": source.name,
-        "shape": list(source.shape),
-        "dtype": source.dtype,
-        "symmetric": source.symmetric,
-        "symmetry": source.symmetry,
-        "semidefinite": source.semidefinite,
-        "reach": sorted(str(each) for each in source.reach),
-        "stored_bytes": source.stored_bytes,
-    }
-    return {**subject, **source.details(), **subject}  # details add names, and replace none
 
 
 def run_of(plan: Plan, settings: LogdetSettings) -> dict[str, Any]:
@@ -347,19 +325,6 @@ def _symmetry_words(source: MatrixSource, outcome: Outcome) -> str:
             "read compared"
         )
     return "every pair that was read compared"
-
-
-def _kept(facts: Facts, settings: LogdetSettings, budget: int) -> int:
-    """Return the bytes of an earlier factor in the folder that would be used, where one may be needed."""
-    if not (facts.blocks and facts.symmetric) or facts.source.entries_bytes <= budget:
-        return 0
-    return kept_bytes(settings.scratch or default_scratch(facts.source))
-
-
-def _cache() -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("rmtaudit") / "logdet"
 
 
 def _cpus() -> int:

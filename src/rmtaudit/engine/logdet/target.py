@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,6 +108,22 @@ def facts_of(source: MatrixSource, smallest: float | None = None) -> Facts:
             f"its construction gives the matrix of order {rows:,} a rank of at most {known.rank:,}"
         )
     return Facts(source=source, **values)
+
+
+def subject_of(source: MatrixSource) -> dict[str, Any]:
+    """Return what a matrix is, as JSON values."""
+    subject = {
+        "kind": source.kind,
+        "name": source.name,
+        "shape": list(source.shape),
+        "dtype": source.dtype,
+        "symmetric": source.symmetric,
+        "symmetry": source.symmetry,
+        "semidefinite": source.semidefinite,
+        "reach": sorted(str(each) for each in source.reach),
+        "stored_bytes": source.stored_bytes,
+    }
+    return {**subject, **source.details(), **subject}  # details add names, and replace none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ _SIGNS = {1: "+1", -1: "-1", 0: "0"}
 
 
 def draw_logdet(console: Console, document: Mapping[str, Any]) -> None:
-    """Print the document of an answer (:mod:`rmtaudit.engine.logdet.document`) on a console."""
+    """Print the document of an answer (:mod:`rmtaudit.engine.logdet.answer`) on a console."""
     _draw_subject(console, document)
     result = document["result"]
     console.print()

@@ -56,7 +56,7 @@ def _path(n: int, first: float = 2.5) -> SparseMatrix:
     diagonal = np.full(n, 2.5)
     diagonal[0] = first
     sides = -np.ones(n - 1)
-    matrix = scipy.sparse.diags_array([sides, diagonal, sides], offsets=[-1, 0, 1])
+    matrix = np.diag(sides, -1) + np.diag(diagonal) + np.diag(sides, 1)
     return SparseMatrix(scipy.sparse.csr_array(matrix))
 
 

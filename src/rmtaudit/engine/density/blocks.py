@@ -133,7 +133,8 @@ def confirm_symmetry(source: MatrixSource) -> None:
     their mirrors. Beyond ``2**30`` entries symmetry stays a presumption from samples, and its words say so.
     """
     from rmtaudit.matrices.sources import Reach, settle_symmetry
-    from rmtaudit.matrices.sources.symmetry import Ground, Symmetry, compare_whole
+    from rmtaudit.matrices.sources.comparison import compare_whole
+    from rmtaudit.matrices.sources.symmetry import Ground, Symmetry
 
     small = source.shape[0] ** 2 <= _COMPARED
     if source.presumed and (small or Reach.BLOCK not in source.reach):

@@ -31,7 +31,8 @@ from rmtaudit.kernels.determinants.tile_algebra import (
     subtract_gram,
     subtract_product,
 )
-from rmtaudit.matrices.sources.symmetry import AsymmetricError, Comparison, compare_block
+from rmtaudit.matrices.sources.comparison import Comparison, compare_block
+from rmtaudit.matrices.sources.symmetry import AsymmetricError
 
 if TYPE_CHECKING:
     from rmtaudit.matrices.sources import MatrixSource

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rmtaudit.errors import CorruptError, InputError, UsageError
 from rmtaudit.matrices.sources.arrays import EVERYTHING, check_finite, check_shape, declared_symmetry
 from rmtaudit.matrices.sources.base import MatrixSource, Reach
+from rmtaudit.matrices.sources.comparison import sampled_symmetry
 from rmtaudit.matrices.sources.known import Known
-from rmtaudit.matrices.sources.symmetry import sampled_symmetry
 from rmtaudit.matrices.tensors import ITEMSIZE
 
 if TYPE_CHECKING:

@@ -142,8 +142,8 @@ def confirm_symmetry(source: MatrixSource) -> None:
     differs = source.square and not source.symmetric and source.ground is Ground.COMPARED
     if differs and _differs_by_rounding(source):
         if small and Reach.BLOCK in source.reach:
-            seen = compare_whole(source, tolerance=math.inf)
-            if seen.absolute <= _ROUNDING * seen.largest:
+            comparison = compare_whole(source, tolerance=math.inf)
+            if comparison.absolute <= _ROUNDING * comparison.largest:
                 source.take_symmetry(Symmetry(True, Ground.COMPARED, "up to rounding, every pair compared"))
         else:
             source.take_symmetry(Symmetry(True, Ground.SAMPLED, "up to rounding"))

@@ -58,7 +58,7 @@ class WholeResult:
 def whole_answer(
     text: str,
     source: MatrixSource,
-    taken: Plan,
+    plan: Plan,
     settings: DensitySettings,
     options: SourceOptions,
     compared: Path | None,
@@ -73,5 +73,5 @@ def whole_answer(
     from rmtaudit.engine.density.whole import measure
     from rmtaudit.engine.density.whole_document import whole_document
 
-    found = measure(source, taken, settings, lower=options.symmetric is True)
-    return WholeResult(whole_document(text, settings, options, source, found, compared), found)
+    spectrum = measure(source, plan, settings, lower=options.symmetric is True)
+    return WholeResult(whole_document(text, settings, options, source, spectrum, compared), spectrum)

@@ -43,11 +43,11 @@ def whole_document(
     settings: DensitySettings,
     options: SourceOptions,
     source: MatrixSource,
-    found: WholeSpectrum,
+    spectrum: WholeSpectrum,
     compared: Path | None,
 ) -> dict[str, Any]:
     """Return the document of a spectrum that was computed or measured by products."""
-    order, plan = source.shape[0], found.plan
+    order, plan = source.shape[0], spectrum.plan
     word, route = _ROUTES[plan.method]
     products = plan.method is Method.PRODUCTS
     return {
@@ -67,15 +67,15 @@ def whole_document(
         "target": {"size": order, "factor": 1.0},
         "method": {
             "name": str(plan.method),
-            "steps": found.distribution.steps if found.distribution is not None else None,
+            "steps": spectrum.distribution.steps if spectrum.distribution is not None else None,
             "probes": settings.probes if products else None,
             "memory": plan.memory,
             "operations": plan.operations,
         },
         "verdict": {"word": word, "reason": "", "route": route},
-        "prediction": _prediction(found, products),
-        "ridge": _ridge(found, settings.ridge),
-        "against": None if compared is None else _against(compared, found),
+        "prediction": _prediction(spectrum, products),
+        "ridge": _ridge(spectrum, settings.ridge),
+        "against": None if compared is None else _against(compared, spectrum),
     }
 
 
@@ -88,13 +88,13 @@ def _symmetry(source: MatrixSource, options: SourceOptions, products: bool) -> s
     return source.symmetry if options.symmetric else "every pair compared, up to rounding"
 
 
-def _prediction(found: WholeSpectrum, products: bool) -> dict[str, Any]:
+def _prediction(spectrum: WholeSpectrum, products: bool) -> dict[str, Any]:
     import torch
 
     levels = torch.tensor(DECILES, dtype=torch.float64)
-    value, low, high = (part.tolist() for part in found.band(levels))
-    numbers = found.numbers()
-    x, share, least, most = (part.tolist() for part in found.share(_CURVE))
+    value, low, high = (part.tolist() for part in spectrum.band(levels))
+    numbers = spectrum.numbers()
+    x, share, least, most = (part.tolist() for part in spectrum.share(_CURVE))
     return {
         "functionals": {name: _bounded(numbers[name]) for name in _NUMBERS},
         "quantiles": [
@@ -103,7 +103,7 @@ def _prediction(found: WholeSpectrum, products: bool) -> dict[str, Any]:
         ],
         "atoms": [
             {"place": one.place, "mass": (one.low + one.high) / 2, "low": one.low, "high": one.high}
-            for one in found.atoms()
+            for one in spectrum.atoms()
         ],
         "intervals": {
             "confidence": 0.9,
@@ -114,11 +114,11 @@ def _prediction(found: WholeSpectrum, products: bool) -> dict[str, Any]:
     }
 
 
-def _ridge(found: WholeSpectrum, ridge: float | None) -> dict[str, Any]:
+def _ridge(spectrum: WholeSpectrum, ridge: float | None) -> dict[str, Any]:
     out: dict[str, Any] = {"ridge": ridge, "status": "skipped", "reason": "no --ridge", "r_min": 0.0}
     if ridge is None:
         return out
-    log_det, dimension = found.ridge(ridge)
+    log_det, dimension = spectrum.ridge(ridge)
     if log_det.value is None or dimension.value is None:
         return out | {"status": "refused", "reason": log_det.reason or dimension.reason}
     return out | {
@@ -131,19 +131,19 @@ def _ridge(found: WholeSpectrum, ridge: float | None) -> dict[str, Any]:
     }
 
 
-def _with_error(found: Bounded) -> dict[str, float | None]:
-    assert found.low is not None
-    assert found.high is not None
+def _with_error(number: Bounded) -> dict[str, float | None]:
+    assert number.low is not None
+    assert number.high is not None
     # bounds of 90 % of a normal law are 1.645 standard errors from its middle
     return {
-        "value": found.value,
-        "se": (found.high - found.low) / 2 / 1.6449,
-        "low": found.low,
-        "high": found.high,
+        "value": number.value,
+        "se": (number.high - number.low) / 2 / 1.6449,
+        "low": number.low,
+        "high": number.high,
     }
 
 
-def _against(path: Path, found: WholeSpectrum) -> dict[str, Any]:
+def _against(path: Path, spectrum: WholeSpectrum) -> dict[str, Any]:
     """Return how far the eigenvalues of a file are from those found."""
     import torch
 
@@ -151,13 +151,13 @@ def _against(path: Path, found: WholeSpectrum) -> dict[str, Any]:
     from rmtaudit.matrices.samples import read_samples
 
     true = read_samples(path).sort().values
-    guess = found.quantiles(len(true))
+    computed = spectrum.quantiles(len(true))
     rounding = 1e-9 * float(true.abs().max())
     # a value and the same with rounding are one
-    both = torch.cat([true, guess]).sort().values
+    both = torch.cat([true, computed]).sort().values
     steps = torch.zeros(len(both), dtype=torch.float64)
     steps[1:] = (both.diff() > rounding).double().cumsum(0)
-    ranks = [steps[torch.searchsorted(both, one)] for one in (guess, true)]
+    ranks = [steps[torch.searchsorted(both, one)] for one in (computed, true)]
     positive = bool((true > 0).all())
     return {
         "path": str(path),
@@ -165,7 +165,7 @@ def _against(path: Path, found: WholeSpectrum) -> dict[str, Any]:
         "status": "ok",
         "reason": "",
         "ks": ks_distance(*ranks),
-        "wasserstein": float((guess - true).abs().mean()),
+        "wasserstein": float((computed - true).abs().mean()),
         "functionals": {
             "mean": float(true.mean()),
             "standard_deviation": float(true.std(correction=0)),
@@ -180,14 +180,14 @@ def _against(path: Path, found: WholeSpectrum) -> dict[str, Any]:
     }
 
 
-def _bounded(found: Bounded) -> dict[str, Any]:
-    if found.value is None:
-        return {"value": None, "low": None, "high": None, "reason": found.reason}
-    return _numbers(found.value, found.low, found.high)
+def _bounded(number: Bounded) -> dict[str, Any]:
+    if number.value is None:
+        return {"value": None, "low": None, "high": None, "reason": number.reason}
+    return _numbers(number.value, number.low, number.high)
 
 
 def _numbers(value: float, low: float | None, high: float | None) -> dict[str, Any]:
     if not math.isfinite(value):
         return {"value": None, "low": None, "high": None, "reason": "beyond the range of float64"}
-    kept = [None if one is None or not math.isfinite(one) else one for one in (low, high)]
-    return {"value": value, "low": kept[0], "high": kept[1], "reason": ""}
+    bounds = [None if one is None or not math.isfinite(one) else one for one in (low, high)]
+    return {"value": value, "low": bounds[0], "high": bounds[1], "reason": ""}

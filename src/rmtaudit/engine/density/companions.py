@@ -18,7 +18,7 @@ MOMENTS, PROBES = 100, 16
 _CHEAP = 1 << 25
 
 
-def polynomial(source: MatrixSource, target: int, asked: bool | None, seed: int) -> ChebyshevDensity | str:
+def polynomial(source: MatrixSource, target: int, requested: bool | None, seed: int) -> ChebyshevDensity | str:
     """Return the kernel polynomial density of the source, or in a clause why there is none.
 
     It is that of the source itself, so that it can stand beside a prediction of that size alone.
@@ -28,14 +28,14 @@ def polynomial(source: MatrixSource, target: int, asked: bool | None, seed: int)
     from rmtaudit.kernels.slq.samplers import Sampler
     from rmtaudit.matrices.sources import Reach
 
-    if asked is False:
+    if requested is False:
         return "not asked for"
     if target != source.shape[0]:
         return f"the prediction is for size {target}, and products are with the source of {source.shape[0]}"
     if Reach.MATMUL not in source.reach:
         return "the source offers no products"
     work = _entries(source)
-    if asked is None and work > _CHEAP:
+    if requested is None and work > _CHEAP:
         return f"{MOMENTS // 2} products with {work:.2g} entries: add --kpm if that is worth it"
     operator = Symmetric(source.shape[0], source.matmul, smallest=0.0 if source.semidefinite else None)
     try:
@@ -44,30 +44,30 @@ def polynomial(source: MatrixSource, target: int, asked: bool | None, seed: int)
         return str(error)
 
 
-def polynomial_document(found: ChebyshevDensity | str, prediction: Prediction, target: int) -> dict[str, Any]:
+def polynomial_document(estimate: ChebyshevDensity | str, prediction: Prediction, target: int) -> dict[str, Any]:
     """Return the polynomial density's part of the document: where the prediction's deciles fall in it.
 
     Both are smoothed alike: the prediction's Chebyshev moments are damped as those of the matrix are.
     """
-    if isinstance(found, str):
-        return {"status": "skipped", "reason": found}
+    if isinstance(estimate, str):
+        return {"status": "skipped", "reason": estimate}
     out: dict[str, Any] = {"status": "ok", "reason": "", "moments": MOMENTS, "probes": PROBES}
     if prediction.law is None:
         return out | {"distance": None, "se": None}
     from rmtaudit.kernels.slq.density import ChebyshevDensity
 
     values = _with_spikes(prediction, target)
-    scaled = ((values - found.centre) / found.half).clamp(-1, 1)
+    scaled = ((values - estimate.centre) / estimate.half).clamp(-1, 1)
     angles = scaled.arccos()
-    orders = range(found.moments.shape[1])
+    orders = range(estimate.moments.shape[1])
     own = scaled.new_tensor([float((angles * order).cos().mean()) for order in orders])
-    smoothed = ChebyshevDensity(own.expand(2, -1), found.centre, found.half, target)
+    smoothed = ChebyshevDensity(own.expand(2, -1), estimate.centre, estimate.half, target)
     points = prediction.quantiles(41)
-    counted = found.counts(points)
-    apart = (counted.values - smoothed.counts(points).values).abs() / target
-    worst = int(apart.argmax())
+    counted = estimate.counts(points)
+    distances = (counted.values - smoothed.counts(points).values).abs() / target
+    worst = int(distances.argmax())
     return out | {
-        "distance": float(apart[worst]),
+        "distance": float(distances[worst]),
         "se": float(counted.standard_errors[worst]) / target,
         "width": float(counted.width[worst]),
     }
@@ -90,9 +90,9 @@ def against(path: Path, prediction: Prediction) -> dict[str, Any]:
     out: dict[str, Any] = {"path": str(path), "eigenvalues": len(true)}
     if prediction.law is None:
         return out | {"status": "skipped", "reason": "there is no prediction to compare"}
-    taken = len(prediction.spikes)
-    rest = true[: len(true) - taken]
-    guess = prediction.quantiles(len(rest))
+    spikes = len(prediction.spikes)
+    rest = true[: len(true) - spikes]
+    predicted = prediction.quantiles(len(rest))
     # a zero with rounding and an atom at 0 are the same
     rounding = 1e-12 * float(true.abs().max())
     clean = torch.where(rest.abs() <= rounding, 0.0, rest)
@@ -100,8 +100,8 @@ def against(path: Path, prediction: Prediction) -> dict[str, Any]:
     return out | {
         "status": "ok",
         "reason": "",
-        "ks": ks_distance(torch.where(guess.abs() <= rounding, 0.0, guess), clean),
-        "wasserstein": float((guess - rest).abs().mean()),
+        "ks": ks_distance(torch.where(predicted.abs() <= rounding, 0.0, predicted), clean),
+        "wasserstein": float((predicted - rest).abs().mean()),
         "functionals": {
             "mean": float(rest.mean()),
             "standard_deviation": float(rest.std(correction=0)),
@@ -111,7 +111,7 @@ def against(path: Path, prediction: Prediction) -> dict[str, Any]:
             "condition": float(rest[-1] / rest[0]) if positive else None,
         },
         "quantiles": torch.quantile(rest, rest.new_tensor([0.1 * step for step in range(1, 10)])).tolist(),
-        "spikes": true[len(true) - taken :].flip(0).tolist() if taken else [],
+        "spikes": true[len(true) - spikes :].flip(0).tolist() if spikes else [],
         "two_moments": _baseline_ks(prediction, clean),
     }
 

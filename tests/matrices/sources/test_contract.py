@@ -56,7 +56,7 @@ def _raw(folder: Path, array: np.ndarray) -> FileMatrix:
     path = folder / "matrix.bin"
     array.tofile(path)
     name = array.dtype.newbyteorder("=").name
-    return FileMatrix(FileSource(path), Layout(0, array.shape, name), "matrix.bin")
+    return FileMatrix(FileSource(path), Layout(offset=0, shape=array.shape, dtype=name), "matrix.bin")
 
 
 def _zarr(folder: Path, array: np.ndarray) -> ZarrMatrix:

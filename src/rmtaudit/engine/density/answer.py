@@ -132,13 +132,29 @@ def density(
     opened, text = _opened(source, options or SourceOptions(), chosen)
     compared = None if against is None else Path(against)
     if isinstance(opened, Blocks):
-        return _answer(text, opened, None, chosen, options or SourceOptions(), compared)
+        return _answer(
+            text, opened, source=None, settings=chosen, options=options or SourceOptions(), compared=compared
+        )
     try:
         chosen_plan = plan(opened, chosen)
         if chosen_plan.method is not Method.BLOCKS:
-            return whole_answer(text, opened, chosen_plan, chosen, options or SourceOptions(), compared)
+            return whole_answer(
+                text,
+                opened,
+                plan=chosen_plan,
+                settings=chosen,
+                options=options or SourceOptions(),
+                compared=compared,
+            )
         blocks = draw_blocks(opened, chosen)
-        return _answer(text, blocks, opened, chosen, options or SourceOptions(), compared)
+        return _answer(
+            text,
+            blocks,
+            source=opened,
+            settings=chosen,
+            options=options or SourceOptions(),
+            compared=compared,
+        )
     finally:
         opened.close()
 
@@ -178,11 +194,14 @@ def _opened(
         if flat.ndim == 1:
             eigenvalues = TensorSource(flat[:, None], "eigenvalues", symmetric=None).matrix[:, 0]
             return Blocks(
-                "eigenvalues", "eigenvalues", len(eigenvalues), without_rounding(eigenvalues.sort().values)[None]
+                name="eigenvalues",
+                holds="eigenvalues",
+                order=len(eigenvalues),
+                spectra=without_rounding(eigenvalues.sort().values)[None],
             ), ""
         if settings.holds == "spectra":
             rows = without_rounding(TensorSource(flat, "spectra").matrix.sort(-1).values)
-            return Blocks("spectra", "spectra", rows.shape[1], rows), ""
+            return Blocks(name="spectra", holds="spectra", order=rows.shape[1], spectra=rows), ""
     matrix = in_memory(source, options, "matrix")
     declared = declared_symmetry(options.symmetric, matrix.square, matrix.name)
     if declared is None:
@@ -233,7 +252,9 @@ def _answer(
     companion: ChebyshevDensity | str = "the source is not a matrix"
     if source is not None:
         companion = polynomial(source, target, settings.kpm, settings.seed)
-    document = document_of(text, settings, options, blocks, target, prediction)
+    document = document_of(
+        text, settings, source=options, blocks=blocks, target=target, prediction=prediction
+    )
     document["method"] = {"name": str(Method.BLOCKS)}
     document["moments"] = moments_without_freeness(blocks, target)
     document["ridge"] = ridge_document(blocks, prediction, factor, settings.ridge, generator)

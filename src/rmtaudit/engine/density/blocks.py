@@ -29,7 +29,7 @@ _COMPARED = 1 << 30
 """Entries that are compared with the transpose: 8 GB of float64, at about 150 million entries a second."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Blocks:
     """What was seen of the source.
 
@@ -96,7 +96,7 @@ def open_file(text: str, options: SourceOptions, settings: DensitySettings) -> M
         from rmtaudit.matrices.samples import read_samples
 
         values = without_rounding(read_samples(path).sort().values)
-        return Blocks(printed(path), "eigenvalues", len(values), values[None])
+        return Blocks(name=printed(path), holds="eigenvalues", order=len(values), spectra=values[None])
     if holds == "spectra":
         return _read_spectra(text)
     source = open_source(text, options)
@@ -214,7 +214,14 @@ def draw_blocks(source: MatrixSource, settings: DensitySettings) -> Blocks:
         "block_size": settings.block_size,
     }
     return Blocks(
-        source.name, "matrix", order, torch.stack(spectra), first, dimension, torch.tensor(moments), facts
+        name=source.name,
+        holds="matrix",
+        order=order,
+        spectra=torch.stack(spectra),
+        matrix=first,
+        dimension=dimension,
+        moments=torch.tensor(moments),
+        facts=facts,
     )
 
 
@@ -327,7 +334,9 @@ def _read_spectra(text: str) -> Blocks:
         values = source.dense()
     finally:
         source.close()
-    return Blocks(source.name, "spectra", cols, without_rounding(values.sort(-1).values))
+    return Blocks(
+        name=source.name, holds="spectra", order=cols, spectra=without_rounding(values.sort(-1).values)
+    )
 
 
 def _sides(path: Path) -> int:

@@ -18,7 +18,9 @@ MOMENTS, PROBES = 100, 16
 _CHEAP = 1 << 25
 
 
-def polynomial(source: MatrixSource, target: int, requested: bool | None, seed: int) -> ChebyshevDensity | str:
+def polynomial(
+    source: MatrixSource, target: int, requested: bool | None, seed: int
+) -> ChebyshevDensity | str:
     """Return the kernel polynomial density of the source, or in a clause why there is none.
 
     It is that of the source itself, so that it can stand beside a prediction of that size alone.
@@ -37,14 +39,18 @@ def polynomial(source: MatrixSource, target: int, requested: bool | None, seed: 
     work = _entries(source)
     if requested is None and work > _CHEAP:
         return f"{MOMENTS // 2} products with {work:.2g} entries: add --kpm if that is worth it"
-    operator = Symmetric(source.shape[0], source.matmul, smallest=0.0 if source.semidefinite else None)
+    operator = Symmetric(
+        size=source.shape[0], matmul=source.matmul, smallest=0.0 if source.semidefinite else None
+    )
     try:
         return kernel_polynomial(operator, Sampler(seed), moments=MOMENTS, probes=PROBES)
     except ArithmeticError as error:
         return str(error)
 
 
-def polynomial_document(estimate: ChebyshevDensity | str, prediction: Prediction, target: int) -> dict[str, Any]:
+def polynomial_document(
+    estimate: ChebyshevDensity | str, prediction: Prediction, target: int
+) -> dict[str, Any]:
     """Return the polynomial density's part of the document: where the prediction's deciles fall in it.
 
     Both are smoothed alike: the prediction's Chebyshev moments are damped as those of the matrix are.

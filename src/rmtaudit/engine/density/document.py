@@ -162,7 +162,11 @@ def _prediction(prediction: Prediction, law: Law) -> dict[str, Any]:
     import torch
 
     levels = torch.tensor(DECILES, dtype=torch.float64)
-    low, high = prediction.law.ppf(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist() if prediction.law else (0, 0)
+    low, high = (
+        prediction.law.ppf(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
+        if prediction.law
+        else (0, 0)
+    )
     at = _grid(low, high)
     return {
         "functionals": {name: _interval(value) for name, value in prediction.numbers().items()},

@@ -82,7 +82,9 @@ def plan(source: MatrixSource, settings: DensitySettings) -> Plan:
                 hint=f"Leave {settings.about_blocks} out, or use --method blocks.",
             )
     offered = Reach.MATMUL in source.reach or Reach.BLOCK in source.reach
-    if requested is Method.BLOCKS or (requested is None and (elsewhere or settings.about_blocks or not offered)):
+    if requested is Method.BLOCKS or (
+        requested is None and (elsewhere or settings.about_blocks or not offered)
+    ):
         return Plan(Method.BLOCKS)
     exact, products = _exact(source), _products(source, settings)
     if requested is Method.EIGENVALUES:

@@ -171,7 +171,9 @@ def _polynomial(result: DensityResult) -> Curve | None:
 
     if result.prediction.law is None:
         reach = 0.999 * polynomial.half
-        at = torch.linspace(polynomial.centre - reach, polynomial.centre + reach, _POINTS, dtype=torch.float64)
+        at = torch.linspace(
+            polynomial.centre - reach, polynomial.centre + reach, _POINTS, dtype=torch.float64
+        )
     else:
         at = _points(result)
     curve = polynomial.density(at)

@@ -26,7 +26,7 @@ _ORDINARY = 200
 _SCALED = frozenset({"mean", "standard_deviation", "lower_edge", "upper_edge"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WholeSpectrum:
     """A spectrum, in units of ``2 ** exponent``.
 
@@ -118,9 +118,7 @@ class WholeSpectrum:
         from rmtaudit.kernels.slq.functionals import Bounded, effective_dimension, shifted_log_determinant
 
         if not -1000 < math.frexp(ridge)[1] - self.exponent < 1000:
-            none = Bounded(
-                None, reason="the ridge and the matrix are too far apart for the range of float64"
-            )
+            none = Bounded(None, reason="the ridge and the matrix are too far apart for the range of float64")
             return none, none
         shift = math.ldexp(ridge, -self.exponent)
         if self.distribution is None:
@@ -241,7 +239,13 @@ def _exactly(source: MatrixSource, plan: Plan, *, lower: bool) -> WholeSpectrum:
     values = snapped(values)
     if source.semidefinite:
         values = values.clamp(min=0)
-    spectrum = WholeSpectrum(plan, source.shape[0], exponent, source.semidefinite, eigenvalues=values)
+    spectrum = WholeSpectrum(
+        plan=plan,
+        order=source.shape[0],
+        exponent=exponent,
+        semidefinite=source.semidefinite,
+        eigenvalues=values,
+    )
     return _in_range(source, spectrum, float(values.abs().max()))
 
 
@@ -295,7 +299,13 @@ def _by_products(source: MatrixSource, plan: Plan, settings: DensitySettings) ->
         raise _not_symmetric(source, why) from error
     except ArithmeticError as error:
         raise _out_of_range(source) from error
-    spectrum = WholeSpectrum(plan, source.shape[0], exponent, source.semidefinite, distribution=measured)
+    spectrum = WholeSpectrum(
+        plan=plan,
+        order=source.shape[0],
+        exponent=exponent,
+        semidefinite=source.semidefinite,
+        distribution=measured,
+    )
     return _in_range(source, spectrum, float(measured.rule.nodes.abs().max()))
 
 
@@ -325,10 +335,10 @@ def _operator(source: MatrixSource, settings: DensitySettings) -> tuple[Operator
         )
 
     if not isinstance(source, Gram):
-        return Symmetric(source.shape[0], scaled), exponent
+        return Symmetric(size=source.shape[0], matmul=scaled), exponent
     rows, cols = base.shape
     side = "cols" if source.of == "columns" else "rows"
-    return GramOperator(rows, cols, scaled, transposed, side), 2 * exponent  # type: ignore[arg-type]
+    return GramOperator(rows=rows, cols=cols, matmul=scaled, transposed=transposed, side=side), 2 * exponent  # type: ignore[arg-type]
 
 
 def _power(largest: float) -> int:

@@ -74,4 +74,7 @@ def whole_answer(
     from rmtaudit.engine.density.whole_document import whole_document
 
     spectrum = measure(source, plan, settings, lower=options.symmetric is True)
-    return WholeResult(whole_document(text, settings, options, source, spectrum, compared), spectrum)
+    return WholeResult(
+        whole_document(text, settings, options=options, source=source, spectrum=spectrum, compared=compared),
+        spectrum,
+    )

@@ -154,7 +154,7 @@ class TileCholesky:
         signs = torch.randint(0, 2, (n, PROBES), generator=torch.Generator().manual_seed(1976))
         self.result = Factorisation(zeros[0], zeros[1], signs.to(torch.float64).mul_(2).sub_(1))
         if self.source.presumed:
-            self.result.compared = Comparison(self.asymmetry)
+            self.result.compared = Comparison(tolerance=self.asymmetry)
         self._tile = torch.empty(side * side, dtype=torch.float64, device=self.device)
 
     def rows(self) -> Iterator[int]:

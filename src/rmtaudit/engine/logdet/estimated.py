@@ -33,11 +33,11 @@ def by_quadrature(facts: Facts, settings: LogdetSettings, plan: Plan, taken: Can
     if settings.tolerance is not None and taken.memory:
         most = max(most, min(_MOST_PROBES, plan.budget * settings.probes // taken.memory))
     effort = Effort(
-        settings.probes,
-        max(1, taken.steps),
-        settings.confidence,
-        None if settings.tolerance is None else _MONTE_CARLO * settings.tolerance * facts.order,
-        most,
+        probes=settings.probes,
+        steps=max(1, taken.steps),
+        level=settings.confidence,
+        tolerance=None if settings.tolerance is None else _MONTE_CARLO * settings.tolerance * facts.order,
+        most=most,
     )
     try:
         found = log_determinant(operator_of(facts), Sampler(settings.seed), effort)

@@ -82,5 +82,15 @@ def operator_of(facts: Facts) -> Symmetric | GramOperator:
     if facts.gram is not None:
         factor = facts.gram.factor
         side: Literal["cols", "rows"] = "cols" if facts.gram.of == "columns" else "rows"
-        return slq.Gram(*factor.shape, factor.matmul, factor.rmatmul, side, facts.smallest, facts.largest)
-    return slq.Symmetric(facts.order, facts.source.matmul, facts.smallest, facts.largest)
+        return slq.Gram(
+            rows=factor.shape[0],
+            cols=factor.shape[1],
+            matmul=factor.matmul,
+            transposed=factor.rmatmul,
+            side=side,
+            smallest=facts.smallest,
+            largest=facts.largest,
+        )
+    return slq.Symmetric(
+        size=facts.order, matmul=facts.source.matmul, smallest=facts.smallest, largest=facts.largest
+    )

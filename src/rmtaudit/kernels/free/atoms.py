@@ -107,7 +107,7 @@ class AtomParameters:
         order = np.argsort(x)
         at, held = torch.from_numpy(x[order] * scale), torch.from_numpy(g[order] * scale**2)
         mean = float((held / at).sum()) if self.from_zero else self.mean * scale
-        return LevyMeasure(at, at, held, mean, index)
+        return LevyMeasure(left=at, right=at, mass=held, mean=mean, index=index)
 
     def _shares(self, p: Real) -> Real:
         rates: Real = np.exp(

@@ -46,7 +46,7 @@ def subordination(places: Real, masses: Real, share: float, x: Real, start: Comp
         are solved for from far above; there is one solution, whatever the start.
     """
     if start is not None:
-        zeta, converged = _descended(places, masses, share, x, _LAST, start)
+        zeta, converged = _descended(places, masses, share=share, x=x, height=_LAST, zeta=start)
         left = ~converged
         if left.any():
             own = masses if masses.ndim == 1 else masses[left]
@@ -56,7 +56,7 @@ def subordination(places: Real, masses: Real, share: float, x: Real, start: Comp
     height = _FIRST
     zeta = x + 1j * height * spread
     while True:
-        zeta, _ = _descended(places, masses, share, x, height, zeta)
+        zeta, _ = _descended(places, masses, share=share, x=x, height=height, zeta=zeta)
         if height <= _LAST:
             return zeta
         height = max(height / _DECREASE, _LAST)

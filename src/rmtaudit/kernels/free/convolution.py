@@ -41,7 +41,7 @@ def free_sum(one: LevyMeasure, other: LevyMeasure) -> LevyMeasure:
             mass.append(held * torch.diff(inner) / (b - a))
     low, high, held = torch.cat(left), torch.cat(right), torch.cat(mass)
     order = torch.argsort((low + high) / 2)
-    return LevyMeasure(low[order], high[order], held[order], one.mean + other.mean)
+    return LevyMeasure(left=low[order], right=high[order], mass=held[order], mean=one.mean + other.mean)
 
 
 def sum_transform(one: torch.Tensor, other: torch.Tensor, z: torch.Tensor) -> torch.Tensor:

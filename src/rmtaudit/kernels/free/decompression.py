@@ -31,7 +31,7 @@ _NORMAL = float(special.ndtri(0.95))
 _MOST_SPIKES, _NEIGHBOURS = 32, 10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decompression:
     """A predicted spectrum with its tests.
 
@@ -208,7 +208,7 @@ def decompress_spectrum(
         for order, law in cumulant_laws(bulk).items()
         if law.index * factor < 1
     }
-    refused = refusal(fit, choice, last, margin, factor, test)
+    refused = refusal(fit, choice, last=last, margin=margin, factor=factor, test=test)
     spikes = tuple((value, _carried(bulk, value, factor)) for value in outliers)
     drawn: tuple[EvolvedLaw, ...] = ()
     smoothed: tuple[EvolvedLaw, ...] = ()
@@ -237,24 +237,24 @@ def decompress_spectrum(
             said = f"a {form.name} law explains the block (p = {form.p_value:.2f})"
             reason = "; ".join(filter(None, (reason, said)))
     found = Decompression(
-        verdict,
-        reason,
-        law,
-        fit,
-        choice,
-        last,
-        spikes,
-        test,
-        drawn,
-        rough,
-        len(bulk) > 1 and bool(drawn),
-        baselines,
-        extremes,
-        sparse,
-        form,
-        beside,
-        smoothed,
-        simple,
+        verdict=verdict,
+        reason=reason,
+        law=law,
+        fit=fit,
+        choice=choice,
+        last_factor=last,
+        spikes=spikes,
+        freeness=test,
+        replicas=drawn,
+        rough=rough,
+        pooled=len(bulk) > 1 and bool(drawn),
+        baselines=baselines,
+        extremes=extremes,
+        sparse=sparse,
+        form=form,
+        smooth=beside,
+        smoothed=smoothed,
+        simple=simple,
     )
     if found.unresolved > _WORTH_SAYING:
         caveat = (

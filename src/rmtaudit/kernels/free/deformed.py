@@ -121,7 +121,7 @@ def nevanlinna(spectrum: torch.Tensor) -> LevyMeasure:
     poles = (low + high) / 2
     slope = _sums(values, weights, poles)[1]
     mean = float((values * weights).sum())
-    return LevyMeasure(poles - mean, poles - mean, 1 / slope, mean, 1.0)
+    return LevyMeasure(left=poles - mean, right=poles - mean, mass=1 / slope, mean=mean, index=1.0)
 
 
 def _sums(values: torch.Tensor, weights: torch.Tensor, at: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -63,7 +63,7 @@ class Outcome(Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
     """What a block says under one assumption.
 
@@ -206,13 +206,13 @@ class _Problem(NamedTuple):
         band = band_of(system, masses, share, math.sqrt(self.factor))
         scale = self.given.scale
         return Level(
-            share,
-            chi_square,
-            self.white.n_data,
-            p_value,
-            band.width,
-            CompressedLaw(band.central, share, scale),
-            tuple(CompressedLaw(one, share, scale) for one in band.extremes),
+            share=share,
+            chi_square=chi_square,
+            n_data=self.white.n_data,
+            p_value=p_value,
+            width=band.width,
+            central=CompressedLaw(band.central, share, scale),
+            extremes=tuple(CompressedLaw(one, share, scale) for one in band.extremes),
         )
 
 

@@ -36,7 +36,7 @@ def point_mass_at_zero(spectra: torch.Tensor) -> float:
     return float((spectra.abs() <= floor).double().mean())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Transform:
     """The empirical ``F = -1/m`` of a spectrum at points ``z`` above it, in units of its standard deviation.
 
@@ -115,14 +115,14 @@ def empirical_transform(spectra: torch.Tensor) -> Transform:
     m_real, m_imaginary = empirical_stieltjes(values, real, height)
     square = m_real**2 + m_imaginary**2
     return Transform(
-        torch.complex(real, height),
-        torch.complex(-m_real / square, m_imaginary / square),
-        _NOISE / (n * math.sqrt(samples) * height * square),
-        values,
-        float(values.mean()),
-        scale,
-        n,
-        point_mass_at_zero(spectra),
+        z=torch.complex(real, height),
+        f=torch.complex(-m_real / square, m_imaginary / square),
+        noise=_NOISE / (n * math.sqrt(samples) * height * square),
+        values=values,
+        mean=float(values.mean()),
+        scale=scale,
+        size=n,
+        at_zero=point_mass_at_zero(spectra),
     )
 
 

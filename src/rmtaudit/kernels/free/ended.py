@@ -40,7 +40,14 @@ def one_atom_with_end(spectra: torch.Tensor | Transform) -> LevyFit:
     given = spectra if isinstance(spectra, Transform) else empirical_transform(spectra)
     third = float(((given.values - given.mean) ** 3).mean())
     measure = fit_atoms(given, np.array([third]), np.array([1.0]), ending=True)
-    return LevyFit(measure, chi_square(given, measure) / given.n_data, given.n_data, 0.0, False, 1)
+    return LevyFit(
+        measure=measure,
+        chi_square=chi_square(given, measure) / given.n_data,
+        n_data=given.n_data,
+        slack=0.0,
+        positive=False,
+        atoms=1,
+    )
 
 
 def _furthest_end(spectra: torch.Tensor) -> LevyFit | None:

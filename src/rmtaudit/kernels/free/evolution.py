@@ -27,7 +27,7 @@ _BISECTIONS = 60
 _PANEL = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvolvedLaw:
     """The law at one factor, as a fine curve and as functions of the eigenvalue.
 
@@ -201,12 +201,30 @@ def evolve(measure: LevyMeasure, factor: float, points: int = 4000) -> EvolvedLa
     v = heights(measure, coarse, effective)
     zeros = _zeros(measure, coarse, v, factor)
     x = torch.cummax(_image(measure, coarse, v, factor), 0).values
-    s = second_grid(measure, coarse, v, x, _density(measure, coarse, v, factor), factor, points, zeros)
+    s = second_grid(
+        measure,
+        coarse,
+        v=v,
+        x=x,
+        density=_density(measure, coarse, v, factor),
+        factor=factor,
+        points=points,
+        zeros=zeros,
+    )
     v = heights(measure, s, effective, interpolate(s, coarse, v))
     x = torch.cummax(_image(measure, s, v, factor), 0).values
     density = _density(measure, s, v, factor)
     atoms = tuple(_atom(measure, zero, factor) for zero in zeros)
-    return EvolvedLaw(measure, factor, s, v, x, density, _levels(measure, s, v, x, atoms, factor), atoms)
+    return EvolvedLaw(
+        measure=measure,
+        factor=factor,
+        s=s,
+        v=v,
+        x=x,
+        density=density,
+        level=_levels(measure, s, v=v, x=x, atoms=atoms, factor=factor),
+        atoms=atoms,
+    )
 
 
 def _image(measure: LevyMeasure, s: torch.Tensor, v: torch.Tensor, factor: float) -> torch.Tensor:

@@ -25,7 +25,7 @@ SLACKS = (0.5, 2.0, 8.0, 32.0, 128.0)
 _LADDER = tuple(float(power) for power in range(-3, 14, 2))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LevyFit:
     """A Levy measure, and how well it explains the spectrum.
 
@@ -54,7 +54,7 @@ class LevyFit:
     atoms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LevySystem:
     """Normal equations in units of the standard deviation."""
 
@@ -85,7 +85,11 @@ class LevySystem:
         """
         mass = masses[: len(self.left)] * self.scale**2
         found = LevyMeasure(
-            self.left * self.scale, self.right * self.scale, mass, self.mean * self.scale, self.index
+            left=self.left * self.scale,
+            right=self.right * self.scale,
+            mass=mass,
+            mean=self.mean * self.scale,
+            index=self.index,
         )
         if self.positive:
             first = found.inverse_moments()[0]
@@ -157,7 +161,13 @@ def fit_many(
     )
     return [
         tuple(
-            LevyFit(system.measure(masses), low / system.n_data, system.n_data, slack, positive)
+            LevyFit(
+                measure=system.measure(masses),
+                chi_square=low / system.n_data,
+                n_data=system.n_data,
+                slack=slack,
+                positive=positive,
+            )
             for slack, masses in zip(slacks, group, strict=True)
         )
         for system, low, group in zip(systems, lowest, final, strict=True)
@@ -218,7 +228,16 @@ def levy_system(
         column[-len(extra) :, 0] = values.new_tensor(extra)
         matrix = torch.cat([matrix, column], 1)
     return LevySystem(
-        matrix, torch.cat(target), left, right, mean, given.scale, given.n_data, index, positive, n
+        matrix=matrix,
+        target=torch.cat(target),
+        left=left,
+        right=right,
+        mean=mean,
+        scale=given.scale,
+        n_data=given.n_data,
+        index=index,
+        positive=positive,
+        size=n,
     )
 
 

@@ -160,11 +160,11 @@ def _law_at(given: Transform, measure: LevyMeasure) -> tuple[Derivatives, Comple
     """Return a law and its parameter at the points of a transform, and its variance in the same units."""
     scale = given.scale
     law = LevyMeasure(
-        measure.left / scale,
-        measure.right / scale,
-        measure.mass / scale**2,
-        measure.mean / scale,
-        measure.index,
+        left=measure.left / scale,
+        right=measure.right / scale,
+        mass=measure.mass / scale**2,
+        mean=measure.mean / scale,
+        index=measure.index,
     ).pruned()
     z, empirical = given.z.cpu().numpy(), given.f.cpu().numpy()
     u = parameter(lambda at: _on_cpu(law, at), law.mean, law.index, z, empirical)

@@ -36,7 +36,7 @@ _UNSOLVED = 1e6
 _WEIGHTS = tuple(10.0**power for power in range(-2, 9))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
     """A law of a few numbers, fitted by generalised least squares.
 
@@ -74,12 +74,12 @@ class Form:
     def fit(self, smooth: LevyFit) -> LevyFit:
         """Return it as a fit, with the class and slack of the smooth one that it stands in for."""
         return LevyFit(
-            self.measure,
-            self.chi_square / self.n_data,
-            self.n_data,
-            smooth.slack,
-            self.parameters.from_zero,
-            self.parameters.count,
+            measure=self.measure,
+            chi_square=self.chi_square / self.n_data,
+            n_data=self.n_data,
+            slack=smooth.slack,
+            positive=self.parameters.from_zero,
+            atoms=self.parameters.count,
         )
 
     @property
@@ -199,7 +199,11 @@ def fit_form(name: str, given: Transform, white: Whitened, parameters: AtomParam
     if not found.success or problem.unsolved(found.fun):
         raise ArithmeticError(f"the fit of a {name} law did not converge")
     return Form(
-        name, parameters.measure(found.x, given.scale), 2 * float(found.cost), len(found.fun), parameters
+        name=name,
+        measure=parameters.measure(found.x, given.scale),
+        chi_square=2 * float(found.cost),
+        n_data=len(found.fun),
+        parameters=parameters,
     )
 
 

@@ -33,7 +33,7 @@ class RankTest(NamedTuple):
     p_value: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FreenessEvidence:
     """What a block shows about the freeness of the matrix from its coordinates.
 
@@ -181,7 +181,14 @@ def freeness_evidence(
     share = float(matrix.diagonal().var(correction=0)) / variance if variance > tolerance**2 else 0.0
     # S of the ranks is (n - 1)(n + 2)/2 where the diagonal holds all
     ranks = 2 * test.statistic / ((n - 1) * (n + 2))
-    return FreenessEvidence(n, test.p_value, worst[1], worst[2], share, ranks)
+    return FreenessEvidence(
+        size=n,
+        p_value=test.p_value,
+        distance=worst[1],
+        chance=worst[2],
+        diagonal_share=share,
+        rank_share=ranks,
+    )
 
 
 def rotated(matrix: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

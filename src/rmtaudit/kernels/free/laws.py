@@ -119,7 +119,7 @@ class QuadraticLaw:
         place = self.q1 / (1 - self.q2) - 2 * index * mean
         mass = self.q0 / (1 - self.q2) + place * mean + index * mean**2
         at = torch.tensor([place], dtype=torch.float64)
-        return LevyMeasure(at, at, torch.full_like(at, mass), mean, index)
+        return LevyMeasure(left=at, right=at, mass=torch.full_like(at, mass), mean=mean, index=index)
 
     def sample_matrix(self, size: int, generator: torch.Generator) -> torch.Tensor:
         """Return a random symmetric matrix with this law; see :func:`sample_matrix`."""
@@ -164,7 +164,9 @@ def compound_free_poisson(rate: float, jumps: torch.Tensor, weights: torch.Tenso
         raise ValueError("rate and weights must be positive")
     order = torch.argsort(jumps)
     jumps, weights = jumps.double()[order], weights.double()[order]
-    return LevyMeasure(jumps, jumps, rate * weights * jumps**2, rate * float((weights * jumps).sum()))
+    return LevyMeasure(
+        left=jumps, right=jumps, mass=rate * weights * jumps**2, mean=rate * float((weights * jumps).sum())
+    )
 
 
 def free_levy(mean: float, variance: float, rate: float, jump: float) -> LevyMeasure:
@@ -172,7 +174,7 @@ def free_levy(mean: float, variance: float, rate: float, jump: float) -> LevyMea
     places = torch.tensor([0.0, jump], dtype=torch.float64)
     masses = torch.tensor([variance, rate * jump**2], dtype=torch.float64)
     order = torch.argsort(places)
-    return LevyMeasure(places[order], places[order], masses[order], mean + rate * jump)
+    return LevyMeasure(left=places[order], right=places[order], mass=masses[order], mean=mean + rate * jump)
 
 
 def decompress(measure: LevyMeasure, factor: float) -> LevyMeasure:
@@ -180,11 +182,11 @@ def decompress(measure: LevyMeasure, factor: float) -> LevyMeasure:
     if not (factor > 0 and factor * measure.index < 1):
         raise ValueError(f"no law of factor {factor:g} exists")
     return LevyMeasure(
-        measure.left * factor,
-        measure.right * factor,
-        measure.mass * factor,
-        measure.mean,
-        measure.index * factor,
+        left=measure.left * factor,
+        right=measure.right * factor,
+        mass=measure.mass * factor,
+        mean=measure.mean,
+        index=measure.index * factor,
     )
 
 

@@ -63,7 +63,7 @@ class ParentLaw:
     chi_square: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ParentSystem:
     """The least-squares problem for the laws of one parent.
 
@@ -205,7 +205,9 @@ def parent_system(given: Transform, white: Whitened, growth: float, *, positive:
     )
     directions = left[:, held]
     target = np.concatenate([directions.T @ data, [_HARD, 0.0]])
-    return ParentSystem(growth, places, rows, target, whole, data, directions)
+    return ParentSystem(
+        growth=growth, places=places, rows=rows, target=target, whole=whole, data=data, directions=directions
+    )
 
 
 def _different(places: Real, whole: Real) -> NDArray[np.bool_]:

@@ -42,7 +42,7 @@ class Atom:
     high: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
     """The distribution function at some points, between bounds.
 
@@ -222,7 +222,15 @@ def distribution(
     if operator.zeros:
         points = torch.unique(torch.cat([points, points.new_zeros(1)]))
     lower, upper = brackets(jacobi, points)
-    return Distribution(points, lower.mean(0), upper.mean(0), rule, jacobi, operator.size, operator.zeros)
+    return Distribution(
+        points=points,
+        lower=lower.mean(0),
+        upper=upper.mean(0),
+        rule=rule,
+        jacobi=jacobi,
+        size=operator.size,
+        zeros=operator.zeros,
+    )
 
 
 def shares_between(

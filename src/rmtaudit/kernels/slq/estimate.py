@@ -30,7 +30,7 @@ _AGREE = 0.1
 Edge = Literal["given", "converged", "none"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
     """How much is spent.
 
@@ -72,7 +72,7 @@ STANDARD = Effort()
 """16 probes, at most 200 steps, 95 %."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TraceEstimate:
     """``tr f(A)`` with its errors apart.
 
@@ -143,7 +143,14 @@ def trace(
         )
 
     def measure(jacobi: Jacobi, rule: Rule, edges: _Edges) -> Bracket:
-        return bracket(jacobi, rule, integrand, edges.smallest, edges.largest, edges.epsilon)
+        return bracket(
+            jacobi,
+            rule,
+            integrand=integrand,
+            smallest=edges.smallest,
+            largest=edges.largest,
+            epsilon=edges.epsilon,
+        )
 
     found = _run(operator, measure, sampler, effort, positive=integrand.positive, order=integrand.order,
                  nonnegative=integrand.nonnegative)  # fmt: skip
@@ -167,7 +174,7 @@ def count(operator: Operator, threshold: float, sampler: Sampler, effort: Effort
     return moved(found, float(operator.zeros)) if operator.zeros and threshold >= 0 else found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Edges:
     smallest: float | None
     largest: float | None
@@ -235,7 +242,9 @@ def _run(
         if probes > pilot:
             grow(probes)
             found, edges = refine(probes)
-    return _summary(operator, found, edges, effort, deviations, pilot, processes)
+    return _summary(
+        operator, found, edges=edges, effort=effort, deviations=deviations, pilot=pilot, processes=processes
+    )
 
 
 def _first(parts: list[Bracket], probes: int) -> Bracket:
@@ -290,19 +299,19 @@ def _edges(
     if known is not None and (known > 0 or not positive):
         smallest = min(known, low - margin) if isinstance(operator, Symmetric) else min(known, low)
         if smallest > 0 or not positive:
-            return _Edges(smallest, largest, "given", epsilon)
+            return _Edges(smallest=smallest, largest=largest, source="given", epsilon=epsilon)
     bounds = torch.cat(
         [rule.nodes[:, 0] - part.next * rule.last[:, 0] for part, rule in zip(parts, rules, strict=True)]
     )
     smallest = float(bounds.min()) - margin
     ritz = torch.cat([rule.nodes[:, 0] for rule in rules])
     if bool((bounds > (1 - _AGREE) * ritz).all()) and smallest > 0:
-        return _Edges(smallest, largest, "converged", epsilon)
+        return _Edges(smallest=smallest, largest=largest, source="converged", epsilon=epsilon)
     reason = (
         "no lower bound of the spectrum is known: none was given, and the smallest Ritz values have not "
         "converged in these steps"
     )
-    return _Edges(None, largest, "none", epsilon, reason)
+    return _Edges(smallest=None, largest=largest, source="none", epsilon=epsilon, reason=reason)
 
 
 def _deviations(found: Bracket) -> tuple[float, float]:

@@ -93,7 +93,12 @@ def shifted_log_determinant(found: Distribution, shift: float, smallest: float) 
         ``t``, and a lower bound of the spectrum; their sum is positive.
     """
     log = Integrand(
-        "log(x + t)", lambda x: (x + shift).log(), lambda x: 1 / (x + shift), even=-1, odd=1, at_zero=0.0
+        name="log(x + t)",
+        value=lambda x: (x + shift).log(),
+        slope=lambda x: 1 / (x + shift),
+        even=-1,
+        odd=1,
+        at_zero=0.0,
     )
     found_mean = _bracketed(found, log, smallest)
     return _beside_zeros(found, found_mean, math.log(shift) if shift > 0 else 0.0)
@@ -102,9 +107,9 @@ def shifted_log_determinant(found: Distribution, shift: float, smallest: float) 
 def effective_dimension(found: Distribution, shift: float, smallest: float) -> Bounded:
     """Return the mean over all eigenvalues of ``λ/(λ + t)``, as :func:`shifted_log_determinant`."""
     ratio = Integrand(
-        "x/(x + t)",
-        lambda x: x / (x + shift),
-        lambda x: shift / (x + shift) ** 2,
+        name="x/(x + t)",
+        value=lambda x: x / (x + shift),
+        slope=lambda x: shift / (x + shift) ** 2,
         even=-1,
         odd=1,
         at_zero=0.0,
@@ -114,11 +119,20 @@ def effective_dimension(found: Distribution, shift: float, smallest: float) -> B
 
 def _bracketed(found: Distribution, integrand: Integrand, smallest: float) -> Bounded:
     if bool((found.jacobi.next == 0).all()):
-        bounds = bracket(found.jacobi, found.rule, integrand, None, None, 2.0**-52)
+        bounds = bracket(
+            found.jacobi, found.rule, integrand=integrand, smallest=None, largest=None, epsilon=2.0**-52
+        )
     else:
         # the node of Radau must lie outside those of Gauss
         below = float(found.rule.nodes.min()) - 1e-12 * float(found.rule.nodes.abs().max())
-        bounds = bracket(found.jacobi, found.rule, integrand, min(smallest, below), None, 2.0**-52)
+        bounds = bracket(
+            found.jacobi,
+            found.rule,
+            integrand=integrand,
+            smallest=min(smallest, below),
+            largest=None,
+            epsilon=2.0**-52,
+        )
     lower, upper = (side.isfinite() for side in (bounds.lower, bounds.upper))
     if not bool((lower & upper).all()):
         return Bounded(None, reason=_UNBOUNDED)

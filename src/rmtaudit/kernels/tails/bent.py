@@ -35,7 +35,7 @@ _NEGLIGIBLE = 1e-8  # nats by which the bend lowers the density of the largest v
 _TOLERANCE = 1e-8  # of the matched means, in their standard deviations: the likelihood is exact to its square
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BentFit:
     """The density ``e^(-slope v - curvature t(v)) / e^log_mass`` of ``v = log(x/xmin)``.
 
@@ -108,7 +108,13 @@ def fit_bent(v: NDArray[np.float64], bend: Bend) -> BentFit:
 def _boundary(mean: float, size: int) -> BentFit:
     covariance = np.full((2, 2), math.inf)
     covariance[0, 0] = 1 / (mean * mean * size)
-    return BentFit(1 / mean, 0.0, math.log(mean), covariance, -1 - math.log(mean))
+    return BentFit(
+        slope=1 / mean,
+        curvature=0.0,
+        log_mass=math.log(mean),
+        covariance=covariance,
+        mean_log_likelihood=-1 - math.log(mean),
+    )
 
 
 def _newton(mean: float, mean_bend: float, bend: Bend, size: int, least: float) -> BentFit:
@@ -131,7 +137,13 @@ def _newton(mean: float, mean_bend: float, bend: Bend, size: int, least: float) 
         gain = float(gradient @ step)
         if gain < _TOLERANCE**2:
             information = np.linalg.inv(covariance)
-            return BentFit(float(point[0]), float(point[1]), log_mass, information / size, value)
+            return BentFit(
+                slope=float(point[0]),
+                curvature=float(point[1]),
+                log_mass=log_mass,
+                covariance=information / size,
+                mean_log_likelihood=value,
+            )
         # the bend stays positive: at most nine tenths of the way to the boundary
         length = 1.0 if step[1] > -0.9 * point[1] else -0.9 * point[1] / step[1]
         while True:

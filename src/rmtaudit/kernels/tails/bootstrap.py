@@ -25,7 +25,7 @@ LEAST_REPLICAS = 100
 """Fewer cannot rule a law out: the smallest p-value is ``1/(1 + replicas)``, the level of one test 1/80."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TailBootstrap:
     """What the replicas of a tail say.
 

@@ -34,7 +34,7 @@ _STRENGTHS = (-6.0, 3.0)
 _STRENGTH_STEP = 1e-8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Support:
     """Nodes of the sum: ``v = log(x/xmin)`` and the logarithm of weight over ``x``; and the data's ``v``.
 
@@ -99,7 +99,7 @@ def _support(data: Vector, xmin: float, distinct: Vector, shares: Vector) -> _Su
     # over x, the integral of f dx is that of f x dt, and weight/x is that of dt alone
     v = np.concatenate((np.log(terms / xmin), (math.log(start / xmin) + t).ravel()))
     weight = np.concatenate((-np.log(terms), np.log(half[:, None] * weights).ravel()))
-    return _Support(xmin, v, weight, data, distinct, shares)
+    return _Support(xmin=xmin, v=v, weight=weight, data=data, distinct=distinct, shares=shares)
 
 
 @cache
@@ -121,7 +121,13 @@ def _law(
     support: _Support, law: Law, parameters: dict[str, Parameter], exponent: Vector, log_mass: float
 ) -> LawFit:
     pointwise = exponent - np.log(support.xmin) - support.data - log_mass
-    return LawFit(law, parameters, float(pointwise.sum()), False, pointwise)
+    return LawFit(
+        law=law,
+        parameters=parameters,
+        log_likelihood=float(pointwise.sum()),
+        degenerate=False,
+        pointwise=pointwise,
+    )
 
 
 def _power_law(support: _Support) -> LawFit:
@@ -134,7 +140,13 @@ def _power_law(support: _Support) -> LawFit:
 
 
 def _limit(law: Law, power: LawFit) -> LawFit:
-    return LawFit(law, power.parameters, power.log_likelihood, True, power.pointwise)
+    return LawFit(
+        law=law,
+        parameters=power.parameters,
+        log_likelihood=power.log_likelihood,
+        degenerate=True,
+        pointwise=power.pointwise,
+    )
 
 
 def _bent(support: _Support, law: Law, bend: Bend, power: LawFit) -> LawFit:
@@ -297,7 +309,13 @@ def _exponential(support: _Support) -> LawFit:
     rate = math.log1p(1 / mean)
     pointwise = -rate * above + math.log(-math.expm1(-rate))
     se = 1 / math.sqrt(support.data.size * mean * (1 + mean))
-    return LawFit("exponential", {"rate": Parameter(rate, se)}, float(pointwise.sum()), False, pointwise)
+    return LawFit(
+        law="exponential",
+        parameters={"rate": Parameter(rate, se)},
+        log_likelihood=float(pointwise.sum()),
+        degenerate=False,
+        pointwise=pointwise,
+    )
 
 
 def _se(direction: Vector, covariance: Vector) -> float:

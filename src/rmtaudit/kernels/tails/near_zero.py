@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NearZero:
     """The lowest values of a sample, as an inverse gamma law and as a power law.
 
@@ -65,7 +65,7 @@ class NearZero:
     excluded: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NearZeroBootstrap:
     """Percentile intervals of the estimates over resamples of all the values, and a calibrated ``p_value``.
 

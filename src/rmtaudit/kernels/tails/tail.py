@@ -30,7 +30,7 @@ _IMPOSSIBLE = 0.001
 """Chance of a distance as large below which a law is called impossible."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tail:
     """A tail and what is known of it.
 

@@ -24,7 +24,7 @@ _TOLERANCE = 0.01  # of a step: by chance, that happens to n values with the pro
 _DECIMALS = 7
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tied:
     """Equal values that make a verdict on laws void.
 
@@ -66,14 +66,26 @@ def tied(tail: NDArray[np.float64], support: Support) -> Tied | None:
     most = int(np.argmax(counts))
     top = int(counts[-1])
     if _clipped(values, counts, support):
-        return Tied("top", float(values[-1]), top, values.size, tail.size)
+        return Tied(kind="top", value=float(values[-1]), count=top, distinct=values.size, size=tail.size)
     if support == "discrete":
         return None
     # a law without ties is at least half the largest share away; distances of samples are about 0.5/sqrt(n)
     if counts[most] > 2 and counts[most] > math.sqrt(tail.size):
-        return Tied("heap", float(values[most]), int(counts[most]), values.size, tail.size)
+        return Tied(
+            kind="heap",
+            value=float(values[most]),
+            count=int(counts[most]),
+            distinct=values.size,
+            size=tail.size,
+        )
     if tail.size - values.size > _TIED_SHARE * tail.size and not _rounded(values):
-        return Tied("repeated", float(values[most]), int(counts[most]), values.size, tail.size)
+        return Tied(
+            kind="repeated",
+            value=float(values[most]),
+            count=int(counts[most]),
+            distinct=values.size,
+            size=tail.size,
+        )
     return None
 
 

@@ -31,7 +31,7 @@ _PRODUCT_TOLERANCE = 64.0
 """In units of the round-off: twenty symmetric families of order 10 to 4000 stayed below 3."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Comparison:
     """What a comparison with the transpose has found so far.
 
@@ -103,7 +103,7 @@ def compare_block(
         part = block[here] if source.by_columns else block[:, here]
         own = block[:, here] if source.by_columns else block[here]
         mirror = own if rows == cols else source.block(down, across)
-        _compare_part(source, across, down, part, mirror, seen)
+        _compare_part(source, across, cols=down, part=part, mirror=mirror, seen=seen)
         if seen.exceeded:
             return
 
@@ -128,7 +128,7 @@ def compare_whole(
     stop
         Asked at every tile; ``True`` ends the pass with :class:`KeyboardInterrupt`.
     """
-    seen = Comparison(tolerance)
+    seen = Comparison(tolerance=tolerance)
     for here, there in _tiles(rows or source.shape[0], source.tile_side or _SIDE):
         if stop():
             raise KeyboardInterrupt

@@ -48,7 +48,7 @@ class Bytes(Protocol):
         """Close; raises ``ChangedError`` if the file changed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
     """Where the numbers of a matrix lie in a file.
 
@@ -281,7 +281,9 @@ def npy_layout(file: Bytes, name: str, *, offset: int = 0) -> Layout:
         raise _bad_header(file, "its order is neither true nor false")
     check_shape(shape, name)
     dtype, swapped = _described(described, name)
-    return Layout(begin + length, (shape[0], shape[1]), dtype, order, swapped)
+    return Layout(
+        offset=begin + length, shape=(shape[0], shape[1]), dtype=dtype, by_columns=order, swapped=swapped
+    )
 
 
 def _described(described: object, name: str) -> tuple[str, bool]:

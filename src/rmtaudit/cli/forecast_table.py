@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rmtaudit.cli.grid import named_lines
 from rmtaudit.names import display_name
 from rmtaudit.report.numbers import format_value
 
@@ -139,22 +140,19 @@ def _draw_population(console: Console, found: Mapping[str, Any]) -> None:
 def _law(law: Mapping[str, Any]) -> Table | Text:
     if law["status"] != "ok":
         return Text(f"HTMP not fitted: {law['reason']}", style="dim")
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True, style="dim")
-    grid.add_column(overflow="fold")
     kappa = law["kappa"]
     bad = law["verdict"] == "rejected"
     bound = "≤ " if law["p_value"] <= 0.005 else ""
     fitted = f"gamma {law['gamma']:.4g}, kappa {kappa['value']:.4g} ± {kappa['se']:.2g}"
-    lines = [
-        ("HTMP", f"{fitted}, delta {law['delta']:.4g}", ""),
-        ("fit", f"p {bound}{law['p_value']:.2g}: {law['sentence']}", "yellow" if bad else ""),
-        ("limit", _limit(law), ""),
-        ("paper", f"2 + delta = {law['paper_exponent']:.4g}, {_PAPER}", ""),
-    ]
-    for name, text, style in lines:
-        grid.add_row(Text(name), Text(text, style=style))
-    return grid
+    fit = f"p {bound}{law['p_value']:.2g}: {law['sentence']}"
+    return named_lines(
+        [
+            ("HTMP", f"{fitted}, delta {law['delta']:.4g}"),
+            ("fit", Text(fit, style="yellow" if bad else "")),
+            ("limit", _limit(law)),
+            ("paper", f"2 + delta = {law['paper_exponent']:.4g}, {_PAPER}"),
+        ]
+    )
 
 
 def _limit(law: Mapping[str, Any]) -> str:

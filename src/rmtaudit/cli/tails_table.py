@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich import box
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rmtaudit.cli.grid import named_lines
 from rmtaudit.names import display_name
 from rmtaudit.report.numbers import format_value, percent
 
@@ -48,7 +49,7 @@ def draw_tails(console: Console, document: Mapping[str, Any]) -> None:
         for warning in found.get("warnings", ()):
             console.print(Text(warning, style="yellow"))
         lines = _near_zero_lines(found) if part == "near_zero" else _tail_lines(found)
-        console.print(_grid(lines))
+        console.print(named_lines(lines))
         if "laws" in found:
             console.print()
             console.print(_laws(found, wide=console.width >= _WIDE))
@@ -71,15 +72,6 @@ def _facts(subject: Mapping[str, Any]) -> str:
     if subject["excluded"]:
         text += f"; {subject['excluded']} zero or negative, left out"
     return text
-
-
-def _grid(lines: Sequence[tuple[str, str]]) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True, style="dim")
-    grid.add_column(overflow="fold")
-    for name, text in lines:
-        grid.add_row(Text(name), Text(text))
-    return grid
 
 
 def _tail_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -177,7 +177,7 @@ def draw_blocks(source: MatrixSource, settings: DensitySettings) -> Blocks:
     """
     import torch
 
-    from rmtaudit.matrices.sources import Gram
+    from rmtaudit.engine.density.entries import entries_document, entries_of
     from rmtaudit.matrices.sources.arrays import check_finite
 
     order = source.shape[0]
@@ -204,14 +204,14 @@ def draw_blocks(source: MatrixSource, settings: DensitySettings) -> Blocks:
         first = block if first is None else first
         spectra.append(_eigenvalues(block, semidefinite=source.semidefinite))
         moments.append(_entries(block))
-    dimension = None
-    if isinstance(source, Gram):
-        dimension = source.factor.shape[0 if source.of == "columns" else 1]
+    gram = source.known().gram
+    dimension = None if gram is None else gram.factor.shape[0 if gram.of == "columns" else 1]
     facts = {
         "symmetric": source.symmetry,
         "symmetry_assumed": source.presumed,
         "sampling": "whole" if size == order else settings.sampling,
         "block_size": settings.block_size,
+        "rounding": entries_document(entries_of(source)),
     }
     return Blocks(
         name=source.name,

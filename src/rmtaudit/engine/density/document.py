@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 DECILES = tuple(round(0.1 * index, 1) for index in range(1, 10))
 _ROUTES = {"free": "free decompression", "rows": "growth by rows of the same kind"}
-_CURVE = 200
+CURVE_POINTS = 200
+"""A convention: more than a terminal or a figure shows."""
 
 
 def document_of(
@@ -189,8 +190,8 @@ def _grid(low: float, high: float) -> torch.Tensor:
     import torch
 
     if low > 0 and high > 100 * low:
-        return torch.logspace(math.log10(low), math.log10(high), _CURVE, dtype=torch.float64)
-    return torch.linspace(low, high, _CURVE, dtype=torch.float64)
+        return torch.logspace(math.log10(low), math.log10(high), CURVE_POINTS, dtype=torch.float64)
+    return torch.linspace(low, high, CURVE_POINTS, dtype=torch.float64)
 
 
 def _baseline(law: Law, target: int) -> dict[str, Any]:

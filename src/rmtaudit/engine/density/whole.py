@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rmtaudit.engine.density.method import Method, Plan
 from rmtaudit.engine.density.settings import DensitySettings
 from rmtaudit.errors import InputError
-from rmtaudit.matrices.sources import Gram, MatrixSource
+from rmtaudit.matrices.sources import MatrixSource
 from rmtaudit.matrices.sources.arrays import check_finite
 
 if TYPE_CHECKING:
@@ -215,8 +215,9 @@ def _exactly(source: MatrixSource, plan: Plan, *, lower: bool) -> WholeSpectrum:
 
     from rmtaudit.kernels.slq.functionals import snapped
 
-    if isinstance(source, Gram):
-        matrix = _entries(source.factor)
+    gram = source.known().gram
+    if gram is not None:
+        matrix = _entries(gram.factor)
     else:
         matrix = _entries(source)
         if lower:
@@ -228,7 +229,7 @@ def _exactly(source: MatrixSource, plan: Plan, *, lower: bool) -> WholeSpectrum:
     if exponent:
         half = -(exponent // 2)
         matrix = matrix * math.ldexp(1.0, half) * math.ldexp(1.0, -exponent - half)
-    if isinstance(source, Gram):
+    if gram is not None:
         from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
 
         nonzero = gram_eigenvalues(matrix).eigenvalues
@@ -315,7 +316,8 @@ def _operator(source: MatrixSource, settings: DensitySettings) -> tuple[Operator
     from rmtaudit.kernels.operators import Symmetric
     from rmtaudit.kernels.slq.samplers import Sampler
 
-    base = source.factor if isinstance(source, Gram) else source
+    gram = source.known().gram
+    base = source if gram is None else gram.factor
     probe = Sampler(settings.seed, "sphere").unit(range(1), base.shape[1]).T
     product = base.matmul(probe)
     if not bool(product.isfinite().all()):
@@ -334,10 +336,10 @@ def _operator(source: MatrixSource, settings: DensitySettings) -> tuple[Operator
             base.rmatmul(X * math.ldexp(1.0, inner)) * math.ldexp(1.0, outer) if exponent else base.rmatmul(X)
         )
 
-    if not isinstance(source, Gram):
+    if gram is None:
         return Symmetric(size=source.shape[0], matmul=scaled), exponent
     rows, cols = base.shape
-    side = "cols" if source.of == "columns" else "rows"
+    side = "cols" if gram.of == "columns" else "rows"
     return GramOperator(rows=rows, cols=cols, matmul=scaled, transposed=transposed, side=side), 2 * exponent  # type: ignore[arg-type]
 
 

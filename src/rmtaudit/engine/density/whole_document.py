@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmtaudit.engine.density.document import DECILES, finite_options
+from rmtaudit.engine.density.document import CURVE_POINTS, DECILES, finite_options
+from rmtaudit.engine.density.entries import REASONS, Entries, entries_document, entries_of
 from rmtaudit.engine.density.method import Method
 from rmtaudit.engine.density.settings import SCHEMA_NAME, SCHEMA_VERSION, DensitySettings
-from rmtaudit.matrices.sources import Gram
 from rmtaudit.version import installed_version
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rmtaudit.kernels.slq.functionals import Bounded
     from rmtaudit.matrices.sources import MatrixSource
 
-_CURVE = 200
 _NUMBERS = (
     "mean",
     "standard_deviation",
@@ -31,11 +30,19 @@ _NUMBERS = (
     "log_det",
     "condition",
 )
-EXACT, MEASURED = "exact", "measured"
+EXACT, COMPUTED, MEASURED = "exact", "computed", "measured"
 _ROUTES = {
-    Method.EIGENVALUES: (EXACT, "all eigenvalues of the matrix"),
-    Method.PRODUCTS: (MEASURED, "products with the whole matrix; freeness is not assumed"),
+    EXACT: "all eigenvalues of the matrix",
+    COMPUTED: "all eigenvalues of the entries as they are computed",
+    MEASURED: "products with the whole matrix; freeness is not assumed",
 }
+_BOUNDS = {
+    EXACT: "exact eigenvalues",
+    COMPUTED: "not known",
+    MEASURED: "the law of the probes and bounds of the quadrature",
+}
+_STANDARD_ERRORS = 1.6449
+"""Half the width of bounds of 90 % of a normal law, in standard errors."""
 
 
 def whole_document(
@@ -46,10 +53,14 @@ def whole_document(
     spectrum: WholeSpectrum,
     compared: Path | None,
 ) -> dict[str, Any]:
-    """Return the document of a spectrum that was computed or measured by products."""
-    order, plan = source.shape[0], spectrum.plan
-    word, route = _ROUTES[plan.method]
+    """Return the document of a spectrum that was computed or measured by products.
+
+    All eigenvalues of entries that may be off by more than float64 rounds have no bounds: they are those of
+    another matrix. Bounds of products are those of the probes and the quadrature in any case.
+    """
+    order, plan, entries = source.shape[0], spectrum.plan, entries_of(source)
     products = plan.method is Method.PRODUCTS
+    word = MEASURED if products else EXACT if entries is Entries.FLOAT64 else COMPUTED
     return {
         "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
         "tool": {
@@ -63,6 +74,7 @@ def whole_document(
             "holds": "matrix",
             "order": order,
             "symmetric": _symmetry(source, options, products),
+            "rounding": entries_document(entries),
         },
         "target": {"size": order, "factor": 1.0},
         "method": {
@@ -72,49 +84,60 @@ def whole_document(
             "memory": plan.memory,
             "operations": plan.operations,
         },
-        "verdict": {"word": word, "reason": "", "route": route},
-        "prediction": _prediction(spectrum, products),
-        "ridge": _ridge(spectrum, settings.ridge),
+        "verdict": {"word": word, "reason": REASONS[entries], "route": _ROUTES[word]},
+        "prediction": _prediction(spectrum, word),
+        "ridge": _ridge(spectrum, settings.ridge, bounded=word != COMPUTED),
         "against": None if compared is None else _against(compared, spectrum),
     }
 
 
 def _symmetry(source: MatrixSource, options: SourceOptions, products: bool) -> str:
     """Return on what ground the matrix is symmetric, with what this run has seen of it."""
-    if isinstance(source, Gram):
+    if source.known().gram is not None:
         return source.symmetry
     if products:
         return f"{source.symmetry}; products with random vectors agree"
     return source.symmetry if options.symmetric else "every pair compared, up to rounding"
 
 
-def _prediction(spectrum: WholeSpectrum, products: bool) -> dict[str, Any]:
+def _prediction(spectrum: WholeSpectrum, word: str) -> dict[str, Any]:
     import torch
 
+    bounded = word != COMPUTED
     levels = torch.tensor(DECILES, dtype=torch.float64)
     value, low, high = (part.tolist() for part in spectrum.band(levels))
     numbers = spectrum.numbers()
-    x, share, least, most = (part.tolist() for part in spectrum.share(_CURVE))
+    x, share, least, most = (part.tolist() for part in spectrum.share(CURVE_POINTS))
     return {
-        "functionals": {name: _bounded(numbers[name]) for name in _NUMBERS},
+        "functionals": {name: _bounded(numbers[name], bounded) for name in _NUMBERS},
         "quantiles": [
-            {"level": level} | _numbers(at, below, above)
+            {"level": level} | _numbers(at, *((below, above) if bounded else (None, None)))
             for level, at, below, above in zip(DECILES, value, low, high, strict=True)
         ],
         "atoms": [
-            {"place": one.place, "mass": (one.low + one.high) / 2, "low": one.low, "high": one.high}
-            for one in spectrum.atoms()
+            {
+                "place": atom.place,
+                "mass": (atom.low + atom.high) / 2,
+                "low": atom.low if bounded else None,
+                "high": atom.high if bounded else None,
+            }
+            for atom in spectrum.atoms()
         ],
         "intervals": {
-            "confidence": 0.9,
+            "confidence": 0.9 if bounded else None,
             "replicas": 0,
-            "from": "the law of the probes and bounds of the quadrature" if products else "exact eigenvalues",
+            "from": _BOUNDS[word],
         },
-        "curve": {"x": x, "share": share, "low": least, "high": most},
+        "curve": {
+            "x": x,
+            "share": share,
+            "low": least if bounded else None,
+            "high": most if bounded else None,
+        },
     }
 
 
-def _ridge(spectrum: WholeSpectrum, ridge: float | None) -> dict[str, Any]:
+def _ridge(spectrum: WholeSpectrum, ridge: float | None, *, bounded: bool) -> dict[str, Any]:
     out: dict[str, Any] = {"ridge": ridge, "status": "skipped", "reason": "no --ridge", "r_min": 0.0}
     if ridge is None:
         return out
@@ -124,23 +147,20 @@ def _ridge(spectrum: WholeSpectrum, ridge: float | None) -> dict[str, Any]:
     return out | {
         "status": "ok",
         "reason": "",
-        "log_det": _with_error(log_det),
-        "effective_dimension": _with_error(dimension),
+        "log_det": _with_error(log_det, bounded),
+        "effective_dimension": _with_error(dimension, bounded),
         "block_ridge": None,
         "missed": None,
     }
 
 
-def _with_error(number: Bounded) -> dict[str, float | None]:
+def _with_error(number: Bounded, bounded: bool) -> dict[str, float | None]:
+    if not bounded:
+        return {"value": number.value, "se": None, "low": None, "high": None}
     assert number.low is not None
     assert number.high is not None
-    # bounds of 90 % of a normal law are 1.645 standard errors from its middle
-    return {
-        "value": number.value,
-        "se": (number.high - number.low) / 2 / 1.6449,
-        "low": number.low,
-        "high": number.high,
-    }
+    error = (number.high - number.low) / 2 / _STANDARD_ERRORS
+    return {"value": number.value, "se": error, "low": number.low, "high": number.high}
 
 
 def _against(path: Path, spectrum: WholeSpectrum) -> dict[str, Any]:
@@ -180,10 +200,10 @@ def _against(path: Path, spectrum: WholeSpectrum) -> dict[str, Any]:
     }
 
 
-def _bounded(number: Bounded) -> dict[str, Any]:
+def _bounded(number: Bounded, bounded: bool) -> dict[str, Any]:
     if number.value is None:
         return {"value": None, "low": None, "high": None, "reason": number.reason}
-    return _numbers(number.value, number.low, number.high)
+    return _numbers(number.value, *((number.low, number.high) if bounded else (None, None)))
 
 
 def _numbers(value: float, low: float | None, high: float | None) -> dict[str, Any]:

@@ -153,6 +153,8 @@ class CompressedLaw:
     def _curve(self) -> tuple[Real, Real, Real]:
         """Eigenvalues, ascending, with the mass at or below each and the density there."""
         places, spread = self.parent.places, self._spread / math.sqrt(self.share)
+        if not spread > 0:
+            raise ArithmeticError("the parent's law is a point, and so is that of its blocks")
         low, high = places[0] - 1e-3 * spread, places[-1] + 1e-3 * spread
         centre = float(self.parent.masses @ places)
         ends = np.arcsinh((np.array([low, high]) - centre) / spread)

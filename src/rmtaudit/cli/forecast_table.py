@@ -113,25 +113,25 @@ def _curve(document: Mapping[str, Any], *, wide: bool) -> Table:
     return table
 
 
-def _draw_population(console: Console, found: Mapping[str, Any]) -> None:
-    if found["status"] == "skipped":
+def _draw_population(console: Console, forecast: Mapping[str, Any]) -> None:
+    if forecast["status"] == "skipped":
         return
-    if found["status"] == "failed":
-        console.print(Text(f"no forecast from the population: {found['reason']}", style="yellow"))
+    if forecast["status"] == "failed":
+        console.print(Text(f"no forecast from the population: {forecast['reason']}", style="yellow"))
         return
-    target = "given" if found["signal"] == "given" else "random"
+    target = "given" if forecast["signal"] == "given" else "random"
     console.print(Text(f"from the population, target {target}", style="bold"))
-    if found["verdict"] == "contradicted":
+    if forecast["verdict"] == "contradicted":
         text = (
             "The sample does not come from this population: their degrees of freedom differ. The trace of "
-            f"the sample is {found['trace_ratio']:.3g} times that of the population (a kernel matrix is "
+            f"the sample is {forecast['trace_ratio']:.3g} times that of the population (a kernel matrix is "
             "ΦΦᵀ, not divided by n)."
         )
         console.print(Text(text, style="yellow"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for head in ("mu", "risk", "effective mu", "degrees of freedom", "of the sample"):
         table.add_column(head, justify="right", no_wrap=True)
-    for row in found["curve"]:
+    for row in forecast["curve"]:
         cells = (row["mu"], row["risk"], row["kappa"], row["degrees"], row["degrees_of_sample"])
         table.add_row(*(Text(f"{cell:.3g}") for cell in cells))
     console.print(table)

@@ -12,7 +12,9 @@ from rich.console import Console
 
 import rmtaudit
 from rmtaudit.cli.density import _draw
-from rmtaudit.engine.density import WholeResult
+from rmtaudit.cli.density_table import rounding_lines
+from rmtaudit.engine.density import DensitySettings, WholeResult
+from rmtaudit.engine.density.blocks import draw_blocks
 from rmtaudit.engine.density.entries import REASONS, Entries, entries_of
 from rmtaudit.engine.sources import SourceOptions
 from rmtaudit.matrices.sources import Gram, KernelMatrix, Known, MatrixSource, Product, Reach, TensorSource
@@ -98,11 +100,9 @@ def test_products_keep_their_bounds_and_say_what_they_leave_out(rounding: float 
 
 
 def test_blocks_say_it_too() -> None:
-    result = rmtaudit.density(
-        Exponential(80, None), method="blocks", size=100, sample=40, samples=2, replicas=0
-    )
-    assert result.document["subject"]["rounding"]["status"] == "not known"
-    assert "\nrounding" in table(result.document)
+    facts = draw_blocks(Exponential(80, None), DensitySettings(size=100, sample=40, samples=2)).facts
+    assert facts["rounding"]["status"] == "not known"
+    assert dict(rounding_lines(facts["rounding"])) == {"rounding": REASONS[Entries.UNKNOWN]}
 
 
 @pytest.mark.parametrize(("rounding", "shown"), [(None, True), (0.0, False)])

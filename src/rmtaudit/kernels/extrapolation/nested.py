@@ -92,9 +92,9 @@ def nested_scores(
         free.append(wasserstein(evolve(fit.measure, factor, _POINTS), whole) / spread)
         for order, law in cumulant_laws(block).items():
             if law.index * factor < 1:
-                found = wasserstein(evolve(law, factor, _POINTS), whole) / spread
-                simple.setdefault(order, []).append(found)
-    baselines = {order: _mean(found) for order, found in sorted(simple.items()) if len(found) == _DRAWS}
+                miss = wasserstein(evolve(law, factor, _POINTS), whole) / spread
+                simple.setdefault(order, []).append(miss)
+    baselines = {order: _mean(miss) for order, miss in sorted(simple.items()) if len(miss) == _DRAWS}
     return Nested(_mean(free), _mean(rows) if rows else None, baselines)
 
 

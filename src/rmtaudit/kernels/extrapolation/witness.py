@@ -101,7 +101,7 @@ def witness(prediction: Prediction, operator: Gram, seed: int) -> Witness:
         below.append(_shares(radau(jacobi, 0.0), scales))
     lower, upper = torch.cat(below), torch.cat(above)
     errors = torch.maximum(lower.std(0), upper.std(0)) / math.sqrt(len(upper))
-    seen = [
+    observed = [
         Witness(
             scale=scale,
             predicted=(1 - spikes) * float((law / (law + scale)).mean()) + spikes,
@@ -113,7 +113,7 @@ def witness(prediction: Prediction, operator: Gram, seed: int) -> Witness:
             scales, lower.mean(0).tolist(), upper.mean(0).tolist(), errors.tolist(), strict=True
         )
     ]
-    return max(seen, key=lambda one: one.difference / (_ALLOWED + _SIGNIFICANT * one.standard_error))
+    return max(observed, key=lambda one: one.difference / (_ALLOWED + _SIGNIFICANT * one.standard_error))
 
 
 def _shares(rule: Rule, scales: list[float]) -> torch.Tensor:

@@ -72,10 +72,10 @@ class AtomParameters:
         """Return the coordinates of places, masses and index."""
         if self.from_zero:
             rates = masses / places
-            found = [np.log(places), np.log(rates[:-1] / rates[-1])]
+            parts = [np.log(places), np.log(rates[:-1] / rates[-1])]
         else:
-            found = [places, np.log(masses)]
-        return np.concatenate([*found, [index] if self.ending else []])
+            parts = [places, np.log(masses)]
+        return np.concatenate([*parts, [index] if self.ending else []])
 
     def unpack(self, p: Real) -> tuple[Real, Real, float]:
         """Return places, masses and index."""
@@ -113,8 +113,8 @@ class AtomParameters:
         rates: Real = np.exp(
             np.append(p[self.count : 2 * self.count - 1], 0.0).clip(-_LARGEST_LOG, _LARGEST_LOG)
         )
-        found: Real = rates / rates.sum()
-        return found
+        shares: Real = rates / rates.sum()
+        return shares
 
 
 def fit_atoms(
@@ -160,8 +160,8 @@ def fit_atoms(
     with np.errstate(all="ignore"):
         if not np.isfinite(residuals(start)).all():
             raise ArithmeticError("the atoms to start from lie on the transform")
-        found = optimize.least_squares(residuals, start, method="lm", max_nfev=_MOST_STEPS * len(start))
-    measure = parameters.measure(found.x, given.scale)
+        solution = optimize.least_squares(residuals, start, method="lm", max_nfev=_MOST_STEPS * len(start))
+    measure = parameters.measure(solution.x, given.scale)
     device = given.values.device
     return dataclasses.replace(
         measure, left=measure.left.to(device), right=measure.right.to(device), mass=measure.mass.to(device)

@@ -52,7 +52,7 @@ def band_of(system: ParentSystem, masses: Real, share: float, spread: float) -> 
     places = system.places
     shift = FORGIVEN * spread
     x = _points(system.law(masses), share, shift)
-    forgiven = np.minimum(shift, _SHARE * _apart(system.law(masses), share, x))
+    forgiven = np.minimum(shift, _SHARE * _decile_gaps(system.law(masses), share, x))
     at = np.concatenate([x + forgiven, x - forgiven])
     signs = np.repeat([-1.0, 1.0], len(x))
     current = np.tile(masses / masses.sum(), (len(at), 1))
@@ -84,7 +84,7 @@ def _points(law: ParentLaw, share: float, shift: float) -> Real:
     return np.asarray(every[kept], dtype=np.float64)
 
 
-def _apart(law: ParentLaw, share: float, x: Real) -> Real:
+def _decile_gaps(law: ParentLaw, share: float, x: Real) -> Real:
     """Return the distances between the deciles of a law that lie on both sides of ``x``, shape ``(M,)``."""
     if share > 1:
         deciles = CompressedLaw(law, share, 1.0).ppf(torch.linspace(0.05, 0.95, 10).double()).numpy()
@@ -92,8 +92,8 @@ def _apart(law: ParentLaw, share: float, x: Real) -> Real:
         levels = np.linspace(0.05, 0.95, 10)
         deciles = law.places[np.searchsorted(np.cumsum(law.masses), levels).clip(max=len(law.places) - 1)]
     right = np.searchsorted(deciles, x).clip(1, len(deciles) - 1)
-    found: Real = deciles[right] - deciles[right - 1]
-    return found
+    gaps: Real = deciles[right] - deciles[right - 1]
+    return gaps
 
 
 def _pulled(system: ParentSystem, masses: Real, towards: Real, strength: float) -> tuple[Real, float]:

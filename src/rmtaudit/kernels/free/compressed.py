@@ -100,8 +100,8 @@ def _descended(
 def distribution(places: Real, masses: Real, share: float, x: Real) -> Real:
     """Return the mass of the block's law at or below ``x``, shape ``(M,)``; arguments as above."""
     if share == 1:
-        found: Real = ((places <= x[:, None]) * masses).sum(-1)
-        return found
+        shares: Real = ((places <= x[:, None]) * masses).sum(-1)
+        return shares
     return _below(places, masses, share, subordination(places, masses, share, x))
 
 
@@ -111,8 +111,8 @@ def gradient(places: Real, masses: Real, share: float, x: Real) -> Real:
     It is known up to a constant, which drops out because the total mass is fixed.
     """
     if share == 1:
-        found: Real = (places <= x[:, None]).astype(np.float64)
-        return found
+        below: Real = (places <= x[:, None]).astype(np.float64)
+        return below
     zeta = subordination(places, masses, share, x)
     return -share / math.pi * np.angle(zeta[:, None] - places)
 
@@ -159,8 +159,8 @@ class CompressedLaw:
         centre = float(self.parent.masses @ places)
         ends = np.arcsinh((np.array([low, high]) - centre) / spread)
         x = centre + spread * np.sinh(np.linspace(float(ends[0]), float(ends[1]), _COARSE))
-        beside = np.array([place / self.scale for place, _ in self.atoms])
-        x = np.unique(np.concatenate([x, beside - 1e-5 * spread, beside + 1e-5 * spread]))
+        point_masses = np.array([place / self.scale for place, _ in self.atoms])
+        x = np.unique(np.concatenate([x, point_masses - 1e-5 * spread, point_masses + 1e-5 * spread]))
         law = self.parent
         zeta = subordination(law.places, law.masses, self.share, x)
         level = np.maximum.accumulate(np.clip(_below(law.places, law.masses, self.share, zeta), 0, 1))
@@ -220,8 +220,8 @@ class CompressedLaw:
 def _below(places: Real, masses: Real, share: float, zeta: Complex) -> Real:
     f, _ = _reciprocal(places, masses, zeta)
     angles = (np.angle(zeta[:, None] - places) * masses).sum(-1)
-    found: Real = 1 - (share * angles - (share - 1) * np.angle(f)) / math.pi
-    return found
+    shares: Real = 1 - (share * angles - (share - 1) * np.angle(f)) / math.pi
+    return shares
 
 
 def _reciprocal(places: Real, masses: Real, zeta: Complex) -> tuple[Complex, Complex]:
@@ -238,5 +238,5 @@ def _reciprocal(places: Real, masses: Real, zeta: Complex) -> tuple[Complex, Com
 def _spread(places: Real, masses: Real) -> Real:
     """Return standard deviations, shape ``()`` or ``(M,)``."""
     mean = masses @ places
-    found: Real = np.sqrt(np.maximum(masses @ places**2 - mean**2, 0))
-    return found
+    deviations: Real = np.sqrt(np.maximum(masses @ places**2 - mean**2, 0))
+    return deviations

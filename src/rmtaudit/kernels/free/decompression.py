@@ -212,19 +212,19 @@ def decompress_spectrum(
     spikes = tuple((value, _carried(bulk, value, factor)) for value in outliers)
     drawn: tuple[EvolvedLaw, ...] = ()
     smoothed: tuple[EvolvedLaw, ...] = ()
-    rough = sparse = beside = simple = None
+    rough = sparse = smooth_law = simple = None
     extremes = () if refused else _extremes(bulk, fit, factor)
     if refused:
         law = baselines[2]
         verdict, reason = UNFIT, refused
     else:
         law = evolve(fit.measure, factor)
-        seen = redrawn(bulk, fit.measure, factor, replicas, generator)
+        redrawing = redrawn(bulk, fit.measure, factor, replicas, generator)
         if form is not None:
-            drawn, smoothed = refits_of_form(seen, form, smooth, factor)
-            beside = evolve(smooth.measure, factor, CURVE) if drawn and not form.alone else None
+            drawn, smoothed = refits_of_form(redrawing, form, smooth, factor)
+            smooth_law = evolve(smooth.measure, factor, CURVE) if drawn and not form.alone else None
         else:
-            drawn = refits(seen, fit, factor)
+            drawn = refits(redrawing, fit, factor)
         if not fit.atoms:
             rough = evolve(rougher.measure, factor, CURVE)
             sparse = _sparse(bulk, fit, factor)
@@ -234,9 +234,9 @@ def decompress_spectrum(
             verdict = "baseline as good"
             reason = f"{simple} free cumulants predict the block from its quarter as well"
         if form is not None:
-            said = f"a {form.name} law explains the block (p = {form.p_value:.2f})"
-            reason = "; ".join(filter(None, (reason, said)))
-    found = Decompression(
+            explained = f"a {form.name} law explains the block (p = {form.p_value:.2f})"
+            reason = "; ".join(filter(None, (reason, explained)))
+    result = Decompression(
         verdict=verdict,
         reason=reason,
         law=law,
@@ -252,17 +252,17 @@ def decompress_spectrum(
         extremes=extremes,
         sparse=sparse,
         form=form,
-        smooth=beside,
+        smooth=smooth_law,
         smoothed=smoothed,
         simple=simple,
     )
-    if found.unresolved > _WORTH_SAYING:
+    if result.unresolved > _WORTH_SAYING:
         caveat = (
-            f"laws that fit the block equally well put {found.unresolved:.0%} of the eigenvalues elsewhere, "
+            f"laws that fit the block equally well put {result.unresolved:.0%} of the eigenvalues elsewhere, "
             "at the lower end"
         )
-        found = dataclasses.replace(found, reason="; ".join(filter(None, (reason, caveat))))
-    return found
+        result = dataclasses.replace(result, reason="; ".join(filter(None, (reason, caveat))))
+    return result
 
 
 def beyond_noise(distance: torch.Tensor, gaps: torch.Tensor) -> torch.Tensor:

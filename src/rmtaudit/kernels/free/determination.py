@@ -237,13 +237,13 @@ def _milder(problem: _Problem, usual: Level) -> tuple[Level, ...]:
     for share in MILDER:
         if strongest is None and not problem.accepts(share):
             continue
-        found = problem.level(share)
-        if not found.answers and tried[-1] is not usual:
+        level = problem.level(share)
+        if not level.answers and tried[-1] is not usual:
             break
-        tried.append(found)
-        if not found.answers:
+        tried.append(level)
+        if not level.answers:
             break
-        strongest = strongest or found
+        strongest = strongest or level
     if strongest is not None:
         tried[-1] = replace(tried[-1], central=strongest.central)
     return tuple(tried)
@@ -292,14 +292,14 @@ def _not_rejected(free: ParentSystem, system: ParentSystem, masses: Real, seed: 
 
 def _largest(problem: _Problem) -> float | None:
     """Return the largest factor below the one asked for that would be determined."""
-    low, found = [one for one in _FACTORS if one < 0.95 * problem.factor], None
+    low, largest = [one for one in _FACTORS if one < 0.95 * problem.factor], None
     while low:
         middle = low[(len(low) - 1) // 2]
         white = whitened_block(problem.given, middle, positive=problem.positive)
         nearer = problem._replace(white=white, factor=middle)
         usual = nearer.level(USUAL)
         if usual.answers and usual.width <= NARROW and nearer.accepts(SMOOTHER[0]):
-            found, low = middle, [one for one in low if one > middle]
+            largest, low = middle, [one for one in low if one > middle]
         else:
             low = [one for one in low if one < middle]
-    return found
+    return largest

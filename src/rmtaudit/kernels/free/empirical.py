@@ -133,8 +133,8 @@ def _points(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     at heights of its own.
     """
     low, span = values[0], float(values[-1] - values[0])
-    apart = torch.diff(values, prepend=values[:1] - span) > 1e-11 * span
-    single = values[apart]
+    distinct = torch.diff(values, prepend=values[:1] - span) > 1e-11 * span
+    single = values[distinct]
     real, heights = [], []
     eta = span
     for _ in range(_MOST_LEVELS):

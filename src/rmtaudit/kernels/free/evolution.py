@@ -133,8 +133,8 @@ class EvolvedLaw:
 
     def _below(self, place: float) -> torch.Tensor:
         """Return the mass below an atom: the level of the point of the curve beside it."""
-        beside = place - 1e-13 * float(self.x[-1] - self.x[0])
-        return self.level[(torch.searchsorted(self.x, self.x.new_tensor(beside)) - 1).clamp(min=0)]
+        left_of_place = place - 1e-13 * float(self.x[-1] - self.x[0])
+        return self.level[(torch.searchsorted(self.x, self.x.new_tensor(left_of_place)) - 1).clamp(min=0)]
 
     def _parameter(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the points of the curve whose eigenvalue is ``x``: a bracketed search, monotone."""

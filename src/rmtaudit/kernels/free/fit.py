@@ -84,7 +84,7 @@ class LevySystem:
         zeros of the large matrix are zeros.
         """
         mass = masses[: len(self.left)] * self.scale**2
-        found = LevyMeasure(
+        measure = LevyMeasure(
             left=self.left * self.scale,
             right=self.right * self.scale,
             mass=mass,
@@ -92,10 +92,10 @@ class LevySystem:
             index=self.index,
         )
         if self.positive:
-            first = found.inverse_moments()[0]
-            if abs(found.mean - first) <= 2 * self.scale / self.size:
-                return dataclasses.replace(found, mass=mass * (found.mean / first))
-        return found
+            first = measure.inverse_moments()[0]
+            if abs(measure.mean - first) <= 2 * self.scale / self.size:
+                return dataclasses.replace(measure, mass=mass * (measure.mean / first))
+        return measure
 
 
 def fit_levy(

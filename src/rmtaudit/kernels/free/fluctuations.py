@@ -74,8 +74,8 @@ class Whitened:
 
     def apply(self, values: Complex) -> Real:
         """Return the coordinates of changes of ``F``, shape ``(M, ...)``, in the directions, ``(K, ...)``."""
-        found: Real = self.rows @ np.concatenate([values.real, values.imag])
-        return found
+        whitened: Real = self.rows @ np.concatenate([values.real, values.imag])
+        return whitened
 
 
 class Noise(NamedTuple):

@@ -193,16 +193,16 @@ def fit_form(name: str, given: Transform, white: Whitened, parameters: AtomParam
         If it does not converge.
     """
     problem = _Problem(given, white, parameters)
-    found = optimize.least_squares(
+    solution = optimize.least_squares(
         problem.residuals, start, jac=problem.jacobian, method="lm", max_nfev=_MOST_STEPS
     )
-    if not found.success or problem.unsolved(found.fun):
+    if not solution.success or problem.unsolved(solution.fun):
         raise ArithmeticError(f"the fit of a {name} law did not converge")
     return Form(
         name=name,
-        measure=parameters.measure(found.x, given.scale),
-        chi_square=2 * float(found.cost),
-        n_data=len(found.fun),
+        measure=parameters.measure(solution.x, given.scale),
+        chi_square=2 * float(solution.cost),
+        n_data=len(solution.fun),
         parameters=parameters,
     )
 
@@ -227,15 +227,15 @@ def smooth_criterion(given: Transform, white: Whitened) -> float:
         gram + weights[:, None, None] * form, right_side.expand(len(weights), -1).contiguous()
     )
     chi = ((fitted @ matrix.T - target) ** 2).sum(1)
-    found = []
+    criteria = []
     for weight, masses, own in zip(weights, fitted, chi, strict=True):
         held = masses > 0
         inner = gram[held][:, held]
         eigenvalues = torch.linalg.eigvalsh(inner)
         tiny = 1e-12 * eigenvalues[-1] * torch.eye(len(inner), dtype=inner.dtype)
         numbers = torch.linalg.solve(inner + weight * form[held][:, held] + tiny, inner).trace()
-        found.append(float(own + 2 * numbers))
-    return min(found)
+        criteria.append(float(own + 2 * numbers))
+    return min(criteria)
 
 
 class _Problem:
@@ -258,10 +258,10 @@ class _Problem:
             self.u = parameter(transform, self.given.mean, index, self.z, self.u)
         except ArithmeticError:
             return np.full(self.white.n_data + int(self.exact), _UNSOLVED)
-        found = self.white.apply(self.white.f - (self.u - index * transform(self.u)[0]))
+        residuals = self.white.apply(self.white.f - (self.u - index * transform(self.u)[0]))
         if self.exact:
-            found = np.append(found, ((g / x**2).sum() - (1 - self.given.at_zero)) * self.given.size)
-        return found
+            residuals = np.append(residuals, ((g / x**2).sum() - (1 - self.given.at_zero)) * self.given.size)
+        return residuals
 
     def unsolved(self, residuals: Real) -> bool:
         return bool((residuals == _UNSOLVED).all())
@@ -279,11 +279,11 @@ class _Problem:
         # z = u + κ₁ + (1 - index)T(u) stays, and F = u - index·T(u)
         of_u = (value * of_index - (1 - index) * moved) / (1 + (1 - index) * slope)
         of_f = (1 - index * slope) * of_u - value * of_index - index * moved
-        found = -self.white.apply(of_f)
+        jacobian = -self.white.apply(of_f)
         if self.exact:
             row = (of_g / x[:, None] ** 2 - 2 * (g / x**3)[:, None] * of_x).sum(0) * self.given.size
-            found = np.vstack([found, row])
-        return found
+            jacobian = np.vstack([jacobian, row])
+        return jacobian
 
 
 def _marchenko_pastur(given: Transform, white: Whitened) -> Form:

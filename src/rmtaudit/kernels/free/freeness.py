@@ -203,13 +203,13 @@ def rotated(matrix: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     generator
         Source of the signs, on the CPU.
     """
-    found = matrix.cpu().numpy()
-    n = len(found)
+    entries = matrix.cpu().numpy()
+    n = len(entries)
     for _ in range(_ROUNDS):
         signs = (2 * torch.randint(2, (n,), generator=generator) - 1).double().numpy()
-        found = fft.dctn(signs[:, None] * found * signs, axes=(0, 1), norm="ortho")
+        entries = fft.dctn(signs[:, None] * entries * signs, axes=(0, 1), norm="ortho")
     signs = (2 * torch.randint(2, (n,), generator=generator) - 1).double().numpy()
-    out = torch.from_numpy(signs[:, None] * found * signs).to(matrix.device)
+    out = torch.from_numpy(signs[:, None] * entries * signs).to(matrix.device)
     return (out + out.T) / 2
 
 
@@ -235,11 +235,11 @@ def _standardised_ranks(eigenvalues: torch.Tensor) -> torch.Tensor | None:
 
 def _pool(matrix: torch.Tensor, size: int, draws: int, generator: torch.Generator) -> torch.Tensor:
     """Return the eigenvalues of random principal blocks."""
-    found = []
+    spectra = []
     for _ in range(draws):
         chosen = torch.randperm(len(matrix), generator=generator)[:size]
-        found.append(torch.linalg.eigvalsh(matrix[chosen][:, chosen]))
-    return torch.cat(found)
+        spectra.append(torch.linalg.eigvalsh(matrix[chosen][:, chosen]))
+    return torch.cat(spectra)
 
 
 def _distance(one: torch.Tensor, other: torch.Tensor, tolerance: float) -> float:

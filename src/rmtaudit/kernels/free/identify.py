@@ -84,10 +84,10 @@ def _pulled(
     ``None`` where even the plain one rises further.
     """
     pulls = right.new_tensor((0.0, *_PULLS))
-    found = nonnegative_least_squares(
+    pulled = nonnegative_least_squares(
         gram.expand(len(pulls), -1, -1).contiguous(), right + pulls[:, None] * towards
     )
-    objective = ((found @ gram) * found).sum(-1) - 2 * (found @ right)
+    objective = ((pulled @ gram) * pulled).sum(-1) - 2 * (pulled @ right)
     start = float(objective[0])
     allowed = torch.nonzero(objective <= (start if lowest is None else lowest) + _RISE).flatten()
-    return (found[allowed[-1]] if len(allowed) else None), found[0], start
+    return (pulled[allowed[-1]] if len(allowed) else None), pulled[0], start

@@ -77,7 +77,7 @@ class QuadraticLaw:
             else np.array([-self.q0 / self.q1] if self.q1 else [])
         )
         low, high = self.edges
-        found = []
+        atoms = []
         for root in sorted(roots[np.isreal(roots)].real.tolist()):
             if low - 1e-12 < root < high + 1e-12:
                 continue
@@ -85,8 +85,8 @@ class QuadraticLaw:
             mass = linear / (self.q1 + 2 * self.q2 * root)
             # on the physical sheet m = (-P + sqrt(P² - 4Q))/(2Q), the root with the sign of z - middle
             if mass > 1e-12 and linear * (root - (low + high) / 2) < 0:
-                found.append((root, mass))
-        return tuple(found)
+                atoms.append((root, mass))
+        return tuple(atoms)
 
     def pdf(self, x: torch.Tensor) -> torch.Tensor:
         """Return the density of the continuous part, any shape, float64."""

@@ -116,15 +116,15 @@ def least_squares(rows: Real, target: Real) -> Real:
     """
     size = rows.shape[1]
     try:
-        found: Real = nnls(rows, target, maxiter=3 * size)[0]
+        solution: Real = nnls(rows, target, maxiter=3 * size)[0]
     except RuntimeError:
         # equal columns make the method cycle; a ridge far below the noise tells them apart
         ridge = _RIDGE * np.eye(size)
         try:
-            found = nnls(np.vstack([rows, ridge]), np.append(target, np.zeros(size)), maxiter=10 * size)[0]
+            solution = nnls(np.vstack([rows, ridge]), np.append(target, np.zeros(size)), maxiter=10 * size)[0]
         except RuntimeError as error:
             raise ArithmeticError("the non-negative least-squares problem could not be solved") from error
-    return found
+    return solution
 
 
 def whitened_block(given: Transform, factor: float, *, positive: bool) -> Whitened:

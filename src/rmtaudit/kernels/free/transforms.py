@@ -216,6 +216,6 @@ def _level(
     high = low + reach
     for _ in range(_HALVINGS):
         v = torch.where(high > 4 * low, (low * high).sqrt(), (low + high) / 2)
-        found = effective * v + cauchy_imaginary(measure.left, measure.right, s, v) @ measure.mass
-        low, high = torch.where(found < height, v, low), torch.where(found < height, high, v)
+        level = effective * v + cauchy_imaginary(measure.left, measure.right, s, v) @ measure.mass
+        low, high = torch.where(level < height, v, low), torch.where(level < height, high, v)
     return v

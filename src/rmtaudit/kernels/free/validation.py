@@ -78,11 +78,11 @@ def choose(
         for order, law in cumulant_laws(block).items():
             if law.index * factor < 1:
                 simple.setdefault(order, []).append(_distance(law, factor, values) / spread)
-    scores = {slack: sum(found) / len(found) for slack, found in fits.items()}
+    scores = {slack: sum(misses) / len(misses) for slack, misses in fits.items()}
     best = min(scores.values())
     slack = max(slack for slack, score in scores.items() if score <= _TOLERANCE * best)
     baselines = {
-        order: sum(found) / len(found) for order, found in sorted(simple.items()) if len(found) == _DRAWS
+        order: sum(misses) / len(misses) for order, misses in sorted(simple.items()) if len(misses) == _DRAWS
     }
     return Choice(slack, scores[slack], scores, baselines)
 

@@ -97,10 +97,10 @@ class Distribution:
     def quantiles(self, levels: torch.Tensor) -> torch.Tensor:
         """Return the eigenvalues at these levels, by interpolation, shape of ``levels``."""
         shares = np.maximum.accumulate(self.cdf().numpy())
-        found = torch.from_numpy(np.interp(levels.numpy(), shares, self.points.numpy()))
+        quantiles = torch.from_numpy(np.interp(levels.numpy(), shares, self.points.numpy()))
         for place, width in _candidates(self.rule, self.jacobi):
-            found = torch.where((found - place).abs() <= width, place, found)
-        return found
+            quantiles = torch.where((quantiles - place).abs() <= width, place, quantiles)
+        return quantiles
 
     def quantile_band(
         self, levels: torch.Tensor, confidence: float = 0.9
@@ -159,7 +159,7 @@ class Distribution:
     def atoms(self, confidence: float = 0.9) -> tuple[Atom, ...]:
         """Return places with more than half a per cent of the eigenvalues and more than one of them."""
         tail = (1 - confidence) / 2
-        found = []
+        atoms = []
         for place, width in _candidates(self.rule, self.jacobi):
             ends = torch.tensor([place - width, place + width], dtype=torch.float64)
             lower, upper = brackets(self.jacobi, ends)
@@ -170,11 +170,11 @@ class Distribution:
             everything = self.size + self.zeros
             least = (float(low) * self.size + holds) / everything
             if float(inside) > max(_WEIGHT, 2 / self.size):
-                found.append(Atom(place, width, least, (float(high) * self.size + holds) / everything))
-        if self.zeros and not any(abs(one.place) <= one.width for one in found):
+                atoms.append(Atom(place, width, least, (float(high) * self.size + holds) / everything))
+        if self.zeros and not any(abs(one.place) <= one.width for one in atoms):
             share = self.zeros / (self.size + self.zeros)
-            found.append(Atom(0.0, 0.0, share, share))
-        return tuple(sorted(found, key=lambda one: one.place))
+            atoms.append(Atom(0.0, 0.0, share, share))
+        return tuple(sorted(atoms, key=lambda one: one.place))
 
     def _of_all(self, shares: torch.Tensor) -> torch.Tensor:
         known = self.zeros * (self.points >= 0)
@@ -363,8 +363,8 @@ def _grid(rule: Rule, jacobi: Jacobi) -> torch.Tensor:
     for spot, width in _candidates(rule, jacobi):
         ends = torch.tensor([spot - width, spot + width], dtype=torch.float64)
         points = torch.cat([points[(points - spot).abs() > width], ends])
-    found: torch.Tensor = torch.unique(points)
-    return found
+    grid: torch.Tensor = torch.unique(points)
+    return grid
 
 
 def _candidates(rule: Rule, jacobi: Jacobi) -> list[tuple[float, float]]:

@@ -117,10 +117,10 @@ def spread_of_alpha(
         values = np.sort(
             _replica(x, start, fit=fit, world=worlds[index], support=support, generator=generator)
         )
-        found = fit_start(values, support, excluded=0, min_tail=fit.min_tail, margin=None)
-        if isinstance(found, PowerLawFit):
-            error = math.log((found.alpha - 1) / (worlds[index].alpha - 1))
-            rows.append((error, found.tail_size, found.ks_distance, index > 0))
+        refit = fit_start(values, support, excluded=0, min_tail=fit.min_tail, margin=None)
+        if isinstance(refit, PowerLawFit):
+            error = math.log((refit.alpha - 1) / (worlds[index].alpha - 1))
+            rows.append((error, refit.tail_size, refit.ks_distance, index > 0))
     if len(rows) < 2:
         return NoFit("fewer than two replicas have a tail with two different values", x.size, fit.excluded)
     error, size, distance, changed = np.array(rows, dtype=np.float64).T
@@ -153,8 +153,8 @@ def _worlds(tail: Vector, fit: PowerLawFit, support: Support) -> list[_World]:
     """Return the law of one exponent first, then those with a change."""
     worlds = [_World(log_weight=0.0, alpha=fit.alpha, at=fit.xmin, share=1.0, below=None)]
     positions = {round((1 - share) * tail.size) for share in _SHARES}
-    found = [_changed(tail, position, fit, support) for position in sorted(positions)]
-    changed = [world for world in found if world is not None]
+    candidates = [_changed(tail, position, fit, support) for position in sorted(positions)]
+    changed = [world for world in candidates if world is not None]
     prior = _PENALTY + math.log(max(len(changed), 1))
     for world in changed:
         gain = world.log_weight - prior

@@ -148,9 +148,9 @@ def _newton(mean: float, mean_bend: float, bend: Bend, size: int, least: float) 
         length = 1.0 if step[1] > -0.9 * point[1] else -0.9 * point[1] / step[1]
         while True:
             trial = point + length * step
-            found = _moments(trial, bend)
-            reached = -float(trial @ target) - found[0]
-            in_range = bool(np.isfinite(found[2]).all())
+            moments_there = _moments(trial, bend)
+            reached = -float(trial @ target) - moments_there[0]
+            in_range = bool(np.isfinite(moments_there[2]).all())
             wanted = value + 0.1 * length * gain - 1e-14 * (1 + abs(value))
             if in_range and (reached >= wanted or length < 1e-8):
                 break
@@ -160,7 +160,7 @@ def _newton(mean: float, mean_bend: float, bend: Bend, size: int, least: float) 
         point, value = trial, reached
         if point[1] < least:
             return _boundary(mean, size)
-        log_mass, moments, covariance = found
+        log_mass, moments, covariance = moments_there
     raise ArithmeticError("the most likely bent power law was not found")
 
 

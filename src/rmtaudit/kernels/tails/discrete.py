@@ -184,12 +184,12 @@ def draw_discrete(alpha: float, xmin: float, uniform: Vector) -> Vector:
     table: Vector = xmin + np.arange(_TABLE, dtype=np.float64)
     above = np.exp(log_tail(alpha, xmin, table))
     index = _TABLE - np.searchsorted(above[::-1], uniform, side="left")
-    found: Vector = table[np.maximum(index, 1) - 1]
+    drawn: Vector = table[np.maximum(index, 1) - 1]
     beyond = uniform < above[-1]
     with np.errstate(over="ignore"):
         far = (table[-1] - 0.5) * (uniform[beyond] / above[-1]) ** (-1 / (alpha - 1)) + 0.5
-    found[beyond] = np.minimum(np.floor(far), GREATEST)
-    return found
+    drawn[beyond] = np.minimum(np.floor(far), GREATEST)
+    return drawn
 
 
 def _distance(values: Vector, logs: Vector, sizes: Vector, alpha: float, steps: Vector | None) -> float:

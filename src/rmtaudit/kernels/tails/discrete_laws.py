@@ -82,11 +82,11 @@ def discrete_distances(laws: Sequence[LawFit], tail: Vector, xmin: float) -> dic
     """Return the Kolmogorov-Smirnov distance of each law from the tail."""
     values, counts = np.unique(tail, return_counts=True)
     sizes = np.append(np.cumsum(counts[::-1])[::-1], 0) / tail.size
-    found: dict[Law, float] = {}
+    distances: dict[Law, float] = {}
     for fit in laws:
         here, after = (_tails(fit, at, xmin) for at in (values, values + 1))
-        found[fit.law] = float(max(np.abs(here - sizes[:-1]).max(), np.abs(after - sizes[1:]).max()))
-    return found
+        distances[fit.law] = float(max(np.abs(here - sizes[:-1]).max(), np.abs(after - sizes[1:]).max()))
+    return distances
 
 
 def _support(data: Vector, xmin: float, distinct: Vector, shares: Vector) -> _Support:
@@ -158,10 +158,10 @@ def _bent(support: _Support, law: Law, bend: Bend, power: LawFit) -> LawFit:
     # the power law is the best member where the likelihood falls from there
     if target[1] >= statistics[1] @ shares:
         return _limit(law, power)
-    found = _newton(support, statistics, target, np.array([0.5 / target[0], 0.5 / target[1]]))
-    if found is None or found[0][1] * distinct[1].max() < _NEGLIGIBLE:
+    solution = _newton(support, statistics, target, np.array([0.5 / target[0], 0.5 / target[1]]))
+    if solution is None or solution[0][1] * distinct[1].max() < _NEGLIGIBLE:
         return _limit(law, power)
-    point, log_mass, information = found
+    point, log_mass, information = solution
     slope, curvature = float(point[0]), float(point[1])
     covariance = np.linalg.inv(information) / support.data.size
     if law == "truncated_power_law":
@@ -204,13 +204,15 @@ def _newton(
         value = -float(point @ target) - log_mass
         while length > 1e-10:
             trial = point + length * step
-            reached, found = _log_mass(support, -trial @ statistics)
-            if -float(trial @ target) - reached >= value + 0.1 * length * gain - 1e-14 * (1 + abs(value)):
+            trial_log_mass, trial_shares = _log_mass(support, -trial @ statistics)
+            if -float(trial @ target) - trial_log_mass >= value + 0.1 * length * gain - 1e-14 * (
+                1 + abs(value)
+            ):
                 break
             length /= 2
         else:
             return point, log_mass, information
-        point, log_mass, shares = trial, reached, found
+        point, log_mass, shares = trial, trial_log_mass, trial_shares
     raise ArithmeticError("a law of the tail is not found")
 
 
@@ -227,13 +229,13 @@ def _stretched_exponential(support: _Support, power: LawFit) -> LawFit:
         near = _strength(support, beta, grown, near)
         return math.exp(near) / grown
 
-    found = scipy.optimize.minimize_scalar(
+    solution = scipy.optimize.minimize_scalar(
         lambda log: -at(math.exp(log), best_strength(math.exp(log))),
         bounds=(math.log(0.01), math.log(8.0)),
         method="bounded",
         options={"xatol": 1e-4},
     )
-    beta = math.exp(float(found.x))
+    beta = math.exp(float(solution.x))
     strength = best_strength(beta)
     size = support.data.size
     if size * at(beta, strength) <= power.log_likelihood + float(support.data.sum()) + size * math.log(

@@ -144,9 +144,9 @@ def _degenerate(law: Law, v: NDArray[np.float64], xmin: float) -> LawFit:
 def _bent(
     v: NDArray[np.float64], bend: Bend
 ) -> tuple[float, float, NDArray[np.float64], NDArray[np.float64]]:
-    found = fit_bent(v, bend)
-    density = -found.slope * v - found.curvature * bend_of(v, bend) - found.log_mass
-    return found.slope, found.curvature, found.covariance, density
+    fit = fit_bent(v, bend)
+    density = -fit.slope * v - fit.curvature * bend_of(v, bend) - fit.log_mass
+    return fit.slope, fit.curvature, fit.covariance, density
 
 
 def _truncated_power_law(v: NDArray[np.float64], xmin: float) -> LawFit:

@@ -84,9 +84,9 @@ class Shifted(Wrapper):
 
     def principal(self, indices: torch.Tensor) -> torch.Tensor:
         """Return a principal submatrix; an index given twice is shifted where it meets itself."""
-        found = self.base.principal(indices).clone()
-        found[indices[:, None] == indices[None, :]] += self.shift
-        return found
+        submatrix = self.base.principal(indices).clone()
+        submatrix[indices[:, None] == indices[None, :]] += self.shift
+        return submatrix
 
     def matmul(self, X: torch.Tensor) -> torch.Tensor:
         """Return ``A X + t X``."""
@@ -238,15 +238,15 @@ class Gram(MatrixSource):
         if Reach.PRINCIPAL not in self.reach:
             raise self._unreachable(Reach.PRINCIPAL)
         low, high = int(indices.min()), int(indices.max()) + 1
-        found = torch.zeros((len(indices), len(indices)), dtype=torch.float64)
+        submatrix = torch.zeros((len(indices), len(indices)), dtype=torch.float64)
         for there in self._pieces():
             if self.of == "columns":
                 chosen = self.factor.block(there, range(low, high))[:, indices - low]
-                found.addmm_(chosen.T, chosen)
+                submatrix.addmm_(chosen.T, chosen)
             else:
                 chosen = self.factor.block(range(low, high), there)[indices - low]
-                found.addmm_(chosen, chosen.T)
-        return found
+                submatrix.addmm_(chosen, chosen.T)
+        return submatrix
 
     def matmul(self, X: torch.Tensor) -> torch.Tensor:
         """Return ``Wᵀ (W X)`` or ``W (Wᵀ X)``."""
@@ -326,14 +326,14 @@ def with_structure(known: Known) -> Known:
     """Add what the pattern of a sparse square matrix tells, and what is certain from it."""
     from rmtaudit.kernels.determinants.sparse_general import structure_of
 
-    found = structure_of(known.sparse)
-    if not found.empty:
-        return replace(known, structure=found)
+    structure = structure_of(known.sparse)
+    if not structure.empty:
+        return replace(known, structure=structure)
     singular = (
         "the places of its entries make it singular, whatever their values: columns have no entry, or "
         "their only one in the row of another such column"
     )
-    return replace(known, structure=found, singular=singular)
+    return replace(known, structure=structure, singular=singular)
 
 
 def _plus_diagonal(sparse: Any, shift: float) -> Any:

@@ -80,7 +80,7 @@ class Comparison:
 
 
 def compare_block(
-    source: MatrixSource, rows: range, cols: range, block: torch.Tensor, seen: Comparison
+    source: MatrixSource, rows: range, cols: range, block: torch.Tensor, comparison: Comparison
 ) -> None:
     """Compare a block that was read with its mirror image, which is read for it a strip at a time.
 
@@ -92,7 +92,7 @@ def compare_block(
         The place of the block. On the diagonal nothing is read.
     block
         Its entries, float64, CPU, shape ``(len(rows), len(cols))``.
-    seen
+    comparison
         Extended by what is found; the comparison ends where it is exceeded.
     """
     lines = rows if source.by_columns else cols
@@ -103,8 +103,8 @@ def compare_block(
         part = block[here] if source.by_columns else block[:, here]
         own = block[:, here] if source.by_columns else block[here]
         mirror = own if rows == cols else source.block(down, across)
-        _compare_part(source, across, cols=down, part=part, mirror=mirror, seen=seen)
-        if seen.exceeded:
+        _compare_part(source, across, cols=down, part=part, mirror=mirror, comparison=comparison)
+        if comparison.exceeded:
             return
 
 
@@ -128,14 +128,14 @@ def compare_whole(
     stop
         Asked at every tile; ``True`` ends the pass with :class:`KeyboardInterrupt`.
     """
-    seen = Comparison(tolerance=tolerance)
+    comparison = Comparison(tolerance=tolerance)
     for here, there in _tiles(rows or source.shape[0], source.tile_side or _SIDE):
         if stop():
             raise KeyboardInterrupt
-        compare_block(source, here, there, source.block(here, there), seen)
-        if seen.exceeded:
+        compare_block(source, here, there, source.block(here, there), comparison)
+        if comparison.exceeded:
             break
-    return seen
+    return comparison
 
 
 def settle_symmetry(
@@ -152,17 +152,17 @@ def settle_symmetry(
     if not source.presumed:
         return source.judgement
     if Reach.BLOCK in source.reach:
-        seen = compare_whole(source, rows, stop=stop)
+        comparison = compare_whole(source, rows, stop=stop)
         part = "" if rows in (None, n) else f" of the leading {rows:,} rows"
-        words = seen.words or f"every pair{part} compared"
-        found = Symmetry(seen.pair is None, Ground.COMPARED, words)
+        words = comparison.words or f"every pair{part} compared"
+        judgement = Symmetry(comparison.pair is None, Ground.COMPARED, words)
     elif Reach.MATMUL in source.reach:
-        found = compare_products(source)
+        judgement = compare_products(source)
     else:
         return source.judgement
-    if rows in (None, n) or not found.symmetric:
-        source.take_symmetry(found)
-    return found
+    if rows in (None, n) or not judgement.symmetric:
+        source.take_symmetry(judgement)
+    return judgement
 
 
 def compare_products(source: MatrixSource) -> Symmetry:
@@ -200,15 +200,15 @@ def sampled_symmetry(source: MatrixSource) -> Symmetry:
 
     n = source.shape[0]
     if n <= _COMPARED_WHOLE:
-        seen = compare_whole(source)
-        return Symmetry(seen.pair is None, Ground.COMPARED, seen.words or "every pair compared")
+        comparison = compare_whole(source)
+        return Symmetry(comparison.pair is None, Ground.COMPARED, comparison.words or "every pair compared")
     generator = torch.Generator().manual_seed(20_260_102)
-    seen = Comparison()
+    comparison = Comparison()
     for row, col in sample_corners(n, n, generator):
         here, there = range(row, min(n, row + SAMPLE_SIDE)), range(col, min(n, col + SAMPLE_SIDE))
-        compare_block(source, here, there, source.block(here, there), seen)
-        if seen.pair is not None:
-            return Symmetry(False, Ground.COMPARED, seen.words)
+        compare_block(source, here, there, source.block(here, there), comparison)
+        if comparison.pair is not None:
+            return Symmetry(False, Ground.COMPARED, comparison.words)
     words = f"presumed from {SAMPLES} blocks of {SAMPLE_SIDE} x {SAMPLE_SIDE}"
     return Symmetry(True, Ground.SAMPLED, words)
 
@@ -219,18 +219,18 @@ def _compare_part(
     cols: range,
     part: torch.Tensor,
     mirror: torch.Tensor,
-    seen: Comparison,
+    comparison: Comparison,
 ) -> None:
     difference = (part - mirror.T).abs_()
     if not bool(difference.any()):
         return
-    roots = [seen.diagonal(source, span).clamp(min=0).sqrt() for span in (rows, cols)]
+    roots = [comparison.diagonal(source, span).clamp(min=0).sqrt() for span in (rows, cols)]
     relative = (difference / (roots[0][:, None] * roots[1][None])).masked_fill_(difference == 0, 0.0)
     i, j = divmod(int(relative.argmax()), len(cols))
-    seen.absolute = max(seen.absolute, float(difference.max()))
-    seen.largest = max(seen.largest, float(mirror.abs().max()))
-    if seen.pair is None or float(relative[i, j]) > seen.relative:
-        seen.relative, seen.pair = float(relative[i, j]), (rows[i], cols[j])
+    comparison.absolute = max(comparison.absolute, float(difference.max()))
+    comparison.largest = max(comparison.largest, float(mirror.abs().max()))
+    if comparison.pair is None or float(relative[i, j]) > comparison.relative:
+        comparison.relative, comparison.pair = float(relative[i, j]), (rows[i], cols[j])
 
 
 def _tiles(n: int, side: int) -> Iterator[tuple[range, range]]:

@@ -237,9 +237,9 @@ class ZarrMatrix(MatrixSource):
         if not self.square:
             raise self._unreachable(Reach.PRINCIPAL)
         wanted = indices.numpy()
-        found = torch.from_numpy(np.asarray(self._array.oindex[wanted, wanted], dtype=np.float64))
-        check_finite(self.name, found)
-        return found
+        submatrix = torch.from_numpy(np.asarray(self._array.oindex[wanted, wanted], dtype=np.float64))
+        check_finite(self.name, submatrix)
+        return submatrix
 
     def _piece(self, selection: tuple[slice, slice]) -> Any:
         try:

@@ -26,7 +26,9 @@ FUNCTIONALS = {
     "condition": "condition number",
 }
 _WIDE = 110
+"""Columns from which all baselines fit beside each other."""
 _MOST_SPIKES = 6
+"""A convention: spikes that are listed."""
 _REFUSED = "Nothing is predicted. What follows is the block and the evidence."
 
 

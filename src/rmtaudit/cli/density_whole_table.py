@@ -17,6 +17,7 @@ from rmtaudit.names import display_name
 from rmtaudit.report.numbers import format_value
 
 _MOST_ATOMS = 8
+"""A convention: atoms that are listed."""
 
 
 def draw_whole(console: Console, document: Mapping[str, Any]) -> None:

@@ -19,12 +19,17 @@ if TYPE_CHECKING:
 
     from rmtaudit.matrices.sources import MatrixSource
 
-_BLOCK, _WHOLE, _SAMPLES, _FEWEST = 1024, 2048, 8, 32
+_BLOCK, _WHOLE, _SAMPLES = 1024, 2048, 8
+"""A convention: order of a block at most, and of the largest source that is a block itself; blocks that are
+drawn."""
 _TEXTS = frozenset({".csv", ".tsv", ".txt"})
 _LARGEST = 1 << 27
+"""A convention: eigenvalues that are read at most, 1 GiB of float64."""
 _LEAST, _MOST = 1e-60, 1e60
 """Fourth powers of numbers between are in the range of float64."""
 _ROUNDING = 1e-12
+"""A convention: asymmetry, relative to the largest entry, that sums in another order leave; some thousands of
+roundings."""
 _COMPARED = 1 << 30
 """Entries that are compared with the transpose: 8 GB of float64, at about 150 million entries a second."""
 

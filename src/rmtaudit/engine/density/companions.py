@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from rmtaudit.matrices.sources import MatrixSource
 
 MOMENTS, PROBES = 100, 16
+"""A convention: 50 products with each of 16 probes resolve a hundredth of the range."""
 _CHEAP = 1 << 25
+"""A convention: all products with so many entries are ``5e10`` operations, which take seconds."""
 
 
 def polynomial(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rmtaudit.kernels.extrapolation.functionals import Law
 
 DECILES = tuple(round(0.1 * index, 1) for index in range(1, 10))
+"""A convention: levels of the quantiles in a document."""
 _ROUTES = {"free": "free decompression", "rows": "growth by rows of the same kind"}
 CURVE_POINTS = 200
 """A convention: more than a terminal or a figure shows."""

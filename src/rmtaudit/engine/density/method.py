@@ -18,7 +18,8 @@ _BASIS = 2.5
 _READ = 60.0
 """Operations that reading an entry from a file is worth, and one of which nothing is known."""
 _MOST_EXACT = 4096
-_WORTH = 4.0
+"""A convention: all eigenvalues of this order take half a GiB."""
+_PREFERENCE = 4.0
 """Times the operations of products that exact eigenvalues are worth: they leave no bounds to be evaluated."""
 
 
@@ -97,7 +98,7 @@ def plan(source: MatrixSource, settings: DensitySettings) -> Plan:
         return products
     cheap = exact is not None and source.shape[0] <= _MOST_EXACT and exact.memory <= free_memory() // 2
     if exact is not None and (
-        products is None or (cheap and exact.operations <= _WORTH * products.operations)
+        products is None or (cheap and exact.operations <= _PREFERENCE * products.operations)
     ):
         return exact
     assert products is not None

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rmtaudit.report.plots.density import Curve, DensityPicture
 
 _POINTS, _LEVELS, _DRAWN = 600, 400, 100_000
+"""A convention: points and levels of the curves, more than a figure is wide; eigenvalues in the histogram at
+most."""
 
 
 def check_plot(path: Path) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _MISSED = 0.05
 """Nats a dimension by which quarters of the block may miss its own log-determinant."""
 _DRAWS, _FEWEST, _TESTED = 3, 32, 1024
+"""A convention, as for nested scores: quarters drawn, the least of them, and the part of the block that is
+used."""
 
 
 def ridge_document(

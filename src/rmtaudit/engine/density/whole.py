@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from rmtaudit.kernels.slq.functionals import Bounded
 
 _ROUNDING = 1e-12
+"""A convention, as for blocks."""
 _LEAST = 2.0**-1022
+"""The smallest normal number of float64."""
 _ORDINARY = 200
 """Powers of two: numbers beyond are scaled, so that their squares and fourth powers are in range."""
 _SCALED = frozenset({"mean", "standard_deviation", "lower_edge", "upper_edge"})

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rmtaudit.matrices.sources import MatrixSource
 
 MOST_QUANTILES = 1 << 24
+"""A convention: 128 MiB of float64."""
 
 
 @dataclass(frozen=True, slots=True)

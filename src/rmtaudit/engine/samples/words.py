@@ -27,7 +27,9 @@ LOWER_NAMES = {
 """What the laws of ``1/x`` are called as laws of ``x``."""
 
 _IMPLAUSIBLE = 0.1
+"""Clauset, Shalizi and Newman (2009), section 4.1: a power law with a smaller p-value is ruled out."""
 _DOUBT = 0.5
+"""A convention: more likely than not."""
 
 
 def tie_sentence(ties: Tied, value: float | None, side: str) -> str:

@@ -27,6 +27,8 @@ Route = Literal["free", "rows"]
 T = TypeVar("T")
 
 _TRACY_WIDOM = 0.66
+"""1.27, the standard deviation of the law of Tracy and Widom, over 1.91, the distance of the first two
+zeros."""
 _FLOORED = frozenset({"lower_edge", "upper_edge", "atom", "condition", "standard_deviation"})
 
 

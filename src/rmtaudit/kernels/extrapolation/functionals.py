@@ -25,8 +25,10 @@ FUNCTIONALS = (
 """Names of :func:`functionals`: eigenvalue units for the first two and the edges, else dimensionless."""
 
 CONFIDENCE = 0.9
+"""A convention: of every interval."""
 _NORMAL = 1.6449  # 95 %
 _POINTS = 4000
+"""A convention: quantiles that stand for a law."""
 _LOGARITHMIC = frozenset({"condition"})
 
 

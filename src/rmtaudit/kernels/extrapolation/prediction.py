@@ -23,9 +23,13 @@ from rmtaudit.kernels.free.evolution import evolve
 from rmtaudit.kernels.free.freeness import LEVEL, FreenessEvidence, freeness_evidence
 
 _TESTED = 1024
+"""A convention: order of the part of the block that tests use."""
 _POINTS, _CELLS = 1000, 128  # of a replica
 _POOR, _AS_GOOD = 0.15, 1.1
+"""A convention: the share of its spread by which quarters may miss the block; and the ratio to that of a
+simple law that does as well."""
 _STRUCTURED = 0.2
+"""A convention: the share of the variance on the diagonal from which rows differ in size."""
 _MISSED = 0.1
 """Of the variance at the target: at a tenth rows are not free of each other."""
 _TIE = 1.25

@@ -22,10 +22,14 @@ from rmtaudit.kernels.slq.samplers import Sampler
 STEPS, BATCH = 60, 8
 """Lanczos steps, and probes at a time: what memory depends on."""
 _MOST, _ROWS = 32, 49_152
+"""A convention: probes at most, and rows of all probes together: smaller matrices average more, and need
+it."""
 _LEVELS, _SCALES = (0.05, 0.95), 25
+"""A convention: quantiles of the prediction between which scales lie, and their number."""
 _SMALLEST = 2e-4
 """Of the largest eigenvalue: below it so many steps leave the two bounds apart."""
 _ALLOWED, _SIGNIFICANT = 0.005, 3.0
+"""A convention: half a per cent of the eigenvalues, and three standard errors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,8 +20,13 @@ within hundredths of a standard deviation."""
 _RISE = 2.71
 """Of ``χ²``: the 90 % quantile of one degree of freedom."""
 _LEVELS, _EVEN = (0.01, 0.04, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.96, 0.99), 4
+"""A convention: levels at which a band is measured, and evenly spread points added to them."""
 _TURNS = 3
+"""A convention: steps along the gradient towards each extreme law. The best one on the way is kept, so that
+fewer steps can only make a band too narrow."""
 _SEARCHES, _NEAR = 16, (0.93, 1.0)
+"""A convention: trials of the weight of a pull, and the part of the allowed rise that is near enough to
+it."""
 
 
 class Band(NamedTuple):

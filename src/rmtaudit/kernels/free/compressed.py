@@ -22,8 +22,11 @@ from rmtaudit.kernels.free.parent import ParentLaw
 _FIRST, _LAST, _DECREASE = 4.0, 1e-8, 8.0
 """Heights above the real line at which ``ζ`` is solved for, in standard deviations, each from the last."""
 _STEPS, _HALVINGS = 40, 12
+"""A convention: Newton steps at each height, and halvings of a step that does not bring the residual down."""
 _CONVERGED = 1e-9
+"""Of a step, in standard deviations: Newton converges quadratically, and the next one is below float64."""
 _COARSE, _FINE = 120, 240
+"""A convention: points of the curve that are evenly spread, and those added where the mass lies."""
 _EMPTY = 1e-4
 """Densities below this share of the mean density over the standard deviation are none."""
 

@@ -24,11 +24,16 @@ from rmtaudit.kernels.free.verdict import SAMPLE, end_of, margin_of, refusal, si
 
 UNFIT = "not decompressible"
 """The verdict of a fit that predicts nothing."""
-_WORTH_SAYING = 0.05
+_NOTABLE = 0.05
+"""A convention: the share of the eigenvalues that is left open from which the reason mentions it."""
 _ROUGHER = 4.0
+"""A convention: the second fit, whose difference to the first is in the intervals, is a quarter as smooth."""
 _REPLICAS = 10
+"""A convention: an interval from so few uses the quantile of Student."""
 _NORMAL = float(special.ndtri(0.95))
+"""Half the width of an interval of 90 %, in standard deviations."""
 _MOST_SPIKES, _NEIGHBOURS = 32, 10
+"""A convention: spikes taken out at most, and the neighbours whose gaps a spike has to exceed together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +261,7 @@ def decompress_spectrum(
         smoothed=smoothed,
         simple=simple,
     )
-    if result.unresolved > _WORTH_SAYING:
+    if result.unresolved > _NOTABLE:
         caveat = (
             f"laws that fit the block equally well put {result.unresolved:.0%} of the eigenvalues elsewhere, "
             "at the lower end"

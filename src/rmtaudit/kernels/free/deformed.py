@@ -15,6 +15,7 @@ from rmtaudit.kernels.free.measure import LevyMeasure
 from rmtaudit.kernels.free.validation import wasserstein
 
 _FEWEST_ROWS = 32
+"""As many eigenvalues as a fit of a spectrum needs."""
 
 
 def nested_scores(weights: torch.Tensor, generator: torch.Generator, draws: int = 3) -> tuple[float, float]:

@@ -42,6 +42,7 @@ NARROW = 0.05
 """The width up to which no assumption is named. With 0.10, 1 of 38 such answers on fresh seeds of adversaries
 was off by more than 5 %: an arcsine law seen in 128 of 512 rows."""
 REJECTED = 0.05
+"""A convention: the level of the test."""
 POOREST = 2.0
 """``χ²`` per datum up to which a law explains a block: the p-value only compares classes of laws. It is 44 of
 the nine-output neural tangent kernel, which is not free, even without an assumption.
@@ -53,6 +54,7 @@ _BOOTSTRAPS, _ENOUGH = 60, 8
 _NOT_REJECTED = 3
 """Exceedances among the bootstraps from which on the p-value is above 0.05."""
 _FACTORS = (1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 100.0)
+"""A convention: factors tried for the largest that would be determined, each up to half as large again."""
 
 
 class Outcome(Enum):

@@ -9,9 +9,14 @@ from dataclasses import dataclass
 import torch
 
 _NOISE = 0.75
+"""Standard deviation of either part of ``F``, in units of ``|F|²/(nη)``: 0.5 for real matrices far above the
+spacing, half as much again for the derivative that the linear fit leaves out."""
 _CROWD = 8
+"""A convention: eigenvalues within the width of a cell from which a point is placed at that height."""
 _FEWEST_POINTS = 8
+"""A convention: points of the transform that a fit needs."""
 _MOST_LEVELS = 60
+"""Halvings of the height: the span over ``2^60`` is below the resolution of float64."""
 
 
 class ConcentratedError(ValueError):

@@ -17,6 +17,8 @@ from rmtaudit.kernels.free.empirical import Transform, empirical_transform
 from rmtaudit.kernels.free.fit import REJECTED, LevyFit, fit_levy
 
 _FIRST_END, _LAST_END, _HALVINGS = 1.05, 256.0, 9
+"""A convention: factors between which an end is sought. Nine halvings find it to 1.1 %, since
+``ln(256/1.05)/2^9 = 0.011``."""
 _ENDED = 1.12
 """χ² per datum at which an end is too far: 1.03 to 1.11 at the true end, 1.8 to 2.5 a fifth beyond it."""
 

@@ -19,10 +19,14 @@ from rmtaudit.kernels.free.measure import LevyMeasure, cauchy_imaginary, cauchy_
 from rmtaudit.kernels.free.nonnegative import nonnegative_least_squares
 
 CELLS = 160
+"""A convention: cells of a measure. A fit to quarters, which is repeated, has fewer."""
 REJECTED = 2.0
 """A χ² per datum above this rejects the class: sampled laws of the class reached 1.5."""
 SLACKS = (0.5, 2.0, 8.0, 32.0, 128.0)
+"""A convention: rises of ``χ²`` that smoothing may cost, by factors of four; validation chooses one."""
 _LADDER = tuple(float(power) for power in range(-3, 14, 2))
+"""A convention: powers of ten of the weight of roughness, between which the rise of ``χ²`` is
+interpolated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,9 @@ from rmtaudit.kernels.free.measure import LevyMeasure, complex_transform
 _FLOOR = 1e-3
 """Directions with a smaller share of the largest variance are left to the next order in ``1/n``."""
 _MOST_STEPS = 500
+"""A convention: iterations of a map that contracts slowly near the real line; not to converge is an error."""
 _CONVERGED = 1e-11
+"""Of a step, in units of the largest point: far below the noise of the data."""
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]

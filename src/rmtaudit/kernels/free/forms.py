@@ -32,8 +32,12 @@ _SUPPORTED = 6.0
 MOST_POINTS = 1000
 """Of the transform: one spectrum of 1024 has some 300. A pool has more, and lower ones add least."""
 _MOST_STEPS = 100
+"""A convention: evaluations of the residuals, after which a fit ends as it is."""
 _UNSOLVED = 1e6
+"""A residual, in standard deviations, that no law has: it marks coordinates whose law could not be solved
+for."""
 _WEIGHTS = tuple(10.0**power for power in range(-2, 9))
+"""A convention: powers of ten of the weight of roughness among which the criterion chooses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,8 +22,11 @@ blocks of that series that were predicted badly: a block that passes need not be
 ``benchmarks/adversaries.py --kinds layer`` measures how often it is.
 """
 _DRAWS = 4
+"""A convention: blocks drawn of the matrix, and of its rotation, for each test."""
 _ROUNDS = 2
+"""A convention: random signs and cosine transforms in turn."""
 _SMALLEST = 8
+"""A convention: the least order whose halves and quarters have a spectrum."""
 
 
 class RankTest(NamedTuple):

@@ -9,6 +9,7 @@ import torch
 from rmtaudit.kernels.free.measure import LevyMeasure, inverse_square
 
 _COARSE, _BISECTIONS = 1000, 60
+"""A convention: points of the first grid; and halvings of an interval, more than the 53 bits of float64."""
 
 
 def first_grid(measure: LevyMeasure, factor: float) -> torch.Tensor:

@@ -18,9 +18,11 @@ from rmtaudit.kernels.free.measure import LevyMeasure
 from rmtaudit.kernels.free.nonnegative import nonnegative_least_squares
 
 _RISE = 4.0
+"""A convention: two standard deviations of one number, in units of ``χ²``."""
 _ATOMS, _AS_WELL = (2, 3), 32.0
 """Numbers of atoms that are tried, and the rise of ``χ²``, in the units of slack, up to which they fit."""
 _PULLS = tuple(10.0**power for power in range(-6, 9))
+"""A convention: powers of ten of the pull; the largest whose rise is allowed is taken."""
 
 
 def extreme_measures(spectra: torch.Tensor, slack: float) -> tuple[LevyMeasure, LevyMeasure]:

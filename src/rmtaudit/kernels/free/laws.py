@@ -17,6 +17,7 @@ from rmtaudit.kernels.free.evolution import evolve
 from rmtaudit.kernels.free.measure import LevyMeasure
 
 _NODES = 1000
+"""A convention: nodes of Gauss and Legendre."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 _NARROW = 1e-6
+"""Cells so much narrower than their distance from 0 are points: the next term is the square, 1e-12."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,11 +11,13 @@ from scipy.optimize import nnls
 Real = NDArray[np.float64]
 
 _ITERATIONS, _TOLERANCE = 60, 1e-11
+"""A convention: steps of the interior-point method at most, and the duality gap at which it ends."""
 _EXCHANGES, _CHANCES = 25, 3
 """Exchanges of whole sets at most, and so many in a row without improvement before single variables move."""
 _SIGN = 1e-10
 """Variables and multipliers above minus this, in units of the largest entry of the target, are positive."""
 _DIAGONAL = 1e-13
+"""Added to a unit diagonal, some hundreds of its roundings: equal columns stay positive definite."""
 
 
 def nonnegative_least_squares(gram: torch.Tensor, right: torch.Tensor) -> torch.Tensor:

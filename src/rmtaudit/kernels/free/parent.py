@@ -37,13 +37,19 @@ _HARD = 1e3
 _IGNORED = 3e-3
 """Directions in which no law of mass 1 changes the residuals by more than this are left out."""
 _NEAR_ZERO = tuple(10.0**power for power in range(-8, 0))
+"""A convention: places near 0, in units of the first place above it, for spectra that reach down over
+decades."""
 _ALIKE = 3e-3
 """Places near 0 whose effect on the residuals differs by less are taken for one."""
 _RIDGE = 1e-4
+"""In standard deviations of the data for a mass of 1: far below the noise."""
 _TIED = 3
 """So many equal eigenvalues make a point mass, which the parent has at the same place."""
 _STEPS, _CONVERGED = 300, 1e-11
+"""A convention: iterations of a map that contracts slowly near the real line; and the step that ends them,
+far below the noise of the data."""
 _MUCH_WORSE = 1.3
+"""A convention: the second of two parents is taken for the noise where its ``χ²`` is less by this factor."""
 
 
 @dataclass(frozen=True, slots=True)

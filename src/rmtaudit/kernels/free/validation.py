@@ -13,9 +13,11 @@ from rmtaudit.kernels.free.fit import SLACKS, fit_levy
 from rmtaudit.kernels.free.measure import LevyMeasure
 
 _PART, _DRAWS = 4, 3
+"""A convention: quarters of the block predict it, three of them on average."""
 _POINTS, _CELLS = 300, 64
 """Of the fits to quarters: finer ones chose the same smoothness for all ten samples of the log-NTK."""
 _SMALLEST = 32
+"""As many eigenvalues as a fit of a spectrum needs."""
 _TOLERANCE = 1.25
 """The smoothest fit whose score is within this factor of the best is taken: noise grows with the factor."""
 

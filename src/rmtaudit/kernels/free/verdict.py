@@ -12,7 +12,9 @@ from rmtaudit.kernels.free.validation import Choice, Freeness
 SAMPLE = 4000
 """Quantiles by which laws are compared."""
 _AS_GOOD = 1.1
+"""A convention: within a tenth of the score of the decompression a simple law does as well."""
 _POOR = 0.15
+"""A convention: the share of its spread by which quarters may miss the block."""
 _MARGIN = 1.1
 """Ends are refused from so much before them; how much more of them is not known is added."""
 

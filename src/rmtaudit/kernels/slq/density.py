@@ -17,7 +17,9 @@ from rmtaudit.kernels.slq.quadrature import gauss
 from rmtaudit.kernels.slq.samplers import Sampler
 
 _EDGE_STEPS = 20
+"""A convention: Lanczos steps that bound the ends of the spectrum."""
 _MARGIN = 0.01
+"""A convention: of the range, added to the ends; moments that grow show that it was too little."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,19 @@ from rmtaudit.kernels.slq.quadrature import Rule, away_from_zero, gauss, with_la
 from rmtaudit.kernels.slq.samplers import Sampler
 
 _GRID = 65
+"""A convention: levels between which the distribution function is interpolated."""
 _ATOM, _WEIGHT = 1e-7, 0.005
-_STEEP, _FAR = 24, 1e6
+"""A convention: half the width of an atom, of the largest eigenvalue, and the share of the eigenvalues that
+it needs."""
+_MOST_ATOMS, _FAR = 24, 1e6
+"""A convention: atoms that are resolved at most; and multiples of the range beyond which an end is
+unbounded."""
 _BISECTIONS = 60
+"""Halvings of an interval: more than the 53 bits of float64."""
 _TINY = 1e-6
+"""Of one eigenvalue: a share is a multiple of ``1/n`` up to the rounding of an incomplete beta function."""
 _CHUNK = 4096
+"""A convention: rules that are solved as one batch, which bounds the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,4 +386,4 @@ def _candidates(rule: Rule, jacobi: Jacobi) -> list[tuple[float, float]]:
     for place in places:
         if not kept or place - kept[-1] > 2 * width:
             kept.append(0.0 if abs(place) <= width else place)
-    return [(place, width) for place in kept[:_STEEP]]
+    return [(place, width) for place in kept[:_MOST_ATOMS]]

@@ -25,7 +25,9 @@ BLOCK = 32
 """Probes that share one product; fixed, so that the numbers do not depend on how many are asked for."""
 
 _FIRST_CHECK = 12
+"""A convention: Lanczos steps before the bracket is looked at for the first time."""
 _AGREE = 0.1
+"""A convention: the relative residual at which the smallest Ritz value counts as converged."""
 
 Edge = Literal["given", "converged", "none"]
 

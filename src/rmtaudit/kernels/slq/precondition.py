@@ -15,7 +15,9 @@ from rmtaudit.kernels.slq.estimate import STANDARD, Effort, TraceEstimate, log_d
 from rmtaudit.kernels.slq.samplers import Sampler
 
 _SHIFTS = 8
+"""Tenfold shifts from the round-off of float32, 1e-7, up to the mean of the diagonal."""
 _TRIALS = 4
+"""A convention: random directions in which the preconditioned matrix is compared with the given one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

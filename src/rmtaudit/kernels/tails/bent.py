@@ -28,9 +28,12 @@ if TYPE_CHECKING:
 Bend = Literal["cut-off", "lognormal"]
 
 _NODES = 128
+"""A convention: of Gauss and Legendre, over the 42 nats of a smooth bump."""
 _DOUBLINGS = 200
+"""Doublings of an interval: they span 60 decades."""
 _DROP = 42.0  # nats below the peak at which the quadrature ends: e^-42 is under the rounding of the integral
 _ITERATIONS = 200
+"""A convention: damped Newton steps on a concave likelihood; not to converge is an error."""
 _NEGLIGIBLE = 1e-8  # nats by which the bend lowers the density of the largest value: then it is none
 _TOLERANCE = 1e-8  # of the matched means, in their standard deviations: the likelihood is exact to its square
 

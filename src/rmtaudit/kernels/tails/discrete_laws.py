@@ -28,10 +28,14 @@ if TYPE_CHECKING:
 _TERMS = 256  # summed one by one; half a step lower, the integral then has 5 digits of what is left
 _PANELS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)  # of the logarithm
 _NODES = 12
+"""Of Gauss and Legendre in each panel: exact up to degree 23."""
 _NEGLIGIBLE = 1e-8  # nats by which a bend lowers the largest value: then it is none
 _GRID = 8192
+"""A convention: points of the logarithm at which a distribution function is tabulated."""
 _STRENGTHS = (-6.0, 3.0)
+"""A convention: the interval of the logarithm of the strength, in units of the mean of ``y``."""
 _STRENGTH_STEP = 1e-8
+"""Of the logarithm: the likelihood is flat there, and exact to the square."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ _FINE = 500.0  # steps from 0 beyond which a grid is as good as none: values are
 _TIED_SHARE = 0.1  # of the values of a continuous tail that repeat an earlier one
 _TOLERANCE = 0.01  # of a step: by chance, that happens to n values with the probability 0.02^n
 _DECIMALS = 7
+"""Steps down to 1e-6 are tried: what six decimals round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

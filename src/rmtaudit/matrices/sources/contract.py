@@ -25,11 +25,14 @@ from rmtaudit.errors import UnreachableError
 from rmtaudit.matrices.sources.base import MatrixSource, Reach
 
 _SEED = 20240917
+"""Any fixed number: a failure has to repeat."""
 _UNIT = 2.0**-53
+"""The unit round-off of float64."""
 _PRODUCT = 2.0**-18
 """How far entries and products by one way may be from those by another, of their size: either may be in
 float32, with 64 of its roundings."""
 _SPECTRUM = 1e-6
+"""Of the largest entry times the order: eight roundings of float32, and far more than those of float64."""
 
 
 class SourceContract(ABC):

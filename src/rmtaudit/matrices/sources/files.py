@@ -26,6 +26,7 @@ _STAGE = 1 << 20
 """Bytes of the stage through which values pass that are not native float64 in rows."""
 _READABLE = frozenset(ITEMSIZE) - {"complex64", "complex128"}
 _LONGEST_HEADER = 64 << 10
+"""The longest header of version 1.0 of the format of NumPy, whose length has 16 bits."""
 
 
 class Bytes(Protocol):

@@ -6,6 +6,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rmtaudit.engine.density.document import DECILES
+
 if TYPE_CHECKING:
     import torch
 
@@ -104,23 +106,32 @@ def against(path: Path, prediction: Prediction) -> dict[str, Any]:
     # a zero with rounding and an atom at 0 are the same
     rounding = 1e-12 * float(true.abs().max())
     clean = torch.where(rest.abs() <= rounding, 0.0, rest)
-    positive = bool((rest > 0).all())
     return out | {
         "status": "ok",
         "reason": "",
         "ks": ks_distance(torch.where(predicted.abs() <= rounding, 0.0, predicted), clean),
         "wasserstein": float((predicted - rest).abs().mean()),
-        "functionals": {
-            "mean": float(rest.mean()),
-            "standard_deviation": float(rest.std(correction=0)),
-            "lower_edge": float(rest[0]),
-            "upper_edge": float(rest[-1]),
-            "log_det": float(rest.log().mean()) if positive else None,
-            "condition": float(rest[-1] / rest[0]) if positive else None,
-        },
-        "quantiles": torch.quantile(rest, rest.new_tensor([0.1 * step for step in range(1, 10)])).tolist(),
+        **true_numbers(rest),
         "spikes": true[len(true) - spikes :].flip(0).tolist() if spikes else [],
         "two_moments": _baseline_ks(prediction, clean),
+    }
+
+
+def true_numbers(values: torch.Tensor) -> dict[str, Any]:
+    """Return functionals and deciles of true eigenvalues, ascending."""
+    import torch
+
+    positive = bool((values > 0).all())
+    return {
+        "functionals": {
+            "mean": float(values.mean()),
+            "standard_deviation": float(values.std(correction=0)),
+            "lower_edge": float(values[0]),
+            "upper_edge": float(values[-1]),
+            "log_det": float(values.log().mean()) if positive else None,
+            "condition": float(values[-1] / values[0]) if positive else None,
+        },
+        "quantiles": torch.quantile(values, values.new_tensor(DECILES)).tolist(),
     }
 
 

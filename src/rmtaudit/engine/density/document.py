@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -35,12 +34,7 @@ def document_of(
 ) -> dict[str, Any]:
     """Return the document but for its parts ``ridge``, ``kpm`` and ``against``."""
     return {
-        "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
-        "tool": {
-            "version": installed_version(),
-            "options": asdict(settings) | {"source": finite_options(asdict(source))},
-            "seed": settings.seed,
-        },
+        **head_of(settings, source),
         "subject": {
             "path": text,
             "name": blocks.name,
@@ -60,6 +54,20 @@ def document_of(
         "baselines": {str(order): _baseline(law, target) for order, law in prediction.baselines.items()}
         if prediction.law is not None
         else {},
+    }
+
+
+def head_of(settings: DensitySettings, source: SourceOptions) -> dict[str, Any]:
+    """Return the parts ``schema`` and ``tool``."""
+    # strict JSON has no number for infinity
+    options = {key: "inf" if value == math.inf else value for key, value in asdict(source).items()}
+    return {
+        "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
+        "tool": {
+            "version": installed_version(),
+            "options": asdict(settings) | {"source": options},
+            "seed": settings.seed,
+        },
     }
 
 
@@ -215,8 +223,3 @@ def _interval(interval: Interval) -> dict[str, Any]:
 
 def _finite_number(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def finite_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options with infinity as a word: strict JSON has no number for it."""
-    return {key: "inf" if value == math.inf else value for key, value in options.items()}

@@ -15,7 +15,7 @@ from rmtaudit.matrices.sources.arrays import check_finite
 if TYPE_CHECKING:
     import torch
 
-    from rmtaudit.kernels.operators import Operator
+    from rmtaudit.kernels.operators import Operator, Product
     from rmtaudit.kernels.slq.distribution import Atom, Distribution
     from rmtaudit.kernels.slq.functionals import Bounded
 
@@ -164,26 +164,10 @@ class WholeSpectrum:
         return torch.where(values == 0, values, scaled)
 
     def _scaled(self, name: str, number: Bounded) -> Bounded:
-        from dataclasses import replace
-
-        if number.value is None or not self.exponent:
-            return number
-        low, high = number.low, number.high
         if name in _SCALED:
-            return replace(
-                number,
-                value=self.number(number.value),
-                low=None if low is None else self.number(low),
-                high=None if high is None else self.number(high),
-            )
+            return number.mapped(self.number)
         if name == "log_det":
-            added = self.exponent * math.log(2)
-            return replace(
-                number,
-                value=number.value + added,
-                low=None if low is None else low + added,
-                high=None if high is None else high + added,
-            )
+            return number.mapped(lambda value: value + self.exponent * math.log(2))
         return number
 
 
@@ -328,21 +312,22 @@ def _operator(source: MatrixSource, settings: DensitySettings) -> tuple[Operator
     inner = -(exponent // 2)
     outer = -exponent - inner
 
-    def scaled(X: torch.Tensor) -> torch.Tensor:
-        return (
-            base.matmul(X * math.ldexp(1.0, inner)) * math.ldexp(1.0, outer) if exponent else base.matmul(X)
-        )
-
-    def transposed(X: torch.Tensor) -> torch.Tensor:
-        return (
-            base.rmatmul(X * math.ldexp(1.0, inner)) * math.ldexp(1.0, outer) if exponent else base.rmatmul(X)
-        )
+    def scaled(product: Product) -> Product:
+        if not exponent:
+            return product
+        return lambda X: product(X * math.ldexp(1.0, inner)) * math.ldexp(1.0, outer)
 
     if gram is None:
-        return Symmetric(size=source.shape[0], matmul=scaled), exponent
+        return Symmetric(size=source.shape[0], matmul=scaled(base.matmul)), exponent
     rows, cols = base.shape
-    side = "cols" if gram.of == "columns" else "rows"
-    return GramOperator(rows=rows, cols=cols, matmul=scaled, transposed=transposed, side=side), 2 * exponent  # type: ignore[arg-type]
+    operator = GramOperator(
+        rows=rows,
+        cols=cols,
+        matmul=scaled(base.matmul),
+        transposed=scaled(base.rmatmul),
+        side="cols" if gram.of == "columns" else "rows",
+    )
+    return operator, 2 * exponent
 
 
 def _power(largest: float) -> int:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmtaudit.engine.density.document import CURVE_POINTS, DECILES, finite_options
+from rmtaudit.engine.density.companions import true_numbers
+from rmtaudit.engine.density.document import CURVE_POINTS, DECILES, head_of
 from rmtaudit.engine.density.entries import REASONS, Entries, entries_document, entries_of
 from rmtaudit.engine.density.method import Method
-from rmtaudit.engine.density.settings import SCHEMA_NAME, SCHEMA_VERSION, DensitySettings
-from rmtaudit.version import installed_version
+from rmtaudit.engine.density.settings import DensitySettings
 
 if TYPE_CHECKING:
     from rmtaudit.engine.density.whole import WholeSpectrum
@@ -62,12 +61,7 @@ def whole_document(
     products = plan.method is Method.PRODUCTS
     word = MEASURED if products else EXACT if entries is Entries.FLOAT64 else COMPUTED
     return {
-        "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
-        "tool": {
-            "version": installed_version(),
-            "options": asdict(settings) | {"source": finite_options(asdict(options))},
-            "seed": settings.seed,
-        },
+        **head_of(settings, options),
         "subject": {
             "path": text,
             "name": source.name,
@@ -178,7 +172,6 @@ def _against(path: Path, spectrum: WholeSpectrum) -> dict[str, Any]:
     steps = torch.zeros(len(both), dtype=torch.float64)
     steps[1:] = (both.diff() > rounding).double().cumsum(0)
     ranks = [steps[torch.searchsorted(both, one)] for one in (computed, true)]
-    positive = bool((true > 0).all())
     return {
         "path": str(path),
         "eigenvalues": len(true),
@@ -186,15 +179,7 @@ def _against(path: Path, spectrum: WholeSpectrum) -> dict[str, Any]:
         "reason": "",
         "ks": ks_distance(*ranks),
         "wasserstein": float((computed - true).abs().mean()),
-        "functionals": {
-            "mean": float(true.mean()),
-            "standard_deviation": float(true.std(correction=0)),
-            "lower_edge": float(true[0]),
-            "upper_edge": float(true[-1]),
-            "log_det": float(true.log().mean()) if positive else None,
-            "condition": float(true[-1] / true[0]) if positive else None,
-        },
-        "quantiles": torch.quantile(true, torch.tensor(DECILES, dtype=torch.float64)).tolist(),
+        **true_numbers(true),
         "spikes": [],
         "two_moments": None,
     }

@@ -113,14 +113,6 @@ class EvolvedLaw:
         values = (self.quantiles(100_000) + ridge).abs()
         return float(values.clamp(min=1e-300).log().mean())
 
-    def cumulant(self, order: int) -> float:
-        """Return the free cumulant ``κ_j``, ``j`` from 1 to 3: mean, variance, third central moment."""
-        if order not in (1, 2, 3):
-            raise ValueError("free cumulants of order 1 to 3 follow from the measure alone")
-        if order == 1:
-            return self.measure.mean
-        return self.measure.moment(order - 2) * self.factor ** (order - 1)
-
     @property
     def edges(self) -> tuple[tuple[float, float], ...]:
         """Ends of the intervals of the continuous part, to the curve's resolution, without the atoms."""

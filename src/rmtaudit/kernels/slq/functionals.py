@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +26,13 @@ class Bounded:
     low: float | None = None
     high: float | None = None
     reason: str = ""
+
+    def mapped(self, rising: Callable[[float], float]) -> Bounded:
+        """Return a rising function of the number, with its bounds."""
+        value, low, high = (
+            None if number is None else rising(number) for number in (self.value, self.low, self.high)
+        )
+        return Bounded(value, low, high, self.reason)
 
 
 def of_eigenvalues(values: torch.Tensor) -> dict[str, Bounded]:
@@ -144,13 +151,10 @@ def _bracketed(spectrum: Distribution, integrand: Integrand, smallest: float) ->
 
 
 def _with_zeros(spectrum: Distribution, of_rest: Bounded, at_zero: float) -> Bounded:
-    if of_rest.value is None or of_rest.low is None or of_rest.high is None or not spectrum.zeros:
+    if not spectrum.zeros:
         return of_rest
     share = spectrum.zeros / (spectrum.size + spectrum.zeros)
-    value, low, high = (
-        (1 - share) * number + share * at_zero for number in (of_rest.value, of_rest.low, of_rest.high)
-    )
-    return Bounded(value, low, high)
+    return of_rest.mapped(lambda number: (1 - share) * number + share * at_zero)
 
 
 def _all(spectrum: Distribution, without: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -21,9 +21,6 @@ from rmtaudit.kernels.tails.tail import Tail, side_values
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LEAST_REPLICAS = 100
-"""Fewer cannot rule a law out: the smallest p-value is ``1/(1 + replicas)``, the level of one test 1/80."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TailBootstrap:

@@ -1,6 +1,6 @@
 """Matrices, and how much of each can be reached."""
 
-from rmtaudit.matrices.sources.algebra import Gram, Product, Shifted, Updated
+from rmtaudit.matrices.sources.algebra import Gram, Product, Shifted
 from rmtaudit.matrices.sources.arrays import TensorSource
 from rmtaudit.matrices.sources.base import MatrixSource, Reach
 from rmtaudit.matrices.sources.comparison import settle_symmetry
@@ -31,7 +31,6 @@ __all__ = [
     "SourceOpener",
     "SparseMatrix",
     "TensorSource",
-    "Updated",
     "ZarrMatrix",
     "npy_layout",
     "settle_symmetry",

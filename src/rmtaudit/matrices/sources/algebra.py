@@ -1,8 +1,7 @@
-"""Matrices made of others without forming them: ``A + t I``, ``A B``, ``WᵀW`` and ``W Wᵀ``, ``A + V Vᵀ``."""
+"""Matrices made of others without forming them: ``A + t I``, ``A B``, ``WᵀW`` and ``W Wᵀ``."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -265,61 +264,6 @@ class Gram(MatrixSource):
     def _pieces(self) -> list[range]:
         inner = self.factor.shape[0 if self.of == "columns" else 1]
         return [range(start, min(inner, start + _INNER)) for start in range(0, inner, _INNER)]
-
-
-class Updated(Wrapper):
-    """``A + V Vᵀ`` for a few columns ``V``.
-
-    With an orthonormal basis ``V`` of the null space of a symmetric ``A`` its determinant is the
-    pseudo-determinant of ``A``: the zero eigenvalues become ones, the others stay.
-
-    Parameters
-    ----------
-    base
-        A symmetric source; it is closed with this one.
-    V
-        Float64, shape ``(n, k)``.
-    """
-
-    def __init__(self, base: MatrixSource, V: torch.Tensor) -> None:
-        if not base.symmetric or V.shape[0] != base.shape[0]:
-            raise UsageError("RA-MS-004", f"{base.name} is not symmetric, or V is not of its order.")
-        super().__init__(base)
-        self.V = V
-        self.name = f"{base.name} + VVᵀ ({V.shape[1]} columns)"
-
-    def known(self) -> Known:
-        """Return the rounding of the base with that of ``k`` products and a sum more.
-
-        It is in units of the diagonal of the sum, which is at least that of each part where ``A`` is
-        positive semidefinite; of other matrices nothing is known.
-        """
-        base, count = self.base.known(), self.V.shape[1]
-        known = base.rounding is not None and self.semidefinite
-        return Known(
-            rounding=(base.rounding or 0.0) + count + 1 if known else None, entry_flops=base.entry_flops
-        )
-
-    def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
-        """Write a block (see :meth:`MatrixSource.block_into`)."""
-        self.base.block_into(rows, cols, out)
-        out.addmm_(self.V[rows.start : rows.stop], self.V[cols.start : cols.stop].T)
-
-    def principal(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return a principal submatrix."""
-        return self.base.principal(indices) + self.V[indices] @ self.V[indices].T
-
-    def matmul(self, X: torch.Tensor) -> torch.Tensor:
-        """Return ``A X + V (Vᵀ X)``."""
-        import torch
-
-        X = X.to(torch.float64)
-        return self.base.matmul(X) + self.V @ (self.V.T @ X)
-
-    def fingerprint(self) -> str:
-        """Return the fingerprint of the base with a digest of ``V``."""
-        digest = hashlib.sha256(self.V.contiguous().numpy().tobytes()).hexdigest()
-        return f"{self.base.fingerprint()}+vv:{digest}"
 
 
 def with_structure(known: Known) -> Known:

@@ -206,20 +206,12 @@ class Laplacian(SparseMatrix):
         """Return the numbers of edges, loops and components."""
         return {"graph": {"edges": self.edges, "loops": self.loops, "components": int(self.components)}}
 
-    def null_basis(self) -> torch.Tensor:
-        """Return an orthonormal basis of the null space, float64, shape ``(n, components)``.
-
-        Of a component the vector ``1``, of the normalised Laplacian ``D^½ 1``, restricted to it.
-        """
-        import numpy as np
-        import torch
-
-        basis = np.zeros((self.shape[0], self.components))
-        basis[np.arange(self.shape[0]), self.component] = self.null_weights()
-        return torch.from_numpy(basis)
-
     def null_weights(self) -> np.ndarray[Any, Any]:
-        """Return the one entry of each row of :meth:`null_basis`, float64, shape ``(n,)``."""
+        """Return the entries other than 0 of an orthonormal basis of the null space, float64, shape ``(n,)``.
+
+        Of a component the vector ``1``, of the normalised Laplacian ``D^½ 1``, restricted to it; a row is of
+        one component.
+        """
         import numpy as np
 
         square = self.degrees if self.normalisation == "normalised" else np.ones(len(self.degrees))

@@ -12,9 +12,6 @@ import torch
 from rmtaudit.kernels.free.evolution import EvolvedLaw, evolve
 from rmtaudit.kernels.free.measure import LevyMeasure
 
-_FEWEST_ROWS = 32
-"""As many eigenvalues as a fit of a spectrum needs."""
-
 
 def companion(eigenvalues: torch.Tensor, cols: int) -> torch.Tensor:
     """Return the spectrum of ``WᵀW/d`` from that of ``WWᵀ/d``: zeros added or taken off."""

@@ -78,7 +78,7 @@ def _matern(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 KINDS = (
     "tensor", "numpy int32", "numpy uint16", "rectangular", "npy", "npy float32 fortran", "npy big-endian",
     "npy rectangular fortran", "raw float16", "zarr", "matern", "gaussian", "callable", "sparse",
-    "laplacian", "combinatorial", "shifted", "product", "gram", "gram of rows", "updated", "leading",
+    "laplacian", "combinatorial", "shifted", "product", "gram", "gram of rows", "leading",
 )  # fmt: skip
 
 

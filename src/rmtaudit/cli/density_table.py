@@ -251,7 +251,7 @@ def _companion_lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     kpm, compared = document["kpm"], document["against"]
     if kpm["status"] != "ok":
         if document["subject"]["holds"] == "matrix":
-            yield "KPM", f"not beside it: {display_name(kpm['reason'])}"
+            yield "KPM", f"left out: {display_name(kpm['reason'])}"
     elif kpm["distance"] is None:
         yield "KPM", f"{kpm['moments']} moments of {kpm['probes']} probes: see the plot"
     else:

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save
 
 from rmtaudit.checkpoints import Checkpoint, Contents, Reader, open_checkpoint, registry
-from rmtaudit.entry_points import is_own
+from rmtaudit.entry_points import is_own, registered
 from rmtaudit.errors import InputError, NotACheckpointError, UnsafeError, UsageError
 
 PAD = bytes(64)
@@ -120,7 +120,7 @@ class Broken:
 @pytest.fixture
 def plugins(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return a function that installs readers of another distribution."""
-    own = registry.registered(registry.GROUP)
+    own = registered(registry.GROUP)
 
     def install(**targets: type) -> None:
         class Entry:
@@ -283,7 +283,7 @@ def test_what_is_not_a_reader_is_refused(tmp_path: Path, plugins: Callable[..., 
 
 
 def test_the_entry_points_are_our_three_readers() -> None:
-    own = [entry for entry in registry.registered(registry.GROUP) if is_own(entry)]
+    own = [entry for entry in registered(registry.GROUP) if is_own(entry)]
     assert [entry.name for entry in own] == ["safetensors", "torch-legacy", "torch-zip"]
     assert all(isinstance(entry, EntryPoint) for entry in own)
     assert set(registry.extensions()) == {"safetensors", "torch-legacy", "torch-zip"}

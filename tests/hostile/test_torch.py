@@ -106,7 +106,7 @@ def test_unknown_classes_are_not_built_and_are_walked(
         assert "objects of 1 foreign classes were not built: mypackage.nets.Net" in checkpoint.warnings
 
 
-BROKEN_TENSORS = {
+BROKEN_TENSORS: dict[str, dict[str, Any]] = {
     "offset": {"offset": 1},
     "size": {"shape": (3, 3)},
     "stride": {"stride": (6, 1)},

@@ -8,6 +8,7 @@ from typing import Any
 
 from rmtaudit.report.model import (
     HEADER,
+    Better,
     Coverage,
     Finding,
     LayerResult,
@@ -39,17 +40,18 @@ HOSTILE = (
 )
 """Names that a terminal, a table, a spreadsheet or a browser could take for something else."""
 
+METRICS: tuple[tuple[str, str, Better | None], ...] = (
+    ("alpha", "powerlaw", "lower"),
+    ("xmin", "powerlaw", None),
+    ("ks_distance", "powerlaw", "lower"),
+    ("tail_size", "powerlaw", None),
+    ("stable_rank", "scale", "higher"),
+    ("log10_spectral_norm", "scale", None),
+    ("warning", "powerlaw", None),
+)
 CATALOGUE = {
     name: MetricEntry(analyzer=analyzer, unit="", better=better, description="A metric.", reference="None.")
-    for name, analyzer, better in (
-        ("alpha", "powerlaw", "lower"),
-        ("xmin", "powerlaw", None),
-        ("ks_distance", "powerlaw", "lower"),
-        ("tail_size", "powerlaw", None),
-        ("stable_rank", "scale", "higher"),
-        ("log10_spectral_norm", "scale", None),
-        ("warning", "powerlaw", None),
-    )
+    for name, analyzer, better in METRICS
 }
 COLUMNS = ["alpha", "xmin", "ks_distance", "tail_size", "stable_rank", "log10_spectral_norm"]
 

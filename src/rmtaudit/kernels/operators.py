@@ -104,6 +104,14 @@ def dense(matrix: torch.Tensor, *, smallest: float | None = None, largest: float
     ------
     ValueError
         If it is not square.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators
+    >>> operator = operators.dense(torch.diag(torch.tensor([1.0, 2.0])), smallest=1.0)
+    >>> operator.size, operator.matmul(torch.ones(2, 1)).tolist()
+    (2, [[1.0], [2.0]])
     """
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"a square matrix is needed, not shape {tuple(matrix.shape)}")
@@ -126,7 +134,17 @@ def gram(
     smallest: float | None = None,
     largest: float | None = None,
 ) -> Gram:
-    """Return the Gram operator of a matrix in memory, shape ``(rows, cols)``; products in its dtype."""
+    """Return the Gram operator of a matrix in memory, shape ``(rows, cols)``; products in its dtype.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators
+    >>> operator = operators.gram(torch.ones(5, 2, dtype=torch.float64), "cols")
+    >>> product = operator.transposed(operator.matmul(torch.ones(2, 1, dtype=torch.float64)))
+    >>> operator.size, product.flatten().tolist()
+    (2, [10.0, 10.0])
+    """
     if matrix.ndim != 2 or not matrix.numel():
         raise ValueError(f"a matrix with at least one entry is needed, not shape {tuple(matrix.shape)}")
     rows, cols = matrix.shape
@@ -144,7 +162,16 @@ def gram(
 
 
 def shifted(operator: Symmetric, shift: float) -> Symmetric:
-    """Return ``A + t I``."""
+    """Return ``A + t I``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators
+    >>> operator = operators.shifted(operators.dense(torch.eye(2), smallest=1.0), 0.5)
+    >>> operator.smallest, operator.matmul(torch.ones(2, 1)).tolist()
+    (1.5, [[1.5], [1.5]])
+    """
     return Symmetric(
         size=operator.size,
         matmul=lambda X: operator.matmul(X) + shift * X,
@@ -189,6 +216,14 @@ def linear(matrix: torch.Tensor) -> Linear:
     """Return the operator of a matrix in memory, any floating dtype; products and the energy in float64.
 
     The matrix is widened block by block: there is never a second copy of it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators
+    >>> operator = operators.linear(torch.ones(5, 2))
+    >>> operator.rows, operator.cols, round(operator.energy, 9)  # the squared Frobenius norm
+    (5, 2, 10.0)
     """
     if matrix.ndim != 2 or not matrix.numel():
         raise ValueError(f"a matrix with at least one entry is needed, not shape {tuple(matrix.shape)}")
@@ -235,5 +270,14 @@ def linear(matrix: torch.Tensor) -> Linear:
 
 
 def symmetric(matmul: Product, size: int, *, device: torch.device | str = "cpu") -> Linear:
-    """Return the operator of a symmetric matrix known by its product alone."""
+    """Return the operator of a symmetric matrix known by its product alone.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators
+    >>> operator = operators.symmetric(lambda block: 2 * block, 3)
+    >>> operator.matmul(torch.ones(3, 1, dtype=torch.float64)).flatten().tolist()
+    [2.0, 2.0, 2.0]
+    """
     return Linear(rows=size, cols=size, matmul=matmul, transposed=matmul, energy=None, device=device)

@@ -187,7 +187,7 @@ def test_a_full_disk_is_an_error_that_can_be_gone_on_from(
 
     real = os.pwrite
     with monkeypatch.context() as patch:
-        patch.setattr(journal_module.os, "pwrite", full)
+        patch.setattr(os, "pwrite", full)
         with pytest.raises(OutputError, match="the disk is full") as caught:
             _run(tmp_path, 384, TILING)
     assert "--resume" in caught.value.hint
@@ -263,7 +263,7 @@ np.save({str(folder / "diagonal.npy")!r}, work.result.diagonal.numpy())
 """
     environment = dict(os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
     chance = random.Random(seed)
-    kept = []
+    kept: list[int] = []
     for _ in range(times):
         with subprocess.Popen(
             [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -167,10 +168,16 @@ def test_a_rank_that_is_declared_makes_a_matrix_singular() -> None:
 
 
 def test_what_is_known_makes_sense_or_is_refused() -> None:
-    for wrong in ({"rounding": -1.0}, {"rounding": math.nan}, {"smallest": math.inf}, {"rank": -1},
-                  {"smallest": 2.0, "largest": 1.0}):  # fmt: skip
+    several: list[dict[str, Any]] = [
+        {"rounding": -1.0},
+        {"rounding": math.nan},
+        {"smallest": math.inf},
+        {"rank": -1},
+        {"smallest": 2.0, "largest": 1.0},
+    ]
+    for wrong in several:
         with pytest.raises(ValueError, match=r"not|bounded"):
-            Known(**wrong)  # type: ignore[arg-type]
+            Known(**wrong)
 
 
 def test_a_judgement_reaches_what_a_matrix_is_made_of() -> None:

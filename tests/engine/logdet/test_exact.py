@@ -306,7 +306,7 @@ def _extended(matrix: torch.Tensor) -> float:
     return float(total)
 
 
-@pytest.mark.skipif(np.finfo(np.longdouble).eps > 1e-18, reason="no extended precision here")
+@pytest.mark.skipif(bool(np.finfo(np.longdouble).eps > 1e-18), reason="no extended precision here")
 @pytest.mark.parametrize("condition", [1e2, 1e6, 1e10])
 def test_the_error_is_within_its_bound(condition: float) -> None:
     for seed in range(5):

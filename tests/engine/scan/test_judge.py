@@ -15,7 +15,7 @@ from rmtaudit.engine.scan.judge import judge
 from rmtaudit.engine.scan.peers import _two_sided, out_of_scale
 from rmtaudit.engine.scan.worker import _permitted
 from rmtaudit.errors import UsageError
-from rmtaudit.finding_kind import FindingKind
+from rmtaudit.finding_kind import FindingKind, Severity
 from rmtaudit.kernels.signal import Signal, SignalWord
 from rmtaudit.report.catalogue import FINDINGS, catalogue
 from rmtaudit.report.model import LayerResult, MetricResult, Status
@@ -225,7 +225,13 @@ def test_layers_of_equal_scale_have_a_least_spread() -> None:
 
 
 def test_an_observer_can_make_a_fact_milder_and_never_worse() -> None:
-    for told, severity in (("info", "info"), ("warning", "warning"), ("error", "error"), (None, "error")):
+    cases: list[tuple[Severity | None, Severity]] = [
+        ("info", "info"),
+        ("warning", "warning"),
+        ("error", "error"),
+        (None, "error"),
+    ]
+    for told, severity in cases:
         observation = replace(seen("RA-FO-001"), severity=told)
         assert judge([row()], {0: [observation]}).layers[0].findings[0].severity == severity
     mild = replace(seen("RA-FO-005"), severity="error")

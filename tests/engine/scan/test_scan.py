@@ -10,12 +10,13 @@ import torch
 from msgspec import structs
 
 from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, NoOptions
+from rmtaudit.analyzers.registry import build_all
 from rmtaudit.checkpoints.memory import StateDictCheckpoint
 from rmtaudit.engine.resources.progress import Progress
 from rmtaudit.engine.scan import run as engine
 from rmtaudit.engine.scan.run import scan_checkpoint
-from rmtaudit.engine.scan.worker import AnalysedLayer, LayerWork, Without
-from rmtaudit.engine.settings.scan import ScanSettings
+from rmtaudit.engine.scan.worker import AnalysedLayer, LayerWork, Without, analyse_layer
+from rmtaudit.engine.settings.scan import ScanSettings, Solver
 from rmtaudit.errors import ChangedError, CorruptError
 from rmtaudit.matrices.layers import Layer
 from rmtaudit.report.document import dumps
@@ -64,7 +65,7 @@ class Fragile(Analyzer):
 
 @pytest.fixture
 def with_fragile(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = engine.build_all
+    real = build_all
     monkeypatch.setattr(engine, "build_all", lambda names, options: (*real(names, options), Fragile()))
 
 
@@ -101,6 +102,7 @@ def test_the_digest_is_of_the_contents() -> None:
     shuffled = dict(reversed(list(state().items())))
     changed = state()
     changed["norm.weight"][3] += 1e-3
+    assert first is not None
     assert first.startswith("sha256:")
     assert scan(shuffled).subject["digest"] == first
     assert scan(changed).subject["digest"] != first
@@ -180,7 +182,7 @@ def test_a_layer_beyond_the_budget_is_listed() -> None:
 
 
 @pytest.mark.parametrize("solver", ["gram", "svd", "auto"])
-def test_solvers_agree(solver: str) -> None:
+def test_solvers_agree(solver: Solver) -> None:
     settings = replace(SETTINGS, solver=solver)
     for name, row in rows(scan(state(), settings)).items():
         expected = rows(scan(state()))[name].metrics["spectral_norm"].value
@@ -280,7 +282,7 @@ def test_nothing_to_analyse_is_an_empty_report() -> None:
 
 
 def test_a_fault_of_ours_in_one_layer_loses_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = engine.analyse_layer
+    real = analyse_layer
 
     def faulty(
         layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork, without: Without | None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 from decays import orthonormal
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 
 from rmtaudit.kernels.randnla.sketch import Sketch
 
-KINDS = ("gaussian", "sparse", "hadamard")
+Kind = Literal["gaussian", "sparse", "hadamard"]
+KINDS: tuple[Kind, ...] = ("gaussian", "sparse", "hadamard")
 
 
 @settings(max_examples=40, deadline=None)
@@ -23,7 +26,7 @@ KINDS = ("gaussian", "sparse", "hadamard")
     st.data(),
 )
 def test_blocks_apply_and_whole_agree(
-    kind: str, rows: int, size: int, nonzeros: int, seed: int, data: st.DataObject
+    kind: Kind, rows: int, size: int, nonzeros: int, seed: int, data: st.DataObject
 ) -> None:
     sketch = Sketch(rows, size, seed, kind, nonzeros)
     whole = sketch.block(range(size))
@@ -43,7 +46,7 @@ def test_blocks_apply_and_whole_agree(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_lengths_are_kept_on_average(kind: str) -> None:
+def test_lengths_are_kept_on_average(kind: Kind) -> None:
     vector = torch.linspace(-1, 2, 100, dtype=torch.float64)[:, None]
     lengths = torch.stack([(Sketch(40, 100, seed, kind).apply(vector) ** 2).sum() for seed in range(150)])
     mean, error = float(lengths.mean()), float(lengths.std()) / 150**0.5
@@ -51,7 +54,7 @@ def test_lengths_are_kept_on_average(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_distortion_is_that_of_the_space(kind: str) -> None:
+def test_the_distortion_is_that_of_the_space(kind: Kind) -> None:
     basis = orthonormal(1000, 20, 0)
     low, high = Sketch(200, 1000, 1, kind).distortion(basis)
     assert 0.55 < low < 1 < high < 1.45

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,7 +133,7 @@ def _make(kind: str, folder: Path) -> MatrixSource:
 def test_a_completed_laplacian_has_ones_for_zeros() -> None:
     edges = np.concatenate([_path_graph(), [[900, 900], [901, 902]]])
     for kind in ("normalised", "combinatorial"):
-        graph = Laplacian(edges, kind)  # type: ignore[arg-type]
+        graph = Laplacian(edges, kind)
         completed = CompletedLaplacian(graph)
         found = completed.matmul(torch.eye(graph.shape[0], dtype=torch.float64))
         basis = torch.zeros((graph.shape[0], int(graph.components)), dtype=torch.float64)
@@ -159,7 +160,7 @@ def test_every_way_of_reaching_it_gives_the_same_matrix(source: MatrixSource) ->
     assert whole.dtype == torch.float64
     assert tuple(whole.shape) == source.shape
     here, there = range(rows // 3, rows - 2), range(1, cols // 2)
-    close = {"rtol": 1e-12, "atol": 1e-12 * float(whole.abs().max())}
+    close: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-12 * float(whole.abs().max())}
     torch.testing.assert_close(
         source.block(here, there), whole[here.start : here.stop, 1 : there.stop], **close
     )

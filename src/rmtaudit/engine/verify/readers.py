@@ -14,10 +14,18 @@ if TYPE_CHECKING:
     import torch
 
 
+_SAFE_LOAD = (2, 10)
+"""First torch whose ``torch.load(weights_only=True)`` runs no code from a file that was made to deceive it.
+
+CVE-2025-32434 was closed in 2.6, CVE-2026-24747 in 2.10.
+"""
+
+
 class SecondReader:
     """Reads tensors of a file or a folder by name, with ``safetensors`` or ``torch.load(weights_only=True)``.
 
-    A name is that of the stored tensor or, below wrappers such as ``state_dict``, its end.
+    Nothing else in this package calls ``torch.load``, and this does so from torch 2.10 on. A name is that of
+    the stored tensor or, below wrappers such as ``state_dict``, its end.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,6 +54,11 @@ class SecondReader:
         import torch
 
         if path not in self._loaded:
+            if _version(torch.__version__) < _SAFE_LOAD:
+                raise RuntimeError(
+                    f"torch.load of torch {torch.__version__} can be made to run code from a file; "
+                    "torch 2.10 or newer is needed"
+                )
             state = torch.load(path, map_location="cpu", weights_only=True)
             self._loaded[path] = dict(_flattened(state, ""))
         known = self._loaded[path]
@@ -53,6 +66,10 @@ class SecondReader:
             return known[name]
         ends = [key for key in known if key.endswith(f".{name}")]
         return known[ends[0]] if len(ends) == 1 else None
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2])
 
 
 def _files(path: Path) -> list[Path]:

@@ -186,6 +186,18 @@ def decompress_spectrum(
     ------
     ValueError
         As of :func:`rmtaudit.kernels.free.fit.fit_levy`; for a factor not above 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import free
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> X = torch.randn(300, 900, generator=generator, dtype=torch.float64)
+    >>> eigenvalues = torch.linalg.eigvalsh(X @ X.T / 900)
+    >>> prediction = free.decompress_spectrum(eigenvalues, 2.0, generator=generator, replicas=0)
+    >>> low, high = free.marchenko_pastur(ratio=2 / 3).edges
+    >>> abs(float(prediction.quantiles(600)[-1]) - high) < 0.3
+    True
     """
     if not factor > 1:
         raise ValueError(f"the factor must be above 1, not {factor}")

@@ -163,6 +163,15 @@ def determine(
         As :func:`rmtaudit.kernels.free.empirical.empirical_transform`.
     ArithmeticError
         If no law of the block could be computed.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import free
+    >>> X = torch.randn(40, 120, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    >>> determination = free.determine(torch.linalg.eigvalsh(X @ X.T / 120), 100.0)
+    >>> determination.outcome is free.Outcome.REFUSED  # forty say little of four thousand
+    True
     """
     given = empirical_transform(spectra).highest(_MOST_POINTS)
     if positive is None:

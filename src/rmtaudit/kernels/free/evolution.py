@@ -182,6 +182,14 @@ def evolve(measure: LevyMeasure, factor: float, points: int = 4000) -> EvolvedLa
     ----------
     Ameli et al., *Spectral Estimation with Free Decompression*, arXiv 2506.11994, for the flow; the solution
     through the Levy measure is the free analogue of a Levy-Khintchine formula (Bercovici, Voiculescu 1993).
+
+    Examples
+    --------
+    >>> from rmtaudit.linalg import free
+    >>> law = free.evolve(free.semicircle(mean=0.0, radius=2.0).levy(), 4.0)
+    >>> ((low, high),) = law.edges  # the radius doubles
+    >>> round(low, 2), round(high, 2)
+    (-4.0, 4.0)
     """
     if not (factor > 0 and math.isfinite(factor)):
         raise ValueError(f"the factor must be positive and finite, not {factor}")

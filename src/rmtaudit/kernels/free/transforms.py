@@ -50,6 +50,15 @@ def stieltjes(measure: LevyMeasure, z: torch.Tensor, factor: float = 1.0) -> tor
     References
     ----------
     Belinschi, Bercovici, *A new approach to subordination results in free probability*, J. Anal. Math. 2007.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import free
+    >>> z = torch.tensor([2j], dtype=torch.complex128)
+    >>> m = free.stieltjes(free.semicircle(mean=0.0, radius=2.0).levy(), z)
+    >>> round(float(m.imag), 6)  # √2 - 1
+    0.414214
     """
     share = factor * measure.index
     if not (factor > 0 and share < 1):
@@ -91,6 +100,15 @@ def r_transform(measure: LevyMeasure, w: torch.Tensor, factor: float = 1.0) -> t
     ----------
     Voiculescu, *Addition of certain non-commuting random variables*, J. Funct. Anal. 1986; Nica, Speicher
     2006, lectures 12 and 14. Bercovici, Voiculescu 1993 for where ``G`` is one to one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import free
+    >>> measure = free.free_levy(mean=1.0, variance=2.0, rate=0.0, jump=1.0)
+    >>> w = torch.tensor([0.1], dtype=torch.complex128)
+    >>> free.r_transform(measure, w).real  # mean + variance w
+    tensor([1.2000], dtype=torch.float64)
     """
     if not (factor > 0 and factor * measure.index < 1):
         raise ValueError(f"no law of factor {factor:g} exists")

@@ -56,6 +56,16 @@ def product_pdf(law: HTMP, population: torch.Tensor, x: torch.Tensor) -> torch.T
     ----------
     Belinschi, Bercovici, *A new approach to subordination results in free probability*, J. Anal. Math. 101
     (2007), theorem 3.3.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import htmp
+    >>> law = htmp.HTMP(gamma=0.5, kappa=2.0)
+    >>> x = torch.tensor([0.5, 1.0], dtype=torch.float64)
+    >>> density = htmp.product_pdf(law, torch.ones(1, dtype=torch.float64), x)  # times the identity
+    >>> torch.allclose(density, law.pdf(x), atol=1e-5)
+    True
     """
     atoms = population.detach().cpu().double().numpy().ravel()
     at = x.detach().cpu().double().numpy().ravel()

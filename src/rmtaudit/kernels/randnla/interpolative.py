@@ -66,6 +66,15 @@ def interpolative(
         Columns chosen.
     oversample
         Rows of the Gaussian sketch beyond the rank.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import randnla
+    >>> matrix = torch.outer(torch.arange(1.0, 9.0), torch.arange(1.0, 6.0)).double()  # of rank 1
+    >>> result = randnla.interpolative(matrix, 1, seed=0)
+    >>> torch.allclose(matrix[:, result.columns] @ result.coefficients, matrix)
+    True
     """
     rows, cols = matrix.shape
     if not 1 <= rank <= min(rows, cols):
@@ -88,7 +97,18 @@ def interpolative(
 
 
 def cur(matrix: torch.Tensor, rank: int, seed: int, *, failure: float = 1e-3) -> CUR:
-    """Return a CUR decomposition: columns, then rows of those columns (Voronin, Martinsson 2017)."""
+    """Return a CUR decomposition: columns, then rows of those columns (Voronin, Martinsson 2017).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import randnla
+    >>> matrix = torch.outer(torch.arange(1.0, 9.0), torch.arange(1.0, 6.0)).double()  # of rank 1
+    >>> parts = randnla.cur(matrix, 1, seed=0)
+    >>> rebuilt = matrix[:, parts.columns] @ parts.core @ matrix[parts.rows]
+    >>> torch.allclose(rebuilt, matrix)
+    True
+    """
     columns = interpolative(matrix, rank, seed).columns
     C = matrix[:, columns].to(torch.float64)
     _, order = qr(C.T.cpu().numpy(), mode="r", pivoting=True)

@@ -94,6 +94,14 @@ def top_singular(
         Blocks end where every residual is below this share of the largest value.
     failure
         Chance that one of the upper ends is too low.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, randnla
+    >>> matrix = torch.diag(torch.tensor([-9.0, 1.0, 2.0, 3.0], dtype=torch.float64))
+    >>> randnla.top_singular(operators.linear(matrix), 2, seed=0).values.round(decimals=6)
+    tensor([9., 3.], dtype=torch.float64)
     """
     if not 1 <= rank <= operator.rank:
         raise ValueError(f"the rank must lie between 1 and {operator.rank}, not {rank}")
@@ -143,6 +151,14 @@ def top_eigenpairs(
 
     Equivalent to the trailing part of ``torch.linalg.eigh`` within ``lower`` and ``upper``; parameters as of
     :func:`top_singular`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, randnla
+    >>> matrix = torch.diag(torch.tensor([-9.0, 1.0, 2.0, 3.0], dtype=torch.float64))
+    >>> randnla.top_eigenpairs(operators.linear(matrix), 2, seed=0).values.round(decimals=6)
+    tensor([3., 2.], dtype=torch.float64)
     """
     n = operator.rows
     if operator.cols != n or not 1 <= rank <= n:

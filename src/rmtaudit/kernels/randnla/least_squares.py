@@ -74,6 +74,15 @@ def least_squares(
     ------
     ArithmeticError
         If the columns are dependent to working precision.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import randnla
+    >>> matrix = torch.randn(200, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    >>> target = matrix @ torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    >>> randnla.least_squares(matrix, target, seed=0).solution.round(decimals=9)
+    tensor([1., 2., 3.], dtype=torch.float64)
     """
     rows, cols = matrix.shape
     if rows < cols or target.shape != (rows,):

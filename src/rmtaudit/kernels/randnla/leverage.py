@@ -39,6 +39,14 @@ def leverage(matrix: torch.Tensor) -> Leverage:
     ------
     ArithmeticError
         If the columns are dependent, to the precision of the Gram matrix (a condition of 1e7 is).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import randnla
+    >>> matrix = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]], dtype=torch.float64)
+    >>> randnla.leverage(matrix).scores.round(decimals=9)
+    tensor([1.0000, 0.5000, 0.5000], dtype=torch.float64)
     """
     _check(matrix)
     inner = gram(matrix)
@@ -56,6 +64,16 @@ def sketched_leverage(
 
     With ``M = A R⁻¹``, the score of a row lies between ``|m|²/σ_max²(M)`` and ``|m|²/σ_min²(M)``: both
     extremes are bounded by a few Krylov steps, for they lie near 1. Any condition below 1e15 will do.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import randnla
+    >>> matrix = torch.randn(400, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    >>> estimate = randnla.sketched_leverage(matrix, seed=0)
+    >>> ratio = randnla.leverage(matrix).scores / estimate.scores
+    >>> bool(((estimate.lower <= ratio) & (ratio <= estimate.upper)).all())
+    True
     """
     _check(matrix)
     R = torch.linalg.qr(reduced(matrix, oversample, seed)).R

@@ -57,6 +57,15 @@ def norm_bounds(
         Of the probes, which must be independent of the matrix: not one that it was built from.
     steps
         Krylov steps: each is a product with the matrix and one with its transpose, for every probe.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, randnla
+    >>> matrix = torch.diag(torch.linspace(-5, 3, 50, dtype=torch.float64))
+    >>> bounds = randnla.norm_bounds(operators.linear(matrix), seed=0)
+    >>> bounds.lower <= 5 <= bounds.upper
+    True
     """
     gram = Gram(
         rows=operator.rows,
@@ -84,6 +93,15 @@ def eigenvalue_bounds(
 
     ``floor`` is the size of the products' rounding where that is more than their own: of a small rest of a
     large matrix.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, randnla
+    >>> matrix = torch.diag(torch.linspace(-5, 3, 50, dtype=torch.float64))
+    >>> bounds = randnla.eigenvalue_bounds(operators.linear(matrix), seed=0)
+    >>> bounds.lower <= 3 <= bounds.upper
+    True
     """
     if operator.rows != operator.cols:
         raise ValueError(f"a symmetric matrix is square, not {operator.rows} x {operator.cols}")
@@ -105,6 +123,16 @@ def singular_bounds(
     """Return bounds of all singular values of a tall matrix, below and above, that hold together.
 
     The lower one is 0 where the steps do not tell the smallest from 0; ``failure`` is for both.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, randnla
+    >>> matrix = torch.randn(400, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    >>> low, high = randnla.singular_bounds(operators.linear(matrix), seed=0)
+    >>> sigma = torch.linalg.svdvals(matrix)
+    >>> low <= float(sigma[-1]) and float(sigma[0]) <= high
+    True
     """
     if operator.rows < operator.cols:
         raise ValueError(f"a tall matrix is needed, not {operator.rows} x {operator.cols}")

@@ -46,6 +46,15 @@ def nystrom(matmul: Callable[[torch.Tensor], torch.Tensor], size: int, rank: int
     ------
     ArithmeticError
         If ``ΩᵀAΩ`` is not positive semidefinite: then ``A`` is not.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import randnla
+    >>> vector = torch.arange(1.0, 9.0, dtype=torch.float64)[:, None]
+    >>> result = randnla.nystrom(lambda block: vector @ (vector.T @ block), 8, 1, seed=0)
+    >>> round(float(result.eigenvalues[0]), 6)  # |v|²
+    204.0
     """
     if not 1 <= rank <= size:
         raise ValueError(f"the rank must lie between 1 and {size}, not {rank}")
@@ -121,6 +130,20 @@ def pivoted_cholesky(
     ArithmeticError
         If a diagonal entry is negative, or becomes so by more than rounding: then ``A`` is not positive
         semidefinite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import randnla
+    >>> vector = torch.arange(1.0, 9.0, dtype=torch.float64)
+    >>> result = randnla.pivoted_cholesky(
+    ...     lambda chosen: torch.outer(vector, vector[chosen]),
+    ...     vector.square(),
+    ...     rank=1,
+    ...     generator=torch.Generator().manual_seed(0),
+    ... )
+    >>> torch.allclose(result.factor @ result.factor.T, torch.outer(vector, vector))
+    True
     """
     left = diagonal.to(torch.float64).clone()
     n, total, largest = len(left), float(left.sum()), float(left.max())

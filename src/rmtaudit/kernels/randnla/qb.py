@@ -52,6 +52,15 @@ def find_range(operator: Linear, rank: int, seed: int, *, power: int = 1) -> QB:
     """Return a basis of given rank (Halko, Martinsson, Tropp 2011, algorithms 4.1 and 4.4).
 
     Of the whole range, where that has fewer dimensions.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, randnla
+    >>> matrix = torch.outer(torch.arange(1.0, 9.0), torch.arange(1.0, 6.0)).double()  # of rank 1
+    >>> result = randnla.find_range(operators.linear(matrix), 1, seed=0)
+    >>> torch.allclose(result.basis @ result.factor, matrix)
+    True
     """
     return qb(operator, 0.0, seed, block=rank, most=rank, power=power)
 
@@ -81,6 +90,15 @@ def qb(
     power
         Times that ``AAᵀ`` is applied to each block of the sketch: 0 is worthless where the spectrum has no
         gap, see the page on these kernels.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, randnla
+    >>> matrix = torch.outer(torch.arange(1.0, 9.0), torch.arange(1.0, 6.0)).double()  # of rank 1
+    >>> result = randnla.qb(operators.linear(matrix), 1e-6, seed=0)
+    >>> result.reached, torch.allclose(result.basis @ result.factor, matrix)
+    (True, True)
     """
     if tolerance and (operator.energy is None or tolerance < 1e-7):
         raise ValueError("a tolerance needs the operator's energy, and is at least 1e-7 (or 0)")

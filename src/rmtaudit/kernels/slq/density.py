@@ -98,6 +98,17 @@ def kernel_polynomial(
     ------
     ArithmeticError
         If the moments grow: the spectrum reaches beyond those ends.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, slq
+    >>> matrix = torch.diag(torch.linspace(1, 2, 200, dtype=torch.float64))
+    >>> operator = operators.dense(matrix, smallest=1.0)
+    >>> law = slq.kernel_polynomial(operator, slq.Sampler(0))
+    >>> below = law.counts(torch.tensor([1.5], dtype=torch.float64)).values
+    >>> abs(float(below) - 100) < 5
+    True
     """
     if probes < 2 or moments < 2:
         raise ValueError("at least 2 probes and 2 moments are needed")
@@ -137,6 +148,17 @@ def lanczos_density(
 
     Lin, Saad, Yang 2016, section 3.2.2. Finds the ends of the spectrum and isolated eigenvalues better than
     the kernel polynomial method, and smooth parts worse.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, slq
+    >>> matrix = torch.diag(torch.linspace(1, 2, 200, dtype=torch.float64))
+    >>> operator = operators.dense(matrix, smallest=1.0)
+    >>> middle = torch.tensor([1.5], dtype=torch.float64)
+    >>> curve = slq.lanczos_density(operator, middle, 0.05, slq.Sampler(0))
+    >>> abs(float(curve.values) - 1) < 0.02  # uniform on [1, 2]
+    True
     """
     if not width > 0:
         raise ValueError(f"the width must be positive, not {width}")

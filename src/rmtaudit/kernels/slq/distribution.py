@@ -216,6 +216,17 @@ def distribution(
     ----------
     Lin, Saad, Yang, *Approximating spectral densities of large matrices*, 2016. Golub, Meurant, *Matrices,
     Moments and Quadrature with Applications*, 2010.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, slq
+    >>> matrix = torch.diag(torch.linspace(1, 2, 200, dtype=torch.float64))
+    >>> operator = operators.dense(matrix, smallest=1.0)
+    >>> law = slq.distribution(operator, seed=0)
+    >>> median = law.quantiles(torch.tensor([0.5], dtype=torch.float64))
+    >>> abs(float(median) - 1.5) < 0.05
+    True
     """
     if steps < 1 or probes < 2:
         raise ValueError("at least 1 step and 2 probes are needed")

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import rmtaudit
-from rmtaudit.engine.logdet.requests import answered
+from rmtaudit.engine.logdet.requests import answer_request
 from rmtaudit.engine.logdet.settings import LogdetSettings
 from rmtaudit.engine.sources import SourceOptions
 from rmtaudit.errors import CorruptError, NotACheckpointError
@@ -98,7 +98,7 @@ def determinant(rows: list[list[Fraction]]) -> Fraction:
 
 def test_a_table_of_minors_predicts_what_it_holds() -> None:
     settings = LogdetSettings(size=512, up_to=256)
-    answer = answered(str(DATA / "minors.csv"), SourceOptions(), settings, series=True, select="")
+    answer = answer_request(str(DATA / "minors.csv"), SourceOptions(), settings, series=True, select="")
     with (DATA / "minors.csv").open(newline="") as file:
         truth = next(float(row["logdet"]) for row in csv.DictReader(file) if row["n"] == "512")
     assert answer.margin is not None

@@ -17,11 +17,9 @@ MOST_POSITIONAL = 5
 KEYWORD_FIELDS = 5
 EXEMPT = {
     "kernels/spectra/openblas.py": "the routines of LAPACK take their arguments by position",
-    "kernels/determinants/": "not yet converted",
     "kernels/noise/": "not yet converted",
     "kernels/phases/": "not yet converted",
     "kernels/randnla/": "not yet converted",
-    "engine/logdet/": "not yet converted",
 }
 """Files and folders that the two rules leave alone, and why."""
 

@@ -17,9 +17,9 @@ import torch
 
 import rmtaudit
 from rmtaudit.engine.logdet.answer import LogDeterminant, Margin
-from rmtaudit.engine.logdet.facts import facts_of
 from rmtaudit.engine.logdet.run import log_determinant
 from rmtaudit.engine.logdet.settings import LogdetSettings
+from rmtaudit.engine.logdet.target import facts_of
 from rmtaudit.engine.sources.options import View
 from rmtaudit.errors import InputError, StoppedWorkError, UsageError
 from rmtaudit.matrices.sources import KernelMatrix, MaternMatrix, Product, TensorSource

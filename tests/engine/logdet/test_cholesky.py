@@ -34,7 +34,7 @@ def _source(n: int, seed: int = 0) -> Shifted:
 def _run(folder: Path, n: int, tiling: Tiling, *, resume: bool = False, **given: object) -> TileCholesky:
     source = _source(n)
     scratch = None if tiling.in_core else Scratch(folder / "s", tiling, source.fingerprint(), resume=resume)
-    work = TileCholesky(source, tiling, scratch, **given)  # type: ignore[arg-type]
+    work = TileCholesky(source=source, tiling=tiling, scratch=scratch, **given)  # type: ignore[arg-type]
     try:
         for _ in work.rows():
             pass
@@ -82,7 +82,7 @@ def test_the_first_minor_that_is_not_positive_is_named(minor: int, side: int, tm
     source = TensorSource(dense, symmetric=True)
     tiling = Tiling(n, side, min(side, 32))
     scratch = None if tiling.in_core else Scratch(tmp_path / "s", tiling, "x", resume=False)
-    work = TileCholesky(source, tiling, scratch)
+    work = TileCholesky(source=source, tiling=tiling, scratch=scratch)
     assert list(work.rows()) == [stop for stop in range(side, n + 1, side) if stop < minor]
     if scratch is not None:
         scratch.remove()

@@ -11,7 +11,7 @@ import torch
 
 import rmtaudit
 from rmtaudit.engine.logdet.answer import LogDeterminant
-from rmtaudit.engine.logdet.facts import facts_of
+from rmtaudit.engine.logdet.target import facts_of
 from rmtaudit.engine.sources import SourceOptions, in_memory
 from rmtaudit.matrices.sources import (
     CompletedLaplacian,

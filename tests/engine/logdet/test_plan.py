@@ -11,8 +11,8 @@ import pytest
 import scipy.sparse
 import torch
 
-from rmtaudit.engine.logdet.plan import Plan, make_plan
-from rmtaudit.engine.logdet.run import default_scratch, prepare
+from rmtaudit.engine.logdet.plan import Plan, default_scratch, make_plan
+from rmtaudit.engine.logdet.run import prepare
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.engine.logdet.target import spectral_gap_bound, target_of
 from rmtaudit.errors import UsageError

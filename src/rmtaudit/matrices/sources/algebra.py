@@ -64,6 +64,7 @@ class Shifted(Wrapper):
             entry_flops=base.entry_flops,
             nonzeros=None if sparse is None else int(sparse.nnz),
             sparse=sparse,
+            shifted=self,
         )
         return moved if sparse is None else with_structure(moved)
 

@@ -17,12 +17,6 @@ MOST_POSITIONAL = 5
 KEYWORD_FIELDS = 5
 EXEMPT = {
     "kernels/spectra/openblas.py": "the routines of LAPACK take their arguments by position",
-    "kernels/free/": "not yet converted",
-    "kernels/operators.py": "not yet converted",
-    "kernels/slq/": "not yet converted",
-    "kernels/tails/": "not yet converted",
-    "engine/density/": "not yet converted",
-    "matrices/sources/": "not yet converted",
 }
 """Files and folders that the two rules leave alone, and why."""
 

@@ -113,25 +113,25 @@ def _curve(document: Mapping[str, Any], *, wide: bool) -> Table:
     return table
 
 
-def _draw_population(console: Console, population: Mapping[str, Any]) -> None:
-    if population["status"] == "skipped":
+def _draw_population(console: Console, forecast: Mapping[str, Any]) -> None:
+    if forecast["status"] == "skipped":
         return
-    if population["status"] == "failed":
-        console.print(Text(f"no forecast from the population: {population['reason']}", style="yellow"))
+    if forecast["status"] == "failed":
+        console.print(Text(f"no forecast from the population: {forecast['reason']}", style="yellow"))
         return
-    target = "given" if population["signal"] == "given" else "random"
+    target = "given" if forecast["signal"] == "given" else "random"
     console.print(Text(f"from the population, target {target}", style="bold"))
-    if population["verdict"] == "contradicted":
+    if forecast["verdict"] == "contradicted":
         text = (
             "The sample does not come from this population: their degrees of freedom differ. The trace of "
-            f"the sample is {population['trace_ratio']:.3g} times that of the population (a kernel matrix is "
+            f"the sample is {forecast['trace_ratio']:.3g} times that of the population (a kernel matrix is "
             "ΦΦᵀ, not divided by n)."
         )
         console.print(Text(text, style="yellow"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for head in ("mu", "risk", "effective mu", "degrees of freedom", "of the sample"):
         table.add_column(head, justify="right", no_wrap=True)
-    for row in population["curve"]:
+    for row in forecast["curve"]:
         cells = (row["mu"], row["risk"], row["kappa"], row["degrees"], row["degrees_of_sample"])
         table.add_row(*(Text(f"{cell:.3g}") for cell in cells))
     console.print(table)
@@ -141,13 +141,14 @@ def _law(law: Mapping[str, Any]) -> Table | Text:
     if law["status"] != "ok":
         return Text(f"HTMP not fitted: {law['reason']}", style="dim")
     kappa = law["kappa"]
-    style = "yellow" if law["verdict"] == "rejected" else ""
+    bad = law["verdict"] == "rejected"
     bound = "≤ " if law["p_value"] <= 0.005 else ""
     fitted = f"gamma {law['gamma']:.4g}, kappa {kappa['value']:.4g} ± {kappa['se']:.2g}"
+    fit = f"p {bound}{law['p_value']:.2g}: {law['sentence']}"
     return label_grid(
         [
             ("HTMP", f"{fitted}, delta {law['delta']:.4g}"),
-            ("fit", Text(f"p {bound}{law['p_value']:.2g}: {law['sentence']}", style=style)),
+            ("fit", Text(fit, style="yellow" if bad else "")),
             ("limit", _limit(law)),
             ("paper", f"2 + delta = {law['paper_exponent']:.4g}, {_PAPER}"),
         ]

@@ -40,20 +40,20 @@ def draw_tails(console: Console, document: Mapping[str, Any]) -> None:
     for part, heading in _HEADINGS.items():
         if part not in document:
             continue
-        result = document[part]
+        tail = document[part]
         console.print()
         console.print(Text(heading, style="bold"))
-        if result["status"] != "ok":
-            console.print(Text(f"no fit: {result['reason']}", style="yellow"))
+        if tail["status"] != "ok":
+            console.print(Text(f"no fit: {tail['reason']}", style="yellow"))
             continue
-        for warning in result.get("warnings", ()):
+        for warning in tail.get("warnings", ()):
             console.print(Text(warning, style="yellow"))
-        lines = _near_zero_lines(result) if part == "near_zero" else _tail_lines(result)
+        lines = _near_zero_lines(tail) if part == "near_zero" else _tail_lines(tail)
         console.print(label_grid(lines))
-        if "laws" in result:
+        if "laws" in tail:
             console.print()
-            console.print(_laws(result, wide=console.width >= _WIDE))
-        console.print(Text(result["sentence"] if part == "near_zero" else result["verdict"]["sentence"]))
+            console.print(_laws(tail, wide=console.width >= _WIDE))
+        console.print(Text(tail["sentence"] if part == "near_zero" else tail["verdict"]["sentence"]))
     console.print()
     for note in _notes(document):
         console.print(Text(note, style="yellow"))

@@ -14,7 +14,7 @@ Product = Callable[[torch.Tensor], torch.Tensor]
 """From a block of columns, shape ``(n, s)``, to the product with each."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Symmetric:
     """A symmetric matrix ``A`` by ``X -> A X``.
 
@@ -50,7 +50,7 @@ class Symmetric:
         return 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gram:
     """``WᵀW`` or ``WWᵀ`` by products with ``W`` and ``Wᵀ``, never formed.
 
@@ -118,10 +118,10 @@ def dense(matrix: torch.Tensor, *, smallest: float | None = None, largest: float
     # probes as rows: A is read along its rows. torch's product and not NumPy's, a third faster on some
     # processors: its bits do not depend on the number of threads
     return Symmetric(
-        matrix.shape[0],
-        lambda X: (X.T @ matrix).T,
-        smallest,
-        largest,
+        size=matrix.shape[0],
+        matmul=lambda X: (X.T @ matrix).T,
+        smallest=smallest,
+        largest=largest,
         dtype=matrix.dtype,
         device=matrix.device,
     )
@@ -149,13 +149,13 @@ def gram(
         raise ValueError(f"a matrix with at least one entry is needed, not shape {tuple(matrix.shape)}")
     rows, cols = matrix.shape
     return Gram(
-        rows,
-        cols,
-        lambda X: (X.T @ matrix.T).T,
-        lambda Y: (Y.T @ matrix).T,
-        side,
-        smallest,
-        largest,
+        rows=rows,
+        cols=cols,
+        matmul=lambda X: (X.T @ matrix.T).T,
+        transposed=lambda Y: (Y.T @ matrix).T,
+        side=side,
+        smallest=smallest,
+        largest=largest,
         dtype=matrix.dtype,
         device=matrix.device,
     )
@@ -173,17 +173,17 @@ def shifted(operator: Symmetric, shift: float) -> Symmetric:
     (1.5, [[1.5], [1.5]])
     """
     return Symmetric(
-        operator.size,
-        lambda X: operator.matmul(X) + shift * X,
-        None if operator.smallest is None else operator.smallest + shift,
-        None if operator.largest is None else operator.largest + shift,
-        operator.dtype,
-        operator.device,
-        operator.accuracy,
+        size=operator.size,
+        matmul=lambda X: operator.matmul(X) + shift * X,
+        smallest=None if operator.smallest is None else operator.smallest + shift,
+        largest=None if operator.largest is None else operator.largest + shift,
+        dtype=operator.dtype,
+        device=operator.device,
+        accuracy=operator.accuracy,
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Linear:
     """A matrix ``A`` of ``rows`` x ``cols`` by ``X -> A X`` and ``Y -> Aᵀ Y``.
 
@@ -252,13 +252,21 @@ def linear(matrix: torch.Tensor) -> Linear:
     fast = None
     if matrix.dtype == torch.float32:
         fast = Linear(
-            rows,
-            cols,
-            lambda X: (X.T.to(torch.float32) @ matrix.T).T.to(torch.float64),
-            lambda Y: (Y.T.to(torch.float32) @ matrix).T.to(torch.float64),
+            rows=rows,
+            cols=cols,
+            matmul=lambda X: (X.T.to(torch.float32) @ matrix.T).T.to(torch.float64),
+            transposed=lambda Y: (Y.T.to(torch.float32) @ matrix).T.to(torch.float64),
             device=matrix.device,
         )
-    return Linear(rows, cols, matmul, transposed, energy, matrix.device, fast)
+    return Linear(
+        rows=rows,
+        cols=cols,
+        matmul=matmul,
+        transposed=transposed,
+        energy=energy,
+        device=matrix.device,
+        fast=fast,
+    )
 
 
 def symmetric(matmul: Product, size: int, *, device: torch.device | str = "cpu") -> Linear:
@@ -272,4 +280,4 @@ def symmetric(matmul: Product, size: int, *, device: torch.device | str = "cpu")
     >>> operator.matmul(torch.ones(3, 1, dtype=torch.float64)).flatten().tolist()
     [2.0, 2.0, 2.0]
     """
-    return Linear(size, size, matmul, matmul, None, device)
+    return Linear(rows=size, cols=size, matmul=matmul, transposed=matmul, energy=None, device=device)

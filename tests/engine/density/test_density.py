@@ -15,8 +15,8 @@ import torch
 
 import rmtaudit
 from rmtaudit.engine.density import DensityResult, DensitySettings
-from rmtaudit.engine.density.beside import moments_without_freeness
 from rmtaudit.engine.density.blocks import Blocks, block_order, draw_blocks, open_file
+from rmtaudit.engine.density.companions import moments_without_freeness
 from rmtaudit.engine.density.ridge import ridge_document
 from rmtaudit.engine.sources import SourceOptions
 from rmtaudit.errors import RmtauditError, UsageError

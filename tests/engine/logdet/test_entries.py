@@ -27,7 +27,6 @@ from rmtaudit.matrices.sources import (
     Shifted,
     SparseMatrix,
     TensorSource,
-    Updated,
 )
 from rmtaudit.matrices.sources.known import FLOAT32_ROUNDING
 
@@ -144,8 +143,7 @@ def test_what_is_known_of_each_source() -> None:
         (own, None), (Product(tensor, tensor), None), (nothing, None),
         (Shifted(tensor, 1.0), 1.0), (Shifted(graph, 1.0), 5.0),
         (Shifted(graph, -1.0), None), (Shifted(tensor, -1.0), 1.0), (Leading(tensor, 5), 0.0),
-        (Updated(tensor, W.T[:, :1].contiguous()), None), (Shifted(nothing, 1.0), None),
-        (Updated(Gram(TensorSource(W), "columns"), W.T[:, :2].contiguous()), 44.0),
+        (Shifted(nothing, 1.0), None),
         (Leading(nothing, 5), None), (Gram(nothing, "columns"), None), (Gram(graph, "rows"), None),
     ]  # fmt: skip
     for source, rounding in roundings:

@@ -33,7 +33,7 @@ def eigenvalues(weights: torch.Tensor) -> torch.Tensor:
 
 def semicircle(variance: float) -> object:
     at = torch.zeros(1, dtype=torch.float64)
-    return evolve(LevyMeasure(at, at, at + variance, 0.0), 1.0)
+    return evolve(LevyMeasure(left=at, right=at, mass=at + variance, mean=0.0), 1.0)
 
 
 def test_more_rows_of_noise_are_marchenko_pastur() -> None:

@@ -38,7 +38,9 @@ def rotated(measure: LevyMeasure, n: int, seed: int) -> torch.Tensor:
 
 
 def at_mean(measure: LevyMeasure, mean: float) -> LevyMeasure:
-    return LevyMeasure(measure.left, measure.right, measure.mass, mean, measure.index)
+    return LevyMeasure(
+        left=measure.left, right=measure.right, mass=measure.mass, mean=mean, index=measure.index
+    )
 
 
 def own_chi_square(eigenvalues: torch.Tensor, measure: LevyMeasure) -> tuple[float, int]:

@@ -27,7 +27,7 @@ from rmtaudit.matrices.sources import (
     TensorSource,
     settle_symmetry,
 )
-from rmtaudit.matrices.sources.symmetry import compare_products, compare_whole
+from rmtaudit.matrices.sources.comparison import compare_products, compare_whole
 
 N = 900
 

@@ -31,7 +31,8 @@ from rmtaudit.kernels.determinants.tile_algebra import (
     subtract_gram,
     subtract_product,
 )
-from rmtaudit.matrices.sources.symmetry import AsymmetricError, Comparison, compare_block
+from rmtaudit.matrices.sources.comparison import Comparison, compare_block
+from rmtaudit.matrices.sources.symmetry import AsymmetricError
 
 if TYPE_CHECKING:
     from rmtaudit.matrices.sources import MatrixSource
@@ -165,7 +166,7 @@ class TileCholesky:
             diagonal=zeros[0], scale=zeros[1], solved=signs.to(torch.float64).mul_(2).sub_(1)
         )
         if self.source.presumed:
-            self.result.compared = Comparison(self.asymmetry)
+            self.result.compared = Comparison(tolerance=self.asymmetry)
         self._tile = torch.empty(side * side, dtype=torch.float64, device=self.device)
 
     def rows(self) -> Iterator[int]:

@@ -155,7 +155,9 @@ def by_mixed(facts: Facts, settings: LogdetSettings, *, memory: int) -> Outcome:
 def _operator(facts: Facts) -> slq.Symmetric | slq.Gram:
     """Return the operator that Lanczos works on; a Gram matrix by its factor (Golub-Kahan)."""
     if facts.gram is None:
-        return slq.Symmetric(facts.order, facts.source.matmul, facts.smallest, facts.largest)
+        return slq.Symmetric(
+            size=facts.order, matmul=facts.source.matmul, smallest=facts.smallest, largest=facts.largest
+        )
     factor = facts.gram.factor
     side: Literal["cols", "rows"] = "cols" if facts.gram.of == "columns" else "rows"
     return slq.Gram(

@@ -90,7 +90,7 @@ def cumulant_laws(eigenvalues: torch.Tensor) -> dict[int, LevyMeasure]:
 
 def _one_atom(place: float, mass: float, mean: float, index: float) -> LevyMeasure:
     at = torch.tensor([place], dtype=torch.float64)
-    return LevyMeasure(at, at, torch.full_like(at, mass), mean, index)
+    return LevyMeasure(left=at, right=at, mass=torch.full_like(at, mass), mean=mean, index=index)
 
 
 def _power(series: torch.Tensor, exponent: int, order: int) -> torch.Tensor:

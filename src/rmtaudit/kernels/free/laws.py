@@ -17,6 +17,7 @@ from rmtaudit.kernels.free.evolution import evolve
 from rmtaudit.kernels.free.measure import LevyMeasure
 
 _NODES = 1000
+"""A convention: nodes of Gauss and Legendre."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class QuadraticLaw:
             else np.array([-self.q0 / self.q1] if self.q1 else [])
         )
         low, high = self.edges
-        found = []
+        atoms = []
         for root in sorted(roots[np.isreal(roots)].real.tolist()):
             if low - 1e-12 < root < high + 1e-12:
                 continue
@@ -85,8 +86,8 @@ class QuadraticLaw:
             mass = linear / (self.q1 + 2 * self.q2 * root)
             # on the physical sheet m = (-P + sqrt(P² - 4Q))/(2Q), the root with the sign of z - middle
             if mass > 1e-12 and linear * (root - (low + high) / 2) < 0:
-                found.append((root, mass))
-        return tuple(found)
+                atoms.append((root, mass))
+        return tuple(atoms)
 
     def pdf(self, x: torch.Tensor) -> torch.Tensor:
         """Return the density of the continuous part, any shape, float64."""
@@ -119,7 +120,7 @@ class QuadraticLaw:
         place = self.q1 / (1 - self.q2) - 2 * index * mean
         mass = self.q0 / (1 - self.q2) + place * mean + index * mean**2
         at = torch.tensor([place], dtype=torch.float64)
-        return LevyMeasure(at, at, torch.full_like(at, mass), mean, index)
+        return LevyMeasure(left=at, right=at, mass=torch.full_like(at, mass), mean=mean, index=index)
 
     def sample_matrix(self, size: int, generator: torch.Generator) -> torch.Tensor:
         """Return a random symmetric matrix with this law; see :func:`sample_matrix`."""
@@ -211,7 +212,9 @@ def compound_free_poisson(rate: float, jumps: torch.Tensor, weights: torch.Tenso
         raise ValueError("rate and weights must be positive")
     order = torch.argsort(jumps)
     jumps, weights = jumps.double()[order], weights.double()[order]
-    return LevyMeasure(jumps, jumps, rate * weights * jumps**2, rate * float((weights * jumps).sum()))
+    return LevyMeasure(
+        left=jumps, right=jumps, mass=rate * weights * jumps**2, mean=rate * float((weights * jumps).sum())
+    )
 
 
 def free_levy(mean: float, variance: float, rate: float, jump: float) -> LevyMeasure:
@@ -227,7 +230,7 @@ def free_levy(mean: float, variance: float, rate: float, jump: float) -> LevyMea
     places = torch.tensor([0.0, jump], dtype=torch.float64)
     masses = torch.tensor([variance, rate * jump**2], dtype=torch.float64)
     order = torch.argsort(places)
-    return LevyMeasure(places[order], places[order], masses[order], mean + rate * jump)
+    return LevyMeasure(left=places[order], right=places[order], mass=masses[order], mean=mean + rate * jump)
 
 
 def decompress(measure: LevyMeasure, factor: float) -> LevyMeasure:
@@ -243,11 +246,11 @@ def decompress(measure: LevyMeasure, factor: float) -> LevyMeasure:
     if not (factor > 0 and factor * measure.index < 1):
         raise ValueError(f"no law of factor {factor:g} exists")
     return LevyMeasure(
-        measure.left * factor,
-        measure.right * factor,
-        measure.mass * factor,
-        measure.mean,
-        measure.index * factor,
+        left=measure.left * factor,
+        right=measure.right * factor,
+        mass=measure.mass * factor,
+        mean=measure.mean,
+        index=measure.index * factor,
     )
 
 

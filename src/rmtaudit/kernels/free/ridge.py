@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 _STEPS = 200
+"""Halvings at most; they end earlier, where neighbouring numbers of float64 are reached."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,16 @@ import torch
 from rmtaudit.kernels.free.measure import LevyMeasure, cauchy_imaginary, cauchy_real, complex_transform
 
 _STEPS, _BISECTIONS = 40, 100
+"""A convention: steps of Newton or of the map, after which nested halvings take over; and these, more than
+the bits of float64."""
 _SHORT, _ROUNDING = 1e-9, 1e-15
+"""Steps after which Newton, which converges quadratically, is at the limit of float64; and residuals of some
+roundings."""
 _HALVINGS = 80
+"""Halvings of an interval: more than the 53 bits of float64."""
 _GROWTH, _FIRST = 1.2, 0.05
+"""A convention: the path to ``w`` starts at a twentieth of the inverse scale of the measure and grows by a
+fifth."""
 
 
 def stieltjes(measure: LevyMeasure, z: torch.Tensor, factor: float = 1.0) -> torch.Tensor:
@@ -234,6 +241,6 @@ def _level(
     high = low + reach
     for _ in range(_HALVINGS):
         v = torch.where(high > 4 * low, (low * high).sqrt(), (low + high) / 2)
-        found = effective * v + cauchy_imaginary(measure.left, measure.right, s, v) @ measure.mass
-        low, high = torch.where(found < height, v, low), torch.where(found < height, high, v)
+        level = effective * v + cauchy_imaginary(measure.left, measure.right, s, v) @ measure.mass
+        low, high = torch.where(level < height, v, low), torch.where(level < height, high, v)
     return v

@@ -128,10 +128,10 @@ def _error(
 ) -> NormBounds:
     whole = linear(matrix)
     rest = Linear(
-        whole.rows,
-        whole.cols,
-        lambda X: whole.matmul(X) - left @ (right @ X),
-        lambda Y: whole.transposed(Y) - right.T @ (left.T @ Y),
+        rows=whole.rows,
+        cols=whole.cols,
+        matmul=lambda X: whole.matmul(X) - left @ (right @ X),
+        transposed=lambda Y: whole.transposed(Y) - right.T @ (left.T @ Y),
         device=matrix.device,
     )
     return norm_bounds(rest, seed, failure=failure)

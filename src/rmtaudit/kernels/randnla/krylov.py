@@ -198,7 +198,7 @@ def top_eigenpairs(
         Y: torch.Tensor = operator.matmul(X - U @ (U.T @ X))
         return Y.sub(U @ (U.T @ Y))
 
-    hidden = Linear(n, n, deflated, deflated, device=operator.device)
+    hidden = Linear(rows=n, cols=n, matmul=deflated, transposed=deflated, device=operator.device)
     slack = 32 * _EPSILON * math.sqrt(n) * scale
     rest = eigenvalue_bounds(hidden, seed, failure=failure, floor=slack)
     # the deflated matrix has a 0 where the pairs were: a looser bound where all eigenvalues are negative
@@ -275,7 +275,9 @@ def _outside(operator: Linear, U: torch.Tensor, V: torch.Tensor, seed: int, fail
         X = whole.transposed(Y - U @ (U.T @ Y))
         return X - V @ (V.T @ X)
 
-    left = Linear(operator.rows, operator.cols, matmul, transposed, device=operator.device)
+    left = Linear(
+        rows=operator.rows, cols=operator.cols, matmul=matmul, transposed=transposed, device=operator.device
+    )
     return norm_bounds(left, seed, steps=_BOUND_STEPS, failure=failure)
 
 

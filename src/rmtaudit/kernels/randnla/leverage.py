@@ -106,7 +106,14 @@ def eased(operator: Linear, R: torch.Tensor) -> Linear:
         solved: torch.Tensor = torch.linalg.solve_triangular(R.T, operator.transposed(Y), upper=False)
         return solved
 
-    return Linear(operator.rows, operator.cols, matmul, transposed, device=operator.device)
+    return Linear(
+        rows=operator.rows,
+        cols=operator.cols,
+        matmul=matmul,
+        transposed=transposed,
+        energy=None,
+        device=operator.device,
+    )
 
 
 def _check(matrix: torch.Tensor) -> None:

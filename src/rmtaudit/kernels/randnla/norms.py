@@ -67,7 +67,13 @@ def norm_bounds(
     >>> bounds.lower <= 5 <= bounds.upper
     True
     """
-    gram = Gram(operator.rows, operator.cols, operator.matmul, operator.transposed, device=operator.device)
+    gram = Gram(
+        rows=operator.rows,
+        cols=operator.cols,
+        matmul=operator.matmul,
+        transposed=operator.transposed,
+        device=operator.device,
+    )
     rows, lengths = _gaussian(operator.rank, seed, probes)
     jacobi = start(gram, rows).extend(steps)
     lower, upper = _extreme(jacobi, lengths, _quantile(probes, failure))
@@ -104,7 +110,7 @@ def eigenvalue_bounds(
     if floor:
         size = float(torch.linalg.vector_norm(operator.matmul(rows.T.to(operator.device)), dim=0).max())
         accuracy = min(1.0, floor / max(size, floor))
-    whole = Symmetric(operator.rows, operator.matmul, device=operator.device, accuracy=accuracy)
+    whole = Symmetric(size=operator.rows, matmul=operator.matmul, device=operator.device, accuracy=accuracy)
     jacobi = start(whole, rows).extend(steps)
     lower, upper = _extreme(jacobi, lengths, _quantile(probes, failure))
     products = probes * (jacobi.diagonal.shape[1] + bool(floor))
@@ -130,7 +136,13 @@ def singular_bounds(
     """
     if operator.rows < operator.cols:
         raise ValueError(f"a tall matrix is needed, not {operator.rows} x {operator.cols}")
-    gram = Gram(operator.rows, operator.cols, operator.matmul, operator.transposed, device=operator.device)
+    gram = Gram(
+        rows=operator.rows,
+        cols=operator.cols,
+        matmul=operator.matmul,
+        transposed=operator.transposed,
+        device=operator.device,
+    )
     rows, lengths = _gaussian(operator.rank, seed, probes)
     jacobi = start(gram, rows).extend(steps)
     quantile = _quantile(probes, failure / 2)

@@ -130,7 +130,9 @@ def qb(
     def transposed(Y: torch.Tensor) -> torch.Tensor:
         return operator.transposed(Y - Q @ (Q.T @ Y))
 
-    rest = Linear(operator.rows, operator.cols, matmul, transposed, device=operator.device)
+    rest = Linear(
+        rows=operator.rows, cols=operator.cols, matmul=matmul, transposed=transposed, device=operator.device
+    )
     scale = 0.0 if operator.energy is None else math.sqrt(operator.energy)
     return QB(
         basis=Q,

@@ -17,7 +17,9 @@ from rmtaudit.kernels.slq.quadrature import gauss
 from rmtaudit.kernels.slq.samplers import Sampler
 
 _EDGE_STEPS = 20
+"""A convention: Lanczos steps that bound the ends of the spectrum."""
 _MARGIN = 0.01
+"""A convention: of the range, added to the ends; moments that grow show that it was too little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +121,15 @@ def kernel_polynomial(
         return (_apply(operator, rows) - centre * rows) / half
 
     before, now = vectors, scaled(vectors)
-    found = [torch.ones(probes, dtype=torch.float64, device=operator.device), (vectors * now).sum(dim=1)]
-    while len(found) < moments:
-        found.append(2 * (now * now).sum(dim=1) - found[0])
+    moments_of_probes = [
+        torch.ones(probes, dtype=torch.float64, device=operator.device),
+        (vectors * now).sum(dim=1),
+    ]
+    while len(moments_of_probes) < moments:
+        moments_of_probes.append(2 * (now * now).sum(dim=1) - moments_of_probes[0])
         before, now = now, 2 * scaled(now) - before
-        found.append(2 * (now * before).sum(dim=1) - found[1])
-    table = torch.stack(found[:moments], dim=1).cpu()
+        moments_of_probes.append(2 * (now * before).sum(dim=1) - moments_of_probes[1])
+    table = torch.stack(moments_of_probes[:moments], dim=1).cpu()
     if not bool((table.abs() <= 1 + 1e-6).all()):
         raise ArithmeticError(f"the spectrum reaches beyond [{low:.6g}, {high:.6g}]: the moments grow")
     return ChebyshevDensity(table, centre, half, operator.size)

@@ -15,10 +15,12 @@ from rmtaudit.kernels.slq.estimate import STANDARD, Effort, TraceEstimate, log_d
 from rmtaudit.kernels.slq.samplers import Sampler
 
 _SHIFTS = 8
+"""Tenfold shifts from the round-off of float32, 1e-7, up to the mean of the diagonal."""
 _TRIALS = 4
+"""A convention: random directions in which the preconditioned matrix is compared with the given one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Preconditioner:
     """``P = R Rᵀ`` by the products ``R⁻¹ X`` and ``R⁻ᵀ X``.
 
@@ -75,7 +77,7 @@ def from_eigenvectors(vectors: torch.Tensor, eigenvalues: torch.Tensor, shift: f
     value = float((eigenvalues + shift).log().sum()) + (n - k) * float(
         torch.tensor(shift, dtype=torch.float64).log()
     )
-    return Preconditioner(solve, solve, value, shift)
+    return Preconditioner(solve=solve, solve_transposed=solve, log_determinant=value, shift=shift)
 
 
 def from_factor(factor: torch.Tensor, shift: float) -> Preconditioner:
@@ -140,7 +142,12 @@ def low_precision_cholesky(matrix: torch.Tensor, *, precision: torch.dtype = tor
         solved: torch.Tensor = torch.linalg.solve_triangular(wide.T, X, upper=True)
         return solved
 
-    return Preconditioner(solve, solve_transposed, 2 * float(wide.diagonal().log().sum()), raised=shift)
+    return Preconditioner(
+        solve=solve,
+        solve_transposed=solve_transposed,
+        log_determinant=2 * float(wide.diagonal().log().sum()),
+        raised=shift,
+    )
 
 
 def preconditioned(operator: Symmetric, by: Preconditioner) -> Symmetric:
@@ -158,13 +165,13 @@ def preconditioned(operator: Symmetric, by: Preconditioner) -> Symmetric:
         # but for rounding of the low-rank part
         smallest = operator.smallest / (operator.smallest + by.shift) * (1 - 1e-6)
     return Symmetric(
-        operator.size,
-        matmul,
-        smallest,
-        None,
-        torch.float64,
-        operator.device,
-        max(operator.accuracy, _asymmetry(matmul, operator)),
+        size=operator.size,
+        matmul=matmul,
+        smallest=smallest,
+        largest=None,
+        dtype=torch.float64,
+        device=operator.device,
+        accuracy=max(operator.accuracy, _asymmetry(matmul, operator)),
     )
 
 

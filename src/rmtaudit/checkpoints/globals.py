@@ -178,7 +178,7 @@ def _known() -> dict[tuple[str, str], Known]:
         "_rebuild_wrapper_subclass": wrapper_subclass,
     }
     table.update({("torch._utils", name): build for name, build in rebuilders.items()})
-    for module in ("torch.tensor", "torch.tensor"):
+    for module in ("torch._tensor", "torch.tensor"):
         table[module, "_rebuild_from_type"] = table[module, "_rebuild_from_type_v2"] = _from_type
     for module in ("torch.nn.parameter", "torch.nn"):
         table[module, "Parameter"] = table[module, "Buffer"] = same

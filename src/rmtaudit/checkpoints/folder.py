@@ -10,7 +10,14 @@ from pathlib import Path
 from rmtaudit.checkpoints.base import Checkpoint, Reader
 from rmtaudit.checkpoints.facts import read_config
 from rmtaudit.checkpoints.hub import snapshot_of
-from rmtaudit.checkpoints.registry import families, open_file, open_folder, own_readers, plugin_readers
+from rmtaudit.checkpoints.registry import (
+    families,
+    open_file,
+    open_folder,
+    open_own_folder,
+    own_readers,
+    plugin_readers,
+)
 from rmtaudit.checkpoints.schemes import decoded
 from rmtaudit.checkpoints.sharded import (
     ShardedCheckpoint,
@@ -100,6 +107,9 @@ def _open_folder(folder: Path) -> Checkpoint:
         names = sorted(entry.name for entry in os.scandir(folder) if not entry.is_dir())
     except OSError as error:
         raise _unlistable(folder, error) from error
+    whole = open_own_folder(folder, names)
+    if whole is not None:
+        return whole
     present = _present(names, own_readers())
     if not present:
         whole = open_folder(folder, names)

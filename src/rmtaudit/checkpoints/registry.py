@@ -13,6 +13,7 @@ from pathlib import Path
 from rmtaudit.checkpoints.base import Checkpoint, Contents, Reader
 from rmtaudit.checkpoints.collector import collector_paused
 from rmtaudit.checkpoints.files import FileSource
+from rmtaudit.checkpoints.members import open_source
 from rmtaudit.checkpoints.sniff import broken_download, foreign_format
 from rmtaudit.checkpoints.zips import list_entries
 from rmtaudit.entry_points import is_allowed, is_own, registered
@@ -43,6 +44,13 @@ def open_file(path: Path) -> Checkpoint:
     """
     reader, warnings = reader_for(path)
     return _opened(reader, path, warnings)
+
+
+def open_own_folder(folder: Path, names: Sequence[str]) -> Checkpoint | None:
+    """Open a folder as a whole, where a reader of ours knows it; ``None`` where none does."""
+    contents = Contents(names=tuple(sorted(names)), folder=True)
+    reader = next((each for each in own_readers() if each.recognises(contents)), None)
+    return None if reader is None else _opened(reader, folder, [])
 
 
 def open_folder(folder: Path, names: Sequence[str]) -> Checkpoint | None:
@@ -115,8 +123,14 @@ def read_head(path: Path) -> tuple[bytes, int]:
 
 
 def contents_of(path: Path) -> tuple[Contents, int]:
-    """Return what readers see of a regular file, and its size in bytes. Raises ``InputError``."""
-    source = FileSource(path)
+    """Return what readers see of a regular file or a member of an archive, and its size in bytes.
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    """
+    source = open_source(path)
     try:
         head = bytes(source.pread(0, min(HEAD, source.size)))
         return Contents(head=head, names=_zip_names(source) if head.startswith(b"PK") else ()), source.size

@@ -141,7 +141,7 @@ def open_index(path: Path) -> ShardedCheckpoint:
     match = _INDEX_NAME.search(path.name)
     files = list(dict.fromkeys(weight_map.values()))
     for file in files:
-        _check_name(file, match["extension"] if match else None, where)
+        check_shard_name(file, match["extension"] if match else None, where)
     missing = [file for file in files if not _is_there(path.parent / file)]
     if missing:
         shown = ", ".join(display_name(file) for file in missing[:5]) + (", …" if len(missing) > 5 else "")
@@ -256,7 +256,14 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-def _check_name(file: str, extension: str | None, where: str) -> None:
+def check_shard_name(file: str, extension: str | None, where: str) -> None:
+    """Refuse the name of a shard that leaves its folder, or has another extension than ``extension``.
+
+    Raises
+    ------
+    UnsafeError
+        It does.
+    """
     windows = PureWindowsPath(file)
     if not file or "\0" in file or windows.drive or windows.root or ".." in windows.parts or not windows.name:
         raise UnsafeError(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rmtaudit.checkpoints.base import Checkpoint, Contents, Reader
 from rmtaudit.checkpoints.collector import collector_paused
+from rmtaudit.checkpoints.conversions import file_refusal, part_refusal
 from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.checkpoints.members import open_source
 from rmtaudit.checkpoints.sniff import broken_download, foreign_format
@@ -82,6 +83,9 @@ def reader_for(path: Path) -> tuple[Reader, list[str]]:
     try it (a zip archive without a ``data.pkl``, a pickle of another library).
     """
     contents, size = contents_of(path)
+    part = part_refusal(path)
+    if part is not None:
+        raise part
     own = own_readers()
     problems: list[str] = []
     reader = next((each for each in own if each.recognises(contents)), None)
@@ -89,7 +93,7 @@ def reader_for(path: Path) -> tuple[Reader, list[str]]:
     reader = reader or next((each for each in own if each.may_know(contents)), None)
     if reader is not None:
         return reader, [*problems, *_compare_extension(path, reader, own)]
-    broken = broken_download(path, contents.head, size)
+    broken = file_refusal(path, contents.head) or broken_download(path, contents.head, size)
     if broken is not None:
         raise broken
     if problems:

@@ -10,6 +10,7 @@ from rmtaudit.checkpoints.globals import foreign_warning
 from rmtaudit.checkpoints.pickles import InertUnpickler
 from rmtaudit.checkpoints.state import named_tensors
 from rmtaudit.checkpoints.storages import Record, TorchCheckpoint, check_storages, locate
+from rmtaudit.checkpoints.zero import check_whole
 from rmtaudit.checkpoints.zips import ZipEntry, data_offset, list_entries
 from rmtaudit.errors import CorruptError, NotACheckpointError, UnsafeError
 from rmtaudit.names import display_name
@@ -29,7 +30,9 @@ def open_archive(source: FileSource, format: str) -> Checkpoint:
     }
     pickled = _bytes(source, entries[f"{root}data.pkl"])
     unpickler = InertUnpickler(io.BytesIO(pickled), len(pickled), source.where)
-    found = named_tensors(unpickler.load(), source.where)
+    held = unpickler.load()
+    check_whole(held, source.where)
+    found = named_tensors(held, source.where)
     records = {
         key: Record(starts[stored.name], stored.size)
         for key in unpickler.storages

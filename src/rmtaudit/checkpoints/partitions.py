@@ -15,28 +15,31 @@ from typing import TYPE_CHECKING
 from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.checkpoints.conversions import MEGATRON_HINT, ZERO_HINT
 from rmtaudit.checkpoints.registry import open_file
-from rmtaudit.errors import InputError, NotACheckpointError
+from rmtaudit.checkpoints.safetensors import SafetensorsCheckpoint
+from rmtaudit.errors import NotACheckpointError, RmtauditError
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
     from rmtaudit.matrices.tensors import TensorSpec
 
 _LLAMA = re.compile(r"(consolidated\.)(\d{2,3})(\.\w+)")
-_SHARD = re.compile(r"(shard-)(\d{5})(-model-\d{5}-of-\d{5}\.safetensors)")
 _WORDS = re.compile(
-    r"(.*?(?:^|[^a-z])(?:mp|tp|pp|model|tensor|pipeline|zero_pp)?[-_.]?(?:rank|parts?|shards?|slices?|splits?|"
+    r"(.*?(?:^|[^a-z])(?:mp|tp|pp|model|tensor|pipeline|zero_pp)?[-_.]?(?:rank|parts?|shards?|slices?|"
     r"tp|mp|pp|model_parallel|tensor_parallel)[-_.]?)(\d{1,5})(\D.*|)",
     re.IGNORECASE,
 )
 _OF = re.compile(r"(.*?)(\d{1,5})([-_]?of[-_]?\d{1,5}.*)", re.IGNORECASE)
 _ANY = re.compile(r"(.*?)(\d{1,3})(\.[a-z]+)", re.IGNORECASE)
 _SERIES = re.compile(
-    r"epochs?|steps?|iter(?:ation)?s?|checkpoints?|ckpts?|folds?|seeds?|versions?|runs?|snapshots?|best|swa"
-    r"|ensembles?|members?|trials?|generations?|days?|best",
+    r"epoch|step|iter|checkpoint|ckpt|fold|split|seed|version|run|snapshot|best|swa|ensemble|member|trial"
+    r"|generation|copy|backup",
     re.IGNORECASE,
 )
 _FOLDER = re.compile(r"((?:mp|tp)_rank_)(\d{2})((?:_\w+)?)", re.IGNORECASE)
 _MOST = 8  # tensors of a kind that are compared, the smallest ones
+INFO = "DCP_SHARDING_INFO"
+"""Key of the header of a safetensors file of shards (``torch/distributed/checkpoint/_hf_utils.py``)."""
+
 _EQUAL_SHARE = 0.25
 """Largest share of equal matrices between two parts: position tables and routers are kept in every part."""
 
@@ -63,6 +66,14 @@ def check_parts(path: Path, checkpoint: Checkpoint | None = None) -> list[str]:
     InputError
         It cannot be opened.
     """
+    if isinstance(checkpoint, SafetensorsCheckpoint) and INFO in checkpoint.metadata:
+        raise NotACheckpointError(
+            "RA-IN-194",
+            "a shard of a distributed checkpoint: its matrices may be parts of the model's.",
+            hint="Give the folder: its shards are put together.",
+            where=display_name(path.name),
+        )
+    path = path.absolute()
     folder = _FOLDER.fullmatch(path.parent.name)
     if folder is not None:
         others = [
@@ -70,31 +81,36 @@ def check_parts(path: Path, checkpoint: Checkpoint | None = None) -> list[str]:
         ]
         if others:
             raise _part(path, others, MEGATRON_HINT)
-    for pattern in (_LLAMA, _SHARD, _WORDS, _OF, _ANY):
+    for pattern in (_LLAMA, _WORDS, _OF, _ANY):
         match = pattern.fullmatch(path.name)
-        if match is None or (pattern is _ANY and _SERIES.search(match[1])):
+        if match is None or (pattern in (_OF, _ANY) and _SERIES.search(match[1])):
             continue
         others = list(_siblings(match, path.parent))
-        if others:
-            return _compare(path, others, checkpoint, pattern)
+        certain = pattern in (_LLAMA, _OF) or (pattern is _WORDS and not _rank(path.name))
+        if others and (certain or _is_row(match, others, first=0 if pattern is _WORDS else 1)):
+            return _compare(path, others, checkpoint, pattern, certain=certain)
     return []
 
 
 def _compare(
-    path: Path, others: list[Path], checkpoint: Checkpoint | None, pattern: re.Pattern[str]
+    path: Path,
+    others: list[Path],
+    checkpoint: Checkpoint | None,
+    pattern: re.Pattern[str],
+    *,
+    certain: bool,
 ) -> list[str]:
-    """Compare a file with the first of its siblings."""
+    """Compare a file with the first of its siblings; ``certain``: equal names are enough."""
     opened = checkpoint or open_file(path)
     try:
         try:
             other = open_file(others[0])
-        except InputError:
+        except RmtauditError:
             return []  # no checkpoint, or a broken one: nothing is known of it
         with other:
-            pairs = _pairs(opened, other)
+            pairs = _pairs(opened, other, all_of_them=pattern is _ANY)
             if not pairs:
                 return []
-            certain = pattern in (_LLAMA, _SHARD, _OF) or (pattern is _WORDS and not _rank(path.name))
             if certain or _are_parts(opened, other, pairs, trusted=pattern is _WORDS):
                 raise _part(path, others, _hint(path, pattern))
             return [_note(others)] if pattern is _ANY and _same_shapes(pairs) else []
@@ -103,12 +119,17 @@ def _compare(
             opened.close()
 
 
-def _pairs(a: Checkpoint, b: Checkpoint) -> list[tuple[TensorSpec, TensorSpec]]:
-    """Return the matrices and vectors of both by name; none where the names differ."""
+def _pairs(a: Checkpoint, b: Checkpoint, *, all_of_them: bool) -> list[tuple[TensorSpec, TensorSpec]]:
+    """Return the matrices and vectors that both have, by name.
+
+    None where they share no matrix (the numbered files of an index), or where ``all_of_them`` are asked for
+    and their names differ.
+    """
     first, second = ({spec.name: spec for spec in each.tensors if spec.shape} for each in (a, b))
-    if not first or first.keys() != second.keys():
+    shared = [(spec, second[name]) for name, spec in first.items() if name in second]
+    if all_of_them and not len(shared) == len(first) == len(second):
         return []
-    return [(spec, second[name]) for name, spec in first.items()]
+    return shared if any(len(spec.shape) > 1 for spec, _ in shared) else []
 
 
 def _are_parts(
@@ -163,14 +184,20 @@ def _siblings(match: re.Match[str], folder: Path) -> Iterator[Path]:
             yield folder / name
 
 
+def _is_row(match: re.Match[str], others: list[Path], *, first: int) -> bool:
+    """Whether files are numbered from 0, or ``first``, without a gap: sizes and dates are not."""
+    pattern = re.compile(f"{re.escape(match[1])}(\\d{{1,5}}){re.escape(match[3])}")
+    numbers = {int(match[2])}
+    numbers.update(int(other[1]) for each in others if (other := pattern.fullmatch(each.name)))
+    return min(numbers) in {0, first} and max(numbers) - min(numbers) + 1 == len(numbers)
+
+
 def _rank(name: str) -> bool:
     """Whether the number is that of a process: data parallelism saves the whole model in each."""
     return "rank" in name.lower() and re.search(r"[mtp]p_rank", name, re.IGNORECASE) is None
 
 
 def _hint(path: Path, pattern: re.Pattern[str]) -> str:
-    if pattern is _SHARD:
-        return "Give the folder: its shards are put together."
     if pattern is _LLAMA:
         return (
             "Merge them: python -m transformers.models.llama.convert_llama_weights_to_hf --input_dir "

@@ -103,8 +103,10 @@ def _members_of(path: Path) -> Members:
         )
     members = Members()
     for name in candidates:
-        (members.models if _is_model(path / name) else members.others).append(name)
-    if not candidates:
+        holds = _holds_matrix(path / name)
+        if holds is not None:
+            (members.models if holds else members.others).append(name)
+    if not members.models and not members.others:
         raise _nothing(entries, source.where)
     return members
 
@@ -124,15 +126,18 @@ def _is_candidate(source: FileSource, entry: ZipEntry) -> bool:
     )
 
 
-def _is_model(path: Path) -> bool:
-    """Whether a member holds a matrix, or cannot be read: then it must not be passed over."""
+def _holds_matrix(path: Path) -> bool | None:
+    """Whether a member holds a matrix; ``None`` if it is no checkpoint that is read inside an archive.
+
+    One that cannot be read counts as one with a matrix: it must not be passed over.
+    """
     try:
         if not reader_for(path)[0].in_archives:
-            return False
+            return None
         with open_file(path) as checkpoint:
             return any(len(spec.shape) > 1 for spec in checkpoint.tensors)
     except NotACheckpointError:
-        return False
+        return None
     except InputError:
         return True
 

@@ -142,7 +142,7 @@ def open_index(path: Path) -> ShardedCheckpoint:
     files = list(dict.fromkeys(weight_map.values()))
     for file in files:
         check_shard_name(file, match["extension"] if match else None, where)
-    missing = [file for file in files if not _is_there(path.parent / file)]
+    missing = [file for file in files if not is_there(path.parent / file)]
     if missing:
         shown = ", ".join(display_name(file) for file in missing[:5]) + (", …" if len(missing) > 5 else "")
         raise CorruptError(
@@ -249,7 +249,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _is_there(path: Path) -> bool:
+def is_there(path: Path) -> bool:
+    """Whether there is a file or a link of that name."""
     try:
         return path.exists() or path.is_symlink()
     except OSError:  # a name too long for the file system

@@ -167,8 +167,9 @@ def _tensor(name: str, fields: Any, folder: str, entries: Entries, where: str) -
 
 def _numbers(name: str, values: Any, where: str) -> tuple[int, ...]:
     """Return integers, each of them written as ``{"as_int": 3}``."""
-    numbers = [value.get("as_int") if type(value) is dict else None for value in values or ()]
-    if type(values) is not list or not all(type(number) is int for number in numbers):
+    listed = values if type(values) is list else [None]
+    numbers = [value.get("as_int") if type(value) is dict else None for value in listed]
+    if not all(type(number) is int for number in numbers):
         raise _bad(name, "its sizes, strides or offset are not lists of integers", where)
     return tuple(numbers)  # type: ignore[arg-type]
 

@@ -32,7 +32,9 @@ def work(rank: int, folder: Path) -> None:
         "c.weight": c,
     }
     optimizer = {
-        "state": {"a.weight": {"exp_avg": distribute_tensor(a * 0.1, mesh, [Shard(0)]), "step": torch.tensor(3.0)}},
+        "state": {
+            "a.weight": {"exp_avg": distribute_tensor(a * 0.1, mesh, [Shard(0)]), "step": torch.tensor(3.0)}
+        },
         "param_groups": [{"lr": 0.1}],
     }
     dcp.save({"model": model, "optimizer": optimizer}, checkpoint_id=folder / "two_ranks")

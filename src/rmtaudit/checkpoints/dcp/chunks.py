@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from rmtaudit.names import display_name
 if TYPE_CHECKING:
     import torch
 
-_COMPARISONS_CAP = 20_000_000
+_SIDES_CAP = 8  # no program splits a tensor along more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,40 +51,41 @@ def check_tiling(name: str, shape: tuple[int, ...], chunks: Iterable[Chunk], whe
         ):
             raise _bad(name, f"the chunk at {_tuple(box.offsets)} leaves the tensor", where)
     held, needed = sum(math.prod(box.sizes) for box in boxes), math.prod(shape)
-    _check_apart(name, boxes, where)
-    if held != needed:
+    if held < needed:
         raise _bad(name, f"its chunks hold {held} of {needed} values: a part is missing", where)
+    if held > needed or not _is_exact(name, shape, boxes, where):
+        raise _bad(name, f"its chunks hold {held} values for {needed}: they overlap", where)
 
 
-def _check_apart(name: str, boxes: list[Chunk], where: str) -> None:
-    """Sweep along the side with the most distinct positions, comparing what meets there."""
-    if len(boxes) < 2:
-        return
-    sides = len(boxes[0].sizes)
-    if not sides:
-        raise _bad(name, "its only value is stored twice", where)
-    side = max(range(sides), key=lambda each: len({box.offsets[each] for box in boxes}))
-    boxes = sorted(boxes, key=lambda box: box.offsets[side])
-    compared = 0
-    for index, box in enumerate(boxes):
-        end = box.offsets[side] + box.sizes[side]
-        for other in boxes[index + 1 :]:
-            if other.offsets[side] >= end:
-                break
-            compared += 1
-            if compared > _COMPARISONS_CAP:
-                raise UnsafeError(
-                    "RA-IN-193",
-                    f"tensor '{display_name(name)}': {len(boxes)} chunks that lie as no program writes them.",
-                    where=where,
-                )
-            if all(
-                a < b + m and b < a + n
-                for a, n, b, m in zip(box.offsets, box.sizes, other.offsets, other.sizes, strict=True)
-            ):
-                raise _bad(
-                    name, f"the chunks at {_tuple(box.offsets)} and {_tuple(other.offsets)} overlap", where
-                )
+def _is_exact(name: str, shape: tuple[int, ...], boxes: list[Chunk], where: str) -> bool:
+    """Whether the boxes cover every index once.
+
+    The sum of the indicator functions of the boxes is that of the whole exactly where their mixed differences
+    are equal, and the mixed difference of a box is a sign at each of its corners: one pass over the corners.
+    Sides that no box splits are left out.
+    """
+    split = [
+        side
+        for side, whole in enumerate(shape)
+        if any(box.offsets[side] or box.sizes[side] != whole for box in boxes)
+    ]
+    if len(split) > _SIDES_CAP:
+        raise UnsafeError(
+            "RA-IN-193",
+            f"tensor '{display_name(name)}': chunks that are split along {len(split)} sides.",
+            where=where,
+        )
+    corners: Counter[tuple[int, ...]] = Counter()
+    for box in boxes:
+        _add_corners(corners, [(box.offsets[side], box.offsets[side] + box.sizes[side]) for side in split], 1)
+    if math.prod(shape):
+        _add_corners(corners, [(0, shape[side]) for side in split], -1)
+    return not any(corners.values())
+
+
+def _add_corners(corners: Counter[tuple[int, ...]], ranges: list[tuple[int, int]], sign: int) -> None:
+    for corner in itertools.product(*(((first, 1), (last, -1)) for first, last in ranges)):
+        corners[tuple(position for position, _ in corner)] += sign * math.prod(each for _, each in corner)
 
 
 class ChunkedCheckpoint(Checkpoint):

@@ -13,7 +13,7 @@ from rmtaudit.checkpoints.dcp.chunks import Chunk, ChunkedCheckpoint, check_tili
 from rmtaudit.checkpoints.dcp.metadata import ChunkedTensor, FolderMetadata, StoredChunk, parse_metadata
 from rmtaudit.checkpoints.files import FileSource, read_small
 from rmtaudit.checkpoints.inert import Storage, StoredTensor
-from rmtaudit.checkpoints.sharded import check_contained, check_shard_name
+from rmtaudit.checkpoints.sharded import check_contained, check_shard_name, is_there
 from rmtaudit.checkpoints.state import named_tensors
 from rmtaudit.checkpoints.torch_zip import open_archive
 from rmtaudit.errors import ChangedError, CorruptError, InputError
@@ -118,7 +118,7 @@ def _open_files(folder: Path, metadata: FolderMetadata, where: str) -> dict[str,
     files = dict.fromkeys(chunk.file for tensor in metadata.tensors.values() for chunk in tensor.chunks)
     for file in files:
         check_shard_name(file, None, where)
-    missing = [file for file in files if not (folder / file).exists() and not (folder / file).is_symlink()]
+    missing = [file for file in files if not is_there(folder / file)]
     if missing:
         shown = ", ".join(display_name(file) for file in missing[:5]) + (", …" if len(missing) > 5 else "")
         raise CorruptError(

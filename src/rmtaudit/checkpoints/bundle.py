@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rmtaudit.checkpoints.base import Checkpoint, Contents
+from rmtaudit.checkpoints.base import Checkpoint, Contents, Reader
 from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.checkpoints.members import head_of
 from rmtaudit.checkpoints.registry import HEAD, contents_of, open_file, own_readers, reader_for
@@ -19,8 +19,8 @@ from rmtaudit.checkpoints.zips import ZipEntry, list_entries
 from rmtaudit.errors import InputError, NotACheckpointError, RmtauditError, UnsafeError, UsageError
 from rmtaudit.names import display_name
 
-MEMBERS_CAP = 1000
-"""Most files in an archive that are looked at."""
+MEMBERS_CAP = 200
+"""Most checkpoints in an archive that are looked at."""
 
 _NO_WEIGHTS = re.compile(r"(?:.*/)?(?:sample_inputs|example_inputs)/.*|(?:.*[/_])?example_inputs\.pt")
 
@@ -91,7 +91,8 @@ def _members_of(path: Path) -> Members:
     source = FileSource(path)
     try:
         entries = list_entries(source)
-        candidates = [entry.name for entry in entries if _is_candidate(source, entry)]
+        readers = [reader for reader in own_readers() if reader.in_archives]
+        candidates = [entry.name for entry in entries if _is_candidate(source, entry, readers)]
     finally:
         source.abandon()
     if len(candidates) > MEMBERS_CAP:
@@ -111,12 +112,11 @@ def _members_of(path: Path) -> Members:
     return members
 
 
-def _is_candidate(source: FileSource, entry: ZipEntry) -> bool:
-    """Whether one of our readers may know an entry, by its first bytes."""
+def _is_candidate(source: FileSource, entry: ZipEntry, readers: Sequence[Reader]) -> bool:
+    """Whether one of the readers may know an entry, by its first bytes."""
     if entry.name.endswith("/") or _NO_WEIGHTS.fullmatch(entry.name):
         return False
     contents = Contents(head=head_of(source, entry, HEAD))
-    readers = [reader for reader in own_readers() if reader.in_archives]
     if any(reader.recognises(contents) for reader in readers) or contents.head.startswith(b"PK\x03\x04"):
         return True
     ending = Path(entry.name).suffix.lower()

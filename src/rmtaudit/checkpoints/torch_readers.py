@@ -135,7 +135,7 @@ class ZipReader(Reader):
 
     name = "zip"
     extensions = ()
-    other_extensions = (".zip",)
+    other_extensions = (".zip", ".pt2")
 
     def recognises(self, contents: Contents) -> bool:
         """Answer ``False``: what is in the archive has to be opened to know."""

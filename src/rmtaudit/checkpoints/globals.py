@@ -125,7 +125,7 @@ def foreign_warning(names: dict[str, None]) -> list[str]:
 
 _FURNITURE = {
     "builtins", "__builtin__", "collections", "copyreg", "copy_reg", "datetime", "pathlib", "decimal",
-    "fractions", "enum", "argparse", "uuid", "array", "_codecs", "__torch__",
+    "fractions", "enum", "argparse", "uuid", "array", "_codecs", "__torch__", "itertools",
 }  # fmt: skip
 
 

@@ -215,6 +215,7 @@ def test_families_of_formats_come_from_the_readers() -> None:
     assert registry.families(registry.own_readers()) == [
         (".safetensors",),
         (".bin", ".pt", ".pth", ".th", ".ckpt"),
+        (".pt2",),
     ]
     assert registry.families([ToyZip(), *registry.own_readers()])[-1] == (".tzip",)
 
@@ -282,10 +283,11 @@ def test_what_is_not_a_reader_is_refused(tmp_path: Path, plugins: Callable[..., 
         open_checkpoint(tmp_path / "m.x")
 
 
-def test_the_entry_points_are_our_three_readers() -> None:
+def test_the_entry_points_are_our_readers() -> None:
     own = [entry for entry in registered(registry.GROUP) if is_own(entry)]
-    assert [entry.name for entry in own] == ["safetensors", "torch-legacy", "torch-zip"]
+    names = ["safetensors", "torch-dcp", "torch-export", "torch-legacy", "torch-zip", "zip"]
+    assert [entry.name for entry in own] == names
     assert all(isinstance(entry, EntryPoint) for entry in own)
-    assert set(registry.extensions()) == {"safetensors", "torch-legacy", "torch-zip"}
+    assert list(registry.extensions()) == names
     json.dumps(registry.extensions())
     pickle.dumps(registry.extensions())

@@ -164,15 +164,6 @@ def test_schemes_that_cannot_be_undone(tmp_path: Path, method: str) -> None:
         assert f"quantised by {method.upper()}" in refused(path).message
 
 
-@pytest.mark.parametrize(
-    ("names", "scheme"),
-    [(["q_weight", "q_scale", "q_invperm", "q_groups"], "EXL2"), (["trellis", "suh", "svh"], "EXL3")],
-)
-def test_schemes_are_known_by_their_tensors(tmp_path: Path, names: list[str], scheme: str) -> None:
-    save_file({f"layers.0.{name}": torch.ones(4, 4) for name in names}, tmp_path / "m.safetensors")
-    assert scheme in refused(tmp_path / "m.safetensors").message
-
-
 def test_other_schemes_are_not_refused(tmp_path: Path) -> None:
     save_file({"a.weight": torch.ones(4, 4)}, tmp_path / "model.safetensors")
     for config in ({"quantization_config": {"quant_method": "gptq"}}, {"quantization_config": "x"}, {}):

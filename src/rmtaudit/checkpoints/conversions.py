@@ -172,27 +172,21 @@ def part_refusal(path: Path) -> NotACheckpointError | None:
     )
 
 
-def scheme_refusal(config: Mapping[str, Any], names: Sequence[str], where: str) -> NotACheckpointError | None:
+def scheme_refusal(config: Mapping[str, Any], where: str) -> NotACheckpointError | None:
     """Return the refusal of a model quantised in a scheme that cannot be undone here, or ``None``.
 
     Parameters
     ----------
     config
         The model's ``config.json``; empty where there is none.
-    names
-        Names of its tensors.
     where
         The file, for the message.
     """
     quantisation = config.get("quantization_config")
     method = quantisation.get("quant_method") if isinstance(quantisation, Mapping) else None
-    endings = {name.rpartition(".")[2] for name in names}
-    scheme = method.lower() if type(method) is str and method.lower() in {"exl2", "exl3"} else ""
-    if {"q_weight", "q_invperm", "q_scale"} <= endings:
-        scheme = "exl2"
-    elif "trellis" in endings and {"suh", "svh"} & endings:
-        scheme = "exl3"
-    return _refusal(f"a model quantised by {scheme.upper()}", ORIGINAL_HINT, where) if scheme else None
+    if type(method) is not str or method.lower() not in {"exl2", "exl3"}:
+        return None
+    return _refusal(f"a model quantised by {method.upper()}", ORIGINAL_HINT, where)
 
 
 def tar_refusal(names: Sequence[str], name: str) -> NotACheckpointError | None:

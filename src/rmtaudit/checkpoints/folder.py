@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from rmtaudit.checkpoints.base import Checkpoint, Reader
 from rmtaudit.checkpoints.conversions import folder_refusal, scheme_refusal
@@ -80,24 +79,20 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         checkpoint = open_index(path) if is_index(path) else open_file(path)
         beside = path.parent
     config, warnings = read_config(beside)
-    try:
-        warnings += _check_complete(checkpoint, config)
-    except BaseException:
-        close_all([checkpoint])
-        raise
     checkpoint.config = config
-    checkpoint.warnings = (*checkpoint.warnings, *warnings)
     try:
+        warnings += _check_complete(checkpoint)
+        checkpoint.warnings = (*checkpoint.warnings, *warnings)
         return decoded(checkpoint)
     except BaseException:
         close_all([checkpoint])
         raise
 
 
-def _check_complete(checkpoint: Checkpoint, config: Mapping[str, Any]) -> list[str]:
+def _check_complete(checkpoint: Checkpoint) -> list[str]:
     """Refuse parts of a model, and schemes that cannot be undone; return warnings."""
     path = Path(checkpoint.path)
-    refusal = scheme_refusal(config, [spec.name for spec in checkpoint.tensors], display_name(path.name))
+    refusal = scheme_refusal(checkpoint.config, display_name(path.name))
     if refusal is not None:
         raise refusal
     return check_parts(path, checkpoint) if isinstance(checkpoint, FileCheckpoint) else []

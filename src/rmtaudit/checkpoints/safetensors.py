@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmtaudit.checkpoints.base import Contents, Reader
-from rmtaudit.checkpoints.members import open_source
 from rmtaudit.checkpoints.header import parse_header
+from rmtaudit.checkpoints.members import open_source
 from rmtaudit.checkpoints.single import FileCheckpoint
 from rmtaudit.checkpoints.values import tensor_from_bytes
 from rmtaudit.errors import CorruptError

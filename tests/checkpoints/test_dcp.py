@@ -171,3 +171,18 @@ def test_layers_that_megatron_stacks_are_told_apart(tmp_path: Path) -> None:
         assert [row.reason for row in plan.skipped] == [
             "vectors of all layers (bias, norm), one above the other"
         ]
+
+
+@pytest.mark.parametrize("folder", ["two_ranks", "two_ranks_hub"])
+def test_a_whole_model_beside_the_shards_comes_first(tmp_path: Path, folder: str) -> None:
+    path = shutil.copytree(DATA / folder, tmp_path / "c")
+    save_file({"w": torch.ones(4, 4)}, path / "model.safetensors")
+    with open_checkpoint(path) as checkpoint:
+        assert (checkpoint.format, [spec.name for spec in checkpoint.tensors]) == ("safetensors", ["w"])
+
+
+def test_the_folder_inside_is_named(tmp_path: Path) -> None:
+    shutil.copytree(DATA / "two_ranks", tmp_path / "pytorch_model_fsdp_0")
+    with pytest.raises(NotACheckpointError) as caught:
+        open_checkpoint(tmp_path)
+    assert caught.value.hint == "Give one of its folders: pytorch_model_fsdp_0."

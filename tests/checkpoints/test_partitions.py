@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -83,6 +84,29 @@ def test_the_public_case(shared: Shared) -> None:
         with pytest.raises(NotACheckpointError, match="one of 2 parts") as caught:
             open_checkpoint(path)
         assert "convert_llama_weights_to_hf" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("rows", "params", "refused"),
+    [
+        (24, {"dim": 48, "n_heads": 4}, True),
+        (48, {"dim": 48, "n_heads": 4}, False),
+        (32, {"dim": 48, "n_heads": 4, "head_dim": 8}, False),
+        (16, {"dim": 48, "n_heads": 4, "head_dim": 8}, True),
+        (24, {"dim": 48}, False),
+        (24, {"dim": "48", "n_heads": 0}, False),
+        (24, [], False),
+    ],
+)
+def test_a_part_of_llama_that_lies_alone(tmp_path: Path, rows: int, params: Any, refused: bool) -> None:
+    torch.save({"layers.0.attention.wq.weight": torch.ones(rows, 48)}, tmp_path / "consolidated.00.pth")
+    (tmp_path / "params.json").write_text(json.dumps(params))
+    for path in (tmp_path, tmp_path / "consolidated.00.pth"):
+        if refused:
+            with pytest.raises(NotACheckpointError, match="one of 2 parts of a model, the others missing"):
+                open_checkpoint(path)
+        else:
+            open_checkpoint(path).close()
 
 
 def test_a_folder_of_parts_is_no_choice(tmp_path: Path) -> None:

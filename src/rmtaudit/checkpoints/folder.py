@@ -248,7 +248,7 @@ def _several(names: list[str], where: str) -> UsageError:
 
 
 def _nothing(folder: Path, where: str) -> NotACheckpointError:
-    endings = tuple(ending for family in families(own_readers()) for ending in family)
+    endings = (".distcp", *(ending for family in families(own_readers()) for ending in family))
     inside = sorted(
         entry.name
         for entry in os.scandir(folder)

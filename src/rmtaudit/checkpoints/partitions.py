@@ -7,6 +7,7 @@ they hold: vectors that are equal in all of them beside matrices that are not.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.checkpoints.conversions import MEGATRON_HINT, ZERO_HINT
+from rmtaudit.checkpoints.files import read_small
 from rmtaudit.checkpoints.registry import open_file
 from rmtaudit.checkpoints.safetensors import SafetensorsCheckpoint
-from rmtaudit.errors import NotACheckpointError, RmtauditError
+from rmtaudit.errors import InputError, NotACheckpointError, RmtauditError
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ _SERIES = re.compile(
     re.IGNORECASE,
 )
 _FOLDER = re.compile(r"((?:mp|tp)_rank_)(\d{2})((?:_\w+)?)", re.IGNORECASE)
+_PARAMS_CAP = 1_000_000  # bytes of a params.json
 _MOST = 8  # tensors of a kind that are compared, the smallest ones
 INFO = "DCP_SHARDING_INFO"
 """Key of the header of a safetensors file of shards (``torch/distributed/checkpoint/_hf_utils.py``)."""
@@ -86,10 +89,39 @@ def check_parts(path: Path, checkpoint: Checkpoint | None = None) -> list[str]:
         if match is None or (pattern in (_OF, _ANY) and _SERIES.search(match[1])):
             continue
         others = list(_siblings(match, path.parent))
+        if pattern is _LLAMA and not others and checkpoint is not None:
+            _check_heads(path, checkpoint)
         certain = pattern in (_LLAMA, _OF) or (pattern is _WORDS and not _rank(path.name))
         if others and (certain or _is_row(match, others, first=0 if pattern is _WORDS else 1)):
             return _compare(path, others, checkpoint, pattern, certain=certain)
     return []
+
+
+def _check_heads(path: Path, checkpoint: Checkpoint) -> None:
+    """Refuse a part of Llama that lies alone: ``params.json`` beside it says how many heads there are."""
+    params = _params(path.with_name("params.json"))
+    dim, heads = params.get("dim"), params.get("n_heads")
+    spec = next((spec for spec in checkpoint.tensors if spec.name.endswith(".attention.wq.weight")), None)
+    if type(dim) is not int or type(heads) is not int or heads < 1 or spec is None or not spec.shape:
+        return
+    size = params.get("head_dim")
+    rows = heads * (size if type(size) is int else dim // heads)
+    if 0 < spec.shape[0] < rows and rows % spec.shape[0] == 0:
+        raise NotACheckpointError(
+            "RA-IN-194",
+            f"one of {rows // spec.shape[0]} parts of a model, the others missing: '{display_name(spec.name)}' "
+            f"has {spec.shape[0]} rows, and params.json asks for {rows}.",
+            hint="Finish the download, then merge the parts.",
+            where=display_name(path.name),
+        )
+
+
+def _params(path: Path) -> dict[str, object]:
+    try:
+        table = json.loads(read_small(path, _PARAMS_CAP))
+    except (InputError, ValueError, RecursionError):
+        return {}  # without it nothing is known
+    return table if type(table) is dict else {}
 
 
 def _compare(

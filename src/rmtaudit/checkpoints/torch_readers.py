@@ -113,10 +113,11 @@ class DistributedReader(Reader):
 
     def recognises(self, contents: Contents) -> bool:
         """Whether the folder has a ``.metadata`` and ``.distcp`` files, or safetensors files of shards."""
-        if not contents.folder:
-            return False
-        chunks = any(name.endswith(".distcp") for name in contents.names)
-        return (chunks and ".metadata" in contents.names) or any(map(_SHARD.fullmatch, contents.names))
+        weights = [name for name in contents.names if name.endswith((".safetensors", ".distcp"))]
+        if not contents.folder or not weights:
+            return False  # where there are other safetensors files, they are the whole model
+        plain = ".metadata" in contents.names and all(name.endswith(".distcp") for name in weights)
+        return plain or all(map(_SHARD.fullmatch, weights))
 
     def open(self, path: Path) -> Checkpoint:
         """Open a folder; its metadata is checked against its files (see :meth:`Reader.open`)."""

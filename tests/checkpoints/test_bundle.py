@@ -64,7 +64,7 @@ def agent(path: Path, compression: int = zipfile.ZIP_STORED, **members: bytes) -
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_the_policy_of_an_agent(tmp_path: Path, compression: int) -> None:
     path = agent(tmp_path / "agent.zip", compression)
-    assert subjects_of(path) == (path,)
+    assert subjects_of(path).paths == (path,)
     with open_checkpoint(path) as checkpoint:
         assert (checkpoint.path, checkpoint.format) == (path, "torch-zip in zip")
         assert [spec.name for spec in checkpoint.tensors] == ["policy.weight"]
@@ -97,7 +97,8 @@ def test_several_models_are_several_subjects(tmp_path: Path, compression: int) -
         "optimizer.pt": OPTIMIZER,
     }
     path = pack(tmp_path / "models.zip", compression, **members)
-    subjects = subjects_of(path)
+    subjects = subjects_of(path).paths
+    assert subjects_of(path).note.endswith("without a weight matrix were left out: optimizer.pt")
     assert subjects == (path / "a/net.pt", path / "b/net.safetensors", path / "b/old.pt")
     for number, subject in enumerate(subjects):
         with open_checkpoint(subject) as checkpoint:
@@ -117,13 +118,13 @@ def test_several_models_are_several_subjects(tmp_path: Path, compression: int) -
 def test_everything_else_is_one_subject(tmp_path: Path) -> None:
     torch.save({"w": W}, tmp_path / "m.pt")
     for path in (tmp_path, tmp_path / "m.pt", tmp_path / "absent", pack(tmp_path / "e.zip", a=b"text")):
-        assert subjects_of(path) == (path,)
+        assert subjects_of(path).paths == (path,)
 
 
 def test_a_member_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
     evil = b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00echo\x85R."
     path = agent(tmp_path / "agent.zip", **{"extra.pth": evil, "cut.pth": POLICY[:-40]})
-    assert [each.name for each in subjects_of(path)] == ["policy.pth", "extra.pth", "cut.pth"]
+    assert [each.name for each in subjects_of(path).paths] == ["policy.pth", "extra.pth", "cut.pth"]
     with pytest.raises(UnsafeError, match="contains code"):
         open_checkpoint(path / "extra.pth")
     with pytest.raises(CorruptError):
@@ -284,7 +285,7 @@ def test_any_mutation_opens_or_raises_input_error(tmp_path: Path, data: Any) -> 
             whole[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
     path.write_bytes(bytes(whole))
     text = ""
-    for subject in subjects_of(path):
+    for subject in subjects_of(path).paths:
         try:
             with open_checkpoint(subject) as checkpoint:
                 for spec in checkpoint.tensors:

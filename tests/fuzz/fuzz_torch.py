@@ -72,7 +72,7 @@ def target(data: bytes, folder: Path) -> None:
     from rmtaudit.checkpoints.folder import open_checkpoint
 
     path = _placed(data, folder)
-    for subject in subjects_of(path):
+    for subject in subjects_of(path).paths:
         try:
             with open_checkpoint(subject) as checkpoint:
                 for spec in checkpoint.tensors:

@@ -33,18 +33,27 @@ class Members:
     others: list[str] = field(default_factory=list)
 
 
-def subjects_of(path: Path) -> tuple[Path, ...]:
+@dataclass(frozen=True, slots=True)
+class Subjects:
+    """What is audited in a path, and a sentence about what is not; ``""`` where opening it will tell."""
+
+    paths: tuple[Path, ...]
+    note: str = ""
+
+
+def subjects_of(path: Path) -> Subjects:
     """Return the paths of the models in a zip archive of several; the path itself for everything else.
 
     A path that cannot be read is returned as it is, so that opening it says why.
     """
     try:
-        if not _is_archive(path):
-            return (path,)
-        models = _members_of(path).models
+        members = _members_of(path) if _is_archive(path) else Members()
     except RmtauditError:
-        return (path,)
-    return tuple(path / name for name in models) if len(models) > 1 else (path,)
+        members = Members()
+    if len(members.models) < 2:
+        return Subjects((path,))
+    note = _left_out(members.others) if members.others else ""
+    return Subjects(tuple(path / name for name in members.models), note)
 
 
 def open_only(path: Path) -> Checkpoint:
@@ -73,7 +82,7 @@ def open_only(path: Path) -> Checkpoint:
     left = [name for name in members.others if name != chosen]
     warnings = [f"'{display_name(chosen)}' in the archive was taken"]
     if left:
-        warnings.append(f"files of the archive without a weight matrix were left out: {_list(left)}")
+        warnings.append(_left_out(left))
     checkpoint.warnings = (*warnings, *checkpoint.warnings)
     return checkpoint
 
@@ -150,6 +159,10 @@ def _nothing(entries: Sequence[ZipEntry], where: str) -> NotACheckpointError:
     return NotACheckpointError(
         "RA-IN-063", "a zip archive without a checkpoint that is read: no data.pkl, no weights.", where=where
     )
+
+
+def _left_out(names: Sequence[str]) -> str:
+    return f"files of the archive without a weight matrix were left out: {_list(names)}"
 
 
 def _list(names: Sequence[str]) -> str:

@@ -109,8 +109,8 @@ def _check_heads(path: Path, checkpoint: Checkpoint) -> None:
     if 0 < spec.shape[0] < rows and rows % spec.shape[0] == 0:
         raise NotACheckpointError(
             "RA-IN-194",
-            f"one of {rows // spec.shape[0]} parts of a model, the others missing: '{display_name(spec.name)}' "
-            f"has {spec.shape[0]} rows, and params.json asks for {rows}.",
+            f"one of {rows // spec.shape[0]} parts of a model, the others missing: "
+            f"'{display_name(spec.name)}' has {spec.shape[0]} rows, and params.json asks for {rows}.",
             hint="Finish the download, then merge the parts.",
             where=display_name(path.name),
         )

@@ -215,7 +215,13 @@ def _subjects(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     """Return what is scanned: the paths, and the models inside those that are archives of several."""
     from rmtaudit.checkpoints.bundle import subjects_of
 
-    return tuple(subject for path in paths for subject in subjects_of(path))
+    result: list[Path] = []
+    for path in paths:
+        subjects = subjects_of(path)
+        result.extend(subjects.paths)
+        if subjects.note:
+            click.echo(f"rmtaudit: {display_name(str(path))}: {subjects.note}", err=True)
+    return tuple(result)
 
 
 def _plot_folders(target: Path | None, paths: tuple[Path, ...]) -> dict[Path, PlotFolder]:

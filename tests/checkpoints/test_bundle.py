@@ -37,14 +37,14 @@ OPTIMIZER = saved({"state": {0: {"exp_avg": W}}, "param_groups": [{"lr": 0.1}]})
 VARIABLES = saved({"log_ent_coef": torch.zeros(1)})
 
 
-def pack(path: Path, compression: int = zipfile.ZIP_STORED, **members: bytes) -> Path:
+def pack(path: Path, compression: int = zipfile.ZIP_STORED, /, **members: bytes) -> Path:
     with zipfile.ZipFile(path, "w", compression) as archive:
         for name, data in members.items():
             archive.writestr(name, data)
     return path
 
 
-def agent(path: Path, compression: int = zipfile.ZIP_STORED, **members: bytes) -> Path:
+def agent(path: Path, compression: int = zipfile.ZIP_STORED, /, **members: bytes) -> Path:
     """Write what Stable-Baselines3 writes."""
     return pack(
         path,

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed.checkpoint as dcp
 from safetensors.torch import save_file
+from torch.distributed.checkpoint.state_dict_saver import save as save_distributed
 
 from rmtaudit import scan
 
+Answer = tuple[str | None, list[tuple[str, object]]]
 CONTAINERS = ("safetensors", "pt", "legacy", "wrapped", "zip", "deflated zip", "dcp", "dcp wrapped")
 
 
@@ -44,25 +45,23 @@ def write(folder: Path, container: str) -> Path:
     else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dcp.save(
-                {"model": state} if container.endswith("wrapped") else state, checkpoint_id=path, no_dist=True
-            )
+            save_distributed({"model": state} if container.endswith("wrapped") else state, checkpoint_id=path)
     return path
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[tuple[str, float | None]]]:
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Answer:
     return answer(write(tmp_path_factory.mktemp("expected"), "safetensors"))
 
 
-def answer(path: Path) -> tuple[str, list[tuple[str, float | None]]]:
+def answer(path: Path) -> Answer:
     report = scan(path, analyzers=["scale"])
-    rows = sorted((layer.name, layer.metrics["stable_rank"].value) for layer in report.layers)
+    rows: list[tuple[str, object]] = sorted(
+        (layer.name, layer.metrics["stable_rank"].value) for layer in report.layers
+    )
     return report.subject["digest"], rows
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_equal_weights_give_equal_reports(
-    tmp_path: Path, container: str, expected: tuple[str, list[tuple[str, float | None]]]
-) -> None:
+def test_equal_weights_give_equal_reports(tmp_path: Path, container: str, expected: Answer) -> None:
     assert answer(write(tmp_path, container)) == expected

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed.checkpoint as dcp
 from safetensors.torch import save_file
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+from torch.distributed.checkpoint.state_dict_saver import save as save_distributed
 
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.checkpoints.registry import own_readers
@@ -28,7 +28,7 @@ WHOLE = torch.load(DATA / "whole.pt", weights_only=True)
 def save(state: dict[str, Any], folder: Path) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there is only one process
-        dcp.save(state, checkpoint_id=folder, no_dist=True)
+        save_distributed(state, checkpoint_id=folder)
     return folder
 
 
@@ -70,7 +70,11 @@ def test_the_optimizer_is_left_out_and_named() -> None:
 
 
 def test_a_flat_state_without_wrappers(tmp_path: Path) -> None:
-    state = {"fc.weight": torch.randn(8, 4), "optimizer.state.0.exp_avg": torch.randn(8, 4), "n": 3}
+    state: dict[str, Any] = {
+        "fc.weight": torch.randn(8, 4),
+        "optimizer.state.0.exp_avg": torch.randn(8, 4),
+        "n": 3,
+    }
     with open_checkpoint(save(state, tmp_path / "flat")) as checkpoint:
         assert [spec.name for spec in checkpoint.tensors] == ["fc.weight"]
         assert torch.equal(checkpoint.read("fc.weight"), state["fc.weight"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import enum
 import functools
+import importlib
 import operator
 import signal
 import sys
@@ -16,12 +17,18 @@ from typing import Any
 
 import pytest
 import torch
-from torch.distributed._shard.sharded_tensor import ShardedTensor
-from torch.distributed.tensor import DTensor, Partial, Replicate, Shard
+from torch.distributed._shard.sharded_tensor.api import ShardedTensor
 
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.errors import NotACheckpointError, UnsafeError
 
+try:
+    placements: Any = importlib.import_module("torch.distributed.tensor")
+    DTensor = placements.DTensor
+except AttributeError:  # torch 2.4
+    placements = importlib.import_module("torch.distributed._tensor")
+    DTensor = placements.DTensor
+Partial, Replicate, Shard = placements.Partial, placements.Replicate, placements.Shard
 Shared = Callable[..., Path]
 DATA = Path(__file__).parents[1] / "data" / "dcp"
 W = torch.arange(12.0).reshape(4, 3)

@@ -25,7 +25,7 @@ DATA = Path(__file__).parents[1] / "data" / "torch_export"
 CONFIG = "model/data/weights/model_weights_config.json"
 
 
-def archive(path: Path, **entries: bytes | str) -> Path:
+def archive(path: Path | io.BytesIO, /, **entries: bytes | str) -> Any:
     """Write an archive with the entries of a small program, or others in their place."""
     meta = {
         "dtype": 7,
@@ -51,7 +51,7 @@ def archive(path: Path, **entries: bytes | str) -> Path:
 def change(edit: Callable[[dict[str, Any]], Any]) -> str:
     """Return the table of weights with one thing in it changed."""
     buffer = io.BytesIO()
-    archive(buffer)  # type: ignore[arg-type]
+    archive(buffer)
     with zipfile.ZipFile(buffer) as file:
         table = json.loads(file.read(CONFIG))
     edit(table["config"]["fc.weight"])
@@ -98,7 +98,8 @@ def test_a_stride_of_the_other_convention_is_noticed(tmp_path: Path) -> None:
 
 def test_big_endian_records_are_turned_round(tmp_path: Path) -> None:
     data = torch.arange(12.0).numpy().astype(">f4").tobytes()
-    path = archive(tmp_path / "m.pt2", **{"model/byteorder": "big", "model/data/weights/weight_0": data})
+    entries: dict[str, bytes | str] = {"model/byteorder": "big", "model/data/weights/weight_0": data}
+    path = archive(tmp_path / "m.pt2", **entries)
     with open_checkpoint(path) as checkpoint:
         assert checkpoint.read("fc.weight").flatten().tolist() == list(range(12))
 

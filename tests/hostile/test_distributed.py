@@ -115,30 +115,36 @@ def test_a_shard_that_is_a_link_out(folder: Path, tmp_path: Path) -> None:
     assert refused(folder).code == "RA-IN-081"
 
 
+def tensor(metadata: Metadata, name: str = "model.a.weight") -> Any:
+    return metadata.state_dict_metadata[name]
+
+
 def chunk(metadata: Metadata, name: str = "model.a.weight", number: int = 1) -> ChunkStorageMetadata:
-    return metadata.state_dict_metadata[name].chunks[number]
+    found: ChunkStorageMetadata = tensor(metadata, name).chunks[number]
+    return found
 
 
 def place(metadata: Metadata, name: str = "model.a.weight", number: int = 1) -> _StorageInfo:
-    return metadata.storage_data[MetadataIndex(name, chunk(metadata, name, number).offsets)]
+    home: _StorageInfo = metadata.storage_data[MetadataIndex(name, chunk(metadata, name, number).offsets)]
+    return home
 
 
 BROKEN: dict[str, tuple[Edit, str]] = {
-    "a chunk is missing": (lambda m: m.state_dict_metadata["model.a.weight"].chunks.pop(), "RA-IN-193"),
+    "a chunk is missing": (lambda m: tensor(m).chunks.pop(), "RA-IN-193"),
     "a chunk twice": (
-        lambda m: m.state_dict_metadata["model.a.weight"].chunks.append(chunk(m)),
+        lambda m: tensor(m).chunks.append(chunk(m)),
         "RA-IN-193",
     ),
     "the tensor is larger": (
-        lambda m: setattr(m.state_dict_metadata["model.a.weight"], "size", torch.Size([34, 16])),
+        lambda m: setattr(tensor(m), "size", torch.Size([34, 16])),
         "RA-IN-193",
     ),
     "the tensor is smaller": (
-        lambda m: setattr(m.state_dict_metadata["model.a.weight"], "size", torch.Size([32, 16])),
+        lambda m: setattr(tensor(m), "size", torch.Size([32, 16])),
         "RA-IN-193",
     ),
     "sizes overflow": (
-        lambda m: setattr(m.state_dict_metadata["model.a.weight"], "size", torch.Size([2**62, 2**62])),
+        lambda m: setattr(tensor(m), "size", torch.Size([2**62, 2**62])),
         "RA-IN-193",
     ),
     "a chunk is wider": (lambda m: setattr(chunk(m), "sizes", torch.Size([16, 17])), "RA-IN-193"),
@@ -153,7 +159,7 @@ BROKEN: dict[str, tuple[Edit, str]] = {
     "overlapping ranges": (lambda m: setattr(place(m), "offset", place(m).offset + 64), "RA-IN-193"),
     "offset no integer": (lambda m: setattr(place(m), "offset", "0"), "RA-IN-189"),
     "another dtype": (
-        lambda m: setattr(m.state_dict_metadata["model.a.weight"].properties, "dtype", torch.float16),
+        lambda m: setattr(tensor(m).properties, "dtype", torch.float16),
         "RA-IN-193",
     ),
     "no storage": (lambda m: setattr(m, "storage_data", None), "RA-IN-189"),

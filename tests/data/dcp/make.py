@@ -11,10 +11,11 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
-from torch import multiprocessing
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+from torch.multiprocessing.spawn import spawn
 
 
 def work(rank: int, folder: Path) -> None:
@@ -37,9 +38,9 @@ def work(rank: int, folder: Path) -> None:
         },
         "param_groups": [{"lr": 0.1}],
     }
-    dcp.save({"model": model, "optimizer": optimizer}, checkpoint_id=folder / "two_ranks")
-    writer = dcp.HuggingFaceStorageWriter(str(folder / "two_ranks_hub"), save_distributed=True)
-    dcp.save(dict(model), storage_writer=writer)
+    save({"model": model, "optimizer": optimizer}, checkpoint_id=folder / "two_ranks")
+    writer = HuggingFaceStorageWriter(str(folder / "two_ranks_hub"), save_distributed=True)
+    save(dict(model), storage_writer=writer)
     if rank == 0:
         torch.save({"model": model}, folder / "dtensor_rank0.pt")
         torch.save({"a.weight": a, "b.weight": b, "norm.weight": norm, "c.weight": c}, folder / "whole.pt")
@@ -48,4 +49,4 @@ def work(rank: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    multiprocessing.spawn(work, (Path(sys.argv[1]),), 2)
+    spawn(work, (Path(sys.argv[1]),), 2)

@@ -67,6 +67,12 @@ FILES: dict[str, tuple[str, bytes, str, str]] = {
         "a NeMo archive",
         "tar -xf m.nemo",
     ),
+    "NeMo, packed": (
+        "p.nemo",
+        gzip.compress(tar("model_config.yaml", "model_weights.ckpt")),
+        "a NeMo archive",
+        "tar -xf p.nemo",
+    ),
     "NeMo, by its content": (
         "m.tar",
         tar("model_config.yaml", "model_weights.ckpt"),

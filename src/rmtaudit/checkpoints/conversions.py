@@ -154,6 +154,8 @@ def file_refusal(path: Path, head: bytes) -> NotACheckpointError | None:
     elif _TFJS.fullmatch(path.name):
         kind = "weights of a TensorFlow.js model, which model.json describes"
         hint = "Convert it: python -m tf2onnx.convert --tfjs model.json --output model.onnx"
+    elif path.suffix.lower() == ".nemo" and head.startswith(b"\x1f\x8b"):
+        return tar_refusal((), path.name)
     elif _TENSORFLOW.fullmatch(path.name) or (path.suffix == ".index" and head[:1] == b"\0"):
         kind, hint = "a part of a TensorFlow checkpoint", FOLDERS[-1].hint
     return _refusal(kind, hint, display_name(path.name)) if kind else None

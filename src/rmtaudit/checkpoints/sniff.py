@@ -13,7 +13,9 @@ _PARTIAL = (".part", ".partial", ".incomplete", ".crdownload", ".download", ".tm
 _AGAIN = "Download it again."
 
 _MAGICS: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"GGUF", "a GGUF file"),
+    (0, b"tjgg", "a GGML file, the format before GGUF"),
+    (0, b"fmgg", "a GGML file, the format before GGUF"),
+    (0, b"lmgg", "a GGML file, the format before GGUF"),
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras)"),
     (0, b"\x93NUMPY", "a numpy .npy file"),
     (4, b"TFL3", "a TensorFlow Lite model"),

@@ -31,7 +31,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b
         ("m.bin", b'{"error":"Repository not found"}', "RA-IN-013", "JSON error"),
         ("tokenizer.json", b'{"version": "1.0", "x": []}', "RA-IN-013", "JSON file"),
         ("m.safetensors.part", bytes(100), "RA-IN-015", "unfinished"),
-        ("m.gguf", b"GGUF" + PAD, "RA-IN-017", "GGUF"),
+        ("m.ggml", b"tjgg" + PAD, "RA-IN-017", "GGML file, the format before GGUF"),
         ("m.h5", b"\x89HDF\r\n\x1a\n" + PAD, "RA-IN-017", "HDF5"),
         ("m.npy", b"\x93NUMPY\x01\x00" + PAD, "RA-IN-017", "numpy"),
         ("m.tflite", b"\x1c\0\0\0TFL3" + PAD, "RA-IN-017", "TensorFlow Lite"),
@@ -215,6 +215,7 @@ def test_families_of_formats_come_from_the_readers() -> None:
     assert registry.families(registry.own_readers()) == [
         (".safetensors",),
         (".bin", ".pt", ".pth", ".th", ".ckpt"),
+        (".gguf",),
     ]
     assert registry.families([ToyZip(), *registry.own_readers()])[-1] == (".tzip",)
 

@@ -19,6 +19,7 @@ _CONVOLUTION = re.compile(r"(^|\.)(ssm_conv1d|shortconv\.conv)\.weight$")
 _FREQUENCIES = re.compile(r"(^|\.)rope_(freqs|factors_(long|short))(\.weight)?$")
 _BIAS = re.compile(r"\.bias$")
 _SCALE = re.compile(r"\.(input_)?scale$")
+_ANY = re.compile(r"embd|token_types|codebook|conv|rope_|attn_qkv|bias$|scale$")
 _FUSED = re.compile(r"(^|\.)attn_qkv\.weight$")
 _IMATRIX = "imatrix"
 
@@ -35,6 +36,8 @@ def role_of(name: str, shape: tuple[int, ...], facts: Mapping[str, Fact]) -> Rol
     """
     if facts.get("general.type") == _IMATRIX:
         return _none("statistic of activations (importance matrix)")
+    if _ANY.search(name) is None:  # most names: this runs for each of up to a million tensors
+        return None
     if _SCALE.search(name):
         return _none("scale of a quantised weight")
     if _FREQUENCIES.search(name):

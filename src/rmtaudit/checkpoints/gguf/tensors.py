@@ -54,8 +54,8 @@ def open_gguf(source: FileSource, format: str) -> Checkpoint:
     odd = sum(not name or len(name) > 1000 or not name.isprintable() for name in kinds)
     if odd:
         warnings.append(f"{odd} tensor names are empty, very long or hold characters that do not print")
-    by_name = {entry.name: entry for entry in header.entries}
-    tensors = [_tensor(entry, kinds, by_name, header) for entry in header.entries]
+    scales = {entry.name: entry for entry in header.entries if entry.name.endswith(".scale")}
+    tensors = [_tensor(entry, kinds, scales, header) for entry in header.entries]
     return _GgufCheckpoint(source, format, tensors, warnings)
 
 
@@ -164,11 +164,11 @@ def _check_cover(header: Header, kinds: dict[str, GgmlType], source: FileSource)
 
 
 def _tensor(
-    entry: Entry, kinds: dict[str, GgmlType], by_name: dict[str, Entry], header: Header
+    entry: Entry, kinds: dict[str, GgmlType], scales: dict[str, Entry], header: Header
 ) -> tuple[TensorSpec, _Place]:
     """Return what is known of a tensor, and where it lies."""
     kind = kinds[entry.name]
-    scale, unreadable = _scale(entry, kinds, by_name, header)
+    scale, unreadable = _scale(entry, kinds, scales, header)
     if kind.name in WITHOUT_DECODER:
         unreadable = f"quantised ({kind.name}, a type of intermediate results)"
     encoding = None
@@ -177,7 +177,7 @@ def _tensor(
             scheme=kind.name,
             dtype=kind.name,
             block=(1, kind.block) if kind.block > 1 else None,
-            bits=kind.bits,
+            bits=kind.bits + (0 if scale is None else 8 * scale[0].nbytes / max(1, math.prod(entry.shape))),
             parts=() if scale is None else (entry.name, scale[0].name),
         )
     spec = TensorSpec(
@@ -192,7 +192,7 @@ def _tensor(
 
 
 def _scale(
-    entry: Entry, kinds: dict[str, GgmlType], by_name: dict[str, Entry], header: Header
+    entry: Entry, kinds: dict[str, GgmlType], scales: dict[str, Entry], header: Header
 ) -> tuple[tuple[TensorSpec, int] | None, str | None]:
     """Return the factor that llama.cpp multiplies a weight by, and why the weight cannot be read without.
 
@@ -201,8 +201,10 @@ def _scale(
     """
     if len(entry.shape) < 2 or not entry.name.endswith(".weight"):
         return None, None
-    stem = entry.name.removesuffix(".weight")
-    other = by_name.get(f"{stem}.scale") or by_name.get(f"{entry.name}.scale")
+    other = None
+    if scales:
+        stem = entry.name.removesuffix(".weight")
+        other = scales.get(f"{stem}.scale") or scales.get(f"{entry.name}.scale")
     if other is None:
         if kinds[entry.name].name == "NVFP4" and header.facts.get("split.count", 1) != 1:
             return None, "quantised (NVFP4, whose scale may lie in another part of the model)"

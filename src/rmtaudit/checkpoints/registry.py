@@ -156,6 +156,8 @@ def families(readers: Iterable[Reader]) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for reader in sorted(readers, key=lambda each: (each.place, each.name)):
         endings = tuple(ending.lower() for ending in reader.extensions)
+        if not endings:
+            continue
         shared = next((each for each in found if set(each) & set(endings)), None)
         if shared is None:
             found.append(endings)

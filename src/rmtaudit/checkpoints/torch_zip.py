@@ -47,10 +47,6 @@ def _root(entries: dict[str, ZipEntry], where: str) -> str:
     """Return the archive's one folder, with its slash (``""`` where the pickle is at the top)."""
     pickles = [name for name in entries if name == "data.pkl" or name.endswith("/data.pkl")]
     roots = {name[: -len("data.pkl")] for name in pickles if name.count("/") <= 1}
-    if not roots and all(name.endswith(".npy") for name in entries):
-        raise NotACheckpointError(
-            "RA-IN-017", "a numpy .npz archive, which is not supported yet.", where=where
-        )
     if not roots:
         endings = tuple(ending for each in extensions().values() for ending in each)
         inside = [name for name in entries if name.endswith((*endings, ".npy"))]

@@ -136,8 +136,8 @@ def _described(described: object) -> tuple[str, str, int | None, str | None]:
     if match is None:
         return "", "", None, "an array of records" if type(described) is list else _unknown(described)
     order, kind, size, unit = match[1], match[2], int(match[3]), match[4]
-    if kind == "O":
-        return "", "", None, _KINDS["O"]
+    if kind == "O" or size == 0:
+        return "", "", None, _KINDS.get(kind, _unknown(described))
     dtype = "" if unit else NUMPY_DTYPES.get(f"{kind}{size}", "")
     itemsize = 4 * size if kind == "U" else size
     return order, dtype, itemsize, None if dtype else _KINDS.get(kind, _unknown(described))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rmtaudit.checkpoints.base import Checkpoint, Contents, Reader
+from rmtaudit.checkpoints.base import Contents, Reader
 from rmtaudit.checkpoints.files import FileSource
+
+if TYPE_CHECKING:
+    from rmtaudit.checkpoints.npz.tensors import NumpyCheckpoint
 
 
 class NpzReader(Reader):
@@ -22,7 +26,7 @@ class NpzReader(Reader):
             contents.head.startswith(b"PK\x03\x04") and bool(names) and all(n.endswith(".npy") for n in names)
         )
 
-    def open(self, path: Path) -> Checkpoint:
+    def open(self, path: Path) -> NumpyCheckpoint:
         """Open an archive; directory and headers are checked in full (see :meth:`Reader.open`)."""
         from rmtaudit.checkpoints.npz.tensors import open_npz
 
@@ -47,7 +51,7 @@ class NpyReader(Reader):
     place = 90
 
     def recognises(self, contents: Contents) -> bool:
-        """``False``: see :meth:`may_know`."""
+        """Return ``False``: see :meth:`may_know`."""
         del contents
         return False
 
@@ -55,7 +59,7 @@ class NpyReader(Reader):
         """Whether the file begins as numpy's do."""
         return contents.head.startswith(b"\x93NUMPY")
 
-    def open(self, path: Path) -> Checkpoint:
+    def open(self, path: Path) -> NumpyCheckpoint:
         """Open a file; its header is checked against its size (see :meth:`Reader.open`)."""
         from rmtaudit.checkpoints.npz.tensors import open_npy
 

@@ -113,8 +113,16 @@ class NumpyCheckpoint(FileCheckpoint):
         header: NpyHeader = place.header
         if header.nbytes is None:
             self._readable(name)
-        values = np.frombuffer(self._bytes(place, header.nbytes or 0), dtype=np.dtype(header.description))
+        dtype = np.dtype(header.description)
+        if not header.nbytes:
+            return np.empty(spec.shape, dtype=dtype)
+        values = np.frombuffer(self._bytes(place, header.nbytes), dtype=dtype)
         return values.reshape(spec.shape, order="F" if header.fortran else "C")
+
+    def stored_size(self, name: str) -> int:
+        """Return the bytes that an array takes in memory. Raises ``KeyError`` for an unknown name."""
+        _, place = self._places[name]
+        return place.header.nbytes or 0
 
     def read_band(self, name: str, start: int, stop: int) -> torch.Tensor:
         """Return a range of the first side of one tensor, reading no more than that if it is in rows."""
@@ -167,8 +175,8 @@ def _check_compression(entries: list[ZipEntry], where: str) -> None:
     if unpacked > UNSUSPICIOUS and unpacked > LARGEST_RATIO * packed:
         raise UnsafeError(
             "RA-IN-182",
-            f"{packed} bytes that unpack to {unpacked}: more than {LARGEST_RATIO} times as many, as no trained "
-            "weights do.",
+            f"{packed} bytes that unpack to {unpacked}: more than {LARGEST_RATIO} times as many, as no "
+            "trained weights do.",
             hint="If you trust the file: save the arrays again with numpy.savez, uncompressed.",
             where=where,
         )

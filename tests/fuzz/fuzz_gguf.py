@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 import sys
 import tempfile
@@ -14,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.errors import InputError
 
 U32, F32, BOOL, STRING, ARRAY, U64 = 4, 6, 7, 8, 9, 10
@@ -134,26 +134,28 @@ def mutate(data: bytes, picks: Sequence[tuple[int, int, int]]) -> bytes:
     return data
 
 
-def target(data: bytes, folder: Path | None = None) -> None:
+def target(data: bytes, folder: Path) -> None:
     """Open a file and read all of it. Anything but an ``InputError`` is a fault."""
-    with tempfile.TemporaryDirectory() as temporary:
-        path = (folder or Path(temporary)) / "model.gguf"
-        path.write_bytes(data)
-        try:
-            with open_checkpoint(path) as checkpoint:
-                for spec in checkpoint.tensors:
-                    if spec.unreadable is None:
-                        assert tuple(checkpoint.read(spec.name).shape) == spec.shape
-        except InputError:
-            return
+    from rmtaudit.checkpoints.gguf.reader import GgufReader  # here, so that atheris can instrument it
+
+    path = folder / "model.gguf"
+    path.write_bytes(data)
+    try:
+        with GgufReader().open(path) as checkpoint:
+            for spec in checkpoint.tensors:
+                if spec.unreadable is None:
+                    assert tuple(checkpoint.read(spec.name).shape) == spec.shape
+    except InputError:
+        return
 
 
 if __name__ == "__main__":
     import atheris
 
-    with tempfile.TemporaryDirectory() as corpus:
+    with atheris.instrument_imports(include=["rmtaudit.checkpoints"]):
+        import rmtaudit.checkpoints.gguf.tensors  # noqa: F401
+    with tempfile.TemporaryDirectory() as corpus, tempfile.TemporaryDirectory() as folder:
         for number, seed in enumerate(seeds()):
             Path(corpus, str(number)).write_bytes(seed)
-        atheris.instrument_all()
-        atheris.Setup([*sys.argv, corpus], target)
+        atheris.Setup([*sys.argv, corpus], functools.partial(target, folder=Path(folder)))
         atheris.Fuzz()

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import rmtaudit.checkpoints.gguf.tensors  # noqa: F401  # start-up is not what the tests measure
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.errors import InputError
 

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def npy(array: np.ndarray) -> bytes:
 def seeds() -> list[bytes]:
     """Return small valid files: an archive, a compressed one, and two single arrays."""
     rng = np.random.default_rng(20261130)
-    arrays = {
+    arrays: dict[str, Any] = {
         "layer.0.weight": rng.standard_normal((6, 4)).astype(np.float32),
         "layer.0.bias": np.zeros(6),
         "by columns": np.asfortranarray(rng.standard_normal((3, 5))),
@@ -39,7 +40,8 @@ def seeds() -> list[bytes]:
         "empty": np.zeros((0, 3)),
     }
     found = []
-    for save in (np.savez, np.savez_compressed):
+    saves: tuple[Any, ...] = (np.savez, np.savez_compressed)
+    for save in saves:
         stream = io.BytesIO()
         save(stream, **arrays)
         found.append(stream.getvalue())

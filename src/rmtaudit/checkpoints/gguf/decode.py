@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from rmtaudit.checkpoints.gguf.types import OWN_DECODER
 from rmtaudit.checkpoints.optional import require
 
 if TYPE_CHECKING:
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
 
 EXTRA = "gguf"
 WHAT = "Quantised GGUF files"
+
+_STEP = 1 << 22
+"""Bytes of codes that are decoded at a time: what the decoder takes beside the values stays small."""
 
 
 def dequantised(
@@ -44,16 +49,24 @@ def dequantised(
     import numpy as np
     import torch
 
-    rows = np.frombuffer(data, dtype=np.uint8).reshape(*shape[:-1], shape[-1] // kind.block * kind.size)
+    width = shape[-1] // kind.block * kind.size
+    rows = np.frombuffer(data, dtype=np.uint8).reshape(-1, width)
+    values = torch.empty(shape, dtype=torch.float32)
+    into = values.numpy().reshape(len(rows), shape[-1])
+    decode = _q1_0 if kind.name in OWN_DECODER else _decoder(kind, where)
+    step = max(16, _STEP // width // 16 * 16)  # the package takes 16 rows at a time
     with np.errstate(
         all="ignore"
     ):  # a damaged scale may be NaN or infinite: that is a finding, not a warning
-        if kind.name == "Q1_0":
-            values = _q1_0(rows)
-        else:
-            quants = require("gguf.quants", extra=EXTRA, what=WHAT, where=where)
-            values = quants.dequantize(rows, quants.GGMLQuantizationType[kind.name])
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).reshape(shape)
+        for start in range(0, len(rows), step):
+            into[start : start + step] = decode(rows[start : start + step])
+    return values
+
+
+def _decoder(kind: GgmlType, where: str) -> Callable[[Any], Any]:
+    quants = require("gguf.quants", extra=EXTRA, what=WHAT, where=where)
+    number = quants.GGMLQuantizationType[kind.name]
+    return lambda rows: quants.dequantize(rows, number)
 
 
 def _q1_0(rows: Any) -> Any:
@@ -66,4 +79,4 @@ def _q1_0(rows: Any) -> Any:
     blocks = rows.reshape(-1, 18)
     scale = np.ascontiguousarray(blocks[:, :2]).view(np.float16).astype(np.float32)
     signs = np.unpackbits(blocks[:, 2:], axis=1, bitorder="little")
-    return np.where(signs, scale, -scale)
+    return np.where(signs, scale, -scale).reshape(len(rows), -1)

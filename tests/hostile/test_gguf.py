@@ -173,6 +173,12 @@ def test_empty_tensors_and_no_tensors(write: Write) -> None:
     empty = Tensor("e.weight", (0, 4), 0, b"")
     with open_checkpoint(write(build([empty, W]), "m.gguf")) as checkpoint:
         assert checkpoint.read("e.weight").shape == (0, 4)
+    for kind in (2, 12, 41):
+        for shape in ((4, 0), (0, 256), (0,), (2, 0, 256), (0, 0)):
+            path = write(build([Tensor("e.weight", shape, kind, b""), W]), "m.gguf")
+            with open_checkpoint(path) as checkpoint:
+                assert checkpoint.read("e.weight").shape == shape
+                assert checkpoint.read_band("e.weight", 0, 0).shape == (0, *shape[1:])
     with open_checkpoint(write(build(), "m.gguf")) as checkpoint:
         assert checkpoint.tensors == ()
 

@@ -49,15 +49,16 @@ def dequantised(
     import numpy as np
     import torch
 
+    values = torch.empty(shape, dtype=torch.float32)
+    if not values.numel():
+        return values
     width = shape[-1] // kind.block * kind.size
     rows = np.frombuffer(data, dtype=np.uint8).reshape(-1, width)
-    values = torch.empty(shape, dtype=torch.float32)
     into = values.numpy().reshape(len(rows), shape[-1])
     decode = _q1_0 if kind.name in OWN_DECODER else _decoder(kind, where)
     step = max(16, _STEP // width // 16 * 16)  # the package takes 16 rows at a time
-    with np.errstate(
-        all="ignore"
-    ):  # a damaged scale may be NaN or infinite: that is a finding, not a warning
+    # a damaged scale may be NaN or infinite: that is a finding about the layer, not a warning of NumPy
+    with np.errstate(all="ignore"):
         for start in range(0, len(rows), step):
             into[start : start + step] = decode(rows[start : start + step])
     return values

@@ -14,7 +14,6 @@ _AGAIN = "Download it again."
 
 _MAGICS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"GGUF", "a GGUF file"),
-    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras)"),
     (0, b"\x93NUMPY", "a numpy .npy file"),
     (4, b"TFL3", "a TensorFlow Lite model"),
     (0, b"RIFF", "a RIFF file"),

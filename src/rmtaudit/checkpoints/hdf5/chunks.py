@@ -93,5 +93,8 @@ def _checked(data: bytes | bytearray | memoryview, piece: Chunk, where: str) -> 
 
 def _damaged(fault: str, piece: Chunk, where: str) -> CorruptError:
     return CorruptError(
-        "RA-IN-144", f"the chunk at byte {piece.address} is damaged: {fault}.", hint="Re-download it.", where=where
+        "RA-IN-144",
+        f"the chunk at byte {piece.address} is damaged: {fault}.",
+        hint="Re-download it.",
+        where=where,
     )

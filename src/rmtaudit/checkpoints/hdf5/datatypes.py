@@ -72,7 +72,9 @@ def datatype(window: Window, data: bytes) -> Datatype:
     if kind == 5:
         return Datatype(dtype="uint8", size=size, problem="opaque values", opaque=True)
     if kind == 9:
-        return Datatype(dtype="uint8", size=size, problem=_NAMES[9], text="variable" if bits & 15 == 1 else "")
+        return Datatype(
+            dtype="uint8", size=size, problem=_NAMES[9], text="variable" if bits & 15 == 1 else ""
+        )
     return Datatype(dtype="uint8", size=size, problem=_NAMES.get(kind, "numbers of an unusual format"))
 
 

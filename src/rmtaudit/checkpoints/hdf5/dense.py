@@ -53,6 +53,7 @@ class _Heap:
             if start <= offset and offset + length <= start + size:
                 return self.window.metadata(address + offset - start, length, "a link")
         self.window.corrupt(f"a link at {offset} outside its heap")
+        return None
 
 
 def _heap(window: Window, address: int) -> _Heap:

@@ -181,9 +181,7 @@ def _sizes_of_version_4(window: Window, layout: bytes) -> tuple[int, tuple[int, 
     end = 5 + rank * width
     if not 1 <= width <= 8 or len(layout) < end + 9:
         window.corrupt("a layout that leaves its message")
-    sizes = tuple(
-        int.from_bytes(layout[5 + i * width : 5 + (i + 1) * width], "little") for i in range(rank)
-    )
+    sizes = tuple(int.from_bytes(layout[5 + i * width : 5 + (i + 1) * width], "little") for i in range(rank))
     return struct.unpack_from("<Q", layout, len(layout) - 8)[0], sizes
 
 
@@ -216,6 +214,7 @@ def _indexed(
     if index == 3:
         return _fixed_array(window, address, origins, nbytes if not filtered else 0)
     _not_indexed()
+    return None
 
 
 def _not_indexed() -> NoReturn:
@@ -230,9 +229,7 @@ def _origin(number: int, grid: tuple[int, ...], chunk: tuple[int, ...]) -> tuple
     return tuple(reversed(result))
 
 
-def _fixed_array(
-    window: Window, address: int, origins: list[tuple[int, ...]], nbytes: int
-) -> list[Chunk]:
+def _fixed_array(window: Window, address: int, origins: list[tuple[int, ...]], nbytes: int) -> list[Chunk]:
     """Return the chunks of a fixed array of one page (specification VII.C)."""
     head = window.metadata(address, 28, "an array of chunks")
     if not head.startswith(b"FAHD"):

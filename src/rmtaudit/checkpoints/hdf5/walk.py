@@ -104,7 +104,9 @@ def read_tree(window: Window) -> Tree:
             tree.datasets.extend(_dataset(window, path, address, parts))
             continue
         if address in groups and path:
-            tree.warnings.append(f"the group '{display_name('/'.join(path))}' is there under another name too")
+            tree.warnings.append(
+                f"the group '{display_name('/'.join(path))}' is there under another name too"
+            )
             continue
         groups.add(address)
         attributes = texts(window, parts, _WANTED)
@@ -130,12 +132,13 @@ def values(window: Window, dataset: Dataset) -> torch.Tensor:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part) if index % 2 and len(part) < 19 else -1, part) for index, part in enumerate(_DIGITS.split(name))]
+    return [
+        (int(part) if index % 2 and len(part) < 19 else -1, part)
+        for index, part in enumerate(_DIGITS.split(name))
+    ]
 
 
-def _dataset(
-    window: Window, path: tuple[str, ...], address: int, parts: list[Message]
-) -> Iterator[Dataset]:
+def _dataset(window: Window, path: tuple[str, ...], address: int, parts: list[Message]) -> Iterator[Dataset]:
     """Yield the dataset with these messages; nothing for a committed datatype or a null dataspace."""
     by_kind = {part.kind: part for part in parts}
     name = display_name("/".join(path))

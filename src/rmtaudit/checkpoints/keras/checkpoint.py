@@ -136,9 +136,7 @@ def _from_cudnn(load: Load, gates: int, inputs: bool) -> Load:
     return plain
 
 
-def _quantised(
-    window: Window, group: Mapping[str, Variable], weight: Decoded | None
-) -> list[LazyTensor]:
+def _quantised(window: Window, group: Mapping[str, Variable], weight: Decoded | None) -> list[LazyTensor]:
     """Return the variables of a layer whose weight is quantised: the weight as values, its parts by name."""
     if weight is None:
         names = ", ".join(display_name(each.name.rpartition("/")[2]) for each in group.values())

@@ -51,7 +51,9 @@ class KerasLayer:
             mode = policy.get("mode")
             policy = mode if isinstance(mode, str) else policy.get("name")
         text = policy if isinstance(policy, str) else ""
-        return text.partition("_from_")[0] if "_from_" in text or text.startswith(("int", "gptq", "awq")) else ""
+        return (
+            text.partition("_from_")[0] if "_from_" in text or text.startswith(("int", "gptq", "awq")) else ""
+        )
 
 
 def parse_layers(text: str) -> dict[str, KerasLayer]:

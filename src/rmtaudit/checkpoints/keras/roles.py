@@ -44,7 +44,9 @@ def present(variable: Variable, siblings: Mapping[str, Variable]) -> Presented:
     if role in _NO_WEIGHTS:
         return Presented(role=Role(use=Use.NONE, reason=_NO_WEIGHTS[role]), shape=shape)
     if "seed_generator" in variable.data.path or "metrics" in variable.data.path[:1]:
-        reason = "state of a random generator" if "seed_generator" in variable.data.path else "state of a metric"
+        reason = (
+            "state of a random generator" if "seed_generator" in variable.data.path else "state of a metric"
+        )
         return Presented(role=Role(use=Use.NONE, reason=reason), shape=shape)
     if role in {"kernel", "recurrent_kernel"} and len(shape) == 2 and "recurrent_kernel" in siblings:
         return _recurrent(variable, siblings)

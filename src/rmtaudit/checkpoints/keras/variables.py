@@ -81,9 +81,7 @@ def variables(tree: Tree, known: Mapping[str, KerasLayer]) -> tuple[list[Variabl
         make = _numbered if group and group[-1] == "vars" else _named
         result.extend(make(group, members, tree, known))
     count = Counter(variable.name for variable in result)
-    result = [
-        variable if count[variable.name] == 1 else _with_path(variable) for variable in result
-    ]
+    result = [variable if count[variable.name] == 1 else _with_path(variable) for variable in result]
     order = {name: place for place, name in enumerate(known)}
     result.sort(key=lambda variable: order.get(variable.layer.name, len(order)))
     return result, state

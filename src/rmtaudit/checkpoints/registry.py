@@ -45,6 +45,13 @@ def open_file(path: Path) -> Checkpoint:
     return _opened(reader, path, warnings)
 
 
+def open_own_folder(folder: Path, names: Sequence[str]) -> Checkpoint | None:
+    """Open a folder as a whole, where a reader of ours knows it; ``None`` where none does."""
+    contents = Contents(names=tuple(sorted(names)), folder=True)
+    reader = next((each for each in own_readers() if each.recognises(contents)), None)
+    return None if reader is None else _opened(reader, folder, [])
+
+
 def open_folder(folder: Path, names: Sequence[str]) -> Checkpoint | None:
     """Open a folder as a whole, where the reader of a plugin knows it; ``None`` where none does."""
     problems: list[str] = []
@@ -156,6 +163,8 @@ def families(readers: Iterable[Reader]) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for reader in sorted(readers, key=lambda each: (each.place, each.name)):
         endings = tuple(ending.lower() for ending in reader.extensions)
+        if not endings:
+            continue
         shared = next((each for each in found if set(each) & set(endings)), None)
         if shared is None:
             found.append(endings)

@@ -115,9 +115,7 @@ class Blobs:
         )
 
     def _corrupt(self, fault: str) -> NoReturn:
-        raise CorruptError(
-            "RA-IN-213", f"{fault}.", hint="A download may be unfinished.", where=self._where
-        )
+        raise CorruptError("RA-IN-213", f"{fault}.", hint="A download may be unfinished.", where=self._where)
 
 
 def unpacked(data: bytearray | memoryview, bits: int, count: int) -> torch.Tensor:

@@ -103,12 +103,16 @@ class _Reading:
     def _constant(self, name: str, value: Value) -> LazyTensor:
         role = self._roles.get(name)
         if name in self._others:
-            role = Role(use=Use.NONE, reason="scale, offset or table of a quantised weight")
+            role = Role(use=Use.NONE, reason="scale, offset or table of a quantised weight", counted=False)
         elif value.type not in FLOATS and len(value.shape) < 2:
-            role = Role(use=Use.NONE, reason="shape, axis or index")
+            role = Role(use=Use.NONE, reason="shape, axis or index", counted=False)
         unreadable = None
         if value.type not in TORCH:
-            unreadable = f"quantised (unknown: {value.type})" if len(value.shape) > 1 else f"values of type {value.type}"
+            unreadable = (
+                f"quantised (unknown: {value.type})"
+                if len(value.shape) > 1
+                else f"values of type {value.type}"
+            )
         spec = TensorSpec(
             name=self._prefix + name,
             shape=value.shape,

@@ -112,7 +112,9 @@ class Decoder:
 def _of_value(value: Value, name: str, label: str) -> _Input | None:
     if value.type not in BITS or (not value.file and value.numbers is None):
         return None
-    return _Input(value, value.shape, name, lambda blobs: blobs.load(value, label), value.elements * BITS[value.type])
+    return _Input(
+        value, value.shape, name, lambda blobs: blobs.load(value, label), value.elements * BITS[value.type]
+    )
 
 
 def _shifted_and_scaled(operation: Operation, inputs: Mapping[str, _Input]) -> Compressed | None:

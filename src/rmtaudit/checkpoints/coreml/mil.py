@@ -38,7 +38,9 @@ def functions(source: str) -> dict[str, list[Operation]]:
     result = {}
     for index, start in enumerate(starts):
         stop = starts[index + 1].start() if index + 1 < len(starts) else len(source)
-        result[start[1]] = [each for statement in _statements(source, start.end(), stop) if (each := _operation(statement))]
+        result[start[1]] = [
+            each for statement in _statements(source, start.end(), stop) if (each := _operation(statement))
+        ]
     return result
 
 
@@ -121,7 +123,9 @@ def _value(text: str) -> str | Value:
 
 def _sizes(text: str) -> tuple[int, ...]:
     return tuple(
-        int(part) if part.strip().isdigit() and len(part) < 19 else 0 for part in text.split(",") if part.strip()
+        int(part) if part.strip().isdigit() and len(part) < 19 else 0
+        for part in text.split(",")
+        if part.strip()
     )
 
 

@@ -91,4 +91,6 @@ def _model(folder: Path, where: str) -> Path:
 
 
 def _outside(name: str, where: str) -> NoReturn:
-    raise UnsafeError("RA-IN-212", f"the manifest names '{display_name(name)}', outside the package.", where=where)
+    raise UnsafeError(
+        "RA-IN-212", f"the manifest names '{display_name(name)}', outside the package.", where=where
+    )

@@ -15,11 +15,11 @@ class CoreMLReader(Reader):
     place = 40
 
     def recognises(self, contents: Contents) -> bool:
-        """Whether it is a folder with a manifest beside ``Data``, or with a compiled program."""
+        """Whether it is a folder with nothing but a manifest in it, or with a compiled program."""
         if not contents.folder:
             return False
-        names = set(contents.names)
-        return {"Manifest.json", "Data/"} <= names or {"model.mil", "coremldata.bin"} <= names
+        names = {name for name in contents.names if not name.startswith(".")}
+        return names == {"Manifest.json"} or {"model.mil", "coremldata.bin"} <= names
 
     def open(self, path: Path) -> Checkpoint:
         """Open a folder; the program is parsed, and its constants are compared with the files of values."""

@@ -50,9 +50,7 @@ def roles(operations: Iterable[Operation], constants: Mapping[str, tuple[int, ..
     return result
 
 
-def _role(
-    operation: Operation, name: str, shape: tuple[int, ...], flags: Mapping[str, bool]
-) -> Role | None:
+def _role(operation: Operation, name: str, shape: tuple[int, ...], flags: Mapping[str, bool]) -> Role | None:
     kind, rank = operation.type, len(shape)
     if kind in {"lstm", "gru", "rnn"} and name in _RECURRENT and rank == 2:
         return _recurrent(kind, shape)

@@ -1,4 +1,4 @@
-"""The program of an ``.mlmodel`` file, a protocol buffer. Source: ``Model.proto`` and ``MIL.proto`` of coremltools."""
+"""The program of an ``.mlmodel`` file. Source: ``Model.proto`` and ``MIL.proto`` of coremltools."""
 
 from __future__ import annotations
 
@@ -168,7 +168,9 @@ def _numbers(field: int, data: memoryview, kind: str) -> tuple[float, ...] | Non
             return None
     if code is not None:
         raw = b"".join(bytes(message(part)) for part in packed)
-        return struct.unpack(f"<{len(raw) // struct.calcsize(code)}{code}", raw[: len(raw) - len(raw) % struct.calcsize(code)])
+        return struct.unpack(
+            f"<{len(raw) // struct.calcsize(code)}{code}", raw[: len(raw) - len(raw) % struct.calcsize(code)]
+        )
     if field not in {2, 3, 5}:
         return None
     result: list[float] = []

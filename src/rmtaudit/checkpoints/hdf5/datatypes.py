@@ -16,7 +16,7 @@ _FLOATS = {
     (1, 0, 8, 3, 4, 0, 3, 7): "float8_e4m3fn",
     (1, 0, 8, 2, 5, 0, 2, 15): "float8_e5m2",
 }
-"""Size, bit offset, precision, position and size of exponent and mantissa, and bias of IEEE numbers and kin."""
+"""Size, bit offset, precision, place and size of exponent and mantissa, and bias of the numbers."""
 
 _NAMES = {
     2: "times", 3: "text", 4: "bit fields", 6: "compound values", 7: "references", 8: "enumerated values",

@@ -157,7 +157,8 @@ def _quantised(window: Window, group: Mapping[str, Variable], weight: Decoded | 
             result.append(LazyTensor(spec=spec, values=_decoding(weight, loads)))
         else:
             reason = "scale, zero point or index of a quantised weight" if each.name in inner else "bias"
-            seen = Presented(role=Role(use=Use.NONE, reason=reason), shape=each.data.shape)
+            role = Role(use=Use.NONE, reason=reason, counted=each.name not in inner)
+            seen = Presented(role=role, shape=each.data.shape)
             result.append(_tensor(window, each, seen, set()))
     return result
 

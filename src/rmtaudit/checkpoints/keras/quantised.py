@@ -1,7 +1,7 @@
 """Quantised layers of Keras 3: int8 divides by its scale, grouped int4 multiplies and has a zero point.
 
-Source: ``keras.layers.Dense``, ``EinsumDense`` and ``Embedding`` of keras 3.15 (``_int8_call``, ``_int4_call``,
-``quantizers.dequantize_with_sz_map``).
+Source: ``Dense``, ``EinsumDense`` and ``Embedding`` of ``keras.layers`` in Keras 3.15 (``_int8_call``,
+``_int4_call``, ``quantizers.dequantize_with_sz_map``).
 """
 
 from __future__ import annotations

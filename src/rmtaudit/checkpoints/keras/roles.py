@@ -23,7 +23,7 @@ _KERNEL = ("", "", "", "W", "HW", "DHW")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presented:
-    """How a variable is presented: its role, the shape of its values, whether they lie as cuDNN wants them."""
+    """How a variable is presented: its role, the shape of its values, whether cuDNN arranged them."""
 
     role: Role | None
     shape: tuple[int, ...]
@@ -47,7 +47,7 @@ def present(variable: Variable, siblings: Mapping[str, Variable]) -> Presented:
         reason = (
             "state of a random generator" if "seed_generator" in variable.data.path else "state of a metric"
         )
-        return Presented(role=Role(use=Use.NONE, reason=reason), shape=shape)
+        return Presented(role=Role(use=Use.NONE, reason=reason, counted=False), shape=shape)
     if role in {"kernel", "recurrent_kernel"} and len(shape) == 2 and "recurrent_kernel" in siblings:
         return _recurrent(variable, siblings)
     if role == "kernel" and kind == "EinsumDense" and "equation" in variable.layer.config:
@@ -110,7 +110,7 @@ def _heads(variable: Variable) -> Presented:
 
 
 def _einsum(variable: Variable) -> Presented:
-    """Return the kernel of an ``EinsumDense`` as a matrix, where its equation sums over one end of its sides."""
+    """Return the kernel of an ``EinsumDense`` as a matrix, where its equation allows it."""
     shape = variable.data.shape
     sides = einsum_sides(variable.layer.config.get("equation"), len(shape))
     if sides is None:

@@ -1,8 +1,8 @@
 """Variables of a Keras model in an HDF5 file: which layer has them, and what they are called.
 
-Three layouts are read. Keras 2 and the legacy format of Keras 3 keep ``layer/…/kernel:0``, in ``model_weights``
-where the model is there too. Keras 3 keeps ``layers/dense/vars/0``: groups are named after classes, variables
-are numbered, and the group ``vars`` has the name of the layer as an attribute.
+Keras 2 and the legacy format of Keras 3 keep ``layer/…/kernel:0``, in ``model_weights`` where the model is
+there too. Keras 3 keeps ``layers/dense/vars/0``: groups are named after classes, variables are numbered, and
+the group ``vars`` has the name of the layer as an attribute.
 """
 
 from __future__ import annotations

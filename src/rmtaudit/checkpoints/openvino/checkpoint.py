@@ -17,6 +17,8 @@ from rmtaudit.matrices.tensors import Encoding, Role, TensorSpec, Use
 if TYPE_CHECKING:
     import torch
 
+_SCALE, _INDEX = "scale or zero point of a quantised weight", "shape, axis or index"
+_NOT_LEARNED = frozenset({_SCALE, _INDEX})
 _VECTORS = {"Add": "bias", "Multiply": "scale", "Subtract": "shift", "Divide": "scale", "PRelu": "slopes"}
 
 
@@ -65,7 +67,7 @@ class _Reading:
         leaves = list(expression.leaves())
         self._roles.setdefault(leaves[0].operator.key, (expression, seen))
         for leaf in leaves[1:]:
-            self._parts.setdefault(leaf.operator.key, "scale or zero point of a quantised weight")
+            self._parts.setdefault(leaf.operator.key, _SCALE)
 
     def _vector_consumers(self) -> dict[str, str]:
         """Return what the elementwise operators do with constants, by number of the constant."""
@@ -118,14 +120,14 @@ class _Reading:
             dtype=stored.dtype or "uint8",
             alias=alias if alias is None else str(alias),
             unreadable=unreadable,
-            role=Role(use=Use.NONE, reason=reason) if reason else None,
+            role=Role(use=Use.NONE, reason=reason, counted=reason not in _NOT_LEARNED) if reason else None,
         )
         return LazyTensor(spec=spec, values=None if unreadable else _stored(self._weights, stored))
 
     def _reason(self, key: str, stored: Constant) -> str:
         """Return why a constant that no operator takes as a weight is none; ``""`` where that is unknown."""
         if stored.element_type in {"i64", "i32", "u64", "u32", "boolean"} and len(stored.shape) < 2:
-            return "shape, axis or index"
+            return _INDEX
         if sum(size > 1 for size in stored.shape) < 2:
             return self._consumers.get(key, "")
         return ""

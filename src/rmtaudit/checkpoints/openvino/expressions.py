@@ -1,4 +1,4 @@
-"""What becomes of a constant on its way to the operator that takes it: converted, shifted, scaled, reshaped."""
+"""What becomes of a constant before an operator takes it: converted, shifted, scaled, reshaped."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class Expressions:
 
 
 def _reshaped(kind: str, shape: tuple[int, ...], numbers: list[int]) -> tuple[int, ...]:
-    """Return the shape after ``Reshape``, ``Squeeze`` or ``Unsqueeze``; a wrong one where it makes no sense."""
+    """Return the shape after ``Reshape``, ``Squeeze`` or ``Unsqueeze``; a wrong one for wrong numbers."""
     if kind == "Squeeze":
         return tuple(
             size for side, size in enumerate(shape) if size != 1 or (numbers and side not in numbers)

@@ -22,6 +22,7 @@ class OpenVINOReader(Reader):
     name = "openvino"
     extensions = (".xml",)
     place = 5
+    companion = ".bin"
 
     def recognises(self, contents: Contents) -> bool:
         """Whether it is an XML document whose root is ``net``."""

@@ -40,7 +40,7 @@ def weight_inputs(operator: Operator) -> tuple[int, ...]:
 
 
 def present(operator: Operator, index: int, shape: tuple[int, ...]) -> Presented | None:
-    """Return how a weight is presented that comes in by an input; ``None`` for a shape that makes no sense."""
+    """Return how the weight of an input is presented; ``None`` for a shape that makes no sense."""
     kind, rank = operator.type, len(shape)
     if kind == "MatMul":
         return _of_matmul(operator, index, shape)

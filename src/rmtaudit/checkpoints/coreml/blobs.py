@@ -119,7 +119,7 @@ class Blobs:
 
 
 def unpacked(data: bytearray | memoryview, bits: int, count: int) -> torch.Tensor:
-    """Return the first ``count`` numbers of ``bits`` bits each of a bit stream, least significant bits first."""
+    """Return the first ``count`` numbers of ``bits`` bits each of a bit stream, low bits first."""
     import numpy as np
     import torch
 

@@ -43,17 +43,20 @@ def open_package(folder: Path, format: str) -> LazyCheckpoint:
     source = FileSource(path)
     blobs = Blobs(path.parent, folder, where)
     try:
-        if source.size > PROGRAM_CAP:
-            raise UnsafeError(
-                "RA-IN-214", f"a program of {source.size} bytes; at most {PROGRAM_CAP} are read.", where=where
-            )
-        data = memoryview(source.pread(0, source.size))
-        functions = _functions(data, where, compiled=compiled)
+        functions = _functions(_program(source, where), where, compiled=compiled)
         return coreml_checkpoint(folder, format, (source, functions), blobs)
     except BaseException:
         for each in (source, *blobs.sources):
             each.abandon()
         raise
+
+
+def _program(source: FileSource, where: str) -> memoryview:
+    if source.size > PROGRAM_CAP:
+        raise UnsafeError(
+            "RA-IN-214", f"a program of {source.size} bytes; at most {PROGRAM_CAP} are read.", where=where
+        )
+    return memoryview(source.pread(0, source.size))
 
 
 def _functions(data: memoryview, where: str, *, compiled: bool) -> dict[str, list[Operation]]:

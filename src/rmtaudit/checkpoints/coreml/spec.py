@@ -102,7 +102,8 @@ def _binding(data: memoryview) -> str | Value | None:
 
 
 def _output(data: memoryview) -> tuple[str, tuple[int, ...]]:
-    name, shape = "", ()
+    name = ""
+    shape: tuple[int, ...] = ()
     for key, value in fields(data):
         if key == 1:
             name = text(value)
@@ -133,7 +134,8 @@ def _size(data: memoryview) -> int:
 
 
 def _value(data: memoryview) -> Value:
-    kind, shape = "", ()
+    kind = ""
+    shape: tuple[int, ...] = ()
     file, offset = "", 0
     numbers: tuple[float, ...] | None = None
     for key, value in fields(data):

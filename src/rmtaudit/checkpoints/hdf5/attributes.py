@@ -69,5 +69,4 @@ def _from_global_heap(window: Window, pointer: bytes) -> bytes:
         if index == 0:
             break
         at += 16 + -(-size // 8) * 8
-    window.corrupt(f"a text that is not in its heap at {address}")
-    return None
+    raise window.damaged(f"a text that is not in its heap at {address}")

@@ -52,8 +52,7 @@ class _Heap:
         for start, size, address in self.blocks:
             if start <= offset and offset + length <= start + size:
                 return self.window.metadata(address + offset - start, length, "a link")
-        self.window.corrupt(f"a link at {offset} outside its heap")
-        return None
+        raise self.window.damaged(f"a link at {offset} outside its heap")
 
 
 def _heap(window: Window, address: int) -> _Heap:

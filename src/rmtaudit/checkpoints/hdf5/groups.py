@@ -41,7 +41,8 @@ def links(window: Window, parts: Sequence[Message]) -> Links | None:
             group = True
             if len(part.data) < 16:
                 window.corrupt("a group without its table")
-            _symbol_table(window, *struct.unpack_from("<2Q", part.data), result)
+            tree, heap = struct.unpack_from("<2Q", part.data)
+            _symbol_table(window, tree, heap, result)
         elif part.kind == Kind.LINK_INFO:
             group = True
             for record in dense_links(window, part.data):

@@ -73,7 +73,11 @@ class Window:
 
     def corrupt(self, fault: str) -> NoReturn:
         """Raise ``CorruptError``."""
-        raise CorruptError(
+        raise self.damaged(fault)
+
+    def damaged(self, fault: str) -> CorruptError:
+        """Return the error for a structure that breaks the format."""
+        return CorruptError(
             "RA-IN-140", f"a damaged HDF5 file: {fault}.", hint="Re-download it.", where=self.source.where
         )
 

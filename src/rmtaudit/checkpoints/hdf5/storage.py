@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass, field
-from typing import NoReturn
 
 from rmtaudit.checkpoints.hdf5.span import UNDEFINED, Window
 
 _DEFLATE, _SHUFFLE, _FLETCHER = 1, 2, 3
 _FILTERS = {4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf", 32001: "blosc", 32013: "zfp", 32015: "zstd"}
 _DEFLATE_RATIO = 1032  # zlib cannot expand more than this: zlib.net, "Maximum Compression Factor"
+_GROWING = "its chunks are indexed for growing; copy the file with h5repack"
 _BOMB_RATIO, _BOMB_SIZE = 100, 64 << 20
 
 
@@ -213,12 +213,7 @@ def _indexed(
         ]
     if index == 3:
         return _fixed_array(window, address, origins, nbytes if not filtered else 0)
-    _not_indexed()
-    return None
-
-
-def _not_indexed() -> NoReturn:
-    raise NotStoredError("its chunks are indexed for growing; copy the file with h5repack")
+    raise NotStoredError(_GROWING)
 
 
 def _origin(number: int, grid: tuple[int, ...], chunk: tuple[int, ...]) -> tuple[int, ...]:
@@ -237,7 +232,7 @@ def _fixed_array(window: Window, address: int, origins: list[tuple[int, ...]], n
     width, page_bits = head[6], head[7]
     most, block = struct.unpack_from("<2Q", head, 8)
     if most > 1 << min(page_bits, 63):
-        _not_indexed()
+        raise NotStoredError(_GROWING)
     if most < len(origins) or width < 8 or (width < 13 and not nbytes):
         window.corrupt(f"an array of {most} chunks at {address}")
     body = window.metadata(block, 14 + most * width, "an array of chunks")

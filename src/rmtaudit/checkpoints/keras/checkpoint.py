@@ -128,7 +128,7 @@ def _from_cudnn(load: Load, gates: int, inputs: bool) -> Load:
         stored = load()
         rows, columns = stored.shape
         units = columns // gates
-        parts = stored.split(units, dim=1)
+        parts = [stored[:, gate * units : (gate + 1) * units] for gate in range(gates)]
         if inputs:
             return torch.cat([part.reshape(units, rows).T for part in parts], dim=1)
         return torch.cat([part.T for part in parts], dim=1)

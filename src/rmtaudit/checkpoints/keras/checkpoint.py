@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rmtaudit.checkpoints.hdf5.walk import Dataset, read_tree, values
 from rmtaudit.checkpoints.keras.config import CONFIG_CAP, KerasLayer, parse_layers
-from rmtaudit.checkpoints.keras.quantised import Decoded, decoded, is_quantised
+from rmtaudit.checkpoints.keras.quantised import Decoded, decoded, holds_codes, is_quantised
 from rmtaudit.checkpoints.keras.roles import Presented, present
 from rmtaudit.checkpoints.keras.variables import Variable, variables
 from rmtaudit.checkpoints.lazy import LazyCheckpoint, LazyTensor, Load, Span
@@ -141,7 +141,7 @@ def _quantised(window: Window, group: Mapping[str, Variable], weight: Decoded | 
     if weight is None:
         names = ", ".join(display_name(each.name.rpartition("/")[2]) for each in group.values())
         reason = f"quantised (unknown: {names})"
-        return [_opaque(each, reason) for each in group.values()]
+        return [_undecoded(window, each, reason) for each in group.values()]
     result = []
     inner = {part.name for part in weight.parts}
     for each in group.values():
@@ -167,7 +167,12 @@ def _decoding(weight: Decoded, loads: list[Load]) -> Load:
     return lambda: weight.decode([load() for load in loads])
 
 
-def _opaque(variable: Variable, reason: str) -> LazyTensor:
+def _undecoded(window: Window, variable: Variable, reason: str) -> LazyTensor:
+    """Return a variable of a layer whose scheme is not known: codes cannot be read, the others are parts."""
     data = variable.data
+    if not holds_codes(variable):
+        bias = variable.role == "bias"
+        role = Role(use=Use.NONE, reason="bias" if bias else f"part of a weight: {reason}", counted=bias)
+        return _tensor(window, variable, Presented(role=role, shape=data.shape), set())
     spec = TensorSpec(name=variable.name, shape=data.shape, dtype=data.kind.dtype, unreadable=reason)
     return LazyTensor(spec=spec, values=None)

@@ -78,10 +78,10 @@ def parse_layers(text: str) -> dict[str, KerasLayer]:
     while waiting:
         value = waiting.pop()
         if isinstance(value, list):
-            waiting.extend(value)
+            waiting.extend(reversed(value))
         if not isinstance(value, dict):
             continue
-        waiting.extend(value.values())
+        waiting.extend(reversed(value.values()))
         kind, config = value.get("class_name"), value.get("config")
         if not isinstance(kind, str) or not isinstance(config, dict):
             continue

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rmtaudit.checkpoints.keras.roles import einsum_sides
+from rmtaudit.checkpoints.keras.roles import kernel_split
 from rmtaudit.checkpoints.keras.variables import Variable
 from rmtaudit.matrices.tensors import ITEMSIZE, Encoding, Role, Use
 
@@ -35,10 +35,12 @@ class Decoded:
 
 def is_quantised(siblings: Mapping[str, Variable]) -> bool:
     """Whether the variables of one layer hold integer codes: a matrix of integers, with others beside it."""
-    codes = [
-        each for each in siblings.values() if len(each.data.shape) > 1 and each.data.kind.dtype in _INTEGERS
-    ]
-    return bool(codes) and len(siblings) > 1
+    return len(siblings) > 1 and any(holds_codes(each) for each in siblings.values())
+
+
+def holds_codes(variable: Variable) -> bool:
+    """Whether a variable is a matrix of small integers."""
+    return len(variable.data.shape) > 1 and variable.data.kind.dtype in _INTEGERS
 
 
 def decoded(siblings: Mapping[str, Variable]) -> Decoded | None:
@@ -53,41 +55,67 @@ def decoded(siblings: Mapping[str, Variable]) -> Decoded | None:
     mode = codes.layer.quantisation.partition("/")[0]
     if mode not in {"", "int8", "int4"} or any(each.data.problem for each in siblings.values()):
         return None
-    if name == "embeddings" and codes.layer.kind in {"Embedding", ""} and zero is None and mode != "int4":
-        return _rows_of_int8(codes, scale)
+    if name == "embeddings":
+        return _rows(codes, scale, zero, groups) if codes.layer.kind == "Embedding" else None
     if name == "kernel" and zero is not None and groups is not None:
         return _grouped_int4(codes, scale, zero, groups)
-    if name == "kernel" and zero is None and groups is None:
+    if zero is None and groups is None:
         return _columns(codes, scale, mode)
     return None
 
 
-def _rows_of_int8(codes: Variable, scale: Variable) -> Decoded | None:
-    shape = codes.data.shape
-    if len(shape) != 2 or scale.data.shape != shape[:1]:
+def _rows(codes: Variable, scale: Variable, zero: Variable | None, groups: Variable | None) -> Decoded | None:
+    """Return a table with a scale a row, or, of int4, a scale and a zero point a row and group of columns.
+
+    Nothing in the file itself tells int8 from two int4 a byte: only the configuration does.
+    """
+    shape, mode = codes.data.shape, codes.layer.quantisation.partition("/")[0]
+    columns = codes.layer.config.get("output_dim")
+    if len(shape) != 2 or type(columns) is not int or not 0 < columns < _LARGEST_GROUP_INDEX:
+        return None
+    packed = mode == "int4"
+    if shape[1] != (-(-columns // 2) if packed else columns) or mode not in {"int4", "int8"}:
+        return None
+    kind = (f"Keras {mode}", mode, (1, columns))
+    role = Role(use=Use.EMBEDDING, axes="OI")
+    whole = (shape[0], columns)
+    if zero is None and groups is None:
+        if scale.data.shape != shape[:1]:
+            return None
+
+        def decode(parts: list[torch.Tensor]) -> torch.Tensor:
+            values = _nibbles(parts[0], columns) if packed else parts[0]
+            return values.float() / parts[1].float()[:, None]
+
+        return _made(whole, role, kind, (codes, scale), decode)
+    if zero is None or groups is None or not packed or len(scale.data.shape) != 2:
+        return None
+    count = scale.data.shape[1]
+    if (
+        scale.data.shape[0] != shape[0]
+        or zero.data.shape != scale.data.shape
+        or groups.data.shape != (columns,)
+    ):
         return None
 
-    def decode(parts: list[torch.Tensor]) -> torch.Tensor:
-        return parts[0].float() / parts[1].float()[:, None]
+    def decode_groups(parts: list[torch.Tensor]) -> torch.Tensor:
+        index = parts[3].long().clamp(0, count - 1)
+        return (_nibbles(parts[0], columns).float() - parts[2].float()[:, index]) * parts[1].float()[:, index]
 
-    role = Role(use=Use.EMBEDDING, axes="OI")
-    return _made(shape, role, ("Keras int8", "int8", (1, shape[1])), (codes, scale), decode)
+    kind = ("Keras int4", "int4", (1, _block(codes.layer.quantisation, columns, count)))
+    return _made(whole, role, kind, (codes, scale, zero, groups), decode_groups)
 
 
 def _columns(codes: Variable, scale: Variable, mode: str) -> Decoded | None:
     """Return a kernel with one scale an output: int8, or int4 with two outputs a byte."""
     shape = codes.data.shape
-    axes, split = "IO", 1
-    if codes.layer.kind == "EinsumDense":
-        sides = einsum_sides(codes.layer.config.get("equation"), len(shape))
-        if sides is None or sides[0] != "IO" or mode == "int4":
-            return None
-        axes, split = sides
-    elif len(shape) != 2 or codes.layer.kind not in {"Dense", ""}:
+    split = kernel_split(codes)
+    if split is None or len(shape) < 2:
         return None
+    split = 1 if len(shape) == 2 else split  # int4 merges the sides
     rows, columns = _product(shape[:split]), _product(shape[split:])
     outputs = _product(scale.data.shape)
-    role = Role(use=Use.DENSE, axes=axes)
+    role = Role(use=Use.DENSE, axes="IO")
     if mode != "int4" and outputs == columns:
 
         def decode(parts: list[torch.Tensor]) -> torch.Tensor:
@@ -108,7 +136,7 @@ def _columns(codes: Variable, scale: Variable, mode: str) -> Decoded | None:
 def _grouped_int4(codes: Variable, scale: Variable, zero: Variable, groups: Variable) -> Decoded | None:
     """Return a kernel of int4 in groups of inputs, each with a scale and a zero point an output."""
     shape = codes.data.shape
-    if codes.layer.kind not in {"Dense", ""} or len(shape) != 2 or len(scale.data.shape) != 2:
+    if kernel_split(codes) is None or len(shape) != 2 or len(scale.data.shape) != 2:
         return None
     count, outputs = scale.data.shape
     fits = zero.data.shape == (count, outputs) and groups.data.shape == shape[:1]

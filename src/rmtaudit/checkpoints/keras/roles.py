@@ -63,7 +63,7 @@ def _plain(variable: Variable, siblings: Mapping[str, Variable]) -> Role | None:
     kernel = _KERNEL[rank] if 3 <= rank <= 5 else ""
     if role == "embeddings" and rank == 2:
         return Role(use=Use.EMBEDDING, axes="OI")
-    if rank == 2 and role in {"kernel", "pointwise_kernel"} and kind != "EinsumDense":
+    if rank == 2 and role in {"kernel", "pointwise_kernel"}:
         return Role(use=Use.DENSE, axes="IO")
     if not kernel or kind in {"EinsumDense", "LocallyConnected1D", "LocallyConnected2D"}:
         return None
@@ -118,6 +118,27 @@ def _einsum(variable: Variable) -> Presented:
     axes, split = sides
     merged = (_product(shape[:split]), _product(shape[split:]))
     return Presented(role=Role(use=Use.DENSE, axes=axes), shape=merged)
+
+
+def kernel_split(variable: Variable) -> int | None:
+    """Return how many sides of a kernel that is inputs x outputs are inputs; ``None`` for any other order."""
+    rank, kind = len(variable.data.shape), variable.layer.kind
+    if kind in {"Dense", ""}:
+        return 1 if rank == 2 else None
+    if kind == "EinsumDense":
+        equation = variable.layer.config.get("equation")
+        if equation is None and rank == 2:
+            return 1
+        sides = einsum_sides(equation, _kernel_rank(equation))
+        return sides[1] if sides is not None and sides[0] == "IO" else None
+    part = variable.parts[-2] if len(variable.parts) > 1 else ""
+    return 1 if part in _QUERIES else 2 if part in _OUTPUTS else None
+
+
+def _kernel_rank(equation: object) -> int:
+    """Return the number of sides of the kernel of an equation."""
+    kernel = equation.partition(",")[2].partition("->")[0] if isinstance(equation, str) else ""
+    return len(kernel)
 
 
 def einsum_sides(equation: object, rank: int) -> tuple[str, int] | None:

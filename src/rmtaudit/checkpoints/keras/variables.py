@@ -24,6 +24,7 @@ _BY_COUNT = {
 }
 """Names of the variables of a quantised layer (keras 3.15, ``Dense.variable_serialization_spec``)."""
 
+_QUANTISED = frozenset({"Dense", "EinsumDense", "Embedding", "MultiHeadAttention", "GroupedQueryAttention"})
 _PLAIN = ("kernel", "bias")
 _RECURRENT = ("kernel", "recurrent_kernel", "bias")
 _NORMALISATION = ("gamma", "beta", "moving_mean", "moving_variance")
@@ -142,7 +143,7 @@ def _numbered(
 
 def _names(layer: KerasLayer, members: Sequence[Dataset]) -> tuple[str, ...]:
     first = next(data for data in members if data.path[-1] == "0")
-    if layer.kind in {"Dense", "EinsumDense", "Embedding"} and first.kind.dtype == "int8":
+    if layer.kind in _QUANTISED and first.kind.dtype == "int8":
         names = _BY_COUNT.get(len(members), ())
         if layer.kind == "Embedding":
             return tuple(name.replace("kernel", "embeddings") for name in names) if len(members) != 3 else ()

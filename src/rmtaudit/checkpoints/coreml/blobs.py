@@ -78,6 +78,12 @@ class Blobs:
             self._corrupt(f"{where} leaves the file of {source.size} bytes")
         return source, start, size
 
+    def check_numbers(self, value: Value, name: str) -> None:
+        """Refuse a value of the program itself that has more or fewer numbers than its shape."""
+        if not value.complete:
+            count = len(value.numbers or ())
+            self._corrupt(f"'{display_name(name)}' has {count} numbers, but the shape {value.shape}")
+
     def load(self, value: Value, name: str) -> torch.Tensor:
         """Return the numbers of a value: CPU; those of less than 8 bits as int16."""
         import torch
@@ -85,6 +91,7 @@ class Blobs:
         from rmtaudit.checkpoints.values import tensor_from_bytes
 
         if not value.file:
+            self.check_numbers(value, name)
             kind = getattr(torch, TORCH.get(value.type, "int16"))
             return torch.tensor(value.numbers or (), dtype=torch.float64).to(kind).reshape(value.shape)
         source, start, size = self.check(value, name)

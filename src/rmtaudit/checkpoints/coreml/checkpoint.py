@@ -124,6 +124,7 @@ class _Reading:
         if unreadable:
             return LazyTensor(spec=spec, values=None)
         if not value.file:
+            self._blobs.check_numbers(value, name)
             return LazyTensor(spec=spec, values=_loading(lambda blobs: blobs.load(value, name), self._blobs))
         source, start, _ = self._blobs.check(value, name)
         return LazyTensor(

@@ -110,7 +110,7 @@ class Decoder:
 
 
 def _of_value(value: Value, name: str, label: str) -> _Input | None:
-    if value.type not in BITS or (not value.file and value.numbers is None):
+    if value.type not in BITS or not (value.file or value.complete):
         return None
     return _Input(
         value, value.shape, name, lambda blobs: blobs.load(value, label), value.elements * BITS[value.type]

@@ -17,7 +17,7 @@ _NUMBER = re.compile(r"[+-]?(?:0x[0-9a-fA-F.]+(?:p[+-]?\d+)?|\d[\d.eE+-]*|inf|na
 _PIECES = re.compile(r'"(?:[^"\\]|\\.)*"|[][(){}<>,;]')
 _OPENING, _CLOSING = "([{", ")]}"
 _LONGEST = 4096
-"""Numbers of a value that the text holds itself: longer ones are in files."""
+"""Numbers of a value that the text holds itself, and characters of an output: longer ones are in files."""
 
 
 class MalformedProgramError(Exception):
@@ -59,7 +59,7 @@ def _operation(statement: str) -> Operation | None:
         return None
     outputs, shape = [], None
     for part in _split(statement[: call.start()].strip().lstrip("(").rstrip(")")):
-        output = _OUTPUT.search(part.strip())
+        output = _OUTPUT.search(part.strip()) if len(part) < _LONGEST else None
         if output is not None:
             outputs.append(output[3])
             shape = _sizes(output[2] or "") if shape is None else shape

@@ -50,6 +50,11 @@ class Value:
         """Number of elements."""
         return math.prod(self.shape)
 
+    @property
+    def complete(self) -> bool:
+        """Whether the program holds as many numbers as the shape says."""
+        return self.numbers is not None and len(self.numbers) == self.elements
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:

@@ -13,7 +13,7 @@ from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.errors import CorruptError, UnsafeError
 from rmtaudit.matrices.tensors import ITEMSIZE
 
-ITEMS_CAP = 5_000_000
+ITEMS_CAP = 2_000_000
 """Most items of a file: keys, numbers, maps, arrays."""
 
 _DEPTH_CAP = 64

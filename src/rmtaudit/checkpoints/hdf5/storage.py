@@ -139,6 +139,8 @@ def _check(
             window.corrupt(f"a chunk of {nbytes} bytes that is stored as {piece.size}")
         if not used and piece.size != nbytes:
             window.corrupt(f"a chunk of {nbytes} bytes that is stored as {piece.size}")
+    if stored > window.size:
+        window.corrupt(f"chunks of {stored} bytes together in a file of {window.size}")
     total = nbytes * len(pieces)
     if total > _BOMB_SIZE and total > _BOMB_RATIO * stored:
         raise NotStoredError(f"{stored} bytes unpack to {total}: weights do not compress so far")

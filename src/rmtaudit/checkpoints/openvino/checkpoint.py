@@ -141,7 +141,8 @@ class _Reading:
             not quantised or stored.element_type not in {"i4", "u4", "i8", "u8", "f8e4m3", "f8e5m2"}
         )
         encoding = None
-        if unknown or not stored.dtype:
+        known = all(leaf.constant is not None and leaf.constant.dtype for leaf in expression.leaves())
+        if unknown or not known:
             unreadable = f"quantised (unknown: {stored.element_type})"
         else:
             unreadable = None

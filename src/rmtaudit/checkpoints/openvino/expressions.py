@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rmtaudit.checkpoints.files import FileSource
 
 _LONGEST = 16
+_LONGEST_SCALE = 4
 _RESHAPING = frozenset({"Reshape", "Squeeze", "Unsqueeze"})
 _ARITHMETIC = frozenset({"Subtract", "Multiply"})
 
@@ -88,6 +89,7 @@ class Expressions:
 
     def __init__(self, graph: Graph, constants: dict[str, Constant], weights: FileSource) -> None:
         self._graph, self._constants, self._weights = graph, constants, weights
+        self._known: dict[tuple[str, int], Expression | None] = {}
 
     def of_input(self, operator: Operator, index: int) -> Expression | None:
         """Return what feeds an input; ``None`` where it depends on anything but constants."""
@@ -95,6 +97,13 @@ class Expressions:
         return None if producer is None else self._of(producer, _LONGEST)
 
     def _of(self, operator: Operator, left: int) -> Expression | None:
+        """Return the expression of an operator, of at most ``left`` operators one behind the other."""
+        place = (operator.key, left)
+        if place not in self._known:
+            self._known[place] = self._made(operator, left)
+        return self._known[place]
+
+    def _made(self, operator: Operator, left: int) -> Expression | None:
         stored = self._constants.get(operator.key)
         if stored is not None:
             return Expression(type="Const", operator=operator, shape=stored.shape, constant=stored)
@@ -119,7 +128,7 @@ class Expressions:
 
     def _arithmetic(self, operator: Operator, first: Expression | None, left: int) -> Expression | None:
         producer = self._graph.producer(operator, 1)
-        second = None if producer is None else self._of(producer, left - 1)
+        second = None if producer is None else self._of(producer, min(left - 1, _LONGEST_SCALE))
         if first is None or second is None:
             return None
         if operator.type == "Multiply" and math.prod(first.shape) < math.prod(second.shape):

@@ -47,9 +47,11 @@ class OpenVINOReader(Reader):
 
 
 def _weights_of(path: Path, graph: FileSource) -> FileSource:
+    from rmtaudit.checkpoints.sharded import check_contained
+
     companion = path.with_suffix(".bin")
     try:
-        return FileSource(companion)
+        source = FileSource(companion)
     except InputError as error:
         raise InputError(
             "RA-IN-201",
@@ -57,3 +59,9 @@ def _weights_of(path: Path, graph: FileSource) -> FileSource:
             hint="Put both files in one folder.",
             where=graph.where,
         ) from error
+    try:
+        check_contained(companion)
+    except BaseException:
+        source.abandon()
+        raise
+    return source

@@ -24,11 +24,12 @@ MARKS = (0x80, 0x8F, 0x93, 0xC0, 0xC1, 0xC4, 0xC6, 0xC7, 0xC9, 0xD4, 0xD8, 0xDB,
 
 def array(values: np.ndarray, dtype: str | None = None) -> msgpack.ExtType:
     """Return an array as ``flax.serialization`` packs it; ``dtype`` overrides numpy's name."""
-    return msgpack.ExtType(1, msgpack.packb((values.shape, dtype or values.dtype.name, values.tobytes())))
+    data = (values.shape, dtype or values.dtype.name, values.tobytes())
+    return msgpack.ExtType(1, msgpack.packb(data))
 
 
 def pack(tree: Mapping[str, Any]) -> bytes:
-    """Return the bytes of nested maps with arrays, as ``flax.serialization.msgpack_serialize`` writes them."""
+    """Return the bytes of nested maps with arrays, as ``flax.serialization`` writes them."""
     result: bytes = msgpack.packb(tree, default=array, use_bin_type=True)
     return result
 

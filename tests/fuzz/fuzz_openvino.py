@@ -17,10 +17,12 @@ from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.errors import InputError
 
 TYPES = {"float32": "f32", "float16": "f16", "int8": "i8", "uint8": "u8", "int64": "i64", "int32": "i32"}
+"""Names of types."""
+
 TOKENS = (
-    b"<layer>", b"</layer>", b"<body>", b"</net>", b"\"", b"<", b"&amp;", b"0", b"-1", b"99999999999999999999",
-    b"u4", b"nf4", b"Const", b"Multiply", b"<!DOCTYPE net>", b"<!ENTITY a 'b'>", b"\xff", b"\0", b"64, 4, 64",
-)  # fmt: skip
+    *(b"<layer>", b"</layer>", b"<body>", b"</net>", b'"', b"<", b"&amp;", b"0", b"-1", b"9" * 20),
+    *(b"u4", b"nf4", b"Const", b"Multiply", b"<!DOCTYPE net>", b"<!ENTITY a 'b'>", b"\xff", b"\0", b"64, 4"),
+)
 """Pieces that are put in place of others."""
 
 

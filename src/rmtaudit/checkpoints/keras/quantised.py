@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _INTEGERS = frozenset({"int8", "uint8", "int16", "uint16", "int32", "uint32"})
 _NAMES = ("kernel", "embeddings")
+_CODES = frozenset({*_NAMES, "quantized_kernel", "_kernel", "recurrent_kernel"})
 _LARGEST_GROUP_INDEX = 1 << 24  # group indices are float32 numbers
 
 
@@ -34,8 +35,14 @@ class Decoded:
 
 
 def is_quantised(siblings: Mapping[str, Variable]) -> bool:
-    """Whether the variables of one layer hold integer codes: a matrix of integers, with others beside it."""
-    return len(siblings) > 1 and any(holds_codes(each) for each in siblings.values())
+    """Whether the variables of one layer hold codes: a matrix of integers that Keras names, and others.
+
+    Files of anything else, with names of their own, are left to :mod:`rmtaudit.checkpoints.schemes`.
+    """
+    codes = [each for each in siblings.values() if holds_codes(each)]
+    return len(siblings) > 1 and any(
+        each.group and (each.group[-1] == "vars" or each.role in _CODES) for each in codes
+    )
 
 
 def holds_codes(variable: Variable) -> bool:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _SCALE, _INDEX = "scale or zero point of a quantised weight", "shape, axis or index"
 _NOT_LEARNED = frozenset({_SCALE, _INDEX})
+_STEPS = 4
+"""Most operators between a vector and what takes it."""
+
 _VECTORS = {"Add": "bias", "Multiply": "scale", "Subtract": "shift", "Divide": "scale", "PRelu": "slopes"}
 
 
@@ -76,7 +79,9 @@ class _Reading:
             reason = _VECTORS.get(operator.type)
             for index in range(len(operator.inputs)) if reason else ():
                 producer = self._graph.producer(operator, index)
-                while producer is not None and producer.type in {"Convert", "Reshape", "Unsqueeze"}:
+                for _ in range(_STEPS):
+                    if producer is None or producer.type not in {"Convert", "Reshape", "Unsqueeze"}:
+                        break
                     producer = self._graph.producer(producer, 0)
                 if producer is not None and producer.type == "Const" and reason:
                     result.setdefault(producer.key, reason)

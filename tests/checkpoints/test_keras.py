@@ -251,9 +251,7 @@ def test_the_class_of_a_layer_comes_from_the_configuration_first() -> None:
     assert layer_of(["lstm_7"], {}).kind == "LSTM"
     assert layer_of(["conv2d_transpose_3"], {}).kind == "Conv2DTranspose"
     assert layer_of(["tower"], {}).kind == ""
-    clash = parse_layers(
-        json.dumps(model(layer("GRU", "a"), layer("LSTM", "a")))
-    )
+    clash = parse_layers(json.dumps(model(layer("GRU", "a"), layer("LSTM", "a"))))
     assert "a" not in clash
     for text in ("[]", "[" * 200_000, "{"):
         with pytest.raises(ValueError, match=r"."):

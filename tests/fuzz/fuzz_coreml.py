@@ -80,7 +80,7 @@ def entry(key: str, value: bytes) -> bytes:
 
 
 def operation(
-    kind: str, name: str, shape: Sequence[int], given: str = "fp16", **inputs: str | bytes
+    kind: str, name: str, shape: Sequence[int], /, given: str = "fp16", **inputs: str | bytes
 ) -> bytes:
     """Return an operator; an input is the name of an output, or a value."""
     body = field(1, kind)

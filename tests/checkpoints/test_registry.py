@@ -32,7 +32,6 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b
         ("tokenizer.json", b'{"version": "1.0", "x": []}', "RA-IN-013", "JSON file"),
         ("m.safetensors.part", bytes(100), "RA-IN-015", "unfinished"),
         ("m.gguf", b"GGUF" + PAD, "RA-IN-017", "GGUF"),
-        ("m.h5", b"\x89HDF\r\n\x1a\n" + PAD, "RA-IN-017", "HDF5"),
         ("m.npy", b"\x93NUMPY\x01\x00" + PAD, "RA-IN-017", "numpy"),
         ("m.tflite", b"\x1c\0\0\0TFL3" + PAD, "RA-IN-017", "TensorFlow Lite"),
         ("m.onnx", b"\x08\x08\x12\x07pytorch" + PAD, "RA-IN-017", "ONNX"),

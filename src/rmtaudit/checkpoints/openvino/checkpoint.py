@@ -11,7 +11,7 @@ from rmtaudit.checkpoints.lazy import LazyCheckpoint, LazyTensor, Load, Span
 from rmtaudit.checkpoints.openvino.constants import Constant, constant
 from rmtaudit.checkpoints.openvino.expressions import Expression, Expressions
 from rmtaudit.checkpoints.openvino.ir import Graph, Operator, parse
-from rmtaudit.checkpoints.openvino.roles import Presented, present, weight_inputs
+from rmtaudit.checkpoints.openvino.roles import Presented, other_inputs, present, weight_inputs
 from rmtaudit.matrices.tensors import Encoding, Role, TensorSpec, Use
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ _SCALE, _INDEX = "scale or zero point of a quantised weight", "shape, axis or in
 _NOT_LEARNED = frozenset({_SCALE, _INDEX})
 _STEPS = 4
 """Most operators between a vector and what takes it."""
-
-_VECTORS = {"Add": "bias", "Multiply": "scale", "Subtract": "shift", "Divide": "scale", "PRelu": "slopes"}
 
 
 def openvino_checkpoint(graph: FileSource, weights: FileSource, format: str) -> LazyCheckpoint:
@@ -64,6 +62,7 @@ class _Reading:
                 seen = None if expression is None else present(operator, index, expression.shape)
                 if expression is not None and seen is not None:
                     self._take(expression, seen)
+        self._recurrent: set[str] = set()
         self._consumers = self._vector_consumers()
 
     def _take(self, expression: Expression, seen: Presented) -> None:
@@ -76,15 +75,16 @@ class _Reading:
         """Return what the elementwise operators do with constants, by number of the constant."""
         result: dict[str, str] = {}
         for operator in self._graph.operators.values():
-            reason = _VECTORS.get(operator.type)
-            for index in range(len(operator.inputs)) if reason else ():
+            for index, reason in other_inputs(operator).items():
                 producer = self._graph.producer(operator, index)
                 for _ in range(_STEPS):
                     if producer is None or producer.type not in {"Convert", "Reshape", "Unsqueeze"}:
                         break
                     producer = self._graph.producer(producer, 0)
-                if producer is not None and producer.type == "Const" and reason:
+                if producer is not None and producer.type == "Const":
                     result.setdefault(producer.key, reason)
+                    if operator.type.endswith(("Sequence", "Cell")):
+                        self._recurrent.add(producer.key)
         return result
 
     def tensors(self) -> Iterator[LazyTensor]:
@@ -133,9 +133,9 @@ class _Reading:
         """Return why a constant that no operator takes as a weight is none; ``""`` where that is unknown."""
         if stored.element_type in {"i64", "i32", "u64", "u32", "boolean"} and len(stored.shape) < 2:
             return _INDEX
-        if sum(size > 1 for size in stored.shape) < 2:
-            return self._consumers.get(key, "")
-        return ""
+        reason = self._consumers.get(key, "")
+        recurrent = reason in {"bias", "initial state"} and key in self._recurrent
+        return reason if recurrent or sum(size > 1 for size in stored.shape) < 2 else ""
 
     def _weight(
         self, name: str, stored: Constant, taken: tuple[Expression, Presented], alias: object

@@ -15,6 +15,7 @@ _RECURRENT = {
 }  # fmt: skip
 """Inputs of the recurrent operators that are weights; a bias follows them."""
 
+_VECTORS = {"Add": "bias", "Multiply": "scale", "Subtract": "shift", "Divide": "scale", "PRelu": "slopes"}
 _GATES = {"LSTM": ("f", "i", "c", "o"), "GRU": ("z", "r", "h"), "RNN": ("h",)}
 """Gates in stored order (OpenVINO operation set, LSTMSequence-5 and GRUSequence-5)."""
 
@@ -37,6 +38,15 @@ def weight_inputs(operator: Operator) -> tuple[int, ...]:
     if kind == "Gather":
         return (0,)
     return (1, 0) if kind == "MatMul" else ()
+
+
+def other_inputs(operator: Operator) -> dict[int, str]:
+    """Return what inputs of an operator are that are no weights: biases, initial states."""
+    if operator.type not in _RECURRENT:
+        reason = _VECTORS.get(operator.type)
+        return dict.fromkeys(range(len(operator.inputs)), reason) if reason else {}
+    first, last = _RECURRENT[operator.type]
+    return dict.fromkeys(range(1, first), "initial state") | {last + 1: "bias"}
 
 
 def present(operator: Operator, index: int, shape: tuple[int, ...]) -> Presented | None:

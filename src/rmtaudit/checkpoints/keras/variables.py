@@ -7,6 +7,7 @@ the group ``vars`` has the name of the layer as an attribute.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from rmtaudit.checkpoints.hdf5.walk import Dataset, Tree
 from rmtaudit.checkpoints.keras.config import KerasLayer, layer_of
 
+_OUTPUT = re.compile(r":\d+$")
 _OPTIMIZER = frozenset({"optimizer_weights", "optimizer", "_optimizer"})
 _CONTAINERS = frozenset({"layers", "_layers", "_layer_checkpoint_dependencies", "model_weights"})
 _BY_COUNT = {
@@ -110,7 +112,7 @@ def _named(
     layer = layer_of(path, known)
     result = []
     for data in members:
-        role = data.path[-1].rpartition(":")[0] or data.path[-1]
+        role = _OUTPUT.sub("", data.path[-1]) or data.path[-1]
         name = "/".join((*path, role))
         result.append(Variable(name=name, role=role, layer=layer, group=group, data=data))
     return result

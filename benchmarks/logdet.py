@@ -63,18 +63,21 @@ OURS = (
     + """
 import torch
 from pathlib import Path
-from rmtaudit.engine.logdet.exact import exact_logdet
+from rmtaudit.engine.logdet.exact import Resources, exact_logdet
 from rmtaudit.engine.sources import open_source
 from rmtaudit.matrices.sources import TensorSource
 
-exact_logdet(TensorSource(torch.from_numpy(small), symmetric=True), memory=3_000_000, threads=threads,
-             scratch=Path(folder) / "warm")
+exact_logdet(TensorSource(torch.from_numpy(small), symmetric=True),
+             Resources(memory=3_000_000, threads=threads, scratch=Path(folder) / "warm"))
 
 def work():
     source = open_source(path)
-    found = exact_logdet(source, memory=memory, threads=threads, scratch=Path(folder) / "scratch")
-    return found.logdet, {"planned": found.planned_bytes, "read": found.bytes_read,
-                          "written": found.bytes_written, "tiles": found.tiles, "bound": found.rounding.bound}
+    outcome = exact_logdet(
+        source, Resources(memory=memory, threads=threads, scratch=Path(folder) / "scratch"))
+    counts = outcome.work
+    return outcome.logdet, {"planned": counts["planned_memory_bytes"], "read": counts["scratch_bytes_read"],
+                            "written": counts["scratch_bytes_written"], "tiles": counts["tiles"],
+                            "bound": outcome.evidence["rounding"]["bound"]}
 
 measured(work)
 """
@@ -115,17 +118,18 @@ RESUMED = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from rmtaudit.engine.logdet.exact import exact_logdet
+from rmtaudit.engine.logdet.exact import Resources, exact_logdet
 from rmtaudit.engine.sources import open_source
 
 path, folder, memory, out = sys.argv[1:5]
 source = open_source(path)
 print("ready", flush=True)
 start = time.perf_counter()
-found = exact_logdet(source, memory=int(memory), scratch=Path(folder), resume=True,
-                     progress=lambda done, total: print(done, flush=True))
-np.save(out, found.minors.numpy())
-print("end", found.resumed, found.damaged, time.perf_counter() - start, flush=True)
+outcome = exact_logdet(source, Resources(memory=int(memory), scratch=Path(folder), resume=True,
+                                         progress=lambda done, total: print(done, flush=True)))
+np.save(out, outcome.minors.numpy())
+work = outcome.work
+print("end", work["tiles_resumed"], work["tiles_damaged"], time.perf_counter() - start, flush=True)
 """
 
 
@@ -257,8 +261,11 @@ def _resumed(path: Path, scratch: Path, memory: int, out: Path) -> list[str]:
 def mixed_precision(n: int, repeat: int) -> None:
     import torch
 
-    from rmtaudit.engine.logdet.exact import exact_logdet
-    from rmtaudit.engine.logdet.mixed import mixed_bytes, mixed_logdet
+    from rmtaudit.engine.logdet.estimated import by_mixed
+    from rmtaudit.engine.logdet.exact import Resources, exact_logdet
+    from rmtaudit.engine.logdet.settings import LogdetSettings
+    from rmtaudit.engine.logdet.target import facts_of
+    from rmtaudit.engine.logdet.tiling import mixed_bytes
     from rmtaudit.kernels.covariance import matern_into
     from rmtaudit.matrices.sources import TensorSource
 
@@ -274,17 +281,20 @@ def mixed_precision(n: int, repeat: int) -> None:
         matrix.diagonal().add_(nugget)
         source = TensorSource(matrix, symmetric=True)
         start = time.process_time()
-        exact = exact_logdet(source, memory=10**11)
+        exact = exact_logdet(source, Resources(memory=10**11))
         seconds = time.process_time() - start
         assert exact.logdet is not None
         for seed in range(repeat):
             start = time.process_time()
-            found = mixed_logdet(source, memory=mixed_bytes(n), seed=seed)
+            estimate = by_mixed(facts_of(source), LogdetSettings(seed=seed), memory=mixed_bytes(n))
             spent = time.process_time() - start
-            within = "yes" if found.interval[0] <= exact.logdet <= found.interval[1] else "no"
+            assert estimate.logdet is not None
+            assert estimate.margin is not None
+            within = "yes" if estimate.margin.low <= exact.logdet <= estimate.margin.high else "no"
+            error = abs(estimate.logdet - exact.logdet) / n
             print(
                 f"| {nugget:g} | {seed} | {seconds:.2f} | {spent:.2f} | "
-                f"{abs(found.logdet - exact.logdet) / n:.1e} | {found.standard_error / n:.1e} | {within} |",
+                f"{error:.1e} | {estimate.evidence['standard_error'] / n:.1e} | {within} |",
                 flush=True,
             )
 
@@ -292,8 +302,8 @@ def mixed_precision(n: int, repeat: int) -> None:
 def rounding() -> None:
     import torch
 
-    from rmtaudit.engine.logdet.exact import exact_logdet
-    from rmtaudit.engine.logdet.result import Method
+    from rmtaudit.engine.logdet.exact import Resources, exact_logdet
+    from rmtaudit.engine.logdet.settings import Method
     from rmtaudit.matrices.sources import TensorSource
 
     print("| method | n | condition | error / `likely` | error / `bound` |")
@@ -309,16 +319,17 @@ def rounding() -> None:
                 signs = torch.randn(n, generator=generator, dtype=torch.float64).sign()
                 for method, spectrum in (
                     (Method.CHOLESKY, values),
-                    (Method.LDL, values * signs),
+                    (Method.LDLT, values * signs),
                     (Method.LU, values * signs),
                 ):
                     A = (Q * spectrum) @ Q.T
                     A = (A + A.T) / 2
-                    found = exact_logdet(TensorSource(A, symmetric=True), memory=10**9, method=method)
-                    assert found.logdet is not None
-                    assert found.rounding is not None
-                    error = abs(float(extended(A.numpy()) - np.longdouble(found.logdet)))
-                    ratios = error / found.rounding.likely, error / found.rounding.bound
+                    resources = Resources(memory=10**9)
+                    outcome = exact_logdet(TensorSource(A, symmetric=True), resources, method=method)
+                    assert outcome.logdet is not None
+                    error = abs(float(extended(A.numpy()) - np.longdouble(outcome.logdet)))
+                    bounds = outcome.evidence["rounding"]
+                    ratios = error / bounds["likely"], error / bounds["bound"]
                     worst.setdefault(method, []).append(ratios)
             for name, ratios_of in worst.items():
                 likely, bound = (max(pair[k] for pair in ratios_of) for k in range(2))

@@ -23,7 +23,6 @@ import numpy as np
 import powerlaw
 import scipy.linalg
 import torch
-from weightwatcher.WW_powerlaw import WWFit
 
 from rmtaudit.kernels.powerlaw.bootstrap import bootstrap_power_law
 from rmtaudit.kernels.powerlaw.fit import PowerLawFit, fit_power_law
@@ -62,6 +61,8 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[384, 1000, 4096, 16384])
     parser.add_argument("--powerlaw-up-to", type=int, default=1000)
     given = parser.parse_args()
+    from weightwatcher.WW_powerlaw import WWFit  # after the options: --help needs no peer
+
     warnings.simplefilter("ignore")
 
     heads = ("default", "lower", "WWFit", "powerlaw", "ratio")

@@ -15,9 +15,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from rmtaudit.kernels.powerlaw import interval as powerlaw_interval
 from rmtaudit.kernels.powerlaw.bootstrap import bootstrap_power_law
 from rmtaudit.kernels.powerlaw.fit import PowerLawFit, fit_power_law
-from rmtaudit.kernels.powerlaw.fit import interval as powerlaw_interval
 from rmtaudit.kernels.powerlaw.interval import exponent_interval
 
 Sample = Callable[[np.random.Generator, int, float], np.ndarray]

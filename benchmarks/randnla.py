@@ -236,9 +236,13 @@ def sketches(runs: int) -> None:
     large = torch.randn(20000, 200, generator=torch.Generator().manual_seed(0))
     for kind in ("gaussian", "sparse", "hadamard"):
         for rows in (40, 80, 160):
-            ends = [Sketch(rows, 2000, seed, kind).distortion(basis) for seed in range(runs)]
+            ends = [
+                Sketch(rows=rows, size=2000, seed=seed, kind=kind).distortion(basis) for seed in range(runs)
+            ]
             low, high = min(end[0] for end in ends), max(end[1] for end in ends)
-            _, spent = timed(lambda kind=kind, rows=rows: Sketch(rows, 20000, 0, kind).apply(large))
+            _, spent = timed(
+                lambda kind=kind, rows=rows: Sketch(rows=rows, size=20000, seed=0, kind=kind).apply(large)
+            )
             print(f"| {kind} | {rows} | {low:.2f}, {high:.2f} | {spent:.2f} |", flush=True)
 
 

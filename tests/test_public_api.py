@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import rmtaudit
@@ -71,7 +72,7 @@ def test_keywords_are_the_fields_of_the_settings(keywords: type, settings: type,
 
 def test_a_setting_that_is_given_twice_is_an_error() -> None:
     with pytest.raises(errors.UsageError, match="not clear which one counts") as raised:
-        rmtaudit.density(VALUES, factor=2, settings=DensitySettings(factor=4))
+        rmtaudit.density(np.array(VALUES), factor=2, settings=DensitySettings(factor=4))
     assert raised.value.code == "RA-US-702"
     with pytest.raises(errors.UsageError) as raised:
         rmtaudit.tails(VALUES, settings=DensitySettings())  # type: ignore[arg-type]

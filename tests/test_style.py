@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import rmtaudit
+from rmtaudit.checkpoints.values import CODES
 
 ROOT = Path(rmtaudit.__file__).parent
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
@@ -16,17 +17,6 @@ MOST_POSITIONAL = 5
 KEYWORD_FIELDS = 5
 EXEMPT = {
     "kernels/spectra/openblas.py": "the routines of LAPACK take their arguments by position",
-    "kernels/determinants/": "not yet converted",
-    "kernels/free/": "not yet converted",
-    "kernels/operators.py": "not yet converted",
-    "kernels/noise/": "not yet converted",
-    "kernels/phases/": "not yet converted",
-    "kernels/randnla/": "not yet converted",
-    "kernels/slq/": "not yet converted",
-    "kernels/tails/": "not yet converted",
-    "engine/density/": "not yet converted",
-    "engine/logdet/": "not yet converted",
-    "matrices/sources/": "not yet converted",
 }
 """Files and folders that the two rules leave alone, and why."""
 
@@ -103,3 +93,10 @@ FIVE = "    a: int\n    b: int\n    c: int\n    d: int\n    e: int = 0\n"
 )
 def test_the_rules_see_what_they_forbid(source: str, found: list[str]) -> None:
     assert long_records(source) + long_calls(source) == found
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_dtypes_that_an_old_torch_lacks_go_through_torch_dtype(file: str) -> None:
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    written = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert not written & set(CODES)

@@ -1,4 +1,4 @@
-"""What is known of a kind of finding, before any model is looked at."""
+"""What is known of a kind of finding, before any model is scanned."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ class FindingKind:
             What the observer of a fact thinks of it; it counts only if it is milder than the catalogue.
         """
         if adjusted_p_value is not None and self.levels:
-            found = next((severity for severity, rate in self.levels if adjusted_p_value <= rate), None)
+            result = next((severity for severity, rate in self.levels if adjusted_p_value <= rate), None)
         else:
-            found = self.fact
+            result = self.fact
         most: Severity = "error" if self.calibrated else "warning"
-        if found is None:
+        if result is None:
             return None
-        return min(found, observed or found, most, key=SEVERITIES.index)
+        return min(result, observed or result, most, key=SEVERITIES.index)
 
     def sections(self) -> tuple[tuple[str, str], ...]:
         """Return everything there is to read, as headings and texts, severity first."""

@@ -1,8 +1,10 @@
-"""Tensor and file names are hostile text: the one function that makes them printable."""
+"""Names in messages: tensor and file names, which are hostile text, made printable, and misspelt words."""
 
 from __future__ import annotations
 
+import difflib
 import unicodedata
+from collections.abc import Iterable
 
 _LONGEST = 200
 
@@ -21,6 +23,16 @@ def display_name(name: str, *, longest: int = _LONGEST) -> str:
     if name.isascii() and name.isprintable():
         return name
     return "".join(_escape(character) for character in name)
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return the question whether the nearest of the known words was meant; ``""`` where none is near.
+
+    >>> suggestion("sede", ["seed", "solver"])
+    " Did you mean 'seed'?"
+    """
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def _escape(character: str) -> str:

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -77,10 +78,13 @@ SEEN = FindingKind(
 )
 
 
-class Watching(Trace):
+class Watching(Analyzer):
     """Observes as well as it measures."""
 
-    findings = (SEEN,)
+    name = "trace"
+    metrics = Trace.metrics
+    Options = NoOptions
+    findings: ClassVar[tuple[FindingKind, ...]] = (SEEN,)
     evidence: float = 1.0
     p_value: float | None = 0.5
 
@@ -88,7 +92,7 @@ class Watching(Trace):
         observation = Observation(
             code="XX-TR-001", message="Seen.", evidence={"trace": [self.evidence]}, p_value=self.p_value
         )
-        return Analysis(super().analyze(given), (observation,))
+        return Analysis(Trace().analyze(given), (observation,))
 
 
 class TestWatching(AnalyzerContract):

@@ -11,9 +11,10 @@ import torch
 from rmtaudit.analyzers.base import Analysis, LayerInput, MetricValue
 from rmtaudit.analyzers.contract import AnalyzerContract, layer_input
 from rmtaudit.analyzers.noise import Noise, NoiseOptions
+from rmtaudit.kernels.noise.floor import Sharp
 from rmtaudit.kernels.signal import Signal, SignalWord
 
-SHARPS = ("auto", "plain", "sinkhorn", "dyson", "sign-flip")
+SHARPS: tuple[Sharp, ...] = ("auto", "plain", "sinkhorn", "dyson", "sign-flip")
 
 
 class TestContract(AnalyzerContract):
@@ -55,7 +56,7 @@ def trained_like(rows: int, cols: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("shape", [(192, 192), (96, 400)])
 @pytest.mark.parametrize("sharp", SHARPS)
-def test_noise_is_noise_by_every_null(shape: tuple[int, int], sharp: str) -> None:
+def test_noise_is_noise_by_every_null(shape: tuple[int, int], sharp: Sharp) -> None:
     found = Noise(NoiseOptions(sharp=sharp)).analyze(layer_input(0.05 * gaussian(*shape)))
     assert codes(found) == ["RA-NF-001", "RA-FO-011"]
     assert found.signal == Signal(SignalWord.INITIAL, "normal")
@@ -114,7 +115,8 @@ def test_a_lower_bound_where_no_null_fits() -> None:
     assert share.status == "skipped"
     assert "every null" in share.reason
     assert isinstance(spikes, MetricValue)
-    assert spikes.ci == (spikes.value, 150)
+    assert spikes.ci is not None
+    assert list(spikes.ci) == [spikes.value, 150]
     assert found.observations[0].evidence["least_spikes"] == spikes.value
     assert number(found, "bulk_p_value") == found.observations[0].p_value
     assert number(found, "bulk_p_value") < 0.01
@@ -168,7 +170,9 @@ def test_dead_rows_and_columns_are_left_out() -> None:
 def test_a_truncated_layer_has_no_bulk() -> None:
     found = Noise().analyze(layer_input(gaussian(100, 20) @ gaussian(20, 80, seed=1)))
     assert codes(found) == ["RA-NF-002"]
-    assert found.values["noise_sigma"].status == "failed"
+    sigma = found.values["noise_sigma"]
+    assert isinstance(sigma, MetricValue)
+    assert sigma.status == "failed"
 
 
 @pytest.mark.parametrize(

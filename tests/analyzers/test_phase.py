@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,11 +30,12 @@ def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_noise() -> None:
-    found = PhaseOfTraining().analyze(layer_input(0.02 * gaussian(300, 150)))
+    found: Mapping[str, Any] = PhaseOfTraining().analyze(layer_input(0.02 * gaussian(300, 150)))
     assert found["phase"] == found["phase_nearest"] == "random-like"
     assert (found["phase_spikes"], found["phase_gap"], found["phase_zero_share"]) == (0, 0.0, 0.0)
     confidence = found["phase_confidence"]
     assert isinstance(confidence, MetricValue)
+    assert isinstance(confidence.value, float)
     assert confidence.value > 0.9 * AGREEMENT["random-like"]
     assert confidence.se == pytest.approx((confidence.value * (1 - confidence.value) / 400) ** 0.5)
 
@@ -80,7 +83,7 @@ def starts(kind: str, seed: int) -> torch.Tensor:
 )
 def test_untrained_layers_have_no_phase_of_training(kind: str, phases: set[str]) -> None:
     for seed in (101, 202, 303):
-        found = PhaseOfTraining().analyze(layer_input(starts(kind, seed)))
+        found: Mapping[str, Any] = PhaseOfTraining().analyze(layer_input(starts(kind, seed)))
         assert found["phase"] in phases
         if found["phase"] == "random-like":
             assert found["phase_null"].value == "noise of uneven scale"
@@ -91,11 +94,11 @@ def test_a_phase_that_rests_on_scales_is_less_sure() -> None:
     population = (torch.arange(1, 257) / 257.0) ** -0.5
     rotation = torch.linalg.qr(gaussian(256, 256, seed=9)).Q
     noise = population.sqrt()[:, None] * gaussian(256, 400, seed=10)
-    found = PhaseOfTraining().analyze(layer_input(rotation @ noise))
+    found: Mapping[str, Any] = PhaseOfTraining().analyze(layer_input(rotation @ noise))
     assert found["phase_null"].value == "structure"
     assert found["phase"] == found["phase_nearest"] == "heavy-tailed"
     spike = 4 * gaussian(256, 1, seed=11) @ gaussian(1, 400, seed=12) / 20
-    unevened = PhaseOfTraining().analyze(layer_input(noise + spike))
+    unevened: Mapping[str, Any] = PhaseOfTraining().analyze(layer_input(noise + spike))
     assert unevened["phase_null"].value == "structure"
     assert unevened["phase_confidence"].value < found["phase_confidence"].value
     assert unevened["phase"] == "undecided"
@@ -107,7 +110,7 @@ def test_two_separate_groups_of_eigenvalues_are_no_phase() -> None:
     population[:50] = 40 * torch.linspace(1, 1.3, 50)
     rotation = torch.linalg.qr(gaussian(256, 256, seed=9)).Q
     given = layer_input(rotation @ (population.sqrt()[:, None] * gaussian(256, 300, seed=10)))
-    found = PhaseOfTraining(PhaseOptions(least_confidence=0)).analyze(given)
+    found: Mapping[str, Any] = PhaseOfTraining(PhaseOptions(least_confidence=0)).analyze(given)
     assert found["phase_gap"] > 1.5
     assert found["phase"] == found["phase_nearest"] == "none"
     assert found["phase_null"].value == "structure"
@@ -122,7 +125,7 @@ def test_no_phase_is_surer_than_a_second_training_agrees() -> None:
         starts("orthogonal", 1),
         gaussian(200, 90) @ gaussian(90, 160, seed=1),
     ):
-        found = PhaseOfTraining().analyze(layer_input(matrix))
+        found: Mapping[str, Any] = PhaseOfTraining().analyze(layer_input(matrix))
         assert found["phase_confidence"].value <= AGREEMENT[found["phase"]]
 
 
@@ -132,7 +135,8 @@ def test_the_exponent_is_that_of_powerlaw() -> None:
     given = layer_input(gaussian(200, 150) / torch.rand(200, 150, generator=torch.Generator().manual_seed(1)))
     alpha = PowerLaw().analyze(given).values["alpha"]
     assert isinstance(alpha, MetricValue)
-    assert PhaseOfTraining().analyze(given)["phase_tail_alpha"].value == alpha.value
+    found: Mapping[str, Any] = PhaseOfTraining().analyze(given)
+    assert found["phase_tail_alpha"].value == alpha.value
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
@@ -144,7 +148,7 @@ def test_what_rounding_leaves_of_a_zero_counts_as_zero(dtype: str) -> None:
     matrix = gaussian(200, 150) @ gaussian(150, 300, seed=1)
     given = layer_input(matrix.to(getattr(torch, dtype)).float())
     given = replace(given, epsilon=UNIT_ROUNDOFF[dtype], layer=replace(given.layer, dtype=dtype))
-    found = PhaseOfTraining().analyze(given)
+    found: Mapping[str, Any] = PhaseOfTraining().analyze(given)
     assert found["phase"] == "rank-collapse"
     assert found["phase_zero_share"] == 0.25
 
@@ -162,7 +166,9 @@ def test_layers_that_have_no_phase_are_refused() -> None:
 
 
 def test_a_layer_that_is_mostly_zero_has_no_bulk() -> None:
-    found = PhaseOfTraining().analyze(layer_input(gaussian(180, 8) @ gaussian(8, 160, seed=1)))
+    found: Mapping[str, Any] = PhaseOfTraining().analyze(
+        layer_input(gaussian(180, 8) @ gaussian(8, 160, seed=1))
+    )
     assert found["phase"] == "rank-collapse"
     assert found["phase_bulk_p_value"].status == "failed"
     assert found["phase_tail_alpha"].status == "ok"
@@ -179,7 +185,7 @@ def test_the_unused_pooler_of_minilm_is_random_and_its_neighbours_are_not(minilm
 
     def phases(name: str) -> tuple[object, object]:
         with safe_open(minilm, framework="pt") as file:
-            found = PhaseOfTraining().analyze(layer_input(file.get_tensor(name)))
+            found: Mapping[str, Any] = PhaseOfTraining().analyze(layer_input(file.get_tensor(name)))
         return found["phase"], found["phase_nearest"]
 
     assert phases("pooler.dense.weight") == ("random-like", "random-like")

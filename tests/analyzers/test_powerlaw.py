@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 from rmtaudit.analyzers.base import LayerInput, MetricValue, Scalar
 from rmtaudit.analyzers.contract import AnalyzerContract
 from rmtaudit.analyzers.powerlaw import PowerLaw, PowerLawOptions
-from rmtaudit.kernels.powerlaw.bootstrap import bootstrap_power_law
+from rmtaudit.kernels.powerlaw.bootstrap import PowerLawBootstrap, bootstrap_power_law
 from rmtaudit.kernels.powerlaw.fit import PowerLawFit, fit_power_law
 from rmtaudit.kernels.powerlaw.interval import exponent_interval
 from rmtaudit.kernels.spectra.spectrum import Spectrum
@@ -142,6 +143,7 @@ def test_bootstrap_adds_intervals_and_a_p_value() -> None:
     kernel = bootstrap_power_law(
         pareto(), fit, replicas=30, generator=given.generator("powerlaw bootstrap"), confidence=0.8
     )
+    assert isinstance(kernel, PowerLawBootstrap)
     interval = exponent_interval(pareto(), confidence=0.8)
     assert interval is not None
     assert value(found["alpha"]).ci == (interval.low, interval.high)
@@ -173,6 +175,6 @@ def test_an_unstable_exponent_is_observed() -> None:
     "changed",
     [{"bootstrap": -1}, {"bootstrap": 1}, {"min_tail": 1}, {"confidence": 0.0}, {"confidence": 1.0}],
 )
-def test_options_that_make_no_sense_are_refused(changed: dict[str, float]) -> None:
+def test_options_that_make_no_sense_are_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(changed))):
         dataclasses.replace(PowerLawOptions(), **changed)

@@ -89,6 +89,7 @@ def test_the_intervals_hold_the_exact_numbers(report: Report) -> None:
 def test_the_reports_show_the_numbers_with_their_intervals(report: Report) -> None:
     ((owner, text),) = without_spectrum(report_from_dict(report.to_dict()))
     edge = report.layers[0].metrics["predicted_edge"]
+    assert edge.ci is not None
     assert owner == "predicted"
     assert text.startswith("big: verdict ")
     assert f"edge {edge.value:.0f} [{edge.ci[0]:.0f}, {edge.ci[1]:.0f}]" in text
@@ -192,6 +193,8 @@ def test_a_real_layer(minilm: Path, name: str, free: bool) -> None:
     discrepancy = said(found, "discrepancy")
     exact = gram_eigenvalues(W).eigenvalues
     assert said(found, "verdict").value == "determined"
+    assert isinstance(discrepancy.value, float)
+    assert discrepancy.se is not None
     assert discrepancy.value <= 0.005 + 3 * discrepancy.se
     assert said(found, "median").value == pytest.approx(float(exact.median()), rel=0.05)
     assert said(found, "edge").value == pytest.approx(float(exact[-1]), rel=0.1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -54,7 +56,7 @@ def test_every_promised_metric_and_no_other() -> None:
 
 def test_an_ordinary_layer() -> None:
     W = gaussian(60, 40)
-    found = Scale().analyze(layer_input(W))
+    found: Mapping[str, Any] = Scale().analyze(layer_input(W))
     assert found["frobenius_norm"] == pytest.approx(torch.linalg.matrix_norm(W.double()).item())
     assert found["spectral_norm"] == pytest.approx(torch.linalg.matrix_norm(W.double(), 2).item())
     assert found["log10_spectral_norm"] == pytest.approx(math.log10(found["spectral_norm"]))
@@ -76,9 +78,10 @@ def test_a_condition_that_cannot_be_had_is_bounded() -> None:
     W = torch.diag(torch.tensor([1.0] * 9 + [0.0]))
     found = Scale().analyze(layer_input(W))
     for name in ("condition", "log10_condition"):
-        assert isinstance(found[name], MetricValue)
-        assert found[name].status == "skipped"
-        assert "at least" in found[name].reason
+        value = found[name]
+        assert isinstance(value, MetricValue)
+        assert value.status == "skipped"
+        assert "at least" in value.reason
 
 
 def test_a_zero_matrix_has_norms_and_reasons() -> None:
@@ -86,8 +89,9 @@ def test_a_zero_matrix_has_norms_and_reasons() -> None:
     assert found["frobenius_norm"] == found["spectral_norm"] == 0
     assert (found["numerical_rank"], found["rank_deficit"]) == (0, 6)
     for name in ("log10_spectral_norm", "stable_rank", "entropy", "effective_rank", "condition"):
-        assert isinstance(found[name], MetricValue)
-        assert (found[name].status, found[name].reason) == ("failed", "the matrix is zero")
+        value = found[name]
+        assert isinstance(value, MetricValue)
+        assert (value.status, value.reason) == ("failed", "the matrix is zero")
 
 
 def test_one_eigenvalue_has_no_relative_entropy() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,10 +32,13 @@ def sigmas(*matrices: torch.Tensor) -> torch.Tensor:
     return torch.cat([torch.linalg.svdvals(W.double()) for W in matrices]).sort(descending=True).values
 
 
-def assert_held(found: object, exact: float) -> None:
+def assert_held(found: object, exact: object) -> None:
     assert isinstance(found, MetricValue | MetricResult)
+    assert isinstance(found.value, int | float)
+    assert found.ci is not None
     low, high = found.ci
     assert low <= found.value <= high
+    assert isinstance(exact, int | float)
     assert low <= exact * (1 + 1e-9)
     assert exact <= high * (1 + 1e-9)
 
@@ -53,7 +57,7 @@ def assert_held(found: object, exact: float) -> None:
 )
 def test_intervals_hold_the_exact_values(matrices: tuple[torch.Tensor, ...]) -> None:
     exact = sigmas(*matrices)
-    found = Sketch(SketchOptions(top=6)).analyze(layer_input(*matrices))
+    found: Mapping[str, Any] = Sketch(SketchOptions(top=6)).analyze(layer_input(*matrices))
     energy = float((exact**2).sum())
     for i in range(6):
         value = found[f"sketch_sigma_{i + 1}"]
@@ -67,8 +71,8 @@ def test_intervals_hold_the_exact_values(matrices: tuple[torch.Tensor, ...]) -> 
 
 def test_squares_beyond_the_range_of_float64() -> None:
     for scale in (1e200, 1e-200):
-        found = Sketch().analyze(layer_input(gaussian(30, 20).double() * 1.0))
-        huge = Sketch().analyze(
+        found: Mapping[str, Any] = Sketch().analyze(layer_input(gaussian(30, 20).double() * 1.0))
+        huge: Mapping[str, Any] = Sketch().analyze(
             replace(layer_input(gaussian(30, 20)), matrices=(gaussian(30, 20).double() * scale,))
         )
         assert huge["sketch_sigma_1"].value == pytest.approx(found["sketch_sigma_1"].value * scale)
@@ -77,17 +81,17 @@ def test_squares_beyond_the_range_of_float64() -> None:
 
 def test_numbers_too_small_for_products_in_float32() -> None:
     W = gaussian(64, 64) * 1e-39
-    found = Sketch().analyze(layer_input(W))
+    found: Mapping[str, Any] = Sketch().analyze(layer_input(W))
     assert_held(found["sketch_sigma_1"], float(sigmas(W)[0]))
     low, high = found["sketch_sigma_1"].ci
     assert high - low < 0.01 * high
 
 
 def test_what_a_layer_does_not_have_is_said() -> None:
-    found = Sketch().analyze(layer_input(torch.ones(2, 7)))
+    found: Mapping[str, Any] = Sketch().analyze(layer_input(torch.ones(2, 7)))
     assert found["sketch_sigma_3"].status == "skipped"
     assert "2 singular values" in found["sketch_sigma_3"].reason
-    zero = Sketch().analyze(layer_input(torch.zeros(8, 6)))
+    zero: Mapping[str, Any] = Sketch().analyze(layer_input(torch.zeros(8, 6)))
     assert zero["sketch_sigma_1"].value == zero["sketch_frobenius_norm"] == 0
     assert zero["sketch_stable_rank"].reason == "the matrix is zero"
     with pytest.raises(ValueError, match="top"):
@@ -141,7 +145,9 @@ def test_no_spectrum_is_computed_where_none_is_needed() -> None:
     )
     assert seen == ["a"]
     assert "spectrum" not in report.timings or report.timings["spectrum"] < 0.5
-    assert report.layers[2].metrics["sketch_sigma_2"].ci[1] < 1e-6
+    interval = report.layers[2].metrics["sketch_sigma_2"].ci
+    assert interval is not None
+    assert interval[1] < 1e-6
 
 
 def test_a_real_checkpoint(shared: Callable[..., Path]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -44,7 +46,9 @@ def test_one_huge_entry_is_a_trap_and_is_named() -> None:
     found = Traps().analyze(layer_input(matrix))
     (trap,) = found.observations
     assert trap.code == "RA-NF-003"
-    assert trap.p_value == found.values["trap_p_value"] < 1e-100
+    assert trap.p_value is not None
+    assert trap.p_value == found.values["trap_p_value"]
+    assert trap.p_value < 1e-100
     assert trap.evidence["largest_entry_position"] == [31, 7]
     assert trap.evidence["largest_entry"] == -40
     assert found.values["traps"] == 1
@@ -54,7 +58,8 @@ def test_structure_alone_is_no_trap() -> None:
     """Five strong directions: a shuffle destroys them."""
     matrix = gaussian(200, 150) + 10 * gaussian(200, 5, seed=1) @ gaussian(5, 150, seed=2)
     found = Traps().analyze(layer_input(matrix))
-    assert found.values["trap_ratio"] < 1.15
+    values: Mapping[str, Any] = found.values
+    assert values["trap_ratio"] < 1.15
     assert found.values["traps"] == 0
 
 
@@ -62,7 +67,8 @@ def test_a_large_row_shows_with_random_signs_alone() -> None:
     matrix = gaussian(200, 150)
     matrix[3] *= 5
     found = Traps().analyze(layer_input(matrix))
-    assert found.values["sign_flip_ratio"] > 1.5 > found.values["trap_ratio"]
+    values: Mapping[str, Any] = found.values
+    assert values["sign_flip_ratio"] > 1.5 > values["trap_ratio"]
 
 
 def test_the_determinant_condition_where_a_product_would_overflow() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -44,8 +45,11 @@ def test_no_more_is_read_than_the_band(tmp_path: Path, kind: str, monkeypatch: p
         source = checkpoint._source  # type: ignore[attr-defined]
         asked: list[int] = []
         real = source.pread
-        monkeypatch.setattr(
-            source, "pread", lambda offset, length: asked.append(length) or real(offset, length)
-        )
+
+        def pread(offset: int, length: int) -> Any:
+            asked.append(length)
+            return real(offset, length)
+
+        monkeypatch.setattr(source, "pread", pread)
         checkpoint.read_band("stack", 1, 2)
     assert asked == [5 * 6 * 4]

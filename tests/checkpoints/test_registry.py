@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save
 
 from rmtaudit.checkpoints import Checkpoint, Contents, Reader, open_checkpoint, registry
-from rmtaudit.entry_points import is_own
+from rmtaudit.entry_points import is_own, registered
 from rmtaudit.errors import InputError, NotACheckpointError, UnsafeError, UsageError
 
 PAD = bytes(64)
@@ -119,7 +119,7 @@ class Broken:
 @pytest.fixture
 def plugins(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return a function that installs readers of another distribution."""
-    own = registry.registered(registry.GROUP)
+    own = registered(registry.GROUP)
 
     def install(**targets: type) -> None:
         class Entry:
@@ -214,6 +214,7 @@ def test_families_of_formats_come_from_the_readers() -> None:
     assert registry.families(registry.own_readers()) == [
         (".safetensors",),
         (".bin", ".pt", ".pth", ".th", ".ckpt"),
+        (".pt2",),
     ]
     assert registry.families([ToyZip(), *registry.own_readers()])[-1] == (".tzip",)
 
@@ -281,10 +282,11 @@ def test_what_is_not_a_reader_is_refused(tmp_path: Path, plugins: Callable[..., 
         open_checkpoint(tmp_path / "m.x")
 
 
-def test_the_entry_points_are_our_three_readers() -> None:
-    own = [entry for entry in registry.registered(registry.GROUP) if is_own(entry)]
-    assert [entry.name for entry in own] == ["safetensors", "torch-legacy", "torch-zip"]
+def test_the_entry_points_are_our_readers() -> None:
+    own = [entry for entry in registered(registry.GROUP) if is_own(entry)]
+    names = ["safetensors", "torch-dcp", "torch-export", "torch-legacy", "torch-zip", "zip"]
+    assert [entry.name for entry in own] == names
     assert all(isinstance(entry, EntryPoint) for entry in own)
-    assert set(registry.extensions()) == {"safetensors", "torch-legacy", "torch-zip"}
+    assert list(registry.extensions()) == names
     json.dumps(registry.extensions())
     pickle.dumps(registry.extensions())

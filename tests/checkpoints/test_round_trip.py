@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+import rmtaudit
 from rmtaudit.checkpoints import open_checkpoint
+from rmtaudit.checkpoints.schemes.eight_bit import _numbers
+from rmtaudit.checkpoints.values import torch_dtype
 
 DTYPES = [
     "float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz",
@@ -43,6 +47,8 @@ def identical(one: torch.Tensor, other: torch.Tensor) -> bool:
 @pytest.mark.parametrize("writer", WRITERS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_dtype(tmp_path: Path, writer: str, dtype: str) -> None:
+    if not hasattr(torch, dtype):
+        pytest.skip(f"torch {torch.__version__} has no {dtype}")
     kind = getattr(torch, dtype)
     bits = torch.randint(0, 2 if dtype == "bool" else 256, (4, 3 * kind.itemsize), dtype=torch.uint8)
     state = {"w": bits.view(kind), "scalar": bits[:1, : kind.itemsize].clone().view(kind).reshape(())}
@@ -54,6 +60,45 @@ def test_every_dtype(tmp_path: Path, writer: str, dtype: str) -> None:
         }
         for name, value in state.items():
             assert identical(checkpoint.read(name), value)
+
+
+def test_a_dtype_that_torch_does_not_have_is_read_as_its_codes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch before 2.7: every byte of the scales arrives, and the digest of the file stays the same."""
+    header = json.dumps(
+        {
+            "scales": {"dtype": "F8_E8M0", "shape": [2, 64], "data_offsets": [0, 128]},
+            "w": {"dtype": "F32", "shape": [4, 8], "data_offsets": [128, 256]},
+        }
+    ).encode()
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(range(128)) + bytes(128))
+    digests = set()
+    for have in (hasattr(torch, "float8_e8m0fnu"), False):
+        if not have:
+            monkeypatch.delattr(torch, "float8_e8m0fnu", raising=False)
+        with open_checkpoint(path) as checkpoint:
+            scales = checkpoint.read("scales")
+            assert checkpoint.tensors[0].dtype == "float8_e8m0fnu"
+            assert scales.dtype == (torch.float8_e8m0fnu if have else torch.uint8)
+            assert bytes(scales.view(torch.uint8).flatten().tolist()) == bytes(range(128))
+            assert torch.equal(
+                checkpoint.read_band("scales", 1, 2).view(torch.uint8), scales[1:].view(torch.uint8)
+            )
+        digests.add(rmtaudit.scan(path, threads=1).subject["digest"])
+    assert len(digests) == 1
+
+
+def test_scales_are_the_same_powers_of_two_without_their_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = torch.tensor([0, 126, 127, 130], dtype=torch.uint8)
+    monkeypatch.delattr(torch, "float8_e8m0fnu", raising=False)
+    assert _numbers(codes).tolist() == [2.0**-127, 0.5, 1.0, 8.0]
+
+
+def test_a_dtype_that_nobody_knows_is_no_dtype() -> None:
+    with pytest.raises(AttributeError, match="float3"):
+        torch_dtype("float3")
 
 
 @pytest.mark.parametrize("writer", ["zip", "legacy"])

@@ -13,10 +13,11 @@ import pytest
 import torch
 from msgspec.structs import replace
 from safetensors.torch import save_file
+from torch.torch_version import TorchVersion
 
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.cli import cli
-from rmtaudit.cli.errors import run
+from rmtaudit.cli.errors import INCONCLUSIVE, run
 from rmtaudit.engine.samples.verification import verify_tails
 from rmtaudit.engine.scan import verification as verified
 from rmtaudit.engine.scan.run import scan_checkpoint
@@ -28,6 +29,9 @@ from rmtaudit.report.parsing import report_from_dict
 from rmtaudit.report.schema import report_schema
 
 SCHEMA = report_schema()
+NEEDS_SAFE_LOAD = pytest.mark.skipif(
+    torch.__version__ < TorchVersion("2.10"), reason=f"torch.load of torch {torch.__version__} is not called"
+)
 Capture = pytest.CaptureFixture[str]
 
 
@@ -82,7 +86,14 @@ def test_three_layers_by_default_and_the_seed_chooses(model: Path, capsys: Captu
     assert "verification" not in scanned(capsys, str(model))[1]
 
 
-@pytest.mark.parametrize("form", ["zip", "wrapped", "folder"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param("zip", marks=NEEDS_SAFE_LOAD),
+        pytest.param("wrapped", marks=NEEDS_SAFE_LOAD),
+        "folder",
+    ],
+)
 def test_every_format_has_a_second_reader(form: str, tmp_path: Path, capsys: Capture) -> None:
     path = tmp_path / "model.pt"
     if form == "folder":
@@ -102,13 +113,30 @@ def test_every_format_has_a_second_reader(form: str, tmp_path: Path, capsys: Cap
     assert readers == {"safetensors" if form == "folder" else "torch.load"}
 
 
+def test_torch_load_is_not_called_where_it_could_run_code(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.pt"
+    torch.save(tensors(), path)
+    monkeypatch.setattr(torch, "__version__", "2.9.1+cpu")
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch.load was called"))
+    code, report, _ = scanned(capsys, str(path), "--verify", "2")
+    assert code == INCONCLUSIVE
+    assert report["verification"]["outcome"] == "nothing compared"
+    reasons = [each["reason"] for each in report["verification"]["not_compared"]]
+    assert len(reasons) == 2
+    assert all("torch 2.10 or newer is needed" in reason for reason in reasons)
+    assert "torch.load" not in {each["library"] for each in report["verification"]["checks"]}
+
+
 def moved_by(row: LayerResult, quantity: str, step: float) -> LayerResult:
     """Return the row with another value of a metric: by one where it is counted, else in proportion."""
     if quantity not in row.metrics:
         return row
     metric = row.metrics[quantity]
-    more = step if step == 1 else step * float(metric.value or 0)
-    return replace(row, metrics={**row.metrics, quantity: replace(metric, value=metric.value + more)})
+    value = float(metric.value or 0)
+    more = step if step == 1 else step * value
+    return replace(row, metrics={**row.metrics, quantity: replace(metric, value=value + more)})
 
 
 @pytest.mark.parametrize(
@@ -118,7 +146,7 @@ def test_a_deviation_is_found_named_and_inconclusive(
     quantity: str, model: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the second opinion must find: each number is falsified after the scan."""
-    honest = verified.scan_checkpoint
+    honest = scan_checkpoint
 
     def falsified(checkpoint: Any, settings: ScanSettings, **rest: Any) -> Any:
         inspect = rest.pop("inspect")

@@ -15,8 +15,11 @@ from rmtaudit.cli import cli
 from rmtaudit.cli.errors import run
 from rmtaudit.engine.settings.keys import CHECKS
 from rmtaudit.engine.settings.presets import preset_names
+from rmtaudit.kernels.signal import SignalWord
+from rmtaudit.matrices.skips import SkipReason
 from rmtaudit.plugins import Contents
 from rmtaudit.report.schema import report_schema
+from rmtaudit.report.verdict import DAMAGED
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -43,6 +46,14 @@ def test_every_field_of_the_report_is_described() -> None:
     fields = {key for part in schema["$defs"].values() for key in part.get("properties", {})} - {"reports"}
     missing = [field for field in fields if f"`{field}`" not in page("report-format.md")]
     assert not missing
+
+
+def test_every_reason_and_verdict_of_the_report_is_described() -> None:
+    (section,) = re.findall(
+        r"## Verdicts and reasons as values\n(.*?)\n## ", page("report-format.md"), re.DOTALL
+    )
+    names = set(re.findall(r"`([^`]+)`", section))
+    assert set(SkipReason) | set(SignalWord) | {DAMAGED} <= names
 
 
 def test_every_setting_is_described() -> None:

@@ -149,7 +149,7 @@ def test_a_source_has_a_log_determinant(
 
 
 def test_a_source_is_not_asked_about_files_of_ours(tmp_path: Path, installed: Callable[..., None]) -> None:
-    class Everything(sys.modules["toeplitz_source"].ToeplitzOpener):  # type: ignore[misc,name-defined]
+    class Everything(sys.modules["toeplitz_source"].ToeplitzOpener):  # type: ignore[misc]
         def opens(self, _: str) -> bool:
             return True
 

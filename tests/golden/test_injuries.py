@@ -152,7 +152,11 @@ def test_one_entry_set_to_40_in_any_layer(models: dict[str, dict[str, LayerInput
             W[row, column] = 40
             found = observed(given, W)
             by_share = "RA-FO-014" in found
-            by_tail = "RA-FO-006" in found and found["RA-FO-006"].p_value * len(layers) <= LEVEL
+            by_tail = "RA-FO-006" in found
+            if by_tail:
+                p_value = found["RA-FO-006"].p_value
+                assert p_value is not None
+                by_tail = p_value * len(layers) <= LEVEL
             assert by_share or by_tail, name
             if by_share:
                 assert found["RA-FO-014"].evidence["position"] == [row, column], name

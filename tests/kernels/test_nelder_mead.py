@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,10 @@ def test_in_one_dimension(centre: float, width: float, start: float) -> None:
     def function(x: float) -> float:
         return width * (x - centre) ** 2 + math.sin(3 * x) + (10.0 if x > 4 else 0.0)
 
-    expected = optimize.fmin(lambda point: function(float(point[0])), start, disp=False)
+    def of_vector(point: np.ndarray) -> float:
+        return function(float(point[0]))
+
+    expected = optimize.fmin(of_vector, start, disp=False)
     (found,) = minimise(lambda point: function(point[0]), [start])
     assert found == pytest.approx(float(expected[0]), rel=1e-12, abs=1e-12)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,8 @@ from hypothesis import strategies as st
 
 from rmtaudit.matrices.layers import ConvPolicy, Layer, LayerKind
 from rmtaudit.matrices.plan import LayerPlan, plan_layers
-from rmtaudit.matrices.tensors import ITEMSIZE, TensorSpec
+from rmtaudit.matrices.skips import Skip, SkipReason
+from rmtaudit.matrices.tensors import ITEMSIZE, Role, TensorSpec, Use
 
 
 def spec(name: str, *shape: int, dtype: str = "float32", alias: object = None) -> TensorSpec:
@@ -173,31 +176,48 @@ def test_weight_normalisation_is_undone(direction: str, magnitude: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tensor", "reason", "weight"),
+    ("tensor", "name", "reason", "weight"),
     [
-        (spec("norm.weight", 384), "vector", False),
-        (spec("scale"), "scalar", False),
-        (spec("ints", 64, 64, dtype="int64"), "integer values (int64)", False),
-        (spec("bools", 8, 8, dtype="bool"), "boolean", False),
-        (spec("z", 8, 8, dtype="complex64"), "complex", True),
-        (spec("empty", 0, 16), "empty", True),
-        (spec("row", 1, 512), "vector", True),
-        (spec("one_by_one", 1, 1), "vector", True),
-        (spec("final_conv.weight", 1, 128, 1), "vector", True),
-        (spec("h.0.attn.bias", 1, 1, 64, 64), "buffer", False),
-        (spec("rotary.cos_cached", 64, 32), "buffer", False),
-        (spec("w", 8, 8, dtype="int8"), "integer values (int8)", True),
+        (spec("norm.weight", 384), SkipReason.ONE_DIMENSIONAL, "vector", False),
+        (spec("scale"), SkipReason.SCALAR, "scalar", False),
+        (spec("ints", 64, 64, dtype="int64"), SkipReason.INTEGER, "integer values (int64)", False),
+        (spec("bools", 8, 8, dtype="bool"), SkipReason.BOOLEAN, "boolean", False),
+        (spec("z", 8, 8, dtype="complex64"), SkipReason.COMPLEX, "complex", True),
+        (spec("empty", 0, 16), SkipReason.EMPTY, "empty", True),
+        (spec("row", 1, 512), SkipReason.VECTOR, "vector", True),
+        (spec("one_by_one", 1, 1), SkipReason.VECTOR, "vector", True),
+        (spec("final_conv.weight", 1, 128, 1), SkipReason.VECTOR, "vector", True),
+        (spec("conv.weight", 1, 8, 3, 3), SkipReason.VECTOR_VIEW, "vector: 1 x 8 x 3 x 3 is the", True),
+        (spec("h.0.attn.bias", 1, 1, 64, 64), SkipReason.BUFFER, "buffer", False),
+        (spec("rotary.cos_cached", 64, 32), SkipReason.BUFFER, "buffer", False),
+        (spec("w", 8, 8, dtype="int8"), SkipReason.INTEGER, "integer values (int8)", True),
+        (
+            replace(spec("b", 8, 8), role=Role(use=Use.NONE, reason="bias of a table")),
+            SkipReason.NO_WEIGHT,
+            "bias of a table",
+            False,
+        ),
         (
             TensorSpec(name="s", shape=(4, 4), dtype="float32", unreadable="sparse tensor"),
+            SkipReason.NO_VALUES,
             "sparse tensor",
+            True,
+        ),
+        (
+            TensorSpec(name="q", shape=(4, 4), dtype="qint8", unreadable="quantised tensor (qint8)"),
+            SkipReason.QUANTISED,
+            "quantised tensor (qint8)",
             True,
         ),
     ],
 )
-def test_what_is_not_analysed_says_why(tensor: TensorSpec, reason: str, weight: bool) -> None:
+def test_what_is_not_analysed_says_why(
+    tensor: TensorSpec, name: SkipReason, reason: str, weight: bool
+) -> None:
     found = plan(tensor)
     assert not found.layers
     (skip,) = found.skipped
+    assert skip.skip.reason is name
     assert skip.reason.startswith(reason)
     assert skip.weight is weight
 
@@ -211,6 +231,7 @@ def test_tied_tensors_are_counted_once() -> None:
     assert [layer.name for layer in found.layers] == ["wte.weight"]
     (skip,) = found.skipped
     assert not skip.counted
+    assert skip.skip == Skip.of(SkipReason.TIED, what="storage", original="wte.weight")
     assert "wte.weight" in skip.reason
 
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from rmtaudit.matrices.skips import reason_of
 from rmtaudit.report.model import (
     HEADER,
+    Better,
     Coverage,
     Finding,
     LayerResult,
@@ -17,6 +19,7 @@ from rmtaudit.report.model import (
     SkippedTensor,
     SummaryValue,
 )
+from rmtaudit.report.verdict import verdict_of
 
 HOSTILE = (
     "\x1b[31mred\x1b[0m.weight",
@@ -39,17 +42,18 @@ HOSTILE = (
 )
 """Names that a terminal, a table, a spreadsheet or a browser could take for something else."""
 
+METRICS: tuple[tuple[str, str, Better | None], ...] = (
+    ("alpha", "powerlaw", "lower"),
+    ("xmin", "powerlaw", None),
+    ("ks_distance", "powerlaw", "lower"),
+    ("tail_size", "powerlaw", None),
+    ("stable_rank", "scale", "higher"),
+    ("log10_spectral_norm", "scale", None),
+    ("warning", "powerlaw", None),
+)
 CATALOGUE = {
     name: MetricEntry(analyzer=analyzer, unit="", better=better, description="A metric.", reference="None.")
-    for name, analyzer, better in (
-        ("alpha", "powerlaw", "lower"),
-        ("xmin", "powerlaw", None),
-        ("ks_distance", "powerlaw", "lower"),
-        ("tail_size", "powerlaw", None),
-        ("stable_rank", "scale", "higher"),
-        ("log10_spectral_norm", "scale", None),
-        ("warning", "powerlaw", None),
-    )
+    for name, analyzer, better in METRICS
 }
 COLUMNS = ["alpha", "xmin", "ks_distance", "tail_size", "stable_rank", "log10_spectral_norm"]
 
@@ -70,8 +74,8 @@ def layer(name: str, alpha: float | None = 3.0, **changes: Any) -> LayerResult:
         "findings": (),
         "spectrum": {"method": "exact", "unresolved": 0},
         "metrics": metrics(alpha),
-    }
-    return LayerResult(**(values | changes))
+    } | changes
+    return LayerResult(**{"judgement": verdict_of(values["verdict"]), **values})
 
 
 def metric(value: float | str | None, **changes: Any) -> MetricResult:
@@ -97,11 +101,12 @@ def metrics(alpha: float | None) -> Mapping[str, MetricResult]:
 
 
 def tensor(name: str, shape: tuple[int, ...], dtype: str, reason: str) -> SkippedTensor:
-    return SkippedTensor(name=name, shape=shape, dtype=dtype, reason=reason)
+    return SkippedTensor(name=name, shape=shape, dtype=dtype, reason=reason, skip=reason_of(reason))
 
 
 def without_metrics(name: str, status: str, reason: str, **changes: Any) -> LayerResult:
-    return layer(name, status=status, reason=reason, metrics={}, spectrum={}, **changes)
+    skip = reason_of(reason)
+    return layer(name, status=status, reason=reason, skip=skip, metrics={}, spectrum={}, **changes)
 
 
 def report(layers: tuple[LayerResult, ...] = (), **changes: Any) -> Report:
@@ -157,8 +162,8 @@ def report(layers: tuple[LayerResult, ...] = (), **changes: Any) -> Report:
         "complete": True,
         "error": None,
         "timings": {"total": 1.5, "threads": 2},
-    }
-    return Report(**(values | changes))
+    } | changes
+    return Report(**{"judgement": verdict_of(values["verdict"]), **values})
 
 
 def hostile_report() -> Report:

@@ -83,6 +83,15 @@ def failed(reason: str) -> MetricValue:
     return MetricValue(value=None, status="failed", reason=reason)
 
 
+def pooled(matrices: int) -> MetricValue:
+    """Return the value of a metric of one matrix, on a row that pools several."""
+    return skipped(f"the row pools {matrices} matrices; scan them apart")
+
+
+ZERO_MATRIX = failed("the matrix is zero")
+"""The value of a metric that a zero matrix does not have."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """Something seen in a layer that a judge may make a finding of.
@@ -178,7 +187,7 @@ class Analyzer(ABC):
     stands_in: ClassVar[bool] = False
     """Whether it stands in for a spectrum that is beyond the memory budget, and needs none.
 
-    It looks at such layers alone; others it costs nothing, and their rows have none of its metrics. A scan
+    It analyses such layers alone; others it costs nothing, and their rows have none of its metrics. A scan
     with one computes spectra as far as the budget allows.
     """
     judges: ClassVar[bool] = False
@@ -195,8 +204,12 @@ class Analyzer(ABC):
         """Return the metrics that these options ask for: the ones that :meth:`analyze` returns."""
         return self.metrics
 
+    def each_metric(self, value: MetricValue) -> dict[str, MetricValue]:
+        """Return one value, mostly the reason why there is none, for every active metric."""
+        return {metric.name: value for metric in self.active_metrics()}
+
     def working_bytes(self, rows: int, cols: int) -> int:
-        """Return about how much it takes beside the matrices of a layer, for the memory budget.
+        """Return about how many bytes it takes in addition to the matrices of a layer, for the budget.
 
         Asked only of analyzers that need no spectrum: they also see layers whose spectrum is beyond it.
         """

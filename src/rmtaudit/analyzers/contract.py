@@ -18,7 +18,15 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
-from rmtaudit.analyzers.base import Analysis, Analyzer, LayerInput, Metric, MetricValue, Observation, Scalar
+from rmtaudit.analyzers.base import (
+    Analysis,
+    Analyzer,
+    LayerInput,
+    Metric,
+    MetricValue,
+    Observation,
+    Scalar,
+)
 from rmtaudit.kernels.spectra.spectrum import Spectrum
 from rmtaudit.matrices.layers import Layer, LayerKind
 
@@ -27,7 +35,7 @@ _STATUSES = ("ok", "skipped", "failed")
 
 
 class AnalyzerContract:
-    """What the engine relies on, as tests. Set :attr:`analyzer`; add your own known answers beside it."""
+    """What the engine relies on, as tests. Set :attr:`analyzer`, and add known answers of your own."""
 
     analyzer: Analyzer
 
@@ -110,15 +118,15 @@ class AnalyzerContract:
         alone = [self.run(given) for _, given in cases]
         together: list[list[Analysis]] = [[] for _ in range(4)]
 
-        def work(found: list[Analysis]) -> None:
-            found.extend(self.run(given) for _, given in cases)
+        def work(results: list[Analysis]) -> None:
+            results.extend(self.run(given) for _, given in cases)
 
-        threads = [threading.Thread(target=work, args=(found,)) for found in together]
+        threads = [threading.Thread(target=work, args=(results,)) for results in together]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert all(found == alone for found in together)
+        assert all(results == alone for results in together)
 
     def test_ignores_the_global_generator(self) -> None:
         """Randomness comes from ``given.generator`` alone, so that a scan can be repeated."""
@@ -212,14 +220,14 @@ def _tensors(given: LayerInput) -> list[torch.Tensor]:
 
 
 def _analysis(result: Mapping[str, MetricValue | Scalar] | Analysis) -> Analysis:
-    found = result if isinstance(result, Analysis) else Analysis(result)
-    return Analysis(dict(found.values), tuple(found.observations))
+    analysis = result if isinstance(result, Analysis) else Analysis(result)
+    return Analysis(dict(analysis.values), tuple(analysis.observations))
 
 
 def _check_observation(case: str, observation: Observation) -> None:
     where = f"{case}: {observation.code}"
     assert re.fullmatch(r"[A-Z]+(-[A-Z0-9]+)+", observation.code), f"{where} is no code"
-    assert observation.message, f"{where} says nothing"
+    assert observation.message, f"{where} has no message"
     json.dumps(observation.evidence, allow_nan=False)
     assert observation.p_value is None or 0 <= observation.p_value <= 1, f"{where}: {observation.p_value}"
 

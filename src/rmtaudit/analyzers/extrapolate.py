@@ -24,7 +24,7 @@ class ExtrapolateOptions:
     Attributes
     ----------
     block
-        Order of the block from which the whole layer is predicted, to be held against its exact spectrum;
+        Order of the block from which the whole layer is predicted, to be compared with its exact spectrum;
         0: a quarter of the layer.
     replicas
         Replicas behind the intervals: 0 for none, or at least 2.
@@ -80,29 +80,28 @@ class Extrapolate(Analyzer):
         """Return every metric; those of a layer that cannot be predicted are skipped with the reason."""
         n = min(given.layer.shape)
         if len(given.matrices) != 1:
-            return self._none(skipped(f"the layer is {len(given.matrices)} matrices"))
+            return self.each_metric(skipped(f"the layer is {len(given.matrices)} matrices"))
         if n < FEWEST:
-            return self._none(skipped(f"the smaller side is {n}: fewer than {FEWEST} cannot be validated"))
+            return self.each_metric(
+                skipped(f"the smaller side is {n}: fewer than {FEWEST} cannot be validated")
+            )
         try:
             gram, dimension = _gram(given.matrices[0])
-            found = {factor: self._predict(gram, dimension, factor, given) for factor in _FACTORS}
+            predictions = {factor: self._predict(gram, dimension, factor, given) for factor in _FACTORS}
             own = self._checked(gram, dimension, given)
         except (ArithmeticError, ValueError) as error:
-            return self._none(failed(str(error)))
-        worst = max(found.values(), key=lambda one: (one.verdict.refused, len(one.verdict.assumptions)))
+            return self.each_metric(failed(str(error)))
+        worst = max(predictions.values(), key=lambda one: (one.verdict.refused, len(one.verdict.assumptions)))
         values: dict[str, MetricValue | Scalar] = {
             "extrapolation_verdict": worst.verdict.word,
             "extrapolation_route": route_of(worst),
             "extrapolation_ks": own,
         }
-        for factor, prediction in found.items():
+        for factor, prediction in predictions.items():
             numbers = prediction.numbers()
             for name, functional, _, _ in NUMBERS:
                 values[f"{name}_at_{factor}x"] = value_of(prediction, numbers.get(functional))
         return values
-
-    def _none(self, value: MetricValue) -> dict[str, MetricValue | Scalar]:
-        return {metric.name: value for metric in self.active_metrics()}
 
     def _predict(self, gram: torch.Tensor, dimension: int, factor: int, given: LayerInput) -> Prediction:
         import torch
@@ -142,7 +141,7 @@ class Extrapolate(Analyzer):
         generator = given.generator("extrapolate from a block")
         chosen = torch.randperm(n, generator=generator)[:size]
         block = gram[chosen][:, chosen]
-        found = predict(
+        prediction = predict(
             torch.linalg.eigvalsh(block).clamp(min=0),
             n / size,
             generator=generator,
@@ -150,11 +149,11 @@ class Extrapolate(Analyzer):
             dimension=dimension,
             replicas=0,
         )
-        if found.law is None:
-            return skipped(f"{found.verdict.word}: {found.reason}")
+        if prediction.law is None:
+            return skipped(f"{prediction.verdict.word}: {prediction.reason}")
         exact = given.spectrum.eigenvalues.double().cpu()
-        rest = exact[: len(exact) - len(found.spikes)]
-        return MetricValue(value=ks_distance(found.quantiles(len(rest)), rest))
+        rest = exact[: len(exact) - len(prediction.spikes)]
+        return MetricValue(value=ks_distance(prediction.quantiles(len(rest)), rest))
 
 
 def _gram(matrix: torch.Tensor) -> tuple[torch.Tensor, int]:

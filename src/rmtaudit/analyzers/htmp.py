@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rmtaudit.analyzers.base import (
+    ZERO_MATRIX,
     Analyzer,
     LayerInput,
     Metric,
     MetricValue,
     Scalar,
-    Status,
     failed,
+    pooled,
     skipped,
 )
 from rmtaudit.analyzers.kappa import Estimator, count_spikes, estimate, fit, needs_all, resolution_floor
@@ -32,7 +33,7 @@ _NORMAL_95 = 1.959963984540054
 _LAWS = ("htmp_best_law", "htmp_delta_bic")
 
 _CLEAR = 10.0
-"""Difference of BIC from which another law is said to fit better."""
+"""Difference of BIC from which another law fits better: a convention."""
 _ORTHOGONAL = 64 * 2.0**-24
 """Part of the relative spread of an orthogonal matrix's singular values that does not depend on the size."""
 ACCEPTED, OUTDONE = "HTMP not rejected", "HTMP not rejected, another law fits better"
@@ -74,7 +75,7 @@ class HTMPOptions:
 
 
 class HTMPFit(Analyzer):
-    """kappa with its error, of the whole spectrum and of the bulk, beside the goodness of fit."""
+    """kappa with its error, of the whole spectrum and of the bulk, and the goodness of fit."""
 
     name = "htmp"
     metrics = (
@@ -178,25 +179,27 @@ class HTMPFit(Analyzer):
         spectrum = given.spectrum
         values, rows, cols = spectrum.eigenvalues, spectrum.rows, spectrum.cols
         if spectrum.parts:
-            return self._none("skipped", f"the row pools {len(spectrum.parts)} matrices; scan them apart")
+            return self.each_metric(pooled(len(spectrum.parts)))
         if given.layer.kind is LayerKind.ADAPTER:
-            return self._none(
-                "skipped", "the core of a low-rank adapter is a product, not a matrix of weights"
+            return self.each_metric(
+                skipped("the core of a low-rank adapter is a product, not a matrix of weights")
             )
         if not values.max() > 0:
-            return self._none("failed", "the matrix is zero")
+            return self.each_metric(ZERO_MATRIX)
         if len(values) < LEAST_SIDE:
-            return self._none(
-                "skipped", f"a side of {len(values)}, below the {LEAST_SIDE} that was calibrated"
+            return self.each_metric(
+                skipped(f"a side of {len(values)}, below the {LEAST_SIDE} that was calibrated")
             )
         floor = resolution_floor(given) / float(values.max())
         values = values / values.max()
         # the bound within which orthogonal matrices of any dtype and size, made in float32, stay
         spread = 8 * given.epsilon * (math.sqrt(rows) + math.sqrt(cols)) + _ORTHOGONAL
         if float(values.min()) >= 1 / (1 + spread) ** 2:
-            return self._none("failed", "the eigenvalues are equal to the stored precision: nothing to fit")
+            return self.each_metric(
+                failed("the eigenvalues are equal to the stored precision: nothing to fit")
+            )
         whole = self._part(values, rows, cols, given=given, floor=floor, purpose="htmp")
-        found: dict[str, MetricValue | Scalar] = {
+        metrics: dict[str, MetricValue | Scalar] = {
             **_multiples(whole.kappa, "kappa_full", "kappa_index"),
             "kappa_method": whole.method,
             "htmp_a": _scaled(whole.kappa, lambda fit: 1 / (2 * fit.gamma)),
@@ -213,18 +216,14 @@ class HTMPFit(Analyzer):
             bulk = self._part(
                 left, rows - spikes, cols - spikes, given=given, floor=floor, purpose="htmp bulk"
             )
-        found |= {
+        metrics |= {
             **_multiples(bulk.kappa, "kappa_bulk", "kappa_bulk_index"),
             "kappa_bulk_method": bulk.method,
             "kappa_spikes": spikes,
             "htmp_bulk_p_value": bulk.p_value,
         }
         laws = self._laws(values, given, whole) if self.options.compare else {}
-        return found | laws | {"htmp_verdict": self._verdict(whole, bulk, laws)}
-
-    def _none(self, status: Status, reason: str) -> dict[str, MetricValue | Scalar]:
-        value = failed(reason) if status == "failed" else skipped(reason)
-        return {metric.name: value for metric in self.active_metrics()}
+        return metrics | laws | {"htmp_verdict": self._verdict(whole, bulk, laws)}
 
     def _part(
         self, values: torch.Tensor, rows: int, cols: int, given: LayerInput, floor: float, purpose: str
@@ -233,16 +232,16 @@ class HTMPFit(Analyzer):
         from rmtaudit.kernels.htmp.goodness import bootstrap, distance, p_value
 
         joint = fit(values, rows, cols, "joint", floor)
-        kappa, method = estimate(values, rows, cols, wanted=self.options.estimator, floor=floor, joint=joint)
+        kappa, method = estimate(values, rows, cols, self.options.estimator, floor=floor, joint=joint)
         if isinstance(joint, MetricValue):
             return _Part(kappa=kappa, method=method, distance=joint, p_value=joint)
         try:
-            far = distance(values, joint)
-            statistic = math.sqrt(joint.size) * far
+            ks = distance(values, joint)
+            statistic = math.sqrt(joint.size) * ks
             if not self.options.bootstrap:
                 table = MetricValue(value=p_value(statistic, joint.kappa))
                 return _Part(
-                    kappa=kappa, method=method, distance=MetricValue(value=far), p_value=table, joint=joint
+                    kappa=kappa, method=method, distance=MetricValue(value=ks), p_value=table, joint=joint
                 )
             share, se = bootstrap(
                 statistic,
@@ -262,7 +261,7 @@ class HTMPFit(Analyzer):
         return _Part(
             kappa=kappa,
             method=method,
-            distance=MetricValue(value=far),
+            distance=MetricValue(value=ks),
             p_value=MetricValue(value=share, se=se),
             joint=joint,
         )

@@ -36,19 +36,19 @@ def estimate(
     values: torch.Tensor,
     rows: int,
     cols: int,
-    wanted: Estimator,
+    estimator: Estimator,
     floor: float,
     joint: KappaFit | MetricValue,
 ) -> tuple[KappaFit | MetricValue, MetricValue]:
     """Return the estimate asked for, or by moments where that fails, and which of the two it is."""
-    found = joint if wanted == "joint" else fit(values, rows, cols, wanted, floor)
-    if not isinstance(found, MetricValue):
-        censored = f", {found.censored} eigenvalues below the resolution floor" if found.censored else ""
-        return found, MetricValue(value=f"{found.method}{censored}")
+    fitted = joint if estimator == "joint" else fit(values, rows, cols, estimator, floor)
+    if not isinstance(fitted, MetricValue):
+        censored = f", {fitted.censored} eigenvalues below the resolution floor" if fitted.censored else ""
+        return fitted, MetricValue(value=f"{fitted.method}{censored}")
     moment = fit(values, rows, cols, "moment", floor)
     if isinstance(moment, MetricValue):
-        return found, found
-    return moment, MetricValue(value=f"moment, because {wanted} failed: {found.reason}")
+        return fitted, fitted
+    return moment, MetricValue(value=f"moment, because {estimator} failed: {fitted.reason}")
 
 
 def fit(

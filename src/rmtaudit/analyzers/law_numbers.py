@@ -31,11 +31,11 @@ def route_of(prediction: Prediction) -> str:
     return "free decompression" if prediction.route == "free" else "growth by rows"
 
 
-def value_of(prediction: Prediction, found: Interval | None) -> MetricValue:
+def value_of(prediction: Prediction, interval: Interval | None) -> MetricValue:
     """Return a number of the law with its interval, or why there is none."""
-    if found is None:
+    if interval is None:
         return skipped(f"{prediction.verdict.word}: {prediction.reason}")
-    if found.value is None:
-        return skipped(found.reason)
-    ends = None if found.low is None or found.high is None else (found.low, found.high)
-    return MetricValue(value=found.value, ci=ends)
+    if interval.value is None:
+        return skipped(interval.reason)
+    ends = None if interval.low is None or interval.high is None else (interval.low, interval.high)
+    return MetricValue(value=interval.value, ci=ends)

@@ -59,20 +59,20 @@ class LogDet(Analyzer):
         spectrum = given.spectrum
         if spectrum.method != "exact":
             reason = skipped(f"the spectrum is estimated ({spectrum.method}), not exact")
-            return {metric.name: reason for metric in self.metrics}
-        found = spectral_log_determinant(spectrum)
-        n = found.rank + found.unresolved
-        if not found.rank:
-            return {metric.name: failed(_NONE) for metric in self.metrics} | {"pseudo_rank": 0}
-        pseudo = _bounded(found.logdet, found.low, found.high)
-        if found.unresolved:
+            return self.each_metric(reason)
+        det = spectral_log_determinant(spectrum)
+        n = det.rank + det.unresolved
+        if not det.rank:
+            return self.each_metric(failed(_NONE)) | {"pseudo_rank": 0}
+        pseudo = _bounded(det.logdet, det.low, det.high)
+        if det.unresolved:
             whole = skipped(
-                f"{found.unresolved:,} of {n:,} eigenvalues are unresolved: below the resolution floor "
-                f"{spectrum.floor:.3g}; the log-determinant is below {_ceiling(spectrum.floor, found):.6g}"
+                f"{det.unresolved:,} of {n:,} eigenvalues are unresolved: below the resolution floor "
+                f"{spectrum.floor:.3g}; the log-determinant is below {_ceiling(spectrum.floor, det):.6g}"
             )
-            return {"logdet": whole, "log_volume": whole, "pseudo_logdet": pseudo, "pseudo_rank": found.rank}
-        half = _bounded(found.logdet / (2 * n), found.low / (2 * n), found.high / (2 * n))
-        return {"logdet": pseudo, "log_volume": half, "pseudo_logdet": pseudo, "pseudo_rank": found.rank}
+            return {"logdet": whole, "log_volume": whole, "pseudo_logdet": pseudo, "pseudo_rank": det.rank}
+        half = _bounded(det.logdet / (2 * n), det.low / (2 * n), det.high / (2 * n))
+        return {"logdet": pseudo, "log_volume": half, "pseudo_logdet": pseudo, "pseudo_rank": det.rank}
 
 
 def _bounded(value: float, low: float, high: float) -> MetricValue:
@@ -81,6 +81,6 @@ def _bounded(value: float, low: float, high: float) -> MetricValue:
     return MetricValue(value=value, ci=ends)
 
 
-def _ceiling(floor: float, found: SpectralDeterminant) -> float:
+def _ceiling(floor: float, det: SpectralDeterminant) -> float:
     """Return what the log-determinant cannot exceed: unresolved eigenvalues are at most the floor."""
-    return found.high + found.unresolved * math.log(floor) if floor > 0 else found.high
+    return det.high + det.unresolved * math.log(floor) if floor > 0 else det.high

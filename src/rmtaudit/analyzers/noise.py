@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from rmtaudit.analyzers.base import (
+    ZERO_MATRIX,
     Analysis,
     Analyzer,
     LayerInput,
@@ -15,8 +16,8 @@ from rmtaudit.analyzers.base import (
     MetricValue,
     Observation,
     Scalar,
-    Status,
     failed,
+    pooled,
     skipped,
 )
 
@@ -147,9 +148,9 @@ class Noise(Analyzer):
         from rmtaudit.kernels.noise.floor import NoBulkError, noise_floor
 
         if len(given.matrices) != 1:
-            return self._none("skipped", f"the row pools {len(given.matrices)} matrices; scan them apart")
+            return Analysis(self.each_metric(pooled(len(given.matrices))))
         if not given.spectrum.eigenvalues.max() > 0:
-            return self._none("failed", "the matrix is zero")
+            return Analysis(self.each_metric(ZERO_MATRIX))
         matrix = given.matrices[0]
         options = self.options
         known = initial_by_value(given)
@@ -163,25 +164,20 @@ class Noise(Analyzer):
                 level=options.level,
             )
         except NoBulkError as error:
-            return self._none("skipped", str(error), known or find_small(error.support[1]))
+            return self._without_floor(error, known or find_small(error.support[1]))
         except ArithmeticError as error:
-            return self._none("skipped", str(error), known or find_sparse(given))
-        found = known or find_signal(given, floor.test, floor.support)
+            return self._without_floor(error, known or find_sparse(given))
+        signal = known or find_signal(given, floor.test, floor.support)
         values = _values(floor, float(given.spectrum.eigenvalues[-1])) | {
-            "exchangeable_p": found.exchangeable
+            "exchangeable_p": signal.exchangeable
         }
-        return Analysis(
-            values, (*_observations(floor, options, found.signal), *found.observations), signal=found.signal
-        )
+        observations = (*_observations(floor, options, signal.signal), *signal.observations)
+        return Analysis(values, observations, signal=signal.signal)
 
-    def _none(self, status: Status, reason: str, found: SignalFound | None = None) -> Analysis:
-        value = failed(reason) if status == "failed" else skipped(reason)
-        values: dict[str, MetricValue | Scalar] = {metric.name: value for metric in self.metrics}
-        if found is None:
-            return Analysis(values)
-        return Analysis(
-            values | {"exchangeable_p": found.exchangeable}, found.observations, signal=found.signal
-        )
+    def _without_floor(self, error: Exception, signal: SignalFound) -> Analysis:
+        """Return the analysis of a layer without a noise floor, which may have a signal all the same."""
+        values = self.each_metric(skipped(str(error))) | {"exchangeable_p": signal.exchangeable}
+        return Analysis(values, signal.observations, signal=signal.signal)
 
 
 def _values(floor: NoiseFloor, largest: float) -> dict[str, MetricValue | Scalar]:
@@ -190,10 +186,10 @@ def _values(floor: NoiseFloor, largest: float) -> dict[str, MetricValue | Scalar
         "noise_z": floor.test.rectangle.z,
         "bulk_null": "rejected" if floor.accepted is None else f"accepted: {floor.accepted.name}",
     }
-    told = floor.accepted or _closest(floor)
+    closest = floor.accepted or _closest(floor)
     empty = failed("half of the eigenvalues are 0: there is no bulk")
-    values["n_ks"] = empty if told.fit is None else told.fit.n_ks
-    values["bulk_p_value"] = empty if told.fit is None else told.p_value
+    values["n_ks"] = empty if closest.fit is None else closest.fit.n_ks
+    values["bulk_p_value"] = empty if closest.fit is None else closest.p_value
     plain = floor.null("plain")
     if plain is None or plain.fit is None:
         values |= dict.fromkeys(("noise_sigma", "lambda_plus", "mp_softrank"), empty)
@@ -219,7 +215,7 @@ def _closest(floor: NoiseFloor) -> NullFit:
 def _observations(floor: NoiseFloor, options: NoiseOptions, signal: Signal) -> list[Observation]:
     from rmtaudit.kernels.signal import SignalWord
 
-    found = []
+    observations = []
     test = floor.test
     random = signal.word in (SignalWord.NOISE_LIKE, SignalWord.INITIAL)
     if random and test.p_value >= options.level:
@@ -230,7 +226,7 @@ def _observations(floor: NoiseFloor, options: NoiseOptions, signal: Signal) -> l
         }
         if test.edge is not None:
             evidence |= {"edge_p_value": test.edge.p_value, "draws": len(test.edge.draws)}
-        found.append(
+        observations.append(
             Observation(
                 code="RA-NF-001",
                 message="The layer is indistinguishable from noise: entries of the same sizes with random "
@@ -241,7 +237,7 @@ def _observations(floor: NoiseFloor, options: NoiseOptions, signal: Signal) -> l
         )
     if floor.accepted is None:
         closest = _closest(floor)
-        found.append(
+        observations.append(
             Observation(
                 code="RA-NF-002",
                 message=f"The bulk of the spectrum does not follow any noise model tried ({_names(floor)}). "
@@ -255,8 +251,8 @@ def _observations(floor: NoiseFloor, options: NoiseOptions, signal: Signal) -> l
             )
         )
     elif floor.spikes and not random:  # of so many layers of noise some have a spike by chance
-        found.append(_spikes(floor, floor.accepted))
-    return found
+        observations.append(_spikes(floor, floor.accepted))
+    return observations
 
 
 def _spikes(floor: NoiseFloor, null: NullFit) -> Observation:

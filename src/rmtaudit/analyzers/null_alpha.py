@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, Scalar, failed, skipped
+from rmtaudit.analyzers.base import (
+    ZERO_MATRIX,
+    Analyzer,
+    LayerInput,
+    Metric,
+    MetricValue,
+    Scalar,
+    failed,
+    pooled,
+    skipped,
+)
 
 _CLAUSET = "Clauset, Shalizi, Newman 2009"
 _LEAST_SIDE = 16
@@ -38,7 +48,7 @@ class NullAlphaOptions:
 
 
 class NullAlpha(Analyzer):
-    """The exponent of noise beside that of the layer, and the exponent without the largest eigenvalues."""
+    """The exponent of noise of the layer's shape, and the exponent without the largest eigenvalues."""
 
     name = "null_alpha"
     metrics = (
@@ -101,11 +111,11 @@ class NullAlpha(Analyzer):
 
         refusal = self._refusal(given)
         if refusal is not None:
-            return {metric.name: refusal for metric in self.active_metrics()}
+            return self.each_metric(refusal)
         values = given.spectrum.resolved
         fit = fit_power_law(values, min_tail=_MIN_TAIL, stability=False)
         if isinstance(fit, NoFit):
-            return {metric.name: failed(fit.reason) for metric in self.active_metrics()}
+            return self.each_metric(failed(fit.reason))
         rows, cols = given.layer.shape
         null = alpha_null(fit.alpha, rows, cols)
         metrics: dict[str, MetricValue | Scalar] = {
@@ -128,9 +138,9 @@ class NullAlpha(Analyzer):
 
     def _refusal(self, given: LayerInput) -> MetricValue | None:
         if len(given.matrices) != 1:
-            return skipped(f"the row pools {len(given.matrices)} matrices; scan them apart")
+            return pooled(len(given.matrices))
         if not given.spectrum.eigenvalues.max() > 0:
-            return failed("the matrix is zero")
+            return ZERO_MATRIX
         if min(given.layer.shape) < _LEAST_SIDE:
             return skipped(f"a side of {min(given.layer.shape)}, below the {_LEAST_SIDE} of the table")
         if len(given.spectrum.resolved) < _LEAST_SIDE:
@@ -142,9 +152,9 @@ class NullAlpha(Analyzer):
 
         options = self.options
         try:
-            found = farms_alpha(given.matrices[0], side=options.farms_side, aspect=options.farms_aspect)
+            farms = farms_alpha(given.matrices[0], side=options.farms_side, aspect=options.farms_aspect)
         except ValueError as error:
             return dict.fromkeys(_FARMS, skipped(str(error)))
         except ArithmeticError as error:
             return dict.fromkeys(_FARMS, failed(str(error)))
-        return {"alpha_farms": found.alpha, "alpha_farms_null": found.alpha_null}
+        return {"alpha_farms": farms.alpha, "alpha_farms_null": farms.alpha_null}

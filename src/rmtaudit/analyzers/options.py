@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import types
 import typing
@@ -11,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Union
 
 from rmtaudit.errors import UsageError
-from rmtaudit.names import display_name
+from rmtaudit.names import display_name, suggestion
 
 
 def check_options(analyzer: str, options: type[Any], given: Mapping[str, Any]) -> Any:
@@ -88,10 +87,8 @@ def _is_union(hint: Any) -> bool:
 
 
 def _unknown(analyzer: str, name: str, names: list[str]) -> UsageError:
-    close = difflib.get_close_matches(name, names, n=1)
-    guess = f" Did you mean {close[0]!r}?" if close else ""
     return UsageError(
         "RA-US-106",
-        f"The analyzer {analyzer!r} has no option {display_name(name)!r}.{guess}",
+        f"The analyzer {analyzer!r} has no option {display_name(name)!r}.{suggestion(name, names)}",
         hint=f"Its options: {', '.join(names) or 'none'}.",
     )

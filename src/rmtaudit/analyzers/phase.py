@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rmtaudit.analyzers.base import (
+    ZERO_MATRIX,
     Analyzer,
     LayerInput,
     Metric,
     MetricValue,
     Scalar,
-    Status,
     failed,
+    pooled,
     skipped,
 )
 from rmtaudit.matrices.tensors import smallest_normal
@@ -161,12 +162,14 @@ class PhaseOfTraining(Analyzer):
         spectrum = given.spectrum
         values = spectrum.eigenvalues
         if spectrum.parts:
-            return self._none("skipped", f"the row pools {len(spectrum.parts)} matrices; scan them apart")
+            return self.each_metric(pooled(len(spectrum.parts)))
         if not values.max() > 0:
-            return self._none("failed", "the matrix is zero")
+            return self.each_metric(ZERO_MATRIX)
         least = self.options.least_side
         if len(values) < least:
-            return self._none("skipped", f"{len(values)} eigenvalues, fewer than the {least} of least_side")
+            return self.each_metric(
+                skipped(f"{len(values)} eigenvalues, fewer than the {least} of least_side")
+            )
         rank = numerical_rank(
             spectrum, epsilon=given.epsilon, smallest_normal=smallest_normal(given.layer.dtype)
         )
@@ -183,30 +186,30 @@ class PhaseOfTraining(Analyzer):
         return self._verdict(judged) | _statistics(statistics)
 
     def _judged(self, given: LayerInput, verdict: PhaseVerdict) -> _Judged:
-        """Hold a phase that is not told by a bulk of noise against noise of uneven scale."""
+        """Compare a matrix, where its phase does not rest on a noise bulk, with noise of uneven scale."""
         from rmtaudit.kernels.phases.classify import AGREEMENT, phase_confidence, phase_statistics
         from rmtaudit.kernels.phases.null import Null, null_test
 
         if verdict.phase in _PLAIN:
             plain = skipped("the bulk is noise of one variance: no other null is needed")
             return _Judged(verdict, verdict.confidence * AGREEMENT[verdict.phase], plain)
-        found = null_test(given.matrices[0], generator=given.generator("phase signs"))
-        null = MetricValue(value=str(found.null))
-        if found.null is Null.ORTHOGONAL and verdict.phase != "rank-collapse":
+        test = null_test(given.matrices[0], generator=given.generator("phase signs"))
+        null = MetricValue(value=str(test.null))
+        if test.null is Null.ORTHOGONAL and verdict.phase != "rank-collapse":
             return _Judged(replace(verdict, phase="none"), AGREEMENT["none"], null)
-        if found.eigenvalues is None or min(found.rows, found.cols) < self.options.least_side:
+        if test.eigenvalues is None or min(test.rows, test.cols) < self.options.least_side:
             known = verdict.phase in ("none", "rank-collapse")
             return _Judged(verdict, verdict.confidence * AGREEMENT[verdict.phase] if known else 0.0, null)
         even = phase_confidence(
-            found.eigenvalues,
-            found.rows,
-            found.cols,
-            phase_statistics(found.eigenvalues, found.rows, found.cols, rank=len(found.eigenvalues)),
+            test.eigenvalues,
+            test.rows,
+            test.cols,
+            phase_statistics(test.eigenvalues, test.rows, test.cols, rank=len(test.eigenvalues)),
             generator=given.generator("phase"),
             draws=self.options.draws,
         )
-        if found.null is Null.NOISE:
-            # signs carry nothing: what is left to tell is whether the evened bulk is that of noise
+        if test.null is Null.NOISE:
+            # the signs are random: the open question is whether the evened bulk is that of noise
             share = dict(even.shares).get("random-like", 0.0)
             return _Judged(replace(verdict, phase="random-like"), share * AGREEMENT["random-like"], null)
         share = 1.0 if verdict.phase == "rank-collapse" else dict(even.shares).get(verdict.phase, 0.0)
@@ -229,14 +232,10 @@ class PhaseOfTraining(Analyzer):
             "phase_null": judged.null,
         }
 
-    def _none(self, status: Status, reason: str) -> dict[str, MetricValue | Scalar]:
-        value = failed(reason) if status == "failed" else skipped(reason)
-        return {metric.name: value for metric in self.metrics}
-
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """The phase, how sure it is, and the null that it was held against."""
+    """The phase, how sure it is, and the null that the matrix was compared with."""
 
     verdict: PhaseVerdict
     confidence: float

@@ -9,6 +9,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from rmtaudit.analyzers.base import (
+    ZERO_MATRIX,
     Analysis,
     Analyzer,
     LayerInput,
@@ -16,8 +17,8 @@ from rmtaudit.analyzers.base import (
     MetricValue,
     Observation,
     Scalar,
-    Status,
     failed,
+    skipped,
 )
 
 if TYPE_CHECKING:
@@ -141,16 +142,17 @@ class PowerLaw(Analyzer):
         options = self.options
         values = given.spectrum.resolved
         if not given.spectrum.eigenvalues.max() > 0:
-            return self._none("failed", "the matrix is zero")
+            return Analysis(self.each_metric(ZERO_MATRIX))
         if len(values) < options.min_tail:
-            return self._none(
-                "skipped", f"{len(values)} resolved eigenvalues, fewer than the {options.min_tail} of a tail"
-            )
+            reason = f"{len(values)} resolved eigenvalues, fewer than the {options.min_tail} of a tail"
+            return Analysis(self.each_metric(skipped(reason)))
         if float(values[-1] - values[0]) <= 2 * given.spectrum.floor:
-            return self._none("failed", "the eigenvalues are all equal to within their resolution")
+            return Analysis(
+                self.each_metric(failed("the eigenvalues are all equal to within their resolution"))
+            )
         fit = fit_power_law(values, min_tail=options.min_tail, stability=options.stability)
         if isinstance(fit, NoFit):
-            return self._none("failed", fit.reason)
+            return Analysis(self.each_metric(failed(fit.reason)))
         interval = exponent_interval(values, min_tail=options.min_tail, confidence=options.confidence)
         if interval is None:  # the fit has a tail with two different values, so the interval has one
             raise AssertionError("a fitted tail has no interval")
@@ -177,19 +179,15 @@ class PowerLaw(Analyzer):
         from rmtaudit.kernels.powerlaw.fit import NoFit
 
         options = self.options
-        found = bootstrap_power_law(
+        bootstrap = bootstrap_power_law(
             values, fit, replicas=options.bootstrap, generator=generator, confidence=options.confidence
         )
-        if isinstance(found, NoFit):
-            return {"p_value": failed(found.reason)}
+        if isinstance(bootstrap, NoFit):
+            return {"p_value": failed(bootstrap.reason)}
         return {
-            "xmin": MetricValue(value=fit.xmin, ci=found.xmin_ci),
-            "p_value": MetricValue(value=found.p_value, se=found.p_value_se),
+            "xmin": MetricValue(value=fit.xmin, ci=bootstrap.xmin_ci),
+            "p_value": MetricValue(value=bootstrap.p_value, se=bootstrap.p_value_se),
         }
-
-    def _none(self, status: Status, reason: str) -> Analysis:
-        value = MetricValue(value=None, status=status, reason=reason)
-        return Analysis({metric.name: value for metric in self.active_metrics()})
 
 
 def _standard_error(interval: ExponentInterval) -> float:

@@ -107,30 +107,29 @@ class Predicted(Analyzer):
     def analyze(self, given: LayerInput) -> Analysis:
         """Return every metric; those of a layer that cannot be predicted are skipped with the reason."""
         if len(given.matrices) != 1:
-            return self._none(skipped(f"the layer is {len(given.matrices)} matrices"))
+            return self._not_predicted(skipped(f"the layer is {len(given.matrices)} matrices"))
         n = min(given.matrices[0].shape)  # of a product of low rank, that of its core
         size = self._order(n)
         if size < FEWEST:
-            return self._none(skipped(f"half of the smaller side, {n}, is fewer than {FEWEST}"))
+            return self._not_predicted(skipped(f"half of the smaller side, {n}, is fewer than {FEWEST}"))
         generator = given.generator("predicted")
         try:
-            found, seen = predict_layer(given.matrices[0], size, self.options.blocks, generator)
+            prediction, products = predict_layer(given.matrices[0], size, self.options.blocks, generator)
         except (ArithmeticError, ValueError) as error:
-            return self._none(failed(str(error)))
-        values = named_numbers(found, seen)
-        said = f"from {self.options.blocks} blocks of {size}: {found.verdict.word}"
-        if found.law is None:
-            return Analysis(values, remark=f"not predicted {said}: {found.reason}")
-        caveat = f" ({found.reason})" if found.reason else ""
-        return Analysis(values, remark=f"predicted {said}{caveat}")
+            return self._not_predicted(failed(str(error)))
+        values = named_numbers(prediction, products)
+        origin = f"from {self.options.blocks} blocks of {size}: {prediction.verdict.word}"
+        if prediction.law is None:
+            return Analysis(values, remark=f"not predicted {origin}: {prediction.reason}")
+        caveat = f" ({prediction.reason})" if prediction.reason else ""
+        return Analysis(values, remark=f"predicted {origin}{caveat}")
 
     def _order(self, n: int) -> int:
         """Return the order of a block: of more than half the blocks would be much alike, and cost as much."""
         return min(int(self.options.block), n // 2)
 
-    def _none(self, value: MetricValue) -> Analysis:
-        values = {metric.name: value for metric in self.active_metrics()}
-        return Analysis(values, remark=f"not predicted from blocks: {value.reason}")
+    def _not_predicted(self, value: MetricValue) -> Analysis:
+        return Analysis(self.each_metric(value), remark=f"not predicted from blocks: {value.reason}")
 
 
 def predict_layer(
@@ -138,17 +137,17 @@ def predict_layer(
 ) -> tuple[Prediction, Witness | None]:
     """Return :func:`predict_blocks`, refused where products with the layer contradict it, and what they say.
 
-    ``None`` stands where there is no prediction to be held against them.
+    The products are ``None`` where there is no prediction to compare with them.
     """
     from rmtaudit.kernels.counter import seed_of
     from rmtaudit.kernels.extrapolation import refuted, witness
     from rmtaudit.kernels.operators import gram
 
-    found = predict_blocks(matrix, size, blocks, generator)
-    if found.law is None:
-        return found, None
-    seen = witness(found, gram(matrix), seed_of(generator))
-    return refuted(found, seen), seen
+    prediction = predict_blocks(matrix, size, blocks, generator)
+    if prediction.law is None:
+        return prediction, None
+    products = witness(prediction, gram(matrix), seed_of(generator))
+    return refuted(prediction, products), products
 
 
 def predict_blocks(matrix: torch.Tensor, size: int, blocks: int, generator: torch.Generator) -> Prediction:
@@ -194,21 +193,21 @@ def predict_blocks(matrix: torch.Tensor, size: int, blocks: int, generator: torc
     return predict(torch.stack(spectra), n / size, generator=generator, matrix=first, dimension=dimension)
 
 
-def named_numbers(found: Prediction, seen: Witness | None) -> dict[str, MetricValue]:
+def named_numbers(prediction: Prediction, products: Witness | None) -> dict[str, MetricValue]:
     """Return the metrics of a prediction; the numbers of one that is refused are skipped with the reason."""
     import torch
 
-    numbers = found.numbers()
-    band = found.band(torch.tensor([level for _, level in _QUANTILES], dtype=torch.float64))
+    numbers = prediction.numbers()
+    band = prediction.band(torch.tensor([level for _, level in _QUANTILES], dtype=torch.float64))
     values = {
-        "predicted_verdict": MetricValue(value=found.verdict.word),
-        "predicted_route": MetricValue(value=route_of(found)),
-        "predicted_discrepancy": MetricValue(value=seen.difference, se=seen.standard_error)
-        if seen
-        else value_of(found, None),
+        "predicted_verdict": MetricValue(value=prediction.verdict.word),
+        "predicted_route": MetricValue(value=route_of(prediction)),
+        "predicted_discrepancy": MetricValue(value=products.difference, se=products.standard_error)
+        if products
+        else value_of(prediction, None),
     }
     for name, functional, _, _ in NUMBERS:
-        values[f"predicted_{name}"] = value_of(found, numbers.get(functional))
+        values[f"predicted_{name}"] = value_of(prediction, numbers.get(functional))
     for index, (name, _) in enumerate(_QUANTILES):
-        values[f"predicted_{name}"] = value_of(found, band[index] if band else None)
+        values[f"predicted_{name}"] = value_of(prediction, band[index] if band else None)
     return values

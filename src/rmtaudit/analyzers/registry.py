@@ -7,7 +7,6 @@ Analyzers of other distributions run code of theirs; ``RMTAUDIT_PLUGINS=name,nam
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from rmtaudit.analyzers.options import check_options
 from rmtaudit.entry_points import is_allowed, is_own, registered
 from rmtaudit.errors import UsageError
 from rmtaudit.finding_kind import FindingKind
-from rmtaudit.names import display_name
+from rmtaudit.names import display_name, suggestion
 
 GROUP = "rmtaudit.analyzers"
 _CODE = re.compile(r"[A-Z][A-Z0-9]*(-[A-Z0-9]+)+")
@@ -81,17 +80,17 @@ def load(name: str) -> type[Analyzer]:
     Raises ``UsageError``: unknown (RA-US-101), not importable (RA-US-102), not an analyzer (RA-US-103), or
     shipped twice (RA-US-104).
     """
-    found = [entry for entry in registered(GROUP) if entry.name == name and is_allowed(entry)]
-    if not found:
+    entries = [entry for entry in registered(GROUP) if entry.name == name and is_allowed(entry)]
+    if not entries:
         raise _unknown(name)
-    if len(found) > 1:
-        owners = " and ".join(sorted(f"{_origin(entry)[0]} ({entry.value})" for entry in found))
+    if len(entries) > 1:
+        owners = " and ".join(sorted(f"{_origin(entry)[0]} ({entry.value})" for entry in entries))
         raise UsageError(
             "RA-US-104",
             f"Two analyzers are called {name!r}: {owners}.",
             hint="Uninstall one of them, or leave it out of RMTAUDIT_PLUGINS.",
         )
-    return _materialise(found[0])
+    return _materialise(entries[0])
 
 
 def plugin_findings(problems: list[str]) -> tuple[FindingKind, ...]:
@@ -99,15 +98,15 @@ def plugin_findings(problems: list[str]) -> tuple[FindingKind, ...]:
 
     What cannot be loaded goes to ``problems``, a sentence each.
     """
-    found: list[FindingKind] = []
+    kinds: list[FindingKind] = []
     for entry in registered(GROUP):
         if is_own(entry) or not is_allowed(entry):
             continue
         try:
-            found.extend(load(entry.name).findings)
+            kinds.extend(load(entry.name).findings)
         except UsageError as error:
             problems.append(error.message)
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(kinds))
 
 
 def build(name: str, options: Mapping[str, Any] | None = None) -> Analyzer:
@@ -164,11 +163,9 @@ def _origin(entry: EntryPoint) -> tuple[str, str]:
 
 def _unknown(name: str) -> UsageError:
     names = available()
-    close = difflib.get_close_matches(name, names, n=1)
-    guess = f" Did you mean {close[0]!r}?" if close else ""
     return UsageError(
         "RA-US-101",
-        f"Unknown analyzer {display_name(name)!r}.{guess}",
+        f"Unknown analyzer {display_name(name)!r}.{suggestion(name, names)}",
         hint=f"Available: {', '.join(names) or 'none'}.",
     )
 

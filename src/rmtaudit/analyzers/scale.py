@@ -6,14 +6,21 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, NoOptions, failed, skipped
+from rmtaudit.analyzers.base import (
+    ZERO_MATRIX,
+    Analyzer,
+    LayerInput,
+    Metric,
+    MetricValue,
+    NoOptions,
+    skipped,
+)
 from rmtaudit.matrices.tensors import smallest_normal
 
 if TYPE_CHECKING:
     from rmtaudit.kernels.spectra.spectrum import Spectrum
 
 _MARTIN = "Martin, Peng, Mahoney 2021"
-ZERO = "the matrix is zero"
 
 
 class Scale(Analyzer):
@@ -49,7 +56,7 @@ class Scale(Analyzer):
         Metric(
             name="numerical_rank",
             unit="count",
-            description="Singular values that the stored precision can tell from zero.",
+            description="Singular values that the stored precision distinguishes from zero.",
             reference="rounding as a random matrix; Davidson, Szarek 2001, theorem II.13",
         ),
         Metric(
@@ -107,7 +114,7 @@ class Scale(Analyzer):
             "unresolved": spectrum.unresolved,
         }
         if not values.max() > 0:
-            return {metric.name: sizes.get(metric.name, failed(ZERO)) for metric in self.metrics}
+            return {metric.name: sizes.get(metric.name, ZERO_MATRIX) for metric in self.metrics}
         entropy = scale.spectral_entropy(values)
         condition = _condition(spectrum)
         return sizes | {

@@ -88,12 +88,14 @@ def initial_by_value(given: LayerInput) -> SignalFound | None:
     matrix = given.matrices[0]
     if is_identity(matrix, given.layer.kernel):
         value = float(matrix[matrix != 0][0])
-        return _initial(given, "Dirac" if given.layer.kernel else "identity", {"gain": value})
+        name = "Dirac" if given.layer.kernel else "identity"
+        return _initial(given, name, {"family": name, "gain": value})
     values = given.spectrum.eigenvalues
     rows, cols = without_zero_lines(matrix).shape
     if not is_orthogonal(values, rows, cols, _roundoff(given, values[-min(rows, cols) :])):
         return None
-    return _initial(given, _orthogonal_name(given, matrix), {"gain": math.sqrt(float(values[-1]))})
+    name = _orthogonal_name(given, matrix)
+    return _initial(given, name, {"family": name, "gain": math.sqrt(float(values[-1]))})
 
 
 def find_signal(given: LayerInput, test: NoiseTest, support: tuple[int, int]) -> SignalFound:
@@ -111,7 +113,7 @@ def find_signal(given: LayerInput, test: NoiseTest, support: tuple[int, int]) ->
     if test.p_value < REJECTED:
         name = _orthogonal_start(given) if test.rectangle.z < 0 else None
         if name is not None:
-            return _initial(given, name, {"z": test.rectangle.z})
+            return _initial(given, name, {"family": "orthogonal", "z": test.rectangle.z})
         return SignalFound(Signal(SignalWord.STRUCTURED), _NOT_TESTED)
     matrix = given.matrices[0]
     scale = power_of_two(matrix)
@@ -205,8 +207,8 @@ def _orthogonal_start(given: LayerInput) -> str | None:
     rows, cols = matrix.shape
     values = given.spectrum.eigenvalues[-min(rows, cols) :]
     for name, lines in (("rows", matrix), ("columns", matrix.T)):
-        for found in (orthogonal_blocks, scaled_orthogonal):
-            blocks = found(lines, epsilon)
+        for count_blocks in (orthogonal_blocks, scaled_orthogonal):
+            blocks = count_blocks(lines, epsilon)
             if blocks is not None:
                 return f"orthogonal, {blocks} blocks of {name}"
     sizes = [count * side for count in _STACKED for side in (rows, cols)]
@@ -246,10 +248,10 @@ def _initial(given: LayerInput, name: str, evidence: dict[str, Any]) -> SignalFo
     observation = Observation(
         code="RA-FO-011",
         message=f"The layer looks freshly initialised: {name}.",
-        evidence={"family": name.partition(",")[0], **evidence},
+        evidence=evidence,
     )
-    seen = () if given.layer.kind is LayerKind.ADAPTER else (observation,)
-    return SignalFound(Signal(SignalWord.INITIAL, name), _NOT_TESTED, seen)
+    observations = () if given.layer.kind is LayerKind.ADAPTER else (observation,)
+    return SignalFound(Signal(SignalWord.INITIAL, name), _NOT_TESTED, observations)
 
 
 def _independent(given: LayerInput, start: _Start, scale: float, p_value: float) -> SignalFound:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, failed, skipped
+from rmtaudit.analyzers.base import ZERO_MATRIX, Analyzer, LayerInput, Metric, MetricValue, skipped
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +65,7 @@ _OTHERS = (
     ),
     Metric(
         name="sketch_tail_share",
-        description="Share of the squared Frobenius norm outside the singular values that were looked at.",
+        description="Share of the squared Frobenius norm outside the singular values that were computed.",
         reference="Elementary.",
     ),
 )
@@ -127,22 +127,22 @@ class Sketch(Analyzer):
     def _named(
         self, values: list[float], lower: list[float], upper: list[float], energy: float, unit: float
     ) -> dict[str, MetricValue | float]:
-        found: dict[str, MetricValue | float] = {}
+        metrics: dict[str, MetricValue | float] = {}
         for i in range(self.options.top):
-            found[f"sketch_sigma_{i + 1}"] = (
+            metrics[f"sketch_sigma_{i + 1}"] = (
                 MetricValue(value=values[i] * unit, ci=(lower[i] * unit, upper[i] * unit))
                 if i < len(values)
                 else skipped(f"the layer has {len(values)} singular values")
             )
-        found["sketch_frobenius_norm"] = math.sqrt(energy) * unit
+        metrics["sketch_frobenius_norm"] = math.sqrt(energy) * unit
         if not energy > 0:
-            return found | {metric.name: failed("the matrix is zero") for metric in _OTHERS[1:]}
+            return metrics | {metric.name: ZERO_MATRIX for metric in _OTHERS[1:]}
         first = values[0] ** 2
 
         def share(ends: list[float]) -> float:
             return max(1 - math.fsum(end**2 for end in ends) / energy, 0.0)
 
-        return found | {
+        return metrics | {
             "sketch_stable_rank": MetricValue(
                 value=energy / first, ci=(energy / upper[0] ** 2, energy / lower[0] ** 2)
             ),

@@ -1,4 +1,4 @@
-"""``tails``: which laws the two ends of a layer's spectrum follow, where that can be told."""
+"""``tails``: which laws the two ends of a layer's spectrum follow, where that can be decided."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, Status, failed, skipped
+from rmtaudit.analyzers.base import ZERO_MATRIX, Analyzer, LayerInput, Metric, MetricValue, failed, skipped
 
 if TYPE_CHECKING:
     import torch
@@ -131,19 +131,18 @@ class Tails(Analyzer):
         """Fit both tails; without a fit, every metric of the tail has the same reason."""
         values = given.spectrum.resolved
         if not given.spectrum.eigenvalues.max() > 0:
-            return _none(_UPPER + _LOWER + _ZERO, "failed", "the matrix is zero")
+            return self.each_metric(ZERO_MATRIX)
         least = self.options.min_tail
         if len(values) < least:
             reason = f"{len(values)} resolved eigenvalues, fewer than the {least} of a tail"
-            return _none(_UPPER + _LOWER + _ZERO, "skipped", reason)
+            return self.each_metric(skipped(reason))
         if float(values[-1] - values[0]) <= 2 * given.spectrum.floor:
-            reason = "the eigenvalues are all equal to within their resolution"
-            return _none(_UPPER + _LOWER + _ZERO, "failed", reason)
-        found = self._side(given, values, "upper")
+            return self.each_metric(failed("the eigenvalues are all equal to within their resolution"))
+        upper = self._side(given, values, "upper")
         if given.spectrum.unresolved:
             reason = f"{given.spectrum.unresolved} eigenvalues are not resolved: the lower tail is not known"
-            return {**found, **_none(_LOWER + _ZERO, "skipped", reason)}
-        return {**found, **self._side(given, values, "lower"), **self._near_zero(values)}
+            return {**upper, **dict.fromkeys(_LOWER + _ZERO, skipped(reason))}
+        return {**upper, **self._side(given, values, "lower"), **self._near_zero(values)}
 
     def _side(self, given: LayerInput, values: torch.Tensor, side: Literal["upper", "lower"]) -> Values:
         from rmtaudit.kernels.powerlaw.fit import NoFit
@@ -154,19 +153,19 @@ class Tails(Analyzer):
         names = _UPPER if side == "upper" else _LOWER
         tail = fit_tail(values, side, min_tail=options.min_tail, level=options.level, stability=False)
         if isinstance(tail, NoFit):
-            return _none(names, "failed", tail.reason)
+            return dict.fromkeys(names, failed(tail.reason))
         spread = None
         if options.bootstrap:
-            found = bootstrap_tail(
+            bootstrap = bootstrap_tail(
                 values,
                 tail,
                 replicas=options.bootstrap,
                 generator=given.generator(f"tails {side}"),
                 confidence=options.confidence,
             )
-            if isinstance(found, NoFit):
-                return _none(names, "failed", found.reason)
-            tail, spread = calibrated(tail, found), found
+            if isinstance(bootstrap, NoFit):
+                return dict.fromkeys(names, failed(bootstrap.reason))
+            tail, spread = calibrated(tail, bootstrap), bootstrap
         fit = tail.power_law
         if side == "upper":
             return {
@@ -187,7 +186,7 @@ class Tails(Analyzer):
 
         fit = fit_near_zero(values, fraction=self.options.fraction, min_tail=self.options.min_tail)
         if isinstance(fit, NoFit):
-            return _none(_ZERO, "skipped", fit.reason)
+            return dict.fromkeys(_ZERO, skipped(fit.reason))
         return {
             "zero_power": MetricValue(value=fit.power, se=fit.power_se),
             "zero_rate": MetricValue(value=fit.rate, se=fit.rate_se),
@@ -212,8 +211,3 @@ def _word(tail: Tail) -> str:
     if tail.verdict.winner is not None:
         return tail.verdict.winner
     return f"like {tail.verdict.simplest}" if tail.verdict.simplest is not None else "undecided"
-
-
-def _none(names: tuple[str, ...], status: Status, reason: str) -> Values:
-    value = failed(reason) if status == "failed" else skipped(reason)
-    return dict.fromkeys(names, value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rmtaudit.analyzers.base import (
+    ZERO_MATRIX,
     Analysis,
     Analyzer,
     LayerInput,
@@ -14,8 +15,8 @@ from rmtaudit.analyzers.base import (
     MetricValue,
     Observation,
     Scalar,
-    Status,
     failed,
+    pooled,
     skipped,
 )
 
@@ -110,33 +111,27 @@ class Traps(Analyzer):
         from rmtaudit.kernels.noise.traps import randomised_by_shuffle, randomised_by_signs
 
         if len(given.matrices) != 1:
-            return self._none("skipped", f"the row pools {len(given.matrices)} matrices; scan them apart")
+            return Analysis(self.each_metric(pooled(len(given.matrices))))
         if not given.spectrum.eigenvalues.max() > 0:
-            return self._none("failed", "the matrix is zero")
+            return Analysis(self.each_metric(ZERO_MATRIX))
         matrix = given.matrices[0]
         if min(matrix.shape) < _LEAST_SIDE:
-            return self._none("skipped", f"a side of {min(matrix.shape)}, below the {_LEAST_SIDE} of a bulk")
+            reason = f"a side of {min(matrix.shape)}, below the {_LEAST_SIDE} of a bulk"
+            return Analysis(self.each_metric(skipped(reason)))
         erg = _erg(given.spectrum.eigenvalues)
         try:
             shuffle = randomised_by_shuffle(matrix, given.generator("trap shuffle"))
         except ArithmeticError as error:
-            values: dict[str, MetricValue | Scalar] = {
-                metric.name: failed(str(error)) for metric in self.active_metrics()
-            }
-            return Analysis(values | erg)
-        values = {
+            return Analysis(self.each_metric(failed(str(error))) | erg)
+        values: dict[str, MetricValue | Scalar] = {
             "traps": shuffle.outliers,
             "trap_p_value": shuffle.p_value,
             "trap_ratio": shuffle.ratio,
         }
         if self.options.signs:
             values["sign_flip_ratio"] = randomised_by_signs(matrix, given.generator("trap signs"))
-        found = (_trap(shuffle, matrix),) if shuffle.p_value < self.options.level else ()
-        return Analysis(values | erg, found)
-
-    def _none(self, status: Status, reason: str) -> Analysis:
-        value = failed(reason) if status == "failed" else skipped(reason)
-        return Analysis({metric.name: value for metric in self.active_metrics()})
+        observations = (_trap(shuffle, matrix),) if shuffle.p_value < self.options.level else ()
+        return Analysis(values | erg, observations)
 
 
 def _erg(eigenvalues: torch.Tensor) -> dict[str, MetricValue | Scalar]:

@@ -54,7 +54,8 @@ class Checkpoint(ABC):
         """Return the values of one tensor: CPU, contiguous, stored dtype, its own memory.
 
         Threads may call it at the same time. Raises ``KeyError`` for an unknown name and an ``InputError``
-        where the bytes cannot be had (short read, changed file).
+        where the bytes cannot be had (short read, changed file). A torch before 2.7 has no
+        ``float8_e8m0fnu``: there, such a tensor comes as its codes, ``uint8``.
         """
 
     def read_band(self, name: str, start: int, stop: int) -> torch.Tensor:
@@ -121,6 +122,9 @@ class Reader(ABC):
     strict
         Whether a file with one of the extensions that turns out to be of another format is refused, since
         its name promises something about its safety.
+    in_archives
+        Whether :meth:`open` takes a path that leads on into a zip archive (``models.zip/net.pt``), as
+        :func:`rmtaudit.checkpoints.members.open_source` does.
     """
 
     name: str
@@ -129,6 +133,7 @@ class Reader(ABC):
     place: int = 100
     companion: str = ""
     strict: bool = False
+    in_archives: bool = False
 
     @abstractmethod
     def recognises(self, contents: Contents) -> bool:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from rmtaudit.checkpoints.base import Checkpoint, Contents, Reader
 from rmtaudit.checkpoints.collector import collector_paused
+from rmtaudit.checkpoints.conversions import file_refusal, part_refusal
 from rmtaudit.checkpoints.files import FileSource
+from rmtaudit.checkpoints.members import open_source
 from rmtaudit.checkpoints.sniff import broken_download, foreign_format
 from rmtaudit.checkpoints.zips import list_entries
 from rmtaudit.entry_points import is_allowed, is_own, registered
@@ -81,6 +83,9 @@ def reader_for(path: Path) -> tuple[Reader, list[str]]:
     try it (a zip archive without a ``data.pkl``, a pickle of another library).
     """
     contents, size = contents_of(path)
+    part = part_refusal(path)
+    if part is not None:
+        raise part
     own = own_readers()
     problems: list[str] = []
     reader = next((each for each in own if each.recognises(contents)), None)
@@ -88,7 +93,7 @@ def reader_for(path: Path) -> tuple[Reader, list[str]]:
     reader = reader or next((each for each in own if each.may_know(contents)), None)
     if reader is not None:
         return reader, [*problems, *_compare_extension(path, reader, own)]
-    broken = broken_download(path, contents.head, size)
+    broken = file_refusal(path, contents.head) or broken_download(path, contents.head, size)
     if broken is not None:
         raise broken
     if problems:
@@ -122,8 +127,14 @@ def read_head(path: Path) -> tuple[bytes, int]:
 
 
 def contents_of(path: Path) -> tuple[Contents, int]:
-    """Return what readers see of a regular file, and its size in bytes. Raises ``InputError``."""
-    source = FileSource(path)
+    """Return what readers see of a regular file or a member of an archive, and its size in bytes.
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    """
+    source = open_source(path)
     try:
         head = bytes(source.pread(0, min(HEAD, source.size)))
         return Contents(head=head, names=_zip_names(source) if head.startswith(b"PK") else ()), source.size

@@ -12,6 +12,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+CODES = {"float8_e8m0fnu": "uint8"}
+"""By each dtype that came after torch 2.4, the dtype of the same size that holds its codes.
+
+``float8_e8m0fnu`` came with torch 2.7. It holds the exponents of scales, which are decoded from
+their codes, and the digest of a file is that of its bytes: the report is the same.
+"""
+
 
 def tensor_from_bytes(
     data: bytearray | memoryview,
@@ -37,11 +44,11 @@ def tensor_from_bytes(
     Returns
     -------
     Tensor
-        CPU, contiguous, ``shape``, ``dtype``.
+        CPU, contiguous, ``shape``, of :func:`torch_dtype` of ``dtype``.
     """
     import torch
 
-    kind: torch.dtype = getattr(torch, dtype)
+    kind = torch_dtype(dtype)
     if math.prod(shape) == 0:
         return torch.empty(shape, dtype=kind)
     if big_endian:
@@ -50,6 +57,14 @@ def tensor_from_bytes(
     if stride is None:
         return flat.reshape(shape)
     return flat.as_strided(shape, stride).contiguous()
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    """Return the dtype of a name; where torch is too old to have it, the one that holds its codes."""
+    import torch
+
+    kind: torch.dtype = getattr(torch, name if hasattr(torch, name) else CODES.get(name, name))
+    return kind
 
 
 def _swapped(data: bytearray | memoryview, kind: torch.dtype) -> bytearray | memoryview:

@@ -1,4 +1,4 @@
-"""Zip archives as torch writes them: stored, whole, one folder. Anything else is refused.
+"""The directory of a zip archive, checked entry by entry before a byte of any of them is read.
 
 Of the standard library's ``zipfile`` nothing is used: it builds an object an entry before any rule can be
 applied, and inflates.
@@ -30,13 +30,32 @@ _ENCRYPTED = 0x0001 | 0x0040 | 0x2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZipEntry:
-    """One file of the archive: its name, the position of its local header, its size, how it is stored."""
+    """One file of the archive.
+
+    Attributes
+    ----------
+    name
+        Its name.
+    header
+        Position of its local header.
+    size, unpacked
+        Its bytes in the archive, and those that they unpack to.
+    stored, deflated
+        Whether its bytes are there as they are, or compressed in the usual way; neither: in another way.
+    encrypted
+        Whether they are encrypted.
+    checksum
+        The CRC-32 of what they unpack to.
+    """
 
     name: str
     header: int
     size: int
+    unpacked: int
     stored: bool
+    deflated: bool
     encrypted: bool
+    checksum: int
 
 
 def list_entries(source: FileSource) -> list[ZipEntry]:
@@ -86,13 +105,23 @@ def data_offset(source: FileSource, entry: ZipEntry) -> int:
             hint="Unpack the archive and save the checkpoint again, if you trust it.",
             where=source.where,
         )
+    return packed_offset(source, entry)
+
+
+def packed_offset(source: FileSource, entry: ZipEntry) -> int:
+    """Return the position of an entry's first byte, compressed or not. Raises as :func:`data_offset`."""
     name = entry.name.encode()
     if entry.header + _LOCAL.size + len(name) > source.size:
         raise _corrupt(f"the entry '{display_name(entry.name)}' leaves the file", source.where)
     data = bytes(source.pread(entry.header, _LOCAL.size + len(name)))
     fields = _LOCAL.unpack_from(data)
     magic, method, stored, length, extra = fields[0], fields[3], fields[7], fields[9], fields[10]
-    if magic != b"PK\x03\x04" or method != 0 or length != len(name) or data[_LOCAL.size :] != name:
+    if (
+        magic != b"PK\x03\x04"
+        or (method == 0) != entry.stored
+        or length != len(name)
+        or data[_LOCAL.size :] != name
+    ):
         raise _corrupt(
             f"the local header of '{display_name(entry.name)}' differs from the directory", source.where
         )
@@ -161,7 +190,14 @@ def _central(data: bytes, position: int, where: str) -> tuple[ZipEntry, int]:
     if method == 0 and packed != size:
         raise _corrupt(f"the entry '{display_name(name)}' is stored but has two sizes", where)
     entry = ZipEntry(
-        name=name, header=header, size=packed, stored=method == 0, encrypted=bool(flags & _ENCRYPTED)
+        name=name,
+        header=header,
+        size=packed,
+        unpacked=size,
+        stored=method == 0,
+        deflated=method == 8,
+        encrypted=bool(flags & _ENCRYPTED),
+        checksum=fields[7],
     )
     return entry, extra_end + comment_length
 

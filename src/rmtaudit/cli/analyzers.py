@@ -34,17 +34,17 @@ def analyzers(format_: str) -> None:
 
 
 def _document(row: Installed) -> dict[str, Any]:
-    found = row.analyzer
+    analyzer = row.analyzer
     return {
         "name": row.name,
         "distribution": row.distribution,
         "version": row.version,
         "problem": row.problem,
-        "needs": sorted(found.needs) if found else [],
-        "options": {field.name: _default(field) for field in dataclasses.fields(found.Options)}
-        if found
+        "needs": sorted(analyzer.needs) if analyzer else [],
+        "options": {field.name: _default(field) for field in dataclasses.fields(analyzer.Options)}
+        if analyzer
         else {},
-        "metrics": [dataclasses.asdict(metric) for metric in found.metrics] if found else [],
+        "metrics": [dataclasses.asdict(metric) for metric in analyzer.metrics] if analyzer else [],
     }
 
 

@@ -10,22 +10,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rmtaudit.cli.grid import label_grid
 from rmtaudit.names import display_name
 from rmtaudit.report.numbers import format_value
 
-_NAMES = {
+FUNCTIONALS = {
     "mean": "mean",
     "standard_deviation": "standard deviation",
     "skewness": "skewness",
     "lower_edge": "smallest",
-    "upper_edge": "largest, without spikes",
+    "upper_edge": "largest",
     "atom": "share in atoms",
     "effective_rank": "effective rank / size",
     "log_det": "log det / size",
     "condition": "condition number",
 }
 _WIDE = 110
+"""Columns from which all baselines fit beside each other."""
 _MOST_SPIKES = 6
+"""A convention: spikes that are listed."""
 _REFUSED = "Nothing is predicted. What follows is the block and the evidence."
 
 
@@ -45,7 +48,7 @@ def draw_density(console: Console, document: Mapping[str, Any]) -> None:
     console.print()
     console.print(_values(document, wide=console.width >= _WIDE))
     console.print()
-    console.print(_evidence(document))
+    console.print(label_grid(_lines(document)))
 
 
 def _style(verdict: Mapping[str, Any]) -> str:
@@ -86,15 +89,15 @@ def _values(document: Mapping[str, Any], *, wide: bool) -> Table:
         table.add_column("true", justify="right", no_wrap=True)
     for order in baselines:
         table.add_column(f"{order} cum.", justify="right", no_wrap=True)
-    for name, label in _NAMES.items():
+    for name, label in (FUNCTIONALS | {"upper_edge": "largest, without spikes"}).items():
         if predicted is None and name not in block:
             continue
         row = [label, _number(block.get(name))]
         if predicted is not None:
-            found = predicted["functionals"][name]
-            if found["value"] is None:
-                continue  # why is said once, below
-            row += [_number(found["value"]), _range(found)]
+            number = predicted["functionals"][name]
+            if number["value"] is None:
+                continue  # the reason follows below
+            row += [_number(number["value"]), _range(number)]
         if compared is not None:
             row.append(_number(compared["functionals"].get(name), blank=True))
         row += [_number(document["baselines"][order].get(name), blank=True) for order in baselines]
@@ -103,8 +106,8 @@ def _values(document: Mapping[str, Any], *, wide: bool) -> Table:
     for index, level in enumerate(levels):
         row = [f"quantile {level:.0%}", _number(block["quantiles"][index])]
         if predicted is not None:
-            found = predicted["quantiles"][index]
-            row += [_number(found["value"]), _range(found)]
+            number = predicted["quantiles"][index]
+            row += [_number(number["value"]), _range(number)]
         if compared is not None:
             row.append(_number(compared["quantiles"][index]))
         row += [_number(document["baselines"][order]["quantiles"][index]) for order in baselines]
@@ -114,27 +117,19 @@ def _values(document: Mapping[str, Any], *, wide: bool) -> Table:
 
 def _shown_baselines(document: Mapping[str, Any], wide: bool) -> list[str]:
     """Return the orders whose laws are shown: all, or where there is little room the best of them."""
-    there = list(document["baselines"])
-    if wide or not there:
-        return there
+    orders = list(document["baselines"])
+    if wide or not orders:
+        return orders
     tests = document["tests"]
     scores = (tests["nested"] or tests["validation"] or {"baselines": {}})["baselines"]
-    known = [order for order in there if order in scores]
-    return [min(known, key=lambda order: float(scores[order]))] if known else there[:1]
-
-
-def _evidence(document: Mapping[str, Any]) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True, style="dim")
-    grid.add_column(overflow="fold")
-    for name, text in _lines(document):
-        grid.add_row(Text(name), Text(text))
-    return grid
+    known = [order for order in orders if order in scores]
+    return [min(known, key=lambda order: float(scores[order]))] if known else orders[:1]
 
 
 def _lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     tests = document["tests"]
-    yield from _absent(document["prediction"])
+    if document["prediction"] is not None:
+        yield from missing_values(document["prediction"]["functionals"])
     yield from _test_lines(tests)
     if tests["mass"] is not None:
         yield "mass", f"{tests['mass']:.5f}, which is 1 for a law"
@@ -156,7 +151,8 @@ def _lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if document["spikes"]:
         yield "spikes", _spikes(document["spikes"])
     yield from _ridge_lines(document["ridge"])
-    yield from _beside_lines(document)
+    yield from rounding_lines(document["subject"].get("rounding"))
+    yield from _companion_lines(document)
 
 
 def _spikes(spikes: Sequence[Mapping[str, Any]]) -> str:
@@ -168,19 +164,17 @@ def _spikes(spikes: Sequence[Mapping[str, Any]]) -> str:
         for spike in ordered[:_MOST_SPIKES]
     ]
     rest = f" and {len(ordered) - _MOST_SPIKES} more" if len(ordered) > _MOST_SPIKES else ""
-    told = any(spike["predicted"] is not None for spike in ordered)
-    where = "; where each goes if its direction is spread evenly" if told else ""
+    predicted = any(spike["predicted"] is not None for spike in ordered)
+    where = "; where each goes if its direction is spread evenly" if predicted else ""
     return f"{', '.join(shown)}{rest}, taken out{where}"
 
 
-def _absent(predicted: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
-    """Yield what has no value or no interval, once a reason."""
-    if predicted is None:
-        return
+def missing_values(functionals: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the functionals that have no value or no interval, a line for each reason."""
     reasons: dict[str, list[str]] = {}
-    for name, found in predicted["functionals"].items():
-        if found["reason"]:
-            reasons.setdefault(found["reason"], []).append(_NAMES[name])
+    for name, number in functionals.items():
+        if number["reason"]:
+            reasons.setdefault(number["reason"], []).append(FUNCTIONALS[name])
     for reason, names in reasons.items():
         yield "left out", f"{', '.join(names)}: {display_name(reason)}"
 
@@ -197,11 +191,11 @@ def _test_lines(tests: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if tests["unresolved"]:
         yield "unfixed", f"laws that fit as well put {tests['unresolved']:.1%} of the eigenvalues elsewhere"
     if tests["validation"]:
-        found = tests["validation"]
+        validation = tests["validation"]
         yield (
             "validation",
-            f"free quarters miss the block by {found['score']:.2%} of its spread; "
-            f"cumulants {_scores(found['baselines'])}",
+            f"free quarters miss the block by {validation['score']:.2%} of its spread; "
+            f"cumulants {_scores(validation['baselines'])}",
         )
     if nested:
         rows = f", growth by rows {nested['rows']:.2%}" if nested["rows"] is not None else ""
@@ -247,11 +241,17 @@ def _ridge_lines(ridge: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     )
 
 
-def _beside_lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def rounding_lines(rounding: Mapping[str, str] | None) -> Iterator[tuple[str, str]]:
+    """Yield why nothing is claimed about the rounding of the entries, if so."""
+    if rounding is not None and rounding["reason"]:
+        yield "rounding", rounding["reason"]
+
+
+def _companion_lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     kpm, compared = document["kpm"], document["against"]
     if kpm["status"] != "ok":
         if document["subject"]["holds"] == "matrix":
-            yield "KPM", f"not beside it: {display_name(kpm['reason'])}"
+            yield "KPM", f"left out: {display_name(kpm['reason'])}"
     elif kpm["distance"] is None:
         yield "KPM", f"{kpm['moments']} moments of {kpm['probes']} probes: see the plot"
     else:
@@ -262,11 +262,11 @@ def _beside_lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         )
     if compared and compared["status"] == "ok":
         simple = compared["two_moments"]
-        beside = f"; two cumulants KS {simple:.2%}" if simple is not None else ""
+        baseline = f"; two cumulants KS {simple:.2%}" if simple is not None else ""
         yield (
             "against",
             f"{compared['eigenvalues']} true eigenvalues: KS {compared['ks']:.2%}, W1 "
-            f"{_number(compared['wasserstein'])}{beside}",
+            f"{_number(compared['wasserstein'])}{baseline}",
         )
     elif compared:
         yield "against", compared["reason"]
@@ -276,15 +276,15 @@ def _scores(baselines: Mapping[str, float]) -> str:
     return ", ".join(f"{order}: {score:.2%}" for order, score in baselines.items()) or "make no law"
 
 
-def _with_error(found: Mapping[str, float | None]) -> str:
-    error = found["se"]
-    return f"{_number(found['value'])}{f' ± {error:.2g}' if error is not None else ''}"
+def _with_error(number: Mapping[str, float | None]) -> str:
+    error = number["se"]
+    return f"{_number(number['value'])}{f' ± {error:.2g}' if error is not None else ''}"
 
 
-def _range(found: Mapping[str, Any]) -> str:
-    if found["low"] is None:
+def _range(number: Mapping[str, Any]) -> str:
+    if number["low"] is None:
         return ""
-    return f"{_number(found['low'])} to {_number(found['high'])}"
+    return f"{_number(number['low'])} to {_number(number['high'])}"
 
 
 def _number(value: float | None, *, blank: bool = False) -> str:

@@ -10,22 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rmtaudit.cli.density_table import FUNCTIONALS, missing_values, rounding_lines
+from rmtaudit.cli.grid import label_grid
 from rmtaudit.engine.resources.memory_size import format_bytes
 from rmtaudit.names import display_name
 from rmtaudit.report.numbers import format_value
 
-_NAMES = {
-    "mean": "mean",
-    "standard_deviation": "standard deviation",
-    "skewness": "skewness",
-    "lower_edge": "smallest",
-    "upper_edge": "largest",
-    "atom": "share in atoms",
-    "effective_rank": "effective rank / size",
-    "log_det": "log det / size",
-    "condition": "condition number",
-}
 _MOST_ATOMS = 8
+"""A convention: atoms that are listed."""
 
 
 def draw_whole(console: Console, document: Mapping[str, Any]) -> None:
@@ -33,65 +25,52 @@ def draw_whole(console: Console, document: Mapping[str, Any]) -> None:
     verdict, subject = document["verdict"], document["subject"]
     console.print(Text(display_name(subject["name"]), style="bold", overflow="fold"))
     console.print(Text(f"the whole matrix, of order {subject['order']}", style="dim"))
-    console.print(Text(verdict["word"], style="bold green").append(f": {verdict['route']}", style="not bold"))
+    style = "bold yellow" if verdict["reason"] else "bold green"
+    console.print(Text(verdict["word"], style=style).append(f": {verdict['route']}", style="not bold"))
     console.print()
     console.print(_values(document))
     console.print()
-    console.print(_evidence(document))
+    console.print(label_grid(_lines(document)))
 
 
 def _values(document: Mapping[str, Any]) -> Table:
     predicted, compared = document["prediction"], document["against"]
-    exact = document["method"]["name"] == "eigenvalues"
+    eigenvalues = document["method"]["name"] == "eigenvalues"
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("eigenvalues")
-    table.add_column("exact" if exact else "measured", justify="right", no_wrap=True)
-    if not exact:
+    table.add_column(document["verdict"]["word"], justify="right", no_wrap=True)
+    if not eigenvalues:
         table.add_column("90 % bounds", justify="right")
     if compared is not None:
         table.add_column("true", justify="right", no_wrap=True)
     known = compared or {"functionals": {}, "quantiles": [None] * len(predicted["quantiles"])}
     rows = [
         (label, predicted["functionals"][name], known["functionals"].get(name))
-        for name, label in _NAMES.items()
+        for name, label in FUNCTIONALS.items()
     ]
     rows += [
         (f"quantile {one['level']:.0%}", one, true)
         for one, true in zip(predicted["quantiles"], known["quantiles"], strict=True)
     ]
-    for label, found, true in rows:
-        if found["value"] is None:
-            continue  # why is said below
-        row = [label, format_value(found["value"])]
-        if not exact:
-            row.append(_bounds(found))
+    for label, number, true in rows:
+        if number["value"] is None:
+            continue  # the reason follows below
+        row = [label, format_value(number["value"])]
+        if not eigenvalues:
+            row.append(_bounds(number))
         if compared is not None:
             row.append("" if true is None else format_value(true))
         table.add_row(*(Text(cell) for cell in row))
     return table
 
 
-def _evidence(document: Mapping[str, Any]) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True, style="dim")
-    grid.add_column(overflow="fold")
-    for name, text in _lines(document):
-        grid.add_row(Text(name), Text(text))
-    return grid
-
-
 def _lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     predicted, method = document["prediction"], document["method"]
-    reasons: dict[str, list[str]] = {}
-    for name, found in predicted["functionals"].items():
-        if found["reason"]:
-            reasons.setdefault(found["reason"], []).append(_NAMES[name])
-    for reason, names in reasons.items():
-        yield "left out", f"{', '.join(names)}: {display_name(reason)}"
+    yield from missing_values(predicted["functionals"])
     atoms = sorted(predicted["atoms"], key=lambda one: -float(one["mass"]))
     for atom in atoms[:_MOST_ATOMS]:
         share = f"{atom['mass']:.2%}"
-        if atom["low"] < atom["high"]:
+        if atom["low"] is not None and atom["low"] < atom["high"]:
             share = f"{atom['low']:.2%} to {atom['high']:.2%} of the eigenvalues"
         yield "atom", f"{share} at {format_value(atom['place'])}"
     if len(atoms) > _MOST_ATOMS:
@@ -103,6 +82,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             f"{format_bytes(method['memory'])} beside the matrix",
         )
     yield "symmetry", display_name(document["subject"]["symmetric"])
+    yield from rounding_lines(document["subject"]["rounding"])
     yield from _ridge(document["ridge"])
     compared = document["against"]
     if compared is not None:
@@ -121,10 +101,10 @@ def _ridge(ridge: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "ridge", f"{head}{ridge['status']}: {display_name(ridge['reason'])}"
         return
     parts = [
-        f"{name} {format_value(found['value'])} ({_bounds(found)})"
-        if found["low"] < found["high"]
-        else f"{name} {format_value(found['value'])}"
-        for name, found in (
+        f"{name} {format_value(number['value'])} ({_bounds(number)})"
+        if number["low"] is not None and number["low"] < number["high"]
+        else f"{name} {format_value(number['value'])}"
+        for name, number in (
             ("log det / size", ridge["log_det"]),
             ("effective dimension / size", ridge["effective_dimension"]),
         )
@@ -132,8 +112,8 @@ def _ridge(ridge: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "ridge", head + ", ".join(parts)
 
 
-def _bounds(found: Mapping[str, Any]) -> str:
-    low, high = found["low"], found["high"]
+def _bounds(number: Mapping[str, Any]) -> str:
+    low, high = number["low"], number["high"]
     if low is None and high is None:
         return ""
     if low is None:

@@ -52,7 +52,7 @@ def worst(codes: Iterable[int]) -> int:
 
 
 def code_of(error: RmtauditError) -> int:
-    """Return the exit code that an error stands for."""
+    """Return the exit code of an error."""
     if isinstance(error, StoppedWorkError):
         return INTERRUPTED
     return INCONCLUSIVE if isinstance(error, NothingAuditableError) else COULD_NOT_JUDGE

@@ -41,7 +41,7 @@ def _with_plugins() -> Mapping[str, FindingKind]:
     from rmtaudit.report.catalogue import catalogue
 
     problems: list[str] = []
-    found = catalogue(plugin_findings(problems))
+    kinds = catalogue(plugin_findings(problems))
     for problem in problems:
         click.echo(f"rmtaudit: {display_name(problem, longest=_LONGEST)}", err=True)
-    return found
+    return kinds

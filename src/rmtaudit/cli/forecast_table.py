@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rmtaudit.cli.grid import label_grid
 from rmtaudit.names import display_name
 from rmtaudit.report.numbers import format_value
 
@@ -112,25 +113,25 @@ def _curve(document: Mapping[str, Any], *, wide: bool) -> Table:
     return table
 
 
-def _draw_population(console: Console, found: Mapping[str, Any]) -> None:
-    if found["status"] == "skipped":
+def _draw_population(console: Console, forecast: Mapping[str, Any]) -> None:
+    if forecast["status"] == "skipped":
         return
-    if found["status"] == "failed":
-        console.print(Text(f"no forecast from the population: {found['reason']}", style="yellow"))
+    if forecast["status"] == "failed":
+        console.print(Text(f"no forecast from the population: {forecast['reason']}", style="yellow"))
         return
-    target = "given" if found["signal"] == "given" else "random"
+    target = "given" if forecast["signal"] == "given" else "random"
     console.print(Text(f"from the population, target {target}", style="bold"))
-    if found["verdict"] == "contradicted":
+    if forecast["verdict"] == "contradicted":
         text = (
             "The sample does not come from this population: their degrees of freedom differ. The trace of "
-            f"the sample is {found['trace_ratio']:.3g} times that of the population (a kernel matrix is "
+            f"the sample is {forecast['trace_ratio']:.3g} times that of the population (a kernel matrix is "
             "ΦΦᵀ, not divided by n)."
         )
         console.print(Text(text, style="yellow"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for head in ("mu", "risk", "effective mu", "degrees of freedom", "of the sample"):
         table.add_column(head, justify="right", no_wrap=True)
-    for row in found["curve"]:
+    for row in forecast["curve"]:
         cells = (row["mu"], row["risk"], row["kappa"], row["degrees"], row["degrees_of_sample"])
         table.add_row(*(Text(f"{cell:.3g}") for cell in cells))
     console.print(table)
@@ -139,22 +140,19 @@ def _draw_population(console: Console, found: Mapping[str, Any]) -> None:
 def _law(law: Mapping[str, Any]) -> Table | Text:
     if law["status"] != "ok":
         return Text(f"HTMP not fitted: {law['reason']}", style="dim")
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True, style="dim")
-    grid.add_column(overflow="fold")
     kappa = law["kappa"]
     bad = law["verdict"] == "rejected"
     bound = "≤ " if law["p_value"] <= 0.005 else ""
     fitted = f"gamma {law['gamma']:.4g}, kappa {kappa['value']:.4g} ± {kappa['se']:.2g}"
-    lines = [
-        ("HTMP", f"{fitted}, delta {law['delta']:.4g}", ""),
-        ("fit", f"p {bound}{law['p_value']:.2g}: {law['sentence']}", "yellow" if bad else ""),
-        ("limit", _limit(law), ""),
-        ("paper", f"2 + delta = {law['paper_exponent']:.4g}, {_PAPER}", ""),
-    ]
-    for name, text, style in lines:
-        grid.add_row(Text(name), Text(text, style=style))
-    return grid
+    fit = f"p {bound}{law['p_value']:.2g}: {law['sentence']}"
+    return label_grid(
+        [
+            ("HTMP", f"{fitted}, delta {law['delta']:.4g}"),
+            ("fit", Text(fit, style="yellow" if bad else "")),
+            ("limit", _limit(law)),
+            ("paper", f"2 + delta = {law['paper_exponent']:.4g}, {_PAPER}"),
+        ]
+    )
 
 
 def _limit(law: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from rmtaudit.cli.logdet_flags import logdet_flags
 from rmtaudit.cli.output import DocumentOutput, OutputFile, document_options, output_file
 from rmtaudit.cli.progress import steps_watched
 from rmtaudit.cli.source_flags import source_options
+from rmtaudit.engine.logdet.settings import Place
 from rmtaudit.errors import StoppedWorkError
 from rmtaudit.names import display_name
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from rmtaudit.engine.logdet.settings import LogdetSettings
 
 _LONG = 1e11
-"""Operations from which it is said beforehand what will be done: a few seconds of one core."""
+"""Operations from which the plan is printed before the work begins: seconds of one core (a choice)."""
 _PRINTED = frozenset({"explain"})
 
 
@@ -45,19 +46,19 @@ def logdet(source: str, out: DocumentOutput, **flags: Any) -> int:
     why. Exit code 3: refused, or extrapolated from points whose order could not be tested without
     --assume-random-order.
     """
-    with _signalled() as signals:  # first: importing torch takes a second, in which a signal may come
+    with _handling_signals() as signals:  # first: importing torch takes a second, in which a signal may come
         return _run(source, out, flags, signals)
 
 
 def _run(source: str, out: DocumentOutput, flags: Mapping[str, Any], signals: _Signals) -> int:
-    from rmtaudit.engine.logdet.requests import explained, input_paths, settings_of
+    from rmtaudit.engine.logdet.requests import explain_request, input_paths, settings_of
 
     settings = settings_of({name: value for name, value in flags.items() if name not in _PRINTED})
     inputs = input_paths(source)
     with ExitStack() as files:
         emit = files.enter_context(out.open(inputs))
         if flags["explain"]:
-            document = explained(source, source_options(flags), settings, series=flags["series"])
+            document = explain_request(source, source_options(flags), settings, series=flags["series"])
             code = FINE if document["plan"]["method"] else INCONCLUSIVE
         else:
             minors = files.enter_context(output_file(flags["minors"], inputs)) if flags["minors"] else None
@@ -73,7 +74,7 @@ def _run(source: str, out: DocumentOutput, flags: Mapping[str, Any], signals: _S
 def _answer(
     source: str, quiet: bool, flags: Mapping[str, Any], settings: LogdetSettings, signals: _Signals
 ) -> LogDeterminant:
-    from rmtaudit.engine.logdet.requests import answered
+    from rmtaudit.engine.logdet.requests import answer_request
 
     how_to_resume: list[str] = []
 
@@ -83,18 +84,18 @@ def _answer(
             taken = plan.taken
             if taken is None:
                 return
-            if taken.place == "on disk":
+            if taken.place is Place.ON_DISK:
                 signals.graceful = True
                 folder = shlex.quote(display_name(str(scratch), longest=1000))
                 how_to_resume.append(
                     f"--resume --scratch {folder} --memory {plan.budget} --threads {plan.threads}"
                 )
             if not quiet and (taken.flops or 0) > _LONG:
-                line = f"rmtaudit: {taken.method} {taken.place}, about {taken.flops:.1e} operations"
+                line = f"rmtaudit: {taken.name}, about {taken.flops:.1e} operations"
                 click.echo(line + (f"; goes on with {how_to_resume[0]}" if how_to_resume else ""), err=True)
 
         try:
-            return answered(
+            return answer_request(
                 source,
                 source_options(flags),
                 settings,
@@ -115,9 +116,7 @@ def _write_minors(file: OutputFile, answer: LogDeterminant) -> None:
     from rmtaudit.engine.logdet.requests import npy_bytes
 
     if answer.minors is None:
-        click.echo(
-            f"rmtaudit: no leading minors came of {answer.method or 'this'}; none are written", err=True
-        )
+        click.echo(f"rmtaudit: {answer.method or 'this'} gives no leading minors; none are written", err=True)
         return
     file.write_bytes(npy_bytes(answer.minors))
 
@@ -145,17 +144,17 @@ class _Signals:
 
 
 @contextmanager
-def _signalled() -> Iterator[_Signals]:
+def _handling_signals() -> Iterator[_Signals]:
     import signal
     import threading
 
-    found = _Signals()
+    signals = _Signals()
     if threading.current_thread() is not threading.main_thread():
-        yield found
+        yield signals
         return
-    before = {number: signal.signal(number, found) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, signals) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield found
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

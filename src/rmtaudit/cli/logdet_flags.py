@@ -1,4 +1,4 @@
-"""The flags of ``rmtaudit logdet``: what the matrix is, what is asked of it, and how."""
+"""The flags of ``rmtaudit logdet``: the matrix, the question about it, and the method."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import click
 
 from rmtaudit.cli.source_flags import SOURCE_OPTIONS
+from rmtaudit.engine.logdet.settings import Method
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_METHODS = ("cholesky", "ldlt", "lu", "sparse", "qr", "mixed", "eigenvalues", "slq", "flodance")
-_WHAT_IT_IS = (
+_MATRIX_OPTIONS = (
     *SOURCE_OPTIONS,
     click.option("--shift", metavar="T", type=float, default=0.0, help="Take A + T I instead of A."),
     click.option(
@@ -28,7 +28,7 @@ _WHAT_IT_IS = (
         help="Of a table, the rows one of whose fields holds this text.",
     ),
 )
-_WHAT_IS_ASKED = (
+_QUESTION_OPTIONS = (
     click.option(
         "--pseudo", is_flag=True, help="The log-pseudo-determinant: over the eigenvalues that are not 0."
     ),
@@ -68,8 +68,11 @@ _WHAT_IS_ASKED = (
         help="Write the log-determinants of all leading minors to a .npy file.",
     ),
 )  # fmt: skip
-_HOW = (
-    click.option("--method", type=click.Choice(_METHODS), help="Method, instead of the planner's choice."),
+_METHOD_OPTIONS = (
+    click.option(
+        "--method", type=click.Choice([str(each) for each in Method]),
+        help="Method, instead of the planner's choice.",
+    ),
     click.option(
         "--probes", metavar="N", type=click.IntRange(min=2), default=16, show_default=True,
         help="Random vectors of slq and mixed.",
@@ -113,6 +116,6 @@ _HOW = (
 
 def logdet_flags(command: Command) -> Command:
     """Add the flags to the command."""
-    for option in reversed((*_WHAT_IT_IS, *_WHAT_IS_ASKED, *_HOW)):
+    for option in reversed((*_MATRIX_OPTIONS, *_QUESTION_OPTIONS, *_METHOD_OPTIONS)):
         command = option(command)
     return command

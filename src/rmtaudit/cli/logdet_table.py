@@ -11,22 +11,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rmtaudit.cli.grid import label_grid
 from rmtaudit.engine.resources.memory_size import format_bytes
 from rmtaudit.names import display_name
 from rmtaudit.report.numbers import format_value
 
 _WIDE = 110
+"""Columns from which the plan shows what is moved: what all of its columns take."""
 _MOST_DIGITS = 15
+"""Significant decimal digits that every float64 keeps."""
 _SIGNS = {1: "+1", -1: "-1", 0: "0"}
 
 
 def draw_logdet(console: Console, document: Mapping[str, Any]) -> None:
-    """Print the document of an answer (:mod:`rmtaudit.engine.logdet.document`) on a console."""
+    """Print the document of an answer (:mod:`rmtaudit.engine.logdet.answer`) on a console."""
     _draw_subject(console, document)
     result = document["result"]
     console.print()
     if result["status"] == "ok":
-        console.print(_grid(_number_lines(document)))
+        console.print(label_grid(_number_lines(document)))
         if not result["granted"]:
             words = f"Only if {result['assumption']}, which was not tested: exit code 3."
             console.print(Text(f"{words} --assume-random-order takes it for granted.", style="yellow"))
@@ -38,7 +41,7 @@ def draw_logdet(console: Console, document: Mapping[str, Any]) -> None:
             console.print(Text(result["advice"]))
     lines = list(_evidence_lines(document))
     if lines:
-        console.print(_grid(lines))
+        console.print(label_grid(lines))
     for warning in document["warnings"]:
         console.print(Text(f"{warning['code']} {warning['message']}", style="yellow"))
     console.print(Text(_footer(document), style="dim"))
@@ -111,8 +114,8 @@ def _draw_subject(console: Console, document: Mapping[str, Any]) -> None:
         graph = subject["graph"]
         facts += f", {graph['edges']:,} edges, {graph['components']:,} connected component"
         facts += "s" if graph["components"] > 1 else ""
-    told = "symmetric" if subject["symmetric"] else "not symmetric"
-    facts += f", {told}: {display_name(subject['symmetry'], longest=200)}"
+    symmetry = "symmetric" if subject["symmetric"] else "not symmetric"
+    facts += f", {symmetry}: {display_name(subject['symmetry'], longest=200)}"
     if subject["semidefinite"]:
         facts += "; positive semidefinite by construction"
     console.print(Text(facts, style="dim"))
@@ -151,44 +154,41 @@ def _margin_line(margin: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _evidence_lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    found, work = document["evidence"], document["work"]
-    if found.get("as_computed"):
-        kind, ends = _margin_line(found["as_computed"])
+    evidence, work = document["evidence"], document["work"]
+    if evidence.get("as_computed"):
+        kind, ends = _margin_line(evidence["as_computed"])
         yield "as computed", f"{ends}: {kind} of the entries as they were computed"
-    if found.get("factored"):
-        yield "factored", found["factored"]
-    if found.get("smallest_pivot") is not None:
-        of = f", of {found['pivots_of']}" if found.get("pivots_of") else ""
-        low, high = found["smallest_pivot"], found["largest_pivot"]
+    if evidence.get("factored"):
+        yield "factored", evidence["factored"]
+    if evidence.get("smallest_pivot") is not None:
+        of = f", of {evidence['pivots_of']}" if evidence.get("pivots_of") else ""
+        low, high = evidence["smallest_pivot"], evidence["largest_pivot"]
         yield "pivots", f"{format_value(low)} to {format_value(high)}{of}"
-    if found.get("smallest_diagonal") is not None:
-        low, high = found["smallest_diagonal"], found["largest_diagonal"]
-        yield "diagonal", f"{format_value(low)} to {format_value(high)}, of {found['diagonal_of']}"
-    if found.get("negative_eigenvalues"):
-        yield "negative", f"{found['negative_eigenvalues']:,} eigenvalues"
-    if (
-        found.get("rounding")
-        and isinstance(found["rounding"], Mapping)
-        and found["rounding"]["likely"] is not None
-    ):
-        yield "likely rounding", f"{found['rounding']['likely']:.2g} nats, if errors are independent"
-    if "probes" in found:
+    if evidence.get("smallest_diagonal") is not None:
+        low, high = evidence["smallest_diagonal"], evidence["largest_diagonal"]
+        yield "diagonal", f"{format_value(low)} to {format_value(high)}, of {evidence['diagonal_of']}"
+    if evidence.get("negative_eigenvalues"):
+        yield "negative", f"{evidence['negative_eigenvalues']:,} eigenvalues"
+    rounding = evidence.get("rounding")
+    if isinstance(rounding, Mapping) and rounding["likely"] is not None:
+        yield "likely rounding", f"{rounding['likely']:.2g} nats, if errors are independent"
+    if "probes" in evidence:
         yield (
             "probes",
-            f"{found['probes']} with {found['steps']} steps each, standard error "
-            + (f"{found['standard_error']:.3g} nats"),
+            f"{evidence['probes']} with {evidence['steps']} steps each, standard error "
+            + (f"{evidence['standard_error']:.3g} nats"),
         )
-    if found.get("bracket"):
-        low, high = found["bracket"]
-        ends = f"{_or_none(low)} to {_or_none(high)}"
+    if evidence.get("bracket"):
+        low, high = evidence["bracket"]
+        ends = f"{_or_dash(low)} to {_or_dash(high)}"
         yield "quadrature", f"{ends}: what is known of the mean over these probes"
-    if found.get("lower_bound") is not None:
-        yield "lower bound", f"{found['lower_bound']:.3g} of the spectrum: {found['lower_bound_from']}"
-    yield from _shift_lines(found.get("without_shift"))
-    if "rank" in found:
-        kept, dropped = (format_value(found[name]) for name in ("smallest_kept", "largest_dropped"))
-        yield "rank", f"{found['rank']:,}; smallest eigenvalue kept {kept}, largest dropped {dropped}"
-    yield from _extrapolation_lines(found)
+    if evidence.get("lower_bound") is not None:
+        yield "lower bound", f"{evidence['lower_bound']:.3g} of the spectrum: {evidence['lower_bound_from']}"
+    yield from _shift_lines(evidence.get("without_shift"))
+    if "rank" in evidence:
+        kept, dropped = (format_value(evidence[name]) for name in ("smallest_kept", "largest_dropped"))
+        yield "rank", f"{evidence['rank']:,}; smallest eigenvalue kept {kept}, largest dropped {dropped}"
+    yield from _extrapolation_lines(evidence)
     if work.get("scratch_bytes_written"):
         text = f"{size(work['scratch_bytes_written'])} written, {size(work['scratch_bytes_read'])} read back"
         resumed = work["tiles_resumed"]
@@ -196,47 +196,47 @@ def _evidence_lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "scratch", text
 
 
-def _shift_lines(found: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
-    if found is None:
+def _shift_lines(evidence: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    if evidence is None:
         return
-    if found["logdet"] is None:
-        yield "without shift", f"not known: {found['reason']}"
+    if evidence["logdet"] is None:
+        yield "without shift", f"not known: {evidence['reason']}"
         return
-    error = f", standard error {found['standard_error']:.2g}" if found["standard_error"] else ""
-    lower = f"{found['at_most_lower_by']:.2g}"
-    yield "without shift", f"{format_value(found['logdet'])} nats{error}, or lower by at most {lower}"
+    error = f", standard error {evidence['standard_error']:.2g}" if evidence["standard_error"] else ""
+    lower = f"{evidence['at_most_lower_by']:.2g}"
+    yield "without shift", f"{format_value(evidence['logdet'])} nats{error}, or lower by at most {lower}"
 
 
-def _extrapolation_lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    if "extrapolation" not in found:
+def _extrapolation_lines(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if "extrapolation" not in evidence:
         return
-    if found["extrapolation"] == "KNOWN":
+    if evidence["extrapolation"] == "KNOWN":
         yield "extrapolated", "nothing: this size is known"
         return
-    order = found.get("order")
+    order = evidence.get("order")
     if order is not None:
         yield (
             "order of points",
             f"p = {format_value(order['p_value'])} among random orders of {order['points']}",
         )
-    if found["extrapolation"] == "ORDER":
+    if evidence["extrapolation"] == "ORDER":
         return
-    exponent = "" if found["exponent"] is None else f", exponent {found['exponent']:.3f} a point"
-    yield "extrapolated", f"from {found['from_points']:,} to {found['to_points']:,} points{exponent}"
-    if found.get("noise_half_width"):
-        yield "noise to come", f"± {found['noise_half_width']:.3g} nats of it"
-    tests = found["back_test"]
+    exponent = "" if evidence["exponent"] is None else f", exponent {evidence['exponent']:.3f} a point"
+    yield "extrapolated", f"from {evidence['from_points']:,} to {evidence['to_points']:,} points{exponent}"
+    if evidence.get("noise_half_width"):
+        yield "noise to come", f"± {evidence['noise_half_width']:.3g} nats of it"
+    tests = evidence["back_test"]
     if tests is not None:
         held = f"{tests['intervals'] - tests['missed']} of {tests['intervals']} intervals held what came"
         widened = f"; widened {tests['inflation']:.2f} times" if tests["inflation"] > 1 else ""
         reach = f", up to {tests['factor']:.2f} times further{widened}"
         yield "back-test", held + reach if tests["intervals"] else "too few sizes for one"
-    if found["floor"] is not None:
-        floor = found["floor"]
+    if evidence["floor"] is not None:
+        floor = evidence["floor"]
         yield "rounding floor", f"{floor['floor']:.2g}; smallest pivot or eigenvalue {floor['smallest']:.2g}"
-    if found.get("stop") and len(found["looks"]) > 1:
-        yield "stopped", f"{found['stop']}, after {len(found['looks'])} looks"
-    held_out = found.get("held_out")
+    if evidence.get("stop") and len(evidence["looks"]) > 1:
+        yield "stopped", f"{evidence['stop']}, after {len(evidence['looks'])} looks"
+    held_out = evidence.get("held_out")
     if held_out is not None:
         inside = "inside" if held_out["inside"] else "outside"
         yield (
@@ -262,14 +262,5 @@ def _threads(run: Mapping[str, Any]) -> str:
     return "1 thread" if run["threads"] == 1 else f"{run['threads']} threads"
 
 
-def _grid(lines: Iterator[tuple[str, str]] | list[tuple[str, str]]) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True, style="dim")
-    grid.add_column(overflow="fold")
-    for name, text in lines:
-        grid.add_row(Text(name), Text(text))
-    return grid
-
-
-def _or_none(value: float | None) -> str:
+def _or_dash(value: float | None) -> str:
     return "—" if value is None else f"{value:.8g}"

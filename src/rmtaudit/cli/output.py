@@ -105,15 +105,15 @@ def format_for(chosen: str | None, output: Path | None, formats: Sequence[str] =
         return chosen
     if output is None or output.suffix.lower() == ".txt":
         return "table"
-    said = SUFFIXES.get(output.suffix.lower(), "")
-    if said not in formats:
+    implied = SUFFIXES.get(output.suffix.lower(), "")
+    if implied not in formats:
         raise UsageError(
             "RA-US-002",
             f"The ending {output.suffix!r} says no format.",
             hint=f"Add --format {'|'.join(formats)}.",
             where=str(output),
         )
-    return said
+    return implied
 
 
 @dataclass(slots=True)
@@ -146,7 +146,8 @@ class OutputFile:
 def output_file(path: Path, inputs: Sequence[Path] = ()) -> Iterator[OutputFile]:
     """Open a file for writing at the end; whether it can be written is found out now.
 
-    A temporary file beside it takes the text and then its place. A device or a pipe is written as it is.
+    A temporary file in the same folder takes the text and then its place. A device or a pipe is written
+    directly.
 
     Raises
     ------

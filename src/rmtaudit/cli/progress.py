@@ -23,7 +23,7 @@ _FIRST = 2.0
 
 @contextmanager
 def watch(subject: str, *, enabled: bool) -> Iterator[Watcher | None]:
-    """Give the function to be told of every step of one subject's scan; ``None`` where nothing is shown."""
+    """Yield the callback for the steps of one subject's scan; ``None`` where nothing is shown."""
     name = display_name(subject, longest=60)
     if not enabled:
         yield None
@@ -54,7 +54,7 @@ def line_every(seconds: float, name: str, clock: Callable[[], float] = time.mono
 
 @contextmanager
 def steps_watched(what: str, *, enabled: bool) -> Iterator[Callable[[int, int], None]]:
-    """Give the function to be told of finished steps and of all; it shows them on stderr, now and then."""
+    """Yield the callback for finished and all steps; it shows them on stderr, now and then."""
     started = next_at = time.monotonic()
     next_at += _FIRST
 

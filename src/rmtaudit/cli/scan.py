@@ -77,7 +77,8 @@ def scan(
     """Analyse every weight matrix of checkpoints, one report each.
 
     PATH is a file (safetensors, PyTorch) or a folder with one checkpoint. Of several, one that cannot be read
-    is reported and the others go on.
+    is reported and the others go on. The models in a zip archive are scanned one by one; ARCHIVE.zip/NAME is
+    one of them.
     """
     from rmtaudit.engine.settings.presets import resolve_settings
 
@@ -100,8 +101,9 @@ def scan(
             progress=not (quiet or no_progress),
             verify=verify,
         )
-        folders = _plot_folders(plots, paths)
-        for path in paths:
+        subjects = _subjects(paths)
+        folders = _plot_folders(plots, subjects)
+        for path in subjects:
             if not run.scan(path, folders.get(path)):
                 break
             if verbose:
@@ -130,14 +132,14 @@ class _Run:
             report = _scan_one(path, self.settings, self.progress, plots, self.verify)
         except RmtauditError as error:
             print_error(_placed(error, path))
-            self._lose(path, error)
+            self._add_failure(path, error)
             return True
         except KeyboardInterrupt:  # between two layers the engine takes it; this is before or after them
             click.echo("rmtaudit: interrupted", err=True)
             self.codes.append(INTERRUPTED)
             return False
         except Exception as error:  # a fault of ours in one subject must not lose the others
-            self._lose(path, internal_error(error, str(path)))
+            self._add_failure(path, internal_error(error, str(path)))
             return True
         self.results.append(report)
         self.codes.append(_judge(report, path))
@@ -148,7 +150,7 @@ class _Run:
             self.codes.append(_finish_plots(plots, report))
         return INTERRUPTED not in self.codes
 
-    def _lose(self, path: Path, error: RmtauditError) -> None:
+    def _add_failure(self, path: Path, error: RmtauditError) -> None:
         from rmtaudit.report.model import failed_subject
 
         self.results.append(failed_subject(str(path), error.code, error.message, error.hint))
@@ -160,7 +162,7 @@ class _Run:
         from rmtaudit.report.model import Report
 
         if len(self.results) <= 1 and not any(isinstance(result, Report) for result in self.results):
-            return  # nothing was scanned: the error has been said, and no file is better than an empty one
+            return  # nothing was scanned: the error is on stderr, and no file is better than an empty one
         if self.file is not None:
             self.file.write(rendered(self.results, self.format, self.top))
         elif self.format not in ("table", "jsonl"):
@@ -207,6 +209,19 @@ def _checked(resolved: ResolvedSettings) -> ScanSettings:
 
     analyzers = build_all(resolved.settings.analyzers, resolved.settings.options)
     return select_metrics(resolved, metric_catalogue(analyzers))
+
+
+def _subjects(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Return what is scanned: the paths, and the models inside those that are archives of several."""
+    from rmtaudit.checkpoints.bundle import subjects_of
+
+    result: list[Path] = []
+    for path in paths:
+        subjects = subjects_of(path)
+        result.extend(subjects.paths)
+        if subjects.note:
+            click.echo(f"rmtaudit: {display_name(str(path))}: {subjects.note}", err=True)
+    return tuple(result)
 
 
 def _plot_folders(target: Path | None, paths: tuple[Path, ...]) -> dict[Path, PlotFolder]:

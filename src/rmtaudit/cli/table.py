@@ -1,4 +1,4 @@
-"""How a report looks in a terminal: facts, the worst layers first, and what was not looked at."""
+"""How a report looks in a terminal: facts, the worst layers first, and what was not analysed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from rmtaudit.cli.grid import label_grid
 from rmtaudit.cli.verification_table import draw_verification
+from rmtaudit.kernels.signal import SignalWord
 from rmtaudit.names import display_name
 from rmtaudit.report import sentences
 from rmtaudit.report.model import LayerResult, Report
 from rmtaudit.report.numbers import format_metric
 from rmtaudit.report.ordering import worst_first
+from rmtaudit.report.verdict import DAMAGED, UNJUDGED
 
 WIDTH_ELSEWHERE = 160
 """Columns where there is no terminal and ``COLUMNS`` does not say."""
@@ -40,7 +43,11 @@ _SHORT_HEADS = {
 _MOST_FINDINGS = 10
 _MOST_WITHOUT = 10
 _SEVERITY_STYLE = {"error": "red", "warning": "yellow", "info": "dim"}
-_VERDICT_STYLE = {"damaged": "red", "noise-like": "yellow", "initial": "yellow"}
+_VERDICT_STYLE: dict[str, str] = {
+    DAMAGED: "red",
+    SignalWord.NOISE_LIKE: "yellow",
+    SignalWord.INITIAL: "yellow",
+}
 _ROW_STYLE = {"failed": "red", "skipped": "dim", "ok": ""}
 
 
@@ -106,11 +113,9 @@ def draw_report(console: Console, report: Report, top: int) -> None:
 
 
 def _notes(report: Report) -> RenderableType:
-    notes = Table.grid(padding=(0, 2, 0, 0))
-    notes.add_column(no_wrap=True, style="dim")
-    notes.add_column(overflow="fold")
+    notes = label_grid()
     if sentences.is_judged(report):
-        style = _VERDICT_STYLE.get(sentences.verdict_word(report.verdict), "")
+        style = _VERDICT_STYLE.get(report.judgement.word, "")
         notes.add_row(Text("verdict"), Text(sentences.verdict_line(report), style=style))
     notes.add_row(Text("summary"), Text(sentences.summary_line(report)))
     notes.add_row(Text("coverage"), Text(sentences.coverage_line(report)))
@@ -123,10 +128,10 @@ def _notes(report: Report) -> RenderableType:
     if len(beyond) > _MOST_WITHOUT:
         more = f"{len(beyond) - _MOST_WITHOUT} more: see --format json"
         notes.add_row(Text("no spectrum"), Text(more))
-    found = sentences.findings(report)
-    for severity, text in found[:_MOST_FINDINGS]:
+    entries = sentences.findings(report)
+    for severity, text in entries[:_MOST_FINDINGS]:
         notes.add_row(Text(severity), Text(text, style=_SEVERITY_STYLE[severity]))
-    more = f"{len(found) - _MOST_FINDINGS} more" if len(found) > _MOST_FINDINGS else ""
+    more = f"{len(entries) - _MOST_FINDINGS} more" if len(entries) > _MOST_FINDINGS else ""
     count = sentences.findings_for_information(report)
     quiet = f"{count} of layers for information" if count else ""
     if more or quiet:
@@ -155,9 +160,9 @@ def _layers(report: Report, rows: Sequence[LayerResult], width: int) -> Table:
     status = _status(rows)
     verdicts = [_verdict(rows)] if sentences.is_judged(report) else []
     ends = [*verdicts, *([] if status is None else [status])]
-    taken = sum(column.width + 2 for column in ends) + 1
-    columns = _fitting(report, rows, width - taken - min(names.width, max(_NARROWEST_NAME, width // 4)))
-    room = width - taken - sum(column.width + 2 for column in columns)
+    used = sum(column.width + 2 for column in ends) + 1
+    columns = _fitting(report, rows, width - used - min(names.width, max(_NARROWEST_NAME, width // 4)))
+    room = width - used - sum(column.width + 2 for column in columns)
     spare = room - names.width + (-2 if status is None else status.width)
     if spare >= _ROOM_FOR_REASONS and any(row.reason for row in rows):
         ends = [*verdicts, _with_reasons(rows, spare)]
@@ -173,26 +178,26 @@ def _layers(report: Report, rows: Sequence[LayerResult], width: int) -> Table:
         )
     for index, row in enumerate(rows):
         cells = (elide(names.cells[index], room), *(column.cells[index] for column in columns))
-        style = _ROW_STYLE.get(row.status) or _VERDICT_STYLE.get(sentences.verdict_word(row.verdict), "")
+        style = _ROW_STYLE.get(row.status) or _VERDICT_STYLE.get(row.judgement.word, "")
         table.add_row(*(Text(cell) for cell in cells), style=style)
     return table
 
 
 def _fitting(report: Report, rows: Sequence[LayerResult], room: int) -> list[_Column]:
-    """Return the columns beside the name that fit into ``room``, each with its gap of two.
+    """Return the columns after the name that fit into ``room``, each with its gap of two.
 
     What is left out goes in this order: the last metrics, the kind, the shape.
     """
     left: list[_Column] = []
     metrics: list[_Column] = []
-    wanted = [_metric(report, rows, name) for name in report.tool["columns"] if name in report.metrics]
+    candidates = [_metric(report, rows, name) for name in report.tool["columns"] if name in report.metrics]
     shape = _Column("shape", tuple(_shape(row) for row in rows), right=True)
     kind = _Column("kind", tuple(_printable(row.kind) for row in rows))
     for group, column in (
-        *((metrics, column) for column in wanted[:1]),
+        *((metrics, column) for column in candidates[:1]),
         (left, shape),
         (left, kind),
-        *((metrics, column) for column in wanted[1:]),
+        *((metrics, column) for column in candidates[1:]),
     ):
         if column.width + 2 > room:
             if group is metrics:
@@ -217,7 +222,8 @@ def _metric(report: Report, rows: Sequence[LayerResult], name: str) -> _Column:
 
 def _verdict(rows: Sequence[LayerResult]) -> _Column:
     """Return the verdicts with their details, but for the reasons of what is unjudged."""
-    texts = ("unjudged" if sentences.verdict_word(row.verdict) == "unjudged" else row.verdict for row in rows)
+    unjudged = UNJUDGED.word
+    texts = (unjudged if row.judgement.word == unjudged else row.verdict for row in rows)
     return _Column("verdict", tuple(elide(_printable(text), 32, keep_end=False) for text in texts))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich import box
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rmtaudit.cli.grid import label_grid
 from rmtaudit.names import display_name
 from rmtaudit.report.numbers import format_value, percent
 
@@ -39,20 +40,20 @@ def draw_tails(console: Console, document: Mapping[str, Any]) -> None:
     for part, heading in _HEADINGS.items():
         if part not in document:
             continue
-        found = document[part]
+        tail = document[part]
         console.print()
         console.print(Text(heading, style="bold"))
-        if found["status"] != "ok":
-            console.print(Text(f"no fit: {found['reason']}", style="yellow"))
+        if tail["status"] != "ok":
+            console.print(Text(f"no fit: {tail['reason']}", style="yellow"))
             continue
-        for warning in found.get("warnings", ()):
+        for warning in tail.get("warnings", ()):
             console.print(Text(warning, style="yellow"))
-        lines = _near_zero_lines(found) if part == "near_zero" else _tail_lines(found)
-        console.print(_grid(lines))
-        if "laws" in found:
+        lines = _near_zero_lines(tail) if part == "near_zero" else _tail_lines(tail)
+        console.print(label_grid(lines))
+        if "laws" in tail:
             console.print()
-            console.print(_laws(found, wide=console.width >= _WIDE))
-        console.print(Text(found["sentence"] if part == "near_zero" else found["verdict"]["sentence"]))
+            console.print(_laws(tail, wide=console.width >= _WIDE))
+        console.print(Text(tail["sentence"] if part == "near_zero" else tail["verdict"]["sentence"]))
     console.print()
     for note in _notes(document):
         console.print(Text(note, style="yellow"))
@@ -73,67 +74,58 @@ def _facts(subject: Mapping[str, Any]) -> str:
     return text
 
 
-def _grid(lines: Sequence[tuple[str, str]]) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True, style="dim")
-    grid.add_column(overflow="fold")
-    for name, text in lines:
-        grid.add_row(Text(name), Text(text))
-    return grid
-
-
-def _tail_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    upper = "alpha" in found
+def _tail_lines(tail: Mapping[str, Any]) -> list[tuple[str, str]]:
+    upper = "alpha" in tail
     name, start = ("alpha", "xmin") if upper else ("exponent", "xmax")
-    low, high = found[f"{name}_range"]
+    low, high = tail[f"{name}_range"]
     law = "density ~ x^-alpha" if upper else "P(x < y) ~ y^exponent"
-    if found["support"] == "discrete":
+    if tail["support"] == "discrete":
         law = "P(x) ~ x^-alpha, whole steps"
     lines = [
-        (name, f"{_estimate(found[name])}   {law}"),
+        (name, f"{_estimate(tail[name])}   {law}"),
         ("", f"from {low:.3f} to {high:.3f} over the starts that fit as well"),
-        (start, _estimate(found[start])),
-        ("in the tail", f"{found['tail_size']} values, {percent(found['tail_share'])}"),
-        ("KS distance", format_value(found["ks_distance"])),
+        (start, _estimate(tail[start])),
+        ("in the tail", f"{tail['tail_size']} values, {percent(tail['tail_share'])}"),
+        ("KS distance", format_value(tail["ks_distance"])),
     ]
-    if found["p_value"] is not None:
-        lines.append(("goodness of fit", f"p = {_p(found['p_value'])} for the power law"))
+    if tail["p_value"] is not None:
+        lines.append(("goodness of fit", f"p = {_p(tail['p_value'])} for the power law"))
     return lines
 
 
-def _near_zero_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    size = f"{found['tail_size']} values up to {format_value(found['threshold'])}"
-    p_value = f"p = {_p(found['p_value'])}"
-    if found["bootstrap_p_value"] is not None:
-        p_value += f", by bootstrap {_p(found['bootstrap_p_value'])}"
+def _near_zero_lines(fit: Mapping[str, Any]) -> list[tuple[str, str]]:
+    size = f"{fit['tail_size']} values up to {format_value(fit['threshold'])}"
+    p_value = f"p = {_p(fit['p_value'])}"
+    if fit["bootstrap_p_value"] is not None:
+        p_value += f", by bootstrap {_p(fit['bootstrap_p_value'])}"
     return [
-        ("lowest", f"{percent(found['fraction'])}: {size}"),
+        ("lowest", f"{percent(fit['fraction'])}: {size}"),
         ("inverse gamma", "x^-power · e^(-rate/x)"),
-        ("  power", _estimate(found["power"])),
-        ("  rate", _estimate(found["rate"])),
-        ("power law", f"P(x < y) ~ y^{_estimate(found['exponent'])}"),
-        ("gain", f"{found['gain']:.1f} nats over the power law, {p_value}"),
+        ("  power", _estimate(fit["power"])),
+        ("  rate", _estimate(fit["rate"])),
+        ("power law", f"P(x < y) ~ y^{_estimate(fit['exponent'])}"),
+        ("gain", f"{fit['gain']:.1f} nats over the power law, {p_value}"),
     ]
 
 
-def _laws(found: Mapping[str, Any], *, wide: bool) -> Table:
+def _laws(tail: Mapping[str, Any], *, wide: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("law", no_wrap=True)
-    table.add_column(f"parameters of {found['laws'][0]['of']}", overflow="fold")
+    table.add_column(f"parameters of {tail['laws'][0]['of']}", overflow="fold")
     if wide:
         table.add_column("KS", justify="right", no_wrap=True)
     table.add_column("gain", justify="right", no_wrap=True)
     table.add_column("p", justify="right", no_wrap=True)
-    boot = wide and found["p_value"] is not None
+    boot = wide and tail["p_value"] is not None
     if boot:
         table.add_column("p boot", justify="right", no_wrap=True)
         table.add_column("best in", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=not wide, overflow="fold")
-    names = {law["law"]: law["name"] for law in found["laws"]} | {"distance": "its distance"}
-    judged = found["verdict"]["status"] != "tied"
-    beaten = {case["law"]: names[case["by"]] for case in found["verdict"]["ruled_out"]}
-    winner = found["verdict"]["winner"]
-    for law in found["laws"]:
+    names = {law["law"]: law["name"] for law in tail["laws"]} | {"distance": "its distance"}
+    judged = tail["verdict"]["status"] != "tied"
+    beaten = {case["law"]: names[case["by"]] for case in tail["verdict"]["ruled_out"]}
+    winner = tail["verdict"]["winner"]
+    for law in tail["laws"]:
         out = law["law"] in beaten
         kept = "not ruled out" if judged else "not judged"
         word = "winner" if law["law"] == winner else "ruled out" if out else kept
@@ -155,8 +147,8 @@ def _parameters(law: Mapping[str, Any]) -> str:
     return ", ".join(f"{_GREEK[name]} {_estimate(each)}" for name, each in law["parameters"].items())
 
 
-def _estimate(found: Mapping[str, Any]) -> str:
-    value, se, ci = found["value"], found.get("se"), found.get("ci")
+def _estimate(estimate: Mapping[str, Any]) -> str:
+    value, se, ci = estimate["value"], estimate.get("se"), estimate.get("ci")
     if value is None:
         return "beyond floats"
     if se is not None and 0.0005 <= se < 100 and abs(value) >= 0.01:

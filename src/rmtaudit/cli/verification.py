@@ -27,11 +27,11 @@ class VerifyingCommand(click.Command):
         return super().parse_args(ctx, args)
 
 
-def code_of_verification(found: Mapping[str, Any]) -> int:
+def code_of_verification(document: Mapping[str, Any]) -> int:
     """Return 3 where a number deviates or nothing could be compared, and say so on stderr; else 0."""
-    if found["outcome"] == "agrees":
+    if document["outcome"] == "agrees":
         return FINE
-    deviating = [each for each in found["checks"] if not each["agrees"]]
+    deviating = [each for each in document["checks"] if not each["agrees"]]
     for each in deviating:
         click.echo(
             f"rmtaudit: not verified: {each['quantity']} of {display_name(each['owner'])} deviates by "

@@ -16,7 +16,9 @@ import torch
 from rmtaudit.kernels.operators import Gram, Operator, Product, Symmetric
 
 EPSILON = 2.0**-52
+"""The distance from 1 to the next number of float64."""
 _GROWTH = 32
+"""A convention: vectors for which memory is taken at first; it grows by half."""
 
 
 @dataclass(frozen=True, slots=True)

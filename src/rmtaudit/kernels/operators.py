@@ -14,7 +14,7 @@ Product = Callable[[torch.Tensor], torch.Tensor]
 """From a block of columns, shape ``(n, s)``, to the product with each."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Symmetric:
     """A symmetric matrix ``A`` by ``X -> A X``.
 
@@ -50,7 +50,7 @@ class Symmetric:
         return 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gram:
     """``WᵀW`` or ``WWᵀ`` by products with ``W`` and ``Wᵀ``, never formed.
 
@@ -104,16 +104,24 @@ def dense(matrix: torch.Tensor, *, smallest: float | None = None, largest: float
     ------
     ValueError
         If it is not square.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators
+    >>> operator = operators.dense(torch.diag(torch.tensor([1.0, 2.0])), smallest=1.0)
+    >>> operator.size, operator.matmul(torch.ones(2, 1)).tolist()
+    (2, [[1.0], [2.0]])
     """
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"a square matrix is needed, not shape {tuple(matrix.shape)}")
     # probes as rows: A is read along its rows. torch's product and not NumPy's, a third faster on some
     # processors: its bits do not depend on the number of threads
     return Symmetric(
-        matrix.shape[0],
-        lambda X: (X.T @ matrix).T,
-        smallest,
-        largest,
+        size=matrix.shape[0],
+        matmul=lambda X: (X.T @ matrix).T,
+        smallest=smallest,
+        largest=largest,
         dtype=matrix.dtype,
         device=matrix.device,
     )
@@ -126,37 +134,56 @@ def gram(
     smallest: float | None = None,
     largest: float | None = None,
 ) -> Gram:
-    """Return the Gram operator of a matrix in memory, shape ``(rows, cols)``; products in its dtype."""
+    """Return the Gram operator of a matrix in memory, shape ``(rows, cols)``; products in its dtype.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators
+    >>> operator = operators.gram(torch.ones(5, 2, dtype=torch.float64), "cols")
+    >>> product = operator.transposed(operator.matmul(torch.ones(2, 1, dtype=torch.float64)))
+    >>> operator.size, product.flatten().tolist()
+    (2, [10.0, 10.0])
+    """
     if matrix.ndim != 2 or not matrix.numel():
         raise ValueError(f"a matrix with at least one entry is needed, not shape {tuple(matrix.shape)}")
     rows, cols = matrix.shape
     return Gram(
-        rows,
-        cols,
-        lambda X: (X.T @ matrix.T).T,
-        lambda Y: (Y.T @ matrix).T,
-        side,
-        smallest,
-        largest,
+        rows=rows,
+        cols=cols,
+        matmul=lambda X: (X.T @ matrix.T).T,
+        transposed=lambda Y: (Y.T @ matrix).T,
+        side=side,
+        smallest=smallest,
+        largest=largest,
         dtype=matrix.dtype,
         device=matrix.device,
     )
 
 
 def shifted(operator: Symmetric, shift: float) -> Symmetric:
-    """Return ``A + t I``."""
+    """Return ``A + t I``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators
+    >>> operator = operators.shifted(operators.dense(torch.eye(2), smallest=1.0), 0.5)
+    >>> operator.smallest, operator.matmul(torch.ones(2, 1)).tolist()
+    (1.5, [[1.5], [1.5]])
+    """
     return Symmetric(
-        operator.size,
-        lambda X: operator.matmul(X) + shift * X,
-        None if operator.smallest is None else operator.smallest + shift,
-        None if operator.largest is None else operator.largest + shift,
-        operator.dtype,
-        operator.device,
-        operator.accuracy,
+        size=operator.size,
+        matmul=lambda X: operator.matmul(X) + shift * X,
+        smallest=None if operator.smallest is None else operator.smallest + shift,
+        largest=None if operator.largest is None else operator.largest + shift,
+        dtype=operator.dtype,
+        device=operator.device,
+        accuracy=operator.accuracy,
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Linear:
     """A matrix ``A`` of ``rows`` x ``cols`` by ``X -> A X`` and ``Y -> Aᵀ Y``.
 
@@ -189,6 +216,14 @@ def linear(matrix: torch.Tensor) -> Linear:
     """Return the operator of a matrix in memory, any floating dtype; products and the energy in float64.
 
     The matrix is widened block by block: there is never a second copy of it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators
+    >>> operator = operators.linear(torch.ones(5, 2))
+    >>> operator.rows, operator.cols, round(operator.energy, 9)  # the squared Frobenius norm
+    (5, 2, 10.0)
     """
     if matrix.ndim != 2 or not matrix.numel():
         raise ValueError(f"a matrix with at least one entry is needed, not shape {tuple(matrix.shape)}")
@@ -217,15 +252,32 @@ def linear(matrix: torch.Tensor) -> Linear:
     fast = None
     if matrix.dtype == torch.float32:
         fast = Linear(
-            rows,
-            cols,
-            lambda X: (X.T.to(torch.float32) @ matrix.T).T.to(torch.float64),
-            lambda Y: (Y.T.to(torch.float32) @ matrix).T.to(torch.float64),
+            rows=rows,
+            cols=cols,
+            matmul=lambda X: (X.T.to(torch.float32) @ matrix.T).T.to(torch.float64),
+            transposed=lambda Y: (Y.T.to(torch.float32) @ matrix).T.to(torch.float64),
             device=matrix.device,
         )
-    return Linear(rows, cols, matmul, transposed, energy, matrix.device, fast)
+    return Linear(
+        rows=rows,
+        cols=cols,
+        matmul=matmul,
+        transposed=transposed,
+        energy=energy,
+        device=matrix.device,
+        fast=fast,
+    )
 
 
 def symmetric(matmul: Product, size: int, *, device: torch.device | str = "cpu") -> Linear:
-    """Return the operator of a symmetric matrix known by its product alone."""
-    return Linear(size, size, matmul, matmul, None, device)
+    """Return the operator of a symmetric matrix known by its product alone.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators
+    >>> operator = operators.symmetric(lambda block: 2 * block, 3)
+    >>> operator.matmul(torch.ones(3, 1, dtype=torch.float64)).flatten().tolist()
+    [2.0, 2.0, 2.0]
+    """
+    return Linear(rows=size, cols=size, matmul=matmul, transposed=matmul, energy=None, device=device)

@@ -7,10 +7,10 @@ See ``docs/flodance.md``.
 >>> sizes = torch.arange(1, 801, dtype=torch.float64)
 >>> noise = 0.05 * torch.randn(800, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 >>> increments = 1.0 - 0.2 * sizes.log() + noise
->>> found = flodance.extrapolate(flodance.MinorSeries.from_minors(increments.cumsum(0)), 1600)
+>>> estimate = flodance.extrapolate(flodance.MinorSeries.from_minors(increments.cumsum(0)), 1600)
 >>> later = torch.arange(801, 1601, dtype=torch.float64)
 >>> truth = float(increments.sum() + (1.0 - 0.2 * later.log()).sum())
->>> found.low < truth < found.high
+>>> estimate.low < truth < estimate.high
 True
 """
 

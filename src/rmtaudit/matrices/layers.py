@@ -56,7 +56,7 @@ class Layer:
     matrices
         Number of matrices pooled in the row.
     parameters
-        Number of stored parameters that this layer stands for.
+        Number of stored parameters that this layer covers.
     dtype
         Stored dtype (torch's name); that of the values read where ``encoding`` says how they are stored.
     build

@@ -21,6 +21,7 @@ from rmtaudit.matrices.layers import (
 from rmtaudit.matrices.layouts import LONGEST_KERNEL, Layout, layout, names_kernel
 from rmtaudit.matrices.pairs import readable_pair, second_factors
 from rmtaudit.matrices.refusals import NotAnalysed, refusal
+from rmtaudit.matrices.skips import Skip, SkipReason
 from rmtaudit.matrices.stated import layers_of_role
 from rmtaudit.matrices.tensors import TensorSpec
 
@@ -61,8 +62,8 @@ def plan_layers(
     skipped: list[NotAnalysed] = []
     for spec in by_name.values():
         if spec.alias is not None and spec.alias in first_of:
-            reason = f"tied: the same storage as '{first_of[spec.alias]}', counted once"
-            skipped.append(NotAnalysed(spec=spec, reason=reason, weight=len(spec.shape) > 1, counted=False))
+            tied = Skip.of(SkipReason.TIED, what="storage", original=first_of[spec.alias])
+            skipped.append(NotAnalysed(spec=spec, skip=tied, weight=len(spec.shape) > 1, counted=False))
             continue
         if spec.alias is not None:
             first_of[spec.alias] = spec.name
@@ -72,21 +73,20 @@ def plan_layers(
         if refused is not None:
             skipped.append(refused)
             continue
-        found = list(_layers_of(spec, by_name, conv))
-        if not found or all(_is_vector(layer) for layer in found):
-            reason = _vector_reason(spec, found)
-            skipped.append(NotAnalysed(spec=spec, reason=reason, weight=True))
+        made = list(_layers_of(spec, by_name, conv))
+        if all(_is_vector(layer) for layer in made):
+            skipped.append(NotAnalysed(spec=spec, skip=_vector(spec, made), weight=True))
             continue
-        layers.extend(found)
+        layers.extend(made)
     return LayerPlan(tuple(layers), tuple(skipped))
 
 
-def _vector_reason(spec: TensorSpec, found: Sequence[Layer]) -> str:
+def _vector(spec: TensorSpec, layers: Sequence[Layer]) -> Skip:
     sides = " x ".join(map(str, spec.shape))
-    if sum(side > 1 for side in spec.shape) < 2 or not found:
-        return f"vector: {sides}, at most one side is longer than 1"
-    rows, cols = found[0].shape
-    return f"vector: {sides} is the matrix {rows} x {cols} ({found[0].view})"
+    if sum(side > 1 for side in spec.shape) < 2 or not layers:
+        return Skip.of(SkipReason.VECTOR, sides=sides)
+    rows, cols = layers[0].shape
+    return Skip.of(SkipReason.VECTOR_VIEW, sides=sides, rows=rows, cols=cols, view=layers[0].view)
 
 
 def _is_vector(layer: Layer) -> bool:

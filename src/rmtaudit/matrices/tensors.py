@@ -7,6 +7,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rmtaudit.matrices.skips import SkipReason
+
 ITEMSIZE = {
     "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2,
     "float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1, "float8_e8m0fnu": 1,
@@ -58,6 +60,8 @@ class Role:
         For :attr:`Use.NONE`: what it is, one phrase for the report.
     counted
         Whether its elements are parameters of the model: not those of scales and zero points.
+    skip
+        For :attr:`Use.NONE`: the name of the reason.
     """
 
     use: Use
@@ -65,6 +69,7 @@ class Role:
     parts: tuple[tuple[str, int, int], ...] = ()
     reason: str = ""
     counted: bool = True
+    skip: SkipReason = SkipReason.NO_WEIGHT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +116,8 @@ class TensorSpec:
         cannot share.
     unreadable
         Why the values cannot be had, where they cannot (sparse, quantised qint8, …); ``None`` otherwise.
+    skip
+        The name of that reason: codes that are not decoded are :attr:`SkipReason.QUANTISED`.
     role
         What the container knows of its use; ``None`` where there are only the name and the shape to go by.
     encoding
@@ -122,6 +129,7 @@ class TensorSpec:
     dtype: str
     alias: Hashable | None = None
     unreadable: str | None = None
+    skip: SkipReason = SkipReason.NO_VALUES
     role: Role | None = None
     encoding: Encoding | None = None
 

@@ -31,16 +31,16 @@ def catalogue(others: Iterable[FindingKind] = ()) -> Mapping[str, FindingKind]:
     UsageError
         RA-US-111: two kinds have one code, of which one would be explained as the other.
     """
-    found = dict(FINDINGS)
+    merged = dict(FINDINGS)
     for kind in others:
-        if found.setdefault(kind.code, kind) != kind:
+        if merged.setdefault(kind.code, kind) != kind:
             raise UsageError(
                 "RA-US-111",
                 f"Two kinds of findings have the code {display_name(kind.code)}: "
-                f"{display_name(found[kind.code].title)!r} and {display_name(kind.title)!r}.",
+                f"{display_name(merged[kind.code].title)!r} and {display_name(kind.title)!r}.",
                 hint="Uninstall one of the plugins, or leave it out of RMTAUDIT_PLUGINS.",
             )
-    return MappingProxyType(dict(sorted(found.items())))
+    return MappingProxyType(dict(sorted(merged.items())))
 
 
 def finding_kind(code: str, kinds: Mapping[str, FindingKind] = FINDINGS) -> FindingKind:
@@ -51,9 +51,9 @@ def finding_kind(code: str, kinds: Mapping[str, FindingKind] = FINDINGS) -> Find
     UsageError
         If the catalogue has no such code; the hint names near ones.
     """
-    found = kinds.get(code.strip().upper())
-    if found is not None:
-        return found
+    kind = kinds.get(code.strip().upper())
+    if kind is not None:
+        return kind
     near = difflib.get_close_matches(code.upper(), kinds, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(near)}?" if near else "rmtaudit explain lists all codes."
     raise UsageError("RA-US-110", f"There is no finding {display_name(code)!r}.", hint=hint)

@@ -19,7 +19,7 @@ FORENSICS = (
             "ends at a fall by a factor of 100 if what lies below is near that noise. It is below what "
             "dead and copied rows and columns leave possible, with a gap of at least 3 between the last "
             "singular value kept and the next (100 if fewer than 4 are missing, and then only in formats "
-            "finer than float16). The cause is told by rho: the squares of the lost singular values over "
+            "finer than float16). The cause shows in rho: the squares of the lost singular values over "
             "what the rounding of the stored entries explains. A truncation computed in more digits than "
             "stored has rho near 1."
         ),
@@ -29,12 +29,12 @@ FORENSICS = (
             "(rho 0.5 to 1.3); weight decay leaves rho from 11 to 5000 in float32."
         ),
         limits=(
-            "A truncation that was computed in the precision it is stored in cannot be told from collapse "
-            "during training (rho 4 to 350), and one that was fine-tuned afterwards has no gap. In half "
-            "precision collapse cannot be told from truncation at all, so fewer than 16 kept directions "
-            "are no error there. A layer built with a linear dependency (a fixed filter bank) shows it "
-            "too. Layers dominated by one entry (RA-FO-014) are not tested, and fp8 only for half of the "
-            "rank missing."
+            "A truncation that was computed in the precision it is stored in cannot be distinguished from "
+            "collapse during training (rho 4 to 350), and one that was fine-tuned afterwards has no gap. "
+            "In half precision collapse cannot be distinguished from truncation, so fewer than 16 kept "
+            "directions are no error there. A layer built with a linear dependency (a fixed filter bank) "
+            "shows it too. Layers dominated by one entry (RA-FO-014) are not tested, and fp8 only for "
+            "half of the rank missing."
         ),
         action=(
             "Compare with the original. If the truncation was meant, store the two factors "
@@ -69,7 +69,7 @@ FORENSICS = (
         limits=(
             "8 bits in groups of 32 or less stored as bfloat16 drown in its rounding. A grid by "
             "tensor of which one giant entry left fewer than about 10 entries off zero cannot be "
-            "told from pruning. Code books (NF4, k-means) are RA-FO-021; layers stored as fp8 "
+            "distinguished from pruning. Code books (NF4, k-means) are RA-FO-021; layers stored as fp8 "
             "are not tested."
         ),
         action=(
@@ -116,7 +116,7 @@ FORENSICS = (
         ),
         limits=(
             "Pruning below 1 % is taken for accident, and below 30 % in fp8, which makes zeros "
-            "itself; pruning before quantisation to 4 bits or less is not told from the level "
+            "itself; pruning before quantisation to 4 bits or less is not distinguished from the level "
             "zero, unless it follows a pattern."
         ),
         action="If the pruning was meant, store the layer sparse; if not, compare with the original.",
@@ -181,7 +181,7 @@ FORENSICS = (
         levels=(),
         meaning=(
             "Rows (outputs) or columns (inputs) are exact copies of one another: a botched merge "
-            "or growth of the layer, or units that were never told apart."
+            "or growth of the layer, or units that never became different."
         ),
         test=(
             "Equal in every bit, and not to be expected by chance: fewer than 1e-6 equal pairs "
@@ -238,8 +238,8 @@ FORENSICS = (
         fact="info",
         levels=(),
         meaning=(
-            "The layer cannot be told from one that was just drawn: never trained, not in use, reset, or "
-            "loaded under a wrong name. Its verdict is `initial`, with the name of the start."
+            "The layer cannot be distinguished from one that was just drawn: never trained, not in use, "
+            "reset, or loaded under a wrong name. Its verdict is `initial`, with the name of the start."
         ),
         test=(
             "Random signs and random order are plausible (p above 0.001 each), the smaller side is at least "
@@ -252,8 +252,8 @@ FORENSICS = (
         ),
         calibration="See docs/calibration.md, Signal.",
         limits=(
-            "Acceptance is no proof: a layer trained little is not told from its start. A shuffled layer "
-            "whose entries are near normal looks the same."
+            "Acceptance is no proof: a layer trained little is not distinguished from its start. A shuffled "
+            "layer whose entries are near normal looks the same."
         ),
         action="If the layer is in use, check the training and the names in the checkpoint.",
     ),

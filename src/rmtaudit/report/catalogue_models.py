@@ -25,7 +25,7 @@ MODELS = (
         calibration="A fact; its severity on healthy models is in docs/calibration.md.",
         limits=(
             "Copies that were trained a little are not found. What was overwritten as a whole looks like a "
-            "network that is stored twice, and so does a single layer `target` with no other beside it."
+            "network that is stored twice, and so does a single layer `target` with no other like it."
         ),
         action="Check how the model was put together.",
         milder=(
@@ -84,7 +84,7 @@ MODELS = (
         fact="error",
         levels=(),
         meaning="The layer holds NaN or infinite values: the model answers NaN.",
-        test="Every value is looked at.",
+        test="Every value is checked.",
         calibration="A fact.",
         limits="None.",
         action="Go back to a checkpoint before the training diverged.",

@@ -9,4 +9,4 @@ FORMATS = ("json", "jsonl", "csv", "markdown")
 SUFFIXES = MappingProxyType(
     {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".md": "markdown", ".markdown": "markdown"}
 )
-"""Which format the ending of a file stands for."""
+"""The format that the ending of a file implies."""

@@ -54,7 +54,7 @@ def grouped_findings(
         for finding in layer.findings:
             cause = _CAUSE_OF.get(finding.code, finding.code)
             members.setdefault((finding.severity, cause), []).append((layer, finding))
-    groups = [_Group(severity, tuple(found)) for (severity, _), found in members.items()]
+    groups = [_Group(severity, tuple(group)) for (severity, _), group in members.items()]
     groups.sort(key=lambda group: (-SEVERITIES.index(group.severity), -len(_names(group))))
     return tuple(_finding(group, kinds) for group in _at_most(groups, "warning", MOST_WARNINGS))
 

@@ -1,10 +1,10 @@
 """The report of a scan: the one set of classes that its document is read, written and described by.
 
 A field of a class is a key of the document, in the same order. Its type is what the reader accepts and what
-the published JSON Schema says (:mod:`rmtaudit.report.schema`). Every key is always written, so no field has
-a default but ``verification``, which only some reports have, and what reports of earlier versions lack. The
-parts that later versions may extend are typed dictionaries, and keep the keys that this version does not
-know; all other parts are closed.
+the published JSON Schema says (:mod:`rmtaudit.report.schema`). Every key is always written but
+``verification``, which only some reports have; the other defaults are for reports of earlier versions, which
+lack the key (:mod:`rmtaudit.report.upgrade`). The parts that later versions may extend are typed
+dictionaries, and keep the keys that this version does not know; all other parts are closed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 
 from rmtaudit.finding_kind import Severity
 from rmtaudit.report.frame import data_frame
+from rmtaudit.report.verdict import UNJUDGED, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,11 @@ Number = int | float
 """A finite number; a whole one stays whole when a document is read and written again."""
 NonNegative = Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)]
 Words = Annotated[str, Meta(min_length=1)]
+SkipName = Annotated[
+    str | None,
+    Meta(description="Name of the reason; null where nothing was skipped. Later versions may add names."),
+]
+Judgement = Annotated[Verdict, Meta(description="The value that `verdict` is the text of.")]
 
 IDENTITY = (
     "name", "tensor", "kind", "view", "shape", "dtype", "matrices", "parameters", "status", "reason",
@@ -98,7 +104,7 @@ class StoredEncoding(Part, frozen=True):
     bits: Annotated[NonNegative, Meta(description="Bits a weight, scales and zero points included.")]
 
 
-class LayerResult(Part, frozen=True):
+class LayerResult(Part, frozen=True, kw_only=True):
     """One row: a layer that was analysed, or a weight tensor that was not and why."""
 
     name: Annotated[str, Meta(description="Of the tensor; tensor#part where it holds several layers.")]
@@ -114,7 +120,9 @@ class LayerResult(Part, frozen=True):
     parameters: Count
     status: Status
     reason: str
+    skip: SkipName = None
     verdict: str
+    judgement: Judgement = UNJUDGED
     spectrum: Annotated[
         Mapping[str, Any],
         Meta(description="How the spectrum was computed. Later versions may add keys."),
@@ -130,6 +138,11 @@ class LayerResult(Part, frozen=True):
         """Return the value of a metric; ``None`` where the layer has none."""
         return self.metrics[metric].value if metric in self.metrics else None
 
+    def number(self, metric: str) -> float | None:
+        """Return the value of a metric as a number; ``None`` where the layer has none."""
+        value = self.value(metric)
+        return None if value is None or isinstance(value, str) else float(value)
+
     def identity(self) -> list[Any]:
         """Return the values of :data:`IDENTITY`: a shape as ``384x1536``, findings as their codes."""
         codes = " ".join(finding.code for finding in self.findings)
@@ -140,17 +153,18 @@ class LayerResult(Part, frozen=True):
         ]  # fmt: skip
 
 
-class SkippedTensor(Part, frozen=True):
+class SkippedTensor(Part, frozen=True, kw_only=True):
     """A tensor that no row of ``layers`` analyses."""
 
     name: str
     shape: tuple[Count, ...]
     dtype: str
     reason: Words
+    skip: SkipName = None
 
 
 class Coverage(Part, frozen=True):
-    """What was looked at, and what was not."""
+    """What was analysed, and what was not."""
 
     tensors: Count
     parameters: Annotated[Count, Meta(description="Elements of all tensors, tied ones once.")]
@@ -224,7 +238,7 @@ class Subject(TypedDict):
 
 
 class Check(TypedDict):
-    """A number beside its recomputation with another library."""
+    """A number and its recomputation with another library."""
 
     owner: str
     quantity: str
@@ -256,7 +270,7 @@ class Verification(TypedDict):
     not_compared: Sequence[NotCompared]
 
 
-class Report(Part, frozen=True):
+class Report(Part, frozen=True, kw_only=True):
     """The scan of one subject."""
 
     schema: SchemaHeader
@@ -269,6 +283,7 @@ class Report(Part, frozen=True):
     layers: tuple[LayerResult, ...]
     summary: Mapping[str, SummaryValue]
     verdict: str
+    judgement: Judgement = UNJUDGED
     findings: Annotated[
         tuple[Finding, ...],
         Meta(description="Those of the layers, one a cause: `evidence` has the `codes` and the `layers`."),

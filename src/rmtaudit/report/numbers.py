@@ -32,8 +32,8 @@ def format_metric(result: MetricResult | None, *, with_se: bool) -> str:
     """Return a metric's value, with its interval or standard error where it has one and that is asked for.
 
     ``3.21 [2.60–3.87]`` or ``3.21 ± 0.15``: two decimals, so that a column of them can be compared, or with
-    exponents where that would say nothing. A count that is a lower bound reads ``≥14``; a metric that failed
-    ``failed``; one that does not apply, or that the layer does not have, ``—``.
+    exponents where that would be uninformative. A count that is a lower bound reads ``≥14``; a metric that
+    failed ``failed``; one that does not apply, or that the layer does not have, ``—``.
     """
     if result is None or result.status == "skipped":
         return "—"

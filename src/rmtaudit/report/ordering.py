@@ -6,7 +6,6 @@ import re
 
 from rmtaudit.kernels.signal import SignalWord
 from rmtaudit.report.model import LayerResult, Report
-from rmtaudit.report.sentences import verdict_word
 
 _NO_TROUBLE = 3
 _UNTRAINED = (SignalWord.NOISE_LIKE, SignalWord.INITIAL)
@@ -25,7 +24,7 @@ def worst_first(report: Report) -> tuple[LayerResult, ...]:
     sign = 1.0 if entry is not None and entry.better == "higher" else -1.0
 
     def key(layer: LayerResult) -> tuple[int, int, float, tuple[tuple[int, str], ...], str]:
-        value = _number(layer, sort)
+        value = layer.number(sort)
         if layer.status == "failed":
             group = 0
         elif layer.status == "ok":
@@ -43,10 +42,10 @@ def worst_first(report: Report) -> tuple[LayerResult, ...]:
 
 def _trouble(layer: LayerResult) -> int:
     severities = {finding.severity for finding in layer.findings}
-    for place, found in enumerate(("error" in severities, "warning" in severities)):
-        if found:
+    for place, severity in enumerate(("error", "warning")):
+        if severity in severities:
             return place
-    return 2 if verdict_word(layer.verdict) in _UNTRAINED else _NO_TROUBLE
+    return 2 if layer.judgement.word in _UNTRAINED else _NO_TROUBLE
 
 
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:
@@ -59,10 +58,3 @@ def natural_key(name: str) -> tuple[tuple[int, str], ...]:
         for text, digits in zip(parts[::2], [*parts[1::2], ""], strict=True)
         for pair in ((0, text), (len(digits.lstrip("0")), digits.lstrip("0")))
     )
-
-
-def _number(layer: LayerResult, metric: str) -> float | None:
-    result = layer.metrics.get(metric)
-    if result is None or result.value is None or isinstance(result.value, str):
-        return None
-    return float(result.value)

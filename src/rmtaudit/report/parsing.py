@@ -13,6 +13,7 @@ from rmtaudit.errors import CorruptError
 from rmtaudit.names import display_name
 from rmtaudit.report.model import HEADER, FailedSubject, Report, Result, SchemaHeader, plain
 from rmtaudit.report.strict_json import parse_json
+from rmtaudit.report.upgrade import upgraded
 
 T = TypeVar("T")
 Step = str | int
@@ -64,7 +65,7 @@ def _result(document: Any, at: tuple[Step, ...]) -> Result:
 
 
 def _report(document: dict[str, Any], at: tuple[Step, ...]) -> Report:
-    report = _checked(document, Report, at)
+    report = upgraded(_checked(document, Report, at), document)
     opened = {name: document[name] for name in _OPEN if document.get(name)}
     return msgspec.structs.replace(report, schema=HEADER, **opened)
 

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import PurePath
 
 from rmtaudit.kernels.signal import SignalWord
+from rmtaudit.matrices.skips import label_of
 from rmtaudit.names import display_name
 from rmtaudit.report.grouping import grouped_findings
 from rmtaudit.report.model import Finding, MetricResult, Report
 from rmtaudit.report.numbers import format_value, human_count, percent
+from rmtaudit.report.verdict import DAMAGED, UNJUDGED
 
 _METRICS_ONLY = (
     "Metrics, not a verdict: a number says how a layer compares with others and with its published range, "
@@ -25,7 +27,7 @@ _LONGEST = 600
 _SEVERITIES = ("error", "warning", "info")
 _IN_THE_TABLE = frozenset({"RA-NF-001", "RA-NF-002", "RA-NF-004", "RA-NF-005", "RA-PL-001"})
 _VERDICTS = (
-    "damaged",
+    DAMAGED,
     SignalWord.STRUCTURED,
     SignalWord.SCALES,
     SignalWord.NOISE_LIKE,
@@ -43,21 +45,13 @@ def not_claimed(report: Report) -> str:
 
 def is_judged(report: Report) -> bool:
     """Whether a layer has a verdict or a finding: what judges was run, and found something to say."""
-    return any(layer.findings or not layer.verdict.startswith("unjudged") for layer in report.layers)
-
-
-def verdict_word(verdict: str) -> str:
-    """Return a verdict without its codes, its reason or its detail."""
-    return str(SignalWord.SCALES) if verdict == SignalWord.SCALES else verdict.partition(" (")[0]
+    return any(layer.findings or layer.judgement.word != UNJUDGED.word for layer in report.layers)
 
 
 def verdict_line(report: Report) -> str:
     """Return the verdict of the model, and how many layers have which."""
-    counts = Counter(verdict_word(layer.verdict) for layer in report.layers)
-    words = (
-        *_VERDICTS,
-        *sorted(set(counts) - set(_VERDICTS)),
-    )  # reports of earlier versions have other words
+    counts = Counter(layer.judgement.word for layer in report.layers)
+    words = (*_VERDICTS, *sorted(set(counts) - set(_VERDICTS)))  # other versions have other words
     parts = [f"{counts[word]} {word}" for word in words if counts[word]]
     return f"{display_name(report.verdict)}: of {len(report.layers)} layers {', '.join(parts)}"
 
@@ -130,21 +124,21 @@ def coverage_line(report: Report) -> str:
 
 def skipped_line(report: Report) -> str:
     """Return what was not analysed, grouped by reason, the most frequent first; ``""`` for nothing."""
-    reasons = Counter(item.reason.partition(":")[0] for item in report.coverage.skipped)
-    ranked = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-    return " · ".join(f"{count} {display_name(reason)}" for reason, count in ranked)
+    labels = Counter(label_of(item.skip, item.reason) for item in report.coverage.skipped)
+    ranked = sorted(labels.items(), key=lambda item: (-item[1], item[0]))
+    return " · ".join(f"{count} {display_name(label)}" for label, count in ranked)
 
 
 def without_spectrum(report: Report) -> list[tuple[str, str]]:
     """Return what was found in layers that have no spectrum, as ``(analyzer, text)`` for each layer.
 
     The rows are skipped, and the table has the columns of the others; a number stands here with its
-    interval, under the metric's name without that of the analyzer. What is missing is said with the reason.
+    interval, under the metric's name without that of the analyzer. What is missing is listed with the reason.
     """
     owners: dict[str, list[str]] = {}
     for name, entry in report.metrics.items():
         owners.setdefault(entry.analyzer, []).append(name)
-    found = []
+    lines = []
     for layer in report.layers:
         if layer.status != "skipped":
             continue
@@ -152,8 +146,8 @@ def without_spectrum(report: Report) -> list[tuple[str, str]]:
             results = {name: layer.metrics[name] for name in names if name in layer.metrics}
             if any(result.value is not None for result in results.values()):
                 short = {name.removeprefix(f"{owner}_"): result for name, result in results.items()}
-                found.append((owner, f"{display_name(layer.name)}: {_numbers(short)}"))
-    return found
+                lines.append((owner, f"{display_name(layer.name)}: {_numbers(short)}"))
+    return lines
 
 
 def remarks(report: Report) -> list[str]:
@@ -173,11 +167,11 @@ def findings(report: Report) -> list[tuple[str, str]]:
     """
     groups = [finding for finding in report.findings if "layers" in finding.evidence]
     others = [finding for finding in report.findings if "layers" not in finding.evidence]
-    found = [*others, *(groups or grouped_findings(report.layers))]
-    found.sort(key=lambda finding: _SEVERITIES.index(finding.severity))
+    entries = [*others, *(groups or grouped_findings(report.layers))]
+    entries.sort(key=lambda finding: _SEVERITIES.index(finding.severity))
     return [
         (finding.severity, f"{display_name(finding.message, longest=400)} [{_codes(finding)}]")
-        for finding in found
+        for finding in entries
         if finding.severity != "info" or finding.code not in _IN_THE_TABLE
     ]
 

@@ -15,8 +15,8 @@ import torch
 
 import rmtaudit
 from rmtaudit.engine.density import DensityResult, DensitySettings
-from rmtaudit.engine.density.beside import moments_without_freeness
 from rmtaudit.engine.density.blocks import Blocks, block_order, draw_blocks, open_file
+from rmtaudit.engine.density.companions import moments_without_freeness
 from rmtaudit.engine.density.ridge import ridge_document
 from rmtaudit.engine.sources import SourceOptions
 from rmtaudit.errors import RmtauditError, UsageError
@@ -36,7 +36,7 @@ def saved(folder: Path, name: str, values: Any) -> str:
     return str(path)
 
 
-HOSTILE = {
+HOSTILE: dict[str, tuple[np.ndarray, dict[str, Any], str]] = {
     "nan": (np.array([1.0, math.nan, 2.0]), {}, "RA-SA-008"),
     "empty": (np.empty(0), {}, "RA-SA-007"),
     "complex": (np.ones(40) * 1j, {}, "RA-SA-005"),
@@ -189,7 +189,9 @@ def test_moments_need_no_freeness() -> None:
 def wishart() -> tuple[torch.Tensor, DensityResult]:
     weights = noise(320, 640)
     matrix = weights @ weights.T
-    return matrix, rmtaudit.density(matrix, sample=160, samples=2, ridge=4.0)
+    result = rmtaudit.density(matrix, sample=160, samples=2, ridge=4.0)
+    assert isinstance(result, DensityResult)
+    return matrix, result
 
 
 def test_a_matrix_is_predicted_from_blocks(wishart: tuple[torch.Tensor, Any]) -> None:
@@ -250,6 +252,7 @@ def test_a_kernel_over_many_decades_is_refused_or_right(shared: Callable[..., Pa
     block = shared(*folder, "cifar_resnet50_fp64_l9_p08.npy")
     true = shared(*folder, "cifar_resnet50_fp64_l9_p11.npy")
     result = rmtaudit.density(block, size=18432, against=true, replicas=0)
+    assert isinstance(result, DensityResult)
     if result.prediction.law is None:
         assert result.document["prediction"] is None
         assert result.document["baselines"] == {}

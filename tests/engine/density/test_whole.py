@@ -21,6 +21,7 @@ import rmtaudit
 from rmtaudit.engine.density import DensitySettings, WholeResult
 from rmtaudit.engine.density.method import Method, plan
 from rmtaudit.engine.density.plot import save_plot
+from rmtaudit.engine.density.settings import MethodName
 from rmtaudit.engine.sources import SourceOptions
 from rmtaudit.errors import InputError, RmtauditError, UsageError
 from rmtaudit.matrices.sources import Gram, MaternMatrix, MatrixSource, Reach, SparseMatrix, TensorSource
@@ -99,8 +100,15 @@ def test_the_method_is_chosen_by_cost_and_by_what_is_asked() -> None:
     assert plan(dense, asked()).method is Method.EIGENVALUES
     assert plan(dense, asked(method="products")).method is Method.PRODUCTS
     assert plan(dense, asked(factor=1.0)).method is Method.EIGENVALUES
-    for more in ({"factor": 2.0}, {"sample": 20}, {"samples": 2}, {"kpm": True}, {"method": "blocks"}):
-        assert plan(dense, asked(**more)).method is Method.BLOCKS  # type: ignore[arg-type]
+    others: list[dict[str, Any]] = [
+        {"factor": 2.0},
+        {"sample": 20},
+        {"samples": 2},
+        {"kpm": True},
+        {"method": "blocks"},
+    ]
+    for more in others:
+        assert plan(dense, asked(**more)).method is Method.BLOCKS
     sparse = SparseMatrix(scipy.sparse.eye_array(9000).tocsr())
     assert plan(sparse, asked()).method is Method.PRODUCTS
     points = torch.rand(9000, 2, dtype=torch.float64)
@@ -197,7 +205,8 @@ def test_scale_is_only_scale(method: Any, scale: float) -> None:
 
 
 def test_squares_out_of_range_are_refused() -> None:
-    for method, entry in itertools.product(("eigenvalues", "products"), (1e200, 1e-200)):
+    methods: tuple[MethodName, ...] = ("eigenvalues", "products")
+    for method, entry in itertools.product(methods, (1e200, 1e-200)):
         weights = torch.full((5, 9), entry, dtype=torch.float64)
         with pytest.raises(InputError) as caught:
             rmtaudit.density(weights, options=SourceOptions(view="wwt"), method=method)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +17,13 @@ import torch
 
 import rmtaudit
 from rmtaudit.engine.logdet.answer import LogDeterminant, Margin
-from rmtaudit.engine.logdet.facts import facts_of
 from rmtaudit.engine.logdet.run import log_determinant
 from rmtaudit.engine.logdet.settings import LogdetSettings
+from rmtaudit.engine.logdet.target import facts_of
+from rmtaudit.engine.sources.options import View
 from rmtaudit.errors import InputError, StoppedWorkError, UsageError
 from rmtaudit.matrices.sources import KernelMatrix, MaternMatrix, Product, TensorSource
+from rmtaudit.matrices.sources.sparse import Normalisation
 
 MB = 10**6
 logdet = partial(rmtaudit.logdet, threads=1)
@@ -138,7 +141,8 @@ def test_general_matrices() -> None:
 
 def test_gram_matrices_of_either_side() -> None:
     W = torch.randn(90, 40, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
-    for matrix, small, large in ((W, "wtw", "wwt"), (W.T.contiguous(), "wwt", "wtw")):
+    cases: list[tuple[torch.Tensor, View, View]] = [(W, "wtw", "wwt"), (W.T.contiguous(), "wwt", "wtw")]
+    for matrix, small, large in cases:
         answer = logdet(matrix, view=small)
         holds(answer, truth(W.T @ W))
         assert answer.method == "qr"
@@ -277,17 +281,17 @@ def test_extrapolating_what_is_not_definite_is_refused(
     refused(logdet(low_rank + 1e-15 * torch.eye(120), size=1000))
 
 
-def laplacian_truth(edges: np.ndarray, kind: str) -> tuple[float, int]:
+def laplacian_truth(edges: np.ndarray, kind: Normalisation) -> tuple[float, int]:
     from rmtaudit.matrices.sources import Laplacian
 
-    graph = Laplacian(edges, kind)  # type: ignore[arg-type]
+    graph = Laplacian(edges, kind)
     values = np.linalg.eigvalsh(graph.matrix.toarray())[graph.components :]
     return float(np.log(values).sum()), len(values)
 
 
 @pytest.mark.parametrize("kind", ["normalised", "combinatorial"])
 @pytest.mark.parametrize("method", [None, "slq", "cholesky", "eigenvalues"])
-def test_the_laplacian_of_a_graph_with_several_components(kind: str, method: str | None) -> None:
+def test_the_laplacian_of_a_graph_with_several_components(kind: Normalisation, method: str | None) -> None:
     rng = np.random.default_rng(0)
     edges = np.concatenate(
         [rng.integers(0, 40, (90, 2)), rng.integers(50, 70, (60, 2)), [[80, 80], [81, 82], [83, 84]]]
@@ -320,7 +324,7 @@ def test_spanning_trees_of_a_complete_graph() -> None:
 
 
 @pytest.mark.parametrize("kind", ["normalised", pytest.param("combinatorial", marks=pytest.mark.slow)])
-def test_the_facebook_graph(shared: Callable[..., Path], kind: str) -> None:
+def test_the_facebook_graph(shared: Callable[..., Path], kind: Normalisation) -> None:
     """Sparse factors of a grounded Laplacian, beside Lanczos on the whole one: two ways to one number."""
     path = shared("data", "facebook_graph", "edges.csv")
     exact = logdet(path, laplacian=kind, pseudo=True)
@@ -385,7 +389,8 @@ def test_stopping_keeps_tiles_only_on_disk(kernel: torch.Tensor, tmp_path: Path)
 
 
 def test_equal_calls_give_equal_documents(easy: torch.Tensor) -> None:
-    for given in ({"method": "slq", "seed": 5}, {"size": 300, "up_to": 150}, {}):
+    requests: list[dict[str, Any]] = [{"method": "slq", "seed": 5}, {"size": 300, "up_to": 150}, {}]
+    for given in requests:
         one, two = (logdet(easy, memory="1GB", **given).to_dict() for _ in range(2))
         assert one.pop("run").keys() == two.pop("run").keys()
         assert json.dumps(one) == json.dumps(two)
@@ -396,7 +401,7 @@ def test_equal_calls_give_equal_documents(easy: torch.Tensor) -> None:
 @pytest.mark.parametrize(
     "given", [{"method": "magic"}, {"memory": "much"}, {"colour": 1}, {"kernel": "matern"}, {"probes": 0}]
 )
-def test_arguments_that_make_no_sense(given: dict[str, object]) -> None:
+def test_arguments_that_make_no_sense(given: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         logdet(torch.eye(3), **given)
 

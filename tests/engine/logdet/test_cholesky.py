@@ -34,7 +34,7 @@ def _source(n: int, seed: int = 0) -> Shifted:
 def _run(folder: Path, n: int, tiling: Tiling, *, resume: bool = False, **given: object) -> TileCholesky:
     source = _source(n)
     scratch = None if tiling.in_core else Scratch(folder / "s", tiling, source.fingerprint(), resume=resume)
-    work = TileCholesky(source, tiling, scratch, **given)  # type: ignore[arg-type]
+    work = TileCholesky(source=source, tiling=tiling, scratch=scratch, **given)  # type: ignore[arg-type]
     try:
         for _ in work.rows():
             pass
@@ -82,7 +82,7 @@ def test_the_first_minor_that_is_not_positive_is_named(minor: int, side: int, tm
     source = TensorSource(dense, symmetric=True)
     tiling = Tiling(n, side, min(side, 32))
     scratch = None if tiling.in_core else Scratch(tmp_path / "s", tiling, "x", resume=False)
-    work = TileCholesky(source, tiling, scratch)
+    work = TileCholesky(source=source, tiling=tiling, scratch=scratch)
     assert list(work.rows()) == [stop for stop in range(side, n + 1, side) if stop < minor]
     if scratch is not None:
         scratch.remove()
@@ -187,7 +187,7 @@ def test_a_full_disk_is_an_error_that_can_be_gone_on_from(
 
     real = os.pwrite
     with monkeypatch.context() as patch:
-        patch.setattr(journal_module.os, "pwrite", full)
+        patch.setattr(os, "pwrite", full)
         with pytest.raises(OutputError, match="the disk is full") as caught:
             _run(tmp_path, 384, TILING)
     assert "--resume" in caught.value.hint
@@ -263,7 +263,7 @@ np.save({str(folder / "diagonal.npy")!r}, work.result.diagonal.numpy())
 """
     environment = dict(os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
     chance = random.Random(seed)
-    kept = []
+    kept: list[int] = []
     for _ in range(times):
         with subprocess.Popen(
             [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 import rmtaudit
 from rmtaudit.engine.logdet.answer import LogDeterminant
-from rmtaudit.engine.logdet.facts import facts_of
+from rmtaudit.engine.logdet.target import facts_of
 from rmtaudit.engine.sources import SourceOptions, in_memory
 from rmtaudit.matrices.sources import (
     CompletedLaplacian,
@@ -26,7 +27,6 @@ from rmtaudit.matrices.sources import (
     Shifted,
     SparseMatrix,
     TensorSource,
-    Updated,
 )
 from rmtaudit.matrices.sources.known import FLOAT32_ROUNDING
 
@@ -143,8 +143,7 @@ def test_what_is_known_of_each_source() -> None:
         (own, None), (Product(tensor, tensor), None), (nothing, None),
         (Shifted(tensor, 1.0), 1.0), (Shifted(graph, 1.0), 5.0),
         (Shifted(graph, -1.0), None), (Shifted(tensor, -1.0), 1.0), (Leading(tensor, 5), 0.0),
-        (Updated(tensor, W.T[:, :1].contiguous()), None), (Shifted(nothing, 1.0), None),
-        (Updated(Gram(TensorSource(W), "columns"), W.T[:, :2].contiguous()), 44.0),
+        (Shifted(nothing, 1.0), None),
         (Leading(nothing, 5), None), (Gram(nothing, "columns"), None), (Gram(graph, "rows"), None),
     ]  # fmt: skip
     for source, rounding in roundings:
@@ -169,10 +168,16 @@ def test_a_rank_that_is_declared_makes_a_matrix_singular() -> None:
 
 
 def test_what_is_known_makes_sense_or_is_refused() -> None:
-    for wrong in ({"rounding": -1.0}, {"rounding": math.nan}, {"smallest": math.inf}, {"rank": -1},
-                  {"smallest": 2.0, "largest": 1.0}):  # fmt: skip
+    several: list[dict[str, Any]] = [
+        {"rounding": -1.0},
+        {"rounding": math.nan},
+        {"smallest": math.inf},
+        {"rank": -1},
+        {"smallest": 2.0, "largest": 1.0},
+    ]
+    for wrong in several:
         with pytest.raises(ValueError, match=r"not|bounded"):
-            Known(**wrong)  # type: ignore[arg-type]
+            Known(**wrong)
 
 
 def test_a_judgement_reaches_what_a_matrix_is_made_of() -> None:

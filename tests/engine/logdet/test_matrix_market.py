@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -36,7 +37,9 @@ def dense(path: str) -> np.ndarray:
 @pytest.mark.parametrize("symmetry", ["general", "symmetric", "skew-symmetric"])
 @pytest.mark.parametrize("kind", ["coordinate", "array"])
 @pytest.mark.parametrize("field", ["real", "integer"])
-def test_what_scipy_writes_is_read(kind: str, symmetry: str, field: str, tmp_path: Path) -> None:
+def test_what_scipy_writes_is_read(
+    kind: str, symmetry: Literal["general", "symmetric", "skew-symmetric"], field: str, tmp_path: Path
+) -> None:
     rng = np.random.default_rng(0)
     A = rng.integers(-9, 9, (7, 7)).astype(float if field == "real" else int) * (rng.random((7, 7)) < 0.5)
     if symmetry == "symmetric":

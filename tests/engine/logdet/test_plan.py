@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse
 import torch
 
-from rmtaudit.engine.logdet.plan import Plan, make_plan
-from rmtaudit.engine.logdet.run import default_scratch, prepare
+from rmtaudit.engine.logdet.plan import Plan, default_scratch, make_plan
+from rmtaudit.engine.logdet.run import prepare
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.engine.logdet.target import spectral_gap_bound, target_of
 from rmtaudit.errors import UsageError
@@ -96,7 +97,7 @@ def test_what_is_taken_of_sparse_matrices(tmp_path: Path) -> None:
     assert taken(lopsided, tmp_path, method=Method.LU) == "lu in memory"
     diagonal = SparseMatrix(scipy.sparse.eye_array(2000, format="csr"))
     assert taken(diagonal, tmp_path, MB) == "sparse in memory"  # triangular: whatever the memory
-    path = scipy.sparse.diags_array([-np.ones(1999), 2 * np.ones(2000), -np.ones(1999)], offsets=[-1, 0, 1])
+    path = scipy.sparse.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(2000, 2000))
     assert taken(SparseMatrix(path), tmp_path, MB) == "sparse in memory"  # as its band predicts
     graph = path_graph(50)
     assert taken(graph, tmp_path) == "none"
@@ -159,7 +160,7 @@ def test_every_source_and_request_has_a_plan_or_a_reason(kernel: torch.Tensor, t
         Shifted(path_graph(60), 0.1),
         ByProducts(60),
     ]
-    requests = [
+    requests: list[dict[str, Any]] = [
         {},
         {"pseudo": True},
         {"size": 90},
@@ -180,7 +181,7 @@ def test_every_source_and_request_has_a_plan_or_a_reason(kernel: torch.Tensor, t
 def test_bounds_of_the_gap_hold() -> None:
     edges = [(i, (i + 1) % 30) for i in range(30)] + [(0, 10), (40, 41), (41, 42)]
     for kind in ("normalised", "combinatorial"):
-        graph = Laplacian(np.array(edges), kind)  # type: ignore[arg-type]
+        graph = Laplacian(np.array(edges), kind)
         eigenvalues = np.linalg.eigvalsh(graph.matrix.toarray())
         assert eigenvalues[graph.components - 1] < 1e-12
         assert 0 < spectral_gap_bound(graph) <= eigenvalues[graph.components]

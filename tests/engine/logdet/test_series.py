@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rmtaudit.engine.logdet.answer import LogDeterminant
-from rmtaudit.engine.logdet.requests import answered
+from rmtaudit.engine.logdet.requests import answer_request
 from rmtaudit.engine.logdet.series import read_table
 from rmtaudit.engine.logdet.settings import LogdetSettings
 from rmtaudit.engine.sources import SourceOptions
@@ -16,7 +16,7 @@ from rmtaudit.errors import InputError, RmtauditError, UsageError
 
 
 def answer(path: Path, select: str = "", **settings: object) -> LogDeterminant:
-    return answered(str(path), SourceOptions(), LogdetSettings(**settings), series=True, select=select)  # type: ignore[arg-type]
+    return answer_request(str(path), SourceOptions(), LogdetSettings(**settings), series=True, select=select)  # type: ignore[arg-type]
 
 
 def test_the_kernel_of_a_real_network(shared: Callable[..., Path]) -> None:

@@ -15,13 +15,16 @@ from rmtaudit.engine.scan.judge import judge
 from rmtaudit.engine.scan.peers import _two_sided, out_of_scale
 from rmtaudit.engine.scan.worker import _permitted
 from rmtaudit.errors import UsageError
-from rmtaudit.finding_kind import FindingKind
+from rmtaudit.finding_kind import FindingKind, Severity
 from rmtaudit.kernels.signal import Signal, SignalWord
+from rmtaudit.matrices.skips import Skip, SkipReason
 from rmtaudit.report.catalogue import FINDINGS, catalogue
 from rmtaudit.report.model import LayerResult, MetricResult, Status
 
 
-def row(name: str = "a", *, status: Status = "ok", reason: str = "", **metrics: float | str) -> LayerResult:
+def row(
+    name: str = "a", *, status: Status = "ok", skip: Skip | None = None, **metrics: float | str
+) -> LayerResult:
     return LayerResult(
         name=name,
         tensor=name,
@@ -32,7 +35,8 @@ def row(name: str = "a", *, status: Status = "ok", reason: str = "", **metrics: 
         matrices=1,
         parameters=81,
         status=status,
-        reason=reason,
+        reason=skip.sentence if skip else "",
+        skip=skip.reason if skip else None,
         verdict="unjudged",
         spectrum={},
         metrics={key: metric(value) for key, value in metrics.items()},
@@ -56,6 +60,8 @@ def test_a_fact_has_the_severity_of_its_kind() -> None:
         ("RA-FO-004", "warning"),
     ]
     assert judged.layers[0].verdict == judged.verdict == "damaged (RA-FO-001)"
+    assert judged.layers[0].judgement == judged.judgement
+    assert (judged.judgement.word, judged.judgement.codes) == ("damaged", ("RA-FO-001",))
 
 
 @pytest.mark.parametrize(("layers", "p_value"), [(1, 0.004), (10, 0.0004), (100, 0.00004)])
@@ -71,7 +77,8 @@ def test_a_p_value_is_corrected_for_layers_and_kinds_of_test(layers: int, p_valu
 
 
 def test_layers_that_were_not_tested_do_not_count() -> None:
-    rows = [row(), *(row(str(index), status="skipped", reason="vector: 1 x 9") for index in range(50))]
+    vector = Skip.of(SkipReason.VECTOR, sides="1 x 9")
+    rows = [row(), *(row(str(index), status="skipped", skip=vector) for index in range(50))]
     assert judge(rows, {0: [seen("RA-FO-006", 0.004)]}).layers[0].findings[0].severity == "error"
 
 
@@ -79,9 +86,16 @@ def test_layers_that_were_not_tested_do_not_count() -> None:
     ("given_row", "verdict"),
     [
         (row(), "unjudged (the analyzer noise did not run)"),
-        (row(status="skipped", reason="quantised: int8 codes"), "unjudged (quantised)"),
-        (row(status="failed", reason="unreadable: too short"), "unjudged (unreadable)"),
-        (row(status="skipped", reason="copy: the same values as 'b'"), "unjudged (copy)"),
+        (
+            row(status="skipped", skip=Skip.of(SkipReason.QUANTISED, problem="quantised (int8)")),
+            "unjudged (quantised)",
+        ),
+        (
+            row(status="failed", skip=Skip.of(SkipReason.UNREADABLE, problem="too short")),
+            "unjudged (unreadable)",
+        ),
+        (row(status="skipped", skip=Skip.of(SkipReason.COPY, original="b")), "unjudged (copy)"),
+        (row(status="skipped", skip=Skip.of(SkipReason.NO_VALUES, problem="sparse")), "unjudged (sparse)"),
     ],
 )
 def test_verdicts_of_rows_without_a_signal(given_row: LayerResult, verdict: str) -> None:
@@ -112,10 +126,14 @@ def test_the_verdict_is_the_signal_unless_the_layer_is_damaged(
     judged = judge([row(noise_p_value=1e-9, exchangeable_p=1e-9)], {0: observed}, {0: signal})
     assert judged.layers[0].verdict == verdict
     assert judged.verdict == ("too small" if signal.word is SignalWord.TOO_SMALL else verdict)
+    judgement = judged.layers[0].judgement
+    assert judgement.text == verdict
+    if judgement.word != "damaged":
+        assert (judgement.word, judgement.codes, judgement.why) == (signal.word, (), signal.detail)
 
 
 def test_a_constant_of_the_architecture_has_no_findings() -> None:
-    rows = [row(status="skipped", reason="constant of the architecture: sinusoid"), row("b")]
+    rows = [row(status="skipped", skip=Skip.of(SkipReason.CONSTANT, constant="sinusoid")), row("b")]
     signals = {0: Signal(SignalWord.CONSTANT, "sinusoid"), 1: Signal(SignalWord.CONSTANT, "mask")}
     judged = judge(rows, {0: [seen("RA-FO-001")], 1: [seen("RA-MO-001")]}, signals)
     assert [each.verdict for each in judged.layers] == ["constant (sinusoid)", "constant (mask)"]
@@ -225,7 +243,13 @@ def test_layers_of_equal_scale_have_a_least_spread() -> None:
 
 
 def test_an_observer_can_make_a_fact_milder_and_never_worse() -> None:
-    for told, severity in (("info", "info"), ("warning", "warning"), ("error", "error"), (None, "error")):
+    cases: list[tuple[Severity | None, Severity]] = [
+        ("info", "info"),
+        ("warning", "warning"),
+        ("error", "error"),
+        (None, "error"),
+    ]
+    for told, severity in cases:
         observation = replace(seen("RA-FO-001"), severity=told)
         assert judge([row()], {0: [observation]}).layers[0].findings[0].severity == severity
     mild = replace(seen("RA-FO-005"), severity="error")

@@ -13,6 +13,7 @@ import rmtaudit
 from rmtaudit.cli import cli
 from rmtaudit.cli.errors import run
 from rmtaudit.errors import InputError
+from rmtaudit.matrices.skips import SkipReason
 from rmtaudit.report.model import Report
 from rmtaudit.report.schema import report_schema
 
@@ -42,13 +43,15 @@ def schema() -> dict[str, object]:
     return report_schema()
 
 
-NOT_COUNTED = ("tied", "copy", "constant of the architecture")
+NOT_COUNTED = {SkipReason.TIED, SkipReason.COPY, SkipReason.CONSTANT}
+VECTORS = {SkipReason.VECTOR, SkipReason.VECTOR_VIEW}
 
 
 def check_books(report: Report) -> None:
     """Every parameter that could be a weight is in a row, and every row that is not ``ok`` says why."""
-    rows = sum(layer.parameters for layer in report.layers if not layer.reason.startswith(NOT_COUNTED))
+    rows = sum(layer.parameters for layer in report.layers if layer.skip not in NOT_COUNTED)
     assert rows == report.coverage.weight_parameters
+    assert all(bool(layer.skip) == (layer.status != "ok") for layer in report.layers)
     assert all(layer.reason for layer in report.layers if layer.status != "ok")
     named = {skip.name for skip in report.coverage.skipped}
     assert {layer.name for layer in report.layers if layer.status != "ok"} <= named
@@ -66,14 +69,15 @@ def test_a_trained_checkpoint_is_seen_whole(name: str, shared: Shared, schema: d
     assert report.complete
     assert report.coverage.parameters_analyzed > 0
     if "degenerate" not in name:
-        lost = [layer.reason for layer in report.layers if layer.status != "ok"]
-        assert all(reason.startswith(("vector", *NOT_COUNTED)) for reason in lost)
+        assert {layer.skip for layer in report.layers if layer.status != "ok"} <= VECTORS | NOT_COUNTED
 
 
 def test_codes_of_an_unknown_scheme_are_listed_and_never_analysed(shared: Shared) -> None:
     report = rmtaudit.scan(shared("models", "derived/l0l5_int4_packed.safetensors"))
     check_books(report)
     assert report.coverage.parameters_analyzed == 0
+    assert {layer.skip for layer in report.layers} == {SkipReason.QUANTISED}
+    assert {layer.verdict for layer in report.layers} == {"unjudged (quantised)"}
     assert {layer.reason for layer in report.layers} == {"quantised (unknown: qweight, scales)"}
 
 

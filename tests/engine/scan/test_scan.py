@@ -10,12 +10,13 @@ import torch
 from msgspec import structs
 
 from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, NoOptions
+from rmtaudit.analyzers.registry import build_all
 from rmtaudit.checkpoints.memory import StateDictCheckpoint
 from rmtaudit.engine.resources.progress import Progress
 from rmtaudit.engine.scan import run as engine
 from rmtaudit.engine.scan.run import scan_checkpoint
-from rmtaudit.engine.scan.worker import AnalysedLayer, LayerWork, Without
-from rmtaudit.engine.settings.scan import ScanSettings
+from rmtaudit.engine.scan.worker import AnalysedLayer, LayerWork, NoSpectrum, analyse_layer
+from rmtaudit.engine.settings.scan import ScanSettings, Solver
 from rmtaudit.errors import ChangedError, CorruptError
 from rmtaudit.matrices.layers import Layer
 from rmtaudit.report.document import dumps
@@ -64,7 +65,7 @@ class Fragile(Analyzer):
 
 @pytest.fixture
 def with_fragile(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = engine.build_all
+    real = build_all
     monkeypatch.setattr(engine, "build_all", lambda names, options: (*real(names, options), Fragile()))
 
 
@@ -101,6 +102,7 @@ def test_the_digest_is_of_the_contents() -> None:
     shuffled = dict(reversed(list(state().items())))
     changed = state()
     changed["norm.weight"][3] += 1e-3
+    assert first is not None
     assert first.startswith("sha256:")
     assert scan(shuffled).subject["digest"] == first
     assert scan(changed).subject["digest"] != first
@@ -154,6 +156,25 @@ def test_degenerate_layers_are_analysed_with_a_remark(tensor: torch.Tensor, reas
     assert layer.reason.startswith(reason)
 
 
+def test_the_document_has_reasons_and_verdicts_as_values() -> None:
+    broken = torch.full((9, 9), float("nan"))
+    tensors = {
+        "bias": gaussian(9, 1).reshape(9),
+        "codes": torch.ones(9, 9, dtype=torch.int8),
+        "broken": broken,
+    }
+    document = scan(tensors, replace(SETTINGS, analyzers=("scale", "noise"), options={})).to_dict()
+    rows = {layer["name"]: layer for layer in document["layers"]}
+    assert rows["codes"]["skip"] == "integer"
+    why = "integer values (int8), not real weights"
+    assert rows["codes"]["judgement"] == {"word": "unjudged", "codes": [], "why": why}
+    assert rows["broken"]["skip"] == "nonfinite"
+    assert rows["broken"]["judgement"] == {"word": "damaged", "codes": ["RA-SC-001"], "why": ""}
+    assert document["judgement"] == {"word": "damaged", "codes": ["RA-SC-001"], "why": ""}
+    skipped = {tensor["name"]: tensor["skip"] for tensor in document["coverage"]["skipped"]}
+    assert skipped == {"bias": "one_dimensional", "codes": "integer", "broken": "nonfinite"}
+
+
 def test_copies_are_counted_once_and_constants_are_no_copies() -> None:
     tensors = {
         "a": gaussian(9, 8),
@@ -180,7 +201,7 @@ def test_a_layer_beyond_the_budget_is_listed() -> None:
 
 
 @pytest.mark.parametrize("solver", ["gram", "svd", "auto"])
-def test_solvers_agree(solver: str) -> None:
+def test_solvers_agree(solver: Solver) -> None:
     settings = replace(SETTINGS, solver=solver)
     for name, row in rows(scan(state(), settings)).items():
         expected = rows(scan(state()))[name].metrics["spectral_norm"].value
@@ -280,14 +301,14 @@ def test_nothing_to_analyse_is_an_empty_report() -> None:
 
 
 def test_a_fault_of_ours_in_one_layer_loses_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = engine.analyse_layer
+    real = analyse_layer
 
     def faulty(
-        layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork, without: Without | None
+        layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork, no_spectrum: NoSpectrum | None
     ) -> AnalysedLayer:
         if layer.name == "head.weight":
             raise KeyError("oh")
-        return real(layer, tensors, work, without)
+        return real(layer, tensors, work, no_spectrum)
 
     monkeypatch.setattr(engine, "analyse_layer", faulty)
     found = rows(scan(state()))

@@ -40,9 +40,9 @@ def test_the_truth_is_within_the_bound(seed: int, sign: float) -> None:
 
 @pytest.mark.parametrize("density", [0.004, 0.1])  # short and long columns of the factor
 def test_an_order_that_was_analysed_changes_rounding_alone(density: float) -> None:
-    A = scipy.sparse.random_array((400, 400), density=density, rng=3)
-    A = scipy.sparse.csr_array(A + A.T)
-    A = scipy.sparse.csr_array(A + scipy.sparse.diags_array(abs(A).sum(axis=1) + 0.01))
+    half = scipy.sparse.random_array((400, 400), density=density, rng=3)
+    whole = scipy.sparse.csr_array(half + half.T)
+    A = scipy.sparse.csr_array(whole + scipy.sparse.diags_array(abs(whole).sum(axis=1) + 0.01))
     order = symmetric_elimination(A)
     found, plain = sparse_log_determinant(A, elimination=order), sparse_log_determinant(A)
     assert (order.entries < 64 * 400) == (density < 0.01)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,7 +119,7 @@ def test_the_predicted_fill_is_that_of_the_factors(n: int, seed: int, density: f
 
 def test_a_narrow_band_bounds_its_own_fill() -> None:
     rng = np.random.default_rng(0)
-    bands = [rng.standard_normal(499), rng.standard_normal(500), rng.standard_normal(498)]
+    bands: Any = [rng.standard_normal(499), rng.standard_normal(500), rng.standard_normal(498)]
     A = scipy.sparse.csr_array(scipy.sparse.diags_array(bands, offsets=[-1, 0, 2]))
     most = narrow_band(A)
     assert most == 500 * 5

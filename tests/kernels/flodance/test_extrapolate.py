@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -231,7 +232,7 @@ def test_averaging_needs_every_minor() -> None:
         (3, {}, "not among those known"),
     ],
 )
-def test_arguments_that_make_no_sense(size: int, options: dict[str, float], message: str) -> None:
+def test_arguments_that_make_no_sense(size: int, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         extrapolate(MinorSeries.of([2, 4, 8, 16], [1.0, 2, 3, 4]), size, **options)
 

@@ -80,11 +80,11 @@ def test_one_atom_is_enough_for_a_meixner_law_with_an_end(law: laws.QuadraticLaw
 
 def test_a_law_with_two_atoms_and_an_end_is_left_to_halving() -> None:
     both = LevyMeasure(
-        torch.tensor([-1.0, 2.5], dtype=torch.float64),
-        torch.tensor([-1.0, 2.5], dtype=torch.float64),
-        torch.tensor([0.5, 0.5], dtype=torch.float64),
-        0.0,
-        0.2,
+        left=torch.tensor([-1.0, 2.5], dtype=torch.float64),
+        right=torch.tensor([-1.0, 2.5], dtype=torch.float64),
+        mass=torch.tensor([0.5, 0.5], dtype=torch.float64),
+        mean=0.0,
+        index=0.2,
     )
     eigenvalues = block(both, 400, 0)
     assert one_atom_with_end(eigenvalues).chi_square > 2
@@ -128,7 +128,7 @@ def test_two_atoms_are_found_and_a_wide_measure_has_none() -> None:
 def test_gathering_keeps_the_mass_and_the_centre(masses: list[float], count: int, width: float) -> None:
     left = torch.arange(len(masses), dtype=torch.float64) - 3
     mass = torch.tensor(masses, dtype=torch.float64)
-    histogram = LevyMeasure(left, left + width, mass, 0.0)
+    histogram = LevyMeasure(left=left, right=left + width, mass=mass, mean=0.0)
     places, held = gathered(histogram, count)
     assert 1 <= len(places) <= count
     assert held.sum() == pytest.approx(sum(masses))

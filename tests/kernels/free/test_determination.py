@@ -101,7 +101,15 @@ def _problem(monkeypatch: pytest.MonkeyPatch, widths: dict[float, float]) -> det
 
     def level(_: determination._Problem, share: float) -> determination.Level:
         own = replace(law, share=share)
-        return determination.Level(share, 1.0, 1, 1.0, widths[share], own, (own,))
+        return determination.Level(
+            share=share,
+            chi_square=1.0,
+            n_data=1,
+            p_value=1.0,
+            width=widths[share],
+            central=own,
+            extremes=(own,),
+        )
 
     monkeypatch.setattr(determination._Problem, "level", level)
     monkeypatch.setattr(determination._Problem, "accepts", lambda *_: True)
@@ -118,7 +126,12 @@ def test_a_class_is_rejected_early_exactly_where_its_p_value_says_so(exceed: lis
 
 def test_a_class_that_is_no_worse_than_others_fits_only_where_it_explains_the_block() -> None:
     law = determine(block(poisson(96), 48), 2.0).level.central
-    fits = [determination.Level(2.0, chi, 100, 1.0, 0.01, law, ()).fits for chi in (110.0, 4400.0)]
+    fits = [
+        determination.Level(
+            share=2.0, chi_square=chi, n_data=100, p_value=1.0, width=0.01, central=law, extremes=()
+        ).fits
+        for chi in (110.0, 4400.0)
+    ]
     assert fits == [True, False]
 
 

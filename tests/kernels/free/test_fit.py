@@ -29,7 +29,7 @@ def wishart(n: int, d: int, seed: int) -> torch.Tensor:
 
 def cells(*triples: tuple[float, float, float]) -> LevyMeasure:
     left, right, mass = torch.tensor(triples, dtype=torch.float64).T
-    return LevyMeasure(left.contiguous(), right.contiguous(), mass.contiguous(), 0.3)
+    return LevyMeasure(left=left.contiguous(), right=right.contiguous(), mass=mass.contiguous(), mean=0.3)
 
 
 def test_predicts_marchenko_pastur_with_nothing_given() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,9 @@ def rotated(measure: LevyMeasure, n: int, seed: int) -> torch.Tensor:
 
 
 def at_mean(measure: LevyMeasure, mean: float) -> LevyMeasure:
-    return LevyMeasure(measure.left, measure.right, measure.mass, mean, measure.index)
+    return LevyMeasure(
+        left=measure.left, right=measure.right, mass=measure.mass, mean=mean, index=measure.index
+    )
 
 
 def own_chi_square(eigenvalues: torch.Tensor, measure: LevyMeasure) -> tuple[float, int]:
@@ -87,9 +90,8 @@ def test_the_bias_of_a_wigner_matrix_is_the_known_one() -> None:
 def test_points_that_coincide_have_no_covariance() -> None:
     eigenvalues = wishart(100, 400, 0)
     found = empirical_transform(eigenvalues)
-    twice = dataclasses.replace(
-        found, **{name: torch.cat([getattr(found, name)] * 2) for name in ("z", "f", "noise")}
-    )
+    doubled: dict[str, Any] = {name: torch.cat([getattr(found, name)] * 2) for name in ("z", "f", "noise")}
+    twice = dataclasses.replace(found, **doubled)
     with pytest.raises(ArithmeticError, match="too near"):
         whiten(twice, fit_levy(eigenvalues, positive=True)[0].measure)
 

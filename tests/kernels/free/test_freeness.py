@@ -118,14 +118,18 @@ def test_rounding_is_no_structure(scale: float) -> None:
 
 def test_both_effects_limit_the_factor() -> None:
     def of(distance: float, share: float, p_value: float = 0.0) -> FreenessEvidence:
-        return FreenessEvidence(998, p_value, distance, 0.01, share)
+        return FreenessEvidence(
+            size=998, p_value=p_value, distance=distance, chance=0.01, diagonal_share=share
+        )
 
     assert of(0.05, 0.0).largest_factor == pytest.approx(2.0)
     assert of(0.0, 0.102).largest_factor == pytest.approx(3.0)
     assert of(0.05, 0.102).largest_factor == pytest.approx(2.0)
     assert of(0.05, 0.102, p_value=0.5).largest_factor == math.inf
     assert of(0.0, 0.0).largest_factor == math.inf
-    hidden = FreenessEvidence(998, 0.0, 0.0, 0.01, 0.0, rank_share=0.122)
+    hidden = FreenessEvidence(
+        size=998, p_value=0.0, distance=0.0, chance=0.01, diagonal_share=0.0, rank_share=0.122
+    )
     assert hidden.largest_factor == pytest.approx(2.0)
 
 

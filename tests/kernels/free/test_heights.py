@@ -45,7 +45,7 @@ def measures(draw: st.DrawFn) -> LevyMeasure:
     left = torch.tensor([a for a, _ in cells], dtype=torch.float64)
     right = [a if atom else b for (a, b), atom in zip(cells, atoms, strict=True)]
     mass = torch.tensor([10**power for power in masses], dtype=torch.float64)
-    return LevyMeasure(left, torch.tensor(right, dtype=torch.float64), mass, 0.0)
+    return LevyMeasure(left=left, right=torch.tensor(right, dtype=torch.float64), mass=mass, mean=0.0)
 
 
 @settings(max_examples=60)
@@ -87,10 +87,10 @@ def test_the_height_is_the_root_to_rounding(
         (laws.wachter(3.0, 4.0).levy(), 2.0),
         (
             LevyMeasure(
-                torch.logspace(-6, 0, 161, dtype=torch.float64)[:-1],
-                torch.logspace(-6, 0, 161, dtype=torch.float64)[1:],
-                torch.logspace(-9, 0, 160, dtype=torch.float64),
-                1.0,
+                left=torch.logspace(-6, 0, 161, dtype=torch.float64)[:-1],
+                right=torch.logspace(-6, 0, 161, dtype=torch.float64)[1:],
+                mass=torch.logspace(-9, 0, 160, dtype=torch.float64),
+                mean=1.0,
             ),
             8.0,
         ),

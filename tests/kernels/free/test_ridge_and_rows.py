@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rmtaudit.kernels.free import laws
-from rmtaudit.kernels.free.deformed import companion, companion_power, deformed_quantiles, nested_scores
+from rmtaudit.kernels.free.deformed import companion, companion_power, deformed_quantiles
 from rmtaudit.kernels.free.evolution import evolve
 from rmtaudit.kernels.free.ridge import resolvable_scale, ridge_log_det
 from rmtaudit.kernels.free.validation import ks_distance
@@ -77,9 +77,6 @@ def test_row_scales_are_what_the_deformed_method_is_for() -> None:
     gram = torch.from_numpy(weights @ weights.T / 1600)
     truth, block = torch.linalg.eigvalsh(gram), torch.linalg.eigvalsh(gram[:200, :200])
     assert ks_distance(deformed_quantiles(block, 1600, 4.0, 800), truth) < 0.04
-    scores = nested_scores(torch.from_numpy(weights[:256]), torch.Generator().manual_seed(0), draws=1)
-    assert scores[0] < scores[1]
-    assert nested_scores(torch.ones(100, 5), torch.Generator()) == (math.inf, math.inf)
 
 
 def test_the_companion_has_the_zeros_of_the_other_side() -> None:

@@ -147,7 +147,10 @@ def test_growth_is_the_free_power_of_the_companion() -> None:
     for factor in (2.0, 16.0):
         # dilated by the power, then compressed by it: what companion_power does to a sample
         dilated = LevyMeasure(
-            exact.left * factor, exact.right * factor, exact.mass * factor**2, exact.mean * factor
+            left=exact.left * factor,
+            right=exact.right * factor,
+            mass=exact.mass * factor**2,
+            mean=exact.mean * factor,
         )
         power, grown = evolve(dilated, 1 / factor), ours.decompress(factor)
         x = grown.companion.x[100:-100:50]

@@ -35,7 +35,13 @@ def poisson() -> LevyMeasure:
 def cells(index: float = 0.0) -> LevyMeasure:
     left = torch.tensor([-1.0, 0.0, 0.1, 4.0], dtype=torch.float64)
     right = torch.tensor([0.0, 0.1, 0.1, 6.0], dtype=torch.float64)
-    return LevyMeasure(left, right, torch.tensor([0.4, 1e-3, 0.2, 0.5], dtype=torch.float64), 0.3, index)
+    return LevyMeasure(
+        left=left,
+        right=right,
+        mass=torch.tensor([0.4, 1e-3, 0.2, 0.5], dtype=torch.float64),
+        mean=0.3,
+        index=index,
+    )
 
 
 def plane(
@@ -134,14 +140,20 @@ def test_the_transform_is_that_of_a_probability(
     left = torch.tensor(sorted((1 if up else -1) * 10**size for size, up, _, _ in found), dtype=torch.float64)
     width = torch.tensor([10**power if power > -3 else 0.0 for *_, power in found], dtype=torch.float64)
     mass = torch.tensor([10**power for _, _, power, _ in found], dtype=torch.float64)
-    measure = LevyMeasure(left, left + width, mass, 0.7, share / factor)
+    measure = LevyMeasure(left=left, right=left + width, mass=mass, mean=0.7, index=share / factor)
     x, y = torch.tensor([x for x, _ in points]).double(), 10 ** torch.tensor([y for _, y in points]).double()
     z = torch.complex(x, y)
     m = stieltjes(measure, z, factor)
     assert bool((m.imag > 0).all())
     assert bool((m.abs() * y <= 1 + 1e-6).all())
     assert bool((-1 / m).imag.ge(y * (1 - 1e-6)).all())  # F lifts every point
-    mirrored = LevyMeasure(-measure.right.flip(0), -measure.left.flip(0), mass.flip(0), -0.7, share / factor)
+    mirrored = LevyMeasure(
+        left=-measure.right.flip(0),
+        right=-measure.left.flip(0),
+        mass=mass.flip(0),
+        mean=-0.7,
+        index=share / factor,
+    )
     clear = y > 1e-3  # elsewhere the two differ as the rounding of z does
     torch.testing.assert_close(
         stieltjes(mirrored, -z.conj(), factor)[clear], -m.conj()[clear], rtol=1e-7, atol=0

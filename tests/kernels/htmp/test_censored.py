@@ -37,6 +37,7 @@ def test_the_interval_holds_the_truth(kappa: float, size: int, longer: int, floo
     deviates, censored = [], 0
     for seed in range(40):
         found = fit_joint_censored(drawn(kappa, size, longer, seed), size, longer, floor=floor)
+        assert found.log_se is not None
         deviates.append(math.log(found.kappa / kappa) / found.log_se)
         censored += found.censored
     assert censored > 20

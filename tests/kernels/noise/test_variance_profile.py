@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -43,7 +44,7 @@ def test_sinkhorn_sees_magnitudes_alone() -> None:
 
 
 @pytest.mark.parametrize("find", [sinkhorn, dyson])
-def test_dead_rows_and_columns_are_left_out(find: type[Profile]) -> None:
+def test_dead_rows_and_columns_are_left_out(find: Callable[[torch.Tensor], Profile]) -> None:
     matrix = gaussian(80, 40)
     matrix[3] = 0
     matrix[:, 5] = 0

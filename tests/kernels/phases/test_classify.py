@@ -55,7 +55,8 @@ def statistics_of(matrix: torch.Tensor, rank: int | None = None) -> PhaseStatist
 def verdict_of(matrix: torch.Tensor, rank: int | None = None, seed: int = 0) -> PhaseVerdict:
     return phase_confidence(
         spectrum(matrix),
-        *matrix.shape,
+        matrix.shape[0],
+        matrix.shape[1],
         statistics_of(matrix, rank),
         generator=torch.Generator().manual_seed(seed),
     )
@@ -199,7 +200,8 @@ def test_what_is_sure_is_right(ensembles: ModuleType) -> None:
             rank = int((values > 1e-13 * values[-1]).sum())
             found = phase_confidence(
                 values,
-                *matrix.shape,
+                matrix.shape[0],
+                matrix.shape[1],
                 phase_statistics(values, *matrix.shape, rank=rank),
                 generator=source.generator,
             )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from rmtaudit.kernels.powerlaw.bootstrap import bootstrap_power_law
+from rmtaudit.kernels.powerlaw.bootstrap import PowerLawBootstrap, bootstrap_power_law
 from rmtaudit.kernels.powerlaw.fit import NoFit, PowerLawFit, fit_power_law
 
 
@@ -21,6 +22,12 @@ def fitted(values: torch.Tensor, min_tail: int = 8) -> PowerLawFit:
     fit = fit_power_law(values, min_tail=min_tail, stability=False)
     assert isinstance(fit, PowerLawFit)
     return fit
+
+
+def bootstrapped(values: torch.Tensor, fit: PowerLawFit, **settings: Any) -> PowerLawBootstrap:
+    result = bootstrap_power_law(values, fit, **settings)
+    assert isinstance(result, PowerLawBootstrap)
+    return result
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -37,7 +44,7 @@ def test_intervals_cover_and_true_laws_are_kept() -> None:
     p_values = []
     for seed in range(samples):
         values = pareto(150, seed)
-        found = bootstrap_power_law(values, fitted(values), replicas=40, generator=generator(seed))
+        found = bootstrapped(values, fitted(values), replicas=40, generator=generator(seed))
         covered += found.alpha_ci[0] <= 2.5 <= found.alpha_ci[1]
         p_values.append(found.p_value)
     assert covered >= samples - 13
@@ -48,7 +55,7 @@ def test_intervals_cover_and_true_laws_are_kept() -> None:
 def test_p_value_rejects_what_is_no_power_law() -> None:
     """With the whole sample as its tail, a uniform law is far from every power law."""
     values = torch.from_numpy(np.random.default_rng(0).uniform(1, 2, 400))
-    found = bootstrap_power_law(values, fitted(values, 400), replicas=100, generator=generator())
+    found = bootstrapped(values, fitted(values, 400), replicas=100, generator=generator())
     assert found.p_value == 0
     assert 0 < found.p_value_se < 0.02
 
@@ -56,7 +63,7 @@ def test_p_value_rejects_what_is_no_power_law() -> None:
 def test_interval_is_wider_than_the_error_for_a_known_start() -> None:
     values = torch.from_numpy(np.random.default_rng(3).lognormal(0, 1, 400))
     fit = fitted(values)
-    found = bootstrap_power_law(values, fit, replicas=100, generator=generator())
+    found = bootstrapped(values, fit, replicas=100, generator=generator())
     assert found.alpha_se > fit.sigma
     assert found.xmin_ci[0] <= found.xmin_ci[1]
 
@@ -74,15 +81,15 @@ def test_equal_generators_give_equal_results() -> None:
 def test_order_and_excluded_values_change_nothing() -> None:
     values = pareto(100, 0)
     more = torch.cat([values.flip(0), torch.zeros(5, dtype=torch.float64)])
-    plain = bootstrap_power_law(values, fitted(values), replicas=20, generator=generator())
+    plain = bootstrapped(values, fitted(values), replicas=20, generator=generator())
     assert bootstrap_power_law(more, fitted(more), replicas=20, generator=generator()) == plain
 
 
 def test_unit_changes_only_xmin() -> None:
     values = pareto(100, 0)
-    plain = bootstrap_power_law(values, fitted(values), replicas=20, generator=generator())
+    plain = bootstrapped(values, fitted(values), replicas=20, generator=generator())
     small = values * 2.0**-700
-    scaled = bootstrap_power_law(small, fitted(small), replicas=20, generator=generator())
+    scaled = bootstrapped(small, fitted(small), replicas=20, generator=generator())
     assert scaled.alpha_ci == plain.alpha_ci
     assert scaled.xmin_ci == tuple(bound * 2.0**-700 for bound in plain.xmin_ci)
     assert scaled.p_value == plain.p_value
@@ -91,7 +98,7 @@ def test_unit_changes_only_xmin() -> None:
 def test_wider_confidence_is_a_wider_interval() -> None:
     values = pareto(100, 0)
     half, most = (
-        bootstrap_power_law(
+        bootstrapped(
             values, fitted(values), replicas=50, generator=generator(), confidence=confidence
         ).alpha_ci
         for confidence in (0.5, 0.98)
@@ -101,7 +108,7 @@ def test_wider_confidence_is_a_wider_interval() -> None:
 
 def test_an_exponent_next_to_one_draws_no_infinity() -> None:
     values = torch.from_numpy(10.0 ** np.linspace(-300, 300, 30))
-    found = bootstrap_power_law(values, fitted(values), replicas=20, generator=generator())
+    found = bootstrapped(values, fitted(values), replicas=20, generator=generator())
     assert found.unfitted == 0
     assert found.alpha_ci[0] > 1
 
@@ -109,7 +116,7 @@ def test_an_exponent_next_to_one_draws_no_infinity() -> None:
 def test_replicas_without_a_fit_are_counted() -> None:
     """Of two values, half of the resamples are one value twice."""
     values = torch.tensor([1.0, 2.0], dtype=torch.float64)
-    found = bootstrap_power_law(values, fitted(values, 2), replicas=60, generator=generator())
+    found = bootstrapped(values, fitted(values, 2), replicas=60, generator=generator())
     assert 10 < found.unfitted < 50
 
 

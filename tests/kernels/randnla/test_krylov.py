@@ -33,6 +33,7 @@ def test_intervals_hold_the_ith_value(shape: tuple[int, int], decay: str, steps:
     distance = (found.values[:, None] - sigma).abs().amin(dim=1)
     assert bool((distance <= found.residuals + 1e-13).all())
     tail = float((sigma[8:] ** 2).sum())
+    assert found.tail is not None
     assert found.tail >= tail - 1e-12
     if steps == 6 and decay != "flat":
         assert found.tail == pytest.approx(tail, abs=1e-6)

@@ -32,6 +32,7 @@ def test_a_range_and_its_error(shape: tuple[int, int], decay: str, power: int) -
     assert torch.allclose(found.basis.T @ found.basis, torch.eye(20, dtype=torch.float64), atol=1e-12)
     assert found.error == pytest.approx(float(torch.linalg.matrix_norm(difference)), abs=found.floor)
     assert_error(found.spectral, difference)
+    assert found.error is not None
     assert found.error >= float((sigma[20:] ** 2).sum().sqrt()) - found.floor
     assert not found.reached
 
@@ -59,6 +60,7 @@ def test_an_exhausted_range_ends_the_basis(power: int) -> None:
         inner = found.basis.T @ found.basis
         assert torch.allclose(inner, torch.eye(rank, dtype=torch.float64), atol=1e-12)
         assert found.reached
+        assert found.error is not None
         assert found.error <= found.floor
         fixed = find_range(linear(matrix), 20, 3, power=power)
         assert fixed.basis.shape[1] <= 20

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 from decays import orthonormal
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 
 from rmtaudit.kernels.randnla.sketch import Sketch
 
-KINDS = ("gaussian", "sparse", "hadamard")
+Kind = Literal["gaussian", "sparse", "hadamard"]
+KINDS: tuple[Kind, ...] = ("gaussian", "sparse", "hadamard")
 
 
 @settings(max_examples=40, deadline=None)
@@ -23,9 +26,9 @@ KINDS = ("gaussian", "sparse", "hadamard")
     st.data(),
 )
 def test_blocks_apply_and_whole_agree(
-    kind: str, rows: int, size: int, nonzeros: int, seed: int, data: st.DataObject
+    kind: Kind, rows: int, size: int, nonzeros: int, seed: int, data: st.DataObject
 ) -> None:
-    sketch = Sketch(rows, size, seed, kind, nonzeros)
+    sketch = Sketch(rows=rows, size=size, seed=seed, kind=kind, nonzeros=nonzeros)
     whole = sketch.block(range(size))
     assert whole.shape == (rows, size)
     start = data.draw(st.integers(0, size))
@@ -43,36 +46,39 @@ def test_blocks_apply_and_whole_agree(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_lengths_are_kept_on_average(kind: str) -> None:
+def test_lengths_are_kept_on_average(kind: Kind) -> None:
     vector = torch.linspace(-1, 2, 100, dtype=torch.float64)[:, None]
-    lengths = torch.stack([(Sketch(40, 100, seed, kind).apply(vector) ** 2).sum() for seed in range(150)])
+    lengths = torch.stack(
+        [(Sketch(rows=40, size=100, seed=seed, kind=kind).apply(vector) ** 2).sum() for seed in range(150)]
+    )
     mean, error = float(lengths.mean()), float(lengths.std()) / 150**0.5
     assert abs(mean - float((vector**2).sum())) <= 4 * error
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_distortion_is_that_of_the_space(kind: str) -> None:
+def test_the_distortion_is_that_of_the_space(kind: Kind) -> None:
     basis = orthonormal(1000, 20, 0)
-    low, high = Sketch(200, 1000, 1, kind).distortion(basis)
+    sketch = Sketch(rows=200, size=1000, seed=1, kind=kind)
+    low, high = sketch.distortion(basis)
     assert 0.55 < low < 1 < high < 1.45
     vector = basis @ torch.ones(20, 1, dtype=torch.float64) / 20**0.5
-    assert low <= float(torch.linalg.vector_norm(Sketch(200, 1000, 1, kind).apply(vector))) <= high
-    assert Sketch(10, 1000, 1).distortion(basis)[0] == 0
+    assert low <= float(torch.linalg.vector_norm(sketch.apply(vector))) <= high
+    assert Sketch(rows=10, size=1000, seed=1).distortion(basis)[0] == 0
 
 
 def test_float32_bands_are_widened() -> None:
     matrix = torch.randn(5000, 100, generator=torch.Generator().manual_seed(0))
     for kind in KINDS:
-        sketch = Sketch(16, 5000, 4, kind)
+        sketch = Sketch(rows=16, size=5000, seed=4, kind=kind)
         assert torch.allclose(sketch.apply(matrix), sketch.block(range(5000)) @ matrix.double(), atol=1e-11)
 
 
 def test_what_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one row"):
-        Sketch(0, 5, 0)
+        Sketch(rows=0, size=5, seed=0)
     with pytest.raises(ValueError, match="at most 8 rows"):
-        Sketch(9, 5, 0, "hadamard")
+        Sketch(rows=9, size=5, seed=0, kind="hadamard")
     with pytest.raises(ValueError, match="columns"):
-        Sketch(2, 5, 0).block(range(3, 7))
+        Sketch(rows=2, size=5, seed=0).block(range(3, 7))
     with pytest.raises(ValueError, match="shape"):
-        Sketch(2, 5, 0).apply(torch.ones(4, 2))
+        Sketch(rows=2, size=5, seed=0).apply(torch.ones(4, 2))

@@ -63,11 +63,12 @@ def test_resamples_surround_the_value() -> None:
     drawn = bootstrap_ridge(
         lambda chosen: ridge_bias(chosen, mu), values, draws=200, generator=torch.Generator().manual_seed(2)
     )
-    bias, exponent = (torch.stack(each) for each in zip(*((d.bias, d.exponent) for d in drawn), strict=True))
+    bias = torch.stack([each.bias for each in drawn])
+    exponent = torch.stack([each.exponent for each in drawn])
     assert bias.shape == exponent.shape == (200, 2)
     found = ridge_bias(values, mu)
-    for drawn, value in ((bias, found.bias), (exponent, found.exponent)):
-        low, high = drawn.quantile(tensor(0.05, 0.95), dim=0)
+    for resamples, value in ((bias, found.bias), (exponent, found.exponent)):
+        low, high = resamples.quantile(tensor(0.05, 0.95), dim=0)
         assert bool(((low < value) & (value < high)).all())
 
 

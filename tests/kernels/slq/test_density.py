@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from spectra import SIZE, basis, spectra, symmetric
 
 from rmtaudit.kernels import slq
 from rmtaudit.kernels.slq.density import jackson, kernel_polynomial, lanczos_density
-
-sys.path.insert(0, str(Path(__file__).parent))
-from spectra import SIZE, basis, spectra, symmetric
 
 
 def test_counts_by_kernel_polynomials() -> None:

@@ -25,7 +25,7 @@ LEVELS = torch.arange(1, 10).double() / 10
 
 
 def diagonal(values: torch.Tensor) -> Symmetric:
-    return Symmetric(len(values), lambda X: values[:, None] * X)
+    return Symmetric(size=len(values), matmul=lambda X: values[:, None] * X)
 
 
 def spectrum(kind: str, n: int, seed: int) -> torch.Tensor:

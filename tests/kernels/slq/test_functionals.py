@@ -86,7 +86,7 @@ def test_zeros_of_the_larger_side_count() -> None:
 
 @pytest.mark.parametrize("value", [0.0, 3.0])
 def test_a_scalar_matrix(value: float) -> None:
-    found = distribution(Symmetric(10, lambda X: value * X), 0, probes=4)
+    found = distribution(Symmetric(size=10, matmul=lambda X: value * X), 0, probes=4)
     numbers = of_products(found, semidefinite=value > 0)
     assert numbers["mean"].value == pytest.approx(value)
     assert numbers["skewness"].reason == "all eigenvalues agree"

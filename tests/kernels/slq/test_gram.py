@@ -52,6 +52,6 @@ def test_a_rank_deficient_matrix_is_refused() -> None:
 
 
 def test_products_that_have_the_wrong_shape() -> None:
-    operator = slq.Gram(5, 3, lambda X: X, lambda Y: Y)
+    operator = slq.Gram(rows=5, cols=3, matmul=lambda X: X, transposed=lambda Y: Y)
     with pytest.raises(ValueError, match="shape"):
         slq.log_determinant(operator, slq.Sampler(0))

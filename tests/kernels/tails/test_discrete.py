@@ -119,7 +119,7 @@ def test_probabilities_sum_to_one_and_distances_are_those_of_the_sums(law: str) 
     truth = {"geometric": "exponential", "lognormal": "lognormal", "zeta": "power_law"}[law]
     verdict = judge(laws, compare_laws(laws))
     assert truth in verdict.plausible
-    assert distances[truth] < 1.95 / math.sqrt(tail.size)  # type: ignore[index]
+    assert distances[truth] < 1.95 / math.sqrt(tail.size)
 
 
 def test_what_has_no_discrete_law() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rmtaudit.analyzers.base import (
+    ZERO_MATRIX,
     Analysis,
     Analyzer,
     LayerInput,
@@ -14,7 +15,6 @@ from rmtaudit.analyzers.base import (
     MetricValue,
     NoOptions,
     Scalar,
-    failed,
     skipped,
 )
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from rmtaudit.analyzers.forensics.evidence import Evidence
 
 _FACT = "fact about the stored numbers"
-ZERO = "the matrix is zero"
 
 
 class Forensics(Analyzer):
@@ -42,13 +41,13 @@ class Forensics(Analyzer):
         Metric(
             name="dead_rows",
             unit="count",
-            description="Rows whose size vanishes beside the matrix's.",
+            description="Rows whose norm is negligible within the matrix.",
             reference=_FACT,
         ),
         Metric(
             name="dead_columns",
             unit="count",
-            description="Columns whose size vanishes beside the matrix's.",
+            description="Columns whose norm is negligible within the matrix.",
             reference=_FACT,
         ),
         Metric(
@@ -68,26 +67,28 @@ class Forensics(Analyzer):
     Options = NoOptions
 
     def analyze(self, given: LayerInput) -> Analysis:
-        """Return every metric and what was seen; of a zero matrix nothing can be said here."""
+        """Return every metric and the observations; a zero matrix has neither."""
         # here and not above: the list of analyzers is printed without loading torch
         from rmtaudit.analyzers.forensics.evidence import gather
         from rmtaudit.analyzers.forensics.observe import observe
 
         if not given.spectrum.eigenvalues.max() > 0:
-            return Analysis({metric.name: failed(ZERO) for metric in self.metrics})
-        found = gather(given)
-        return Analysis(_values(found), observe(given, found))
+            return Analysis(self.each_metric(ZERO_MATRIX))
+        evidence = gather(given)
+        return Analysis(_values(evidence), observe(given, evidence))
 
 
-def _values(found: Evidence) -> Mapping[str, MetricValue | Scalar]:
-    zeros = found.zeros
+def _values(evidence: Evidence) -> Mapping[str, MetricValue | Scalar]:
+    zeros = evidence.zeros
     return {
-        "log10_rms": math.log10(found.rms),
+        "log10_rms": math.log10(evidence.rms),
         "zero_share": zeros.zeros / zeros.entries,
         "dead_rows": len(zeros.dead_rows),
         "dead_columns": len(zeros.dead_columns),
-        "grid_bits": skipped("no uniform grid of at most 8 bits") if found.grid is None else found.grid.bits,
+        "grid_bits": skipped("no uniform grid of at most 8 bits")
+        if evidence.grid is None
+        else evidence.grid.bits,
         "entry_outlier_p": skipped("too few entries, or all of one size")
-        if found.outliers is None
-        else found.outliers.p_value,
+        if evidence.outliers is None
+        else evidence.outliers.p_value,
     }

@@ -45,14 +45,19 @@ _LISTED = 20
 _MAJORITY = 0.5
 
 
-def code_book(_: LayerInput, found: Evidence) -> Iterator[Observation]:
+def unit_words(family: str, group: int | None) -> str:
+    """Return what shares a scale, a step or a code book: the whole tensor, each row, each group of 32."""
+    if family == "tensor":
+        return "the whole tensor"
+    return f"each {family.replace('group', f'group of {group}')}"
+
+
+def code_book(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
     """Report a known table of levels, or a few distinct values a unit."""
-    book = found.book
+    book = traces.book
     if book is None:
         return
-    unit = {"tensor": "the whole tensor", "row": "each row", "column": "each column"}.get(
-        book.family, f"each {book.family.replace('group', f'group of {book.group}')}"
-    )
+    unit = unit_words(book.family, book.group)
     how = (
         f"to {book.table}, one scale for {unit}"
         if book.table
@@ -68,17 +73,17 @@ def code_book(_: LayerInput, found: Evidence) -> Iterator[Observation]:
             "unit": book.family,
             "group": book.group,
             "units_checked": book.units,
-            "zero_share": found.zeros.zeros / found.zeros.entries,
+            "zero_share": traces.zeros.zeros / traces.zeros.entries,
         },
     )
 
 
-def clipped(_: LayerInput, found: Evidence) -> Iterator[Observation]:
+def clipped(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
     """Report bounds that many entries hold."""
-    clip = found.injuries.clipped if found.injuries else None
+    clip = traces.injuries.clipped if traces.injuries else None
     if clip is None:
         return
-    share = clip.clipped / found.zeros.entries
+    share = clip.clipped / traces.zeros.entries
     bounds = " and ".join(f"{bound:.4g}" for bound in (clip.low, clip.high) if bound is not None)
     yield Observation(
         code="RA-FO-022",
@@ -88,9 +93,9 @@ def clipped(_: LayerInput, found: Evidence) -> Iterator[Observation]:
     )
 
 
-def flipped_bits(_: LayerInput, found: Evidence) -> Iterator[Observation]:
+def flipped_bits(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
     """Report entries that one bit of the exponent made enormous."""
-    flips = found.injuries.flipped if found.injuries else None
+    flips = traces.injuries.flipped if traces.injuries else None
     if flips is None:
         return
     row, column = flips.positions[0]
@@ -111,17 +116,17 @@ def flipped_bits(_: LayerInput, found: Evidence) -> Iterator[Observation]:
     )
 
 
-def loud_lines(given: LayerInput, found: Evidence) -> Iterator[Observation]:
+def loud_lines(given: LayerInput, traces: Evidence) -> Iterator[Observation]:
     """Report rows and columns far larger than the others."""
-    if found.injuries is None:
+    if traces.injuries is None:
         return
-    for name, lines in (("row", found.injuries.loud_rows), ("column", found.injuries.loud_columns)):
+    for name, lines in (("row", traces.injuries.loud_rows), ("column", traces.injuries.loud_columns)):
         # One giant entry makes its row and its column large: it is reported as an entry.
         if (
             lines is None
             or lines.gap < LINE_GAP
             or lines.p_value > LINE_P_VALUE
-            or _by_one_entry(given, found, name, lines)
+            or _by_one_entry(given, traces, name, lines)
         ):
             continue
         places = ", ".join(map(str, lines.positions))
@@ -146,9 +151,9 @@ def loud_lines(given: LayerInput, found: Evidence) -> Iterator[Observation]:
         )
 
 
-def _by_one_entry(given: LayerInput, found: Evidence, name: str, lines: LoudLines) -> bool:
+def _by_one_entry(given: LayerInput, traces: Evidence, name: str, lines: LoudLines) -> bool:
     """Whether the entries that stand apart are what makes the lines large: without them they are ordinary."""
-    test = found.outliers
+    test = traces.outliers
     if test is None:
         return False
     axis = 0 if name == "row" else 1
@@ -161,20 +166,20 @@ def _by_one_entry(given: LayerInput, found: Evidence, name: str, lines: LoudLine
     return True
 
 
-def large_weight(given: LayerInput, found: Evidence) -> Iterator[Observation]:
+def large_weight(given: LayerInput, traces: Evidence) -> Iterator[Observation]:
     """Report a weight, or up to four, far above or well above the others."""
-    test = found.outliers
-    if test is None or found.injuries is None or test.widest.ratio < LARGE_GAP:
+    test = traces.outliers
+    if test is None or traces.injuries is None or test.widest.ratio < LARGE_GAP:
         return
-    if test.p_value <= _DECIDED or (found.loud is not None and found.loud.share >= LOUD):
+    if test.p_value <= _DECIDED or (traces.loud is not None and traces.loud.share >= LOUD):
         return  # one finding about one weight: RA-FO-006 or RA-FO-014
     gap = test.widest
-    far = gap.ratio >= FAR_GAP and gap.p_value <= FAR_P_VALUE and min(given.layer.shape) >= SIDE
+    is_far = gap.ratio >= FAR_GAP and gap.p_value <= FAR_P_VALUE and min(given.layer.shape) >= SIDE
     row, column = test.largest_positions[0]
     others = f" and {gap.above - 1} more" if gap.above > 1 else ""
     below = abs(test.largest_values[gap.above])
     yield Observation(
-        code="RA-FO-025" if far else "RA-FO-026",
+        code="RA-FO-025" if is_far else "RA-FO-026",
         message=f"The weight {test.largest_values[0]:.4g} at row {row}, column {column}{others}: "
         f"{gap.ratio:.3g} times larger than any other (next largest: {below:.4g}).",
         evidence={
@@ -187,9 +192,9 @@ def large_weight(given: LayerInput, found: Evidence) -> Iterator[Observation]:
     )
 
 
-def offset(given: LayerInput, found: Evidence) -> Iterator[Observation]:
+def offset(given: LayerInput, traces: Evidence) -> Iterator[Observation]:
     """Report a mean as large as the standard deviation."""
-    injuries = found.injuries
+    injuries = traces.injuries
     if injuries is None or injuries.sd == 0 or min(given.layer.shape) < SIDE:
         return
     ratio = injuries.mean / injuries.sd
@@ -203,11 +208,11 @@ def offset(given: LayerInput, found: Evidence) -> Iterator[Observation]:
         )
 
 
-def line_orders(_: LayerInput, found: Evidence) -> Iterator[Observation]:
+def line_orders(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
     """Report a half of the lines drawn anew, and lines that were shuffled within."""
-    if found.injuries is None:
+    if traces.injuries is None:
         return
-    for name, order in (("rows", found.injuries.ordered_rows), ("columns", found.injuries.ordered_columns)):
+    for name, order in (("rows", traces.injuries.ordered_rows), ("columns", traces.injuries.ordered_columns)):
         if order is None:
             continue
         half = _random_half(order) if name == "rows" else None
@@ -245,12 +250,12 @@ def _scores(block: BlockOrder) -> dict[str, float]:
     return {"products": block.products, "profile": block.profile, "sizes": block.sizes}
 
 
-def sparsity(_: LayerInput, found: Evidence) -> Iterator[Observation]:
+def sparsity(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
     """Report zeros that are neither dead lines nor a level of the quantisation."""
-    zeros = found.zeros
+    zeros = traces.zeros
     share = zeros.scattered_share
-    levels = found.grid or found.book
-    if levels is None and not found.coarse:
+    levels = traces.grid or traces.book
+    if levels is None and not traces.coarse:
         sparse = share >= SPARSE and zeros.scattered > 2 * zeros.expected + 8
     else:  # zero is one of the levels: only more zeros than a fine grid can have say something, or a pattern
         fine = levels is None or levels.bits >= _SPARSE_GRID_BITS

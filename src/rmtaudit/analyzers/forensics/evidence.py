@@ -1,4 +1,4 @@
-"""What the kernels find in one layer, gathered before anything is said about it."""
+"""What the kernels find in one layer, gathered before observations are made of it."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from rmtaudit.analyzers.base import LayerInput
 
 SUSPICIOUS = 0.01
-"""P-value of the entry-outlier test from which the judge is told, with the singular vector that is pulled."""
+"""P-value of the entry-outlier test at which an observation is made, with the singular vector pulled."""
 
 LOUD = 0.25
-"""Share of the squared Frobenius norm in one entry from which it is looked at likewise."""
+"""Share of the squared Frobenius norm in one entry at which one is made likewise."""
 
 _LOUD_ENTRIES = 1024
 _COARSE = 2.0**-6
@@ -115,7 +115,7 @@ def gather(given: LayerInput) -> Evidence:
         outliers = _rescaled(outliers, scale)
     # the eigenvalues have the sum of the squares already, in float64
     rms = frobenius_norm(given.spectrum.eigenvalues) / math.sqrt(entries.numel())
-    found = Evidence(
+    evidence = Evidence(
         rms=rms,
         facts=facts,
         zeros=zeros,
@@ -131,11 +131,11 @@ def gather(given: LayerInput) -> Evidence:
         loud=_loudest(work, outliers, scale, rms) if true_entries and varied and flipped is None else None,
     )
     if flipped is not None:
-        return found  # the spectrum is that of the flipped entries
-    # One entry that dwarfs the others: the root mean square says nothing of their rounding errors.
-    if varied and (found.loud is None or found.loud.share < LOUD):
-        found = replace(found, deficits=_deficits(given, found, epsilon, smallest_normal))
-    return found
+        return evidence  # the spectrum is that of the flipped entries
+    # One entry dwarfs the others: the root mean square is no measure of their rounding errors.
+    if varied and (evidence.loud is None or evidence.loud.share < LOUD):
+        evidence = replace(evidence, deficits=_deficits(given, evidence, epsilon, smallest_normal))
+    return evidence
 
 
 def _restored(entries: torch.Tensor, flipped: FlippedBits) -> torch.Tensor:
@@ -185,14 +185,14 @@ def _loudest(work: torch.Tensor, outliers: OutlierTest | None, scale: float, rms
 
 
 def _deficits(
-    given: LayerInput, found: Evidence, epsilon: float, smallest_normal: float
+    given: LayerInput, evidence: Evidence, epsilon: float, smallest_normal: float
 ) -> tuple[tuple[int, RankDeficit], ...]:
     """Return the rank deficits that dead and copied rows and columns do not explain, by matrix."""
     deficits = []
     for index, part in enumerate(given.spectrum.parts or (given.spectrum,)):
         alone = len(given.matrices) == 1
-        zeros = found.zeros if alone or found.zeros.zeros == 0 else zero_pattern(given.matrices[index])
-        copies = (found.copied_rows, found.copied_columns) if alone else ((), ())
+        zeros = evidence.zeros if alone or evidence.zeros.zeros == 0 else zero_pattern(given.matrices[index])
+        copies = (evidence.copied_rows, evidence.copied_columns) if alone else ((), ())
         dead = (zeros.dead_rows, zeros.dead_columns)
         alike = [sum(len(group) - 1 for group in groups) for groups in copies]
         possible = min(part.rows - len(dead[0]) - alike[0], part.cols - len(dead[1]) - alike[1])

@@ -84,8 +84,8 @@ def _loud(sizes: torch.Tensor, scale: float) -> LoudLines | None:
     return loud_lines(sizes * scale)
 
 
-def _rescaled(found: Clipping | None, scale: float) -> Clipping | None:
-    if found is None:
+def _rescaled(clipping: Clipping | None, scale: float) -> Clipping | None:
+    if clipping is None:
         return None
-    low, high = (None if bound is None else bound * scale for bound in (found.low, found.high))
-    return Clipping(low, high, found.clipped)
+    low, high = (None if bound is None else bound * scale for bound in (clipping.low, clipping.high))
+    return Clipping(low, high, clipping.clipped)

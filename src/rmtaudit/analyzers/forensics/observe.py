@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from rmtaudit.analyzers.base import LayerInput, Observation
-from rmtaudit.analyzers.forensics.describe import INJURIES
+from rmtaudit.analyzers.forensics.describe import INJURIES, unit_words
 from rmtaudit.analyzers.forensics.evidence import LOUD, SUSPICIOUS, Evidence
 from rmtaudit.matrices.layers import LayerKind
 
@@ -19,19 +19,19 @@ _FEW_LOST, _SHARE_LOST = 3, 0.1
 """Losing no more directions than this many, or this share, harms no layer: stems and narrow layers do."""
 
 
-def observe(given: LayerInput, found: Evidence) -> tuple[Observation, ...]:
+def observe(given: LayerInput, traces: Evidence) -> tuple[Observation, ...]:
     """Return what was seen in a layer, in the order of the codes."""
-    seen: list[Observation] = []
+    observations: list[Observation] = []
     # an adapter's matrix is the core of its product: no entry of it was stored
     for each in (_rank,) if given.layer.kind is LayerKind.ADAPTER else _TRACES:
         if each in _OF_ENCODING and given.layer.encoding is not None:
             continue  # the file itself says how the weight was quantised
-        seen.extend(each(given, found))
-    return tuple(sorted(seen, key=lambda observation: observation.code))
+        observations.extend(each(given, traces))
+    return tuple(sorted(observations, key=lambda observation: observation.code))
 
 
-def _rank(given: LayerInput, found: Evidence) -> Iterator[Observation]:
-    for index, deficit in found.deficits:
+def _rank(given: LayerInput, traces: Evidence) -> Iterator[Observation]:
+    for index, deficit in traces.deficits:
         where = f" (matrix {index} of {len(given.matrices)})" if len(given.matrices) > 1 else ""
         lost = deficit.possible - deficit.rank
         adapter = given.layer.kind is LayerKind.ADAPTER
@@ -68,13 +68,11 @@ def _rank(given: LayerInput, found: Evidence) -> Iterator[Observation]:
         )
 
 
-def _grid(_: LayerInput, found: Evidence) -> Iterator[Observation]:
-    grid = found.grid
+def _grid(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
+    grid = traces.grid
     if grid is None:
         return
-    unit = {"tensor": "the whole tensor", "row": "each row", "column": "each column"}.get(
-        grid.family, f"each {grid.family.replace('group', f'group of {grid.group}')}"
-    )
+    unit = unit_words(grid.family, grid.group)
     kind = "symmetric" if grid.symmetric else "asymmetric"
     yield Observation(
         code="RA-FO-002",
@@ -90,24 +88,24 @@ def _grid(_: LayerInput, found: Evidence) -> Iterator[Observation]:
             "step": grid.step,
             "units_checked": grid.units,
             "evidence_nats": round(grid.evidence, 1),
-            "zero_share": found.zeros.zeros / found.zeros.entries,
+            "zero_share": traces.zeros.zeros / traces.zeros.entries,
         },
     )
 
 
-def _rounding(given: LayerInput, found: Evidence) -> Iterator[Observation]:
-    if found.rounded is None or found.grid is not None or found.book is not None:
+def _rounding(given: LayerInput, traces: Evidence) -> Iterator[Observation]:
+    if traces.rounded is None or traces.grid is not None or traces.book is not None:
         return
     yield Observation(
         code="RA-FO-003",
-        message=f"Every weight is exactly a {found.rounded} number inside {given.layer.dtype}: the layer "
-        f"was stored in {found.rounded} once.",
-        evidence={"rounded_to": found.rounded, "stored": given.layer.dtype},
+        message=f"Every weight is exactly a {traces.rounded} number inside {given.layer.dtype}: the layer "
+        f"was stored in {traces.rounded} once.",
+        evidence={"rounded_to": traces.rounded, "stored": given.layer.dtype},
     )
 
 
-def _dead(given: LayerInput, found: Evidence) -> Iterator[Observation]:
-    zeros = found.zeros
+def _dead(given: LayerInput, traces: Evidence) -> Iterator[Observation]:
+    zeros = traces.zeros
     rows, columns = zeros.dead_rows, zeros.dead_columns
     if _is_padding(given, rows):
         yield Observation(
@@ -154,13 +152,13 @@ def _is_padding(given: LayerInput, rows: tuple[int, ...]) -> bool:
     return given.layer.kind is LayerKind.EMBEDDING and len(rows) == 1 and rows[0] in places
 
 
-def _outliers(_: LayerInput, found: Evidence) -> Iterator[Observation]:
-    test = found.outliers
+def _outliers(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
+    test = traces.outliers
     if test is None or test.p_value > SUSPICIOUS:
         return
     evidence = _outlier_evidence(test)
-    if found.loud is not None:
-        evidence |= {"sigma": found.loud.sigma, "inverse_participation_ratio": found.loud.localisation}
+    if traces.loud is not None:
+        evidence |= {"sigma": traces.loud.sigma, "inverse_participation_ratio": traces.loud.localisation}
     row, column = test.positions[0]
     others = f" and {len(test.positions) - 1} more" if len(test.positions) > 1 else ""
     yield Observation(
@@ -182,8 +180,8 @@ def _outlier_evidence(test: OutlierTest) -> dict[str, Any]:
     }
 
 
-def _copies(given: LayerInput, found: Evidence) -> Iterator[Observation]:
-    for name, groups in (("rows", found.copied_rows), ("columns", found.copied_columns)):
+def _copies(given: LayerInput, traces: Evidence) -> Iterator[Observation]:
+    for name, groups in (("rows", traces.copied_rows), ("columns", traces.copied_columns)):
         if not groups:
             continue
         copies = sum(len(group) - 1 for group in groups)
@@ -199,9 +197,9 @@ def _copies(given: LayerInput, found: Evidence) -> Iterator[Observation]:
         )
 
 
-def _constant(given: LayerInput, found: Evidence) -> Iterator[Observation]:
-    value = found.facts.constant
-    if value is not None and given.layer.kind is not LayerKind.ADAPTER and found.zeros.entries > 1:
+def _constant(given: LayerInput, traces: Evidence) -> Iterator[Observation]:
+    value = traces.facts.constant
+    if value is not None and given.layer.kind is not LayerKind.ADAPTER and traces.zeros.entries > 1:
         yield Observation(
             code="RA-FO-008",
             message=f"Every weight has the same value, {value:.6g}.",
@@ -209,8 +207,8 @@ def _constant(given: LayerInput, found: Evidence) -> Iterator[Observation]:
         )
 
 
-def _range(_: LayerInput, found: Evidence) -> Iterator[Observation]:
-    facts, zeros = found.facts, found.zeros
+def _range(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
+    facts, zeros = traces.facts, traces.zeros
     occupied = zeros.entries - zeros.zeros
     evidence = {"largest": facts.largest, "overflowing": facts.overflowing, "vanishing": facts.vanishing}
     if facts.overflowing:
@@ -224,8 +222,8 @@ def _range(_: LayerInput, found: Evidence) -> Iterator[Observation]:
     )
 
 
-def _denormals(given: LayerInput, found: Evidence) -> Iterator[Observation]:
-    count = found.facts.denormals
+def _denormals(given: LayerInput, traces: Evidence) -> Iterator[Observation]:
+    count = traces.facts.denormals
     if not count or given.layer.dtype not in {"float32", "float64", "bfloat16"}:
         return  # the narrow formats have denormals in every healthy layer
     yield Observation(
@@ -235,8 +233,8 @@ def _denormals(given: LayerInput, found: Evidence) -> Iterator[Observation]:
     )
 
 
-def _loud(_: LayerInput, found: Evidence) -> Iterator[Observation]:
-    loud = found.loud
+def _loud(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
+    loud = traces.loud
     if loud is None or loud.share < LOUD:
         return
     row, column = loud.position

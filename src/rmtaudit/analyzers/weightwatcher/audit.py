@@ -38,20 +38,20 @@ class Audit:
         self.options = options
         self.factor = sides.factor if options.conv2d_norm else 1.0
         self.parts: tuple[Spectrum, ...] = given.spectrum.parts or (given.spectrum,)
-        self.found: Values = {}
+        self.results: Values = {}
 
     def values(self) -> Values:
         """Return the active metrics of the layer."""
         from rmtaudit.kernels.ww.scale import combined_eigenvalues
 
         sides, options = self.sides, self.options
-        self.found |= {"N": sides.N, "M": sides.M, "Q": sides.N / sides.M, "rf": sides.rf}
-        self.found["layer_type"] = sides.layer_type
+        self.results |= {"N": sides.N, "M": sides.M, "Q": sides.N / sides.M, "rf": sides.rf}
+        self.results["layer_type"] = sides.layer_type
         try:
             eigenvalues = combined_eigenvalues(self.parts, self.factor, inverse=options.inverse)
         except ArithmeticError as error:
             self._enter(self.metrics, failed(self._hidden() or str(error)), keep=True)
-            return self.found
+            return self.results
         self._singular_values(eigenvalues)
         tail = self._tail(eigenvalues)
         self._norms(eigenvalues, tail)
@@ -63,28 +63,28 @@ class Audit:
             self._random(eigenvalues)
         if options.detX:
             self._determinant(eigenvalues, tail)
-        return {metric.name: self.found[metric.name] for metric in self.metrics}
+        return {metric.name: self.results[metric.name] for metric in self.metrics}
 
     def _enter(self, metrics: tuple[Metric, ...], value: MetricValue, *, keep: bool = False) -> None:
         """Enter one value for all of ``metrics``; ``keep`` those that have one."""
         same: Values = {metric.name: value for metric in metrics}
-        self.found = same | self.found if keep else self.found | same
+        self.results = same | self.results if keep else self.results | same
 
     def _singular_values(self, eigenvalues: torch.Tensor) -> None:
         from rmtaudit.kernels.ww import scale
 
         spectrum = self.given.spectrum
         largest, smallest = scale.singular_range(self.parts, self.factor)
-        self.found |= {"num_evals": len(eigenvalues), "sv_max": largest, "sv_min": smallest}
-        self.found["weak_rank_loss"] = scale.weak_rank_loss(eigenvalues)
-        self.found["rank_loss"] = scale.rank_loss(self.parts, self.sides.N)
+        self.results |= {"num_evals": len(eigenvalues), "sv_max": largest, "sv_min": smallest}
+        self.results["weak_rank_loss"] = scale.weak_rank_loss(eigenvalues)
+        self.results["rank_loss"] = scale.rank_loss(self.parts, self.sides.N)
         hidden = self._hidden()
         if hidden:
-            self.found |= {"sv_min": failed(hidden), "rank_loss": failed(hidden)}
+            self.results |= {"sv_min": failed(hidden), "rank_loss": failed(hidden)}
             if spectrum.floor * self.factor >= scale.WEAK:
-                self.found["weak_rank_loss"] = failed(hidden)
+                self.results["weak_rank_loss"] = failed(hidden)
         elif smallest == 0:
-            self.found["sv_min"] = MetricValue(value=0.0, ci=(0.0, math.sqrt(spectrum.floor * self.factor)))
+            self.results["sv_min"] = MetricValue(value=0.0, ci=(0.0, math.sqrt(spectrum.floor * self.factor)))
 
     def _hidden(self) -> str:
         """Return why numbers that depend on the smallest eigenvalues cannot be had, or nothing.
@@ -107,16 +107,18 @@ class Audit:
             fit = self._fit(eigenvalues)
         except ArithmeticError as error:
             self._enter((*catalogue.TAIL, *catalogue.FINGERS, *catalogue.CUT_OFF), failed(str(error)))
-            self.found["fit_status"] = "failed"
+            self.results["fit_status"] = "failed"
             return None
-        self.found |= {"alpha": fit.alpha, "D": fit.D, "xmin": fit.xmin, "Lambda": fit.Lambda}
-        self.found["sigma"] = skipped("a law with a cut-off has no sigma") if fit.sigma is None else fit.sigma
-        self.found["xmax"] = skipped("powerlaw fits without an upper end") if fit.xmax is None else fit.xmax
-        self.found["num_pl_spikes"] = fit.num_pl_spikes
-        self.found |= {"num_fingers": fit.num_fingers, "raw_alpha": fit.raw_alpha}
+        self.results |= {"alpha": fit.alpha, "D": fit.D, "xmin": fit.xmin, "Lambda": fit.Lambda}
+        self.results["sigma"] = (
+            skipped("a law with a cut-off has no sigma") if fit.sigma is None else fit.sigma
+        )
+        self.results["xmax"] = skipped("powerlaw fits without an upper end") if fit.xmax is None else fit.xmax
+        self.results["num_pl_spikes"] = fit.num_pl_spikes
+        self.results |= {"num_fingers": fit.num_fingers, "raw_alpha": fit.raw_alpha}
         verdict = "over-trained" if fit.alpha < _OVER_TRAINED else ""
-        self.found |= {"warning": "under-trained" if fit.alpha > _UNDER_TRAINED else verdict}
-        self.found["fit_status"] = "success"
+        self.results |= {"warning": "under-trained" if fit.alpha > _UNDER_TRAINED else verdict}
+        self.results["fit_status"] = "success"
         return fit
 
     def _fit(self, eigenvalues: torch.Tensor) -> TailFit:
@@ -142,25 +144,25 @@ class Audit:
         from rmtaudit.kernels.ww import scale
 
         norm, largest = float(eigenvalues.sum()), float(eigenvalues[-1])
-        self.found |= {"norm": norm, "spectral_norm": largest, "lambda_max": largest}
+        self.results |= {"norm": norm, "spectral_norm": largest, "lambda_max": largest}
         if largest <= 0:
             names = ("log_norm", "log_spectral_norm", "stable_rank", "entropy", "log_alpha_norm")
             zero = failed("every eigenvalue is 0")
-            self.found |= dict.fromkeys((*names, "alpha_weighted"), zero) | {"matrix_rank": 0}
+            self.results |= dict.fromkeys((*names, "alpha_weighted"), zero) | {"matrix_rank": 0}
             return
-        self.found |= {"log_norm": math.log10(norm), "log_spectral_norm": math.log10(largest)}
-        self.found |= {"stable_rank": norm / largest}
+        self.results |= {"log_norm": math.log10(norm), "log_spectral_norm": math.log10(largest)}
+        self.results |= {"stable_rank": norm / largest}
         if tail is None:
             none = failed("there is no alpha")
-            self.found |= {"alpha_weighted": none, "log_alpha_norm": none}
+            self.results |= {"alpha_weighted": none, "log_alpha_norm": none}
         else:
-            self.found["alpha_weighted"] = tail.alpha * math.log10(largest)
-            self.found["log_alpha_norm"] = scale.log_alpha_norm(eigenvalues, tail.alpha)
+            self.results["alpha_weighted"] = tail.alpha * math.log10(largest)
+            self.results["log_alpha_norm"] = scale.log_alpha_norm(eigenvalues, tail.alpha)
         if hidden := self._hidden():
-            self.found |= {"matrix_rank": failed(hidden), "entropy": failed(hidden)}
+            self.results |= {"matrix_rank": failed(hidden), "entropy": failed(hidden)}
             return
-        self.found["matrix_rank"] = scale.matrix_rank(eigenvalues, self.sides.N)
-        self.found["entropy"] = scale.matrix_entropy(eigenvalues, self.sides.N)
+        self.results["matrix_rank"] = scale.matrix_rank(eigenvalues, self.sides.N)
+        self.results["entropy"] = scale.matrix_entropy(eigenvalues, self.sides.N)
 
     def _marchenko_pastur(self, metrics: tuple[Metric, ...], eigenvalues: torch.Tensor) -> None:
         """Fit ``eigenvalues`` and enter the fit under ``metrics``: those of the matrix or of its shuffle."""
@@ -171,7 +173,7 @@ class Audit:
         except ArithmeticError as error:
             self._enter(metrics, failed(str(error)))
             return
-        self.found |= {metric.name: _OF_FIT[metric.name.removeprefix("rand_")](fit) for metric in metrics}
+        self.results |= {metric.name: _OF_FIT[metric.name.removeprefix("rand_")](fit) for metric in metrics}
 
     def _vectors(self, tail: TailFit | None) -> None:
         from rmtaudit.kernels.ww.vectors import localisation
@@ -182,7 +184,7 @@ class Audit:
             self._enter(catalogue.VECTORS, failed("there is no xmin to part bulk and tail"))
             return
         self._enter(catalogue.VECTORS, failed("no eigenvalue is on this side of xmin"))
-        self.found |= localisation(self.given.matrices, tail.num_pl_spikes)
+        self.results |= localisation(self.given.matrices, tail.num_pl_spikes)
 
     def _is_core(self, metrics: tuple[Metric, ...]) -> bool:
         """Skip ``metrics``, which need the entries of a matrix, for an adapter: only its core is here."""
@@ -210,27 +212,27 @@ class Audit:
             self._enter(catalogue.RANDOM, failed("an eigenvalue of the shuffled matrix is 0"))
             return
         largest = float(eigenvalues[-1])
-        self.found["max_rand_eval"] = float(pooled.max())
+        self.results["max_rand_eval"] = float(pooled.max())
         if largest <= 0:
             self._enter(catalogue.RANDOM_DISTANCES, failed("every eigenvalue is 0"))
         else:
-            self.found["rand_distance"] = jensen_shannon_distance(eigenvalues, replicas[0])
-            self.found["ww_softrank"] = float(replicas[0][-1]) / largest
-            self.found["ww_maxdist"] = largest - float(replicas[0][-1])
+            self.results["rand_distance"] = jensen_shannon_distance(eigenvalues, replicas[0])
+            self.results["ww_softrank"] = float(replicas[0][-1]) / largest
+            self.results["ww_maxdist"] = largest - float(replicas[0][-1])
         self._marchenko_pastur(catalogue.RANDOM_MP_FIT, pooled)
 
     def _determinant(self, eigenvalues: torch.Tensor, tail: TailFit | None) -> None:
         from rmtaudit.kernels.ww.determinant import determinant_tail
 
         try:
-            found = determinant_tail(eigenvalues)
+            det = determinant_tail(eigenvalues)
         except ArithmeticError as error:
             self._enter(catalogue.DETX, failed(str(error)))
             return
-        self.found |= {"detX_num": found.size, "num_ERG_spikes": found.size, "detX_val": found.threshold}
-        self.found |= {"detX_val_unrescaled": found.rescaled}
+        self.results |= {"detX_num": det.size, "num_ERG_spikes": det.size, "detX_val": det.threshold}
+        self.results |= {"detX_val_unrescaled": det.rescaled}
         gap = failed("there is no power-law tail to compare with")
-        self.found["ERG_gap"] = gap if tail is None else found.size - tail.num_pl_spikes
+        self.results["ERG_gap"] = gap if tail is None else det.size - tail.num_pl_spikes
 
 
 _OF_FIT: Mapping[str, Callable[[MarchenkoPasturFit], Scalar]] = {

@@ -1,4 +1,4 @@
-"""What a layer is in the peer's terms, and whether the peer looks at it."""
+"""What a layer is in the peer's terms, and whether the peer analyses it."""
 
 from __future__ import annotations
 

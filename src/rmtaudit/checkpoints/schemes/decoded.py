@@ -12,6 +12,7 @@ from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.checkpoints.schemes import blocks_of_bytes, eight_bit, four_bit_floats, packed_integers
 from rmtaudit.checkpoints.schemes.modules import Facts, Module, quantised_modules
 from rmtaudit.checkpoints.schemes.scheme import Decoded, Refused
+from rmtaudit.matrices.skips import SkipReason
 from rmtaudit.matrices.tensors import Role, TensorSpec, Use
 from rmtaudit.names import display_name
 
@@ -95,7 +96,9 @@ class _DecodedCheckpoint(Checkpoint):
             answer = _answer(module, facts)
             if isinstance(answer, Refused):
                 refused[answer.reason] += 1
-                instead[module.codes.name] = replace(module.codes, unreadable=f"quantised ({answer.reason})")
+                instead[module.codes.name] = replace(
+                    module.codes, unreadable=f"quantised ({answer.reason})", skip=SkipReason.QUANTISED
+                )
                 scheme = answer.reason
             else:
                 name = (
@@ -111,7 +114,8 @@ class _DecodedCheckpoint(Checkpoint):
                 doubts[answer.warning] += 1
             for part in module.parts.values():
                 reason = f"part of a quantised weight ({scheme})"
-                role = Role(use=Use.NONE, reason=reason, counted=False)
+                skip = SkipReason.QUANTISATION_PARAMETER
+                role = Role(use=Use.NONE, reason=reason, counted=False, skip=skip)
                 instead[part.name] = replace(part, role=role)
         self.path: Path | str = inner.path
         self.format = inner.format

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rmtaudit.checkpoints.schemes.codes import e8m0, spread
 from rmtaudit.checkpoints.schemes.modules import FLOAT8, Facts, Module
 from rmtaudit.checkpoints.schemes.scheme import Decoded, Refused, encoding
+from rmtaudit.checkpoints.values import torch_dtype
 from rmtaudit.matrices.tensors import TensorSpec
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _broadcast(scale: torch.Tensor, values: torch.Tensor, block: tuple[int, ...]
 def _numbers(scale: torch.Tensor) -> torch.Tensor:
     import torch
 
-    power = scale.dtype in {torch.uint8, torch.float8_e8m0fnu}
+    power = scale.dtype in {torch.uint8, torch_dtype("float8_e8m0fnu")}
     return e8m0(scale) if power else scale.float()
 
 

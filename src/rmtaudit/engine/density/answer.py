@@ -129,18 +129,34 @@ def density(
     >>> result.verdict, result.prediction.numbers()["log_det"]  # doctest: +SKIP
     """
     chosen = settings_from(DensitySettings, settings, keywords)
-    found, text = _opened(source, options or SourceOptions(), chosen)
+    opened, text = _opened(source, options or SourceOptions(), chosen)
     compared = None if against is None else Path(against)
-    if isinstance(found, Blocks):
-        return _answer(text, found, None, chosen, options or SourceOptions(), compared)
+    if isinstance(opened, Blocks):
+        return _answer(
+            text, opened, source=None, settings=chosen, options=options or SourceOptions(), compared=compared
+        )
     try:
-        taken = plan(found, chosen)
-        if taken.method is not Method.BLOCKS:
-            return whole_answer(text, found, taken, chosen, options or SourceOptions(), compared)
-        blocks = draw_blocks(found, chosen)
-        return _answer(text, blocks, found, chosen, options or SourceOptions(), compared)
+        chosen_plan = plan(opened, chosen)
+        if chosen_plan.method is not Method.BLOCKS:
+            return whole_answer(
+                text,
+                opened,
+                plan=chosen_plan,
+                settings=chosen,
+                options=options or SourceOptions(),
+                compared=compared,
+            )
+        blocks = draw_blocks(opened, chosen)
+        return _answer(
+            text,
+            blocks,
+            source=opened,
+            settings=chosen,
+            options=options or SourceOptions(),
+            compared=compared,
+        )
     finally:
-        found.close()
+        opened.close()
 
 
 def _is_array(source: Any) -> bool:
@@ -176,19 +192,22 @@ def _opened(
     if _is_array(source) and options.kernel is None and options.laplacian is None:
         flat = torch.as_tensor(source)
         if flat.ndim == 1:
-            held = TensorSource(flat[:, None], "eigenvalues", symmetric=None).matrix[:, 0]
+            eigenvalues = TensorSource(flat[:, None], "eigenvalues", symmetric=None).matrix[:, 0]
             return Blocks(
-                "eigenvalues", "eigenvalues", len(held), without_rounding(held.sort().values)[None]
+                name="eigenvalues",
+                holds="eigenvalues",
+                order=len(eigenvalues),
+                spectra=without_rounding(eigenvalues.sort().values)[None],
             ), ""
         if settings.holds == "spectra":
             rows = without_rounding(TensorSource(flat, "spectra").matrix.sort(-1).values)
-            return Blocks("spectra", "spectra", rows.shape[1], rows), ""
+            return Blocks(name="spectra", holds="spectra", order=rows.shape[1], spectra=rows), ""
     matrix = in_memory(source, options, "matrix")
-    told = declared_symmetry(options.symmetric, matrix.square, matrix.name)
-    if told is None:
+    declared = declared_symmetry(options.symmetric, matrix.square, matrix.name)
+    if declared is None:
         confirm_symmetry(matrix)
     else:
-        matrix.take_symmetry(told)
+        matrix.take_symmetry(declared)
     if not matrix.symmetric:
         message = f"{matrix.name} is not symmetric: {matrix.symmetry}."
         raise InputError("RA-DE-003", message, hint="rmtaudit.density(W.T @ W) of weights.")
@@ -205,7 +224,7 @@ def _answer(
 ) -> DensityResult:
     import torch
 
-    from rmtaudit.engine.density.beside import (
+    from rmtaudit.engine.density.companions import (
         against,
         moments_without_freeness,
         polynomial,
@@ -220,7 +239,7 @@ def _answer(
     generator = torch.Generator().manual_seed(settings.seed)
     factor = target / blocks.size
     try:
-        found = predict(
+        prediction = predict(
             blocks.spectra,
             factor,
             generator=generator,
@@ -230,16 +249,18 @@ def _answer(
         )
     except ValueError as error:
         raise InputError("RA-DE-005", f"Nothing to predict from: {error}.", where=text) from error
-    beside: ChebyshevDensity | str = "the source is not a matrix"
+    companion: ChebyshevDensity | str = "the source is not a matrix"
     if source is not None:
-        beside = polynomial(source, target, settings.kpm, settings.seed)
-    document = document_of(text, settings, options, blocks, target, found)
+        companion = polynomial(source, target, settings.kpm, settings.seed)
+    document = document_of(
+        text, settings, source=options, blocks=blocks, target=target, prediction=prediction
+    )
     document["method"] = {"name": str(Method.BLOCKS)}
     document["moments"] = moments_without_freeness(blocks, target)
-    document["ridge"] = ridge_document(blocks, found, factor, settings.ridge, generator)
-    document["kpm"] = polynomial_document(beside, found, target)
-    document["against"] = None if compared is None else against(compared, found)
-    return DensityResult(document, found, blocks, beside)
+    document["ridge"] = ridge_document(blocks, prediction, factor, settings.ridge, generator)
+    document["kpm"] = polynomial_document(companion, prediction, target)
+    document["against"] = None if compared is None else against(compared, prediction)
+    return DensityResult(document, prediction, blocks, companion)
 
 
 def _refuse(blocks: Blocks, source: MatrixSource | None, settings: DensitySettings, text: str) -> None:

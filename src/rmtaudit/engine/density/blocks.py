@@ -19,17 +19,22 @@ if TYPE_CHECKING:
 
     from rmtaudit.matrices.sources import MatrixSource
 
-_BLOCK, _WHOLE, _SAMPLES, _FEWEST = 1024, 2048, 8, 32
+_BLOCK, _WHOLE, _SAMPLES = 1024, 2048, 8
+"""A convention: order of a block at most, and of the largest source that is a block itself; blocks that are
+drawn."""
 _TEXTS = frozenset({".csv", ".tsv", ".txt"})
 _LARGEST = 1 << 27
+"""A convention: eigenvalues that are read at most, 1 GiB of float64."""
 _LEAST, _MOST = 1e-60, 1e60
 """Fourth powers of numbers between are in the range of float64."""
 _ROUNDING = 1e-12
+"""A convention: asymmetry, relative to the largest entry, that sums in another order leave; some thousands of
+roundings."""
 _COMPARED = 1 << 30
 """Entries that are compared with the transpose: 8 GB of float64, at about 150 million entries a second."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Blocks:
     """What was seen of the source.
 
@@ -96,7 +101,7 @@ def open_file(text: str, options: SourceOptions, settings: DensitySettings) -> M
         from rmtaudit.matrices.samples import read_samples
 
         values = without_rounding(read_samples(path).sort().values)
-        return Blocks(printed(path), "eigenvalues", len(values), values[None])
+        return Blocks(name=printed(path), holds="eigenvalues", order=len(values), spectra=values[None])
     if holds == "spectra":
         return _read_spectra(text)
     source = open_source(text, options)
@@ -133,7 +138,8 @@ def confirm_symmetry(source: MatrixSource) -> None:
     their mirrors. Beyond ``2**30`` entries symmetry stays a presumption from samples, and its words say so.
     """
     from rmtaudit.matrices.sources import Reach, settle_symmetry
-    from rmtaudit.matrices.sources.symmetry import Ground, Symmetry, compare_whole
+    from rmtaudit.matrices.sources.comparison import compare_whole
+    from rmtaudit.matrices.sources.symmetry import Ground, Symmetry
 
     small = source.shape[0] ** 2 <= _COMPARED
     if source.presumed and (small or Reach.BLOCK not in source.reach):
@@ -141,8 +147,8 @@ def confirm_symmetry(source: MatrixSource) -> None:
     differs = source.square and not source.symmetric and source.ground is Ground.COMPARED
     if differs and _differs_by_rounding(source):
         if small and Reach.BLOCK in source.reach:
-            seen = compare_whole(source, tolerance=math.inf)
-            if seen.absolute <= _ROUNDING * seen.largest:
+            comparison = compare_whole(source, tolerance=math.inf)
+            if comparison.absolute <= _ROUNDING * comparison.largest:
                 source.take_symmetry(Symmetry(True, Ground.COMPARED, "up to rounding, every pair compared"))
         else:
             source.take_symmetry(Symmetry(True, Ground.SAMPLED, "up to rounding"))
@@ -176,7 +182,7 @@ def draw_blocks(source: MatrixSource, settings: DensitySettings) -> Blocks:
     """
     import torch
 
-    from rmtaudit.matrices.sources import Gram
+    from rmtaudit.engine.density.entries import entries_document, entries_of
     from rmtaudit.matrices.sources.arrays import check_finite
 
     order = source.shape[0]
@@ -203,17 +209,24 @@ def draw_blocks(source: MatrixSource, settings: DensitySettings) -> Blocks:
         first = block if first is None else first
         spectra.append(_eigenvalues(block, semidefinite=source.semidefinite))
         moments.append(_entries(block))
-    dimension = None
-    if isinstance(source, Gram):
-        dimension = source.factor.shape[0 if source.of == "columns" else 1]
+    gram = source.known().gram
+    dimension = None if gram is None else gram.factor.shape[0 if gram.of == "columns" else 1]
     facts = {
         "symmetric": source.symmetry,
         "symmetry_assumed": source.presumed,
         "sampling": "whole" if size == order else settings.sampling,
         "block_size": settings.block_size,
+        "rounding": entries_document(entries_of(source)),
     }
     return Blocks(
-        source.name, "matrix", order, torch.stack(spectra), first, dimension, torch.tensor(moments), facts
+        name=source.name,
+        holds="matrix",
+        order=order,
+        spectra=torch.stack(spectra),
+        matrix=first,
+        dimension=dimension,
+        moments=torch.tensor(moments),
+        facts=facts,
     )
 
 
@@ -326,7 +339,9 @@ def _read_spectra(text: str) -> Blocks:
         values = source.dense()
     finally:
         source.close()
-    return Blocks(source.name, "spectra", cols, without_rounding(values.sort(-1).values))
+    return Blocks(
+        name=source.name, holds="spectra", order=cols, spectra=without_rounding(values.sort(-1).values)
+    )
 
 
 def _sides(path: Path) -> int:

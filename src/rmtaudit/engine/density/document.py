@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +18,10 @@ if TYPE_CHECKING:
     from rmtaudit.kernels.extrapolation.functionals import Law
 
 DECILES = tuple(round(0.1 * index, 1) for index in range(1, 10))
+"""A convention: levels of the quantiles in a document."""
 _ROUTES = {"free": "free decompression", "rows": "growth by rows of the same kind"}
-_CURVE = 200
+CURVE_POINTS = 200
+"""A convention: more than a terminal or a figure shows."""
 
 
 def document_of(
@@ -29,16 +30,11 @@ def document_of(
     source: SourceOptions,
     blocks: Blocks,
     target: int,
-    found: Prediction,
+    prediction: Prediction,
 ) -> dict[str, Any]:
     """Return the document but for its parts ``ridge``, ``kpm`` and ``against``."""
     return {
-        "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
-        "tool": {
-            "version": installed_version(),
-            "options": asdict(settings) | {"source": finite_options(asdict(source))},
-            "seed": settings.seed,
-        },
+        **head_of(settings, source),
         "subject": {
             "path": text,
             "name": blocks.name,
@@ -50,24 +46,38 @@ def document_of(
             **blocks.facts,
         },
         "target": {"size": target, "factor": target / blocks.size},
-        "verdict": _verdict(found, settings),
-        "tests": _tests(found),
-        "block": _block(found.bulk),
-        "prediction": None if found.law is None else _prediction(found, found.law),
-        "spikes": [{"block": value, "predicted": place} for value, place in found.spikes],
-        "baselines": {str(order): _baseline(law, target) for order, law in found.baselines.items()}
-        if found.law is not None
+        "verdict": _verdict(prediction, settings),
+        "tests": _tests(prediction),
+        "block": _block(prediction.bulk),
+        "prediction": None if prediction.law is None else _prediction(prediction, prediction.law),
+        "spikes": [{"block": value, "predicted": place} for value, place in prediction.spikes],
+        "baselines": {str(order): _baseline(law, target) for order, law in prediction.baselines.items()}
+        if prediction.law is not None
         else {},
     }
 
 
-def _verdict(found: Prediction, settings: DensitySettings) -> dict[str, Any]:
-    verdict = found.verdict
+def head_of(settings: DensitySettings, source: SourceOptions) -> dict[str, Any]:
+    """Return the parts ``schema`` and ``tool``."""
+    # strict JSON has no number for infinity
+    options = {key: "inf" if value == math.inf else value for key, value in asdict(source).items()}
+    return {
+        "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
+        "tool": {
+            "version": installed_version(),
+            "options": asdict(settings) | {"source": options},
+            "seed": settings.seed,
+        },
+    }
+
+
+def _verdict(prediction: Prediction, settings: DensitySettings) -> dict[str, Any]:
+    verdict = prediction.verdict
     granted = verdict.granted(free=settings.assume_free, smooth=settings.assume_smooth)
     return {
         "word": verdict.word,
         "reason": verdict.reason,
-        "route": _ROUTES[found.route],
+        "route": _ROUTES[prediction.route],
         "assumptions": [one.value for one in verdict.assumptions],
         "granted": granted,
         "obstacle": None if verdict.obstacle is None else verdict.obstacle.value,
@@ -78,11 +88,11 @@ def _verdict(found: Prediction, settings: DensitySettings) -> dict[str, Any]:
     }
 
 
-def _tests(found: Prediction) -> dict[str, Any]:
-    free, nested = found.free, found.nested
+def _tests(prediction: Prediction) -> dict[str, Any]:
+    free, nested = prediction.free, prediction.nested
     out: dict[str, Any] = {
-        "mass": found.law.mass if found.law is not None else None,
-        "diagonal_share": found.diagonal_share,
+        "mass": prediction.law.mass if prediction.law is not None else None,
+        "diagonal_share": prediction.diagonal_share,
         "unresolved": free.unresolved if free is not None else None,
         "fit": None,
         "form": None,
@@ -110,14 +120,14 @@ def _tests(found: Prediction) -> dict[str, Any]:
                 "score": free.choice.score,
                 "baselines": {str(order): score for order, score in free.choice.baselines.items()},
             }
-    if found.freeness is not None:
+    if prediction.freeness is not None:
         out["freeness"] = {
-            "p_value": found.freeness.p_value,
-            "distance": found.freeness.distance,
-            "chance": found.freeness.chance,
-            "largest_factor": _finite_number(found.freeness.largest_factor),
+            "p_value": prediction.freeness.p_value,
+            "distance": prediction.freeness.distance,
+            "chance": prediction.freeness.chance,
+            "largest_factor": _finite_number(prediction.freeness.largest_factor),
         }
-    if found.determination is not None:
+    if prediction.determination is not None:
         out["determination"] = [
             {
                 "parent": level.share,
@@ -126,7 +136,7 @@ def _tests(found: Prediction) -> dict[str, Any]:
                 "p_value": level.p_value,
                 "width": level.width,
             }
-            for level in found.determination.levels
+            for level in prediction.determination.levels
         ]
     if nested is not None:
         out["nested"] = {
@@ -158,25 +168,29 @@ def _block(bulk: torch.Tensor) -> dict[str, Any]:
     }
 
 
-def _prediction(found: Prediction, law: Law) -> dict[str, Any]:
+def _prediction(prediction: Prediction, law: Law) -> dict[str, Any]:
     import torch
 
     levels = torch.tensor(DECILES, dtype=torch.float64)
-    low, high = found.law.ppf(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist() if found.law else (0, 0)
+    low, high = (
+        prediction.law.ppf(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
+        if prediction.law
+        else (0, 0)
+    )
     at = _grid(low, high)
     return {
-        "functionals": {name: _interval(value) for name, value in found.numbers().items()},
+        "functionals": {name: _interval(value) for name, value in prediction.numbers().items()},
         "quantiles": [
             {"level": level, **_interval(value)}
-            for level, value in zip(DECILES, found.band(levels), strict=True)
+            for level, value in zip(DECILES, prediction.band(levels), strict=True)
         ],
         "atoms": [{"place": place, "mass": mass} for place, mass in law.atoms],
         "intervals": {
             "confidence": 0.9,
-            "replicas": len(found.replicas),
-            "from": "samples" if found.pooled else "extreme laws and redrawn blocks",
+            "replicas": len(prediction.replicas),
+            "from": "samples" if prediction.pooled else "extreme laws and redrawn blocks",
         },
-        "curve": {"x": at.tolist(), "density": found.density(at).tolist()},
+        "curve": {"x": at.tolist(), "density": prediction.density(at).tolist()},
     }
 
 
@@ -185,8 +199,8 @@ def _grid(low: float, high: float) -> torch.Tensor:
     import torch
 
     if low > 0 and high > 100 * low:
-        return torch.logspace(math.log10(low), math.log10(high), _CURVE, dtype=torch.float64)
-    return torch.linspace(low, high, _CURVE, dtype=torch.float64)
+        return torch.logspace(math.log10(low), math.log10(high), CURVE_POINTS, dtype=torch.float64)
+    return torch.linspace(low, high, CURVE_POINTS, dtype=torch.float64)
 
 
 def _baseline(law: Law, target: int) -> dict[str, Any]:
@@ -203,14 +217,9 @@ def _baseline(law: Law, target: int) -> dict[str, Any]:
     }
 
 
-def _interval(found: Interval) -> dict[str, Any]:
-    return {"value": found.value, "low": found.low, "high": found.high, "reason": found.reason}
+def _interval(interval: Interval) -> dict[str, Any]:
+    return {"value": interval.value, "low": interval.low, "high": interval.high, "reason": interval.reason}
 
 
 def _finite_number(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def finite_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options with infinity as a word: strict JSON has no number for it."""
-    return {key: "inf" if value == math.inf else value for key, value in options.items()}

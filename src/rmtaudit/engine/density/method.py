@@ -18,7 +18,8 @@ _BASIS = 2.5
 _READ = 60.0
 """Operations that reading an entry from a file is worth, and one of which nothing is known."""
 _MOST_EXACT = 4096
-_WORTH = 4.0
+"""A convention: all eigenvalues of this order take half a GiB."""
+_PREFERENCE = 4.0
 """Times the operations of products that exact eigenvalues are worth: they leave no bounds to be evaluated."""
 
 
@@ -66,36 +67,38 @@ def plan(source: MatrixSource, settings: DensitySettings) -> Plan:
     UnreachableError
         RA-MS-001: the matrix does not offer what the method needs.
     """
-    asked = None if settings.method == "auto" else Method(settings.method)
+    requested = None if settings.method == "auto" else Method(settings.method)
     elsewhere = target_order(source.shape[0], settings) != source.shape[0]
-    if asked in (Method.EIGENVALUES, Method.PRODUCTS):
+    if requested in (Method.EIGENVALUES, Method.PRODUCTS):
         if elsewhere:
             raise UsageError(
                 "RA-US-507",
-                f"--method {asked} finds the spectrum of the matrix itself, of order {source.shape[0]}.",
+                f"--method {requested} finds the spectrum of the matrix itself, of order {source.shape[0]}.",
                 hint="Leave --size and --factor out, or use --method blocks.",
             )
         if settings.about_blocks:
             raise UsageError(
                 "RA-US-507",
-                f"--method {asked} draws no blocks, and {settings.about_blocks} says how they are drawn.",
+                f"--method {requested} draws no blocks, and {settings.about_blocks} says how they are drawn.",
                 hint=f"Leave {settings.about_blocks} out, or use --method blocks.",
             )
     offered = Reach.MATMUL in source.reach or Reach.BLOCK in source.reach
-    if asked is Method.BLOCKS or (asked is None and (elsewhere or settings.about_blocks or not offered)):
+    if requested is Method.BLOCKS or (
+        requested is None and (elsewhere or settings.about_blocks or not offered)
+    ):
         return Plan(Method.BLOCKS)
     exact, products = _exact(source), _products(source, settings)
-    if asked is Method.EIGENVALUES:
+    if requested is Method.EIGENVALUES:
         if exact is None:
             raise UnreachableError("RA-MS-001", f"{source.name} offers no entries to find eigenvalues from.")
         return exact
-    if asked is Method.PRODUCTS:
+    if requested is Method.PRODUCTS:
         if products is None:
             raise UnreachableError("RA-MS-001", f"{source.name} offers no products.")
         return products
     cheap = exact is not None and source.shape[0] <= _MOST_EXACT and exact.memory <= free_memory() // 2
     if exact is not None and (
-        products is None or (cheap and exact.operations <= _WORTH * products.operations)
+        products is None or (cheap and exact.operations <= _PREFERENCE * products.operations)
     ):
         return exact
     assert products is not None

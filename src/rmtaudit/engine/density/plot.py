@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rmtaudit.report.plots.density import Curve, DensityPicture
 
 _POINTS, _LEVELS, _DRAWN = 600, 400, 100_000
+"""A convention: points and levels of the curves, more than a figure is wide; eigenvalues in the histogram at
+most."""
 
 
 def check_plot(path: Path) -> None:
@@ -94,7 +96,7 @@ def _whole(result: WholeResult, truth: Path | None) -> DensityPicture:
 def _predicted(result: DensityResult, truth: Path | None) -> DensityPicture:
     from rmtaudit.report.plots.density import DensityPicture
 
-    document, found = result.document, result.prediction
+    document, prediction = result.document, result.prediction
     verdict = document["verdict"]
     return DensityPicture(
         title=f"{document['subject']['name']}: order {document['subject']['block']} to "
@@ -103,10 +105,10 @@ def _predicted(result: DensityResult, truth: Path | None) -> DensityPicture:
         block=_numpy(result.blocks.spectra.reshape(-1)),
         density=_density(result),
         share=_share(result),
-        baselines={} if found.law is None else _baselines(result),
+        baselines={} if prediction.law is None else _baselines(result),
         polynomial=_polynomial(result),
         truth=None if truth is None else _truth(truth),
-        spikes=found.spikes,
+        spikes=prediction.spikes,
     )
 
 
@@ -115,17 +117,17 @@ def _density(result: DensityResult) -> Curve | None:
     from rmtaudit.kernels.extrapolation.functionals import student
     from rmtaudit.report.plots.density import Curve
 
-    found = result.prediction
-    if found.law is None:
+    prediction = result.prediction
+    if prediction.law is None:
         return None
     import torch
 
     at = _points(result)
-    centre = found.density(at)
-    if len(found.replicas) < 2:
+    centre = prediction.density(at)
+    if len(prediction.replicas) < 2:
         return Curve(x=_numpy(at), y=_numpy(centre))
-    drawn = torch.stack([law.pdf(at) for law in found.replicas])
-    half = student(len(drawn)) * drawn.std(0) / (len(drawn) ** 0.5 if found.pooled else 1.0)
+    drawn = torch.stack([law.pdf(at) for law in prediction.replicas])
+    half = student(len(drawn)) * drawn.std(0) / (len(drawn) ** 0.5 if prediction.pooled else 1.0)
     return Curve(
         x=_numpy(at), y=_numpy(centre), low=_numpy((centre - half).clamp(min=0)), high=_numpy(centre + half)
     )
@@ -134,14 +136,14 @@ def _density(result: DensityResult) -> Curve | None:
 def _share(result: DensityResult) -> Curve | None:
     from rmtaudit.report.plots.density import Curve
 
-    found = result.prediction
-    if found.law is None:
+    prediction = result.prediction
+    if prediction.law is None:
         return None
     import numpy as np
     import torch
 
     levels = (torch.arange(_LEVELS, dtype=torch.float64) + 0.5) / _LEVELS
-    band = found.band(levels)
+    band = prediction.band(levels)
     x = np.array([float(one.value or 0.0) for one in band])
     if any(one.low is None for one in band):
         return Curve(x=x, y=_numpy(levels))
@@ -164,17 +166,19 @@ def _polynomial(result: DensityResult) -> Curve | None:
     """Return the kernel polynomial density with two standard errors; it is smoothed over its width."""
     from rmtaudit.report.plots.density import Curve
 
-    found = result.polynomial
-    if isinstance(found, str):
+    polynomial = result.polynomial
+    if isinstance(polynomial, str):
         return None
     import torch
 
     if result.prediction.law is None:
-        reach = 0.999 * found.half
-        at = torch.linspace(found.centre - reach, found.centre + reach, _POINTS, dtype=torch.float64)
+        reach = 0.999 * polynomial.half
+        at = torch.linspace(
+            polynomial.centre - reach, polynomial.centre + reach, _POINTS, dtype=torch.float64
+        )
     else:
         at = _points(result)
-    curve = found.density(at)
+    curve = polynomial.density(at)
     low = (curve.values - 2 * curve.standard_errors).clamp(min=0)
     high = curve.values + 2 * curve.standard_errors
     return Curve(

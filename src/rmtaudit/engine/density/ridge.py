@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _MISSED = 0.05
 """Nats a dimension by which quarters of the block may miss its own log-determinant."""
 _DRAWS, _FEWEST, _TESTED = 3, 32, 1024
+"""A convention, as for nested scores: quarters drawn, the least of them, and the part of the block that is
+used."""
 
 
 def ridge_document(
@@ -54,7 +56,7 @@ def _freely(blocks: Blocks, factor: float, ridge: float, generator: torch.Genera
             "dimension",
             "missed": missed,
         }
-    found = ridge_log_det(blocks.spectra.reshape(-1), factor, ridge)
+    estimate = ridge_log_det(blocks.spectra.reshape(-1), factor, ridge)
     each = [
         ridge_log_det(row, factor, ridge) for row in blocks.spectra if ridge > resolvable_scale(row, factor)
     ]
@@ -62,11 +64,11 @@ def _freely(blocks: Blocks, factor: float, ridge: float, generator: torch.Genera
     return {
         "status": "ok",
         "reason": untested,
-        "log_det": _with_error(found.log_det, [one.log_det for one in each], missed),
+        "log_det": _with_error(estimate.log_det, [one.log_det for one in each], missed),
         "effective_dimension": _with_error(
-            found.effective_dimension, [one.effective_dimension for one in each], None
+            estimate.effective_dimension, [one.effective_dimension for one in each], None
         ),
-        "block_ridge": found.block_ridge,
+        "block_ridge": estimate.block_ridge,
         "missed": missed,
     }
 
@@ -109,8 +111,8 @@ def _missed(matrix: torch.Tensor | None, ridge: float, generator: torch.Generato
     truth = float((torch.linalg.eigvalsh(whole).clamp(min=0) + ridge).log().mean())
     errors = []
     for _ in range(_DRAWS):
-        taken = torch.randperm(len(whole), generator=generator)[:part]
-        block = torch.linalg.eigvalsh(whole[taken][:, taken]).clamp(min=0)
+        indices = torch.randperm(len(whole), generator=generator)[:part]
+        block = torch.linalg.eigvalsh(whole[indices][:, indices]).clamp(min=0)
         factor = len(whole) / part
         if ridge > resolvable_scale(block, factor):
             errors.append(ridge_log_det(block, factor, ridge).log_det - truth)

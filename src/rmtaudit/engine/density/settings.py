@@ -16,7 +16,7 @@ Sampling = Literal["plain", "paired", "blocks"]
 MethodName = Literal["auto", "eigenvalues", "products", "blocks"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DensitySettings:
     """What is asked for, and how blocks are drawn.
 

@@ -9,24 +9,26 @@ from typing import TYPE_CHECKING
 from rmtaudit.engine.density.method import Method, Plan
 from rmtaudit.engine.density.settings import DensitySettings
 from rmtaudit.errors import InputError
-from rmtaudit.matrices.sources import Gram, MatrixSource
+from rmtaudit.matrices.sources import MatrixSource
 from rmtaudit.matrices.sources.arrays import check_finite
 
 if TYPE_CHECKING:
     import torch
 
-    from rmtaudit.kernels.operators import Operator
+    from rmtaudit.kernels.operators import Operator, Product
     from rmtaudit.kernels.slq.distribution import Atom, Distribution
     from rmtaudit.kernels.slq.functionals import Bounded
 
 _ROUNDING = 1e-12
+"""A convention, as for blocks."""
 _LEAST = 2.0**-1022
+"""The smallest normal number of float64."""
 _ORDINARY = 200
 """Powers of two: numbers beyond are scaled, so that their squares and fourth powers are in range."""
 _SCALED = frozenset({"mean", "standard_deviation", "lower_edge", "upper_edge"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WholeSpectrum:
     """A spectrum, in units of ``2 ** exponent``.
 
@@ -58,10 +60,10 @@ class WholeSpectrum:
         from rmtaudit.kernels.slq.functionals import of_eigenvalues, of_products
 
         if self.distribution is not None:
-            found = of_products(self.distribution, semidefinite=self.semidefinite)
+            computed = of_products(self.distribution, semidefinite=self.semidefinite)
         else:
-            found = of_eigenvalues(self._values)
-        return {name: self._scaled(name, number) for name, number in found.items()}
+            computed = of_eigenvalues(self._values)
+        return {name: self._scaled(name, number) for name, number in computed.items()}
 
     def band(self, levels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the quantiles at ``levels``, and bounds of 90 % of each."""
@@ -70,8 +72,8 @@ class WholeSpectrum:
             low, high = self.distribution.quantile_band(levels)
             return self._back(value), self._back(low), self._back(high)
         places = ((levels * self.order).ceil().long() - 1).clamp(0, self.order - 1)
-        found = self._back(self._values[places])
-        return found, found, found
+        quantiles = self._back(self._values[places])
+        return quantiles, quantiles, quantiles
 
     def quantiles(self, count: int) -> torch.Tensor:
         """Return ``count`` eigenvalues, ascending: all of them, or the quantiles of the distribution."""
@@ -90,9 +92,9 @@ class WholeSpectrum:
             low, high = self.distribution.band()
             return self._back(self.distribution.points), self.distribution.cdf(), low, high
         places = torch.linspace(0, self.order - 1, min(points, self.order), dtype=torch.float64).long()
-        found = self._values[places]
-        shares = torch.searchsorted(self._values, found, right=True).double() / self.order
-        return self._back(found), shares, shares, shares
+        values = self._values[places]
+        shares = torch.searchsorted(self._values, values, right=True).double() / self.order
+        return self._back(values), shares, shares, shares
 
     def atoms(self) -> tuple[Atom, ...]:
         """Return places that hold more than half a per cent of the eigenvalues and more than one."""
@@ -118,10 +120,8 @@ class WholeSpectrum:
         from rmtaudit.kernels.slq.functionals import Bounded, effective_dimension, shifted_log_determinant
 
         if not -1000 < math.frexp(ridge)[1] - self.exponent < 1000:
-            apart = Bounded(
-                None, reason="the ridge and the matrix are too far apart for the range of float64"
-            )
-            return apart, apart
+            none = Bounded(None, reason="the ridge and the matrix are too far apart for the range of float64")
+            return none, none
         shift = math.ldexp(ridge, -self.exponent)
         if self.distribution is None:
             moved = self._values + shift
@@ -160,41 +160,25 @@ class WholeSpectrum:
 
         half = self.exponent // 2  # in two steps: the power itself may be out of range
         first = values * math.ldexp(1.0, half)
-        found: torch.Tensor = first * math.ldexp(1.0, self.exponent - half)
-        return torch.where(values == 0, values, found)
+        scaled: torch.Tensor = first * math.ldexp(1.0, self.exponent - half)
+        return torch.where(values == 0, values, scaled)
 
-    def _scaled(self, name: str, found: Bounded) -> Bounded:
-        from dataclasses import replace
-
-        if found.value is None or not self.exponent:
-            return found
-        low, high = found.low, found.high
+    def _scaled(self, name: str, number: Bounded) -> Bounded:
         if name in _SCALED:
-            return replace(
-                found,
-                value=self.number(found.value),
-                low=None if low is None else self.number(low),
-                high=None if high is None else self.number(high),
-            )
+            return number.mapped(self.number)
         if name == "log_det":
-            added = self.exponent * math.log(2)
-            return replace(
-                found,
-                value=found.value + added,
-                low=None if low is None else low + added,
-                high=None if high is None else high + added,
-            )
-        return found
+            return number.mapped(lambda value: value + self.exponent * math.log(2))
+        return number
 
 
-def measure(source: MatrixSource, taken: Plan, settings: DensitySettings, *, lower: bool) -> WholeSpectrum:
+def measure(source: MatrixSource, plan: Plan, settings: DensitySettings, *, lower: bool) -> WholeSpectrum:
     """Find the spectrum of a symmetric matrix by all its eigenvalues or by products.
 
     Parameters
     ----------
     source
         The matrix.
-    taken
+    plan
         The method, ``eigenvalues`` or ``products``.
     settings
         Steps, probes and seed.
@@ -207,18 +191,19 @@ def measure(source: MatrixSource, taken: Plan, settings: DensitySettings, *, low
         RA-DE-003: entries or products show that it is not symmetric. RA-DE-006: its numbers leave the range
         of float64. RA-MS-005: entries are not finite.
     """
-    if taken.method is Method.EIGENVALUES:
-        return _exactly(source, taken, lower=lower)
-    return _by_products(source, taken, settings)
+    if plan.method is Method.EIGENVALUES:
+        return _exactly(source, plan, lower=lower)
+    return _by_products(source, plan, settings)
 
 
-def _exactly(source: MatrixSource, taken: Plan, *, lower: bool) -> WholeSpectrum:
+def _exactly(source: MatrixSource, plan: Plan, *, lower: bool) -> WholeSpectrum:
     import torch
 
     from rmtaudit.kernels.slq.functionals import snapped
 
-    if isinstance(source, Gram):
-        matrix = _entries(source.factor)
+    gram = source.known().gram
+    if gram is not None:
+        matrix = _entries(gram.factor)
     else:
         matrix = _entries(source)
         if lower:
@@ -230,18 +215,24 @@ def _exactly(source: MatrixSource, taken: Plan, *, lower: bool) -> WholeSpectrum
     if exponent:
         half = -(exponent // 2)
         matrix = matrix * math.ldexp(1.0, half) * math.ldexp(1.0, -exponent - half)
-    if isinstance(source, Gram):
+    if gram is not None:
         from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
 
-        found = gram_eigenvalues(matrix).eigenvalues
-        zeros = torch.zeros(source.shape[0] - len(found), dtype=torch.float64)
-        values, exponent = torch.cat([zeros, found]), 2 * exponent
+        nonzero = gram_eigenvalues(matrix).eigenvalues
+        zeros = torch.zeros(source.shape[0] - len(nonzero), dtype=torch.float64)
+        values, exponent = torch.cat([zeros, nonzero]), 2 * exponent
     else:
         values = torch.linalg.eigvalsh((matrix + matrix.T) / 2)
     values = snapped(values)
     if source.semidefinite:
         values = values.clamp(min=0)
-    spectrum = WholeSpectrum(taken, source.shape[0], exponent, source.semidefinite, eigenvalues=values)
+    spectrum = WholeSpectrum(
+        plan=plan,
+        order=source.shape[0],
+        exponent=exponent,
+        semidefinite=source.semidefinite,
+        eigenvalues=values,
+    )
     return _in_range(source, spectrum, float(values.abs().max()))
 
 
@@ -250,9 +241,9 @@ def _entries(source: MatrixSource) -> torch.Tensor:
 
 
 def _refuse_asymmetry(source: MatrixSource, matrix: torch.Tensor) -> None:
-    apart = float((matrix - matrix.T).abs().max())
-    if not apart <= _ROUNDING * float(matrix.abs().max()):
-        raise _not_symmetric(source, f"entries differ from their mirror images by up to {apart:.3g}")
+    difference = float((matrix - matrix.T).abs().max())
+    if not difference <= _ROUNDING * float(matrix.abs().max()):
+        raise _not_symmetric(source, f"entries differ from their mirror images by up to {difference:.3g}")
 
 
 def _not_symmetric(source: MatrixSource, why: str) -> InputError:
@@ -264,12 +255,12 @@ def _not_symmetric(source: MatrixSource, why: str) -> InputError:
     )
 
 
-def _in_range(source: MatrixSource, found: WholeSpectrum, largest: float) -> WholeSpectrum:
+def _in_range(source: MatrixSource, spectrum: WholeSpectrum, largest: float) -> WholeSpectrum:
     """Return the spectrum; refuse it where its largest eigenvalue, in its own unit, is out of range."""
-    number = abs(found.number(largest))
+    number = abs(spectrum.number(largest))
     if not math.isfinite(number) or (largest != 0 and number < _LEAST):
         raise _out_of_range(source)
-    return found
+    return spectrum
 
 
 def _out_of_range(source: MatrixSource) -> InputError:
@@ -281,22 +272,28 @@ def _out_of_range(source: MatrixSource) -> InputError:
     )
 
 
-def _by_products(source: MatrixSource, taken: Plan, settings: DensitySettings) -> WholeSpectrum:
+def _by_products(source: MatrixSource, plan: Plan, settings: DensitySettings) -> WholeSpectrum:
     from rmtaudit.kernels.lanczos import AsymmetryError
     from rmtaudit.kernels.slq.distribution import distribution
 
     operator, exponent = _operator(source, settings)
     try:
-        found = distribution(
-            operator, settings.seed, steps=settings.steps, probes=settings.probes, batch=taken.batch
+        measured = distribution(
+            operator, settings.seed, steps=settings.steps, probes=settings.probes, batch=plan.batch
         )
     except AsymmetryError as error:
         why = f"xᵀAy and yᵀAx differ by {error.skew:.3g} for unit vectors with |Ax| = {error.size:.3g}"
         raise _not_symmetric(source, why) from error
     except ArithmeticError as error:
         raise _out_of_range(source) from error
-    spectrum = WholeSpectrum(taken, source.shape[0], exponent, source.semidefinite, distribution=found)
-    return _in_range(source, spectrum, float(found.rule.nodes.abs().max()))
+    spectrum = WholeSpectrum(
+        plan=plan,
+        order=source.shape[0],
+        exponent=exponent,
+        semidefinite=source.semidefinite,
+        distribution=measured,
+    )
+    return _in_range(source, spectrum, float(measured.rule.nodes.abs().max()))
 
 
 def _operator(source: MatrixSource, settings: DensitySettings) -> tuple[Operator, int]:
@@ -305,7 +302,8 @@ def _operator(source: MatrixSource, settings: DensitySettings) -> tuple[Operator
     from rmtaudit.kernels.operators import Symmetric
     from rmtaudit.kernels.slq.samplers import Sampler
 
-    base = source.factor if isinstance(source, Gram) else source
+    gram = source.known().gram
+    base = source if gram is None else gram.factor
     probe = Sampler(settings.seed, "sphere").unit(range(1), base.shape[1]).T
     product = base.matmul(probe)
     if not bool(product.isfinite().all()):
@@ -314,21 +312,22 @@ def _operator(source: MatrixSource, settings: DensitySettings) -> tuple[Operator
     inner = -(exponent // 2)
     outer = -exponent - inner
 
-    def scaled(X: torch.Tensor) -> torch.Tensor:
-        return (
-            base.matmul(X * math.ldexp(1.0, inner)) * math.ldexp(1.0, outer) if exponent else base.matmul(X)
-        )
+    def scaled(product: Product) -> Product:
+        if not exponent:
+            return product
+        return lambda X: product(X * math.ldexp(1.0, inner)) * math.ldexp(1.0, outer)
 
-    def transposed(X: torch.Tensor) -> torch.Tensor:
-        return (
-            base.rmatmul(X * math.ldexp(1.0, inner)) * math.ldexp(1.0, outer) if exponent else base.rmatmul(X)
-        )
-
-    if not isinstance(source, Gram):
-        return Symmetric(source.shape[0], scaled), exponent
+    if gram is None:
+        return Symmetric(size=source.shape[0], matmul=scaled(base.matmul)), exponent
     rows, cols = base.shape
-    side = "cols" if source.of == "columns" else "rows"
-    return GramOperator(rows, cols, scaled, transposed, side), 2 * exponent  # type: ignore[arg-type]
+    operator = GramOperator(
+        rows=rows,
+        cols=cols,
+        matmul=scaled(base.matmul),
+        transposed=scaled(base.rmatmul),
+        side="cols" if gram.of == "columns" else "rows",
+    )
+    return operator, 2 * exponent
 
 
 def _power(largest: float) -> int:

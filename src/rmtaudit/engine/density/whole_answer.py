@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rmtaudit.matrices.sources import MatrixSource
 
 MOST_QUANTILES = 1 << 24
+"""A convention: 128 MiB of float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class WholeResult:
 def whole_answer(
     text: str,
     source: MatrixSource,
-    taken: Plan,
+    plan: Plan,
     settings: DensitySettings,
     options: SourceOptions,
     compared: Path | None,
@@ -73,5 +74,8 @@ def whole_answer(
     from rmtaudit.engine.density.whole import measure
     from rmtaudit.engine.density.whole_document import whole_document
 
-    found = measure(source, taken, settings, lower=options.symmetric is True)
-    return WholeResult(whole_document(text, settings, options, source, found, compared), found)
+    spectrum = measure(source, plan, settings, lower=options.symmetric is True)
+    return WholeResult(
+        whole_document(text, settings, options=options, source=source, spectrum=spectrum, compared=compared),
+        spectrum,
+    )

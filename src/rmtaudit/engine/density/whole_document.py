@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmtaudit.engine.density.document import DECILES, finite_options
+from rmtaudit.engine.density.companions import true_numbers
+from rmtaudit.engine.density.document import CURVE_POINTS, DECILES, head_of
+from rmtaudit.engine.density.entries import REASONS, Entries, entries_document, entries_of
 from rmtaudit.engine.density.method import Method
-from rmtaudit.engine.density.settings import SCHEMA_NAME, SCHEMA_VERSION, DensitySettings
-from rmtaudit.matrices.sources import Gram
-from rmtaudit.version import installed_version
+from rmtaudit.engine.density.settings import DensitySettings
 
 if TYPE_CHECKING:
     from rmtaudit.engine.density.whole import WholeSpectrum
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from rmtaudit.kernels.slq.functionals import Bounded
     from rmtaudit.matrices.sources import MatrixSource
 
-_CURVE = 200
 _NUMBERS = (
     "mean",
     "standard_deviation",
@@ -31,11 +29,19 @@ _NUMBERS = (
     "log_det",
     "condition",
 )
-EXACT, MEASURED = "exact", "measured"
+EXACT, COMPUTED, MEASURED = "exact", "computed", "measured"
 _ROUTES = {
-    Method.EIGENVALUES: (EXACT, "all eigenvalues of the matrix"),
-    Method.PRODUCTS: (MEASURED, "products with the whole matrix; freeness is not assumed"),
+    EXACT: "all eigenvalues of the matrix",
+    COMPUTED: "all eigenvalues of the entries as they are computed",
+    MEASURED: "products with the whole matrix; freeness is not assumed",
 }
+_BOUNDS = {
+    EXACT: "exact eigenvalues",
+    COMPUTED: "not known",
+    MEASURED: "the law of the probes and bounds of the quadrature",
+}
+_STANDARD_ERRORS = 1.6449
+"""Half the width of bounds of 90 % of a normal law, in standard errors."""
 
 
 def whole_document(
@@ -43,107 +49,115 @@ def whole_document(
     settings: DensitySettings,
     options: SourceOptions,
     source: MatrixSource,
-    found: WholeSpectrum,
+    spectrum: WholeSpectrum,
     compared: Path | None,
 ) -> dict[str, Any]:
-    """Return the document of a spectrum that was computed or measured by products."""
-    order, plan = source.shape[0], found.plan
-    word, route = _ROUTES[plan.method]
+    """Return the document of a spectrum that was computed or measured by products.
+
+    All eigenvalues of entries that may be off by more than float64 rounds have no bounds: they are those of
+    another matrix. Bounds of products are those of the probes and the quadrature in any case.
+    """
+    order, plan, entries = source.shape[0], spectrum.plan, entries_of(source)
     products = plan.method is Method.PRODUCTS
+    word = MEASURED if products else EXACT if entries is Entries.FLOAT64 else COMPUTED
     return {
-        "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
-        "tool": {
-            "version": installed_version(),
-            "options": asdict(settings) | {"source": finite_options(asdict(options))},
-            "seed": settings.seed,
-        },
+        **head_of(settings, options),
         "subject": {
             "path": text,
             "name": source.name,
             "holds": "matrix",
             "order": order,
             "symmetric": _symmetry(source, options, products),
+            "rounding": entries_document(entries),
         },
         "target": {"size": order, "factor": 1.0},
         "method": {
             "name": str(plan.method),
-            "steps": found.distribution.steps if found.distribution is not None else None,
+            "steps": spectrum.distribution.steps if spectrum.distribution is not None else None,
             "probes": settings.probes if products else None,
             "memory": plan.memory,
             "operations": plan.operations,
         },
-        "verdict": {"word": word, "reason": "", "route": route},
-        "prediction": _prediction(found, products),
-        "ridge": _ridge(found, settings.ridge),
-        "against": None if compared is None else _against(compared, found),
+        "verdict": {"word": word, "reason": REASONS[entries], "route": _ROUTES[word]},
+        "prediction": _prediction(spectrum, word),
+        "ridge": _ridge(spectrum, settings.ridge, bounded=word != COMPUTED),
+        "against": None if compared is None else _against(compared, spectrum),
     }
 
 
 def _symmetry(source: MatrixSource, options: SourceOptions, products: bool) -> str:
     """Return on what ground the matrix is symmetric, with what this run has seen of it."""
-    if isinstance(source, Gram):
+    if source.known().gram is not None:
         return source.symmetry
     if products:
         return f"{source.symmetry}; products with random vectors agree"
     return source.symmetry if options.symmetric else "every pair compared, up to rounding"
 
 
-def _prediction(found: WholeSpectrum, products: bool) -> dict[str, Any]:
+def _prediction(spectrum: WholeSpectrum, word: str) -> dict[str, Any]:
     import torch
 
+    bounded = word != COMPUTED
     levels = torch.tensor(DECILES, dtype=torch.float64)
-    value, low, high = (part.tolist() for part in found.band(levels))
-    numbers = found.numbers()
-    x, share, least, most = (part.tolist() for part in found.share(_CURVE))
+    value, low, high = (part.tolist() for part in spectrum.band(levels))
+    numbers = spectrum.numbers()
+    x, share, least, most = (part.tolist() for part in spectrum.share(CURVE_POINTS))
     return {
-        "functionals": {name: _bounded(numbers[name]) for name in _NUMBERS},
+        "functionals": {name: _bounded(numbers[name], bounded) for name in _NUMBERS},
         "quantiles": [
-            {"level": level} | _numbers(at, below, above)
+            {"level": level} | _numbers(at, *((below, above) if bounded else (None, None)))
             for level, at, below, above in zip(DECILES, value, low, high, strict=True)
         ],
         "atoms": [
-            {"place": one.place, "mass": (one.low + one.high) / 2, "low": one.low, "high": one.high}
-            for one in found.atoms()
+            {
+                "place": atom.place,
+                "mass": (atom.low + atom.high) / 2,
+                "low": atom.low if bounded else None,
+                "high": atom.high if bounded else None,
+            }
+            for atom in spectrum.atoms()
         ],
         "intervals": {
-            "confidence": 0.9,
+            "confidence": 0.9 if bounded else None,
             "replicas": 0,
-            "from": "the law of the probes and bounds of the quadrature" if products else "exact eigenvalues",
+            "from": _BOUNDS[word],
         },
-        "curve": {"x": x, "share": share, "low": least, "high": most},
+        "curve": {
+            "x": x,
+            "share": share,
+            "low": least if bounded else None,
+            "high": most if bounded else None,
+        },
     }
 
 
-def _ridge(found: WholeSpectrum, ridge: float | None) -> dict[str, Any]:
+def _ridge(spectrum: WholeSpectrum, ridge: float | None, *, bounded: bool) -> dict[str, Any]:
     out: dict[str, Any] = {"ridge": ridge, "status": "skipped", "reason": "no --ridge", "r_min": 0.0}
     if ridge is None:
         return out
-    log_det, dimension = found.ridge(ridge)
+    log_det, dimension = spectrum.ridge(ridge)
     if log_det.value is None or dimension.value is None:
         return out | {"status": "refused", "reason": log_det.reason or dimension.reason}
     return out | {
         "status": "ok",
         "reason": "",
-        "log_det": _with_error(log_det),
-        "effective_dimension": _with_error(dimension),
+        "log_det": _with_error(log_det, bounded),
+        "effective_dimension": _with_error(dimension, bounded),
         "block_ridge": None,
         "missed": None,
     }
 
 
-def _with_error(found: Bounded) -> dict[str, float | None]:
-    assert found.low is not None
-    assert found.high is not None
-    # bounds of 90 % of a normal law are 1.645 standard errors from its middle
-    return {
-        "value": found.value,
-        "se": (found.high - found.low) / 2 / 1.6449,
-        "low": found.low,
-        "high": found.high,
-    }
+def _with_error(number: Bounded, bounded: bool) -> dict[str, float | None]:
+    if not bounded:
+        return {"value": number.value, "se": None, "low": None, "high": None}
+    assert number.low is not None
+    assert number.high is not None
+    error = (number.high - number.low) / 2 / _STANDARD_ERRORS
+    return {"value": number.value, "se": error, "low": number.low, "high": number.high}
 
 
-def _against(path: Path, found: WholeSpectrum) -> dict[str, Any]:
+def _against(path: Path, spectrum: WholeSpectrum) -> dict[str, Any]:
     """Return how far the eigenvalues of a file are from those found."""
     import torch
 
@@ -151,43 +165,34 @@ def _against(path: Path, found: WholeSpectrum) -> dict[str, Any]:
     from rmtaudit.matrices.samples import read_samples
 
     true = read_samples(path).sort().values
-    guess = found.quantiles(len(true))
+    computed = spectrum.quantiles(len(true))
     rounding = 1e-9 * float(true.abs().max())
     # a value and the same with rounding are one
-    both = torch.cat([true, guess]).sort().values
+    both = torch.cat([true, computed]).sort().values
     steps = torch.zeros(len(both), dtype=torch.float64)
     steps[1:] = (both.diff() > rounding).double().cumsum(0)
-    ranks = [steps[torch.searchsorted(both, one)] for one in (guess, true)]
-    positive = bool((true > 0).all())
+    ranks = [steps[torch.searchsorted(both, one)] for one in (computed, true)]
     return {
         "path": str(path),
         "eigenvalues": len(true),
         "status": "ok",
         "reason": "",
         "ks": ks_distance(*ranks),
-        "wasserstein": float((guess - true).abs().mean()),
-        "functionals": {
-            "mean": float(true.mean()),
-            "standard_deviation": float(true.std(correction=0)),
-            "lower_edge": float(true[0]),
-            "upper_edge": float(true[-1]),
-            "log_det": float(true.log().mean()) if positive else None,
-            "condition": float(true[-1] / true[0]) if positive else None,
-        },
-        "quantiles": torch.quantile(true, torch.tensor(DECILES, dtype=torch.float64)).tolist(),
+        "wasserstein": float((computed - true).abs().mean()),
+        **true_numbers(true),
         "spikes": [],
         "two_moments": None,
     }
 
 
-def _bounded(found: Bounded) -> dict[str, Any]:
-    if found.value is None:
-        return {"value": None, "low": None, "high": None, "reason": found.reason}
-    return _numbers(found.value, found.low, found.high)
+def _bounded(number: Bounded, bounded: bool) -> dict[str, Any]:
+    if number.value is None:
+        return {"value": None, "low": None, "high": None, "reason": number.reason}
+    return _numbers(number.value, *((number.low, number.high) if bounded else (None, None)))
 
 
 def _numbers(value: float, low: float | None, high: float | None) -> dict[str, Any]:
     if not math.isfinite(value):
         return {"value": None, "low": None, "high": None, "reason": "beyond the range of float64"}
-    kept = [None if one is None or not math.isfinite(one) else one for one in (low, high)]
-    return {"value": value, "low": kept[0], "high": kept[1], "reason": ""}
+    bounds = [None if one is None or not math.isfinite(one) else one for one in (low, high)]
+    return {"value": value, "low": bounds[0], "high": bounds[1], "reason": ""}

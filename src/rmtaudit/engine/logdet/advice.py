@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from rmtaudit.engine.logdet.answer import Outcome, Refusal
-from rmtaudit.engine.logdet.exact import spectral_bytes
-from rmtaudit.engine.logdet.facts import facts_of
-from rmtaudit.engine.logdet.plan import Lack, Plan
+from rmtaudit.engine.logdet.answer import Refusal
+from rmtaudit.engine.logdet.candidates import Lack
+from rmtaudit.engine.logdet.plan import Plan
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
+from rmtaudit.engine.logdet.target import facts_of
+from rmtaudit.engine.logdet.tiling import spectral_bytes
 from rmtaudit.engine.resources.memory_size import format_memory
-from rmtaudit.matrices.sources import MatrixSource, Reach
+from rmtaudit.matrices.sources import MatrixSource
 
 _SHIFT = "--shift T gives the log-determinant of A + T I"
 _EXPLAIN = "--explain lists every method with what it needs."
 
 
-def advice_for(outcome: Outcome, plan: Plan, settings: LogdetSettings, source: MatrixSource | None) -> str:
+def advice_for(refusal: Refusal, plan: Plan, settings: LogdetSettings, source: MatrixSource | None) -> str:
     """Return what can be done about a refusal.
 
     Parameters
     ----------
-    outcome
-        The refusal.
+    refusal
+        Why there is no number.
     plan, settings
         What was planned and asked for.
     source
         The matrix; ``None`` for a table of log-determinants.
     """
-    match outcome.refusal:
+    match refusal:
         case Refusal.SINGULAR:
             return _of_singular(plan, settings, source)
         case Refusal.NO_METHOD:
@@ -40,7 +41,7 @@ def advice_for(outcome: Outcome, plan: Plan, settings: LogdetSettings, source: M
             )
         case Refusal.UNCLEAR_RANK:
             return f"{_SHIFT}, which needs no decision."
-        case Refusal.EXTRAPOLATION:
+        case Refusal.NOT_EXTRAPOLATED:
             return "The candidates, the back-test and the floor are in the JSON."
         case _:
             return _EXPLAIN
@@ -52,7 +53,7 @@ def _of_singular(plan: Plan, settings: LogdetSettings, source: MatrixSource | No
         return f"{_SHIFT}."
     facts = facts_of(source)
     known = facts.laplacian is not None or (facts.gram is not None and bool(facts.singular))
-    fits = Reach.BLOCK in source.reach and spectral_bytes(facts.order) <= plan.budget
+    fits = facts.blocks and spectral_bytes(facts.order) <= plan.budget
     if source.symmetric:
         if not (known or fits):
             return f"{_SHIFT}."
@@ -71,8 +72,7 @@ def _of_resources(plan: Plan) -> str:
         return _EXPLAIN
     if cheapest.lacks is Lack.DISK:
         return f"--scratch on a disk with {format_memory(cheapest.scratch)} free would do."
-    method = f"{cheapest.method} {cheapest.place}"
-    return f"--memory {format_memory(cheapest.memory or 0)} would do, for {method}."
+    return f"--memory {format_memory(cheapest.memory or 0)} would do, for {cheapest.name}."
 
 
 def _of_indefinite(plan: Plan) -> str:

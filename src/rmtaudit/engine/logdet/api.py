@@ -73,7 +73,7 @@ def logdet(
     >>> answer.sign, round(answer.logdet, 6), answer.method
     (1, 69.314718, 'cholesky')
     """
-    asked = settings_from(LogdetSettings, settings, _read(keywords))
+    chosen = settings_from(LogdetSettings, settings, _read(keywords))
     if callable(kernel):
         if isinstance(source, str | Path):
             raise UsageError("RA-MS-036", "a function of a kernel goes with points in memory.")
@@ -90,21 +90,21 @@ def logdet(
         shift=shift,
     )
     if not isinstance(source, str | Path):
-        return log_determinant(in_memory(source, options), asked)
+        return log_determinant(in_memory(source, options), chosen)
     opened = open_source(source, options)
     try:
-        return log_determinant(opened, asked)
+        return log_determinant(opened, chosen)
     finally:
         opened.close()
 
 
 def _read(keywords: LogdetKeywords) -> dict[str, object]:
-    """Return the keywords with texts read. Raises ``UsageError`` (RA-LD-030) for one that says nothing."""
-    found: dict[str, object] = dict(keywords)
+    """Return the keywords with texts read. Raises ``UsageError`` (RA-LD-030) for one that is no value."""
+    values: dict[str, object] = dict(keywords)
     try:
         method, memory = keywords.get("method"), keywords.get("memory")
-        found |= {} if method is None else {"method": Method(method)}
-        found |= {} if memory is None else {"memory": parse_memory(memory)}
+        values |= {} if method is None else {"method": Method(method)}
+        values |= {} if memory is None else {"memory": parse_memory(memory)}
     except ValueError as error:
         raise UsageError("RA-LD-030", f"{error}.") from error
-    return found
+    return values

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from rmtaudit.engine.logdet.scratch import Scratch, Wanted
+from rmtaudit.engine.logdet.scratch import Scratch, StripPlaces
 from rmtaudit.engine.logdet.tiling import Tiling
 from rmtaudit.kernels.determinants.tile_algebra import (
     Workers,
@@ -31,20 +31,27 @@ from rmtaudit.kernels.determinants.tile_algebra import (
     subtract_gram,
     subtract_product,
 )
-from rmtaudit.matrices.sources.symmetry import AsymmetricError, Comparison, compare_block
+from rmtaudit.matrices.sources.comparison import Comparison, compare_block
+from rmtaudit.matrices.sources.symmetry import AsymmetricError
 
 if TYPE_CHECKING:
     from rmtaudit.matrices.sources import MatrixSource
 
 
 PROBES = 8
+"""Random vectors behind the norm of the inverse, whose safety factor
+(:data:`rmtaudit.engine.logdet.margins.PROBE_SAFETY`) belongs to this number."""
+_SEED = 1976
+"""Of fixed signs, apart from everything that a user seeds: two runs agree in every bit."""
+_DIAGONAL = 128
+"""Side of the blocks in which a diagonal is read: 128 KiB."""
 
 
 class StoppedError(Exception):
     """The computation was asked to stop; finished tiles are on disk."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Factorisation:
     """How far a factorisation came.
 
@@ -64,7 +71,7 @@ class Factorisation:
     resumed, damaged
         Tiles taken over from an earlier run, and tiles of it that had to be computed again.
     compared
-        What a comparison of every tile with its mirror image found; ``None`` where symmetry is not presumed.
+        The comparison of every tile with its mirror image; ``None`` where symmetry is not presumed.
     """
 
     diagonal: torch.Tensor
@@ -76,6 +83,11 @@ class Factorisation:
     resumed: int = 0
     damaged: int = 0
     compared: Comparison | None = None
+
+    @property
+    def asymmetry(self) -> float:
+        """The largest ``|a_ij - a_ji| / √(a_ii a_jj)`` that was met where symmetry is presumed."""
+        return 0.0 if self.compared is None else self.compared.relative
 
     @property
     def minors(self) -> torch.Tensor:
@@ -101,7 +113,7 @@ class Factorisation:
         return float(products[pairs[0], pairs[1]].square().mean().sqrt())
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class TileCholesky:
     """A factorisation, carried on tile row by tile row.
 
@@ -149,11 +161,12 @@ class TileCholesky:
     def __post_init__(self) -> None:
         n, side = self.tiling.n, self.tiling.side
         zeros = torch.zeros(2, n, dtype=torch.float64)
-        # Fixed signs: two runs agree in every bit. They are drawn apart from everything a user seeds.
-        signs = torch.randint(0, 2, (n, PROBES), generator=torch.Generator().manual_seed(1976))
-        self.result = Factorisation(zeros[0], zeros[1], signs.to(torch.float64).mul_(2).sub_(1))
+        signs = torch.randint(0, 2, (n, PROBES), generator=torch.Generator().manual_seed(_SEED))
+        self.result = Factorisation(
+            diagonal=zeros[0], scale=zeros[1], solved=signs.to(torch.float64).mul_(2).sub_(1)
+        )
         if self.source.presumed:
-            self.result.compared = Comparison(self.asymmetry)
+            self.result.compared = Comparison(tolerance=self.asymmetry)
         self._tile = torch.empty(side * side, dtype=torch.float64, device=self.device)
 
     def rows(self) -> Iterator[int]:
@@ -161,7 +174,7 @@ class TileCholesky:
 
         It ends early at a leading minor that is not positive (``result.failed``); the caller may end it too.
         """
-        first = self._take_over()
+        first = self._resume()
         place = 0
         for row in range(self.tiling.rows):
             for col in range(row + 1):
@@ -209,38 +222,38 @@ class TileCholesky:
             self.result.pivot = pivot
         elif self.scratch is not None:
             tile.tril_()
-            self.scratch.write(row, row, self._cut(tile))
+            self.scratch.write(row, row, self._strips_of(tile))
 
     def _below_diagonal(self, row: int, col: int, tile: torch.Tensor) -> None:
         assert self.scratch is not None
         before = range(self.tiling.strips(col).start)
         for left, right in self._stream([((row, strip, 0), (col, strip, 0)) for strip in before]):
             subtract_product(tile, left, right, self.workers)
-        self.scratch.write(row, col, self._solved(col, tile))
+        self.scratch.write(row, col, self._solve_strips(col, tile))
         self._subtract_probes(row, self.tiling.span(col).start, tile)
 
-    def _solved(self, col: int, tile: torch.Tensor) -> Iterator[torch.Tensor]:
+    def _solve_strips(self, col: int, tile: torch.Tensor) -> Iterator[torch.Tensor]:
         """Yield the strips of ``tile L_jj⁻ᵀ``: a strip is final before the next one of ``L_jj`` is needed."""
         start = self.tiling.span(col).start
         strips = self.tiling.strips(col)
         firsts = [strip * self.tiling.strip - start for strip in strips]
-        wanted: Wanted = [((col, strip, first),) for strip, first in zip(strips, firsts, strict=True)]
-        for (triangle,), first in zip(self._stream(wanted), firsts, strict=True):
+        places: StripPlaces = [((col, strip, first),) for strip, first in zip(strips, firsts, strict=True)]
+        for (triangle,), first in zip(self._stream(places), firsts, strict=True):
             width = triangle.shape[1]
             solved = tile[:, first : first + width]
             solve_right(triangle[:width], solved, self.workers)
             subtract_product(tile[:, first + width :], solved, triangle[width:], self.workers)
             yield solved
 
-    def _cut(self, tile: torch.Tensor) -> Iterator[torch.Tensor]:
+    def _strips_of(self, tile: torch.Tensor) -> Iterator[torch.Tensor]:
         width = self.tiling.strip
         for start in range(0, tile.shape[1], width):
             yield tile[:, start : start + width]
 
-    def _stream(self, wanted: Wanted) -> Iterator[tuple[torch.Tensor, ...]]:
+    def _stream(self, places: StripPlaces) -> Iterator[tuple[torch.Tensor, ...]]:
         if self.scratch is None:
             return
-        for strips in self.scratch.strips(wanted):
+        for strips in self.scratch.strips(places):
             self._check()
             yield strips if self.device.type == "cpu" else tuple(part.to(self.device) for part in strips)
 
@@ -258,12 +271,12 @@ class TileCholesky:
 
     def _compare(self, rows: range, cols: range, part: torch.Tensor) -> None:
         """Compare entries with their mirror images where symmetry is presumed."""
-        seen = self.result.compared
-        if seen is None:
+        comparison = self.result.compared
+        if comparison is None:
             return
-        compare_block(self.source, rows, cols, part, seen)
-        if seen.exceeded:
-            raise AsymmetricError(self.source.name, seen.words)
+        compare_block(self.source, rows, cols, part, comparison)
+        if comparison.exceeded:
+            raise AsymmetricError(self.source.name, comparison.words)
 
     def _announce_next(self, row: int, col: int) -> None:
         row, col = (row, col + 1) if col < row else (row + 1, 0)
@@ -290,13 +303,13 @@ class TileCholesky:
         solve_right(triangle, right)
         here.copy_(right.T)
 
-    def _take_over(self) -> int:
-        """Return the number of tiles that an earlier run has finished, after a look at each of them."""
+    def _resume(self) -> int:
+        """Return the number of tiles that an earlier run has finished, once each of them is verified."""
         if self.scratch is None or not self.scratch.finished:
             return 0
         self.scratch.verify()
-        found = self.result
-        found.resumed, found.damaged = self.scratch.finished, self.scratch.damaged
+        factor = self.result
+        factor.resumed, factor.damaged = self.scratch.finished, self.scratch.damaged
         for row, col, strip, values in self.scratch.replay():
             self._check()
             left = strip * self.tiling.strip
@@ -310,23 +323,23 @@ class TileCholesky:
                 self._read_scale(span)
                 self._begin_probes(row)
             width, first = values.shape[1], left - span.start
-            found.diagonal[left : left + width] = values[first:].diagonal()
+            factor.diagonal[left : left + width] = values[first:].diagonal()
             self._solve_probes(left, values[first : first + width])
             below = range(left + width, span.stop)
-            found.solved[below.start : below.stop] -= (
-                values[first + width :] @ found.solved[left : left + width]
+            factor.solved[below.start : below.stop] -= (
+                values[first + width :] @ factor.solved[left : left + width]
             )
             if not below:
-                found.done = span.stop
+                factor.done = span.stop
         return self.scratch.finished
 
     def _read_scale(self, span: range) -> None:
-        for start in range(span.start, span.stop, 128):
-            piece = range(start, min(start + 128, span.stop))
+        for start in range(span.start, span.stop, _DIAGONAL):
+            piece = range(start, min(start + _DIAGONAL, span.stop))
             self.result.scale[start : piece.stop] = self.source.block(piece, piece).diagonal()
 
     def _compare_again(self, row: int, col: int) -> None:
-        """Compare a tile that was taken over from an earlier run: what that run found was not kept."""
+        """Compare a tile that was taken over from an earlier run: the comparison of that run was not kept."""
         if self.result.compared is None:
             return
         rows, cols = self.tiling.span(row), self.tiling.span(col)

@@ -1,152 +1,182 @@
-"""Methods with probes, as outcomes: Lanczos quadrature, and a float32 factor that probes correct."""
+"""Methods with probes: Lanczos quadrature, and a float32 Cholesky factor that probes correct.
+
+The second computes ``log det A = log det L Lᵀ + tr log L⁻¹ A L⁻ᵀ``: the eigenvalues of ``L⁻¹ A L⁻ᵀ`` are near
+1 but for those of ``A`` that float32 cannot tell from zero, and a few Lanczos steps and 16 probes give the
+trace, with its error.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import Literal
 
-from rmtaudit.engine.logdet.answer import Caution, Margin, Outcome, Refusal
-from rmtaudit.engine.logdet.facts import Facts, operator_of
-from rmtaudit.engine.logdet.settings import LogdetSettings, Method
+from rmtaudit.engine.logdet import reasons
+from rmtaudit.engine.logdet.answer import Margin, MarginKind, Outcome, Refusal
+from rmtaudit.engine.logdet.pivoted import finite_dense
+from rmtaudit.engine.logdet.settings import LogdetSettings, Method, Place
+from rmtaudit.engine.logdet.target import Facts
+from rmtaudit.engine.logdet.tiling import mixed_bytes
+from rmtaudit.errors import UsageError
+from rmtaudit.kernels import slq
+from rmtaudit.kernels.slq.precondition import low_precision_cholesky, preconditioned_log_determinant
 
-if TYPE_CHECKING:
-    from rmtaudit.engine.logdet.plan import Candidate, Plan
-    from rmtaudit.kernels.slq import TraceEstimate
-
-BY_PRODUCTS = "by products"
 _EDGES = {"converged": "the smallest Ritz values of all probes, converged", "none": ""}
 _MOST_PROBES = 512
+"""Probes to which a tolerance may raise them: 1/√512 is 4 % of the spread of one probe (a choice)."""
 _MONTE_CARLO = 0.9
-"""Share of a tolerance that the probes may take; the brackets of the quadrature have the rest."""
+"""Share of a tolerance that the probes may take; the brackets of the quadrature have the rest (a choice)."""
 _COVERS = "Student's interval over the probes, around brackets of each probe by Gauss and Gauss-Radau rules"
 
 
-def by_quadrature(facts: Facts, settings: LogdetSettings, plan: Plan, taken: Candidate) -> Outcome:
+def by_quadrature(facts: Facts, settings: LogdetSettings, *, steps: int, most: int) -> Outcome:
     """Return the outcome of stochastic Lanczos quadrature.
 
     It is refused where a side of the interval is missing: without a lower bound of the spectrum, and with the
     smallest Ritz values not converged, nothing bounds the log-determinant from below.
+
+    Parameters
+    ----------
+    facts
+        Of the matrix, which offers products.
+    settings
+        Probes, tolerance, coverage and seed.
+    steps
+        Lanczos steps of a probe that the memory allows.
+    most
+        Probes that the memory allows, for a tolerance.
     """
-    from rmtaudit.kernels.slq import Effort, Sampler, log_determinant
-
-    most = settings.probes
-    if settings.tolerance is not None and taken.memory:
-        most = max(most, min(_MOST_PROBES, plan.budget * settings.probes // taken.memory))
-    effort = Effort(
-        settings.probes,
-        max(1, taken.steps),
-        settings.confidence,
-        None if settings.tolerance is None else _MONTE_CARLO * settings.tolerance * facts.order,
-        most,
+    tolerance = settings.tolerance
+    effort = slq.Effort(
+        probes=settings.probes,
+        steps=max(1, steps),
+        level=settings.confidence,
+        tolerance=None if tolerance is None else _MONTE_CARLO * tolerance * facts.order,
+        most=settings.probes if tolerance is None else max(settings.probes, min(_MOST_PROBES, most)),
     )
+    outcome = Outcome(method=Method.SLQ, place=Place.BY_PRODUCTS, carries_entries=facts.gram is not None)
     try:
-        found = log_determinant(operator_of(facts), Sampler(settings.seed), effort)
+        estimate = slq.log_determinant(_operator(facts), slq.Sampler(settings.seed), effort)
     except ArithmeticError as error:
-        return Outcome(str(Method.SLQ), BY_PRODUCTS, reason=str(error), refusal=Refusal.NOT_DEFINITE)
+        return outcome.refused(Refusal.NOT_DEFINITE, str(error))
+    given = estimate.edge_source == "given"
     evidence = {
-        "bracket": list(found.bracket),
-        "standard_error": found.standard_error,
-        "probes": found.probes,
-        "steps": found.steps,
-        "lower_bound": found.edge,
-        "lower_bound_from": facts.smallest_from
-        if found.edge_source == "given"
-        else _EDGES[found.edge_source],
-        "rounding": found.rounding,
+        "bracket": list(estimate.bracket),
+        "standard_error": estimate.standard_error,
+        "probes": estimate.probes,
+        "steps": estimate.steps,
+        "lower_bound": estimate.edge,
+        "lower_bound_from": facts.smallest_from if given else _EDGES[estimate.edge_source],
+        "rounding": estimate.rounding,
     }
-    work = {"products": found.products}
-    low, high = found.interval
+    outcome = replace(outcome, evidence=evidence, work={"products": estimate.products})
+    low, high = estimate.interval
     if not (math.isfinite(low) and math.isfinite(high)):
-        return Outcome(
-            str(Method.SLQ),
-            BY_PRODUCTS,
-            reason=f"{found.reason}: the log-determinant is bounded on one side only, by {_side(found)} nats",
-            evidence=evidence,
-            work=work,
-            refusal=Refusal.ONE_SIDED,
-        )
-    return Outcome(
-        str(Method.SLQ),
-        BY_PRODUCTS,
-        found.value,
-        1,
-        Margin("confidence interval", low, high, found.level, _COVERS),
-        evidence=evidence,
-        cautions=tuple(_doubts(facts, found)),
-        work=work,
+        return outcome.refused(Refusal.ONE_SIDED, reasons.one_sided(estimate.reason, low, high))
+    margin = Margin(kind=MarginKind.CONFIDENCE, low=low, high=high, level=estimate.level, basis=_COVERS)
+    outcome = _warn_unproven(
+        replace(outcome, logdet=estimate.value, sign=1, margin=margin), facts, estimate.probes
+    )
+    if estimate.edge_source != "converged":
+        return outcome
+    return outcome.cautioned(
+        "RA-LD-106",
+        f"the lower bound of the spectrum, {estimate.edge:.3g}, is where the smallest Ritz values of all "
+        "probes have converged, not proven: --smallest gives one that you know.",
     )
 
 
-def by_mixed(facts: Facts, settings: LogdetSettings, plan: Plan) -> Outcome:
-    """Return the outcome of a Cholesky factor in float32 with a correction by probes."""
-    from rmtaudit.engine.logdet.exact import mixed_logdet
+def by_mixed(facts: Facts, settings: LogdetSettings, *, memory: int) -> Outcome:
+    """Return the outcome of a Cholesky factor in float32 with a correction by probes, in core.
 
+    Parameters
+    ----------
+    facts
+        Of the matrix, which is symmetric and offers blocks.
+    settings
+        Probes, steps, coverage and seed of the correction.
+    memory
+        Bytes that may be allocated.
+
+    Raises
+    ------
+    UsageError
+        RA-MS-004: not symmetric. RA-LD-005: it does not fit the memory.
+    InputError
+        RA-MS-005: an entry is not finite.
+    """
+    source, n = facts.source, facts.order
+    if not source.symmetric:
+        raise UsageError("RA-MS-004", f"{source.name} is not symmetric: {source.symmetry}.")
+    needed = mixed_bytes(n, settings.probes, settings.steps)
+    if needed > memory:
+        raise UsageError(
+            "RA-LD-005",
+            f"a float32 factor of {source.name} with its correction takes {needed:,} bytes, and the memory "
+            f"is {memory:,}.",
+            hint="Give more --memory, or factor it exactly by tiles.",
+        )
+    effort = slq.Effort(probes=settings.probes, steps=settings.steps, level=settings.confidence)
+    outcome = Outcome(method=Method.MIXED, place=Place.IN_MEMORY)
     try:
-        found = mixed_logdet(
-            facts.source,
-            memory=plan.budget,
-            threads=plan.threads,
-            probes=settings.probes,
-            steps=settings.steps,
-            level=settings.confidence,
-            seed=settings.seed,
-        )
+        matrix = finite_dense(source)
+        factor = low_precision_cholesky(matrix)
+        sampler = slq.Sampler(settings.seed)
+        estimate = preconditioned_log_determinant(slq.dense(matrix), factor, sampler, effort)
     except ArithmeticError as error:
-        return Outcome(str(Method.MIXED), "in memory", reason=str(error), refusal=Refusal.NOT_DEFINITE)
-    low, high = found.interval
-    evidence = {
-        "factor_logdet": found.factor_logdet,
-        "correction": found.logdet - found.factor_logdet,
-        "standard_error": found.standard_error,
-        "shift_of_the_factor": found.shift,
-        "probes": found.probes,
-        "steps": found.steps,
-    }
-    work = {"planned_memory_bytes": found.planned_bytes}
+        return outcome.refused(Refusal.NOT_DEFINITE, str(error))
+    outcome = replace(
+        outcome,
+        evidence={
+            "factor_logdet": factor.log_determinant,
+            "correction": estimate.value - factor.log_determinant,
+            "standard_error": estimate.standard_error,
+            "shift_of_the_factor": factor.raised,
+            "probes": estimate.probes,
+            "steps": estimate.steps,
+        },
+        work={"planned_memory_bytes": needed},
+    )
+    low, high = estimate.interval
     if not (math.isfinite(low) and math.isfinite(high)):
-        reason = f"{found.reason}: the log-determinant is bounded on one side only"
-        return Outcome(
-            str(Method.MIXED), "in memory", reason=reason, evidence=evidence, work=work,
-            refusal=Refusal.ONE_SIDED,
-        )  # fmt: skip
-    basis = f"{_COVERS}, whose lower end rests on Ritz values that have converged"
-    return Outcome(
-        str(Method.MIXED),
-        "in memory",
-        found.logdet,
-        1,
-        Margin("confidence interval", low, high, found.level, basis),
-        evidence=evidence,
-        cautions=tuple(_unproven(facts, found.probes)),
-        work=work,
+        return outcome.refused(Refusal.ONE_SIDED, reasons.one_sided(estimate.reason, low, high))
+    margin = Margin(
+        kind=MarginKind.CONFIDENCE,
+        low=low,
+        high=high,
+        level=estimate.level,
+        basis=f"{_COVERS}, whose lower end rests on Ritz values that have converged",
+    )
+    return _warn_unproven(
+        replace(outcome, logdet=estimate.value, sign=1, margin=margin), facts, estimate.probes
     )
 
 
-def _side(found: TraceEstimate) -> str:
-    low, high = found.interval
-    return f"at most {high:.6g}" if math.isfinite(high) else f"at least {low:.6g}"
-
-
-def _doubts(facts: Facts, found: TraceEstimate) -> list[Caution]:
-    doubts = _unproven(facts, found.probes)
-    if found.edge_source == "converged":
-        doubts.append(
-            Caution(
-                "RA-LD-106",
-                f"The lower bound of the spectrum, {found.edge:.3g}, is where the smallest Ritz values of "
-                "all probes have converged, not proven: --smallest gives one that you know.",
-            )
+def _operator(facts: Facts) -> slq.Symmetric | slq.Gram:
+    """Return the operator that Lanczos works on; a Gram matrix by its factor (Golub-Kahan)."""
+    if facts.gram is None:
+        return slq.Symmetric(
+            size=facts.order, matmul=facts.source.matmul, smallest=facts.smallest, largest=facts.largest
         )
-    return doubts
+    factor = facts.gram.factor
+    side: Literal["cols", "rows"] = "cols" if facts.gram.of == "columns" else "rows"
+    return slq.Gram(
+        rows=factor.shape[0],
+        cols=factor.shape[1],
+        matmul=factor.matmul,
+        transposed=factor.rmatmul,
+        side=side,
+        smallest=facts.smallest,
+        largest=facts.largest,
+    )
 
 
-def _unproven(facts: Facts, probes: int) -> list[Caution]:
+def _warn_unproven(outcome: Outcome, facts: Facts, probes: int) -> Outcome:
+    """Add that a matrix was not proven to be positive definite, where nothing else proves it."""
     if facts.semidefinite or facts.smallest is not None:
-        return []
-    return [
-        Caution(
-            "RA-LD-105",
-            f"That the matrix is positive definite was not proven: none of {probes} probes met an eigenvalue "
-            "that is not positive.",
-        )
-    ]
+        return outcome
+    return outcome.cautioned(
+        "RA-LD-105",
+        f"that the matrix is positive definite was not proven: none of {probes} probes met an eigenvalue "
+        "that is not positive.",
+    )

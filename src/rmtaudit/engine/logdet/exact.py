@@ -1,84 +1,95 @@
-"""Exact log-determinants: one door to Cholesky (by tiles or in core), LDLᵀ and LU.
+"""Exact log-determinants from entries: Cholesky, in core or by tiles, LDLᵀ and LU.
 
-Whatever prevents a log-determinant is said: the minor and the pivot at which Cholesky failed, the bytes that
-another method would have needed, and how far rounding can have moved the value that there is.
+Whatever prevents a log-determinant is in the outcome: the minor and the pivot at which Cholesky failed, and
+how far rounding can have moved the value that there is.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 
-from rmtaudit.engine.logdet.cholesky import Factorisation, StoppedError, TileCholesky
-from rmtaudit.engine.logdet.mixed import mixed_bytes as mixed_bytes
-from rmtaudit.engine.logdet.mixed import mixed_logdet as mixed_logdet
-from rmtaudit.engine.logdet.pivoted import dense_bytes as dense_bytes
+from rmtaudit.engine.logdet import reasons
+from rmtaudit.engine.logdet.answer import Outcome, Refusal
+from rmtaudit.engine.logdet.cholesky import StoppedError, TileCholesky
+from rmtaudit.engine.logdet.margins import ADDITIONS, cholesky_rounding, widened, with_rounding
 from rmtaudit.engine.logdet.pivoted import pivoted
-from rmtaudit.engine.logdet.result import ExactLogdet, Method, Status
-from rmtaudit.engine.logdet.rounding import cholesky_rounding
 from rmtaudit.engine.logdet.scratch import Scratch, kept_tiling
-from rmtaudit.engine.logdet.shift import corrected
-from rmtaudit.engine.logdet.spectral import pseudo_logdet as pseudo_logdet
-from rmtaudit.engine.logdet.spectral import spectral_bytes as spectral_bytes
+from rmtaudit.engine.logdet.settings import Method, Place
+from rmtaudit.engine.logdet.shift import without_shift
 from rmtaudit.engine.logdet.tiling import Tiling, least_memory, tiling_for
 from rmtaudit.engine.resources.threads import threads as using_threads
 from rmtaudit.engine.resources.threads import workers
-from rmtaudit.errors import InputError, UsageError
-from rmtaudit.kernels.determinants.tile_algebra import Workers
-from rmtaudit.matrices.sources import AsymmetricError, Shifted
-
-if TYPE_CHECKING:
-    from rmtaudit.matrices.sources import MatrixSource
+from rmtaudit.errors import InputError, StoppedWorkError, UsageError
+from rmtaudit.matrices.sources import AsymmetricError, MatrixSource, Shifted
 
 
-def exact_logdet(
-    source: MatrixSource,
-    *,
-    memory: int,
-    scratch: Path | None = None,
-    resume: bool = False,
-    threads: int = 1,
-    device: str = "cpu",
-    method: Method = Method.AUTO,
-    shift: float = 0.0,
-    stop: Callable[[], bool] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    enough: Callable[[torch.Tensor], bool] | None = None,
-    asymmetry: float = 0.0,
-) -> ExactLogdet:
-    """Return the log-determinant of a square matrix; see :class:`ExactLogdet`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What a computation may use, and how it is watched.
 
-    Parameters
+    Attributes
     ----------
-    source
-        Offers blocks. LU is chosen where it is not symmetric.
     memory
-        Bytes that the method may allocate. What Python and the libraries take is beside that.
+        Bytes that the method may allocate, in addition to what Python and the libraries take.
     scratch
         Folder for the factor: made, and removed in the end unless the computation was stopped or an error
         ended it. Only needed where the matrix does not fit the memory.
     resume
-        Go on with what lies in the folder.
+        Continue with what lies in the folder.
     threads, device
         What works on the tiles; the memory of a device is bounded in the same way.
-    method
-        ``AUTO`` or one of the others, which is then the only one.
-    shift
-        ``t >= 0``: factor ``A + t I`` and correct for it.
     stop
-        Asked at every strip, from the computing thread.
+        Asked at every strip, from the computing thread; ``True`` ends the work.
     progress
-        Told finished tiles and all tiles.
+        Called with the number of finished tiles and of all tiles.
+    """
+
+    memory: int
+    scratch: Path | None = None
+    resume: bool = False
+    threads: int = 1
+    device: str = "cpu"
+    stop: Callable[[], bool] = lambda: False
+    progress: Callable[[int, int], None] = lambda _done, _total: None
+
+
+def exact_logdet(
+    source: MatrixSource,
+    resources: Resources,
+    *,
+    method: Method = Method.CHOLESKY,
+    shift: float = 0.0,
+    enough: Callable[[torch.Tensor], bool] | None = None,
+    asymmetry: float = 0.0,
+    entries: float = 0.0,
+) -> Outcome:
+    """Return the log-determinant of a square matrix by Cholesky, LDLᵀ or LU.
+
+    Parameters
+    ----------
+    source
+        Offers blocks.
+    resources
+        What may be used.
+    method
+        One of the three.
+    shift
+        ``t >= 0``: the outcome is about ``A + t I``, and its evidence ``without_shift`` about ``A``.
     enough
-        Shown the log-determinants of all leading minors so far after every tile row; ``True`` ends it there.
+        Called with the log-determinants of all leading minors so far after every tile row; ``True`` ends the
+        work there: the outcome has ``minors`` and no number.
     asymmetry
-        What Cholesky lets stand of a presumed symmetry: the largest ``|a_ij - a_ji| / √(a_ii a_jj)``. It
+        The largest ``|a_ij - a_ji| / √(a_ii a_jj)`` of a presumed symmetry that Cholesky accepts. What is met
         is in the bound of the rounding.
+    entries
+        Rounding of the entries, as of :class:`~rmtaudit.matrices.sources.Known`. That of Cholesky has the
+        same form (Demmel 1989), so that the bound grows by a factor.
 
     Raises
     ------
@@ -93,18 +104,30 @@ def exact_logdet(
         RA-MS-005: an entry is not finite.
     AsymmetricError
         RA-MS-006: the matrix was presumed to be symmetric, and is not.
+    StoppedWorkError
+        If ``stop`` ended the work.
     """
-    method = _chosen(source, method, shift)
-    if method in (Method.LDL, Method.LU):
-        with using_threads(threads):
-            return pivoted(source, method, memory)
-    with workers(threads, device) as pool:
-        work = _Cholesky(source, memory, scratch, resume, threads, device, shift, pool, asymmetry)
-        found = work.run(stop, progress, enough)
-    if found.status is not Status.NOT_DEFINITE or method is Method.CHOLESKY or shift:
-        return found
-    with using_threads(threads):
-        return _next_rung(source, found, memory)
+    _check(source, method, shift)
+    if method is not Method.CHOLESKY:
+        with using_threads(resources.threads):
+            return pivoted(source, method, resources.memory)
+    tiling = _tiling_of(source, resources)
+    shifted = Shifted(source, shift) if shift else source
+    scratch = _scratch(shifted, tiling, resources)
+    with workers(resources.threads, resources.device) as pool:
+        work = TileCholesky(
+            source=shifted,
+            tiling=tiling,
+            scratch=scratch,
+            device=torch.device(resources.device),
+            stop=resources.stop,
+            progress=lambda done: resources.progress(done, tiling.tiles),
+            scaled=not shift,
+            workers=pool,
+            asymmetry=asymmetry,
+        )
+        _carry_out(work, enough)
+        return _outcome(work, shift, entries, tiling.working_bytes(resources.threads))
 
 
 def exact_bytes(n: int, memory: int, threads: int = 1) -> tuple[int, int, int]:
@@ -119,101 +142,35 @@ def exact_bytes(n: int, memory: int, threads: int = 1) -> tuple[int, int, int]:
     return tiling.working_bytes(threads), tiling.scratch_bytes, tiling.read_bytes()
 
 
-def _chosen(source: MatrixSource, method: Method, shift: float) -> Method:
+def _check(source: MatrixSource, method: Method, shift: float) -> None:
     if not source.square:
         raise UsageError(
             "RA-MS-004",
             f"{source.name} is {source.shape[0]} x {source.shape[1]}: only square ones have determinants.",
             hint="--as wtw takes the Gram matrix.",
         )
-    if not source.symmetric:
-        if method in (Method.CHOLESKY, Method.LDL):
-            raise UsageError(
-                "RA-MS-004",
-                f"{source.name} is not symmetric ({source.symmetry}): it has no {method} factorisation.",
-                hint="LU takes any square matrix.",
-            )
-        method = Method.LU
-    if shift and (not shift > 0 or method in (Method.LDL, Method.LU)):
+    if not source.symmetric and method is not Method.LU:
+        raise UsageError(
+            "RA-MS-004",
+            f"{source.name} is not symmetric ({source.symmetry}): it has no {method} factorisation.",
+            hint="LU takes any square matrix.",
+        )
+    if shift and (not shift > 0 or method is not Method.CHOLESKY):
         raise UsageError(
             "RA-LD-004",
             f"a shift is positive and goes with Cholesky, not {shift:g} with {method}.",
             hint="To shift any matrix without a correction, shift the source.",
         )
-    return method
 
 
-@dataclass(frozen=True, slots=True)
-class _Cholesky:
-    source: MatrixSource
-    memory: int
-    folder: Path | None
-    resume: bool
-    threads: int
-    device: str
-    shift: float
-    workers: Workers | None
-    asymmetry: float
-
-    def run(
-        self,
-        stop: Callable[[], bool] | None,
-        progress: Callable[[int, int], None] | None,
-        enough: Callable[[torch.Tensor], bool] | None,
-    ) -> ExactLogdet:
-        source = Shifted(self.source, self.shift) if self.shift else self.source
-        tiling = self._tiling()
-        scratch = self._scratch(source, tiling)
-        work = TileCholesky(
-            source,
-            tiling,
-            scratch,
-            torch.device(self.device),
-            stop or (lambda: False),
-            (lambda done: progress(done, tiling.tiles)) if progress else (lambda _: None),
-            scaled=not self.shift,
-            workers=self.workers,
-            asymmetry=self.asymmetry,
-        )
-        try:
-            status = _ended(work, enough)
-        except AsymmetricError:
-            if scratch is not None:
-                scratch.remove()  # the factor of another matrix
-            raise
-        except BaseException:
-            if scratch is not None:
-                scratch.close()
-            raise
-        if scratch is not None:
-            if status is Status.STOPPED:
-                scratch.flush()
-                scratch.close()
-            else:
-                scratch.remove()
-        found = _summary(work, status, self.source.name, tiling.working_bytes(self.threads))
-        if self.shift and status is Status.COMPLETE:
-            return corrected(found, work, self.shift)
-        return found
-
-    def _tiling(self) -> Tiling:
-        kept = kept_tiling(self.folder) if self.resume and self.folder is not None else None
-        fits = kept is not None and kept.n == self.source.shape[0] and not kept.in_core
-        if kept is not None and fits and kept.working_bytes(self.threads) <= self.memory:
-            return kept  # made for less memory, or fewer threads
-        return _tiling(self.source.shape[0], self.memory, self.threads)
-
-    def _scratch(self, source: MatrixSource, tiling: Tiling) -> Scratch | None:
-        if tiling.in_core:
-            return None
-        if self.folder is None:
-            raise UsageError(
-                "RA-LD-002",
-                f"{source.name} takes {source.entries_bytes:,} bytes, more than the {self.memory:,} of "
-                "memory, and there is no scratch folder for its factor.",
-                hint=f"Give a folder with {tiling.scratch_bytes:,} bytes free with --scratch.",
-            )
-        return Scratch(self.folder, tiling, source.fingerprint(), resume=self.resume)
+def _tiling_of(source: MatrixSource, resources: Resources) -> Tiling:
+    """Return the tiling of an earlier run where that can be resumed, and else the best one."""
+    n = source.shape[0]
+    kept = kept_tiling(resources.scratch) if resources.resume and resources.scratch is not None else None
+    fits = kept is not None and kept.working_bytes(resources.threads) <= resources.memory
+    if kept is not None and fits and kept.n == n and not kept.in_core:
+        return kept  # made for less memory, or fewer threads
+    return _tiling(n, resources.memory, resources.threads)
 
 
 def _tiling(n: int, memory: int, threads: int) -> Tiling:
@@ -227,85 +184,88 @@ def _tiling(n: int, memory: int, threads: int) -> Tiling:
         ) from error
 
 
-def _ended(work: TileCholesky, enough: Callable[[torch.Tensor], bool] | None) -> Status:
+def _scratch(source: MatrixSource, tiling: Tiling, resources: Resources) -> Scratch | None:
+    if tiling.in_core:
+        return None
+    if resources.scratch is None:
+        raise UsageError(
+            "RA-LD-002",
+            f"{source.name} takes {source.entries_bytes:,} bytes, more than the {resources.memory:,} of "
+            "memory, and there is no scratch folder for its factor.",
+            hint=f"Give a folder with {tiling.scratch_bytes:,} bytes free with --scratch.",
+        )
+    return Scratch(resources.scratch, tiling, source.fingerprint(), resume=resources.resume)
+
+
+def _carry_out(work: TileCholesky, enough: Callable[[torch.Tensor], bool] | None) -> None:
+    """Carry a factorisation out as far as it is wanted; keep the scratch folder where it can be resumed."""
     try:
         for done in work.rows():
             if done < work.tiling.n and enough is not None and enough(work.result.minors):
-                return Status.ENOUGH
+                break
     except StoppedError:
-        return Status.STOPPED
-    return Status.COMPLETE if work.result.failed is None else Status.NOT_DEFINITE
+        kept = "nothing is kept of a computation in core"
+        if work.scratch is not None:
+            kept = "finished tiles are kept"
+            work.scratch.flush()
+            work.scratch.close()
+        reason = f"stopped at leading minor {work.result.done:,} of {work.tiling.n:,}; {kept}"
+        raise StoppedWorkError(reason, kept=work.scratch is not None) from None
+    except AsymmetricError:
+        if work.scratch is not None:
+            work.scratch.remove()  # the factor of another matrix
+        raise
+    except BaseException:
+        if work.scratch is not None:
+            work.scratch.close()
+        raise
+    if work.scratch is not None:
+        work.scratch.remove()
 
 
-def _summary(work: TileCholesky, status: Status, name: str, planned: int) -> ExactLogdet:
-    found, tiling, scratch = work.result, work.tiling, work.scratch
-    if found.pivot is not None and not math.isfinite(found.pivot):
+def _outcome(work: TileCholesky, shift: float, entries: float, planned: int) -> Outcome:
+    factor, tiling, scratch = work.result, work.tiling, work.scratch
+    if factor.pivot is not None and not math.isfinite(factor.pivot):
         raise InputError(
             "RA-MS-005",
-            f"the leading minor of order {found.failed} is the first whose pivot is not finite: entries are "
+            f"the leading minor of order {factor.failed} is the first whose pivot is not finite: entries are "
             "NaN or infinite, or beyond the range of float64.",
-            where=name,
+            where=work.source.name,
         )
-    minors = found.minors if found.done else None
-    pivots = found.diagonal[: found.done].square()
-    complete = status is Status.COMPLETE
-    return ExactLogdet(
-        status=status,
-        reason=_reason(status, found, tiling),
+    complete = factor.done == tiling.n
+    minors = factor.minors if factor.done else None
+    pivots = factor.diagonal[: factor.done].square()
+    logdet = float(minors[-1]) if complete and minors is not None else None
+    rounding = cholesky_rounding(factor, tiling, scaled=work.scaled) if logdet is not None else None
+    evidence: dict[str, Any] = {
+        "smallest_pivot": float(pivots.min()) if factor.done else None,
+        "largest_pivot": float(pivots.max()) if factor.done else None,
+        "negative_eigenvalues": 0 if complete else None,
+        "failed_minor": factor.failed,
+        "failed_pivot": factor.pivot,
+        "asymmetry": factor.asymmetry,
+        "rounding": None if rounding is None else rounding.to_dict(),
+        "without_shift": without_shift(work, logdet, shift) if shift and logdet is not None else None,
+    }
+    outcome = Outcome(
         method=Method.CHOLESKY,
-        in_core=tiling.in_core,
-        n=tiling.n,
-        logdet=float(minors[-1]) if complete and minors is not None else None,
+        place=Place.IN_MEMORY if tiling.in_core else Place.ON_DISK,
+        logdet=logdet,
         sign=1 if complete else None,
-        order=found.done,
+        carries_entries=True,
+        evidence=evidence,
+        work={
+            "tiles": tiling.tiles,
+            "scratch_bytes_read": scratch.bytes_read if scratch else 0,
+            "scratch_bytes_written": scratch.bytes_written if scratch else 0,
+            "planned_memory_bytes": planned,
+            "tiles_resumed": factor.resumed,
+            "tiles_damaged": factor.damaged,
+        },
         minors=minors,
-        smallest_pivot=float(pivots.min()) if found.done else None,
-        largest_pivot=float(pivots.max()) if found.done else None,
-        negative=0 if complete else None,
-        failed_minor=found.failed,
-        failed_pivot=found.pivot,
-        rounding=cholesky_rounding(found, tiling, scaled=work.scaled) if found.done else None,
-        shift=None,
-        bytes_read=scratch.bytes_read if scratch else 0,
-        bytes_written=scratch.bytes_written if scratch else 0,
-        tiles=tiling.tiles,
-        resumed=found.resumed,
-        damaged=found.damaged,
-        planned_bytes=planned,
-        asymmetry=found.compared.relative if found.compared is not None else 0.0,
     )
-
-
-def _reason(status: Status, found: Factorisation, tiling: Tiling) -> str:
-    if status is Status.STOPPED:
-        kept = "nothing is kept of a computation in core" if tiling.in_core else "finished tiles are kept"
-        return f"stopped at leading minor {found.done:,} of {tiling.n:,}; {kept}"
-    if status is Status.ENOUGH:
-        return f"leading minor {found.done:,} of {tiling.n:,} was enough"
-    if status is Status.NOT_DEFINITE:
-        return f"not positive definite: the pivot of leading minor {found.failed:,} is {found.pivot:.6g}"
-    return ""
-
-
-def _next_rung(source: MatrixSource, failed: ExactLogdet, memory: int) -> ExactLogdet:
-    """Go on with LDLᵀ where that means something and fits; otherwise say why not."""
-    if source.semidefinite:
-        return replace(
-            failed,
-            reason=f"{failed.reason}, and the matrix is positive semidefinite by construction: it is "
-            "singular to working precision; its pseudo-determinant, or a shift, has a meaning",
-        )
-    needed = dense_bytes(source.shape[0])
-    if needed > memory:
-        return replace(
-            failed,
-            reason=f"{failed.reason}; LDLᵀ of an indefinite matrix is done in core, which takes {needed:,} "
-            "bytes of memory: by tiles, the row to exchange a pivot with would lie beyond the tile",
-        )
-    found = pivoted(source, Method.LDL, memory)
-    return replace(
-        found,
-        reason=f"{failed.reason}: LDLᵀ went on",
-        failed_minor=failed.failed_minor,
-        failed_pivot=failed.failed_pivot,
-    )
+    if factor.failed is not None and factor.pivot is not None:
+        return outcome.refused(Refusal.NOT_DEFINITE, reasons.negative_minor(factor.failed, factor.pivot))
+    if rounding is None:
+        return outcome  # enough of it
+    return with_rounding(outcome, widened(rounding, 1 + entries / min(tiling.n + 1, ADDITIONS)))

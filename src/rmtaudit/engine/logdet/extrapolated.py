@@ -1,227 +1,216 @@
-"""FLODANCE as an outcome: a minor that is too large to factor, from those that are not."""
+"""FLODANCE: a minor that is too large to factor, from those that are not."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
-from rmtaudit.engine.logdet.answer import Assumption, Caution, Margin, Outcome, Refusal
-from rmtaudit.engine.logdet.factored import IN_MEMORY, Means, exact, outcome_of
-from rmtaudit.engine.logdet.facts import Facts
-from rmtaudit.engine.logdet.plan import Plan, grown_memory
-from rmtaudit.engine.logdet.settings import LogdetSettings, Method
+import torch
+
+from rmtaudit.engine.logdet.answer import Assumption, Margin, MarginKind, Outcome, Refusal
+from rmtaudit.engine.logdet.exact import Resources, exact_logdet
+from rmtaudit.engine.logdet.series import SizeTable
+from rmtaudit.engine.logdet.settings import LogdetSettings, Method, Place
+from rmtaudit.engine.logdet.target import Facts
+from rmtaudit.engine.logdet.tiling import grown_memory
 from rmtaudit.errors import UsageError
-from rmtaudit.matrices.sources import Leading, Reach
+from rmtaudit.kernels.flodance import (
+    Anytime,
+    BackTest,
+    Extrapolation,
+    Flag,
+    OrderTest,
+    Status,
+    Watch,
+    extrapolate,
+    order_test,
+)
+from rmtaudit.matrices.sources import Reach
 
-if TYPE_CHECKING:
-    from rmtaudit.engine.logdet.series import SizeTable
-    from rmtaudit.kernels.flodance import Anytime, Extrapolation, OrderTest
-
-ASSUMPTION = (
+_BASIS = (
     "noise to come, coefficients and disagreement of the candidates, widened where the back-test asks for "
     "it; if the points come in random order and the law of the increments goes on"
 )
 
 
-def by_extrapolation(facts: Facts, settings: LogdetSettings, plan: Plan, means: Means) -> Outcome:
-    """Factor leading minors, as many as may be looked at or as the tolerance needs, and extrapolate."""
-    from rmtaudit.engine.logdet import result
-    from rmtaudit.kernels.flodance import Watch
+def by_extrapolation(
+    facts: Facts,
+    settings: LogdetSettings,
+    resources: Resources,
+    *,
+    place: Place = Place.IN_MEMORY,
+    asymmetry: float = 0.0,
+) -> Outcome:
+    """Factor leading minors, as many as may be looked at or as the tolerance needs, and extrapolate.
 
+    Points that do not come in random order are refused before anything is factored.
+
+    Parameters
+    ----------
+    facts
+        Of the matrix, which is symmetric and offers blocks.
+    settings
+        Size, outputs, tolerance, coverage and seed.
+    resources
+        What may be used.
+    place
+        Where the factorisation is planned.
+    asymmetry
+        As of :func:`~rmtaudit.engine.logdet.exact.exact_logdet`.
+    """
     outputs = settings.outputs
     size = settings.size if settings.size is not None else facts.order // outputs
     points = min(facts.order // outputs, size, settings.up_to or size)
     if not points:
         raise UsageError("RA-LD-030", f"{facts.order:,} rows hold no point of {outputs:,} outputs.")
     rows = points * outputs
-    source = facts.source if rows == facts.order else Leading(facts.source, rows)
-    order = _order(facts, settings, points) if size > points or settings.tolerance is not None else None
+    grown = settings.tolerance is not None
+    order = _order(facts, settings, points) if size > points or grown else None
     if order is not None and order.rejected:
-        return _out_of_order(order, plan)
-    watch = Watch(size, settings.tolerance, outputs=outputs, confidence=settings.confidence, order=order)
-    ended: list[Anytime] = []
-
-    def enough(minors: Any) -> bool:
-        found = watch.look(minors)
-        ended.extend([] if found is None else [found])
-        return found is not None
-
-    found = exact(
-        source,
-        plan,
-        means,
-        method=result.Method.CHOLESKY,
-        memory=plan.budget if settings.tolerance is None else grown_memory(rows, plan.budget, plan.threads),
-        enough=enough if settings.tolerance is not None else None,
-    )
-    factor = outcome_of(found, facts.rounding)
-    if found.minors is None or found.status is result.Status.NOT_DEFINITE:
-        return Outcome(
-            str(Method.FLODANCE),
-            factor.place,
-            reason=factor.reason,
-            evidence=factor.evidence,
-            work=factor.work,
-            refusal=factor.refusal,
+        outcome = Outcome(
+            method=Method.FLODANCE,
+            place=place,
+            evidence={"extrapolation": Status.ORDER.name, "flags": [], "order": _order_evidence(order)},
         )
-    said = ended[0] if ended else watch.end(found.minors)
-    work = {**factor.work, "rows_factored": found.order, "rows_allowed": rows}
-    cautions = tuple(each for each in factor.cautions if each.code == "RA-LD-101")
-    evidence = {"factor": factor.evidence, **evidence_of(said.extrapolation), "stop": said.stop.value}
-    evidence["looks"] = [_look(each) for each in said.looks]
-    outcome = outcome_of_extrapolation(said.extrapolation, factor.place, evidence, work, cautions)
-    exact_value = said.extrapolation.status.name == "KNOWN"
-    margin = factor.margin if exact_value else outcome.margin
-    return Outcome(
-        outcome.method, outcome.place, outcome.logdet, outcome.sign, margin, outcome.reason,
-        outcome.evidence, outcome.cautions, outcome.work, found.minors, outcome.refusal, outcome.assumption,
-    )  # fmt: skip
+        return outcome.refused(Refusal.ORDERED_POINTS, _sentence(Status.ORDER))
+    watch = Watch(size, settings.tolerance, outputs=outputs, confidence=settings.confidence, order=order)
+    ends: list[Anytime] = []
 
+    def enough(minors: torch.Tensor) -> bool:
+        end = watch.look(minors)
+        ends.extend([] if end is None else [end])
+        return end is not None
 
-def _order(facts: Facts, settings: LogdetSettings, points: int) -> OrderTest | None:
-    """Test the order of the points; ``None`` where that needs submatrices that the source does not offer."""
-    import torch
-
-    from rmtaudit.kernels.flodance import order_test
-
-    if Reach.PRINCIPAL not in facts.source.reach:
-        return None
-    generator = torch.Generator().manual_seed(settings.seed)
-    return order_test(
-        facts.source.principal,
-        points,
-        facts.order // settings.outputs,
-        generator=generator,
-        outputs=settings.outputs,
+    memory = grown_memory(rows, resources.memory, resources.threads) if grown else resources.memory
+    factor = exact_logdet(
+        facts.leading(rows).source,
+        replace(resources, memory=memory),
+        enough=enough if grown else None,
+        asymmetry=asymmetry,
+        entries=facts.rounding or 0.0,
     )
-
-
-def _out_of_order(order: OrderTest, plan: Plan) -> Outcome:
-    """Return the refusal, before anything is factored, of points that do not come in random order."""
-    from rmtaudit.kernels.flodance import Status
-
-    return Outcome(
-        str(Method.FLODANCE),
-        plan.taken.place if plan.taken is not None else IN_MEMORY,
-        reason=Status.ORDER.value.removeprefix("refused: "),
-        evidence={"extrapolation": Status.ORDER.name, "flags": [], "order": _order_evidence(order)},
-    )
-
-
-def _order_evidence(order: OrderTest | None) -> dict[str, Any] | None:
-    if order is None:
-        return None
-    return {
-        "p_value": order.p_value,
-        "start": order.start,
-        "spread": order.spread,
-        "rest": order.rest,
-        "points": order.points,
+    factor = replace(factor, method=Method.FLODANCE)
+    if factor.minors is None or factor.refusal is Refusal.NOT_DEFINITE:
+        return replace(factor, minors=None, cautions=())
+    end = ends[0] if ends else watch.end(factor.minors)
+    evidence: dict[str, Any] = {
+        "factor": factor.evidence,
+        **_evidence(end.extrapolation),
+        "stop": end.stop.value,
+        "looks": [
+            {
+                "points": each.last_size,
+                "extrapolation": each.status.name,
+                "logdet": each.logdet,
+                "low": each.low,
+                "high": each.high,
+            }
+            for each in end.looks
+        ],
     }
+    outcome = replace(
+        factor,
+        evidence=evidence,
+        work={**factor.work, "rows_factored": len(factor.minors), "rows_allowed": rows},
+    )
+    return _with_extrapolation(outcome, end.extrapolation)
 
 
 def by_series(table: SizeTable, settings: LogdetSettings) -> Outcome:
     """Extrapolate the log-determinants of a table."""
-    from rmtaudit.kernels.flodance import extrapolate
-
     assert settings.size is not None
-    found = extrapolate(table.known(settings), settings.size, confidence=settings.confidence)
-    evidence = evidence_of(found)
-    held = None if found.status.name == "KNOWN" else table.held_out(settings)
-    if held is not None and found.low is not None and found.high is not None and found.logdet is not None:
+    series = table.known(settings)
+    extrapolation = extrapolate(series, settings.size, confidence=settings.confidence)
+    evidence = _evidence(extrapolation)
+    truth, value = table.held_out(settings), extrapolation.logdet
+    low, high = extrapolation.low, extrapolation.high
+    predicted = extrapolation.status is not Status.KNOWN
+    if predicted and truth is not None and low is not None and high is not None and value is not None:
         evidence["held_out"] = {
-            "logdet": held,
-            "error": found.logdet - held,
-            "error_per_dimension": (found.logdet - held) / found.dimension,
-            "inside": found.low <= held <= found.high,
+            "logdet": truth,
+            "error": value - truth,
+            "error_per_dimension": (value - truth) / extrapolation.dimension,
+            "inside": low <= truth <= high,
         }
-    work = {"sizes_used": len(table.known(settings).sizes)}
-    return outcome_of_extrapolation(found, IN_MEMORY, evidence, work, ())
-
-
-def outcome_of_extrapolation(
-    found: Extrapolation,
-    place: str,
-    evidence: dict[str, Any],
-    work: dict[str, Any],
-    cautions: tuple[Caution, ...],
-) -> Outcome:
-    """Return the outcome of an extrapolation."""
-    from rmtaudit.kernels.flodance import Flag
-
-    flags = tuple(Caution("RA-LD-108", f"{flag.value[0].upper()}{flag.value[1:]}.") for flag in found.flags)
-    if found.logdet is None or found.low is None or found.high is None:
-        return Outcome(
-            str(Method.FLODANCE),
-            place,
-            reason=found.status.value.removeprefix("refused: "),
-            evidence=evidence,
-            cautions=cautions + flags,
-            work=work,
-            refusal=Refusal.EXTRAPOLATION,
-        )
-    known = found.status.name == "KNOWN"
-    margin = None
-    if not known:
-        margin = Margin("prediction interval", found.low, found.high, found.confidence, ASSUMPTION)
-    untested = any(flag is Flag.ORDER_UNCHECKED for flag in found.flags) and not known
-    return Outcome(
-        str(Method.FLODANCE),
-        place,
-        found.logdet,
-        1,
-        margin,
+    outcome = Outcome(
+        method=Method.FLODANCE,
+        place=Place.IN_MEMORY,
         evidence=evidence,
-        cautions=cautions + flags,
-        work=work,
-        assumption=Assumption.RANDOM_ORDER if untested else None,
+        work={"sizes_used": len(series.sizes)},
     )
+    return _with_extrapolation(outcome, extrapolation)
 
 
-def evidence_of(found: Extrapolation) -> dict[str, Any]:
+def _with_extrapolation(factor: Outcome, extrapolation: Extrapolation) -> Outcome:
+    """Return the outcome of an extrapolation; of a size that is known, with the margin of its factor."""
+    known = extrapolation.status is Status.KNOWN
+    low, high = extrapolation.low, extrapolation.high
+    outcome = replace(
+        factor,
+        logdet=extrapolation.logdet,
+        sign=1,
+        refusal=None,
+        reason="",
+        carries_entries=True,
+    )
+    for flag in extrapolation.flags:
+        outcome = outcome.cautioned("RA-LD-108", f"{flag.value}.")
+    if extrapolation.logdet is None or low is None or high is None:
+        return outcome.refused(Refusal.NOT_EXTRAPOLATED, _sentence(extrapolation.status))
+    if known:
+        return outcome
+    margin = Margin(
+        kind=MarginKind.PREDICTION, low=low, high=high, level=extrapolation.confidence, basis=_BASIS
+    )
+    untested = Flag.ORDER_UNCHECKED in extrapolation.flags
+    return replace(outcome, margin=margin, assumption=Assumption.RANDOM_ORDER if untested else None)
+
+
+def _order(facts: Facts, settings: LogdetSettings, points: int) -> OrderTest | None:
+    """Test the order of the points; ``None`` where that needs submatrices that the source does not offer."""
+    if Reach.PRINCIPAL not in facts.source.reach:
+        return None
+    generator = torch.Generator().manual_seed(settings.seed)
+    total = facts.order // settings.outputs
+    return order_test(facts.source.principal, points, total, generator=generator, outputs=settings.outputs)
+
+
+def _sentence(status: Status) -> str:
+    """Return why nothing is extrapolated, as a clause."""
+    return status.value.removeprefix("refused: ")
+
+
+def _evidence(extrapolation: Extrapolation) -> dict[str, Any]:
     """Return what an extrapolation rests on."""
-    tests, chosen = found.back_test, found.chosen
+    tests, chosen, floor = extrapolation.back_test, extrapolation.chosen, extrapolation.floor
     return {
-        "extrapolation": found.status.name,
-        "flags": [flag.name for flag in found.flags],
-        "from_points": found.last_size,
-        "to_points": found.size,
-        "outputs": found.outputs,
-        "from_logdet": found.last_logdet,
+        "extrapolation": extrapolation.status.name,
+        "flags": [flag.name for flag in extrapolation.flags],
+        "from_points": extrapolation.last_size,
+        "to_points": extrapolation.size,
+        "outputs": extrapolation.outputs,
+        "from_logdet": extrapolation.last_logdet,
         "exponent": None if chosen is None else chosen.exponent,
-        "noise_half_width": found.noise,
-        "floor": None
-        if found.floor is None
-        else {"smallest": found.floor.smallest, "floor": found.floor.floor, "reached": found.floor.reached},
-        "order": _order_evidence(found.order),
-        "back_test": None
-        if tests is None
-        else {
-            "intervals": len(tests.judged),
-            "missed": tests.missed,
-            "inflation": tests.inflation,
-            "factor": tests.factor,
-            "changed": tests.changed,
-        },
+        "noise_half_width": extrapolation.noise,
+        "floor": None if floor is None else _fields(floor, ("smallest", "floor", "reached")),
+        "order": _order_evidence(extrapolation.order),
+        "back_test": None if tests is None else _back_test_evidence(tests),
         "candidates": []
         if tests is None
         else [
-            {
-                "first_size": each.first_size,
-                "order": each.order,
-                "exponent": each.exponent,
-                "weight": each.weight,
-                "changed": each.changed,
-            }
+            _fields(each, ("first_size", "order", "exponent", "weight", "changed"))
             for each in sorted(tests.candidates, key=lambda each: -each.weight)
         ],
     }
 
 
-def _look(each: Extrapolation) -> dict[str, Any]:
-    return {
-        "points": each.last_size,
-        "extrapolation": each.status.name,
-        "logdet": each.logdet,
-        "low": each.low,
-        "high": each.high,
-    }
+def _back_test_evidence(tests: BackTest) -> dict[str, Any]:
+    return {"intervals": len(tests.judged), **_fields(tests, ("missed", "inflation", "factor", "changed"))}
+
+
+def _order_evidence(order: OrderTest | None) -> dict[str, Any] | None:
+    return None if order is None else _fields(order, ("p_value", "start", "spread", "rest", "points"))
+
+
+def _fields(record: object, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in names}

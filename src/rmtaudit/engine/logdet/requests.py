@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rmtaudit.engine.logdet.answer import LogDeterminant
-from rmtaudit.engine.logdet.document import head, plan_of
-from rmtaudit.engine.logdet.run import log_determinant, of_series, prepare, run_of, subject_of
+from rmtaudit.engine.logdet.run import explain, extrapolate_series, log_determinant
 from rmtaudit.engine.logdet.series import read_table
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.engine.resources.memory_size import parse_memory
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from rmtaudit.engine.logdet.plan import Plan
 
 
-def answered(
+def answer_request(
     text: str,
     options: SourceOptions,
     settings: LogdetSettings,
@@ -37,8 +36,8 @@ def answered(
 ) -> LogDeterminant:
     """Return the answer about what a text names; raises as opening it and as the methods do."""
     if series:
-        _refuse_source_options(options)
-        answer = of_series(read_table(Path(text), select, settings.outputs), settings)
+        _check_no_source_options(options)
+        answer = extrapolate_series(read_table(Path(text), select, settings.outputs), settings)
         return replace(answer, subject={**answer.subject, "source": text, "select": select})
     if select:
         raise UsageError("RA-LD-031", "--select goes with --series.")
@@ -50,7 +49,7 @@ def answered(
         source.close()
 
 
-def explained(
+def explain_request(
     text: str, options: SourceOptions, settings: LogdetSettings, *, series: bool = False
 ) -> dict[str, Any]:
     """Return the document of the plan alone; nothing is computed."""
@@ -60,14 +59,8 @@ def explained(
         )
     source = open_source(text, options)
     try:
-        target, plan, scratch = prepare(source, settings)
-        return {
-            **head(settings),
-            "subject": _named(subject_of(source), text, options),
-            "plan": plan_of(plan),
-            "singular": target.facts.singular if not settings.pseudo else "",
-            "run": {**run_of(plan, settings), "scratch": str(scratch)},
-        }
+        document = explain(source, settings)
+        return {**document, "subject": _named(document["subject"], text, options)}
     finally:
         source.close()
 
@@ -114,7 +107,7 @@ def _named(subject: Mapping[str, Any], text: str, options: SourceOptions) -> dic
     return {**subject, "source": text, "options": asdict(options)}
 
 
-def _refuse_source_options(options: SourceOptions) -> None:
+def _check_no_source_options(options: SourceOptions) -> None:
     if options != SourceOptions():
         raise UsageError(
             "RA-MS-036", "a table of log-determinants is no matrix: leave out what says which one."

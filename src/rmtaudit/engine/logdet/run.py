@@ -1,50 +1,37 @@
-"""From a matrix and what is asked for to an answer: plan, carry out, and say what came of it."""
+"""From a matrix and a question to an answer: plan, carry out, and assemble what is written."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rmtaudit.engine.logdet import reasons
 from rmtaudit.engine.logdet.advice import advice_for
-from rmtaudit.engine.logdet.answer import Caution, LogDeterminant, Margin, Outcome, Refusal
-from rmtaudit.engine.logdet.entries import about_the_matrix
-from rmtaudit.engine.logdet.estimated import by_mixed, by_quadrature
-from rmtaudit.engine.logdet.exact import dense_bytes
-from rmtaudit.engine.logdet.extrapolated import by_extrapolation, by_series
-from rmtaudit.engine.logdet.factored import (
-    Means,
-    by_factor,
-    by_general_sparse_factor,
-    by_qr,
-    by_sparse_factor,
-)
-from rmtaudit.engine.logdet.facts import Facts
-from rmtaudit.engine.logdet.plan import Candidate, Plan, kept_bytes, make_plan
+from rmtaudit.engine.logdet.answer import LogDeterminant, MarginKind, Outcome, Refusal, document_head, plain
+from rmtaudit.engine.logdet.candidates import Candidate
+from rmtaudit.engine.logdet.exact import Resources, exact_logdet
+from rmtaudit.engine.logdet.margins import with_entries
+from rmtaudit.engine.logdet.plan import Plan, cache_folder, default_scratch, kept_factor, make_plan
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
-from rmtaudit.engine.logdet.target import LOG_DETERMINANT, Target, target_of
+from rmtaudit.engine.logdet.target import Facts, Quantity, Target, subject_of, target_of
+from rmtaudit.engine.logdet.tiling import dense_bytes
 from rmtaudit.engine.resources.memory import free_memory
+from rmtaudit.engine.resources.threads import threads
 from rmtaudit.errors import UsageError
-from rmtaudit.matrices.sources import (
-    AsymmetricError,
-    Ground,
-    MatrixSource,
-    Shifted,
-    settle_symmetry,
-)
+from rmtaudit.matrices.sources import AsymmetricError, Ground, MatrixSource, settle_symmetry
 from rmtaudit.matrices.sources.symmetry import Symmetry
 
 if TYPE_CHECKING:
     from rmtaudit.engine.logdet.series import SizeTable
 
 _SHARE = 2
-"""The default budget is this part of the free memory."""
+"""The default budget is this part of the free memory: a choice that leaves room for other programs."""
 _ROUNDING = 1e-15
-"""Of what is added to a log-determinant."""
-_DENSE = 1e9
-"""Operations up to which dense LDLᵀ, which counts negative eigenvalues, is taken for a sparse matrix."""
+"""Of an offset that is added to a log-determinant, relative: four and a half units of round-off."""
 _ASYMMETRY = 2.0**-20
 """Sixteen roundings of float32: an asymmetry above it is no matter of rounding."""
 
@@ -64,11 +51,11 @@ def log_determinant(
     source
         A square matrix; it stays open.
     settings
-        What is asked for.
+        The question, and how it is to be answered.
     stop, progress
-        As of :class:`~rmtaudit.engine.logdet.factored.Means`.
+        As of :class:`~rmtaudit.engine.logdet.exact.Resources`.
     announce
-        Told the plan and the scratch folder before the work begins.
+        Called with the plan and the scratch folder before the work begins.
 
     Raises
     ------
@@ -77,60 +64,57 @@ def log_determinant(
     InputError, OutputError
         As the source and the scratch folder raise them.
     StoppedWorkError
-        If ``stop`` said so.
+        If ``stop`` ended the work.
     """
     started, cpu = time.perf_counter(), time.process_time()
-    target, plan, scratch = prepare(source, settings)
+
+    def attempt() -> tuple[Target, Plan, Outcome]:
+        target, plan, scratch = prepare(source, settings)
+        resources = Resources(
+            memory=plan.budget,
+            scratch=scratch,
+            resume=settings.resume,
+            threads=plan.threads,
+            stop=stop,
+            progress=progress,
+        )
+        if plan.taken is not None and not _singular(target, settings):
+            announce(plan, scratch)
+        return target, plan, _attempt(target, settings, plan, resources)
+
     try:
-        outcome = _attempt(target, settings, plan, Means(scratch, settings.resume, stop, progress), announce)
+        target, plan, outcome = attempt()
     except AsymmetricError as error:  # what the plan presumed is not so: another plan
         source.take_symmetry(Symmetry(False, Ground.COMPARED, error.words))
-        target, plan, scratch = prepare(source, settings)
-        outcome = _attempt(target, settings, plan, Means(scratch, settings.resume, stop, progress), announce)
-    seconds = {
+        target, plan, outcome = attempt()
+    run = {
+        **run_of(plan, settings),
         "wall_seconds": round(time.perf_counter() - started, 3),
         "cpu_seconds": round(time.process_time() - cpu, 3),
     }
-    return _answer(target, settings, plan, outcome, seconds)
+    return _answer(target, settings, plan, outcome, run)
 
 
-def _attempt(
-    target: Target,
-    settings: LogdetSettings,
-    plan: Plan,
-    means: Means,
-    announce: Callable[[Plan, Path], None],
-) -> Outcome:
-    """Carry a plan out. Raises ``AsymmetricError`` where a presumed symmetry turns out to be none."""
-    if target.facts.singular and not settings.pseudo:
-        return Outcome("", "", sign=0, reason=target.facts.singular, refusal=Refusal.SINGULAR)
-    if plan.taken is None:
-        return Outcome("", "", reason=plan.why, refusal=Refusal.NO_METHOD)
-    announce(plan, means.scratch)
-    tolerated = _tolerated_asymmetry(target.facts, settings, plan)
-    outcome = _carried_out(target, settings, plan, plan.taken, replace(means, asymmetry=tolerated))
-    return about_the_matrix(outcome, target.by_products if outcome.method == Method.SLQ else target.facts)
+def explain(source: MatrixSource, settings: LogdetSettings) -> dict[str, Any]:
+    """Return the document of the plan alone; nothing is computed."""
+    target, plan, scratch = prepare(source, settings)
+    return {
+        **document_head(settings),
+        "subject": subject_of(source),
+        "plan": plain(plan.to_dict()),
+        "singular": target.facts.singular if not settings.pseudo else "",
+        "run": {**run_of(plan, settings), "scratch": str(scratch)},
+    }
 
 
-def _tolerated_asymmetry(facts: Facts, settings: LogdetSettings, plan: Plan) -> float:
-    """Return what may stand of a presumed symmetry: nothing where LU of the matrix as it is can be had.
-
-    The entries of a function differ from their mirror images by rounding, if it sums in another order.
-    """
-    without_minors = settings.size is None and not settings.minors and settings.method is None
-    if without_minors and facts.source.ground is Ground.SAMPLED and dense_bytes(facts.order) <= plan.budget:
-        return 0.0
-    return _ASYMMETRY
-
-
-def of_series(table: SizeTable, settings: LogdetSettings) -> LogDeterminant:
+def extrapolate_series(table: SizeTable, settings: LogdetSettings) -> LogDeterminant:
     """Return the extrapolation of a table of log-determinants."""
+    from rmtaudit.engine.logdet.extrapolated import by_series
+
     if settings.size is None:
         raise UsageError("RA-LD-031", "a series is extrapolated to a size.", hint="Add --size N, in points.")
-    taken = Candidate(
-        Method.FLODANCE, "in memory", True, "the sizes and log-determinants of a table are given"
-    )
-    plan = Plan(taken, taken.reason, False, (taken,), 0, 1)
+    taken = Candidate(method=Method.FLODANCE, reason="the sizes and log-determinants of a table are given")
+    plan = Plan(taken=taken, why=taken.reason, forced=False, candidates=(taken,), budget=0, threads=1)
     outcome = by_series(table, settings)
     subject = {
         "kind": "series",
@@ -138,7 +122,16 @@ def of_series(table: SizeTable, settings: LogdetSettings) -> LogDeterminant:
         "sizes": [each.points for each in table.entries],
         "outputs": settings.outputs,
     }
-    return _with(outcome, LOG_DETERMINANT, settings.size * settings.outputs, plan, settings, subject, {})
+    return LogDeterminant.of(
+        outcome,
+        advice=advice_for(outcome.refusal, plan, settings, None) if outcome.refusal is not None else "",
+        quantity=Quantity.LOG_DETERMINANT,
+        dimension=settings.size * settings.outputs,
+        plan=plan,
+        settings=settings,
+        subject=subject,
+        run={},
+    )
 
 
 def prepare(source: MatrixSource, settings: LogdetSettings) -> tuple[Target, Plan, Path]:
@@ -150,61 +143,24 @@ def prepare(source: MatrixSource, settings: LogdetSettings) -> tuple[Target, Pla
             f"{source.name} is {rows:,} x {cols:,}: only a square matrix has a determinant.",
             hint=f"--as {'wtw' if rows >= cols else 'wwt'} takes the Gram matrix of its smaller side.",
         )
-    budget = settings.memory if settings.memory is not None else max(1, free_memory() // _SHARE)
-    threads = settings.threads or _cpus()
-    if settings.unshift and not (isinstance(source, Shifted) and source.shift > 0):
-        raise UsageError("RA-LD-031", "--unshift goes with --shift T, T positive.")
     target = target_of(source, settings)
-    scratch = settings.scratch or _cache()
+    if settings.unshift:
+        shifted = source.known().shifted
+        if shifted is None or not shifted.shift > 0:
+            raise UsageError("RA-LD-031", "--unshift goes with --shift T, T positive.")
+    budget = settings.memory if settings.memory is not None else max(1, free_memory() // _SHARE)
+    scratch = settings.scratch or cache_folder()
     plan = make_plan(
         target,
         settings,
         budget=budget,
-        threads=threads,
+        threads=settings.threads or _cpus(),
         scratch=scratch,
-        kept=_kept(target.facts, settings, budget),
+        kept=kept_factor(target.facts, settings, budget),
     )
     if settings.scratch is None and plan.taken is not None and plan.taken.scratch:
         scratch = default_scratch(target.facts.source)
     return target, plan, scratch
-
-
-def _kept(facts: Facts, settings: LogdetSettings, budget: int) -> int:
-    """Return the bytes of an earlier factor in the folder that would be used, where one may be needed."""
-    if not (facts.blocks and facts.symmetric) or facts.source.entries_bytes <= budget:
-        return 0
-    return kept_bytes(settings.scratch or default_scratch(facts.source))
-
-
-def default_scratch(source: MatrixSource) -> Path:
-    """Return the folder of the user's cache for the factor of this matrix: the same for the same matrix."""
-    import hashlib
-
-    return _cache() / hashlib.sha256(source.fingerprint().encode()).hexdigest()[:16]
-
-
-def _cache() -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("rmtaudit") / "logdet"
-
-
-def subject_of(source: MatrixSource) -> dict[str, Any]:
-    """Return what a matrix is, as JSON values."""
-    found: dict[str, Any] = {
-        "kind": source.kind,
-        "name": source.name,
-        "shape": list(source.shape),
-        "dtype": source.dtype,
-        "symmetric": source.symmetric,
-        "symmetry": source.symmetry,
-        "semidefinite": source.semidefinite,
-        "reach": sorted(str(each) for each in source.reach),
-        "stored_bytes": source.stored_bytes,
-    }
-    for name, value in source.details().items():
-        found.setdefault(name, value)
-    return found
 
 
 def run_of(plan: Plan, settings: LogdetSettings) -> dict[str, Any]:
@@ -216,96 +172,142 @@ def run_of(plan: Plan, settings: LogdetSettings) -> dict[str, Any]:
     }
 
 
-def _carried_out(
-    target: Target, settings: LogdetSettings, plan: Plan, taken: Candidate, means: Means
-) -> Outcome:
-    from rmtaudit.engine.resources.threads import threads
+def _singular(target: Target, settings: LogdetSettings) -> bool:
+    """Whether the answer is that the determinant is 0, as its construction shows."""
+    return bool(target.facts.singular) and not settings.pseudo
 
+
+def _attempt(target: Target, settings: LogdetSettings, plan: Plan, resources: Resources) -> Outcome:
+    """Carry a plan out. Raises ``AsymmetricError`` where a presumed symmetry turns out to be none."""
     facts = target.facts
+    if _singular(target, settings):
+        return Outcome().refused(Refusal.SINGULAR, facts.singular, sign=0)
+    if plan.taken is None:
+        return Outcome().refused(Refusal.NO_METHOD, plan.why)
+    if plan.taken.scratch and resources.scratch is not None:
+        resources.scratch.parent.mkdir(parents=True, exist_ok=True)
+    if plan.taken.method is Method.CHOLESKY and settings.size is not None:
+        facts = facts.leading(settings.size * settings.outputs)
+    outcome = _compute(replace(target, facts=facts), settings, plan, plan.taken, resources)
+    if outcome.refusal is Refusal.NOT_DEFINITE:
+        outcome = _continue(outcome, facts, plan, settings, resources)
+    return with_entries(outcome, target.by_products if outcome.method is Method.SLQ else target.facts)
+
+
+def _compute(
+    target: Target, settings: LogdetSettings, plan: Plan, taken: Candidate, resources: Resources
+) -> Outcome:
+    facts, asymmetry = target.facts, _asymmetry_limit(target.facts, settings, plan)
     match taken.method:
-        case Method.CHOLESKY | Method.LDLT | Method.LU:
-            sized = _sized(facts, settings)
-            return by_factor(sized, plan, taken, _made(means, taken), unshift=settings.unshift)
+        case Method.CHOLESKY | Method.LDLT | Method.LU as method:
+            source, shift = facts.source, 0.0
+            if settings.unshift and facts.shifted is not None and method is Method.CHOLESKY:
+                source, shift = facts.shifted.base, facts.shifted.shift
+            entries = facts.rounding or 0.0
+            return exact_logdet(
+                source, resources, method=method, shift=shift, asymmetry=asymmetry, entries=entries
+            )
         case Method.FLODANCE:
-            return by_extrapolation(facts, settings, plan, _made(means, taken))
+            from rmtaudit.engine.logdet.extrapolated import by_extrapolation
+
+            return by_extrapolation(facts, settings, resources, place=taken.place, asymmetry=asymmetry)
     with threads(plan.threads):
         match taken.method:
-            case Method.SPARSE:
-                if not facts.symmetric or (facts.structure is not None and facts.structure.triangular):
-                    return by_general_sparse_factor(facts)
-                found = by_sparse_factor(facts, taken.elimination)
-                return found if found.logdet is not None else _next_rung(found, facts, plan)
-            case Method.QR:
-                return by_qr(facts)
-            case Method.MIXED:
-                return by_mixed(facts, settings, plan)
+            case Method.SPARSE | Method.QR:
+                from rmtaudit.engine.logdet import structured
+
+                if taken.method is Method.QR:
+                    return structured.by_qr(facts)
+                if facts.symmetric and not facts.triangular:
+                    return structured.by_sparse_factor(facts, taken.elimination)
+                return structured.by_general_sparse_factor(facts)
             case Method.EIGENVALUES:
-                from rmtaudit.engine.logdet.eigenvalues import by_eigenvalues
+                from rmtaudit.engine.logdet.spectral import by_eigenvalues
 
-                return by_eigenvalues(facts, plan)
-    with threads(plan.threads):
+                return by_eigenvalues(facts, memory=plan.budget)
+            case Method.MIXED:
+                from rmtaudit.engine.logdet.estimated import by_mixed
+
+                return by_mixed(facts, settings, memory=plan.budget)
+        from rmtaudit.engine.logdet.estimated import by_quadrature
+
         source = target.by_products.source
-        judged = settle_symmetry(source)
-        if not judged.symmetric:
-            raise AsymmetricError(source.name, judged.words)
-        return by_quadrature(target.by_products, settings, plan, taken)
+        judgement = settle_symmetry(source)
+        if not judgement.symmetric:
+            raise AsymmetricError(source.name, judgement.words)
+        most = plan.budget * settings.probes // taken.memory if taken.memory else settings.probes
+        return by_quadrature(target.by_products, settings, steps=taken.steps, most=most)
 
 
-def _next_rung(found: Outcome, facts: Facts, plan: Plan) -> Outcome:
-    """Go on where sparse factors show an indefinite matrix: with LDLᵀ where it fits, else with sparse LU."""
-    dense = next((each for each in plan.candidates if each.method is Method.LDLT and each.possible), None)
-    if facts.semidefinite or found.refusal is not Refusal.NOT_DEFINITE:
-        return found
-    if dense is None or plan.forced or (dense.flops or 0) > _DENSE:
-        other, name = by_general_sparse_factor(facts), "sparse LU"
-    else:
-        other, name = by_factor(facts, replace(plan, forced=True), dense, Means(Path())), "LDLᵀ"
-    caution = Caution("RA-LD-103", f"{found.reason[0].upper()}{found.reason[1:]}: {name} went on.")
-    return replace(other, cautions=(*other.cautions, caution))
+def _continue(
+    failed: Outcome, facts: Facts, plan: Plan, settings: LogdetSettings, resources: Resources
+) -> Outcome:
+    """Take the next rung of the ladder after a method that has met an indefinite matrix, if there is one."""
+    if failed.method is Method.CHOLESKY and facts.semidefinite:
+        return failed.refused(Refusal.SINGULAR, reasons.semidefinite(failed.reason))
+    if failed.method not in (Method.CHOLESKY, Method.SPARSE) or facts.semidefinite or settings.unshift:
+        return failed
+    match plan.next_rung(facts):
+        case Method.LDLT:
+            name, outcome = "LDLᵀ", exact_logdet(facts.source, resources, method=Method.LDLT)
+        case Method.SPARSE:
+            from rmtaudit.engine.logdet.structured import by_general_sparse_factor
+
+            with threads(plan.threads):
+                name, outcome = "sparse LU", by_general_sparse_factor(facts)
+        case _ if plan.forced:
+            return failed
+        case _:
+            reason = reasons.beyond_memory(failed.reason, dense_bytes(facts.order))
+            return failed.refused(Refusal.NOT_DEFINITE, reason)
+    failure = ("failed_minor", "failed_pivot")
+    failure_evidence = {name: failed.evidence[name] for name in failure if name in failed.evidence}
+    outcome = replace(outcome, evidence={**outcome.evidence, **failure_evidence})
+    return outcome.cautioned("RA-LD-103", f"{failed.reason}: {name} was used instead.")
 
 
-def _sized(facts: Facts, settings: LogdetSettings) -> Facts:
-    """Return the facts of the leading minor that is asked for, where it lies within the matrix."""
-    from rmtaudit.matrices.sources import Leading
+def _asymmetry_limit(facts: Facts, settings: LogdetSettings, plan: Plan) -> float:
+    """Return what is accepted of a presumed symmetry: nothing where LU of the matrix as it is can be had.
 
-    if settings.size is None or settings.size * settings.outputs == facts.order:
-        return facts
-    return replace(facts, source=Leading(facts.source, settings.size * settings.outputs))
-
-
-def _made(means: Means, taken: Candidate) -> Means:
-    """Make the folders above the scratch folder, if it will be used."""
-    if taken.scratch:
-        means.scratch.parent.mkdir(parents=True, exist_ok=True)
-    return means
+    The entries of a function differ from their mirror images by rounding, if it sums in another order.
+    """
+    without_minors = settings.size is None and not settings.minors and settings.method is None
+    if without_minors and facts.source.ground is Ground.SAMPLED and dense_bytes(facts.order) <= plan.budget:
+        return 0.0
+    return _ASYMMETRY
 
 
 def _answer(
-    target: Target, settings: LogdetSettings, plan: Plan, outcome: Outcome, seconds: dict[str, float]
+    target: Target, settings: LogdetSettings, plan: Plan, outcome: Outcome, run: dict[str, Any]
 ) -> LogDeterminant:
     dimension = target.dimension if settings.size is None else settings.size * settings.outputs
-    if outcome.method == Method.FLODANCE:
+    if outcome.method is Method.FLODANCE:
         dimension -= dimension % settings.outputs  # whole points
-    rank = outcome.evidence.get("rank")
-    if isinstance(rank, int) and rank:
-        dimension = rank
-    run = {**run_of(plan, settings), **seconds}
-    if target.offset and outcome.logdet is not None:
-        moves = (
-            outcome.method != Method.SLQ
-        )  # Lanczos sees the matrix with VVᵀ, whose determinant is the answer
-        offset = target.offset if moves else 0.0
-        margin = outcome.margin
-        if margin is not None:
-            slack = _ROUNDING * abs(offset)
-            low, high = margin.low + offset - slack, margin.high + offset + slack
-            margin = Margin(margin.kind, low, high, margin.level, margin.basis)
-        outcome = replace(outcome, logdet=outcome.logdet + offset, margin=margin)
-    words = target.words_by_products if outcome.method == Method.SLQ else target.words
-    if words:
-        outcome = replace(outcome, evidence={**outcome.evidence, "factored": words})
-    subject = {**subject_of(target.subject), "symmetry": _symmetry_words(target.subject, outcome)}
-    return _with(outcome, target.quantity, dimension, plan, settings, subject, run, target.subject)
+    by_products = outcome.method is Method.SLQ
+    if target.offset and not by_products and outcome.logdet is not None:
+        outcome = _add_offset(outcome, outcome.logdet, target.offset)
+    description = target.description_by_products if by_products else target.description
+    if description:
+        outcome = replace(outcome, evidence={**outcome.evidence, "factored": description})
+    source = target.subject
+    return LogDeterminant.of(
+        outcome,
+        advice=advice_for(outcome.refusal, plan, settings, source) if outcome.refusal is not None else "",
+        quantity=target.quantity,
+        dimension=outcome.rank or dimension,
+        plan=plan,
+        settings=settings,
+        subject={**subject_of(source), "symmetry": _symmetry_words(source, outcome)},
+        run=run,
+    )
+
+
+def _add_offset(outcome: Outcome, logdet: float, offset: float) -> Outcome:
+    """Add an offset, which is rounded as well, to a log-determinant."""
+    slack, margin = _ROUNDING * abs(offset), outcome.margin
+    if margin is not None:
+        margin = replace(margin, low=margin.low + offset - slack, high=margin.high + offset + slack)
+    return replace(outcome, logdet=logdet + offset, margin=margin)
 
 
 def _symmetry_words(source: MatrixSource, outcome: Outcome) -> str:
@@ -316,49 +318,14 @@ def _symmetry_words(source: MatrixSource, outcome: Outcome) -> str:
         return f"{source.symmetry}; compared as far as it was read"
     asymmetry = outcome.evidence.get("asymmetry") or outcome.evidence.get("factor", {}).get("asymmetry")
     if asymmetry:
-        held = "as computed " if "as_computed" in outcome.evidence else ""
+        unknown = outcome.margin is not None and outcome.margin.kind is MarginKind.UNKNOWN
+        computed = "as computed " if unknown else ""
         return (
-            f"but for {asymmetry:.1e} √(a_ii a_jj), which the margin {held}holds: every pair that was read "
-            "compared"
+            f"but for {asymmetry:.1e} √(a_ii a_jj), which the margin {computed}holds: every pair that was "
+            "read compared"
         )
     return "every pair that was read compared"
 
 
-def _with(
-    outcome: Outcome,
-    quantity: str,
-    dimension: int,
-    plan: Plan,
-    settings: LogdetSettings,
-    subject: dict[str, Any],
-    run: dict[str, Any],
-    source: MatrixSource | None = None,
-) -> LogDeterminant:
-    refused = outcome.logdet is None
-    return LogDeterminant(
-        status="refused" if refused else "ok",
-        reason=outcome.reason,
-        advice=advice_for(outcome, plan, settings, source) if refused else "",
-        quantity=quantity,
-        logdet=outcome.logdet,
-        sign=outcome.sign,
-        dimension=dimension,
-        margin=outcome.margin,
-        method=outcome.method,
-        place=outcome.place,
-        plan=plan,
-        evidence=outcome.evidence,
-        cautions=outcome.cautions,
-        work=outcome.work,
-        subject=subject,
-        settings=settings,
-        run=run,
-        minors=outcome.minors,
-        assumption=outcome.assumption,
-    )
-
-
 def _cpus() -> int:
-    import os
-
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

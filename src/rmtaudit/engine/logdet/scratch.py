@@ -1,4 +1,4 @@
-"""The factor on disk, with a journal of finished tiles: what a killed computation goes on from.
+"""The factor on disk, with a journal of finished tiles: from which a killed computation continues.
 
 A folder with four files: ``lock`` (held while a computation is alive), ``manifest.json`` (of which matrix, in
 which tiling), ``factor.bin`` and ``journal`` (a line a tile, with the CRC-32 of its bytes and of the line).
@@ -6,7 +6,7 @@ A line is written after the tile is; a line or a tile that was cut short, also b
 match its checksum, and everything from it on is computed again.
 
 Finished strips are mapped, not copied: the page cache is the buffer, it is the kernel that gives it back when
-memory is wanted, and it reads ahead what it is told to. The file is locked and grows only; it is written with
+memory is wanted, and it reads ahead on request. The file is locked and grows only; it is written with
 ``pwrite``, which reports a full disk as an error.
 """
 
@@ -36,9 +36,10 @@ from rmtaudit.names import display_name
 from rmtaudit.positional import CLOSED_ON_EXEC, lock_file
 
 _SCHEMA = "rmtaudit.logdet.scratch/1"
+"""Of the manifest: another layout of the folder would be another number."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-Wanted = list[tuple[tuple[int, int, int], ...]]
-_OURS = ("lock", "manifest.json", "factor.bin", "journal")
+StripPlaces = list[tuple[tuple[int, int, int], ...]]
+_FILES = ("lock", "manifest.json", "factor.bin", "journal")
 
 
 class Scratch:
@@ -49,14 +50,14 @@ class Scratch:
     folder
         Made if it is not there. Its parent must exist.
     tiling, fingerprint
-        Of this computation. A folder is gone on with only where both agree.
+        Of this computation. A folder is continued only where both agree.
     resume
-        Whether to go on; otherwise what an earlier computation left there is removed.
+        Whether to continue; otherwise what an earlier computation left there is removed.
 
     Attributes
     ----------
     finished
-        Number of finished tiles found, in their order.
+        Number of finished tiles, in their order.
     damaged
         Tiles that the journal has as finished and whose bytes say otherwise.
 
@@ -92,17 +93,17 @@ class Scratch:
                 self._begin({"schema": _SCHEMA, "fingerprint": fingerprint, **asdict(tiling)})
             undo.pop_all()
 
-    def strips(self, wanted: Wanted) -> Iterator[tuple[torch.Tensor, ...]]:
+    def strips(self, places: StripPlaces) -> Iterator[tuple[torch.Tensor, ...]]:
         """Yield strips as views of the file, the next ones read ahead while the caller works.
 
         Parameters
         ----------
-        wanted
+        places
             For each step the strips that it needs: tile row, strip, and the first row within it.
         """
-        for step, strips in enumerate(wanted):
-            if step + 1 < len(wanted):
-                for strip in wanted[step + 1]:
+        for step, strips in enumerate(places):
+            if step + 1 < len(places):
+                for strip in places[step + 1]:
                     self._read_ahead(*strip)
             yield tuple(self._view(*strip) for strip in strips)
 
@@ -169,7 +170,7 @@ class Scratch:
     def remove(self) -> None:
         """Remove the folder."""
         self.close()
-        for name in _OURS:
+        for name in _FILES:
             (self.folder / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # somebody else has put something there: theirs
             self.folder.rmdir()
@@ -210,8 +211,8 @@ class Scratch:
         return self._checksum
 
     def _begin(self, manifest: dict[str, Any]) -> None:
-        self._refuse_foreign()
-        for name in _OURS[1:]:
+        self._check_foreign()
+        for name in _FILES[1:]:
             (self.folder / name).unlink(missing_ok=True)
         needed, free = self.tiling.scratch_bytes, shutil.disk_usage(self.folder).free
         if needed > free:
@@ -246,8 +247,8 @@ class Scratch:
                 where=display_name(str(self.folder)),
             ) from error
 
-    def _refuse_foreign(self) -> None:
-        foreign = [path.name for path in self.folder.iterdir() if path.name not in (*_OURS, "manifest.tmp")]
+    def _check_foreign(self) -> None:
+        foreign = [path.name for path in self.folder.iterdir() if path.name not in (*_FILES, "manifest.tmp")]
         if foreign:
             raise UsageError(
                 "RA-LD-010",
@@ -256,10 +257,12 @@ class Scratch:
                 where=display_name(str(self.folder)),
             )
 
-    def _compare(self, wanted: dict[str, Any]) -> None:
+    def _compare(self, expected: dict[str, Any]) -> None:
         try:
-            found = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
-            agrees = found["schema"] == _SCHEMA and all(found[key] == value for key, value in wanted.items())
+            manifest = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
+            agrees = manifest["schema"] == _SCHEMA and all(
+                manifest[key] == value for key, value in expected.items()
+            )
         except (OSError, ValueError, KeyError, TypeError):
             agrees = False
         if not agrees:
@@ -288,8 +291,8 @@ class Scratch:
 def kept_tiling(folder: Path) -> Tiling | None:
     """Return the tiling of what an earlier computation left in a folder, if one did."""
     try:
-        found = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        numbers = [found[name] for name in ("n", "side", "strip")]
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        numbers = [manifest[name] for name in ("n", "side", "strip")]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     whole = all(type(number) is int and number > 0 for number in numbers)

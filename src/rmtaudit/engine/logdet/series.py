@@ -27,10 +27,11 @@ from rmtaudit.names import display_name
 if TYPE_CHECKING:
     from rmtaudit.kernels.flodance import MinorSeries
 
-_LARGEST = 1 << 24
+_MOST_BYTES = 1 << 24
+"""Of a table: a choice, some hundred thousand rows."""
 _POINTS, _ROWS = ("points", "n", "size"), ("matrix_size", "rows", "dimension")
 _LOGDET = ("logdet", "log_determinant", "logabsdet")
-_SMALLEST, _LARGEST_NAMES = ("min_eigenvalue", "smallest"), ("max_eigenvalue", "largest")
+_SMALLEST, _LARGEST = ("min_eigenvalue", "smallest"), ("max_eigenvalue", "largest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +94,12 @@ def read_table(path: Path, select: str, outputs: int) -> SizeTable:
         RA-LD-035: two rows of one size, or a size that is no multiple of the outputs.
     """
     where = printed(path)
-    text = read_small(path, _LARGEST).decode("utf-8", "replace")
+    text = read_small(path, _MOST_BYTES).decode("utf-8", "replace")
     rows = list(csv.DictReader(text.splitlines(), skipinitialspace=True))
     names = {str(name).strip().lower(): name for name in (rows[0] if rows else {}) if name is not None}
 
-    def column(wanted: tuple[str, ...]) -> str | None:
-        return next((names[name] for name in wanted if name in names), None)
+    def column(candidates: tuple[str, ...]) -> str | None:
+        return next((names[name] for name in candidates if name in names), None)
 
     points, count, logdet = column(_POINTS), column(_ROWS), column(_LOGDET)
     if logdet is None or (points is None and count is None):
@@ -129,7 +130,7 @@ def read_table(path: Path, select: str, outputs: int) -> SizeTable:
             )
         extremes = [
             _number(row[name], place) if name is not None and (row[name] or "").strip() else None
-            for name in (column(_SMALLEST), column(_LARGEST_NAMES))
+            for name in (column(_SMALLEST), column(_LARGEST))
         ]
         entries.append(Entry(int(size), _number(row[logdet], place), *extremes))
     if not entries:

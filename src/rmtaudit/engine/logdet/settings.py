@@ -1,4 +1,4 @@
-"""What is asked for: settings of one log-determinant, checked as far as they can be without the matrix."""
+"""The settings of one log-determinant, checked as far as they can be without the matrix."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rmtaudit.errors import UsageError
 
 
 class Method(StrEnum):
-    """A way to a log-determinant."""
+    """A method for a log-determinant; where the choice is left to the planner, ``None`` stands for it."""
 
     CHOLESKY = "cholesky"
     LDLT = "ldlt"
@@ -24,7 +24,15 @@ class Method(StrEnum):
     FLODANCE = "flodance"
 
 
-@dataclass(frozen=True, slots=True)
+class Place(StrEnum):
+    """Where a method works, which decides what it takes."""
+
+    IN_MEMORY = "in memory"
+    ON_DISK = "on disk"
+    BY_PRODUCTS = "by products"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogdetSettings:
     """How a log-determinant is computed.
 
@@ -58,7 +66,7 @@ class LogdetSettings:
     scratch
         Folder of the factor on disk; ``None``: one of the user's cache.
     resume
-        Go on with what an interrupted computation left there.
+        Continue with what an interrupted computation left there.
     unshift
         Also say what ``A + t I`` tells about ``A``.
     minors

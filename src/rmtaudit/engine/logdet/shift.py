@@ -8,11 +8,9 @@ All of that is known of the shifted matrix alone, and ``Σ x_i² < 1`` proves ``
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rmtaudit.engine.logdet.result import ExactLogdet, ShiftCorrection, Status
-from rmtaudit.engine.logdet.rounding import SAFETY
+from rmtaudit.engine.logdet.margins import PROBE_SAFETY
 
 if TYPE_CHECKING:
     import torch
@@ -20,30 +18,45 @@ if TYPE_CHECKING:
     from rmtaudit.engine.logdet.cholesky import TileCholesky
 
 
-def corrected(found: ExactLogdet, work: TileCholesky, shift: float) -> ExactLogdet:
-    """Return the result of ``A`` from that of ``A + t I``."""
-    assert found.logdet is not None
-    exact = work.inverse() if found.in_core else None
-    if exact is None:
-        trace, error = work.result.inverse_trace
-        norm = SAFETY * work.result.inverse_norm
+def without_shift(work: TileCholesky, logdet: float, shift: float) -> dict[str, Any]:
+    """Return what the factor of ``A + t I`` tells about ``A``, as evidence; the factor is destroyed in core.
+
+    Parameters
+    ----------
+    work
+        The factorisation, complete and without scaled probes.
+    logdet
+        ``log det (A + t I)``, in nats.
+    shift
+        ``t``.
+
+    Returns
+    -------
+    dict
+        ``logdet`` is the corrected value, ``correction`` is ``- t tr (A + t I)⁻¹``, ``standard_error`` that
+        of the correction (0 where the trace is exact, in core), and ``at_most_lower_by`` a bound of what
+        higher orders can add: ``log det A`` lies at most this much below the corrected value. Where ``A`` may
+        be indefinite, there is no corrected value, and a ``reason``.
+    """
+    if work.tiling.in_core:
+        inverse = work.inverse()
+        trace, norm, error = float(inverse.diagonal().sum()), _norm(inverse), 0.0
     else:
-        trace, norm, error = float(exact.diagonal().sum()), _norm(exact), 0.0
+        trace, error = work.result.inverse_trace
+        norm = PROBE_SAFETY * work.result.inverse_norm
     x = shift * norm
     remainder = x * x / (2 * (1 - x)) if x < 1 else math.inf
-    correction = ShiftCorrection(shift, found.logdet, -shift * trace, shift * error, remainder)
-    if math.isfinite(remainder):
-        return replace(found, logdet=found.logdet + correction.correction, shift=correction)
-    return replace(
-        found,
-        status=Status.UNDETERMINED,
-        logdet=None,
-        sign=None,
-        negative=None,
-        shift=correction,
-        reason="the shift is not small beside the smallest eigenvalue, if that is positive at all: only the "
-        "log-determinant of the shifted matrix is known",
-    )
+    known = math.isfinite(remainder)
+    return {
+        "shift": shift,
+        "logdet": logdet - shift * trace if known else None,
+        "correction": -shift * trace,
+        "standard_error": shift * error,
+        "at_most_lower_by": remainder if known else None,
+        "reason": ""
+        if known
+        else "the shift is not small compared with the smallest eigenvalue of the matrix",
+    }
 
 
 def _norm(lower: torch.Tensor) -> float:

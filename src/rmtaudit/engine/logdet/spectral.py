@@ -1,37 +1,94 @@
-"""Of a singular matrix, in core: the product of the eigenvalues that are not zero, and how clear that is."""
+"""The pseudo-determinant in core: the product of the eigenvalues that are not zero, and how clear that is."""
 
 from __future__ import annotations
 
 import math
 import sys
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from rmtaudit.engine.logdet import reasons
+from rmtaudit.engine.logdet.answer import Outcome, Refusal
+from rmtaudit.engine.logdet.margins import Rounding, with_rounding
 from rmtaudit.engine.logdet.pivoted import finite_dense
-from rmtaudit.engine.logdet.result import PseudoDeterminant
-from rmtaudit.engine.resources.threads import threads as using_threads
+from rmtaudit.engine.logdet.settings import Method, Place
+from rmtaudit.engine.logdet.target import Facts
+from rmtaudit.engine.logdet.tiling import gram_bytes, spectral_bytes
 from rmtaudit.errors import UsageError
 from rmtaudit.kernels.spectra.eigenvalues import EPSILON, symmetric_eigenvalues
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from rmtaudit.matrices.sources import MatrixSource
-
-CLEAR = 10.0
-_COLUMNS = 130
+_CLEAR = 10.0
+"""The gap from which on an eigenvalue is clearly not 0: a cut ten times higher gives the same (a choice)."""
+_FLOOR = 32.0
+"""Units of ``eps max |λ|`` below which nothing can be told from 0; for large matrices ``4 √n``. A choice:
+LAPACK's Users' Guide bounds the errors of its solvers by ``p(n) eps ‖A‖`` with ``p`` growing modestly."""
 
 
-def pseudo_logdet(source: MatrixSource, *, memory: int, threads: int = 1) -> PseudoDeterminant:
-    """Return the log-pseudo-determinant of a symmetric matrix, from all of its eigenvalues.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """The eigenvalues above and below a floor.
+
+    Attributes
+    ----------
+    rank
+        Eigenvalues above the floor.
+    logdet
+        ``Σ log |λ|`` over those, in nats.
+    sign
+        Of their product.
+    floor
+        What the solver can tell from zero: ``max(32, 4 sqrt n) eps max |λ|``.
+    kept, dropped
+        The smallest ``|λ|`` above the floor and the largest one not above; ``None`` where there is none.
+    gap
+        ``kept / floor``: how far the smallest eigenvalue that counts is from what rounding could have made.
+    error
+        Bound of ``logdet``, each eigenvalue off by at most the floor; infinite where one is at it.
+    alternatives
+        ``(cut, rank, logdet)`` for cuts a tenth of and ten times the floor.
+    """
+
+    rank: int
+    logdet: float
+    sign: int
+    floor: float
+    kept: float | None
+    dropped: float | None
+    gap: float
+    error: float
+    alternatives: tuple[tuple[float, int, float], ...]
+
+    @property
+    def clear(self) -> bool:
+        """Whether it is clear which eigenvalues are 0: a cut ten times higher gives the same."""
+        return self.gap >= _CLEAR
+
+    def squared(self) -> Split:
+        """Return it for the squares of the values: of ``WᵀW`` from ``W``."""
+        return replace(
+            self,
+            logdet=2 * self.logdet,
+            error=2 * self.error,
+            floor=_square(self.floor),
+            kept=None if self.kept is None else _square(self.kept),
+            dropped=None if self.dropped is None else _square(self.dropped),
+            alternatives=tuple((_square(cut), rank, 2 * logdet) for cut, rank, logdet in self.alternatives),
+        )
+
+
+def by_eigenvalues(facts: Facts, *, memory: int) -> Outcome:
+    """Return the outcome of all eigenvalues; refused where it is not clear which of them are 0.
+
+    Those of a Gram matrix are the squares of the singular values of ``W``, of which smaller ones can be told
+    from 0.
 
     Parameters
     ----------
-    source
-        Symmetric; offers blocks.
+    facts
+        Of a symmetric matrix that offers blocks.
     memory
         Bytes that may be allocated: the matrix in float64 and a little.
 
@@ -42,72 +99,61 @@ def pseudo_logdet(source: MatrixSource, *, memory: int, threads: int = 1) -> Pse
     InputError
         RA-MS-005: an entry is not finite.
     """
-    if not source.symmetric:
-        raise UsageError("RA-MS-004", f"{source.name} is not symmetric: {source.symmetry}.")
-    n = source.shape[0]
-    needed = spectral_bytes(n)
-    if needed > memory:
-        raise UsageError(
-            "RA-LD-005",
-            f"all eigenvalues of {source.name} take {needed:,} bytes in core, and the memory is {memory:,}.",
-            hint="Give more --memory, or a shift.",
-        )
-    with using_threads(threads):
-        values = symmetric_eigenvalues(finite_dense(source))
-    return pseudo_determinant(values, needed)
-
-
-def gram_pseudo_logdet(factor: MatrixSource, *, threads: int = 1) -> PseudoDeterminant:
-    """Return the log-pseudo-determinant of ``WᵀW`` from the singular values of ``W``.
-
-    Floor, kept and dropped are squared, as the eigenvalues of ``WᵀW`` are; what is 0 is judged before that.
-    """
-    with using_threads(threads):
-        W = factor.dense()
-        values = torch.linalg.svdvals(W).numpy()
-    found = pseudo_determinant(values, gram_bytes(*factor.shape))
-    return replace(
-        found,
-        n=factor.shape[1],
-        logdet=2 * found.logdet,
-        error=2 * found.error,
-        floor=_squared(found.floor),
-        kept=None if found.kept is None else _squared(found.kept),
-        dropped=None if found.dropped is None else _squared(found.dropped),
-        alternatives=tuple((_squared(cut), rank, 2 * value) for cut, rank, value in found.alternatives),
+    source, gram = facts.source, facts.gram
+    if gram is not None:
+        needed = gram_bytes(*gram.factor.shape)
+        split = split_eigenvalues(torch.linalg.svdvals(gram.factor.dense()).numpy()).squared()
+    else:
+        if not source.symmetric:
+            raise UsageError("RA-MS-004", f"{source.name} is not symmetric: {source.symmetry}.")
+        needed = spectral_bytes(facts.order)
+        if needed > memory:
+            raise UsageError(
+                "RA-LD-005",
+                f"all eigenvalues of {source.name} take {needed:,} bytes in core, and the memory is "
+                f"{memory:,}.",
+                hint="Give more --memory, or a shift.",
+            )
+        split = split_eigenvalues(symmetric_eigenvalues(finite_dense(source)))
+    outcome = Outcome(
+        method=Method.EIGENVALUES,
+        place=Place.IN_MEMORY,
+        logdet=split.logdet,
+        sign=split.sign,
+        rank=split.rank,
+        carries_entries=gram is not None,
+        evidence={
+            "rank": split.rank,
+            "floor": split.floor,
+            "smallest_kept": split.kept,
+            "largest_dropped": split.dropped,
+            "gap": split.gap if math.isfinite(split.gap) else None,
+            "other_cuts": [
+                {"cut": cut, "rank": rank, "logdet": logdet} for cut, rank, logdet in split.alternatives
+            ],
+        },
+        work={"planned_memory_bytes": needed},
     )
+    if not split.rank:
+        return outcome.refused(Refusal.UNCLEAR_RANK, reasons.NO_EIGENVALUE)
+    if not split.clear:
+        reason = reasons.unclear_rank(split.kept, split.gap, split.floor)
+        return outcome.refused(Refusal.UNCLEAR_RANK, reason)
+    values = "eigenvalue" if gram is None else "singular value of W"
+    basis = f"every {values} off by at most the floor of the solver (Weyl)"
+    return with_rounding(outcome, Rounding(bound=split.error, likely=math.inf, basis=basis))
 
 
-def _squared(value: float) -> float:
-    """Return the square within the range of float64."""
-    return min(max(value * value, 5e-324 if value else 0.0), sys.float_info.max)
-
-
-def gram_bytes(rows: int, cols: int) -> int:
-    """Return what the singular values of a matrix take."""
-    return 8 * (3 * rows * cols + _COLUMNS * max(rows, cols))
-
-
-def spectral_bytes(n: int) -> int:
-    """Return what the eigenvalues of a matrix of order ``n`` take."""
-    return 8 * n * (n + _COLUMNS)
-
-
-def pseudo_determinant(values: npt.NDArray[np.float64], planned: int = 0) -> PseudoDeterminant:
-    """Return it from eigenvalues in any order, computed to within the floor."""
-    n = values.size
+def split_eigenvalues(values: npt.NDArray[np.float64]) -> Split:
+    """Return which eigenvalues count, given all of them in any order, computed to within the floor."""
     sizes = np.abs(values)
-    floor = max(32.0, 4 * math.sqrt(n)) * EPSILON * float(sizes.max())
+    floor = max(_FLOOR, 4 * math.sqrt(values.size)) * EPSILON * float(sizes.max())
     above = sizes > floor
     kept, dropped = sizes[above], sizes[~above]
     smallest = float(kept.min()) if kept.size else None
-    # the floor of subnormal eigenvalues is 0: nothing of them is told from rounding
+    # the floor of subnormal eigenvalues is 0: nothing of them can be told from rounding
     gap = math.inf if smallest is None else smallest / floor if floor > 0 else 0.0
-    alternatives = tuple(
-        (cut, int((sizes > cut).sum()), _sum_of_logs(sizes[sizes > cut])) for cut in (floor / 10, floor * 10)
-    )
-    return PseudoDeterminant(
-        n=n,
+    return Split(
         rank=int(above.sum()),
         logdet=_sum_of_logs(kept),
         sign=-1 if int((values[above] < 0).sum()) % 2 else 1,
@@ -115,11 +161,17 @@ def pseudo_determinant(values: npt.NDArray[np.float64], planned: int = 0) -> Pse
         kept=smallest,
         dropped=float(dropped.max()) if dropped.size else None,
         gap=gap,
-        clear=gap >= CLEAR,
         error=_error(kept, floor),
-        alternatives=alternatives,
-        planned_bytes=planned,
+        alternatives=tuple(
+            (cut, int((sizes > cut).sum()), _sum_of_logs(sizes[sizes > cut]))
+            for cut in (floor / 10, floor * 10)
+        ),
     )
+
+
+def _square(value: float) -> float:
+    """Return the square within the range of float64."""
+    return min(max(value * value, 5e-324 if value else 0.0), sys.float_info.max)
 
 
 def _sum_of_logs(values: npt.NDArray[np.float64]) -> float:

@@ -1,4 +1,4 @@
-"""What is factored for an answer: the matrix itself, or a nonsingular one that has its pseudo-determinant.
+"""What is known of a matrix, and what is factored: itself, or another one that has its pseudo-determinant.
 
 A symmetric positive semidefinite ``A`` whose null vectors ``v_c`` have disjoint supports has
 ``det A₋ = pdet A · Π v_c,i(c)²``, where ``A₋`` lacks the rows and columns ``i(c)``, one of each support: for
@@ -9,22 +9,124 @@ orthonormal basis ``V`` of the null space.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from typing import Any
 
-from rmtaudit.engine.logdet.facts import Facts, facts_of
+import numpy as np
+from numpy.typing import NDArray
+
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
-from rmtaudit.matrices.sources import CompletedLaplacian, Gram, Laplacian, MatrixSource, SparseMatrix
+from rmtaudit.matrices.sources import (
+    CompletedLaplacian,
+    Gram,
+    Known,
+    Laplacian,
+    Leading,
+    MatrixSource,
+    Reach,
+    SparseMatrix,
+)
 from rmtaudit.matrices.sources.symmetry import BY_CONSTRUCTION
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
-LOG_DETERMINANT, LOG_PSEUDO_DETERMINANT = "log-determinant", "log-pseudo-determinant"
+class Quantity(StrEnum):
+    """What is computed."""
+
+    LOG_DETERMINANT = "log-determinant"
+    LOG_PSEUDO_DETERMINANT = "log-pseudo-determinant"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts(Known):
+    """A matrix, and what is known of it before anything is computed.
+
+    Attributes
+    ----------
+    source
+        The matrix.
+    smallest
+        As of :class:`~rmtaudit.matrices.sources.Known`, but ``None`` where the lower bound is not positive:
+        it would tell nothing of the log-determinant.
+    product_flops
+        Of a product with one vector; never ``None``.
+    """
+
+    source: MatrixSource
+    product_flops: float = 0.0
+
+    @property
+    def order(self) -> int:
+        """Rows of the matrix."""
+        return self.source.shape[0]
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether it is treated as symmetric."""
+        return self.source.symmetric
+
+    @property
+    def semidefinite(self) -> bool:
+        """Whether its construction makes it positive semidefinite."""
+        return self.source.semidefinite
+
+    @property
+    def blocks(self) -> bool:
+        """Whether entries can be had."""
+        return Reach.BLOCK in self.source.reach
+
+    @property
+    def products(self) -> bool:
+        """Whether products can be had."""
+        return Reach.MATMUL in self.source.reach
+
+    @property
+    def triangular(self) -> bool:
+        """Whether it is sparse, and triangular in some order of rows and columns."""
+        return self.structure is not None and self.structure.triangular
+
+    def leading(self, rows: int) -> Facts:
+        """Return the facts of a leading principal submatrix; of the matrix itself, these."""
+        if rows == self.order:
+            return self
+        return replace(self, source=Leading(self.source, rows), shifted=None)
+
+
+def facts_of(source: MatrixSource, smallest: float | None = None) -> Facts:
+    """Return what is known; ``smallest`` is a lower bound of the spectrum that the user knows."""
+    known = source.known()
+    values = {each.name: getattr(known, each.name) for each in fields(Known)}
+    rows, cols = source.shape
+    if known.smallest is not None and known.smallest <= 0:
+        values |= {"smallest": None, "smallest_from": ""}
+    if smallest is not None and smallest > (values["smallest"] or 0.0):
+        values |= {"smallest": smallest, "smallest_from": "given with --smallest"}
+    if known.product_flops is None:
+        values["product_flops"] = 2.0 * rows * cols
+    if known.rank is not None and known.rank < min(rows, cols) and not known.singular:
+        values["singular"] = (
+            f"its construction gives the matrix of order {rows:,} a rank of at most {known.rank:,}"
+        )
+    return Facts(source=source, **values)
+
+
+def subject_of(source: MatrixSource) -> dict[str, Any]:
+    """Return what a matrix is, as JSON values."""
+    subject = {
+        "kind": source.kind,
+        "name": source.name,
+        "shape": list(source.shape),
+        "dtype": source.dtype,
+        "symmetric": source.symmetric,
+        "symmetry": source.symmetry,
+        "semidefinite": source.semidefinite,
+        "reach": sorted(str(each) for each in source.reach),
+        "stored_bytes": source.stored_bytes,
+    }
+    return {**subject, **source.details(), **subject}  # details add names, and replace none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """What is factored, and how the answer follows.
 
@@ -35,25 +137,26 @@ class Target:
     facts
         Of the matrix that is factored.
     by_products
-        Of the matrix that Lanczos sees.
+        Of the matrix that Lanczos works on.
     quantity
         What the answer is.
     dimension
         Rows of the matrix, or its rank: what nats are divided by.
     offset
-        Added to the log-determinant of the matrix that is factored.
-    words, words_by_products
-        What is factored, and what Lanczos sees, where it is not the matrix itself.
+        Added to the log-determinant of the matrix that is factored. Lanczos needs no offset: the matrix that
+        it works on has the answer as its log-determinant.
+    description, description_by_products
+        What is factored, and what Lanczos works on, where it is not the matrix itself.
     """
 
     subject: MatrixSource
     facts: Facts
     by_products: Facts
-    quantity: str
+    quantity: Quantity = Quantity.LOG_PSEUDO_DETERMINANT
     dimension: int
     offset: float = 0.0
-    words: str = ""
-    words_by_products: str = ""
+    description: str = ""
+    description_by_products: str = ""
 
 
 def target_of(source: MatrixSource, settings: LogdetSettings) -> Target:
@@ -61,21 +164,29 @@ def target_of(source: MatrixSource, settings: LogdetSettings) -> Target:
     facts = facts_of(source, settings.smallest)
     if settings.size is not None and settings.size * settings.outputs < facts.order:
         facts = replace(facts, singular="")  # a leading minor of a singular matrix need not be
+    whole = Target(subject=source, facts=facts, by_products=facts, dimension=facts.order)
     if not settings.pseudo:
-        return Target(source, facts, facts, LOG_DETERMINANT, facts.order)
-    if facts.laplacian is not None and settings.method is not Method.EIGENVALUES:
-        return _of_laplacian(facts, facts.laplacian)
-    if facts.gram is not None and facts.singular and settings.method is not Method.EIGENVALUES:
+        return replace(whole, quantity=Quantity.LOG_DETERMINANT)
+    if settings.method is Method.EIGENVALUES:
+        return whole
+    if facts.laplacian is not None:
+        return _laplacian_target(facts, facts.laplacian)
+    if facts.gram is not None and facts.singular:
         other = Gram(facts.gram.factor, "rows" if facts.gram.of == "columns" else "columns")
         swapped = facts_of(other, settings.smallest)
-        words = "W Wᵀ and WᵀW have the same eigenvalues but for zeros: the smaller one is factored"
-        return Target(source, swapped, swapped, LOG_PSEUDO_DETERMINANT, swapped.order, 0.0, words, words)
-    return Target(source, facts, facts, LOG_PSEUDO_DETERMINANT, facts.order)
+        description = "W Wᵀ and WᵀW have the same eigenvalues but for zeros: the smaller one is factored"
+        return Target(
+            subject=source,
+            facts=swapped,
+            by_products=swapped,
+            dimension=swapped.order,
+            description=description,
+            description_by_products=description,
+        )
+    return whole
 
 
-def _of_laplacian(facts: Facts, graph: Laplacian) -> Target:
-    import numpy as np
-
+def _laplacian_target(facts: Facts, graph: Laplacian) -> Target:
     removed = _heaviest(graph)
     keep = np.ones(facts.order, dtype=bool)
     keep[removed] = False
@@ -95,25 +206,21 @@ def _of_laplacian(facts: Facts, graph: Laplacian) -> Target:
         largest=facts.largest,
     )
     return Target(
-        graph,
-        replace(facts_of(grounded), rounding=facts.rounding),
-        completed,
-        LOG_PSEUDO_DETERMINANT,
-        facts.order - count,
-        -2 * math.fsum(np.log(graph.null_weights()[removed]).tolist()),
-        "the matrix without one vertex of each connected component (the matrix-tree theorem)",
-        "the matrix plus VVᵀ, V its null space: one vector for each connected component",
+        subject=graph,
+        facts=replace(facts_of(grounded), rounding=facts.rounding),
+        by_products=completed,
+        dimension=facts.order - count,
+        offset=-2 * math.fsum(np.log(graph.null_weights()[removed]).tolist()),
+        description="the matrix without one vertex of each connected component (the matrix-tree theorem)",
+        description_by_products="the matrix plus VVᵀ, V its null space: one vector for each connected "
+        "component",
     )
 
 
 def _heaviest(graph: Laplacian) -> NDArray[np.int64]:
     """Return the vertex of the highest degree of each component, in the order of the components."""
-    import numpy as np
-
-    order = np.lexsort((-graph.degrees, graph.component))
-    first = np.flatnonzero(np.diff(graph.component[order], prepend=-1))
-    found: NDArray[np.int64] = order[first]
-    return found
+    order: NDArray[np.int64] = np.lexsort((-graph.degrees, graph.component))
+    return order[np.flatnonzero(np.diff(graph.component[order], prepend=-1))]
 
 
 def spectral_gap_bound(graph: Laplacian) -> float:
@@ -123,7 +230,6 @@ def spectral_gap_bound(graph: Laplacian) -> float:
     distance from any vertex to the farthest: ``1/(d vol)`` for the normalised Laplacian (Chung 1997, lemma
     1.9), ``4/(n d)`` for the combinatorial one (Mohar 1991).
     """
-    import numpy as np
     from scipy.sparse.csgraph import breadth_first_order
 
     sizes = np.bincount(graph.component)
@@ -132,10 +238,10 @@ def spectral_gap_bound(graph: Laplacian) -> float:
     for component, start in enumerate(_heaviest(graph)):
         if sizes[component] < 2:
             continue
-        order, before = breadth_first_order(graph.matrix, int(start), directed=False)
+        order, predecessors = breadth_first_order(graph.matrix, int(start), directed=False)
         depth = np.zeros(graph.shape[0], dtype=np.int64)
         for vertex in order[1:]:
-            depth[vertex] = depth[before[vertex]] + 1
+            depth[vertex] = depth[predecessors[vertex]] + 1
         diameter = 2 * int(depth.max())
         normalised = graph.normalisation == "normalised"
         bounds.append(

@@ -1,4 +1,4 @@
-"""How a symmetric matrix is cut: square tiles that fill the memory, and strips that stream past them.
+"""What methods on entries take, and how a matrix is cut to fit: square tiles, and strips that stream past.
 
 Tile row ``i`` holds the rows ``[i b, (i + 1) b)`` of the factor, columns up to its own diagonal, cut into
 strips of ``w`` columns. A strip lies in the scratch file row by row in one piece, and tile rows one after
@@ -12,19 +12,32 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 ITEM = 8
+"""Bytes of a float64."""
 STAGE = 1 << 15
-"""Entries of a piece on its way to the disk; there are two."""
+"""Entries of a piece on its way to the disk; there are two. 256 KiB: a choice."""
 _STRIPS = (64, 96, 128, 192, 256)
+"""Widths of a strip: a choice; narrow ones cost calls of OpenBLAS, wide ones memory."""
 _PAGE = 1 << 16
-"""Tile rows begin at multiples of this: every system can map a file from there."""
+"""Tile rows begin at multiples of this: every system can map a file from there (Windows asks for 64 KiB)."""
 _PACKED = 256 * 256
 """Entries that OpenBLAS packs of one operand, a thread; of the other it packs as much as a strip."""
 _COLUMNS = 16
 """Vectors of length n: two diagonals, 8 probes, and the minors, which are summed in extended precision."""
 _PROBED = 16
-"""Columns of a tile row of what estimates the rounding, as it is and transposed."""
+"""Columns of a tile row of what estimates the rounding, as it is and transposed: 8 probes each."""
 _FIXED = 1 << 18
-"""What Python, the journal and the threads take, in bytes."""
+"""What Python, the journal and the threads take, in bytes: a margin that the test of the anonymous memory
+keeps to."""
+_LOOKS = 24
+"""Tile rows after which an extrapolation may end early: a choice."""
+_PIVOTED_COLUMNS = 80
+"""Vectors of length n that LAPACK and the bound of rounding take besides the matrix: a panel, at most."""
+_PIVOTED_TEMPORARIES = 6 << 20
+"""Bytes of the strips in which a factor is scaled and its norms are taken: six of ``2¹⁷`` entries."""
+_SPECTRAL_COLUMNS = 130
+"""Vectors of length n that the eigenvalues of LAPACK take besides the matrix: two panels of 64, at most."""
+_MIXED_BYTES = 24
+"""An entry in float64; rounded, in float32; its factor; and that in float64 again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +135,36 @@ def least_memory(n: int, threads: int = 1) -> int:
         Tiling(n, n, n).working_bytes(threads),
         _working(side + 1, _STRIPS[0], threads) + _vectors(n, side + 1),  # a row more: roots are rounded
     )
+
+
+def grown_memory(rows: int, budget: int, threads: int) -> int:
+    """Return the memory that cuts a matrix into enough tile rows to stop between, at most the budget."""
+    strip = _STRIPS[0]
+    side = -(-max(2 * strip, -(-rows // _LOOKS)) // strip) * strip
+    if side >= rows:
+        return budget
+    wanted = max(least_memory(rows, threads), Tiling(rows, side, strip).working_bytes(threads))
+    return min(budget, wanted)
+
+
+def dense_bytes(n: int) -> int:
+    """Return what LU or LDLᵀ of a matrix of order ``n`` allocate."""
+    return ITEM * n * (n + _PIVOTED_COLUMNS) + min(_PIVOTED_TEMPORARIES, 6 * ITEM * n * n)
+
+
+def spectral_bytes(n: int) -> int:
+    """Return what the eigenvalues of a matrix of order ``n`` take."""
+    return ITEM * n * (n + _SPECTRAL_COLUMNS)
+
+
+def gram_bytes(rows: int, cols: int) -> int:
+    """Return what the singular values of a matrix take."""
+    return ITEM * (3 * rows * cols + _SPECTRAL_COLUMNS * max(rows, cols))
+
+
+def mixed_bytes(n: int, probes: int = 16, steps: int = 200) -> int:
+    """Return what a float32 factor of order ``n`` takes: ``24 n²`` and the Lanczos vectors of the probes."""
+    return _MIXED_BYTES * n * n + ITEM * n * probes * (min(steps, n) + 8)
 
 
 @lru_cache(maxsize=16)

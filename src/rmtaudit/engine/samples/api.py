@@ -73,10 +73,10 @@ def tails(
     >>> round(upper["alpha"]["value"], 1)
     3.0
     """
-    asked = settings_from(TailSettings, settings, keywords)
+    chosen = settings_from(TailSettings, settings, keywords)
     if isinstance(values, str | Path):
-        return SampleResult(study_file(Path(values), asked))
-    return SampleResult(study_values(_numbers(values, "values"), asked))
+        return SampleResult(study_file(Path(values), chosen))
+    return SampleResult(study_values(_numbers(values, "values"), chosen))
 
 
 def forecast(
@@ -119,10 +119,10 @@ def forecast(
     >>> found["isotropy"]["verdict"]
     'contradicted'
     """
-    asked = settings_from(ForecastSettings, settings, keywords)
-    population = asked.population if population is None else population
-    signal = asked.signal if signal is None else signal
-    named = replace(asked, population=_file_name(population), signal=_file_name(signal))
+    chosen = settings_from(ForecastSettings, settings, keywords)
+    population = chosen.population if population is None else population
+    signal = chosen.signal if signal is None else signal
+    named = replace(chosen, population=_file_name(population), signal=_file_name(signal))
     document = forecast_values(
         _nonnegative(eigenvalues, "eigenvalues"),
         named,

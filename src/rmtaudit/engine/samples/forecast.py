@@ -186,16 +186,16 @@ def _risk_columns(
         return [{"residual": None, "risk": None, "risk_exponent": None} for _ in mu]
 
     def curve(chosen: torch.Tensor) -> torch.Tensor:
-        found = ridge_risk(chosen, mu, samples=samples)
-        return torch.stack([found.risk, found.exponent])
+        risk = ridge_risk(chosen, mu, samples=samples)
+        return torch.stack([risk.risk, risk.exponent])
 
-    found, ends = curve(values), _interval(curve, values, settings)
+    curves, ends = curve(values), _interval(curve, values, settings)
     residual = samples - (values / (values + mu[:, None])).sum(1)
     return [
         {
             "residual": left,
-            "risk": _estimate(found[0], ends, 0, index) if left >= LEAST_RESIDUAL else None,
-            "risk_exponent": _estimate(found[1], ends, 1, index) if left >= LEAST_RESIDUAL else None,
+            "risk": _estimate(curves[0], ends, 0, index) if left >= LEAST_RESIDUAL else None,
+            "risk_exponent": _estimate(curves[1], ends, 1, index) if left >= LEAST_RESIDUAL else None,
         }
         for index, left in enumerate(residual.tolist())
     ]
@@ -214,12 +214,12 @@ def _bias_columns(
         return [{"bias": None, "exponent": None} for _ in mu]
 
     def curve(chosen: torch.Tensor) -> torch.Tensor:
-        found = ridge_bias(chosen, mu, zeros=features - len(values))
-        return torch.stack([found.bias, found.exponent])
+        bias = ridge_bias(chosen, mu, zeros=features - len(values))
+        return torch.stack([bias.bias, bias.exponent])
 
-    found, ends = curve(values), _interval(curve, values, settings)
+    curves, ends = curve(values), _interval(curve, values, settings)
     return [
-        {"bias": _estimate(found[0], ends, 0, index), "exponent": _estimate(found[1], ends, 1, index)}
+        {"bias": _estimate(curves[0], ends, 0, index), "exponent": _estimate(curves[1], ends, 1, index)}
         for index in range(len(mu))
     ]
 

@@ -57,13 +57,13 @@ def population_forecast(
     # a kernel matrix is n times the sample covariance, and so is its ridge
     unit = float(samples) if spectrum.matrix == "kernel" else 1.0
     try:
-        found = population_risk(population, squares, mu / unit, samples=samples)
+        forecast = population_risk(population, squares, mu / unit, samples=samples)
     except (ArithmeticError, ValueError) as error:
         return {"status": "failed", "reason": str(error)}
     values = spectrum.eigenvalues
     degrees = (values / (values + mu[:, None])).sum(1)
-    gap = (degrees - found.degrees).abs()
-    fits = bool((gap <= _SLACK[0] + _SLACK[1] * found.degrees).all())
+    gap = (degrees - forecast.degrees).abs()
+    fits = bool((gap <= _SLACK[0] + _SLACK[1] * forecast.degrees).all())
     return {
         "status": "ok",
         "reason": "",
@@ -79,7 +79,7 @@ def population_forecast(
                 "degrees_of_sample": float(own),
             }
             for at, kappa, risk, equivalent, own in zip(
-                mu, found.kappa, found.risk, found.degrees, degrees, strict=True
+                mu, forecast.kappa, forecast.risk, forecast.degrees, degrees, strict=True
             )
         ],
     }

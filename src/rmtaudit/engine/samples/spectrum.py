@@ -61,7 +61,7 @@ def feature_spectrum(
         message = "Every eigenvalue is 0, or the largest is out of range: nothing can be learned."
         raise NothingAuditableError("RA-NA-003", message, where=path)
     if matrix is None:
-        matrix = _told(len(values), shape, path)
+        matrix = _declared(len(values), shape, path)
     if shape is None:
         # rounding leaves zeros at n eps max
         known, above = len(values), values[values > len(values) * 2.0**-52 * values[-1]]
@@ -92,7 +92,7 @@ def feature_spectrum(
     return FeatureSpectrum(matrix, values[len(values) - rank :], samples, features)
 
 
-def _told(size: int, shape: tuple[int, int] | None, path: str) -> Matrix:
+def _declared(size: int, shape: tuple[int, int] | None, path: str) -> Matrix:
     """Return the matrix that the number of eigenvalues tells, or ask."""
     if shape is None:
         raise UsageError(

@@ -147,7 +147,7 @@ def _tail(given: Scaled, side: Side, settings: TailSettings) -> dict[str, Any]:
     )
     if isinstance(tail, NoFit):
         return _failed(tail.reason)
-    found = None
+    bootstrap = None
     if settings.bootstrap:
         spread = bootstrap_tail(
             values,
@@ -158,14 +158,14 @@ def _tail(given: Scaled, side: Side, settings: TailSettings) -> dict[str, Any]:
         )
         if isinstance(spread, NoFit):
             return _failed(spread.reason)
-        tail, found = calibrated(tail, spread), spread
+        tail, bootstrap = calibrated(tail, spread), spread
     return {
         "status": "ok",
         "reason": "",
         "support": tail.support,
         "warnings": _warnings(tail, given.unit),
-        **_power_law(tail, found, given.unit),
-        "laws": _laws(tail, found, given.unit),
+        **_power_law(tail, bootstrap, given.unit),
+        "laws": _laws(tail, bootstrap, given.unit),
         "comparisons": [
             {
                 **asdict(comparison),
@@ -174,7 +174,7 @@ def _tail(given: Scaled, side: Side, settings: TailSettings) -> dict[str, Any]:
             }
             for comparison in tail.comparisons
         ],
-        "verdict": _verdict(tail, found),
+        "verdict": _verdict(tail, bootstrap),
     }
 
 
@@ -187,22 +187,22 @@ def _warnings(tail: Tail, unit: Unit) -> list[str]:
     return [] if tail.verdict.plausible else [misfit_sentence(tail)]
 
 
-def _power_law(tail: Tail, found: TailBootstrap | None, unit: Unit) -> dict[str, Any]:
+def _power_law(tail: Tail, bootstrap: TailBootstrap | None, unit: Unit) -> dict[str, Any]:
     """Return the power law: of ``x``, or for the lower tail of the distribution function at small ``x``."""
     fit = tail.power_law
-    se = fit.sigma if found is None else found.alpha_se
+    se = fit.sigma if bootstrap is None else bootstrap.alpha_se
     low, high = (fit.alpha_low, fit.alpha_high)
     assert low is not None
     assert high is not None
-    alpha_ci = None if found is None else list(found.alpha_ci)
-    xmin_ci = None if found is None else list(found.xmin_ci)
+    alpha_ci = None if bootstrap is None else list(bootstrap.alpha_ci)
+    xmin_ci = None if bootstrap is None else list(bootstrap.xmin_ci)
     common: dict[str, Any] = {
         "tail_size": fit.tail_size,
-        "tail_size_ci": None if found is None else list(found.tail_size_ci),
+        "tail_size_ci": None if bootstrap is None else list(bootstrap.tail_size_ci),
         "tail_share": fit.tail_size / fit.size,
         "ks_distance": fit.ks_distance,
-        "p_value": None if found is None else found.p_value,
-        "start_doubt": None if found is None else found.start_doubt,
+        "p_value": None if bootstrap is None else bootstrap.p_value,
+        "start_doubt": None if bootstrap is None else bootstrap.start_doubt,
     }
     if tail.side == "upper":
         return {
@@ -225,7 +225,7 @@ def _power_law(tail: Tail, found: TailBootstrap | None, unit: Unit) -> dict[str,
     }
 
 
-def _laws(tail: Tail, found: TailBootstrap | None, unit: Unit) -> list[dict[str, Any]]:
+def _laws(tail: Tail, bootstrap: TailBootstrap | None, unit: Unit) -> list[dict[str, Any]]:
     names = UPPER_NAMES if tail.side == "upper" else LOWER_NAMES
     base = tail.laws[0].log_likelihood
     against = {case.second: case.p_value for case in tail.comparisons if case.first == "power_law"}
@@ -242,8 +242,8 @@ def _laws(tail: Tail, found: TailBootstrap | None, unit: Unit) -> list[dict[str,
             "possible": fit.law not in tail.impossible,
             "gain": fit.log_likelihood - base,
             "p_value": against.get(fit.law),
-            "bootstrap_p_value": None if found is None else found.gain_p_values.get(fit.law),
-            "best_share": None if found is None else found.best_shares[fit.law],
+            "bootstrap_p_value": None if bootstrap is None else bootstrap.gain_p_values.get(fit.law),
+            "best_share": None if bootstrap is None else bootstrap.best_shares[fit.law],
         }
         for fit in tail.laws
     ]
@@ -260,7 +260,7 @@ def _in_file(name: str, parameter: Parameter, side: Side, unit: Unit) -> dict[st
     return {"value": convert(value), "se": None if se is None else convert(se)}
 
 
-def _verdict(tail: Tail, found: TailBootstrap | None) -> dict[str, Any]:
+def _verdict(tail: Tail, bootstrap: TailBootstrap | None) -> dict[str, Any]:
     verdict = tail.verdict
     if tail.ties is not None:
         return {
@@ -281,7 +281,7 @@ def _verdict(tail: Tail, found: TailBootstrap | None) -> dict[str, Any]:
         "ruled_out": [{"law": law, "by": by} for law, by in verdict.ruled_out],
         "best": verdict.best,
         "level": verdict.level,
-        "sentence": sentence(tail, found),
+        "sentence": sentence(tail, bootstrap),
     }
 
 
@@ -298,7 +298,7 @@ def _near_zero(given: Scaled, settings: TailSettings) -> dict[str, Any]:
     few = lowest_values_problem(values, fit.threshold)
     if few:
         return _failed(few)
-    found = None
+    bootstrap = None
     if settings.bootstrap:
         spread = bootstrap_near_zero(
             values,
@@ -309,8 +309,8 @@ def _near_zero(given: Scaled, settings: TailSettings) -> dict[str, Any]:
         )
         if isinstance(spread, NoFit):
             return _failed(spread.reason)
-        found = spread
-    p_value = fit.p_value if found is None else max(fit.p_value, found.p_value)
+        bootstrap = spread
+    p_value = fit.p_value if bootstrap is None else max(fit.p_value, bootstrap.p_value)
     if p_value < settings.level:
         verdict = "An inverse gamma law describes the lowest values better than a power law."
     else:
@@ -321,16 +321,20 @@ def _near_zero(given: Scaled, settings: TailSettings) -> dict[str, Any]:
         "fraction": fit.fraction,
         "threshold": unit.to_file(fit.threshold),
         "tail_size": fit.tail_size,
-        "power": {"value": fit.power, "se": fit.power_se, "ci": found and list(found.power_ci)},
+        "power": {"value": fit.power, "se": fit.power_se, "ci": bootstrap and list(bootstrap.power_ci)},
         "rate": {
             "value": unit.to_file(fit.rate),
             "se": None if fit.rate_se is None else unit.to_file(fit.rate_se),
-            "ci": found and [unit.to_file(end) for end in found.rate_ci],
+            "ci": bootstrap and [unit.to_file(end) for end in bootstrap.rate_ci],
         },
-        "exponent": {"value": fit.exponent, "se": fit.exponent_se, "ci": found and list(found.exponent_ci)},
+        "exponent": {
+            "value": fit.exponent,
+            "se": fit.exponent_se,
+            "ci": bootstrap and list(bootstrap.exponent_ci),
+        },
         "gain": fit.gain,
         "p_value": fit.p_value,
-        "bootstrap_p_value": found and found.p_value,
+        "bootstrap_p_value": bootstrap and bootstrap.p_value,
         "better": p_value < settings.level,
         "sentence": verdict,
     }

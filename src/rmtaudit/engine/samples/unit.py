@@ -92,12 +92,12 @@ def scaled(values: torch.Tensor) -> Scaled:
     exponent = 0 if max(-low, high) <= _SAFE else (low + high) // 2
     with np.errstate(over="ignore", under="ignore"):
         # what is not positive is left out by every fit, and may leave the range of floats
-        found = np.where(array > 0, np.ldexp(array, -exponent), np.minimum(array, 0.0))
+        result = np.where(array > 0, np.ldexp(array, -exponent), np.minimum(array, 0.0))
     if high - low > 2 * _SAFE:
         problem = f"the greatest value is 2^{high - low} times the least one, beyond what floats can compare"
         return Scaled(values=values, unit=Unit(), support="continuous", step=step, lower="", problem=problem)
     return Scaled(
-        values=torch.from_numpy(found),
+        values=torch.from_numpy(result),
         unit=Unit(exponent=exponent),
         support="continuous",
         step=step,
@@ -108,7 +108,7 @@ def scaled(values: torch.Tensor) -> Scaled:
 
 def _ldexp(value: float, exponent: int) -> float | None:
     try:
-        found = math.ldexp(value, exponent)
+        result = math.ldexp(value, exponent)
     except OverflowError:
         return None
-    return found if math.isfinite(found) else None
+    return result if math.isfinite(result) else None

@@ -27,19 +27,19 @@ def verify_tails(path: Path, document: Mapping[str, Any]) -> Verification:
     values = _read(path)
     positive = values[values > 0]
     for side in ("upper", "lower"):
-        found = document.get(side)
-        if found is None:
+        tail = document.get(side)
+        if tail is None:
             continue
-        if found["status"] != "ok":
-            skipped.append({"owner": side, "reason": found["reason"]})
+        if tail["status"] != "ok":
+            skipped.append({"owner": side, "reason": tail["reason"]})
             continue
-        if found["support"] == "discrete":
+        if tail["support"] == "discrete":
             step = document["subject"]["grid_step"] or 1.0
             checks.extend(
                 discrete_checks(
-                    side, np.rint(positive / step), alpha=found["alpha"]["value"],
-                    xmin=float(np.rint(found["xmin"]["value"] / step)), size=found["tail_size"],
-                    distance=found["ks_distance"], min_tail=options["min_tail"],
+                    side, np.rint(positive / step), alpha=tail["alpha"]["value"],
+                    xmin=float(np.rint(tail["xmin"]["value"] / step)), size=tail["tail_size"],
+                    distance=tail["ks_distance"], min_tail=options["min_tail"],
                 )
             )  # fmt: skip
             continue
@@ -47,12 +47,12 @@ def verify_tails(path: Path, document: Mapping[str, Any]) -> Verification:
         exponent, start = ("alpha", "xmin") if upper else ("exponent", "xmax")
         # in units of the start: reciprocals of subnormal values are no floats
         with np.errstate(over="ignore"):
-            x = positive / found[start]["value"] if upper else found[start]["value"] / positive
+            x = positive / tail[start]["value"] if upper else tail[start]["value"] / positive
         checks.extend(
             fit_checks(
                 side, x[np.isfinite(x)], exponent=exponent,
-                alpha=found[exponent]["value"] + (0.0 if upper else 1.0), xmin=1.0,
-                size=found["tail_size"], distance=found["ks_distance"], min_tail=options["min_tail"],
+                alpha=tail[exponent]["value"] + (0.0 if upper else 1.0), xmin=1.0,
+                size=tail["tail_size"], distance=tail["ks_distance"], min_tail=options["min_tail"],
             )
         )  # fmt: skip
     count = _count(values, document["subject"])
@@ -78,12 +78,12 @@ def _read(path: Path) -> NDArray[np.float64]:
 
 def _count(values: NDArray[np.float64], subject: Mapping[str, Any]) -> Check:
     """Compare how many values there are, and the greatest of them."""
-    apart = abs(len(values) - subject["values"]) + abs(float(values.max()) - subject["greatest"])
+    difference = abs(len(values) - subject["values"]) + abs(float(values.max()) - subject["greatest"])
     return Check(
         owner="file",
         quantity="values",
         library="numpy",
         ours=subject["values"],
         theirs=len(values),
-        deviation=apart,
+        deviation=difference,
     )

@@ -27,7 +27,9 @@ LOWER_NAMES = {
 """What the laws of ``1/x`` are called as laws of ``x``."""
 
 _IMPLAUSIBLE = 0.1
+"""Clauset, Shalizi and Newman (2009), section 4.1: a power law with a smaller p-value is ruled out."""
 _DOUBT = 0.5
+"""A convention: more likely than not."""
 
 
 def tie_sentence(ties: Tied, value: float | None, side: str) -> str:
@@ -59,7 +61,7 @@ def misfit_sentence(tail: Tail) -> str:
     )
 
 
-def sentence(tail: Tail, found: TailBootstrap | None) -> str:
+def sentence(tail: Tail, bootstrap: TailBootstrap | None) -> str:
     """Say what the comparisons of the laws support."""
     names = UPPER_NAMES if tail.side == "upper" else LOWER_NAMES
     verdict = tail.verdict
@@ -82,9 +84,9 @@ def sentence(tail: Tail, found: TailBootstrap | None) -> str:
         text = f"Undecided: {_listed(left)} cannot be told apart."
     if verdict.winner is None and verdict.ruled_out and left:
         text += f" Ruled out: {_listed([names[law] for law, _ in verdict.ruled_out])}."
-    if found is not None and found.p_value < _IMPLAUSIBLE:
-        text += f" A power law itself is implausible (p = {found.p_value:.2g})."
-    if found is not None and found.start_doubt > _DOUBT:
+    if bootstrap is not None and bootstrap.p_value < _IMPLAUSIBLE:
+        text += f" A power law itself is implausible (p = {bootstrap.p_value:.2g})."
+    if bootstrap is not None and bootstrap.start_doubt > _DOUBT:
         text += " The exponent changes inside the tail: where a power law begins is doubtful."
     return text
 

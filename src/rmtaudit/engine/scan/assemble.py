@@ -18,6 +18,7 @@ from rmtaudit.finding_kind import FindingKind
 from rmtaudit.kernels.signal import Signal, SignalWord
 from rmtaudit.matrices.plan import LayerPlan
 from rmtaudit.matrices.refusals import NotAnalysed
+from rmtaudit.matrices.skips import Skip, SkipReason
 from rmtaudit.report.model import (
     HEADER,
     Coverage,
@@ -28,6 +29,7 @@ from rmtaudit.report.model import (
     StoppedBy,
     SummaryValue,
 )
+from rmtaudit.report.verdict import UNJUDGED
 from rmtaudit.version import installed_version
 
 
@@ -57,11 +59,11 @@ def assemble_report(
     without a row were not reached. ``kinds`` is the catalogue of findings, with those of plugins.
     """
     finished = [
-        rows[index] if index in rows else row(layer, "skipped", "not reached: the scan was stopped")
+        rows[index] if index in rows else row(layer, "skipped", Skip(SkipReason.NOT_REACHED))
         for index, layer in enumerate(plan.layers)
     ]
     every = [*finished, *(_row_of(skip) for skip in plan.skipped if skip.weight)]
-    judgement = judge(
+    judged = judge(
         every,
         observed,
         {**signals, **_signals_of_copies(plan, signals, repeats)},
@@ -91,11 +93,12 @@ def assemble_report(
             "warnings": list(checkpoint.warnings),
         },
         coverage=_coverage(checkpoint, plan, finished, repeats, signals),
-        layers=judgement.layers,
+        layers=judged.layers,
         summary=_summary(analyzers, finished),
         metrics=_metrics(analyzers, finished),
-        verdict=judgement.verdict,
-        findings=judgement.findings,
+        verdict=judged.verdict,
+        judgement=judged.judgement,
+        findings=judged.findings,
         complete=complete,
         error=None
         if error is None
@@ -106,11 +109,11 @@ def assemble_report(
 
 def _metrics(analyzers: Sequence[Analyzer], rows: Sequence[LayerResult]) -> dict[str, MetricEntry]:
     """Return the words on every metric; of those that stand in for a spectrum, where a row has one."""
-    found = {name for each in rows for name in each.metrics}
+    names = {name for each in rows for name in each.metrics}
     standing = {metric.name for each in analyzers if each.stands_in for metric in each.active_metrics()}
     words = metric_catalogue(analyzers)
     return {
-        name: MetricEntry(**entry) for name, entry in words.items() if name in found or name not in standing
+        name: MetricEntry(**entry) for name, entry in words.items() if name in names or name not in standing
     }
 
 
@@ -139,7 +142,8 @@ def _row_of(skip: NotAnalysed) -> LayerResult:
         parameters=spec.parameters,
         status="skipped",
         reason=skip.reason,
-        verdict=SignalWord.UNJUDGED.value,
+        skip=skip.skip.reason,
+        verdict=UNJUDGED.text,
         spectrum={},
         metrics={},
         findings=(),
@@ -171,11 +175,17 @@ def _coverage(
         if index not in repeats and index in signals and signals[index].word is SignalWord.CONSTANT
     )
     skipped = [
-        SkippedTensor(name=skip.spec.name, shape=skip.spec.shape, dtype=skip.spec.dtype, reason=skip.reason)
-        for skip in plan.skipped
+        SkippedTensor(
+            name=each.spec.name,
+            shape=each.spec.shape,
+            dtype=each.spec.dtype,
+            reason=each.reason,
+            skip=each.skip.reason,
+        )
+        for each in plan.skipped
     ]
     skipped += [
-        SkippedTensor(name=each.name, shape=each.shape, dtype=each.dtype, reason=each.reason)
+        SkippedTensor(name=each.name, shape=each.shape, dtype=each.dtype, reason=each.reason, skip=each.skip)
         for each in rows
         if each.status != "ok"
     ]
@@ -209,12 +219,12 @@ def _summary(analyzers: Sequence[Analyzer], rows: Sequence[LayerResult]) -> dict
             for result in results
             if isinstance(result.value, (int, float)) and not isinstance(result.value, bool)
         ]
-        lost = sum(each.status == "failed" for each in rows)
+        failures = sum(each.status == "failed" for each in rows)
         summary[metric.name] = SummaryValue(
             value=_mean(numbers),
             median=statistics.median(numbers) if numbers else None,
             n=len(numbers),
-            n_failed=sum(result.status == "failed" for result in results) + lost,
+            n_failed=sum(result.status == "failed" for result in results) + failures,
             n_skipped=sum(result.status == "skipped" for result in results),
         )
     return summary

@@ -59,7 +59,7 @@ class _Substitution:
 
     @property
     def names_a_copy(self) -> bool:
-        """Whether a word tells one network from the other that is kept as a copy, and no number does."""
+        """Whether a word, and no number, distinguishes the network from the one that is kept as a copy."""
         numbers = [[word for word in words if word.isdigit()] for words in (self.was, self.now)]
         return bool(_ROLES & {*self.was, *self.now}) and numbers[0] == numbers[1]
 
@@ -82,8 +82,8 @@ def copied_layers(rows: Sequence[LayerResult], copies: Mapping[int, str]) -> dic
 def kinds_of_copies(rows: Sequence[LayerResult], copies: Mapping[int, str]) -> dict[int, CopyKind]:
     """Return why each copied row equals its original, from the names of all rows alone.
 
-    A copy is *named* if a word such as target, teacher or ema tells its name from that of the original, and
-    all layers that the word tells apart, in all blocks, are copies; otherwise it is *partial*. A copy
+    A copy is *named* if a word such as target, teacher or ema distinguishes its name from the original's, and
+    all layers that the word distinguishes, in all blocks, are copies; otherwise it is *partial*. A copy
     belongs to a *sub-network* if under some part of its name all rows that have a counterpart are copies of
     that counterpart, and there are at least two; it is partial too if at least two layers are copies under
     one change of the name, and others are not. If the two names differ in a number only, the sub-network is
@@ -186,14 +186,14 @@ def _is_shared(
 def _in_whole_subtrees(members: Mapping[int, tuple[str, ...]], inside: set[tuple[str, ...]]) -> set[int]:
     """Return the members with a part of the name under which everything with a counterpart is a copy."""
     copied = set(members.values())
-    found = set()
+    result = set()
     for index, suffix in members.items():
         for depth in range(len(suffix)):
             below = {tokens for tokens in inside if tokens[:depth] == suffix[:depth]}
             if len(below) >= _LEAST and below <= copied:
-                found.add(index)
+                result.add(index)
                 break
-    return found
+    return result
 
 
 def _under(tokens: tuple[str, ...], root: tuple[str, ...], source: tuple[str, ...]) -> bool:

@@ -10,7 +10,7 @@ observer knows an innocent explanation. Findings with one cause are grouped over
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -21,11 +21,11 @@ from rmtaudit.engine.scan.copies import copied_layers
 from rmtaudit.engine.scan.peers import constants_among_trained, out_of_scale
 from rmtaudit.finding_kind import FindingKind
 from rmtaudit.kernels.signal import Signal, SignalWord
+from rmtaudit.matrices.skips import label_of
 from rmtaudit.report.catalogue import FINDINGS
 from rmtaudit.report.grouping import grouped_findings
 from rmtaudit.report.model import Finding, LayerResult
-
-DAMAGED = "damaged"
+from rmtaudit.report.verdict import Verdict, damaged, of_signal
 
 _SIGN_TEST, _ORDER_TEST = "noise_p_value", "exchangeable_p"
 _CHANCE = 0.01
@@ -33,12 +33,17 @@ _CHANCE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """What a model is found to be."""
+class JudgedModel:
+    """The rows with their verdicts, the verdict of the model, and its findings."""
 
     layers: tuple[LayerResult, ...]
-    verdict: str
+    judgement: Verdict
     findings: tuple[Finding, ...]
+
+    @property
+    def verdict(self) -> str:
+        """The verdict of the model, as a text."""
+        return self.judgement.text
 
 
 def judge(
@@ -48,7 +53,7 @@ def judge(
     *,
     copies: Mapping[int, str] = MappingProxyType({}),
     kinds: Mapping[str, FindingKind] = FINDINGS,
-) -> Judgement:
+) -> JudgedModel:
     """Return the rows with findings and verdicts, and the verdict of the model.
 
     Parameters
@@ -75,13 +80,17 @@ def judge(
         signal = signals.get(index) or Signal(SignalWord.UNJUDGED, _why_unjudged(row))
         words.append(signal)
         if signal.word is SignalWord.CONSTANT:
-            seen = overwritten.get(index, [])
+            observations = overwritten.get(index, [])
         else:
-            seen = [*observed.get(index, ()), *scales.get(index, ()), *repeated.get(index, ())]
-        found = [_finding(observation, corrected_by, kinds) for observation in seen]
-        findings = tuple(sorted(filter(None, found), key=lambda finding: finding.code))
-        judged.append(replace(row, findings=findings, verdict=_verdict(signal, findings)))
-    return Judgement(tuple(judged), _model_verdict(judged, words), grouped_findings(judged, kinds))
+            observations = [*observed.get(index, ()), *scales.get(index, ()), *repeated.get(index, ())]
+        raised = [_finding(observation, corrected_by, kinds) for observation in observations]
+        findings = tuple(sorted(filter(None, raised), key=lambda finding: finding.code))
+        verdict = _verdict(signal, findings)
+        judged.append(replace(row, findings=findings, verdict=verdict.text, judgement=verdict))
+    every = [finding for row in judged for finding in row.findings]
+    return JudgedModel(
+        tuple(judged), _verdict(_together(judged, words), every), grouped_findings(judged, kinds)
+    )
 
 
 def _finding(observation: Observation, corrected_by: int, kinds: Mapping[str, FindingKind]) -> Finding | None:
@@ -101,25 +110,18 @@ def _finding(observation: Observation, corrected_by: int, kinds: Mapping[str, Fi
     return Finding(code=observation.code, severity=severity, message=observation.message, evidence=evidence)
 
 
-def _verdict(signal: Signal, findings: Sequence[Finding]) -> str:
-    errors = sorted({finding.code for finding in findings if finding.severity == "error"})
-    return f"{DAMAGED} ({', '.join(errors)})" if errors else signal.text
+def _verdict(signal: Signal, findings: Iterable[Finding]) -> Verdict:
+    """Return what the errors of a layer or a model say; where it has none, its signal."""
+    codes = sorted({finding.code for finding in findings if finding.severity == "error"})
+    return damaged(tuple(codes)) if codes else of_signal(signal)
 
 
 def _why_unjudged(row: LayerResult) -> str:
     """Return why a row has no signal."""
     if row.status != "ok":
-        return row.reason.partition(":")[0]
+        return label_of(row.skip, row.reason)
     test = row.metrics.get(_SIGN_TEST)
     return "the analyzer noise did not run" if test is None else test.reason
-
-
-def _model_verdict(rows: Sequence[LayerResult], signals: Sequence[Signal]) -> str:
-    """Return the verdict of the model: damaged if a layer is; else what its judged layers say together."""
-    codes = sorted({f.code for row in rows for f in row.findings if f.severity == "error"})
-    if codes:
-        return f"{DAMAGED} ({', '.join(codes)})"
-    return _together(rows, signals).text
 
 
 def _together(rows: Sequence[LayerResult], signals: Sequence[Signal]) -> Signal:
@@ -130,9 +132,9 @@ def _together(rows: Sequence[LayerResult], signals: Sequence[Signal]) -> Signal:
     """
     pairs = list(zip(rows, signals, strict=True))
     for word, test in ((SignalWord.STRUCTURED, _SIGN_TEST), (SignalWord.SCALES, _ORDER_TEST)):
-        tested = sum(_p_value(row, test) is not None for row in rows)
-        found = [p for row, signal in pairs if signal.word is word and (p := _p_value(row, test)) is not None]
-        if found and min(found) * tested <= _CHANCE:
+        tested = sum(row.number(test) is not None for row in rows)
+        p_values = [p for row, signal in pairs if signal.word is word and (p := row.number(test)) is not None]
+        if p_values and min(p_values) * tested <= _CHANCE:
             return Signal(word)
     sizes: Counter[SignalWord] = Counter()
     for row, signal in pairs:
@@ -151,8 +153,3 @@ def _shared_detail(word: SignalWord, signals: Sequence[Signal]) -> str:
     """Return the name that all starts of a model share; ``""`` for every other word."""
     names = {signal.detail for signal in signals if signal.word is word}
     return names.pop() if word is SignalWord.INITIAL and len(names) == 1 else ""
-
-
-def _p_value(row: LayerResult, test: str) -> float | None:
-    found = row.metrics.get(test)
-    return float(found.value) if found is not None and isinstance(found.value, (int, float)) else None

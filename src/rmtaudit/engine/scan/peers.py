@@ -23,9 +23,9 @@ _CONSISTENT = 1.4826
 """From the median absolute deviation to the standard deviation of a normal law."""
 
 _APART, _EXTREME, _BROKEN = 5.0, 30.0, 1000.0
-"""Factor beyond *all* peers from which a scale is told, may be a warning, and may be an error. Healthy layers
-stay within 4.4 (docs/calibration.md); only a layer far above its peers can be an error, because weight decay
-lets the scale of an unused branch shrink without end."""
+"""Factor beyond *all* peers from which a scale is reported, may be a warning, and may be an error. Healthy
+layers stay within 4.4 (docs/calibration.md); only a layer far above its peers can be an error, because weight
+decay lets the scale of an unused branch shrink without end."""
 
 
 def out_of_scale(rows: Sequence[LayerResult]) -> dict[int, list[Observation]]:

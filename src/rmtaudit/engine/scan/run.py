@@ -28,7 +28,7 @@ from rmtaudit.engine.resources.memory_size import format_bytes
 from rmtaudit.engine.resources.pool import Pool
 from rmtaudit.engine.resources.progress import Progress
 from rmtaudit.engine.scan.assemble import assemble_report
-from rmtaudit.engine.scan.worker import AnalysedLayer, LayerWork, Without, analyse_layer, row
+from rmtaudit.engine.scan.worker import AnalysedLayer, LayerWork, NoSpectrum, analyse_layer, row
 from rmtaudit.engine.settings.scan import Device, ScanSettings
 from rmtaudit.errors import CorruptError, RmtauditError, UsageError
 from rmtaudit.kernels.signal import Signal
@@ -36,6 +36,7 @@ from rmtaudit.kernels.spectra import openblas
 from rmtaudit.kernels.spectra.spectrum import Spectrum
 from rmtaudit.matrices.layers import Layer, LayerKind
 from rmtaudit.matrices.plan import LayerPlan, plan_layers
+from rmtaudit.matrices.skips import Skip, SkipReason
 from rmtaudit.matrices.tensors import ITEMSIZE, TensorSpec
 from rmtaudit.names import display_name
 from rmtaudit.report.catalogue import catalogue
@@ -58,8 +59,8 @@ constants."""
 class _Job:
     """Layers that are read together, by their place in the plan: the same tensors, the same band.
 
-    ``size`` is what their analysis takes, ``stored`` the tensors alone; ``without`` says why they have to do
-    without a spectrum.
+    ``size`` is what their analysis takes, ``stored`` the tensors alone; ``no_spectrum`` says why they are
+    analysed without a spectrum.
     """
 
     indices: tuple[int, ...]
@@ -67,7 +68,7 @@ class _Job:
     band: tuple[int, int] | None
     size: int
     stored: int
-    without: Without | None = None
+    no_spectrum: NoSpectrum | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -186,38 +187,41 @@ def _read_all(scan: _Scan, pool: Pool, budget: int) -> None:
     jobs = sorted(_jobs(scan), key=lambda job: -job.size)
     largest = max((_float64_size(layer) for layer in scan.plan.layers), default=0)
     gate = MemoryGate(min(budget, 3 * largest + _SLACK))
-    seen: dict[tuple[str, ...], str] = {}
+    originals: dict[tuple[str, ...], str] = {}
     for job in jobs:
         if job.size > budget:
-            reason = (
-                f"memory: needs about {format_bytes(job.size, round_up=True)}, more than the budget of "
-                f"{format_bytes(budget)} (--memory)"
+            skip = Skip.of(
+                SkipReason.BEYOND_MEMORY,
+                needed=format_bytes(job.size, round_up=True),
+                budget=format_bytes(budget),
             )
             room = budget - job.stored
-            taken = [size for size in _sizes_without_spectrum(scan, job) if size <= room]
-            if not taken:
-                _finish_all(scan, job, "skipped", reason)
+            sizes = [size for size in _sizes_without_spectrum(scan, job) if size <= room]
+            if not sizes:
+                _finish_all(scan, job, "skipped", skip)
                 continue
-            job = replace(job, size=job.stored + max(taken), without=Without(reason, room))
+            job = replace(job, size=job.stored + max(sizes), no_spectrum=NoSpectrum(skip, room))
         gate.acquire(job.size)
         started = time.perf_counter()
         try:
             tensors = _read(scan, job)
         except CorruptError as error:
             gate.release(job.size)
-            _finish_all(scan, job, "failed", f"unreadable: {error.message}")
+            _finish_all(scan, job, "failed", Skip.of(SkipReason.UNREADABLE, problem=error.message))
             continue
         with scan.lock:
             scan.seconds["read"] += time.perf_counter() - started
-        original = _repeats(scan, job, tensors, seen)
+        original = _repeats(scan, job, tensors, originals)
         if original is not None:
             gate.release(job.size)
             for index in job.indices:
                 scan.repeats[index] = original
-            kind = "tied" if _is_shared_table(scan, job, original) else "copy"
-            if kind == "copy":
+            if _is_shared_table(scan, job, original):
+                skip = Skip.of(SkipReason.TIED, what="values", original=original)
+            else:
+                skip = Skip.of(SkipReason.COPY, original=original)
                 scan.copies.update(dict.fromkeys(job.indices, original))
-            _finish_all(scan, job, "skipped", f"{kind}: the same values as '{original}', counted once")
+            _finish_all(scan, job, "skipped", skip)
             continue
         pool.submit(partial(_run_job, scan, job, tensors, gate))
 
@@ -226,15 +230,15 @@ def _jobs(scan: _Scan) -> Iterator[_Job]:
     groups: dict[tuple[tuple[str, ...], tuple[int, int] | None], list[int]] = {}
     for index, layer in enumerate(scan.plan.layers):
         groups.setdefault((layer.tensors, layer.band), []).append(index)
-    looking = scan.work.looking(spectrum=True)
-    with_matrix = any("matrix" in analyzer.needs for analyzer in looking)
+    analyzers = scan.work.analyzers_for(spectrum=True)
+    with_matrix = any("matrix" in analyzer.needs for analyzer in analyzers)
     for (tensors, band), indices in groups.items():
         layers = [scan.plan.layers[index] for index in indices]
         stored = sum(_stored_size(scan.specs[name], band) for name in tensors)
         if scan.work.needs_spectra:
             size = max(_working_size(layer, scan, with_matrix) for layer in layers)
         else:
-            sizes = (each.working_bytes(*layer.shape) for each in looking for layer in layers)
+            sizes = (each.working_bytes(*layer.shape) for each in analyzers for layer in layers)
             size = max(sizes, default=0)
         yield _Job(indices=tuple(indices), tensors=tensors, band=band, size=stored + size, stored=stored)
 
@@ -248,7 +252,7 @@ def _stored_size(spec: TensorSpec, band: tuple[int, int] | None) -> int:
 
 
 def _working_size(layer: Layer, scan: _Scan, with_matrix: bool) -> int:
-    """Return the bytes that the analysis of a layer takes beside its tensors."""
+    """Return the bytes that the analysis of a layer takes in addition to its tensors."""
     rows, cols = layer.shape
     gram = 8 * min(rows, cols) ** 2
     dense = 8 * rows * cols
@@ -258,9 +262,9 @@ def _working_size(layer: Layer, scan: _Scan, with_matrix: bool) -> int:
 
 
 def _sizes_without_spectrum(scan: _Scan, job: _Job) -> list[int]:
-    """Return the bytes that each analyzer takes beside the tensors of a job that needs no spectrum."""
+    """Return the bytes, without the tensors of a job, of each analyzer that needs no spectrum."""
     shapes = [scan.plan.layers[index].shape for index in job.indices]
-    alone = scan.work.looking(spectrum=False)
+    alone = scan.work.analyzers_for(spectrum=False)
     return [each.working_bytes(*shape) for each in alone for shape in shapes]
 
 
@@ -275,7 +279,7 @@ def _read(scan: _Scan, job: _Job) -> tuple[torch.Tensor, ...]:
 
 
 def _repeats(
-    scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], seen: dict[tuple[str, ...], str]
+    scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], originals: dict[tuple[str, ...], str]
 ) -> str | None:
     """Return the name of the tensor or part of one whose very values these are, if there was one.
 
@@ -290,7 +294,7 @@ def _repeats(
         key, name = (layer.tensor, digest_of_values(tensors[0])), layer.name
     else:
         return None
-    original = seen.setdefault(key, name)
+    original = originals.setdefault(key, name)
     if original == name:
         return None
     return None if _has_two_values(tensors[0].reshape(-1)) else original
@@ -313,12 +317,13 @@ def _run_job(scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], gate: Me
         for index in job.indices:
             layer = scan.plan.layers[index]
             try:
-                analysed = analyse_layer(layer, tensors, scan.work, job.without)
+                analysed = analyse_layer(layer, tensors, scan.work, job.no_spectrum)
             except (
                 Exception
             ) as error:  # a fault of ours in one layer is recorded, and must not lose the others
-                reason = f"internal error: {display_name(f'{type(error).__name__}: {error}')}"
-                analysed = AnalysedLayer(row=row(layer, "failed", reason))
+                problem = display_name(f"{type(error).__name__}: {error}")
+                skip = Skip.of(SkipReason.INTERNAL_ERROR, problem=problem)
+                analysed = AnalysedLayer(row=row(layer, "failed", skip))
             if scan.inspect is not None and analysed.spectrum is not None:
                 scan.inspect(analysed.row, analysed.spectrum)
             _finish(scan, index, analysed)
@@ -327,9 +332,9 @@ def _run_job(scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], gate: Me
         gate.release(job.size)
 
 
-def _finish_all(scan: _Scan, job: _Job, status: Status, reason: str) -> None:
+def _finish_all(scan: _Scan, job: _Job, status: Status, skip: Skip) -> None:
     for index in job.indices:
-        _finish(scan, index, AnalysedLayer(row=row(scan.plan.layers[index], status, reason)))
+        _finish(scan, index, AnalysedLayer(row=row(scan.plan.layers[index], status, skip)))
 
 
 def _finish(scan: _Scan, index: int, analysed: AnalysedLayer) -> None:
@@ -369,11 +374,11 @@ def _float64_size(layer: Layer) -> int:
     return 8 * layer.shape[0] * layer.shape[1]
 
 
-def _device(wanted: Device) -> torch.device:
+def _device(device: Device) -> torch.device:
     available = torch.cuda.is_available()
-    if wanted == "cuda" and not available:
+    if device == "cuda" and not available:
         raise UsageError("RA-US-201", "There is no CUDA device here.", hint="Use --device cpu, or auto.")
-    return torch.device("cuda" if available and wanted != "cpu" else "cpu")
+    return torch.device("cuda" if available and device != "cpu" else "cpu")
 
 
 def _cpus() -> int:

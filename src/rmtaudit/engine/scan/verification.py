@@ -169,19 +169,13 @@ def _numbers(
         "stable_rank": float(theirs.sum() / theirs[-1]),
     }
     for name, value in expected.items():
-        metric = _number(row, name)
+        metric = row.number(name)
         if metric is not None:
             yield check(row.name, name, "LAPACK", metric, value)
-    alpha, xmin, distance, size = (_number(row, n) for n in ("alpha", "xmin", "ks_distance", "tail_size"))
+    alpha, xmin, distance, size = (row.number(name) for name in ("alpha", "xmin", "ks_distance", "tail_size"))
     if alpha is not None and xmin is not None and distance is not None and size is not None:
         resolved = theirs[spectrum.unresolved :]
         yield from fit_checks(
             row.name, resolved, exponent="alpha", alpha=alpha, xmin=xmin, size=int(size),
             distance=distance, min_tail=min_tail,
         )  # fmt: skip
-
-
-def _number(row: LayerResult, name: str) -> float | None:
-    metric = row.metrics.get(name)
-    value = metric.value if metric is not None else None
-    return None if value is None or isinstance(value, str) else float(value)

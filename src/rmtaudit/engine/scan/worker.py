@@ -27,9 +27,11 @@ from rmtaudit.kernels.signal import Signal, SignalWord
 from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues, pool, singular_values
 from rmtaudit.kernels.spectra.spectrum import Spectrum, unknown
 from rmtaudit.matrices.layers import Layer, LayerKind
+from rmtaudit.matrices.skips import Skip, SkipReason
 from rmtaudit.matrices.tensors import UNIT_ROUNDOFF, Encoding
 from rmtaudit.names import display_name
 from rmtaudit.report.model import LayerResult, MetricResult, Status, StoredEncoding
+from rmtaudit.report.verdict import UNJUDGED
 
 AUTO_ACCURACY = 1e-7
 """Relative accuracy of every singular value that the solver ``auto`` guarantees."""
@@ -39,7 +41,7 @@ AUTO_ACCURACY = 1e-7
 class LayerWork:
     """What every layer of a scan is worked on with.
 
-    ``shown``: the spectra are wanted even where no analyzer needs them, for plots.
+    ``shown``: the spectra are computed even where no analyzer needs them, for plots.
     """
 
     analyzers: Sequence[Analyzer]
@@ -51,27 +53,27 @@ class LayerWork:
     @property
     def needs_spectra(self) -> bool:
         """Whether spectra are computed at all."""
-        wanted = any("spectrum" in each.needs or each.stands_in for each in self.analyzers)
-        return self.shown or wanted
+        needed = any("spectrum" in each.needs or each.stands_in for each in self.analyzers)
+        return self.shown or needed
 
-    def looking(self, *, spectrum: bool) -> tuple[Analyzer, ...]:
-        """Return the analyzers that look at a layer whose spectrum is within the budget, or is beyond it."""
+    def analyzers_for(self, *, spectrum: bool) -> tuple[Analyzer, ...]:
+        """Return the analyzers of a layer whose spectrum is within the memory budget, or is beyond it."""
         if spectrum:
             return tuple(each for each in self.analyzers if not each.stands_in)
         return tuple(each for each in self.analyzers if "spectrum" not in each.needs)
 
 
 @dataclass(frozen=True, slots=True)
-class Without:
-    """Why a layer has to do without its spectrum, and how many bytes there are for its analysis."""
+class NoSpectrum:
+    """Why a layer is analysed without its spectrum, and how many bytes there are for its analysis."""
 
-    reason: str
+    skip: Skip
     room: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalysedLayer:
-    """What became of a layer: its row without findings, what was observed, and how long its parts took.
+    """The analysis of a layer: its row without findings, the observations, and how long its parts took.
 
     ``signal`` is ``None`` where no analyzer that judges has seen the layer.
     """
@@ -88,7 +90,7 @@ class NonfiniteError(Exception):
 
 
 class OneValue(StrEnum):
-    """What a layer is called whose entries all have one value, and why nothing more can be said of it."""
+    """A layer whose entries all have one value, which has no more to be judged by."""
 
     ZERO = "zero"
     CONSTANT = "constant"
@@ -100,7 +102,7 @@ class OneValue(StrEnum):
 
 
 def analyse_layer(
-    layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork, without: Without | None = None
+    layer: Layer, tensors: tuple[torch.Tensor, ...], work: LayerWork, no_spectrum: NoSpectrum | None = None
 ) -> AnalysedLayer:
     """Return the row of one layer, what was observed, and the seconds that its parts took.
 
@@ -112,7 +114,7 @@ def analyse_layer(
         Its stored tensors (the layer's band of them), on the CPU, stored dtype.
     work
         Analyzers, solver, device and seed.
-    without
+    no_spectrum
         Why there can be no spectrum: then only analyzers that need none, and no more than there is room for,
         look at the layer, and its row is ``skipped`` for this reason all the same.
 
@@ -123,51 +125,49 @@ def analyse_layer(
     started = time.perf_counter()
     constant = _constant(layer, tensors) if any(each.judges for each in work.analyzers) else None
     if constant is not None:
-        reason = f"constant of the architecture: {constant}"
-        return AnalysedLayer(row=row(layer, "skipped", reason), signal=Signal(SignalWord.CONSTANT, constant))
+        skip = Skip.of(SkipReason.CONSTANT, constant=constant)
+        return AnalysedLayer(row=row(layer, "skipped", skip), signal=Signal(SignalWord.CONSTANT, constant))
     try:
         matrices = _matrices(layer, tensors, work.device)
-        solved = not without and work.needs_spectra
+        solved = not no_spectrum and work.needs_spectra
         spectrum = _spectrum(matrices, work.solver) if solved else unknown(*layer.shape)
     except NonfiniteError as problem:
-        seen = Observation(
+        observation = Observation(
             code="RA-SC-001", message=f"The layer holds values that are not finite: {problem}.", evidence={}
         )
-        return AnalysedLayer(row=row(layer, "failed", f"nonfinite: {problem}"), observed=(seen,))
-    except (
-        ArithmeticError,
-        RuntimeError,
-        MemoryError,
-    ) as error:  # RuntimeError: how torch says the first two
-        return AnalysedLayer(row=row(layer, "failed", f"the spectrum could not be computed: {_words(error)}"))
+        skip = Skip.of(SkipReason.NONFINITE, problem=problem)
+        return AnalysedLayer(row=row(layer, "failed", skip), observed=(observation,))
+    except (ArithmeticError, RuntimeError, MemoryError) as error:  # torch raises RuntimeError for both others
+        skip = Skip.of(SkipReason.NO_SPECTRUM, problem=_words(error))
+        return AnalysedLayer(row=row(layer, "failed", skip))
     seconds["spectrum"] = time.perf_counter() - started
 
-    analyzers = work.analyzers if without else work.looking(spectrum=True)
-    wanted = any("matrix" in analyzer.needs for analyzer in analyzers)
+    analyzers = work.analyzers if no_spectrum else work.analyzers_for(spectrum=True)
+    with_matrices = any("matrix" in analyzer.needs for analyzer in analyzers)
     given = LayerInput(
         layer=layer,
         spectrum=spectrum,
-        matrices=matrices if wanted else (),
+        matrices=matrices if with_matrices else (),
         epsilon=UNIT_ROUNDOFF[layer.dtype],
         seed=work.seed,
     )
-    flat = None if without else _one_value(matrices, spectrum)
-    remarks = [without.reason if without else flat.reason if flat else _unresolved(spectrum)]
+    flat = None if no_spectrum else _one_value(matrices, spectrum)
+    remarks = [] if no_spectrum else [flat.reason if flat else _unresolved(spectrum)]
     del matrices
     metrics: dict[str, MetricResult] = {}
     observed: list[Observation] = []
     signal: Signal | None = None
     for analyzer in analyzers:
-        if without and (reason := _left_out(analyzer, layer, without)):
+        if no_spectrum and (reason := _left_out(analyzer, layer, no_spectrum)):
             metrics.update({metric.name: _result(skipped(reason)) for metric in analyzer.active_metrics()})
             continue
         started = time.perf_counter()
-        values, found = _run(analyzer, given)
+        values, analysis = _run(analyzer, given)
         metrics.update(values)
-        observed.extend(_permitted(analyzer, found.observations))
-        signal = found.signal or signal
-        if without and found.remark:
-            remarks.append(found.remark)
+        observed.extend(_permitted(analyzer, analysis.observations))
+        signal = analysis.signal or signal
+        if no_spectrum and analysis.remark:
+            remarks.append(analysis.remark)
         seconds[analyzer.name] = time.perf_counter() - started
     if flat is not None:
         signal = Signal(SignalWord.UNJUDGED, flat)
@@ -177,8 +177,9 @@ def analyse_layer(
         )
     result = row(
         layer,
-        "skipped" if without else "ok",
-        "; ".join(remarks),
+        "skipped" if no_spectrum else "ok",
+        no_spectrum.skip if no_spectrum else None,
+        remarks=remarks,
         spectrum=_describe(spectrum) if solved else {},
         metrics=metrics,
     )
@@ -194,12 +195,13 @@ def analyse_layer(
 def row(
     layer: Layer,
     status: Status,
-    reason: str = "",
+    skip: Skip | None = None,
     *,
+    remarks: Sequence[str] = (),
     spectrum: Mapping[str, object] | None = None,
     metrics: Mapping[str, MetricResult] | None = None,
 ) -> LayerResult:
-    """Return the report's row of a planned layer."""
+    """Return the report's row of a planned layer; ``skip`` is why its status is not ``ok``."""
     return LayerResult(
         name=layer.name,
         tensor=layer.tensor,
@@ -210,8 +212,9 @@ def row(
         matrices=layer.matrices,
         parameters=layer.parameters,
         status=status,
-        reason=reason,
-        verdict=SignalWord.UNJUDGED.value,
+        reason="; ".join(filter(None, (skip.sentence if skip else "", *remarks))),
+        skip=skip.reason if skip else None,
+        verdict=UNJUDGED.text,
         spectrum=spectrum or {},
         metrics=metrics or {},
         findings=(),
@@ -307,12 +310,12 @@ def _unresolved(spectrum: Spectrum) -> str:
     return f"unresolved: {spectrum.unresolved} of {total} singular values are below the resolution floor"
 
 
-def _left_out(analyzer: Analyzer, layer: Layer, without: Without) -> str:
-    """Return why an analyzer does not look at a layer without a spectrum, or ``""``."""
+def _left_out(analyzer: Analyzer, layer: Layer, no_spectrum: NoSpectrum) -> str:
+    """Return why an analyzer skips a layer without a spectrum, or ``""``."""
     if "spectrum" in analyzer.needs:
-        return without.reason
-    if analyzer.working_bytes(*layer.shape) > without.room:
-        return f"{without.reason}, and {analyzer.name} has too little room as well"
+        return no_spectrum.skip.sentence
+    if analyzer.working_bytes(*layer.shape) > no_spectrum.room:
+        return f"{no_spectrum.skip.sentence}, and {analyzer.name} has too little room as well"
     return ""
 
 
@@ -320,14 +323,16 @@ def _run(analyzer: Analyzer, given: LayerInput) -> tuple[dict[str, MetricResult]
     active = analyzer.active_metrics()
     try:
         returned = analyzer.analyze(given)
-        found = returned if isinstance(returned, Analysis) else Analysis(returned)
+        analysis = returned if isinstance(returned, Analysis) else Analysis(returned)
     except RmtauditError as error:
         problem = failed(f"{analyzer.name}: {error.message}")
     except Exception as error:  # one analyzer failing on one layer is recorded, and stops nothing else
         problem = failed(f"{analyzer.name}: {_words(error)}")
     else:
         missing = failed(f"{analyzer.name} returned no such metric")
-        return {metric.name: _result(found.values.get(metric.name, missing)) for metric in active}, found
+        return {
+            metric.name: _result(analysis.values.get(metric.name, missing)) for metric in active
+        }, analysis
     return {metric.name: _result(problem) for metric in active}, Analysis({})
 
 

@@ -78,14 +78,14 @@ def find_project_file(folder: Path) -> Path | None:
     Raises ``UsageError`` (RA-CF-009) where one folder has two: neither could be ignored in silence.
     """
     for place in (folder, *folder.parents):
-        found = [path for name in PROJECT_FILES if _is_ours(path := place / name)]
-        if len(found) > 1:
-            names = " and ".join(path.name for path in found)
+        paths = [path for name in PROJECT_FILES if _is_ours(path := place / name)]
+        if len(paths) > 1:
+            names = " and ".join(path.name for path in paths)
             raise UsageError(
                 "RA-CF-009", f"Two project files in one folder: {names}.", hint="Keep one.", where=str(place)
             )
-        if found:
-            return found[0]
+        if paths:
+            return paths[0]
     return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
@@ -10,7 +9,7 @@ from rmtaudit.engine.resources.memory_size import parse_memory
 from rmtaudit.engine.settings.scan import Device, Solver
 from rmtaudit.errors import UsageError
 from rmtaudit.matrices.layers import ConvPolicy
-from rmtaudit.names import display_name
+from rmtaudit.names import display_name, suggestion
 
 _LISTS = frozenset({"analyzers", "columns"})
 
@@ -38,11 +37,9 @@ def split_text(key: str, text: str) -> str | list[str]:
 
 def unknown_key(key: str, known: Sequence[str], where: str) -> UsageError:
     """Return the error for a key that does not exist, with the nearest that does."""
-    close = difflib.get_close_matches(key, known, n=1)
-    guess = f" Did you mean {close[0]!r}?" if close else ""
     return UsageError(
         "RA-CF-005",
-        f"Unknown key {display_name(key)!r}.{guess}",
+        f"Unknown key {display_name(key)!r}.{suggestion(key, known)}",
         hint=f"Known keys: {', '.join(known)}.",
         where=where,
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, TypeVar
 
 from rmtaudit.errors import UsageError
+from rmtaudit.names import suggestion
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -38,10 +38,8 @@ def settings_from(kind: type[Settings], ready: Settings | None, keywords: Mappin
     known = [field.name for field in fields(kind)]
     for name in keywords:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            guess = f" Did you mean {close[0]!r}?" if close else ""
             hint = f"Settings: {', '.join(known)}."
-            raise UsageError("RA-US-701", f"Unknown setting {name!r}.{guess}", hint=hint)
+            raise UsageError("RA-US-701", f"Unknown setting {name!r}.{suggestion(name, known)}", hint=hint)
     if ready is None:
         return kind(**keywords)
     if not isinstance(ready, kind):

@@ -20,7 +20,7 @@ from rmtaudit.engine.settings.keys import CHECKS, check_setting, split_text, unk
 from rmtaudit.engine.settings.scan import ScanSettings
 from rmtaudit.engine.settings.strict_yaml import parse_scalar
 from rmtaudit.errors import UsageError
-from rmtaudit.names import display_name
+from rmtaudit.names import display_name, suggestion
 
 _PREFIX = "RMTAUDIT_"
 _NOT_SETTINGS = frozenset({"RMTAUDIT_PLUGINS", "RMTAUDIT_DEBUG"})
@@ -37,16 +37,19 @@ class ResolvedSettings:
     origins
         ``{"seed": "rmtaudit.yaml:3", "options.powerlaw.bootstrap": "--bootstrap", …}``: a key for every
         setting and every option that was set.
+    explicit
+        The keys that were written by the user, in whatever place; the others are those of the preset.
     """
 
     settings: ScanSettings
     origins: Mapping[str, str]
+    explicit: frozenset[str]
 
 
 def preset_names() -> tuple[str, ...]:
     """Return the names of the shipped presets, sorted."""
-    found = (Path(file.name) for file in files("rmtaudit.configs").iterdir())
-    return tuple(sorted(path.stem for path in found if path.suffix == ".yaml"))
+    paths = (Path(file.name) for file in files("rmtaudit.configs").iterdir())
+    return tuple(sorted(path.stem for path in paths if path.suffix == ".yaml"))
 
 
 def resolve_settings(
@@ -145,16 +148,15 @@ def select_metrics(resolved: ResolvedSettings, names: Iterable[str]) -> ScanSett
         RA-CF-013 for a metric that the user asked for and no analyzer of the scan yields.
     """
     settings, names = resolved.settings, tuple(names)
-    for key, asked in (("sort", (settings.sort,)), ("columns", settings.columns)):
-        origin = resolved.origins.get(key, "")
-        unknown = [name for name in asked if name not in names]
-        if unknown and not origin.startswith("preset "):
-            error = unknown_key(unknown[0], names, origin)
+    for key, chosen in (("sort", (settings.sort,)), ("columns", settings.columns)):
+        unknown = [name for name in chosen if name not in names]
+        if unknown and key in resolved.explicit:
             raise UsageError(
                 "RA-CF-013",
-                error.message.replace("Unknown key", "No analyzer of this scan yields the metric"),
+                f"No analyzer of this scan yields the metric {display_name(unknown[0])!r}."
+                f"{suggestion(unknown[0], names)}",
                 hint=f"Its metrics: {', '.join(names)}.",
-                where=origin,
+                where=resolved.origins[key],
             )
     columns = tuple(name for name in settings.columns if name in names) or names[:6]
     sort = settings.sort if settings.sort in names else columns[0]
@@ -206,15 +208,20 @@ def _merge(entries: list[Entry]) -> ResolvedSettings:
         if len(key) == 3 and key[1] in values["analyzers"]:
             options.setdefault(key[1], {})[key[2]] = entry.value
             origins[".".join(key)] = entry.where
-    return ResolvedSettings(ScanSettings(**values, options=options), origins)
+    explicit = frozenset(".".join(entry.key) for entry in entries)
+    return ResolvedSettings(ScanSettings(**values, options=options), origins, explicit)
 
 
 def _preset(chosen: Entry) -> list[Entry]:
     names = preset_names()
     if chosen.value not in names:
-        error = unknown_key(str(chosen.value), names, chosen.where)
-        message = error.message.replace("Unknown key", "Unknown preset")
-        raise UsageError("RA-CF-008", message, hint=f"Presets: {', '.join(names)}.", where=chosen.where)
+        preset = str(chosen.value)
+        raise UsageError(
+            "RA-CF-008",
+            f"Unknown preset {display_name(preset)!r}.{suggestion(preset, names)}",
+            hint=f"Presets: {', '.join(names)}.",
+            where=chosen.where,
+        )
     text = files("rmtaudit.configs").joinpath(f"{chosen.value}.yaml").read_text(encoding="utf-8")
     return [
         Entry(entry.key, entry.value, f"preset {chosen.value}") for entry in parse_yaml(text, chosen.value)

@@ -91,14 +91,14 @@ class _Loader(yaml.SafeLoader):
 
     def mapping(self, node: yaml.MappingNode) -> dict[str, Node]:
         """Return a mapping, each key once."""
-        found: dict[str, Node] = {}
+        entries: dict[str, Node] = {}
         for key, value in node.value:
             if key.tag != f"{_TAG}str":
                 raise self._refusal("RA-CF-006", "A key must be a plain name.", key)
-            if key.value in found:
+            if key.value in entries:
                 raise self._refusal("RA-CF-004", f"The key {display_name(key.value)!r} is repeated.", key)
-            found[key.value] = self.tree(value)
-        return found
+            entries[key.value] = self.tree(value)
+        return entries
 
     def number(self, node: yaml.ScalarNode) -> int | float:
         """Return a number, a finite one."""

@@ -213,7 +213,10 @@ def _raw(path: Path, options: SourceOptions) -> MatrixSource:
     rows, cols = int(match[1]), int(match[2] or match[1])
     with _guarded(path) as (file, keep):
         source = FileMatrix(
-            file, Layout(0, (rows, cols), options.dtype), printed(path), symmetric=options.symmetric
+            file,
+            Layout(offset=0, shape=(rows, cols), dtype=options.dtype),
+            printed(path),
+            symmetric=options.symmetric,
         )
         spare = file.size - rows * cols * ITEMSIZE[options.dtype]
         if spare:

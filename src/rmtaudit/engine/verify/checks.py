@@ -1,4 +1,4 @@
-"""One number beside its recomputation, and whether the two agree to the stated accuracy."""
+"""A number and its recomputation, and whether the two agree to the stated accuracy."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def fit_checks(
     from scipy import stats
 
     values = np.sort(values)
-    # the start is one of the values, recomputed: the nearest of theirs stands for it
+    # the start is one of the values, recomputed: it corresponds to the nearest of theirs
     start = float(values[np.abs(values - xmin).argmin()])
     tail = values[values >= start]
     with warnings.catch_warnings():

@@ -14,10 +14,18 @@ if TYPE_CHECKING:
     import torch
 
 
+_SAFE_LOAD = (2, 10)
+"""First torch whose ``torch.load(weights_only=True)`` runs no code from a file that was made to deceive it.
+
+CVE-2025-32434 was closed in 2.6, CVE-2026-24747 in 2.10.
+"""
+
+
 class SecondReader:
     """Reads tensors of a file or a folder by name, with ``safetensors`` or ``torch.load(weights_only=True)``.
 
-    A name is that of the stored tensor or, below wrappers such as ``state_dict``, its end.
+    Nothing else in this package calls ``torch.load``, and this does so from torch 2.10 on. A name is that of
+    the stored tensor or, below wrappers such as ``state_dict``, its end.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,7 +37,7 @@ class SecondReader:
         reasons = []
         for path in self._files:
             try:
-                found, library = (
+                tensor, library = (
                     (_from_safetensors(path, name), "safetensors")
                     if path.suffix == ".safetensors"
                     else (self._from_torch(path, name), "torch.load")
@@ -38,14 +46,19 @@ class SecondReader:
             except Exception as error:
                 reasons.append(f"{path.name}: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
                 continue
-            if found is not None:
-                return found, library
+            if tensor is not None:
+                return tensor, library
         return "; ".join(reasons) or "no file holds a tensor of this name, as the second reader sees it"
 
     def _from_torch(self, path: Path, name: str) -> torch.Tensor | None:
         import torch
 
         if path not in self._loaded:
+            if _version(torch.__version__) < _SAFE_LOAD:
+                raise RuntimeError(
+                    f"torch.load of torch {torch.__version__} can be made to run code from a file; "
+                    "torch 2.10 or newer is needed"
+                )
             state = torch.load(path, map_location="cpu", weights_only=True)
             self._loaded[path] = dict(_flattened(state, ""))
         known = self._loaded[path]
@@ -53,6 +66,10 @@ class SecondReader:
             return known[name]
         ends = [key for key in known if key.endswith(f".{name}")]
         return known[ends[0]] if len(ends) == 1 else None
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2])
 
 
 def _files(path: Path) -> list[Path]:
@@ -64,9 +81,9 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     for endings in families(own_readers()):
-        found = sorted(each for each in path.iterdir() if each.suffix in endings)
-        if found:
-            return found
+        paths = sorted(each for each in path.iterdir() if each.suffix in endings)
+        if paths:
+            return paths
     return []
 
 

@@ -18,10 +18,11 @@ from scipy.linalg import lapack
 UNIT = 2.0**-53
 """Unit round-off of float64."""
 _STRIP = 1 << 17
-
+"""Entries of the strips in which norms are taken and rows are scaled: temporaries of 1 MiB (a choice)."""
 _SCALINGS = 6
+"""Passes of the symmetric scaling at most: each halves the exponents in the limit (Ruiz 2001)."""
 _ALIKE = 20
-"""Powers of two between rows up to which scaling might lose more than it gains."""
+"""Powers of two between rows up to which scaling might lose more than it gains (a choice)."""
 _LOWEST = -(1 << 20)
 """Below the exponent of any product of two powers of float64: that of 0."""
 
@@ -29,7 +30,7 @@ Array = npt.NDArray[np.float64]
 Powers = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Determinant:
     """``sign * exp(logabs)``.
 
@@ -54,7 +55,7 @@ class Determinant:
     sign: int
     smallest: float
     largest: float
-    negative: int | None
+    negative: int | None = None
     condition: float
     distance: float
 
@@ -78,7 +79,7 @@ def lu_determinant(matrix: torch.Tensor) -> Determinant:
     diagonal = factor.diagonal()
     swaps = int(np.count_nonzero(pivots != np.arange(len(pivots))))
     if info > 0 or not norm or not diagonal.all():
-        return _singular(np.abs(diagonal), None)
+        return _singular(np.abs(diagonal))
     sign = -1 if (swaps + int(np.count_nonzero(diagonal < 0))) % 2 else 1
     inverse = _inverse_norm(lapack.dgecon(factor, norm)[0], norm)
     distance = _gamma(len(a)) * _product_norm(factor) * inverse
@@ -88,7 +89,14 @@ def lu_determinant(matrix: torch.Tensor) -> Determinant:
         order[k], order[other] = order[other], order[k]
     smallest, largest = _extremes(sizes, rows[order] + cols)
     logabs = _sum_of_logs(sizes, int(rows.sum() + cols.sum()))
-    return Determinant(logabs, sign, smallest, largest, None, norm * inverse, distance)
+    return Determinant(
+        logabs=logabs,
+        sign=sign,
+        smallest=smallest,
+        largest=largest,
+        condition=norm * inverse,
+        distance=distance,
+    )
 
 
 def ldl_determinant(matrix: torch.Tensor) -> Determinant:
@@ -114,13 +122,13 @@ def ldl_determinant(matrix: torch.Tensor) -> Determinant:
     distance = _gamma(len(a) + 10) * (norm + _symmetric_product_norm(factor, pivots, blocks)) * inverse
     smallest, largest = _extremes(sizes, 2 * powers)
     return Determinant(
-        math.fsum([blocks.log_determinant(), 2 * int(powers.sum()) * math.log(2)]),
-        -1 if negative % 2 else 1,
-        smallest,
-        largest,
-        negative,
-        norm * inverse,
-        distance,
+        logabs=math.fsum([blocks.log_determinant(), 2 * int(powers.sum()) * math.log(2)]),
+        sign=-1 if negative % 2 else 1,
+        smallest=smallest,
+        largest=largest,
+        negative=negative,
+        condition=norm * inverse,
+        distance=distance,
     )
 
 
@@ -142,11 +150,16 @@ def _of_triangle(diagonal: Array) -> Determinant:
     """Return the determinant of a triangular matrix, exact but for the logarithms."""
     sizes = np.abs(diagonal)
     if not sizes.all():
-        return _singular(sizes, None)
+        return _singular(sizes)
     sign = -1 if int(np.count_nonzero(diagonal < 0)) % 2 else 1
     low, high = float(sizes.min()), float(sizes.max())
     return Determinant(
-        _sum_of_logs(sizes), sign, low, high, None, high / low if low > high / 1e300 else math.inf, 0.0
+        logabs=_sum_of_logs(sizes),
+        sign=sign,
+        smallest=low,
+        largest=high,
+        condition=high / low if low > high / 1e300 else math.inf,
+        distance=0.0,
     )
 
 
@@ -211,22 +224,22 @@ def _extremes(sizes: Array, powers: Powers) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:
-    """``D``: its diagonal, and beside it the entry of each 2 x 2 block (0 elsewhere)."""
+    """``D``: its diagonal, and the entry next to it of each 2 x 2 block (0 elsewhere)."""
 
     diagonal: Array
-    beside: Array
+    subdiagonal: Array
 
     @classmethod
     def of(cls, factor: Array, pivots: npt.NDArray[np.int32]) -> _Blocks:
-        beside = np.zeros(len(pivots))
-        beside[:-1] = factor.diagonal(-1)
-        beside[~_first_of_two(pivots)] = 0.0
-        return cls(factor.diagonal().copy(), beside)
+        subdiagonal = np.zeros(len(pivots))
+        subdiagonal[:-1] = factor.diagonal(-1)
+        subdiagonal[~_first_of_two(pivots)] = 0.0
+        return cls(factor.diagonal().copy(), subdiagonal)
 
     def eigenvalues(self) -> Array:
-        first = np.flatnonzero(self.beside)
+        first = np.flatnonzero(self.subdiagonal)
         values = self.diagonal.copy()
-        a, b, o = self.diagonal[first], self.diagonal[first + 1], self.beside[first]
+        a, b, o = self.diagonal[first], self.diagonal[first + 1], self.subdiagonal[first]
         middle, radius = (a + b) / 2, np.hypot((a - b) / 2, o)
         far = middle + np.copysign(radius, middle)
         values[first] = far
@@ -234,10 +247,10 @@ class _Blocks:
         return values
 
     def log_determinant(self) -> float:
-        first = np.flatnonzero(self.beside)
+        first = np.flatnonzero(self.subdiagonal)
         alone = np.ones(len(self.diagonal), dtype=bool)
         alone[first] = alone[first + 1] = False
-        o = self.beside[first]
+        o = self.subdiagonal[first]
         # Pivoting keeps |a b| well below o²: 1 - (a/o)(b/o) neither cancels nor overflows.
         rest = 1 - (self.diagonal[first] / o) * (self.diagonal[first + 1] / o)
         return math.fsum(
@@ -292,8 +305,8 @@ def _symmetric_product_norm(factor: Array, pivots: npt.NDArray[np.int32], blocks
         for column in range(k, k + width):
             v[column] += np.abs(factor[k + width :, column]) @ v[k + width :]
     moved = np.abs(blocks.diagonal) * v
-    moved[:-1] += np.abs(blocks.beside[:-1]) * v[1:]
-    moved[1:] += np.abs(blocks.beside[:-1]) * v[:-1]
+    moved[:-1] += np.abs(blocks.subdiagonal[:-1]) * v[1:]
+    moved[1:] += np.abs(blocks.subdiagonal[:-1]) * v[:-1]
     for k, width, other in reversed(steps):
         for column in range(k, k + width):
             moved[k + width :] += np.abs(factor[k + width :, column]) * moved[column]
@@ -323,6 +336,14 @@ def _sum_of_logs(values: Array, powers: int = 0) -> float:
     return float(np.log(values).astype(np.longdouble).sum() + powers * np.log(np.longdouble(2)))
 
 
-def _singular(sizes: Array, negative: int | None) -> Determinant:
+def _singular(sizes: Array, negative: int | None = None) -> Determinant:
     largest = float(sizes.max())
-    return Determinant(-math.inf, 0, float(sizes.min()), largest, negative, math.inf, math.inf)
+    return Determinant(
+        logabs=-math.inf,
+        sign=0,
+        smallest=float(sizes.min()),
+        largest=largest,
+        negative=negative,
+        condition=math.inf,
+        distance=math.inf,
+    )

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 Order = Literal["MMD_AT_PLUS_A", "COLAMD", "NATURAL"]
 _NARROW = 8
+"""Times the entries of the matrix that the band may have to be narrow (a choice)."""
 _MOST = 50_000_000
-"""Entries of the pattern of ``AᵀA`` that are worth forming."""
+"""Entries of the pattern of ``AᵀA`` that are worth forming: 600 MB (a choice)."""
 
 
 def narrow_band(matrix: Any) -> int | None:
@@ -24,14 +25,14 @@ def narrow_band(matrix: Any) -> int | None:
     import numpy as np
     import scipy.sparse
 
-    found = scipy.sparse.csr_array(matrix)
-    n = int(found.shape[0])
-    offsets = found.indices.astype(np.int64) - np.repeat(np.arange(n), np.diff(found.indptr))
+    rows = scipy.sparse.csr_array(matrix)
+    n = int(rows.shape[0])
+    offsets = rows.indices.astype(np.int64) - np.repeat(np.arange(n), np.diff(rows.indptr))
     if not len(offsets):
         return None
     below, above = max(0, -int(offsets.min())), max(0, int(offsets.max()))
     most = n * (2 * below + above + 1)
-    return most if most <= _NARROW * found.nnz else None
+    return most if most <= _NARROW * rows.nnz else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def general_fill(matrix: Any) -> int | None:
     Returns
     -------
     int or None
-        ``None`` where ``AᵀA`` is too dense to be looked at.
+        ``None`` where ``AᵀA`` is too dense to be analysed.
     """
     import numpy as np
     import scipy.sparse
@@ -223,13 +224,13 @@ def _range_minimum(values: Any, low: Any, high: Any) -> Any:
 
     lengths = high - low + 1
     power = np.floor(np.log2(lengths)).astype(np.int64)
-    found = np.empty(len(low), dtype=values.dtype)
+    minima = np.empty(len(low), dtype=values.dtype)
     table = values.copy()
     for each in range(int(power.max()) + 1):
         here = power == each
-        found[here] = np.minimum(table[low[here]], table[high[here] + 1 - (1 << each)])
+        minima[here] = np.minimum(table[low[here]], table[high[here] + 1 - (1 << each)])
         run = 1 << each
         if len(table) <= run:
             break
         table = np.minimum(table[:-run], table[run:])
-    return found
+    return minima

@@ -9,13 +9,14 @@ from typing import Any, Literal
 from rmtaudit.kernels.determinants.sparse_fill import Order, narrow_band
 
 UNIT = 2.0**-53
+"""Unit round-off of float64."""
 _ITERATIONS = 5
 """Of the estimate of a norm: Higham 1988 needs two in almost all cases."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GeneralDeterminant:
-    """A determinant from a sparse matrix.
+    """A determinant from a sparse matrix; by default, that of factors with a pivot of 0.
 
     Attributes
     ----------
@@ -35,14 +36,14 @@ class GeneralDeterminant:
         an entry is left, see :class:`Structure`), ``"factors"``.
     """
 
-    sign: int | None
-    logdet: float | None
-    bound: float
-    likely: float
-    smallest: float
-    largest: float
-    stored: int
-    structure: Literal["triangular", "empty", "factors"]
+    sign: int | None = None
+    logdet: float | None = None
+    bound: float = math.inf
+    likely: float = math.inf
+    smallest: float = 0.0
+    largest: float = 1.0
+    stored: int = 0
+    structure: Literal["triangular", "empty", "factors"] = "factors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +113,11 @@ def _peeled(pattern: Any, counts: list[int], last: list[int]) -> Structure:
             last[other] ^= row
             if counts[other] == 1:
                 waiting.append(other)
-    found = np.array(term, dtype=np.int64)
-    if (found >= 0).all():
-        return Structure(found, 0)
+    chosen = np.array(term, dtype=np.int64)
+    if (chosen >= 0).all():
+        return Structure(chosen, 0)
     taken = np.zeros(n, dtype=bool)
-    taken[found[found >= 0]] = True
+    taken[chosen[chosen >= 0]] = True
     return Structure(None, int(((np.array(counts) == 0) & ~taken).sum()))
 
 
@@ -156,24 +157,35 @@ def general_sparse_determinant(
     n = int(matrix.shape[0])
     known = structure_of(matrix) if structure is None else structure
     if known.empty:
-        return GeneralDeterminant(0, None, 0.0, 0.0, 0.0, 0.0, 0, "empty")
+        return GeneralDeterminant(
+            sign=0, bound=0.0, likely=0.0, smallest=0.0, largest=0.0, stored=0, structure="empty"
+        )
     if known.triangular:
         values = np.asarray(matrix[np.arange(n), known.term]).ravel()
         logs = np.log(np.abs(values))
         sign = parity(known.term) * (-1 if int((values < 0).sum()) % 2 else 1)
         slack = _of_logarithms(logs) + n * entries * UNIT
         low, high = float(np.abs(values).min()), float(np.abs(values).max())
-        return GeneralDeterminant(sign, math.fsum(logs.tolist()), slack, slack, low, high, n, "triangular")
+        return GeneralDeterminant(
+            sign=sign,
+            logdet=math.fsum(logs.tolist()),
+            bound=slack,
+            likely=slack,
+            smallest=low,
+            largest=high,
+            stored=n,
+            structure="triangular",
+        )
     scaled, exponents = _scaled(matrix)
     try:
         order: Order = "COLAMD" if narrow_band(matrix) is None else "NATURAL"
         factors = scipy.sparse.linalg.splu(scaled, permc_spec=order)
-    except RuntimeError:  # "Factor is exactly singular"
-        return GeneralDeterminant(None, None, math.inf, math.inf, 0.0, 1.0, 0, "factors")
+    except RuntimeError:
+        return GeneralDeterminant()  # "Factor is exactly singular"
     pivots = factors.U.diagonal()
     stored = int(factors.L.nnz + factors.U.nnz)
     if not pivots.all():
-        return GeneralDeterminant(None, None, math.inf, math.inf, 0.0, 1.0, stored, "factors")
+        return GeneralDeterminant(stored=stored)
     sizes = np.abs(pivots)
     sign = parity(factors.perm_r) * parity(factors.perm_c) * (-1 if int((pivots < 0).sum()) % 2 else 1)
     logs = np.log(sizes)
@@ -187,14 +199,13 @@ def general_sparse_determinant(
     slack = _of_logarithms(logs) + UNIT * abs(exponents)
     bound = -n * math.log1p(-distance) + slack if distance < 1 else math.inf
     return GeneralDeterminant(
-        sign,
-        math.fsum(terms),
-        bound,
-        math.sqrt(longest) * UNIT * product * inverse + slack,
-        float(sizes.min()),
-        float(sizes.max()),
-        stored,
-        "factors",
+        sign=sign,
+        logdet=math.fsum(terms),
+        bound=bound,
+        likely=math.sqrt(longest) * UNIT * product * inverse + slack,
+        smallest=float(sizes.min()),
+        largest=float(sizes.max()),
+        stored=stored,
     )
 
 
@@ -218,20 +229,20 @@ def _scaled(matrix: Any) -> tuple[Any, int]:
     import numpy as np
     import scipy.sparse
 
-    found: Any = scipy.sparse.csr_array(matrix, copy=True)
-    found.eliminate_zeros()
-    found = found.tocoo()
-    exponents, total = np.frexp(found.data)[1].astype(np.int64), 0
+    entries: Any = scipy.sparse.csr_array(matrix, copy=True)
+    entries.eliminate_zeros()
+    entries = entries.tocoo()
+    exponents, total = np.frexp(entries.data)[1].astype(np.int64), 0
     lowest = np.iinfo(np.int64).min
     moved = np.zeros(len(exponents), dtype=np.int64)
     for axis in (0, 1):
-        places = found.coords[axis]
+        places = entries.coords[axis]
         powers = np.full(matrix.shape[axis], lowest)
         np.maximum.at(powers, places, exponents - moved)
         powers[powers == lowest] = 0
         moved += powers[places]
         total += int(powers.sum())
-    return scipy.sparse.csc_array((np.ldexp(found.data, -moved), found.coords), shape=matrix.shape), total
+    return scipy.sparse.csc_array((np.ldexp(entries.data, -moved), entries.coords), shape=matrix.shape), total
 
 
 def _inverse_norm(factors: Any, n: int) -> float:

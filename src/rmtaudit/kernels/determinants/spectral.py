@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rmtaudit.kernels.spectra.spectrum import Spectrum
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpectralDeterminant:
     """Sum of the logarithms of the eigenvalues that are resolved.
 
@@ -54,9 +54,9 @@ def spectral_log_determinant(spectrum: Spectrum) -> SpectralDeterminant:
     # of the logarithms themselves: half an ulp each
     rounding = 2.0**-52 * math.fsum(abs(each) for each in logdet)
     return SpectralDeterminant(
-        math.fsum(logdet),
-        math.fsum(low) - rounding,
-        math.fsum(high) + rounding,
-        len(logdet),
-        spectrum.unresolved,
+        logdet=math.fsum(logdet),
+        low=math.fsum(low) - rounding,
+        high=math.fsum(high) + rounding,
+        rank=len(logdet),
+        unresolved=spectrum.unresolved,
     )

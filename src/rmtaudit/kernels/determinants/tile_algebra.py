@@ -1,7 +1,7 @@
 """The operations of a Cholesky factorisation by tiles, in place.
 
-On the CPU OpenBLAS does them where it is found: on AMD processors its products can be 1.7 times as fast as
-those of the MKL in torch, and a call releases the interpreter lock: the next strip is read meanwhile.
+On the CPU OpenBLAS does them where it is available: on AMD processors its products can be 1.7 times as
+fast as those of the MKL in torch, and a call releases the interpreter lock: the next strip is read meanwhile.
 Elsewhere (CUDA, other builds) torch does.
 
 Several threads each take rows of their own, with OpenBLAS at one thread: its own threads wait for each other
@@ -20,6 +20,7 @@ import torch
 from rmtaudit.kernels.spectra.openblas import OpenBLAS, load
 
 _PANEL = 256
+"""Columns that one thread factors before all of them update the rest (a choice)."""
 
 
 class Workers:
@@ -138,11 +139,11 @@ def invert(C: torch.Tensor) -> None:
         from scipy.linalg import lapack
 
         a = C.numpy().T  # what is lower in torch's order is upper in LAPACK's
-        found, info = lapack.dpotri(a, lower=0, overwrite_c=1)
+        inverse, info = lapack.dpotri(a, lower=0, overwrite_c=1)
         if info:
             raise ArithmeticError(f"the factor is singular at order {info}")
-        if not np.shares_memory(found, a):  # a view whose rows lie apart
-            a[...] = found
+        if not np.shares_memory(inverse, a):  # a view whose rows lie apart
+            a[...] = inverse
     else:
         C.copy_(torch.cholesky_inverse(C))
 

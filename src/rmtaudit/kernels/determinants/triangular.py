@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import torch
 
 UNIT = 2.0**-53
+"""Unit round-off of float64."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GramDeterminant:
-    """A log-determinant of ``WᵀW``.
+    """A log-determinant of ``WᵀW``; by default, that of a factor with a zero column.
 
     Attributes
     ----------
@@ -31,11 +32,11 @@ class GramDeterminant:
         Columns that are zero.
     """
 
-    logdet: float
-    bound: float
-    likely: float
-    smallest: float
-    largest: float
+    logdet: float = -math.inf
+    bound: float = math.inf
+    likely: float = math.inf
+    smallest: float = 0.0
+    largest: float = 1.0
     zero_columns: int = 0
 
 
@@ -69,7 +70,7 @@ def gram_log_determinant(W: torch.Tensor) -> GramDeterminant:
     m, n = W.shape
     peaks = W.abs().amax(0)
     if not bool((peaks > 0).all()):
-        return GramDeterminant(-math.inf, math.inf, math.inf, 0.0, 1.0, int((peaks == 0).sum()))
+        return GramDeterminant(zero_columns=int((peaks == 0).sum()))
     # scaling by powers of two changes no digit of R and keeps squares in range
     powers = torch.frexp(peaks).exponent.to(torch.float64) - 1
     scaled = W / torch.exp2(powers)
@@ -79,7 +80,7 @@ def gram_log_determinant(W: torch.Tensor) -> GramDeterminant:
     relative = diagonal / lengths
     smallest, largest = float(relative.min()), float(relative.max())
     if smallest == 0:
-        return GramDeterminant(-math.inf, math.inf, math.inf, smallest, largest)
+        return GramDeterminant(smallest=smallest, largest=largest)
     logs = 2 * (diagonal.log() + powers * math.log(2))
     logdet = math.fsum(logs.tolist())
     eye = torch.eye(n, dtype=torch.float64)
@@ -89,4 +90,6 @@ def gram_log_determinant(W: torch.Tensor) -> GramDeterminant:
     moved = 2 * y + 2 * (y / (1 - y)) ** 2 if y < 0.5 else math.inf
     sums = 4 * UNIT * float(logs.abs().sum())  # of the logarithms themselves, and of their sum
     likely = 2 * UNIT * math.sqrt(n) * norm + sums
-    return GramDeterminant(logdet, moved + sums, likely, smallest, largest)
+    return GramDeterminant(
+        logdet=logdet, bound=moved + sums, likely=likely, smallest=smallest, largest=largest
+    )

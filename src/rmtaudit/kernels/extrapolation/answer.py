@@ -27,6 +27,8 @@ Route = Literal["free", "rows"]
 T = TypeVar("T")
 
 _TRACY_WIDOM = 0.66
+"""1.27, the standard deviation of the law of Tracy and Widom, over 1.91, the distance of the first two
+zeros."""
 _FLOORED = frozenset({"lower_edge", "upper_edge", "atom", "condition", "standard_deviation"})
 
 
@@ -107,7 +109,7 @@ class Prediction:
         centre = functionals(self.law, order=self.order, positive=self.positive)
         drawn = [functionals(law, order=self.order, positive=self.positive) for law in self.replicas]
         others = [functionals(law, order=self.order, positive=self.positive) for law in self.alternatives]
-        beside = self._edge_fluctuations()
+        errors = self._edge_fluctuations()
         also = [functionals(law, order=self.order, positive=self.positive) for law in self.extremes]
         second = self._second(lambda law: functionals(law, order=self.order, positive=self.positive))
         return {
@@ -118,7 +120,7 @@ class Prediction:
                 pooled=self.pooled,
                 floor=0.0 if self.positive and name in _FLOORED else None,
                 alternatives=[one[name] for one in others],
-                beside=beside.get(name, 0.0),
+                error=errors.get(name, 0.0),
                 also=[one[name] for one in also],
                 second=[one[name] for one in second],
             )
@@ -165,7 +167,7 @@ class Prediction:
                 pooled=self.pooled,
                 floor=floor,
                 alternatives=[one[index] for one in others],
-                beside=own / height if height > 0 else 0.0,
+                error=own / height if height > 0 else 0.0,
                 also=[one[index] for one in also],
                 second=[one[index] for one in second],
             )

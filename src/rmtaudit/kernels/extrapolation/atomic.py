@@ -43,8 +43,8 @@ def atoms_alone(spectrum: torch.Tensor) -> Atoms | None:
     """
     n = len(spectrum)
     rounding = n * torch.finfo(torch.float64).eps * float(spectrum.abs().max())
-    apart = (spectrum.diff() > rounding).nonzero().flatten() + 1
-    ends = torch.cat([apart.new_zeros(1), apart, apart.new_full((1,), n)])
+    distinct = (spectrum.diff() > rounding).nonzero().flatten() + 1
+    ends = torch.cat([distinct.new_zeros(1), distinct, distinct.new_full((1,), n)])
     counts = ends.diff()
     several = counts > 1
     elsewhere = int((~several).sum())

@@ -25,8 +25,10 @@ FUNCTIONALS = (
 """Names of :func:`functionals`: eigenvalue units for the first two and the edges, else dimensionless."""
 
 CONFIDENCE = 0.9
+"""A convention: of every interval."""
 _NORMAL = 1.6449  # 95 %
 _POINTS = 4000
+"""A convention: quantiles that stand for a law."""
 _LOGARITHMIC = frozenset({"condition"})
 
 
@@ -92,7 +94,7 @@ def functionals(law: Law, *, order: float, positive: bool) -> Mapping[str, float
     centred = values - mean
     spread = float((centred**2).mean().sqrt())
     low, high = ends(law, order)
-    found: dict[str, float | str] = {
+    numbers: dict[str, float | str] = {
         "mean": mean,
         "standard_deviation": spread,
         "skewness": float((centred**3).mean()) / spread**3 if spread > 0 else "the law is a point",
@@ -101,23 +103,23 @@ def functionals(law: Law, *, order: float, positive: bool) -> Mapping[str, float
         "atom": math.fsum(mass for _, mass in law.atoms),
     }
     if positive and low <= 1e-12 * high:
-        found["lower_edge"] = low = 0.0
+        numbers["lower_edge"] = low = 0.0
     if not positive or mean <= 0:
         why = "the predicted spectrum is not that of a positive matrix"
-        return found | dict.fromkeys(("effective_rank", "log_det", "condition"), why)
+        return numbers | dict.fromkeys(("effective_rank", "log_det", "condition"), why)
     shares = (values.clamp(min=0) / values.clamp(min=0).sum()).double()
-    found["effective_rank"] = math.exp(float(torch.special.entr(shares).sum())) / _POINTS
+    numbers["effective_rank"] = math.exp(float(torch.special.entr(shares).sum())) / _POINTS
     zero = sum(mass for place, mass in law.atoms if abs(place) <= 1e-9 * float(values[-1]))
     if zero > 0:
         why = f"{zero:.2%} of the predicted eigenvalues are 0"
-        return found | {"log_det": why, "condition": why}
+        return numbers | {"log_det": why, "condition": why}
     if low <= 0:
-        found["condition"] = "the predicted spectrum reaches down to 0"
+        numbers["condition"] = "the predicted spectrum reaches down to 0"
     else:
-        found["condition"] = high / low
+        numbers["condition"] = high / low
     exact = getattr(law, "log_det", None)
-    found["log_det"] = float(exact()) if exact else float(values.clamp(min=1e-300).log().mean())
-    return found
+    numbers["log_det"] = float(exact()) if exact else float(values.clamp(min=1e-300).log().mean())
+    return numbers
 
 
 def ends(law: Law, order: float, rank: float = 0.5) -> tuple[float, float]:
@@ -152,7 +154,7 @@ def interval(
     pooled: bool,
     floor: float | None = None,
     alternatives: Sequence[float | str] = (),
-    beside: float = 0.0,
+    error: float = 0.0,
     also: Sequence[float | str] = (),
     second: Sequence[float | str] = (),
 ) -> Interval:
@@ -174,7 +176,7 @@ def interval(
     alternatives
         The number of a rougher fit, and of a few atoms: the largest distance is what smoothing does, and part
         of the interval. So is that of the mean of redrawn data, their bias.
-    beside
+    error
         A standard deviation that the replicas do not have.
     also
         The number of other laws that fit as well: the interval reaches them.
@@ -187,7 +189,7 @@ def interval(
     numbers = [one for one in drawn if isinstance(one, float) and math.isfinite(one)]
     reached = [one for one in also if isinstance(one, float) and math.isfinite(one)]
     if len(drawn) < 2:
-        return Interval(centre) if len(reached) < 2 else _reaching(name, centre, reached, beside, floor)
+        return Interval(centre) if len(reached) < 2 else _reaching(name, centre, reached, error, floor)
     if len(numbers) < len(drawn):
         return Interval(centre, reason=f"{len(drawn) - len(numbers)} of {len(drawn)} replicas have none")
     logarithmic = name in _LOGARITHMIC and centre > 0 and min(numbers) > 0
@@ -203,7 +205,7 @@ def interval(
     beyond = _beyond(second, centre, spread)
     half = half / math.sqrt(len(numbers)) if pooled else half
     below, above = (
-        math.hypot(half, _NORMAL * max(away, side), _NORMAL * beside) for side in (-beyond, beyond)
+        math.hypot(half, _NORMAL * max(away, side), _NORMAL * error) for side in (-beyond, beyond)
     )
     centre = middle if pooled else centre
     bounds = [centre - below, centre, centre + above]
@@ -215,14 +217,14 @@ def interval(
 
 
 def _reaching(
-    name: str, centre: float, reached: Sequence[float], beside: float, floor: float | None
+    name: str, centre: float, reached: Sequence[float], error: float, floor: float | None
 ) -> Interval:
     """Return the interval between the extreme laws, widened by a standard deviation that they do not have."""
     low, high = min(centre, *reached), max(centre, *reached)
     if name in _LOGARITHMIC and low > 0:
-        low, high = low * math.exp(-_NORMAL * beside), high * math.exp(_NORMAL * beside)
+        low, high = low * math.exp(-_NORMAL * error), high * math.exp(_NORMAL * error)
     else:
-        low, high = low - _NORMAL * beside, high + _NORMAL * beside
+        low, high = low - _NORMAL * error, high + _NORMAL * error
     return Interval(centre, low if floor is None else max(low, floor), high)
 
 
@@ -231,8 +233,8 @@ def _beyond(second: Sequence[float | str], centre: float, drawn: torch.Tensor) -
     numbers = [one for one in second if isinstance(one, float) and math.isfinite(one)]
     if not numbers or len(numbers) < len(second):
         return 0.0
-    found = torch.tensor(numbers, dtype=torch.float64)
-    return float(beyond_noise(found[0] - centre, found[1:] - drawn))
+    estimates = torch.tensor(numbers, dtype=torch.float64)
+    return float(beyond_noise(estimates[0] - centre, estimates[1:] - drawn))
 
 
 def student(count: int) -> float:

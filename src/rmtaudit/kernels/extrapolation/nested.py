@@ -18,7 +18,10 @@ from rmtaudit.kernels.free.validation import wasserstein
 USUAL_SLACK = 8.0
 """Slack of a fit where nothing has chosen one: what ``decompress_spectrum`` starts from too."""
 _PART, _DRAWS, _FEWEST, _LEAST = 4, 3, 32, 40
+"""A convention: quarters of the block predict it, three of them on average. A quarter has the 32 eigenvalues
+that a fit needs, and eight more for spikes that are taken out."""
 _POINTS, _CELLS = 800, 128
+"""A convention: points and cells of laws that are only compared, fewer than those of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +95,9 @@ def nested_scores(
         free.append(wasserstein(evolve(fit.measure, factor, _POINTS), whole) / spread)
         for order, law in cumulant_laws(block).items():
             if law.index * factor < 1:
-                found = wasserstein(evolve(law, factor, _POINTS), whole) / spread
-                simple.setdefault(order, []).append(found)
-    baselines = {order: _mean(found) for order, found in sorted(simple.items()) if len(found) == _DRAWS}
+                miss = wasserstein(evolve(law, factor, _POINTS), whole) / spread
+                simple.setdefault(order, []).append(miss)
+    baselines = {order: _mean(miss) for order, miss in sorted(simple.items()) if len(miss) == _DRAWS}
     return Nested(_mean(free), _mean(rows) if rows else None, baselines)
 
 

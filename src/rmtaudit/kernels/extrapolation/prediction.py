@@ -23,9 +23,13 @@ from rmtaudit.kernels.free.evolution import evolve
 from rmtaudit.kernels.free.freeness import LEVEL, FreenessEvidence, freeness_evidence
 
 _TESTED = 1024
+"""A convention: order of the part of the block that tests use."""
 _POINTS, _CELLS = 1000, 128  # of a replica
 _POOR, _AS_GOOD = 0.15, 1.1
+"""A convention: the share of its spread by which quarters may miss the block; and the ratio to that of a
+simple law that does as well."""
 _STRUCTURED = 0.2
+"""A convention: the share of the variance on the diagonal from which rows differ in size."""
 _MISSED = 0.1
 """Of the variance at the target: at a tenth rows are not free of each other."""
 _TIE = 1.25
@@ -173,52 +177,52 @@ def _freely(
     evidence = None if tested is None else freeness_evidence(tested, generator)
     bulk = take_spikes(rows)[0]
     known = True if dimension is not None else None
-    found, determined = None, None
+    decompression, determined = None, None
     obstacle: Obstacle | None = None
     try:
         search = evidence is None or evidence.largest_factor >= _LEAST
         determined = determine(bulk, factor, positive=known, search=search)
         hopeless = determined.outcome is Outcome.REFUSED
         count = 0 if hopeless or (evidence is not None and factor > evidence.largest_factor) else replicas
-        found = decompress_spectrum(rows, factor, generator=generator, replicas=count)
+        decompression = decompress_spectrum(rows, factor, generator=generator, replicas=count)
     except ArithmeticError:
         obstacle = Obstacle.FAILED
     positive = bool(known) if determined is None else determined.positive
-    if tested is not None and nested is None and found is not None:
+    if tested is not None and nested is None and decompression is not None:
         # a law that ends was fitted without smoothing, and its quarters are fitted with the usual one
-        slack = found.fit.slack if found.fit.slack > 0 else USUAL_SLACK
+        slack = decompression.fit.slack if decompression.fit.slack > 0 else USUAL_SLACK
         nested = nested_scores(tested, generator, positive=positive, slack=slack)
-    verdict = _verdict(factor, determined, found, evidence=evidence, nested=nested, obstacle=obstacle)
+    verdict = _verdict(factor, determined, decompression, evidence=evidence, nested=nested, obstacle=obstacle)
     law: Law | None = None
     fitted = False
     extremes: tuple[Law, ...] = ()
     if not verdict.refused:
         assert determined is not None
-        assert found is not None
+        assert decompression is not None
         level = determined.level
-        fitted = found.verdict != UNFIT and _within(found.law, level, factor)
-        law = found.law if fitted else level.central
-        extremes = (*level.extremes, *(found.extremes if fitted else ()))
-    spikes = _spikes(found, bulk, law, dimension, factor)
-    kept = found if fitted else None
+        fitted = decompression.verdict != UNFIT and _within(decompression.law, level, factor)
+        law = decompression.law if fitted else level.central
+        extremes = (*level.extremes, *(decompression.extremes if fitted else ()))
+    spikes = _spikes(decompression, bulk, law, dimension, factor)
+    accepted = decompression if fitted else None
     return Prediction(
         verdict=verdict,
         route="free",
         law=law,
-        replicas=kept.replicas if kept else (),
-        alternatives=kept.alternatives if kept else (),
+        replicas=accepted.replicas if accepted else (),
+        alternatives=accepted.alternatives if accepted else (),
         extremes=extremes,
-        pooled=bool(kept and kept.pooled),
+        pooled=bool(accepted and accepted.pooled),
         positive=positive,
         bulk=bulk,
         spikes=spikes,
-        free=found,
+        free=decompression,
         nested=nested,
         diagonal_share=share,
-        baselines=found.baselines if found else _baselines(bulk, factor),
+        baselines=decompression.baselines if decompression else _baselines(bulk, factor),
         order=rows.shape[-1] * factor,
-        smooth=kept.smooth if kept else None,
-        smoothed=kept.smoothed if kept else (),
+        smooth=accepted.smooth if accepted else None,
+        smoothed=accepted.smoothed if accepted else (),
         freeness=evidence,
         determination=determined,
     )
@@ -227,13 +231,13 @@ def _freely(
 def _verdict(
     factor: float,
     determined: Determination | None,
-    found: Decompression | None,
+    decompression: Decompression | None,
     evidence: FreenessEvidence | None,
     nested: Nested | None,
     obstacle: Obstacle | None,
 ) -> Verdict:
     """Return the verdict on a free decompression: freeness first, then what the block determines."""
-    if obstacle is not None or determined is None or found is None:
+    if obstacle is not None or determined is None or decompression is None:
         return Verdict(obstacle=obstacle or Obstacle.FAILED)
     tolerable = math.inf if evidence is None else evidence.largest_factor
     level = determined.level
@@ -265,7 +269,7 @@ def _verdict(
         assumptions.append(Assumption.FREE)
     if determined.outcome is Outcome.IF_SMOOTH:
         assumptions.append(Assumption.SMOOTH)
-    simple = found.simple
+    simple = decompression.simple
     if nested is not None and nested.baselines:
         order, best = nested.best_baseline
         simple = order if best <= _AS_GOOD * nested.free else simple
@@ -286,15 +290,21 @@ def _within(law: Law, level: Level, factor: float) -> bool:
 
 
 def _spikes(
-    found: Decompression | None, bulk: torch.Tensor, law: Law | None, dimension: int | None, factor: float
+    decompression: Decompression | None,
+    bulk: torch.Tensor,
+    law: Law | None,
+    dimension: int | None,
+    factor: float,
 ) -> tuple[tuple[float, float | None], ...]:
-    if found is None:
+    if decompression is None:
         return ()
     if law is None:
-        return tuple((value, None) for value, _ in found.spikes)
+        return tuple((value, None) for value, _ in decompression.spikes)
     if dimension is None:
-        return found.spikes
-    return tuple((value, carried(bulk[0], law, dimension, factor, value)) for value, _ in found.spikes)
+        return decompression.spikes
+    return tuple(
+        (value, carried(bulk[0], law, dimension, factor, value)) for value, _ in decompression.spikes
+    )
 
 
 def _not_free_rows(missed: float) -> Verdict:

@@ -45,8 +45,8 @@ def deflated(matrix: torch.Tensor) -> torch.Tensor:
     if not places:
         return matrix
     values, vectors = torch.linalg.eigh(matrix)
-    taken = [len(matrix) - 1 - place for place in places]
-    outliers: torch.Tensor = (vectors[:, taken] * values[taken]) @ vectors[:, taken].T
+    largest = [len(matrix) - 1 - place for place in places]
+    outliers: torch.Tensor = (vectors[:, largest] * values[largest]) @ vectors[:, largest].T
     return matrix - outliers
 
 

@@ -115,19 +115,19 @@ class Verdict:
         return not self.refused and all(made[one] for one in self.assumptions)
 
     def _clauses(self) -> list[str]:
-        found = []
+        clauses = []
         if self.obstacle is not None:
-            found.append(self.detail or _SENTENCES[self.obstacle].format(measure=self.measure))
+            clauses.append(self.detail or _SENTENCES[self.obstacle].format(measure=self.measure))
             if self.largest_factor is not None:
-                found.append(f"a factor of {self.largest_factor:.3g} could be answered")
+                clauses.append(f"a factor of {self.largest_factor:.3g} could be answered")
         if self.departs:
-            found.append("the block departs from freeness significantly, though little for this factor")
+            clauses.append("the block departs from freeness significantly, though little for this factor")
         elif Assumption.FREE in self.assumptions:
-            found.append("eigenvalues alone cannot tell whether the matrix is free of its coordinates")
+            clauses.append("eigenvalues alone cannot tell whether the matrix is free of its coordinates")
         if Assumption.SMOOTH in self.assumptions:
-            found.append(
+            clauses.append(
                 f"only laws of a free block of a matrix {self.share:g} times as large are considered"
             )
         if self.simple is not None:
-            found.append(f"{self.simple} free cumulants predict the block as well")
-        return found
+            clauses.append(f"{self.simple} free cumulants predict the block as well")
+        return clauses

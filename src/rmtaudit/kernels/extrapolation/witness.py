@@ -22,10 +22,14 @@ from rmtaudit.kernels.slq.samplers import Sampler
 STEPS, BATCH = 60, 8
 """Lanczos steps, and probes at a time: what memory depends on."""
 _MOST, _ROWS = 32, 49_152
+"""A convention: probes at most, and rows of all probes together: smaller matrices average more, and need
+it."""
 _LEVELS, _SCALES = (0.05, 0.95), 25
+"""A convention: quantiles of the prediction between which scales lie, and their number."""
 _SMALLEST = 2e-4
 """Of the largest eigenvalue: below it so many steps leave the two bounds apart."""
 _ALLOWED, _SIGNIFICANT = 0.005, 3.0
+"""A convention: half a per cent of the eigenvalues, and three standard errors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +105,7 @@ def witness(prediction: Prediction, operator: Gram, seed: int) -> Witness:
         below.append(_shares(radau(jacobi, 0.0), scales))
     lower, upper = torch.cat(below), torch.cat(above)
     errors = torch.maximum(lower.std(0), upper.std(0)) / math.sqrt(len(upper))
-    seen = [
+    observed = [
         Witness(
             scale=scale,
             predicted=(1 - spikes) * float((law / (law + scale)).mean()) + spikes,
@@ -113,7 +117,7 @@ def witness(prediction: Prediction, operator: Gram, seed: int) -> Witness:
             scales, lower.mean(0).tolist(), upper.mean(0).tolist(), errors.tolist(), strict=True
         )
     ]
-    return max(seen, key=lambda one: one.difference / (_ALLOWED + _SIGNIFICANT * one.standard_error))
+    return max(observed, key=lambda one: one.difference / (_ALLOWED + _SIGNIFICANT * one.standard_error))
 
 
 def _shares(rule: Rule, scales: list[float]) -> torch.Tensor:

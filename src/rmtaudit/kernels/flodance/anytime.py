@@ -153,6 +153,17 @@ def extrapolate_until(
     ------
     ValueError
         If there is no whole point in ``pieces``, or an argument makes no sense.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import flodance
+    >>> sizes = torch.arange(1, 401, dtype=torch.float64)
+    >>> noise = 0.05 * torch.randn(400, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    >>> minors = (1 - 0.2 * sizes.log() + noise).cumsum(0)
+    >>> answer = flodance.extrapolate_until(minors.split(50), 800, tolerance=0.1)
+    >>> answer.extrapolation.last_size < 400  # the rest was never asked for
+    True
     """
     watch = Watch(size, tolerance, outputs=outputs, confidence=confidence, order=order)
     minors = torch.empty(0, dtype=torch.float64)

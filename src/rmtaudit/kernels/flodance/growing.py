@@ -35,6 +35,15 @@ def grow_minors(rows: Callable[[int, int], torch.Tensor], ends: Iterable[int]) -
         If a leading minor is not positive definite to working precision, with its size.
     ValueError
         If ``ends`` do not grow or ``rows`` returns another shape.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import flodance
+    >>> matrix = torch.tensor([[4.0, 2.0], [2.0, 2.0]], dtype=torch.float64)
+    >>> steps = flodance.grow_minors(lambda start, stop: matrix[start:stop, :stop], [1, 2])
+    >>> [round(float(step.exp()), 9) for step in steps]  # the minors themselves
+    [4.0, 4.0]
     """
     factor = torch.empty(0, 0, dtype=torch.float64)
     start, total = 0, 0.0

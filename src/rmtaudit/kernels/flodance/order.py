@@ -97,6 +97,16 @@ def order_test(
     References
     ----------
     Besag, Clifford, *Sequential Monte Carlo p-values*, Biometrika 78 (1991).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import flodance
+    >>> points = torch.linspace(0, 1, 64, dtype=torch.float64)[:, None]  # sorted
+    >>> kernel = torch.exp(-8 * torch.cdist(points, points))
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> flodance.order_test(lambda rows: kernel[rows][:, rows], 32, 64, generator=generator).rejected
+    True
     """
     if not 1 <= used <= total:
         raise ValueError(f"the points used must lie between 1 and {total}, not at {used}")

@@ -37,6 +37,16 @@ def ordering_average(
         If the matrix is not square or ``orderings`` is below 1.
     ArithmeticError
         When called: if a matrix is not positive definite to working precision.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import flodance
+    >>> matrix = torch.diag(torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64))
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> average = flodance.ordering_average(matrix, orderings=5, generator=generator)
+    >>> round(float(average(3)[-1].exp()), 9)  # the whole determinant is the same in every order
+    6.0
     """
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"the matrix must be square, not of shape {tuple(matrix.shape)}")

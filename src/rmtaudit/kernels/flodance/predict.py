@@ -161,6 +161,17 @@ def extrapolate(
     Ameli et al., *Determinant Estimation under Memory Constraints and Neural Scaling Laws*, ICML 2025,
     arXiv:2503.04424, for the law of the increments; weights by predictive density as in Dawid, J. R. Stat.
     Soc. A 147 (1984) 278.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import flodance
+    >>> sizes = torch.arange(1, 401, dtype=torch.float64)
+    >>> noise = 0.05 * torch.randn(400, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    >>> minors = (1 - 0.2 * sizes.log() + noise).cumsum(0)
+    >>> prediction = flodance.extrapolate(flodance.MinorSeries.from_minors(minors), 800)
+    >>> prediction.low < prediction.logdet < prediction.high
+    True
     """
     if not 0 < confidence < 1:
         raise ValueError(f"a confidence lies between 0 and 1, not at {confidence}")

@@ -24,7 +24,9 @@ _OWN_NOISE = 1.5
 """Either part of ``F`` has a standard deviation of ``0.5 |F|²/(nη)`` (real matrices, ``η`` far above the
 spacing): the constant of the linear fit, 0.75, stands in for the derivative that it leaves out."""
 _MOST_STEPS = 400
+"""A convention: evaluations of the residuals for each coordinate, after which a fit ends as it is."""
 _LARGEST_LOG = 40.0
+"""``e^±40`` spans 34 decades, twice the digits of float64: coordinates beyond change nothing."""
 
 
 def chi_square(given: Transform, measure: LevyMeasure) -> float:
@@ -72,10 +74,10 @@ class AtomParameters:
         """Return the coordinates of places, masses and index."""
         if self.from_zero:
             rates = masses / places
-            found = [np.log(places), np.log(rates[:-1] / rates[-1])]
+            parts = [np.log(places), np.log(rates[:-1] / rates[-1])]
         else:
-            found = [places, np.log(masses)]
-        return np.concatenate([*found, [index] if self.ending else []])
+            parts = [places, np.log(masses)]
+        return np.concatenate([*parts, [index] if self.ending else []])
 
     def unpack(self, p: Real) -> tuple[Real, Real, float]:
         """Return places, masses and index."""
@@ -107,14 +109,14 @@ class AtomParameters:
         order = np.argsort(x)
         at, held = torch.from_numpy(x[order] * scale), torch.from_numpy(g[order] * scale**2)
         mean = float((held / at).sum()) if self.from_zero else self.mean * scale
-        return LevyMeasure(at, at, held, mean, index)
+        return LevyMeasure(left=at, right=at, mass=held, mean=mean, index=index)
 
     def _shares(self, p: Real) -> Real:
         rates: Real = np.exp(
             np.append(p[self.count : 2 * self.count - 1], 0.0).clip(-_LARGEST_LOG, _LARGEST_LOG)
         )
-        found: Real = rates / rates.sum()
-        return found
+        shares: Real = rates / rates.sum()
+        return shares
 
 
 def fit_atoms(
@@ -160,8 +162,8 @@ def fit_atoms(
     with np.errstate(all="ignore"):
         if not np.isfinite(residuals(start)).all():
             raise ArithmeticError("the atoms to start from lie on the transform")
-        found = optimize.least_squares(residuals, start, method="lm", max_nfev=_MOST_STEPS * len(start))
-    measure = parameters.measure(found.x, given.scale)
+        solution = optimize.least_squares(residuals, start, method="lm", max_nfev=_MOST_STEPS * len(start))
+    measure = parameters.measure(solution.x, given.scale)
     device = given.values.device
     return dataclasses.replace(
         measure, left=measure.left.to(device), right=measure.right.to(device), mass=measure.mass.to(device)

@@ -20,8 +20,13 @@ within hundredths of a standard deviation."""
 _RISE = 2.71
 """Of ``χ²``: the 90 % quantile of one degree of freedom."""
 _LEVELS, _EVEN = (0.01, 0.04, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.96, 0.99), 4
+"""A convention: levels at which a band is measured, and evenly spread points added to them."""
 _TURNS = 3
+"""A convention: steps along the gradient towards each extreme law. The best one on the way is kept, so that
+fewer steps can only make a band too narrow."""
 _SEARCHES, _NEAR = 16, (0.93, 1.0)
+"""A convention: trials of the weight of a pull, and the part of the allowed rise that is near enough to
+it."""
 
 
 class Band(NamedTuple):
@@ -52,7 +57,7 @@ def band_of(system: ParentSystem, masses: Real, share: float, spread: float) -> 
     places = system.places
     shift = FORGIVEN * spread
     x = _points(system.law(masses), share, shift)
-    forgiven = np.minimum(shift, _SHARE * _apart(system.law(masses), share, x))
+    forgiven = np.minimum(shift, _SHARE * _decile_gaps(system.law(masses), share, x))
     at = np.concatenate([x + forgiven, x - forgiven])
     signs = np.repeat([-1.0, 1.0], len(x))
     current = np.tile(masses / masses.sum(), (len(at), 1))
@@ -84,7 +89,7 @@ def _points(law: ParentLaw, share: float, shift: float) -> Real:
     return np.asarray(every[kept], dtype=np.float64)
 
 
-def _apart(law: ParentLaw, share: float, x: Real) -> Real:
+def _decile_gaps(law: ParentLaw, share: float, x: Real) -> Real:
     """Return the distances between the deciles of a law that lie on both sides of ``x``, shape ``(M,)``."""
     if share > 1:
         deciles = CompressedLaw(law, share, 1.0).ppf(torch.linspace(0.05, 0.95, 10).double()).numpy()
@@ -92,8 +97,8 @@ def _apart(law: ParentLaw, share: float, x: Real) -> Real:
         levels = np.linspace(0.05, 0.95, 10)
         deciles = law.places[np.searchsorted(np.cumsum(law.masses), levels).clip(max=len(law.places) - 1)]
     right = np.searchsorted(deciles, x).clip(1, len(deciles) - 1)
-    found: Real = deciles[right] - deciles[right - 1]
-    return found
+    gaps: Real = deciles[right] - deciles[right - 1]
+    return gaps
 
 
 def _pulled(system: ParentSystem, masses: Real, towards: Real, strength: float) -> tuple[Real, float]:

@@ -22,8 +22,11 @@ from rmtaudit.kernels.free.parent import ParentLaw
 _FIRST, _LAST, _DECREASE = 4.0, 1e-8, 8.0
 """Heights above the real line at which ``ζ`` is solved for, in standard deviations, each from the last."""
 _STEPS, _HALVINGS = 40, 12
+"""A convention: Newton steps at each height, and halvings of a step that does not bring the residual down."""
 _CONVERGED = 1e-9
+"""Of a step, in standard deviations: Newton converges quadratically, and the next one is below float64."""
 _COARSE, _FINE = 120, 240
+"""A convention: points of the curve that are evenly spread, and those added where the mass lies."""
 _EMPTY = 1e-4
 """Densities below this share of the mean density over the standard deviation are none."""
 
@@ -46,7 +49,7 @@ def subordination(places: Real, masses: Real, share: float, x: Real, start: Comp
         are solved for from far above; there is one solution, whatever the start.
     """
     if start is not None:
-        zeta, converged = _descended(places, masses, share, x, _LAST, start)
+        zeta, converged = _descended(places, masses, share=share, x=x, height=_LAST, zeta=start)
         left = ~converged
         if left.any():
             own = masses if masses.ndim == 1 else masses[left]
@@ -56,7 +59,7 @@ def subordination(places: Real, masses: Real, share: float, x: Real, start: Comp
     height = _FIRST
     zeta = x + 1j * height * spread
     while True:
-        zeta, _ = _descended(places, masses, share, x, height, zeta)
+        zeta, _ = _descended(places, masses, share=share, x=x, height=height, zeta=zeta)
         if height <= _LAST:
             return zeta
         height = max(height / _DECREASE, _LAST)
@@ -100,8 +103,8 @@ def _descended(
 def distribution(places: Real, masses: Real, share: float, x: Real) -> Real:
     """Return the mass of the block's law at or below ``x``, shape ``(M,)``; arguments as above."""
     if share == 1:
-        found: Real = ((places <= x[:, None]) * masses).sum(-1)
-        return found
+        shares: Real = ((places <= x[:, None]) * masses).sum(-1)
+        return shares
     return _below(places, masses, share, subordination(places, masses, share, x))
 
 
@@ -111,8 +114,8 @@ def gradient(places: Real, masses: Real, share: float, x: Real) -> Real:
     It is known up to a constant, which drops out because the total mass is fixed.
     """
     if share == 1:
-        found: Real = (places <= x[:, None]).astype(np.float64)
-        return found
+        below: Real = (places <= x[:, None]).astype(np.float64)
+        return below
     zeta = subordination(places, masses, share, x)
     return -share / math.pi * np.angle(zeta[:, None] - places)
 
@@ -153,12 +156,14 @@ class CompressedLaw:
     def _curve(self) -> tuple[Real, Real, Real]:
         """Eigenvalues, ascending, with the mass at or below each and the density there."""
         places, spread = self.parent.places, self._spread / math.sqrt(self.share)
+        if not spread > 0:
+            raise ArithmeticError("the parent's law is a point, and so is that of its blocks")
         low, high = places[0] - 1e-3 * spread, places[-1] + 1e-3 * spread
         centre = float(self.parent.masses @ places)
         ends = np.arcsinh((np.array([low, high]) - centre) / spread)
         x = centre + spread * np.sinh(np.linspace(float(ends[0]), float(ends[1]), _COARSE))
-        beside = np.array([place / self.scale for place, _ in self.atoms])
-        x = np.unique(np.concatenate([x, beside - 1e-5 * spread, beside + 1e-5 * spread]))
+        point_masses = np.array([place / self.scale for place, _ in self.atoms])
+        x = np.unique(np.concatenate([x, point_masses - 1e-5 * spread, point_masses + 1e-5 * spread]))
         law = self.parent
         zeta = subordination(law.places, law.masses, self.share, x)
         level = np.maximum.accumulate(np.clip(_below(law.places, law.masses, self.share, zeta), 0, 1))
@@ -218,8 +223,8 @@ class CompressedLaw:
 def _below(places: Real, masses: Real, share: float, zeta: Complex) -> Real:
     f, _ = _reciprocal(places, masses, zeta)
     angles = (np.angle(zeta[:, None] - places) * masses).sum(-1)
-    found: Real = 1 - (share * angles - (share - 1) * np.angle(f)) / math.pi
-    return found
+    shares: Real = 1 - (share * angles - (share - 1) * np.angle(f)) / math.pi
+    return shares
 
 
 def _reciprocal(places: Real, masses: Real, zeta: Complex) -> tuple[Complex, Complex]:
@@ -236,5 +241,5 @@ def _reciprocal(places: Real, masses: Real, zeta: Complex) -> tuple[Complex, Com
 def _spread(places: Real, masses: Real) -> Real:
     """Return standard deviations, shape ``()`` or ``(M,)``."""
     mean = masses @ places
-    found: Real = np.sqrt(np.maximum(masses @ places**2 - mean**2, 0))
-    return found
+    deviations: Real = np.sqrt(np.maximum(masses @ places**2 - mean**2, 0))
+    return deviations

@@ -15,6 +15,13 @@ def free_cumulants(moments: torch.Tensor) -> torch.Tensor:
     """Return the free cumulants ``κ₁ … κ_k`` of the moments ``μ₁ … μ_k``, shape ``(k,)``, float64.
 
     ``μ_n = Σ_s κ_s [z^(n-s)] M(z)^s`` with ``M(z) = 1 + Σ μ_j z^j`` (Nica, Speicher 2006, lecture 11).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import free
+    >>> free.free_cumulants(torch.tensor([0.0, 1.0, 0.0, 2.0]))  # of the semicircle: Catalan numbers
+    tensor([0., 1., 0., 0.], dtype=torch.float64)
     """
     order = len(moments)
     series = torch.cat([torch.ones(1, dtype=torch.float64), moments.double()])
@@ -26,7 +33,15 @@ def free_cumulants(moments: torch.Tensor) -> torch.Tensor:
 
 
 def moments_of(cumulants: torch.Tensor) -> torch.Tensor:
-    """Return the moments ``μ₁ … μ_k`` of free cumulants; the inverse of :func:`free_cumulants`."""
+    """Return the moments ``μ₁ … μ_k`` of free cumulants; the inverse of :func:`free_cumulants`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import free
+    >>> free.moments_of(torch.tensor([0.0, 1.0, 0.0, 0.0]))
+    tensor([0., 1., 0., 2.], dtype=torch.float64)
+    """
     order = len(cumulants)
     series = torch.zeros(order + 1, dtype=torch.float64)
     series[0] = 1
@@ -39,7 +54,15 @@ def moments_of(cumulants: torch.Tensor) -> torch.Tensor:
 
 
 def evolved_cumulants(cumulants: torch.Tensor, factor: float) -> torch.Tensor:
-    """Return the free cumulants of the matrix ``factor`` times as large: ``κ_j factor^(j-1)``."""
+    """Return the free cumulants of the matrix ``factor`` times as large: ``κ_j factor^(j-1)``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import free
+    >>> free.evolved_cumulants(torch.tensor([1.0, 1.0, 1.0], dtype=torch.float64), 2.0)
+    tensor([1., 2., 4.], dtype=torch.float64)
+    """
     powers = torch.arange(len(cumulants), dtype=torch.float64)
     return cumulants * torch.tensor(factor, dtype=torch.float64) ** powers
 
@@ -67,7 +90,7 @@ def cumulant_laws(eigenvalues: torch.Tensor) -> dict[int, LevyMeasure]:
 
 def _one_atom(place: float, mass: float, mean: float, index: float) -> LevyMeasure:
     at = torch.tensor([place], dtype=torch.float64)
-    return LevyMeasure(at, at, torch.full_like(at, mass), mean, index)
+    return LevyMeasure(left=at, right=at, mass=torch.full_like(at, mass), mean=mean, index=index)
 
 
 def _power(series: torch.Tensor, exponent: int, order: int) -> torch.Tensor:

@@ -24,14 +24,19 @@ from rmtaudit.kernels.free.verdict import SAMPLE, end_of, margin_of, refusal, si
 
 UNFIT = "not decompressible"
 """The verdict of a fit that predicts nothing."""
-_WORTH_SAYING = 0.05
+_NOTABLE = 0.05
+"""A convention: the share of the eigenvalues that is left open from which the reason mentions it."""
 _ROUGHER = 4.0
+"""A convention: the second fit, whose difference to the first is in the intervals, is a quarter as smooth."""
 _REPLICAS = 10
+"""A convention: an interval from so few uses the quantile of Student."""
 _NORMAL = float(special.ndtri(0.95))
+"""Half the width of an interval of 90 %, in standard deviations."""
 _MOST_SPIKES, _NEIGHBOURS = 32, 10
+"""A convention: spikes taken out at most, and the neighbours whose gaps a spike has to exceed together."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decompression:
     """A predicted spectrum with its tests.
 
@@ -181,6 +186,18 @@ def decompress_spectrum(
     ------
     ValueError
         As of :func:`rmtaudit.kernels.free.fit.fit_levy`; for a factor not above 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import free
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> X = torch.randn(300, 900, generator=generator, dtype=torch.float64)
+    >>> eigenvalues = torch.linalg.eigvalsh(X @ X.T / 900)
+    >>> prediction = free.decompress_spectrum(eigenvalues, 2.0, generator=generator, replicas=0)
+    >>> low, high = free.marchenko_pastur(ratio=2 / 3).edges
+    >>> abs(float(prediction.quantiles(600)[-1]) - high) < 0.3
+    True
     """
     if not factor > 1:
         raise ValueError(f"the factor must be above 1, not {factor}")
@@ -208,23 +225,23 @@ def decompress_spectrum(
         for order, law in cumulant_laws(bulk).items()
         if law.index * factor < 1
     }
-    refused = refusal(fit, choice, last, margin, factor, test)
+    refused = refusal(fit, choice, last=last, margin=margin, factor=factor, test=test)
     spikes = tuple((value, _carried(bulk, value, factor)) for value in outliers)
     drawn: tuple[EvolvedLaw, ...] = ()
     smoothed: tuple[EvolvedLaw, ...] = ()
-    rough = sparse = beside = simple = None
+    rough = sparse = smooth_law = simple = None
     extremes = () if refused else _extremes(bulk, fit, factor)
     if refused:
         law = baselines[2]
         verdict, reason = UNFIT, refused
     else:
         law = evolve(fit.measure, factor)
-        seen = redrawn(bulk, fit.measure, factor, replicas, generator)
+        redrawing = redrawn(bulk, fit.measure, factor, replicas, generator)
         if form is not None:
-            drawn, smoothed = refits_of_form(seen, form, smooth, factor)
-            beside = evolve(smooth.measure, factor, CURVE) if drawn and not form.alone else None
+            drawn, smoothed = refits_of_form(redrawing, form, smooth, factor)
+            smooth_law = evolve(smooth.measure, factor, CURVE) if drawn and not form.alone else None
         else:
-            drawn = refits(seen, fit, factor)
+            drawn = refits(redrawing, fit, factor)
         if not fit.atoms:
             rough = evolve(rougher.measure, factor, CURVE)
             sparse = _sparse(bulk, fit, factor)
@@ -234,35 +251,35 @@ def decompress_spectrum(
             verdict = "baseline as good"
             reason = f"{simple} free cumulants predict the block from its quarter as well"
         if form is not None:
-            said = f"a {form.name} law explains the block (p = {form.p_value:.2f})"
-            reason = "; ".join(filter(None, (reason, said)))
-    found = Decompression(
-        verdict,
-        reason,
-        law,
-        fit,
-        choice,
-        last,
-        spikes,
-        test,
-        drawn,
-        rough,
-        len(bulk) > 1 and bool(drawn),
-        baselines,
-        extremes,
-        sparse,
-        form,
-        beside,
-        smoothed,
-        simple,
+            explained = f"a {form.name} law explains the block (p = {form.p_value:.2f})"
+            reason = "; ".join(filter(None, (reason, explained)))
+    result = Decompression(
+        verdict=verdict,
+        reason=reason,
+        law=law,
+        fit=fit,
+        choice=choice,
+        last_factor=last,
+        spikes=spikes,
+        freeness=test,
+        replicas=drawn,
+        rough=rough,
+        pooled=len(bulk) > 1 and bool(drawn),
+        baselines=baselines,
+        extremes=extremes,
+        sparse=sparse,
+        form=form,
+        smooth=smooth_law,
+        smoothed=smoothed,
+        simple=simple,
     )
-    if found.unresolved > _WORTH_SAYING:
+    if result.unresolved > _NOTABLE:
         caveat = (
-            f"laws that fit the block equally well put {found.unresolved:.0%} of the eigenvalues elsewhere, "
+            f"laws that fit the block equally well put {result.unresolved:.0%} of the eigenvalues elsewhere, "
             "at the lower end"
         )
-        found = dataclasses.replace(found, reason="; ".join(filter(None, (reason, caveat))))
-    return found
+        result = dataclasses.replace(result, reason="; ".join(filter(None, (reason, caveat))))
+    return result
 
 
 def beyond_noise(distance: torch.Tensor, gaps: torch.Tensor) -> torch.Tensor:

@@ -10,45 +10,7 @@ from __future__ import annotations
 import torch
 
 from rmtaudit.kernels.free.evolution import EvolvedLaw, evolve
-from rmtaudit.kernels.free.fit import fit_levy
 from rmtaudit.kernels.free.measure import LevyMeasure
-from rmtaudit.kernels.free.validation import wasserstein
-
-_FEWEST_ROWS = 32
-
-
-def nested_scores(weights: torch.Tensor, generator: torch.Generator, draws: int = 3) -> tuple[float, float]:
-    """Return how far the deformed and the free prediction from a quarter of the rows miss all rows.
-
-    Parameters
-    ----------
-    weights
-        Shape ``(n, d)``, float64, at least 128 rows; with fewer both are infinite.
-    generator
-        Source of the quarters.
-    draws
-        Number of quarters.
-
-    Returns
-    -------
-    tuple
-        Mean Wasserstein distances in standard deviations of the spectrum: deformed, free.
-    """
-    rows, cols = weights.shape
-    part = rows // 4
-    if part < _FEWEST_ROWS:
-        return float("inf"), float("inf")
-    whole = torch.linalg.eigvalsh(weights @ weights.T / cols).clamp(min=0)
-    spread = float(whole.std(correction=0))
-    deformed, free = 0.0, 0.0
-    for _ in range(draws):
-        chosen = weights[torch.randperm(rows, generator=generator)[:part]]
-        block = torch.linalg.eigvalsh(chosen @ chosen.T / cols).clamp(min=0)
-        guess = deformed_quantiles(block, cols, rows / part, rows)
-        deformed += float((guess - whole).abs().mean()) / spread / draws
-        law = evolve(fit_levy(block, positive=True)[0].measure, rows / part, 800)
-        free += wasserstein(law, whole) / spread / draws
-    return deformed, free
 
 
 def companion(eigenvalues: torch.Tensor, cols: int) -> torch.Tensor:
@@ -121,7 +83,7 @@ def nevanlinna(spectrum: torch.Tensor) -> LevyMeasure:
     poles = (low + high) / 2
     slope = _sums(values, weights, poles)[1]
     mean = float((values * weights).sum())
-    return LevyMeasure(poles - mean, poles - mean, 1 / slope, mean, 1.0)
+    return LevyMeasure(left=poles - mean, right=poles - mean, mass=1 / slope, mean=mean, index=1.0)
 
 
 def _sums(values: torch.Tensor, weights: torch.Tensor, at: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -42,6 +42,7 @@ NARROW = 0.05
 """The width up to which no assumption is named. With 0.10, 1 of 38 such answers on fresh seeds of adversaries
 was off by more than 5 %: an arcsine law seen in 128 of 512 rows."""
 REJECTED = 0.05
+"""A convention: the level of the test."""
 POOREST = 2.0
 """``χ²`` per datum up to which a law explains a block: the p-value only compares classes of laws. It is 44 of
 the nine-output neural tangent kernel, which is not free, even without an assumption.
@@ -53,6 +54,7 @@ _BOOTSTRAPS, _ENOUGH = 60, 8
 _NOT_REJECTED = 3
 """Exceedances among the bootstraps from which on the p-value is above 0.05."""
 _FACTORS = (1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 100.0)
+"""A convention: factors tried for the largest that would be determined, each up to half as large again."""
 
 
 class Outcome(Enum):
@@ -63,7 +65,7 @@ class Outcome(Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
     """What a block says under one assumption.
 
@@ -161,6 +163,15 @@ def determine(
         As :func:`rmtaudit.kernels.free.empirical.empirical_transform`.
     ArithmeticError
         If no law of the block could be computed.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import free
+    >>> X = torch.randn(40, 120, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    >>> determination = free.determine(torch.linalg.eigvalsh(X @ X.T / 120), 100.0)
+    >>> determination.outcome is free.Outcome.REFUSED  # forty say little of four thousand
+    True
     """
     given = empirical_transform(spectra).highest(_MOST_POINTS)
     if positive is None:
@@ -206,13 +217,13 @@ class _Problem(NamedTuple):
         band = band_of(system, masses, share, math.sqrt(self.factor))
         scale = self.given.scale
         return Level(
-            share,
-            chi_square,
-            self.white.n_data,
-            p_value,
-            band.width,
-            CompressedLaw(band.central, share, scale),
-            tuple(CompressedLaw(one, share, scale) for one in band.extremes),
+            share=share,
+            chi_square=chi_square,
+            n_data=self.white.n_data,
+            p_value=p_value,
+            width=band.width,
+            central=CompressedLaw(band.central, share, scale),
+            extremes=tuple(CompressedLaw(one, share, scale) for one in band.extremes),
         )
 
 
@@ -237,13 +248,13 @@ def _milder(problem: _Problem, usual: Level) -> tuple[Level, ...]:
     for share in MILDER:
         if strongest is None and not problem.accepts(share):
             continue
-        found = problem.level(share)
-        if not found.answers and tried[-1] is not usual:
+        level = problem.level(share)
+        if not level.answers and tried[-1] is not usual:
             break
-        tried.append(found)
-        if not found.answers:
+        tried.append(level)
+        if not level.answers:
             break
-        strongest = strongest or found
+        strongest = strongest or level
     if strongest is not None:
         tried[-1] = replace(tried[-1], central=strongest.central)
     return tuple(tried)
@@ -292,14 +303,14 @@ def _not_rejected(free: ParentSystem, system: ParentSystem, masses: Real, seed: 
 
 def _largest(problem: _Problem) -> float | None:
     """Return the largest factor below the one asked for that would be determined."""
-    low, found = [one for one in _FACTORS if one < 0.95 * problem.factor], None
+    low, largest = [one for one in _FACTORS if one < 0.95 * problem.factor], None
     while low:
         middle = low[(len(low) - 1) // 2]
         white = whitened_block(problem.given, middle, positive=problem.positive)
         nearer = problem._replace(white=white, factor=middle)
         usual = nearer.level(USUAL)
         if usual.answers and usual.width <= NARROW and nearer.accepts(SMOOTHER[0]):
-            found, low = middle, [one for one in low if one > middle]
+            largest, low = middle, [one for one in low if one > middle]
         else:
             low = [one for one in low if one < middle]
-    return found
+    return largest

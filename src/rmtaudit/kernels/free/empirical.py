@@ -9,9 +9,14 @@ from dataclasses import dataclass
 import torch
 
 _NOISE = 0.75
+"""Standard deviation of either part of ``F``, in units of ``|F|²/(nη)``: 0.5 for real matrices far above the
+spacing, half as much again for the derivative that the linear fit leaves out."""
 _CROWD = 8
+"""A convention: eigenvalues within the width of a cell from which a point is placed at that height."""
 _FEWEST_POINTS = 8
+"""A convention: points of the transform that a fit needs."""
 _MOST_LEVELS = 60
+"""Halvings of the height: the span over ``2^60`` is below the resolution of float64."""
 
 
 class ConcentratedError(ValueError):
@@ -36,7 +41,7 @@ def point_mass_at_zero(spectra: torch.Tensor) -> float:
     return float((spectra.abs() <= floor).double().mean())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Transform:
     """The empirical ``F = -1/m`` of a spectrum at points ``z`` above it, in units of its standard deviation.
 
@@ -115,14 +120,14 @@ def empirical_transform(spectra: torch.Tensor) -> Transform:
     m_real, m_imaginary = empirical_stieltjes(values, real, height)
     square = m_real**2 + m_imaginary**2
     return Transform(
-        torch.complex(real, height),
-        torch.complex(-m_real / square, m_imaginary / square),
-        _NOISE / (n * math.sqrt(samples) * height * square),
-        values,
-        float(values.mean()),
-        scale,
-        n,
-        point_mass_at_zero(spectra),
+        z=torch.complex(real, height),
+        f=torch.complex(-m_real / square, m_imaginary / square),
+        noise=_NOISE / (n * math.sqrt(samples) * height * square),
+        values=values,
+        mean=float(values.mean()),
+        scale=scale,
+        size=n,
+        at_zero=point_mass_at_zero(spectra),
     )
 
 
@@ -133,8 +138,8 @@ def _points(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     at heights of its own.
     """
     low, span = values[0], float(values[-1] - values[0])
-    apart = torch.diff(values, prepend=values[:1] - span) > 1e-11 * span
-    single = values[apart]
+    distinct = torch.diff(values, prepend=values[:1] - span) > 1e-11 * span
+    single = values[distinct]
     real, heights = [], []
     eta = span
     for _ in range(_MOST_LEVELS):

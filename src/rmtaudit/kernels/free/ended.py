@@ -17,6 +17,8 @@ from rmtaudit.kernels.free.empirical import Transform, empirical_transform
 from rmtaudit.kernels.free.fit import REJECTED, LevyFit, fit_levy
 
 _FIRST_END, _LAST_END, _HALVINGS = 1.05, 256.0, 9
+"""A convention: factors between which an end is sought. Nine halvings find it to 1.1 %, since
+``ln(256/1.05)/2^9 = 0.011``."""
 _ENDED = 1.12
 """χ² per datum at which an end is too far: 1.03 to 1.11 at the true end, 1.8 to 2.5 a fifth beyond it."""
 
@@ -40,7 +42,14 @@ def one_atom_with_end(spectra: torch.Tensor | Transform) -> LevyFit:
     given = spectra if isinstance(spectra, Transform) else empirical_transform(spectra)
     third = float(((given.values - given.mean) ** 3).mean())
     measure = fit_atoms(given, np.array([third]), np.array([1.0]), ending=True)
-    return LevyFit(measure, chi_square(given, measure) / given.n_data, given.n_data, 0.0, False, 1)
+    return LevyFit(
+        measure=measure,
+        chi_square=chi_square(given, measure) / given.n_data,
+        n_data=given.n_data,
+        slack=0.0,
+        positive=False,
+        atoms=1,
+    )
 
 
 def _furthest_end(spectra: torch.Tensor) -> LevyFit | None:

@@ -19,13 +19,17 @@ from rmtaudit.kernels.free.measure import LevyMeasure, cauchy_imaginary, cauchy_
 from rmtaudit.kernels.free.nonnegative import nonnegative_least_squares
 
 CELLS = 160
+"""A convention: cells of a measure. A fit to quarters, which is repeated, has fewer."""
 REJECTED = 2.0
 """A χ² per datum above this rejects the class: sampled laws of the class reached 1.5."""
 SLACKS = (0.5, 2.0, 8.0, 32.0, 128.0)
+"""A convention: rises of ``χ²`` that smoothing may cost, by factors of four; validation chooses one."""
 _LADDER = tuple(float(power) for power in range(-3, 14, 2))
+"""A convention: powers of ten of the weight of roughness, between which the rise of ``χ²`` is
+interpolated."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LevyFit:
     """A Levy measure, and how well it explains the spectrum.
 
@@ -54,7 +58,7 @@ class LevyFit:
     atoms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LevySystem:
     """Normal equations in units of the standard deviation."""
 
@@ -84,14 +88,18 @@ class LevySystem:
         zeros of the large matrix are zeros.
         """
         mass = masses[: len(self.left)] * self.scale**2
-        found = LevyMeasure(
-            self.left * self.scale, self.right * self.scale, mass, self.mean * self.scale, self.index
+        measure = LevyMeasure(
+            left=self.left * self.scale,
+            right=self.right * self.scale,
+            mass=mass,
+            mean=self.mean * self.scale,
+            index=self.index,
         )
         if self.positive:
-            first = found.inverse_moments()[0]
-            if abs(found.mean - first) <= 2 * self.scale / self.size:
-                return dataclasses.replace(found, mass=mass * (found.mean / first))
-        return found
+            first = measure.inverse_moments()[0]
+            if abs(measure.mean - first) <= 2 * self.scale / self.size:
+                return dataclasses.replace(measure, mass=mass * (measure.mean / first))
+        return measure
 
 
 def fit_levy(
@@ -157,7 +165,13 @@ def fit_many(
     )
     return [
         tuple(
-            LevyFit(system.measure(masses), low / system.n_data, system.n_data, slack, positive)
+            LevyFit(
+                measure=system.measure(masses),
+                chi_square=low / system.n_data,
+                n_data=system.n_data,
+                slack=slack,
+                positive=positive,
+            )
             for slack, masses in zip(slacks, group, strict=True)
         )
         for system, low, group in zip(systems, lowest, final, strict=True)
@@ -218,7 +232,16 @@ def levy_system(
         column[-len(extra) :, 0] = values.new_tensor(extra)
         matrix = torch.cat([matrix, column], 1)
     return LevySystem(
-        matrix, torch.cat(target), left, right, mean, given.scale, given.n_data, index, positive, n
+        matrix=matrix,
+        target=torch.cat(target),
+        left=left,
+        right=right,
+        mean=mean,
+        scale=given.scale,
+        n_data=given.n_data,
+        index=index,
+        positive=positive,
+        size=n,
     )
 
 

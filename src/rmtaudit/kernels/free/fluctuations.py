@@ -32,7 +32,9 @@ from rmtaudit.kernels.free.measure import LevyMeasure, complex_transform
 _FLOOR = 1e-3
 """Directions with a smaller share of the largest variance are left to the next order in ``1/n``."""
 _MOST_STEPS = 500
+"""A convention: iterations of a map that contracts slowly near the real line; not to converge is an error."""
 _CONVERGED = 1e-11
+"""Of a step, in units of the largest point: far below the noise of the data."""
 
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
@@ -74,8 +76,8 @@ class Whitened:
 
     def apply(self, values: Complex) -> Real:
         """Return the coordinates of changes of ``F``, shape ``(M, ...)``, in the directions, ``(K, ...)``."""
-        found: Real = self.rows @ np.concatenate([values.real, values.imag])
-        return found
+        whitened: Real = self.rows @ np.concatenate([values.real, values.imag])
+        return whitened
 
 
 class Noise(NamedTuple):
@@ -160,11 +162,11 @@ def _law_at(given: Transform, measure: LevyMeasure) -> tuple[Derivatives, Comple
     """Return a law and its parameter at the points of a transform, and its variance in the same units."""
     scale = given.scale
     law = LevyMeasure(
-        measure.left / scale,
-        measure.right / scale,
-        measure.mass / scale**2,
-        measure.mean / scale,
-        measure.index,
+        left=measure.left / scale,
+        right=measure.right / scale,
+        mass=measure.mass / scale**2,
+        mean=measure.mean / scale,
+        index=measure.index,
     ).pruned()
     z, empirical = given.z.cpu().numpy(), given.f.cpu().numpy()
     u = parameter(lambda at: _on_cpu(law, at), law.mean, law.index, z, empirical)

@@ -32,11 +32,15 @@ _SUPPORTED = 6.0
 MOST_POINTS = 1000
 """Of the transform: one spectrum of 1024 has some 300. A pool has more, and lower ones add least."""
 _MOST_STEPS = 100
+"""A convention: evaluations of the residuals, after which a fit ends as it is."""
 _UNSOLVED = 1e6
+"""A residual, in standard deviations, that no law has: it marks coordinates whose law could not be solved
+for."""
 _WEIGHTS = tuple(10.0**power for power in range(-2, 9))
+"""A convention: powers of ten of the weight of roughness among which the criterion chooses."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
     """A law of a few numbers, fitted by generalised least squares.
 
@@ -74,12 +78,12 @@ class Form:
     def fit(self, smooth: LevyFit) -> LevyFit:
         """Return it as a fit, with the class and slack of the smooth one that it stands in for."""
         return LevyFit(
-            self.measure,
-            self.chi_square / self.n_data,
-            self.n_data,
-            smooth.slack,
-            self.parameters.from_zero,
-            self.parameters.count,
+            measure=self.measure,
+            chi_square=self.chi_square / self.n_data,
+            n_data=self.n_data,
+            slack=smooth.slack,
+            positive=self.parameters.from_zero,
+            atoms=self.parameters.count,
         )
 
     @property
@@ -193,13 +197,17 @@ def fit_form(name: str, given: Transform, white: Whitened, parameters: AtomParam
         If it does not converge.
     """
     problem = _Problem(given, white, parameters)
-    found = optimize.least_squares(
+    solution = optimize.least_squares(
         problem.residuals, start, jac=problem.jacobian, method="lm", max_nfev=_MOST_STEPS
     )
-    if not found.success or problem.unsolved(found.fun):
+    if not solution.success or problem.unsolved(solution.fun):
         raise ArithmeticError(f"the fit of a {name} law did not converge")
     return Form(
-        name, parameters.measure(found.x, given.scale), 2 * float(found.cost), len(found.fun), parameters
+        name=name,
+        measure=parameters.measure(solution.x, given.scale),
+        chi_square=2 * float(solution.cost),
+        n_data=len(solution.fun),
+        parameters=parameters,
     )
 
 
@@ -223,15 +231,15 @@ def smooth_criterion(given: Transform, white: Whitened) -> float:
         gram + weights[:, None, None] * form, right_side.expand(len(weights), -1).contiguous()
     )
     chi = ((fitted @ matrix.T - target) ** 2).sum(1)
-    found = []
+    criteria = []
     for weight, masses, own in zip(weights, fitted, chi, strict=True):
         held = masses > 0
         inner = gram[held][:, held]
         eigenvalues = torch.linalg.eigvalsh(inner)
         tiny = 1e-12 * eigenvalues[-1] * torch.eye(len(inner), dtype=inner.dtype)
         numbers = torch.linalg.solve(inner + weight * form[held][:, held] + tiny, inner).trace()
-        found.append(float(own + 2 * numbers))
-    return min(found)
+        criteria.append(float(own + 2 * numbers))
+    return min(criteria)
 
 
 class _Problem:
@@ -254,10 +262,10 @@ class _Problem:
             self.u = parameter(transform, self.given.mean, index, self.z, self.u)
         except ArithmeticError:
             return np.full(self.white.n_data + int(self.exact), _UNSOLVED)
-        found = self.white.apply(self.white.f - (self.u - index * transform(self.u)[0]))
+        residuals = self.white.apply(self.white.f - (self.u - index * transform(self.u)[0]))
         if self.exact:
-            found = np.append(found, ((g / x**2).sum() - (1 - self.given.at_zero)) * self.given.size)
-        return found
+            residuals = np.append(residuals, ((g / x**2).sum() - (1 - self.given.at_zero)) * self.given.size)
+        return residuals
 
     def unsolved(self, residuals: Real) -> bool:
         return bool((residuals == _UNSOLVED).all())
@@ -275,11 +283,11 @@ class _Problem:
         # z = u + κ₁ + (1 - index)T(u) stays, and F = u - index·T(u)
         of_u = (value * of_index - (1 - index) * moved) / (1 + (1 - index) * slope)
         of_f = (1 - index * slope) * of_u - value * of_index - index * moved
-        found = -self.white.apply(of_f)
+        jacobian = -self.white.apply(of_f)
         if self.exact:
             row = (of_g / x[:, None] ** 2 - 2 * (g / x**3)[:, None] * of_x).sum(0) * self.given.size
-            found = np.vstack([found, row])
-        return found
+            jacobian = np.vstack([jacobian, row])
+        return jacobian
 
 
 def _marchenko_pastur(given: Transform, white: Whitened) -> Form:

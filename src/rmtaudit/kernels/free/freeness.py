@@ -22,8 +22,11 @@ blocks of that series that were predicted badly: a block that passes need not be
 ``benchmarks/adversaries.py --kinds layer`` measures how often it is.
 """
 _DRAWS = 4
+"""A convention: blocks drawn of the matrix, and of its rotation, for each test."""
 _ROUNDS = 2
+"""A convention: random signs and cosine transforms in turn."""
 _SMALLEST = 8
+"""A convention: the least order whose halves and quarters have a spectrum."""
 
 
 class RankTest(NamedTuple):
@@ -33,7 +36,7 @@ class RankTest(NamedTuple):
     p_value: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FreenessEvidence:
     """What a block shows about the freeness of the matrix from its coordinates.
 
@@ -181,7 +184,14 @@ def freeness_evidence(
     share = float(matrix.diagonal().var(correction=0)) / variance if variance > tolerance**2 else 0.0
     # S of the ranks is (n - 1)(n + 2)/2 where the diagonal holds all
     ranks = 2 * test.statistic / ((n - 1) * (n + 2))
-    return FreenessEvidence(n, test.p_value, worst[1], worst[2], share, ranks)
+    return FreenessEvidence(
+        size=n,
+        p_value=test.p_value,
+        distance=worst[1],
+        chance=worst[2],
+        diagonal_share=share,
+        rank_share=ranks,
+    )
 
 
 def rotated(matrix: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -196,13 +206,13 @@ def rotated(matrix: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     generator
         Source of the signs, on the CPU.
     """
-    found = matrix.cpu().numpy()
-    n = len(found)
+    entries = matrix.cpu().numpy()
+    n = len(entries)
     for _ in range(_ROUNDS):
         signs = (2 * torch.randint(2, (n,), generator=generator) - 1).double().numpy()
-        found = fft.dctn(signs[:, None] * found * signs, axes=(0, 1), norm="ortho")
+        entries = fft.dctn(signs[:, None] * entries * signs, axes=(0, 1), norm="ortho")
     signs = (2 * torch.randint(2, (n,), generator=generator) - 1).double().numpy()
-    out = torch.from_numpy(signs[:, None] * found * signs).to(matrix.device)
+    out = torch.from_numpy(signs[:, None] * entries * signs).to(matrix.device)
     return (out + out.T) / 2
 
 
@@ -228,11 +238,11 @@ def _standardised_ranks(eigenvalues: torch.Tensor) -> torch.Tensor | None:
 
 def _pool(matrix: torch.Tensor, size: int, draws: int, generator: torch.Generator) -> torch.Tensor:
     """Return the eigenvalues of random principal blocks."""
-    found = []
+    spectra = []
     for _ in range(draws):
         chosen = torch.randperm(len(matrix), generator=generator)[:size]
-        found.append(torch.linalg.eigvalsh(matrix[chosen][:, chosen]))
-    return torch.cat(found)
+        spectra.append(torch.linalg.eigvalsh(matrix[chosen][:, chosen]))
+    return torch.cat(spectra)
 
 
 def _distance(one: torch.Tensor, other: torch.Tensor, tolerance: float) -> float:

@@ -9,6 +9,7 @@ import torch
 from rmtaudit.kernels.free.measure import LevyMeasure, inverse_square
 
 _COARSE, _BISECTIONS = 1000, 60
+"""A convention: points of the first grid; and halvings of an interval, more than the 53 bits of float64."""
 
 
 def first_grid(measure: LevyMeasure, factor: float) -> torch.Tensor:
@@ -22,14 +23,14 @@ def first_grid(measure: LevyMeasure, factor: float) -> torch.Tensor:
     spread = torch.sinh(6 * (2 * _unit(2 * steps + 1, left) - 1)) / math.sinh(6)
     own = 2 * (mass / effective).sqrt()
     parts = [inner.reshape(-1)]
-    apart = left[1:] - right[:-1] > 1e-9 * (right[-1] - left[0])
+    separated = left[1:] - right[:-1] > 1e-9 * (right[-1] - left[0])
     for edge, alone in (
-        (left, torch.nn.functional.pad(apart, (1, 0), value=True)),
-        (right, torch.nn.functional.pad(apart, (0, 1), value=True)),
+        (left, torch.nn.functional.pad(separated, (1, 0), value=True)),
+        (right, torch.nn.functional.pad(separated, (0, 1), value=True)),
     ):
         parts.append((edge[alone, None] + own[alone, None] * spread).reshape(-1))
-    gap = (left[1:] - right[:-1])[apart, None]
-    parts.append((right[:-1][apart, None] + gap * _unit(steps + 1, left)).reshape(-1))
+    gap = (left[1:] - right[:-1])[separated, None]
+    parts.append((right[:-1][separated, None] + gap * _unit(steps + 1, left)).reshape(-1))
     low, high = left.min() - reach, right.max() + reach
     if measure.index:
         # F has its zeros no further from 0 than this

@@ -17,7 +17,10 @@ from rmtaudit.kernels.free.measure import LevyMeasure, inverse_square
 # a step of this relative length leaves an error of its square
 _SHORT, _ROUNDING = 3e-8, 1e-14
 _NEWTON, _STEPS = 60, 200
+"""A convention: Newton steps before the interval is halved in the logarithm, and steps in all."""
 _NARROW, _NARROW_SLOPE = 1e-6, 1e-4
+"""Cells so much narrower than their distance are points: the next term is their square. A slope is a
+difference, and cancels from further away."""
 
 
 def heights(

@@ -18,9 +18,11 @@ from rmtaudit.kernels.free.measure import LevyMeasure
 from rmtaudit.kernels.free.nonnegative import nonnegative_least_squares
 
 _RISE = 4.0
+"""A convention: two standard deviations of one number, in units of ``χ²``."""
 _ATOMS, _AS_WELL = (2, 3), 32.0
 """Numbers of atoms that are tried, and the rise of ``χ²``, in the units of slack, up to which they fit."""
 _PULLS = tuple(10.0**power for power in range(-6, 9))
+"""A convention: powers of ten of the pull; the largest whose rise is allowed is taken."""
 
 
 def extreme_measures(spectra: torch.Tensor, slack: float) -> tuple[LevyMeasure, LevyMeasure]:
@@ -84,10 +86,10 @@ def _pulled(
     ``None`` where even the plain one rises further.
     """
     pulls = right.new_tensor((0.0, *_PULLS))
-    found = nonnegative_least_squares(
+    pulled = nonnegative_least_squares(
         gram.expand(len(pulls), -1, -1).contiguous(), right + pulls[:, None] * towards
     )
-    objective = ((found @ gram) * found).sum(-1) - 2 * (found @ right)
+    objective = ((pulled @ gram) * pulled).sum(-1) - 2 * (pulled @ right)
     start = float(objective[0])
     allowed = torch.nonzero(objective <= (start if lowest is None else lowest) + _RISE).flatten()
-    return (found[allowed[-1]] if len(allowed) else None), found[0], start
+    return (pulled[allowed[-1]] if len(allowed) else None), pulled[0], start

@@ -17,6 +17,7 @@ from rmtaudit.kernels.free.evolution import evolve
 from rmtaudit.kernels.free.measure import LevyMeasure
 
 _NODES = 1000
+"""A convention: nodes of Gauss and Legendre."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class QuadraticLaw:
             else np.array([-self.q0 / self.q1] if self.q1 else [])
         )
         low, high = self.edges
-        found = []
+        atoms = []
         for root in sorted(roots[np.isreal(roots)].real.tolist()):
             if low - 1e-12 < root < high + 1e-12:
                 continue
@@ -85,8 +86,8 @@ class QuadraticLaw:
             mass = linear / (self.q1 + 2 * self.q2 * root)
             # on the physical sheet m = (-P + sqrt(P² - 4Q))/(2Q), the root with the sign of z - middle
             if mass > 1e-12 and linear * (root - (low + high) / 2) < 0:
-                found.append((root, mass))
-        return tuple(found)
+                atoms.append((root, mass))
+        return tuple(atoms)
 
     def pdf(self, x: torch.Tensor) -> torch.Tensor:
         """Return the density of the continuous part, any shape, float64."""
@@ -119,7 +120,7 @@ class QuadraticLaw:
         place = self.q1 / (1 - self.q2) - 2 * index * mean
         mass = self.q0 / (1 - self.q2) + place * mean + index * mean**2
         at = torch.tensor([place], dtype=torch.float64)
-        return LevyMeasure(at, at, torch.full_like(at, mass), mean, index)
+        return LevyMeasure(left=at, right=at, mass=torch.full_like(at, mass), mean=mean, index=index)
 
     def sample_matrix(self, size: int, generator: torch.Generator) -> torch.Tensor:
         """Return a random symmetric matrix with this law; see :func:`sample_matrix`."""
@@ -127,28 +128,66 @@ class QuadraticLaw:
 
 
 def semicircle(mean: float, radius: float) -> QuadraticLaw:
-    """Return Wigner's law of the given mean and radius. Decompression: the radius times ``√τ``."""
+    """Return Wigner's law of the given mean and radius. Decompression: the radius times ``√τ``.
+
+    Examples
+    --------
+    >>> from rmtaudit.linalg import free
+    >>> law = free.semicircle(mean=1.0, radius=2.0)
+    >>> law.edges, law.decompress(4.0).edges
+    ((-1.0, 3.0), (-3.0, 5.0))
+    """
     return QuadraticLaw(radius**2 / 4, 0.0, 0.0, -mean)
 
 
 def marchenko_pastur(ratio: float, scale: float = 1.0) -> QuadraticLaw:
-    """Return the law of ``XXᵀ/d``, ``X`` of shape ``n x d``, ``ratio = n/d``; ``τ`` multiplies the ratio."""
+    """Return the law of ``XXᵀ/d``, ``X`` of shape ``n x d``, ``ratio = n/d``; ``τ`` multiplies the ratio.
+
+    Examples
+    --------
+    >>> from rmtaudit.linalg import free
+    >>> free.marchenko_pastur(ratio=0.25).edges  # (1 ± √ratio)²
+    (0.25, 2.25)
+    """
     return QuadraticLaw(0.0, ratio * scale, 0.0, -scale * (1 - ratio))
 
 
 def kesten_mckay(degree: float) -> QuadraticLaw:
-    """Return the law of a random regular graph; after ``τ < d``, ``τ`` times that of degree ``d/τ``."""
+    """Return the law of a random regular graph; after ``τ < d``, ``τ`` times that of degree ``d/τ``.
+
+    Examples
+    --------
+    >>> from rmtaudit.linalg import free
+    >>> low, high = free.kesten_mckay(5.0).edges
+    >>> round(high, 12)  # 2√(d - 1)
+    4.0
+    """
     return QuadraticLaw(degree**2 / (degree - 1), 0.0, -1 / (degree - 1), 0.0)
 
 
 def wachter(a: float, b: float) -> QuadraticLaw:
-    """Return the law of ``A(A + B)⁻¹``, Wisharts of ``an``, ``bn`` degrees; ``a/τ``, ``b/τ`` after ``τ``."""
+    """Return the law of ``A(A + B)⁻¹``, Wisharts of ``an``, ``bn`` degrees; ``a/τ``, ``b/τ`` after ``τ``.
+
+    Examples
+    --------
+    >>> from rmtaudit.linalg import free
+    >>> low, high = free.wachter(2.0, 2.0).edges  # symmetric about 1/2
+    >>> round(low + high, 12)
+    1.0
+    """
     total = a + b - 1
     return QuadraticLaw(0.0, 1 / total, -1 / total, (1 - a) / total)
 
 
 def meixner(mass: float, place: float, mean: float, q2: float) -> QuadraticLaw:
-    """Return the free Meixner law with variance ``mass``, skewness ``place`` and the given ``q₂ < 1``."""
+    """Return the free Meixner law with variance ``mass``, skewness ``place`` and the given ``q₂ < 1``.
+
+    Examples
+    --------
+    >>> from rmtaudit.linalg import free
+    >>> free.meixner(mass=1.0, place=0.0, mean=0.0, q2=0.0).edges  # the semicircle
+    (-2.0, 2.0)
+    """
     index = -q2 / (1 - q2)
     return QuadraticLaw(
         (mass - place * mean - index * mean**2) * (1 - q2),
@@ -159,32 +198,59 @@ def meixner(mass: float, place: float, mean: float, q2: float) -> QuadraticLaw:
 
 
 def compound_free_poisson(rate: float, jumps: torch.Tensor, weights: torch.Tensor) -> LevyMeasure:
-    """Return the measure of ``R(w) = rate Σ w_j t_j/(1 - t_j w)``; after ``τ`` ``rate/τ``, ``τt_j``."""
+    """Return the measure of ``R(w) = rate Σ w_j t_j/(1 - t_j w)``; after ``τ`` ``rate/τ``, ``τt_j``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import free
+    >>> measure = free.compound_free_poisson(2.0, torch.tensor([3.0]), torch.tensor([1.0]))
+    >>> measure.mean, float(measure.mass.sum())  # rate x jump, rate x jump²
+    (6.0, 18.0)
+    """
     if not (rate > 0 and bool((weights > 0).all())):
         raise ValueError("rate and weights must be positive")
     order = torch.argsort(jumps)
     jumps, weights = jumps.double()[order], weights.double()[order]
-    return LevyMeasure(jumps, jumps, rate * weights * jumps**2, rate * float((weights * jumps).sum()))
+    return LevyMeasure(
+        left=jumps, right=jumps, mass=rate * weights * jumps**2, mean=rate * float((weights * jumps).sum())
+    )
 
 
 def free_levy(mean: float, variance: float, rate: float, jump: float) -> LevyMeasure:
-    """Return the measure of a semicircle free of compound Poisson jumps: ``R = a + σ²w + λt/(1 - tw)``."""
+    """Return the measure of a semicircle free of compound Poisson jumps: ``R = a + σ²w + λt/(1 - tw)``.
+
+    Examples
+    --------
+    >>> from rmtaudit.linalg import free
+    >>> measure = free.free_levy(mean=1.0, variance=1.0, rate=0.5, jump=2.0)
+    >>> float(measure.mass.sum())  # variance + rate x jump²
+    3.0
+    """
     places = torch.tensor([0.0, jump], dtype=torch.float64)
     masses = torch.tensor([variance, rate * jump**2], dtype=torch.float64)
     order = torch.argsort(places)
-    return LevyMeasure(places[order], places[order], masses[order], mean + rate * jump)
+    return LevyMeasure(left=places[order], right=places[order], mass=masses[order], mean=mean + rate * jump)
 
 
 def decompress(measure: LevyMeasure, factor: float) -> LevyMeasure:
-    """Return the measure of the law ``factor`` times as large: cells and masses times the factor."""
+    """Return the measure of the law ``factor`` times as large: cells and masses times the factor.
+
+    Examples
+    --------
+    >>> from rmtaudit.linalg import free
+    >>> larger = free.decompress(free.free_levy(0.5, 1.0, 0.0, 1.0), 4.0)
+    >>> larger.mean, float(larger.mass.sum())  # the mean stays, the variance grows with the size
+    (0.5, 4.0)
+    """
     if not (factor > 0 and factor * measure.index < 1):
         raise ValueError(f"no law of factor {factor:g} exists")
     return LevyMeasure(
-        measure.left * factor,
-        measure.right * factor,
-        measure.mass * factor,
-        measure.mean,
-        measure.index * factor,
+        left=measure.left * factor,
+        right=measure.right * factor,
+        mass=measure.mass * factor,
+        mean=measure.mean,
+        index=measure.index * factor,
     )
 
 

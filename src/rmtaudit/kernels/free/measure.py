@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import torch
 
 _NARROW = 1e-6
+"""Cells so much narrower than their distance from 0 are points: the next term is the square, 1e-12."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LevyMeasure:
     """A positive measure on the real line in cells of constant density, and the mean of the law.
 
@@ -57,7 +58,13 @@ class LevyMeasure:
     def pruned(self) -> LevyMeasure:
         """Return the measure without the cells that hold less than 1e-14 of the mass."""
         kept = self.mass > 1e-14 * self.mass.sum()
-        return LevyMeasure(self.left[kept], self.right[kept], self.mass[kept], self.mean, self.index)
+        return LevyMeasure(
+            left=self.left[kept],
+            right=self.right[kept],
+            mass=self.mass[kept],
+            mean=self.mean,
+            index=self.index,
+        )
 
     def moment(self, order: int) -> float:
         """Return ``∫x^order G(dx)``; the free cumulant ``κ_{order+2}`` of a law with index 0."""

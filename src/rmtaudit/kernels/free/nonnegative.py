@@ -11,11 +11,13 @@ from scipy.optimize import nnls
 Real = NDArray[np.float64]
 
 _ITERATIONS, _TOLERANCE = 60, 1e-11
+"""A convention: steps of the interior-point method at most, and the duality gap at which it ends."""
 _EXCHANGES, _CHANCES = 25, 3
 """Exchanges of whole sets at most, and so many in a row without improvement before single variables move."""
 _SIGN = 1e-10
 """Variables and multipliers above minus this, in units of the largest entry of the target, are positive."""
 _DIAGONAL = 1e-13
+"""Added to a unit diagonal, some hundreds of its roundings: equal columns stay positive definite."""
 
 
 def nonnegative_least_squares(gram: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
@@ -44,15 +46,15 @@ def nonnegative_least_squares(gram: torch.Tensor, right: torch.Tensor) -> torch.
     flat_right = right.reshape(-1, size)
     if gram.is_cuda:
         return _interior(flat_gram, flat_right).reshape(*batch, size)
-    found = torch.empty_like(flat_right)
+    solutions = torch.empty_like(flat_right)
     free: NDArray[np.bool_] = np.ones(size, dtype=bool)
     for index in reversed(range(len(flat_gram))):
         masses = _exchanged(flat_gram[index].numpy(), flat_right[index].numpy(), free)
         if masses is None:
-            found[index] = _interior(flat_gram[index][None], flat_right[index][None])[0]
+            solutions[index] = _interior(flat_gram[index][None], flat_right[index][None])[0]
         else:
-            found[index], free = torch.from_numpy(masses), masses > 0
-    return found.reshape(*batch, size)
+            solutions[index], free = torch.from_numpy(masses), masses > 0
+    return solutions.reshape(*batch, size)
 
 
 def _exchanged(gram: Real, right: Real, free: NDArray[np.bool_]) -> Real | None:
@@ -63,10 +65,10 @@ def _exchanged(gram: Real, right: Real, free: NDArray[np.bool_]) -> Real | None:
     system.flat[:: len(system) + 1] += _DIAGONAL
     size = max(float(np.abs(right / unit).max()), tiny)
     target = right / unit / size
-    found = _by_blocks(system, target, free)
-    if found is None:
-        found = _one_by_one(system, target)
-    return None if found is None else found * size / unit
+    solution = _by_blocks(system, target, free)
+    if solution is None:
+        solution = _one_by_one(system, target)
+    return None if solution is None else solution * size / unit
 
 
 def _by_blocks(system: Real, target: Real, free: NDArray[np.bool_]) -> Real | None:
@@ -74,16 +76,16 @@ def _by_blocks(system: Real, target: Real, free: NDArray[np.bool_]) -> Real | No
     fewest, chances = len(target) + 1, _CHANCES
     for _ in range(_EXCHANGES):
         held = np.flatnonzero(free)
-        found = np.zeros_like(target)
+        solution = np.zeros_like(target)
         if len(held):
-            _, found[held], failed = lapack.dposv(system[np.ix_(held, held)], target[held], lower=1)
+            _, solution[held], failed = lapack.dposv(system[np.ix_(held, held)], target[held], lower=1)
             if failed:
                 return None
-        multipliers = system[:, held] @ found[held] - target
-        wrong = np.where(free, found, multipliers) < -_SIGN
+        multipliers = system[:, held] @ solution[held] - target
+        wrong = np.where(free, solution, multipliers) < -_SIGN
         count = int(np.count_nonzero(wrong))
         if not count:
-            return np.maximum(found, 0.0)
+            return np.maximum(solution, 0.0)
         if count < fewest:
             fewest, chances = count, _CHANCES
         elif chances:
@@ -103,10 +105,10 @@ def _one_by_one(system: Real, target: Real) -> Real | None:
         return None
     half, _ = lapack.dtrtrs(factor, target, lower=1)
     try:
-        found: Real = nnls(factor.T, half, maxiter=6 * len(target))[0]
+        solution: Real = nnls(factor.T, half, maxiter=6 * len(target))[0]
     except RuntimeError:
         return None
-    return found
+    return solution
 
 
 def _interior(gram: torch.Tensor, right: torch.Tensor) -> torch.Tensor:

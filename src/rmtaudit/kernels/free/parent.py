@@ -37,13 +37,19 @@ _HARD = 1e3
 _IGNORED = 3e-3
 """Directions in which no law of mass 1 changes the residuals by more than this are left out."""
 _NEAR_ZERO = tuple(10.0**power for power in range(-8, 0))
+"""A convention: places near 0, in units of the first place above it, for spectra that reach down over
+decades."""
 _ALIKE = 3e-3
 """Places near 0 whose effect on the residuals differs by less are taken for one."""
 _RIDGE = 1e-4
+"""In standard deviations of the data for a mass of 1: far below the noise."""
 _TIED = 3
 """So many equal eigenvalues make a point mass, which the parent has at the same place."""
 _STEPS, _CONVERGED = 300, 1e-11
+"""A convention: iterations of a map that contracts slowly near the real line; and the step that ends them,
+far below the noise of the data."""
 _MUCH_WORSE = 1.3
+"""A convention: the second of two parents is taken for the noise where its ``χ²`` is less by this factor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class ParentLaw:
     chi_square: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ParentSystem:
     """The least-squares problem for the laws of one parent.
 
@@ -116,15 +122,15 @@ def least_squares(rows: Real, target: Real) -> Real:
     """
     size = rows.shape[1]
     try:
-        found: Real = nnls(rows, target, maxiter=3 * size)[0]
+        solution: Real = nnls(rows, target, maxiter=3 * size)[0]
     except RuntimeError:
         # equal columns make the method cycle; a ridge far below the noise tells them apart
         ridge = _RIDGE * np.eye(size)
         try:
-            found = nnls(np.vstack([rows, ridge]), np.append(target, np.zeros(size)), maxiter=10 * size)[0]
+            solution = nnls(np.vstack([rows, ridge]), np.append(target, np.zeros(size)), maxiter=10 * size)[0]
         except RuntimeError as error:
             raise ArithmeticError("the non-negative least-squares problem could not be solved") from error
-    return found
+    return solution
 
 
 def whitened_block(given: Transform, factor: float, *, positive: bool) -> Whitened:
@@ -205,7 +211,9 @@ def parent_system(given: Transform, white: Whitened, growth: float, *, positive:
     )
     directions = left[:, held]
     target = np.concatenate([directions.T @ data, [_HARD, 0.0]])
-    return ParentSystem(growth, places, rows, target, whole, data, directions)
+    return ParentSystem(
+        growth=growth, places=places, rows=rows, target=target, whole=whole, data=data, directions=directions
+    )
 
 
 def _different(places: Real, whole: Real) -> NDArray[np.bool_]:

@@ -21,6 +21,7 @@ from rmtaudit.kernels.free.forms import MOST_POINTS, Form, refit
 from rmtaudit.kernels.free.measure import LevyMeasure
 
 CURVE = 800
+"""A convention: points of a replica's curve, of which only the spread is used."""
 _MOST_POINTS = 400
 """Of a replica's transform: a spectrum of 1400 has so many, and lower points add least."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 _STEPS = 200
+"""Halvings at most; they end earlier, where neighbouring numbers of float64 are reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,15 @@ def ridge_log_det(eigenvalues: torch.Tensor, factor: float, ridge: float) -> Rid
     ----------
     Derived from the characteristics of Ameli et al., arXiv 2506.11994, section 3; the same identity as the
     effective ridge of generalised cross-validation (Hastie et al. 2022).
+
+    Examples
+    --------
+    >>> import math
+    >>> import torch
+    >>> from rmtaudit.linalg import free
+    >>> value = free.ridge_log_det(torch.ones(10, dtype=torch.float64), factor=1.0, ridge=1.0)
+    >>> round(math.exp(value.log_det), 9), round(value.effective_dimension, 9)  # of each dimension
+    (2.0, 0.5)
     """
     values = eigenvalues.double()
     if factor < 1:

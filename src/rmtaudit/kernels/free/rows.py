@@ -55,7 +55,7 @@ class RowScaledLaw:
         order = torch.argsort(self.scales)
         scales, weights = self.scales.double()[order], self.weights.double()[order]
         mass = self.ratio * weights / weights.sum() * scales
-        return LevyMeasure(scales, scales, mass * scales, float(mass.sum()))
+        return LevyMeasure(left=scales, right=scales, mass=mass * scales, mean=float(mass.sum()))
 
     def decompress(self, factor: float) -> RowScaledLaw:
         """Return the law with ``factor`` times as many rows of the same kind: ``c`` times the factor."""

@@ -11,9 +11,16 @@ import torch
 from rmtaudit.kernels.free.measure import LevyMeasure, cauchy_imaginary, cauchy_real, complex_transform
 
 _STEPS, _BISECTIONS = 40, 100
+"""A convention: steps of Newton or of the map, after which nested halvings take over; and these, more than
+the bits of float64."""
 _SHORT, _ROUNDING = 1e-9, 1e-15
+"""Steps after which Newton, which converges quadratically, is at the limit of float64; and residuals of some
+roundings."""
 _HALVINGS = 80
+"""Halvings of an interval: more than the 53 bits of float64."""
 _GROWTH, _FIRST = 1.2, 0.05
+"""A convention: the path to ``w`` starts at a twentieth of the inverse scale of the measure and grows by a
+fifth."""
 
 
 def stieltjes(measure: LevyMeasure, z: torch.Tensor, factor: float = 1.0) -> torch.Tensor:
@@ -43,6 +50,15 @@ def stieltjes(measure: LevyMeasure, z: torch.Tensor, factor: float = 1.0) -> tor
     References
     ----------
     Belinschi, Bercovici, *A new approach to subordination results in free probability*, J. Anal. Math. 2007.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import free
+    >>> z = torch.tensor([2j], dtype=torch.complex128)
+    >>> m = free.stieltjes(free.semicircle(mean=0.0, radius=2.0).levy(), z)
+    >>> round(float(m.imag), 6)  # √2 - 1
+    0.414214
     """
     share = factor * measure.index
     if not (factor > 0 and share < 1):
@@ -84,6 +100,15 @@ def r_transform(measure: LevyMeasure, w: torch.Tensor, factor: float = 1.0) -> t
     ----------
     Voiculescu, *Addition of certain non-commuting random variables*, J. Funct. Anal. 1986; Nica, Speicher
     2006, lectures 12 and 14. Bercovici, Voiculescu 1993 for where ``G`` is one to one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import free
+    >>> measure = free.free_levy(mean=1.0, variance=2.0, rate=0.0, jump=1.0)
+    >>> w = torch.tensor([0.1], dtype=torch.complex128)
+    >>> free.r_transform(measure, w).real  # mean + variance w
+    tensor([1.2000], dtype=torch.float64)
     """
     if not (factor > 0 and factor * measure.index < 1):
         raise ValueError(f"no law of factor {factor:g} exists")
@@ -216,6 +241,6 @@ def _level(
     high = low + reach
     for _ in range(_HALVINGS):
         v = torch.where(high > 4 * low, (low * high).sqrt(), (low + high) / 2)
-        found = effective * v + cauchy_imaginary(measure.left, measure.right, s, v) @ measure.mass
-        low, high = torch.where(found < height, v, low), torch.where(found < height, high, v)
+        level = effective * v + cauchy_imaginary(measure.left, measure.right, s, v) @ measure.mass
+        low, high = torch.where(level < height, v, low), torch.where(level < height, high, v)
     return v

@@ -13,9 +13,11 @@ from rmtaudit.kernels.free.fit import SLACKS, fit_levy
 from rmtaudit.kernels.free.measure import LevyMeasure
 
 _PART, _DRAWS = 4, 3
+"""A convention: quarters of the block predict it, three of them on average."""
 _POINTS, _CELLS = 300, 64
 """Of the fits to quarters: finer ones chose the same smoothness for all ten samples of the log-NTK."""
 _SMALLEST = 32
+"""As many eigenvalues as a fit of a spectrum needs."""
 _TOLERANCE = 1.25
 """The smoothest fit whose score is within this factor of the best is taken: noise grows with the factor."""
 
@@ -78,11 +80,11 @@ def choose(
         for order, law in cumulant_laws(block).items():
             if law.index * factor < 1:
                 simple.setdefault(order, []).append(_distance(law, factor, values) / spread)
-    scores = {slack: sum(found) / len(found) for slack, found in fits.items()}
+    scores = {slack: sum(misses) / len(misses) for slack, misses in fits.items()}
     best = min(scores.values())
     slack = max(slack for slack, score in scores.items() if score <= _TOLERANCE * best)
     baselines = {
-        order: sum(found) / len(found) for order, found in sorted(simple.items()) if len(found) == _DRAWS
+        order: sum(misses) / len(misses) for order, misses in sorted(simple.items()) if len(misses) == _DRAWS
     }
     return Choice(slack, scores[slack], scores, baselines)
 

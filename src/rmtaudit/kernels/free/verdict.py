@@ -12,7 +12,9 @@ from rmtaudit.kernels.free.validation import Choice, Freeness
 SAMPLE = 4000
 """Quantiles by which laws are compared."""
 _AS_GOOD = 1.1
+"""A convention: within a tenth of the score of the decompression a simple law does as well."""
 _POOR = 0.15
+"""A convention: the share of its spread by which quarters may miss the block."""
 _MARGIN = 1.1
 """Ends are refused from so much before them; how much more of them is not known is added."""
 
@@ -45,24 +47,26 @@ def refusal(
     test: Freeness | None,
 ) -> str:
     """Return every reason why there is no prediction, or nothing."""
-    found = []
+    reasons = []
     if test is not None and not test.free:
-        found.append(
+        reasons.append(
             f"the matrix is not free of its coordinates: nested blocks differ by KS {test.distance:.2%} "
             f"(chance {test.noise:.2%}), and the diagonal holds {test.diagonal_share:.1%} of the variance"
         )
     if factor * margin >= last:
-        found.append(
+        reasons.append(
             f"the law can be decompressed by about {last:.3g}, at worst {last / margin:.3g}; "
             f"{factor:.4g} was asked for"
         )
     elif fit.chi_square > REJECTED:
-        found.append(f"χ² is {fit.chi_square:.2g} per datum: no law that can be decompressed fits the block")
+        reasons.append(
+            f"χ² is {fit.chi_square:.2g} per datum: no law that can be decompressed fits the block"
+        )
     if choice is None:
-        found.append("fewer than 128 eigenvalues are too few for validation")
+        reasons.append("fewer than 128 eigenvalues are too few for validation")
     elif choice.score > _POOR:
-        found.append(f"validation on a quarter of the block misses by {choice.score:.0%} of the spread")
-    return "; ".join(found)
+        reasons.append(f"validation on a quarter of the block misses by {choice.score:.0%} of the spread")
+    return "; ".join(reasons)
 
 
 def simple_law(

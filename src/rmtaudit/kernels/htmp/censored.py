@@ -19,18 +19,19 @@ from rmtaudit.kernels.htmp.vandermonde import log_vandermonde
 _GRID = 69
 """Two points per unit of ``log kappa`` between the bounds; the curve bends on the scale of 1."""
 _MOST_SHARE = 0.5
-"""At least this share of the eigenvalues must be resolved."""
+"""At least this share of the eigenvalues must be resolved: a convention."""
 _MOST_INTERACTION = 0.25
-"""Standard errors by which the neglected interaction across the floor may move the estimate."""
+"""Standard errors by which the neglected interaction across the floor may move the estimate: a convention."""
 _STEP = 1e-3
+"""Of the second difference in ``log kappa`` that gives the standard error: a convention."""
 
 
 def fit_joint_censored(eigenvalues: torch.Tensor, rows: int, cols: int, *, floor: float) -> KappaFit:
     r"""Estimate ``kappa`` by maximum likelihood, eigenvalues up to ``floor`` being known only to be below it.
 
     The likelihood of :func:`~rmtaudit.kernels.htmp.estimate.fit_joint` is integrated over the ``k`` smallest
-    eigenvalues, each between 0 and the floor ``t``. Where ``t`` is small beside the ``r = N - k`` others, the
-    repulsion between the two groups is ``∏ l_j^(2hk)`` and the integral is Selberg's. With
+    eigenvalues, each between 0 and the floor ``t``. Where ``t`` is small against the ``r = N - k`` others,
+    the repulsion between the two groups is ``∏ l_j^(2hk)`` and the integral is Selberg's. With
     ``s = h (M - N + 1)``, and the scale at its best value, up to a constant,
 
         log L = (s + 2hk) Σ log l_j + 2h Σ_{i<j} log|l_i - l_j| + k (s + h(k-1)) log t
@@ -128,11 +129,11 @@ class _Likelihood:
         best = int(np.argmax([self(point) for point in grid]))
         if best in (0, _GRID - 1):
             raise ArithmeticError(f"no kappa between {LEAST:g} and {MOST:g} is best")
-        found = minimize_scalar(
+        optimum = minimize_scalar(
             lambda at: -self(at), bounds=(grid[best - 1], grid[best + 1]), method="bounded",
             options={"xatol": 1e-9},
         )  # fmt: skip
-        at = float(found.x)
+        at = float(optimum.x)
         curvature = (2 * self(at) - self(at - _STEP) - self(at + _STEP)) / _STEP**2
         if not curvature > 0:
             raise ArithmeticError("the likelihood has no maximum inside the bounds")

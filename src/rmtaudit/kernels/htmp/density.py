@@ -42,14 +42,14 @@ class Density:
     def at(self, u: Array) -> Array:
         """Return ``log(y f(y))`` at ``u = log y``."""
         index, share, inside = self.locate(u)
-        found = horner(self.coefficients, index, share)
+        values = horner(self.coefficients, index, share)
         if not inside.all():
             low, high = u < self.u[0], u > self.u[-1]
             with np.errstate(under="ignore", invalid="ignore"):
                 bent = np.abs((1 + self.turn * self.power(u[low])) / (1 + self.turn))
-                found[low] = self.coefficients[0, 0] - 2 * np.log(bent) + self.delta * (u[low] - self.u[0])
-                found[high] = float(self.coefficients[:, -1].sum()) + self.fall(u[high])
-        return found
+                values[low] = self.coefficients[0, 0] - 2 * np.log(bent) + self.delta * (u[low] - self.u[0])
+                values[high] = float(self.coefficients[:, -1].sum()) + self.fall(u[high])
+        return values
 
     def slopes(self, u: Array) -> tuple[Array, Array]:
         """Return the first two derivatives of :meth:`at`."""
@@ -136,8 +136,8 @@ def hermite(
 
 def horner(coefficients: NDArray[Any], index: NDArray[np.intp], share: NDArray[Any]) -> NDArray[Any]:
     """Return the polynomials of the intervals ``index`` at a ``share`` (real or complex) of their length."""
-    found: NDArray[Any] = coefficients[7].take(index)
+    values: NDArray[Any] = coefficients[7].take(index)
     for row in coefficients[6::-1]:
-        found *= share
-        found += row.take(index)
-    return found
+        values *= share
+        values += row.take(index)
+    return values

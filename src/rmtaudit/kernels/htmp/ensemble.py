@@ -88,12 +88,14 @@ class Ensemble:
         return bidiagonal_spectrum(entries[::2], entries[1::2])
 
 
-def bidiagonal_spectrum(diagonal: NDArray[np.float64], beside: NDArray[np.float64]) -> NDArray[np.float64]:
+def bidiagonal_spectrum(
+    diagonal: NDArray[np.float64], off_diagonal: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Return the squared singular values of a bidiagonal matrix, ascending; shapes ``(n,)``, ``(n - 1,)``."""
     library = openblas.load()
     if library is not None:
-        return library.bidiagonal_singular_values(diagonal, beside)[::-1] ** 2
-    dense = np.diag(diagonal) + np.diag(beside, -1)
+        return library.bidiagonal_singular_values(diagonal, off_diagonal)[::-1] ** 2
+    dense = np.diag(diagonal) + np.diag(off_diagonal, -1)
     return np.asarray(np.linalg.svd(dense, compute_uv=False)[::-1] ** 2)
 
 

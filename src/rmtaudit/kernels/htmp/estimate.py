@@ -19,8 +19,8 @@ from rmtaudit.kernels.htmp.vandermonde import log_vandermonde
 Estimator = Literal["moment", "joint", "marginal", "ks"]
 
 LEAST, MOST = 1e-6, 1e9
-"""Estimates of kappa beyond these are none."""
-_STEPS, _ACCURACY = 100, 1e-12
+"""Estimates of kappa beyond these are none: a convention, far beyond what a spectrum can tell apart."""
+_STEPS, _ACCURACY = 100, 1e-12  # of Newton's method in log kappa: more steps than bisection needs
 _START = 0.05, 10.0  # Newton starts from the moment estimate, kept between the first and the second times N
 
 
@@ -111,6 +111,16 @@ def fit_joint(eigenvalues: torch.Tensor, rows: int, cols: int) -> KappaFit:
     ----------
     Forrester, *Log-gases and Random Matrices*, 2010, proposition 4.7.3, for the normaliser. It depends on the
     smallest eigenvalues through their logarithms and spacings: they must be resolved.
+
+    Examples
+    --------
+    >>> import math
+    >>> import torch
+    >>> from rmtaudit.linalg import htmp
+    >>> X = torch.randn(60, 120, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    >>> fit = htmp.fit_joint(torch.linalg.eigvalsh(X @ X.T), 60, 120)
+    >>> abs(math.log(fit.kappa / 60)) < 4 * fit.log_se  # Gaussian noise: kappa is the smaller side
+    True
     """
     values, size, longer = checked(eigenvalues, rows, cols)
     if not values[0] > 0:
@@ -135,7 +145,16 @@ def fit_joint(eigenvalues: torch.Tensor, rows: int, cols: int) -> KappaFit:
 
 
 def fit_moment(eigenvalues: torch.Tensor, rows: int, cols: int) -> KappaFit:
-    """Estimate ``kappa`` from the mean and the variance of the eigenvalues: see :func:`moment_kappa`."""
+    """Estimate ``kappa`` from the mean and the variance of the eigenvalues: see :func:`moment_kappa`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import htmp
+    >>> X = torch.randn(60, 120, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    >>> htmp.fit_moment(torch.linalg.eigvalsh(X @ X.T), 60, 120).method
+    'moment'
+    """
     values, size, _ = checked(eigenvalues, rows, cols)
     mean = float(values.mean())
     if not mean > 0:
@@ -250,8 +269,8 @@ class _Score:
             at = at + step if low < at + step < high else (low + high) / 2
             if high - low < _ACCURACY:
                 break
-        found = 2 * self.size * math.exp(at)
-        if not LEAST * 1.001 < found < MOST / 1.001:
+        kappa = 2 * self.size * math.exp(at)
+        if not LEAST * 1.001 < kappa < MOST / 1.001:
             raise ArithmeticError(f"no kappa between {LEAST:g} and {MOST:g} is best")
         return math.exp(at)
 

@@ -21,13 +21,13 @@ from rmtaudit.kernels.htmp.law import HTMP
 from rmtaudit.kernels.nelder_mead import minimise
 
 _RANGE = (1e-3, 4.0)
-"""``kappa`` is looked for between the first, and the second times ``N``."""
-_BOUNDED = 0.99
+"""``kappa`` is sought between the first, and the second times ``N``: a convention."""
+_BOUNDED = 0.99  # an estimate beyond this share of the upper end counts as unbounded
 _UNBOUNDED = "the eigenvalues one by one set no upper bound to kappa: they repel each other as noise does"
 _FIRST, _GROWTH = 0.3, 2.0  # steps in log kappa that find a bracket
 _FINE = 1e-4  # in log kappa: nothing that is known of kappa is finer
 _CLOSE = 1e-7  # and in the log of the scale: the likelihood is then right to 1e-12
-_STEPS = 40
+_STEPS = 40  # most points of either search, a guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,10 @@ def fit_marginal(eigenvalues: torch.Tensor, rows: int, cols: int) -> KappaFit:
     """
     size, longer = sorted((rows, cols))
     logs, start = _prepared(eigenvalues, rows, cols)
-    kappa, found = best_kappa(logs, size, longer, start)
+    kappa, scale = best_kappa(logs, size, longer, start)
     if kappa >= _BOUNDED * _RANGE[1] * size:
         raise ArithmeticError(_UNBOUNDED)
-    return KappaFit(kappa=kappa, se=None, size=size, longer=longer, mean=found.mean, method="marginal")
+    return KappaFit(kappa=kappa, se=None, size=size, longer=longer, mean=scale.mean, method="marginal")
 
 
 def fit_ks(eigenvalues: torch.Tensor, rows: int, cols: int) -> KappaFit:
@@ -82,10 +82,10 @@ def fit_ks(eigenvalues: torch.Tensor, rows: int, cols: int) -> KappaFit:
         )
 
     best = minimise(lambda point: distance(values, fit_at(point)), (1.0, 1.0), tolerance=2e-4)
-    found = fit_at(best)
-    if found.kappa >= _BOUNDED * _RANGE[1] * size:
+    fit = fit_at(best)
+    if fit.kappa >= _BOUNDED * _RANGE[1] * size:
         raise ArithmeticError(_UNBOUNDED)
-    return found
+    return fit
 
 
 def best_kappa(

@@ -43,6 +43,15 @@ def distance(eigenvalues: torch.Tensor, fit: KappaFit) -> float:
     """Return the Kolmogorov-Smirnov distance between ascending eigenvalues and the law of the fit.
 
     Eigenvalues that the fit took as censored only count as so many: the distance is over the values above.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import htmp
+    >>> law = htmp.HTMP(gamma=0.5, kappa=2.0)
+    >>> eigenvalues = law.draw(400, torch.Generator().manual_seed(0)).sort().values
+    >>> htmp.distance(eigenvalues, htmp.fit_moment(eigenvalues, 400, 800)) < 0.1
+    True
     """
     at = HTMP.of(fit.ensemble, fit.mean).cdf(eigenvalues[fit.censored :]).numpy()
     levels = np.arange(fit.censored, len(eigenvalues) + 1) / len(eigenvalues)
@@ -63,6 +72,12 @@ def p_value(root_n_distance: float, kappa: float) -> float:
     -------
     float
         At least 0.005, where it is only a bound; :func:`bootstrap` knows smaller ones.
+
+    Examples
+    --------
+    >>> from rmtaudit.linalg import htmp
+    >>> htmp.p_value(0.1, kappa=5.0) > 0.5 > htmp.p_value(2.0, kappa=5.0)
+    True
     """
     quantiles = np.array([np.interp(math.log(kappa), _KAPPAS, column) for column in _QUANTILES.T])
     # below the median, down to half of it, the share rises to 1
@@ -99,9 +114,21 @@ def bootstrap(
     ArithmeticError
         If spectra of the fitted ensemble hold eigenvalues too small for a float (``delta`` near 0) and there
         is no floor, or a draw cannot be fitted.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import htmp
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> eigenvalues = htmp.HTMP(gamma=0.5, kappa=2.0).draw(40, generator).sort().values
+    >>> fit = htmp.fit_moment(eigenvalues, 40, 80)
+    >>> distance = 40**0.5 * htmp.distance(eigenvalues, fit)
+    >>> share, error = htmp.bootstrap(distance, fit, draws=20, generator=generator)
+    >>> 1 / 21 <= share <= 1
+    True
     """
     ensemble: Ensemble = fit.ensemble
-    far = 0
+    exceeding = 0
     for _ in range(draws):
         values = torch.from_numpy(ensemble.draw(generator))
         if not float(values[0]) > floor:
@@ -110,6 +137,6 @@ def bootstrap(
             again = fit_joint_censored(values, ensemble.size, ensemble.longer, floor=floor)
         else:
             again = fit_joint(values, ensemble.size, ensemble.longer)
-        far += math.sqrt(ensemble.size) * distance(values, again) >= root_n_distance
-    share = (1 + far) / (1 + draws)
+        exceeding += math.sqrt(ensemble.size) * distance(values, again) >= root_n_distance
+    share = (1 + exceeding) / (1 + draws)
     return share, math.sqrt(share * (1 - share) / draws)

@@ -114,8 +114,8 @@ class HTMP:
         if not bool(((q >= 0) & (q <= 1)).all()):
             raise ValueError("probabilities must lie between 0 and 1")
         levels = q.detach().cpu().double().numpy()
-        found = self.table.ppf(levels.ravel()).reshape(levels.shape)
-        return torch.from_numpy(found) * (self.mean / self.a)
+        quantiles = self.table.ppf(levels.ravel()).reshape(levels.shape)
+        return torch.from_numpy(quantiles) * (self.mean / self.a)
 
     def stieltjes(self, t: torch.Tensor) -> torch.Tensor:
         """Return ``E 1/(x + t)``, for real ``t > 0`` or complex ``t`` anywhere off the negative axis.
@@ -162,8 +162,8 @@ class HTMP:
         if order < 0:
             raise ValueError(f"the order must not be negative, but is {order}")
         steps = np.arange(order + 1)
-        diagonal, beside = np.sqrt(self.a + steps), np.sqrt(self._c + 1 + steps[:-1])
-        factor = np.diag(diagonal) + np.diag(beside, -1)
+        diagonal, off_diagonal = np.sqrt(self.a + steps), np.sqrt(self._c + 1 + steps[:-1])
+        factor = np.diag(diagonal) + np.diag(off_diagonal, -1)
         power = np.linalg.matrix_power(factor @ factor.T / self.a, order)
         return float(power[0, 0]) * self.mean**order
 
@@ -188,8 +188,8 @@ class HTMP:
         if not bool((t > 0).all()):
             raise ValueError("the argument must be positive")
         at = t.detach().cpu().double().numpy() * (self.a / self.mean)
-        found = self.table.mean_of(function(self.table.nodes, at.reshape(-1, 1)))
-        return torch.from_numpy(found.reshape(at.shape))
+        means = self.table.mean_of(function(self.table.nodes, at.reshape(-1, 1)))
+        return torch.from_numpy(means.reshape(at.shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +215,8 @@ class InverseHTMP:
         values = x.detach().cpu().double()
         positive = values > 0
         safe = torch.where(positive, values, torch.ones_like(values))
-        found = self.law.logpdf(1 / safe) - 2 * safe.log()
-        return torch.where(positive, found, torch.full_like(found, -math.inf))
+        log_density = self.law.logpdf(1 / safe) - 2 * safe.log()
+        return torch.where(positive, log_density, torch.full_like(log_density, -math.inf))
 
     def cdf(self, x: torch.Tensor) -> torch.Tensor:
         """Return the distribution function."""
@@ -236,5 +236,5 @@ class InverseHTMP:
     ) -> torch.Tensor:
         values = x.detach().cpu().double()
         positive = values > 0
-        found = function(1 / torch.where(positive, values, torch.ones_like(values)))
-        return torch.where(positive, found, torch.full_like(found, below))
+        result = function(1 / torch.where(positive, values, torch.ones_like(values)))
+        return torch.where(positive, result, torch.full_like(result, below))

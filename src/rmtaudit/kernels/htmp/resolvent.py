@@ -16,8 +16,8 @@ from rmtaudit.kernels.htmp.table import tabulate
 from rmtaudit.kernels.htmp.wave import solve
 
 _NEAR = 0.7
-"""Up to this distance from the cut, in intervals of the table, the polynomial is used."""
-_BLOCK = 1 << 20
+"""Up to this distance from the cut, in intervals of the table, the polynomial is used: a convention."""
+_BLOCK = 1 << 20  # elements worked on at once
 
 
 def stieltjes(t: NDArray[np.complex128], c: float, delta: float) -> NDArray[np.complex128]:
@@ -33,7 +33,7 @@ def stieltjes(t: NDArray[np.complex128], c: float, delta: float) -> NDArray[np.c
     upper = np.where(t.imag < 0, t.conj(), t)
     table = tabulate(c, delta)
     points = table.density.u
-    found = np.empty(t.shape, dtype=np.complex128)
+    result = np.empty(t.shape, dtype=np.complex128)
     y = -upper  # in the lower half-plane, where log y is continuous down from the positive axis
     u = np.log(np.where(y == 0, 1.0, y))
     index = np.clip(np.searchsorted(points, u.real, side="right") - 1, 0, points.size - 2)
@@ -43,13 +43,13 @@ def stieltjes(t: NDArray[np.complex128], c: float, delta: float) -> NDArray[np.c
     share = (u[near] - points[index[near]]) / width[near]
     rho = horner(_boundary(c, delta), index[near], share)
     # v'/v = c S - (delta-1)/(2y) + 1/2
-    found[near] = ((rho + (delta - 1) / 2) / y[near] - 0.5) / c
-    far = np.flatnonzero(~near)
+    result[near] = ((rho + (delta - 1) / 2) / y[near] - 0.5) / c
+    distant = np.flatnonzero(~near)
     rows = max(1, _BLOCK // table.nodes.size)
-    for first in range(0, far.size, rows):
-        block = far[first : first + rows]
-        found[block] = (1 / (table.nodes + upper[block, None])) @ table.weights
-    return np.where(t.imag < 0, found.conj(), found)
+    for first in range(0, distant.size, rows):
+        block = distant[first : first + rows]
+        result[block] = (1 / (table.nodes + upper[block, None])) @ table.weights
+    return np.where(t.imag < 0, result.conj(), result)
 
 
 @lru_cache(maxsize=4)

@@ -1,4 +1,4 @@
-"""HTMP beside other laws of eigenvalues, by composite likelihood and BIC.
+"""HTMP compared with other laws of eigenvalues, by composite likelihood and BIC.
 
 Each law is fitted to the eigenvalues as if they were independent draws. They are not (they repel each other),
 so a difference of BIC is a measure of fit that charges for parameters, not a probability.
@@ -19,7 +19,7 @@ from rmtaudit.kernels.htmp.estimate import fit_joint
 from rmtaudit.kernels.htmp.fit import best_kappa, density_for, fit_scale
 from rmtaudit.kernels.noise.marchenko_pastur import fit_bulk
 
-_DIGAMMA_STEPS = 50
+_DIGAMMA_STEPS = 50  # most steps of Newton's method for the shape of the gamma law, a guard
 _GAIN = 0.01  # accuracy of a log-likelihood
 
 
@@ -66,11 +66,11 @@ def compare(eigenvalues: torch.Tensor, rows: int, cols: int, *, start: float) ->
     size, longer = sorted((rows, cols))
     values = eigenvalues.detach().cpu().double()
     logs: Array = np.log(values.numpy())
-    _, found = best_kappa(logs, size, longer, start, gain=_GAIN)
-    likelihoods = {"HTMP": (2, found.log_likelihood)}
+    _, scale = best_kappa(logs, size, longer, start, gain=_GAIN)
+    likelihoods = {"HTMP": (2, scale.log_likelihood)}
     # of the reciprocals: the density of 1/x is x² times that of x
-    _, found = best_kappa(-logs[::-1], size, longer, _guess(1 / values.flip(0), rows, cols), gain=_GAIN)
-    likelihoods["inverse HTMP"] = (2, found.log_likelihood - 2 * float(logs.sum()))
+    _, scale = best_kappa(-logs[::-1], size, longer, _guess(1 / values.flip(0), rows, cols), gain=_GAIN)
+    likelihoods["inverse HTMP"] = (2, scale.log_likelihood - 2 * float(logs.sum()))
     likelihoods["gamma"] = (2, _gamma(logs))
     likelihoods["inverse gamma"] = (2, _gamma(-logs) - 2 * float(logs.sum()))
     spread = float(logs.std())

@@ -1,4 +1,4 @@
-"""A law on the half-line as a table: distribution, quantiles and means beside the density.
+"""A law on the half-line as a table: distribution, quantiles and means, from its density.
 
 Below the median the logarithm of the distribution function, and above it that of what is left, are
 polynomials of degree 7 between the points, as the logarithm of the density is.
@@ -18,7 +18,7 @@ from rmtaudit.kernels.htmp.wave import solve
 
 _GAUSS = np.polynomial.legendre.leggauss(8)
 _SHARES, _WEIGHTS = (_GAUSS[0] + 1) / 2, _GAUSS[1] / 2
-_NEWTON, _CLOSE = 6, 1e-14
+_NEWTON, _CLOSE = 6, 1e-14  # most steps to a quantile, and the accuracy of its level that ends them
 _LOW_PANELS = np.linspace(-40.0, 0.0, 9)  # of the part under the first point, in log of its mass
 
 
@@ -63,7 +63,7 @@ class Table:
 
     def ppf(self, q: Array) -> Array:
         """Return the quantiles at ``0 <= q <= 1``: infinity at 1."""
-        found = np.empty_like(q)
+        quantiles = np.empty_like(q)
         law = self.density
         under = q < self._under(law.u[:1])[0]
         if under.any():
@@ -72,10 +72,10 @@ class Table:
             modulus, argument = abs(law.turn), np.angle(law.turn)
             s = np.sin(angle) / (modulus * np.sin(argument - angle))
             with np.errstate(divide="ignore", under="ignore"):
-                found[under] = np.exp(law.u[0] + np.log(s) / law.delta)
-        found[~under] = np.exp(self._newton(q[~under]))
-        found[q >= 1] = math.inf
-        return found
+                quantiles[under] = np.exp(law.u[0] + np.log(s) / law.delta)
+        quantiles[~under] = np.exp(self._newton(q[~under]))
+        quantiles[q >= 1] = math.inf
+        return quantiles
 
     def mean_of(self, values: Array) -> Array:
         """Return the mean of a function given at the ``nodes`` along the last axis."""
@@ -84,21 +84,21 @@ class Table:
     def _log_mass(self, y: Array) -> tuple[Array, NDArray[np.bool_]]:
         """Return ``log F`` or ``log(1 - F)``, and where it is the second."""
         positive = ~(y <= 0)
-        found, upper = self._at(np.log(np.where(positive, y, 1.0)))
-        return np.where(positive, found, -math.inf), upper & positive
+        log_mass, upper = self._at(np.log(np.where(positive, y, 1.0)))
+        return np.where(positive, log_mass, -math.inf), upper & positive
 
     def _at(self, u: Array) -> tuple[Array, NDArray[np.bool_]]:
         index, share, inside = self.density.locate(u)
-        found = horner(self.mass, index, share)
+        log_mass = horner(self.mass, index, share)
         upper = index >= self.split
         if not inside.all():
             low, high = u < self.density.u[0], u > self.density.u[-1]
             with np.errstate(divide="ignore"):
-                found[low] = np.log(self._under(u[low]))
+                log_mass[low] = np.log(self._under(u[low]))
             upper[low] = False
-            found[high] = float(self.mass[:, -1].sum()) + self.density.fall(u[high])
-            found[np.isnan(u)] = math.nan
-        return found, upper
+            log_mass[high] = float(self.mass[:, -1].sum()) + self.density.fall(u[high])
+            log_mass[np.isnan(u)] = math.nan
+        return log_mass, upper
 
     def _under(self, u: Array) -> Array:
         """Return ``F`` below the first point, in closed form: the phase that ``U`` has turned by."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TERMS, _START_TERMS = 22, 30  # of the series: enough for a phase of 2.5 in an interval
-_PHASE = 2.5
+_PHASE = 2.5  # of the solution in an interval, at most
 _SPACING = 0.2  # of the points in log y, at most
 _EDGE = 6.0  # intervals for every factor of e in the distance to an edge of the bulk
 _FALL = 200.0  # the density is followed until it has fallen by this in its logarithm
@@ -105,12 +105,12 @@ class _Equation:
         if root <= 0 or self.bend <= 0:
             return []
         upper = 2 * (self.bend + math.sqrt(root))
-        found = []
+        edges = []
         for y in (4 * self.k / upper, upper):
             if y > 0:
                 steep = abs(y * (y / 2 - self.bend))
-                found.append((math.log(y), min(max(steep, 1e-3) ** (-1 / 3), 1.0)))
-        return found
+                edges.append((math.log(y), min(max(steep, 1e-3) ** (-1 / 3), 1.0)))
+        return edges
 
 
 def _ratio_at(equation: _Equation, y: float) -> complex:

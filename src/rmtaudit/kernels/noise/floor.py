@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -22,9 +22,10 @@ Sharp = Literal["auto", "plain", "sinkhorn", "dyson", "sign-flip"]
 Null = Literal["plain", "sinkhorn", "dyson", "sign-flip"]
 
 LEAST_SIDE = 16
-"""Below this the smaller side has no bulk worth the name."""
+"""Of a noise floor, on the smaller side: a convention, twice the eigenvalues that a fitted bulk needs."""
 _DECIDED = 1e-6
-"""A rectangle test this clear needs no draws: twice its p-value already bounds the p-value of the two."""
+"""A rectangle test this clear needs no draws: twice its p-value already bounds the p-value of the two. A
+convention."""
 DYSON_UP_TO = 1536
 """Smaller side from which ``"auto"`` leaves Dyson's null out: it costs more than two exact spectra."""
 _HOPELESS_KS, _HOPELESS_N_KS = 0.1, 20.0
@@ -69,7 +70,7 @@ class Spike:
     p_value: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseFloor:
     """What is noise in a matrix.
 
@@ -137,7 +138,7 @@ def noise_floor(
     Raises
     ------
     NoBulkError
-        If fewer than ``LEAST_SIDE`` rows or columns hold anything beside the largest entries.
+        If fewer than ``LEAST_SIDE`` rows or columns are not negligible against the largest entries.
     ArithmeticError
         If the matrix is so sparse that no two columns share two rows: then signs mean nothing.
     """
@@ -170,7 +171,15 @@ def noise_floor(
         least = least_spikes(
             finder.matrix, finder.even, finder.even_values(), level=level, draws=draws, generator=generator
         )
-    return NoiseFloor(test, tuple(nulls), accepted, spikes, least, share, finder.support)
+    return NoiseFloor(
+        test=test,
+        nulls=tuple(nulls),
+        accepted=accepted,
+        spikes=spikes,
+        least_spikes=least,
+        signal_share=share,
+        support=finder.support,
+    )
 
 
 def _in_turn(side: int) -> tuple[Null, ...]:
@@ -216,9 +225,9 @@ class _Finder:
         self.generator = generator
         self.draws = draws
         self.even = sinkhorn(matrix)
-        held = self.even.support
-        self.support = (max(held), min(held))
-        if min(held) < LEAST_SIDE:
+        support = self.even.support
+        self.support = (max(support), min(support))
+        if min(support) < LEAST_SIDE:
             raise NoBulkError(self.support)
         self.product = equalised_gram(matrix, self.even)
         self._even_values: torch.Tensor | None = None
@@ -282,7 +291,13 @@ class _Finder:
         )
         low = min(float(draw[0]) for draw in flipped)
         return BulkFit(
-            plain.variance, low, edge, edge, len(values) - len(bulk), distance, len(bulk) * distance
+            variance=plain.variance,
+            lambda_minus=low,
+            lambda_plus=edge,
+            threshold=edge,
+            spikes=len(values) - len(bulk),
+            ks_distance=distance,
+            n_ks=len(bulk) * distance,
         )
 
 
@@ -313,16 +328,11 @@ def _rescaled(null: NullFit, scale: float) -> NullFit:
     if null.fit is None or null.name in ("sinkhorn", "dyson"):
         return null
     fit, square = null.fit, scale * scale
-    return NullFit(
-        null.name,
-        BulkFit(
-            fit.variance * square,
-            fit.lambda_minus * square,
-            fit.lambda_plus * square,
-            fit.threshold * square,
-            fit.spikes,
-            fit.ks_distance,
-            fit.n_ks,
-        ),
-        null.p_value,
+    rescaled = replace(
+        fit,
+        variance=fit.variance * square,
+        lambda_minus=fit.lambda_minus * square,
+        lambda_plus=fit.lambda_plus * square,
+        threshold=fit.threshold * square,
     )
+    return replace(null, fit=rescaled)

@@ -28,8 +28,11 @@ _LOW, _HIGH = 0.1, 0.6
 _OUTLIER = 3.3
 """An eigenvalue this many Tracy-Widom widths above the edge is no bulk: 0.05 % of noise layers have one."""
 _GRID = 1024
+"""Angles at which the distribution function is tabulated: Newton's method starts between two of them."""
 _NEWTON, _LEVEL_ERROR = 12, 1e-13
+"""Most steps to a quantile, and the error of its level that is accepted: a few roundings of float64."""
 _ROUNDS = 100
+"""Most rounds of taking spikes off, a guard: every round takes at least one, and few are needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,7 @@ class MarchenkoPastur:
         return self.variance**order * math.fsum(terms)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BulkFit:
     """The bulk of a spectrum as Marchenko-Pastur noise. Eigenvalues are those of ``WᵀW``.
 
@@ -214,7 +217,15 @@ def fit_bulk(
     law = MarchenkoPastur(variance, (p - spikes) / left)
     low, high = law.edges
     distance = ks_distance(bulk / left, law)
-    return BulkFit(variance, low * left, high * left, threshold, spikes, distance, len(bulk) * distance)
+    return BulkFit(
+        variance=variance,
+        lambda_minus=low * left,
+        lambda_plus=high * left,
+        threshold=threshold,
+        spikes=spikes,
+        ks_distance=distance,
+        n_ks=len(bulk) * distance,
+    )
 
 
 def ks_distance(values: torch.Tensor, law: MarchenkoPastur) -> float:

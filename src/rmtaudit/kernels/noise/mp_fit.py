@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+# As in WeightWatcher 0.7.7, but for _FLAT, which stands in for its rounding.
 _BANDWIDTH = 0.1
 _POINTS = 1000
 _MARGIN = 0.5  # the density is estimated up to the largest value plus this
@@ -30,7 +31,7 @@ _FLAT = 1 - 1e-12  # points of the density at least this much of the largest cou
 _PENALTY = 1000.0**2  # per point, where the edges of the law miss the data
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MarchenkoPasturFit:
     """A fitted Marchenko-Pastur law.
 
@@ -138,7 +139,7 @@ def _law_residual(values: NDArray[np.float64], ratio: float) -> _Residual:
 
     def residual(sigma: NDArray[np.float64]) -> NDArray[np.float64]:
         upper, lower = (sigma * (1 + narrow)) ** 2, (sigma * (1 - narrow)) ** 2
-        found = np.full(sigma.shape, _PENALTY * x.size)
+        result = np.full(sigma.shape, _PENALTY * x.size)
         fits = (upper >= peak) & (upper <= last) & (lower <= peak)
         b, a, s = upper[fits, None], lower[fits, None], sigma[fits, None]
         law = np.maximum((b - inner) * (inner - a), 0.0)
@@ -146,8 +147,8 @@ def _law_residual(values: NDArray[np.float64], ratio: float) -> _Residual:
         law *= ratio / (2 * math.pi * s * s)
         law /= inner
         law -= inner_density
-        found[fits] = np.einsum("ij,ij->i", law, law) + at_zero
-        return found
+        result[fits] = np.einsum("ij,ij->i", law, law) + at_zero
+        return result
 
     return residual
 

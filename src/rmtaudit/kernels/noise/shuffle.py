@@ -7,7 +7,9 @@ import math
 import torch
 
 _WHOLE = 1 << 20
+"""Entries up to which one permutation of all is drawn: a convention."""
 _CARD = 1 << 16
+"""Entries of a hand, at most: it fits the cache of a core."""
 
 
 def shuffled(matrix: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -20,6 +20,7 @@ from rmtaudit.kernels.spectra.gram import eigenvalues, gram, squared_norm
 _FULL = 640
 """Up to this size all eigenvalues are as cheap as the largest by iteration."""
 _BLOCK, _DEPTH = 12, 14
+"""Columns and steps of the block Krylov space in which the largest eigenvalue is sought: a convention."""
 
 
 @dataclass(frozen=True, slots=True)

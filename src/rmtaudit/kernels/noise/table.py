@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 Quantity = Literal["bulk", "alpha"]
 LEAST_P = 1e-300
+"""No p-value is smaller: a convention, so that it has a logarithm and stays a normal number."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AlphaNull:
     """The exponent that the power-law fit finds on noise of a shape.
 
@@ -98,7 +99,11 @@ def alpha_null(alpha: float, rows: int, cols: int) -> AlphaNull:
     median, low, high = (float(np.interp(level, probabilities, ratios)) for level in (0.5, 0.05, 0.95))
     share = np.exp(np.interp(math.log(alpha - 1), np.log(ratios * centre), np.log(probabilities)))
     return AlphaNull(
-        1 + centre * median, 1 + centre * low, 1 + centre * high, float(share), float(probabilities[0])
+        median=1 + centre * median,
+        low=1 + centre * low,
+        high=1 + centre * high,
+        p_value=float(share),
+        floor=float(probabilities[0]),
     )
 
 
@@ -142,8 +147,8 @@ class _Table:
         j, v = _place(math.log(n / p), np.log(self.aspects[quantity]))
         lower = (1 - v) * cells[i, j] + v * cells[i, j + 1]
         upper = (1 - v) * cells[i + 1, j] + v * cells[i + 1, j + 1]
-        found: NDArray[np.float64] = (1 - u) * lower + u * upper
-        return found
+        quantiles: NDArray[np.float64] = (1 - u) * lower + u * upper
+        return quantiles
 
 
 def _place(value: float, grid: NDArray[np.float64]) -> tuple[int, float]:

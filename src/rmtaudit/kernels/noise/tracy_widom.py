@@ -9,7 +9,9 @@ import numpy as np
 
 _NODES = 32
 _REACH = 14.0
+"""Points and length of the quadrature: a convention, by which :func:`cdf` errs by less than 1e-13."""
 _LOWEST, _HIGHEST = -10.0, 60.0
+"""Ends beyond which the distribution function is taken for 0 or 1, within the same error."""
 
 MEAN, STANDARD_DEVIATION = -1.2065335745820, 1.2679806040
 """Of the law (Bornemann 2010, table 6)."""

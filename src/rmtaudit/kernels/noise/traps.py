@@ -16,7 +16,7 @@ from rmtaudit.kernels.noise.variance_profile import Profile
 from rmtaudit.kernels.spectra.gram import eigenvalues, gram, tall
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Randomised:
     """The spectrum of a shuffled layer against noise.
 

@@ -15,7 +15,9 @@ import torch
 from rmtaudit.kernels.spectra.gram import eigenvalues, gram, row_blocks
 
 _TOLERANCE = 1e-4
+"""Relative error of the sums of rows and columns that Sinkhorn's scaling accepts: a convention."""
 _ROUNDS = 50
+"""Most rounds of it, likewise."""
 _VANISHING = 1e-36
 """Relative squares below this count as 0: float32 holds them with few digits or not at all."""
 
@@ -28,7 +30,7 @@ class Profile:
     ----------
     rows, cols
         Shapes ``(n,)`` and ``(p,)``, float64, positive; 0 on lines that hold nothing, or nothing that counts
-        beside the largest entry of the matrix.
+        against the largest entry of the matrix.
     """
 
     rows: torch.Tensor

@@ -1,6 +1,6 @@
 """The phase of a trained weight matrix, from its eigenvalues: one of the "5+1" of Martin and Mahoney.
 
-Each phase is told by a few statistics of the spectrum. How sure that is follows from moving every statistic
+Each phase is decided by a few statistics of the spectrum. How sure it is follows from moving every statistic
 by its own sampling error and looking how often the same phase comes out: see :func:`phase_confidence`.
 """
 
@@ -23,10 +23,10 @@ Phase = Literal[
 OUTCOMES: tuple[Phase, ...] = get_args(Phase)
 PHASES = OUTCOMES[:-1]
 """The 5+1. ``none`` is a spectrum that none of them describes: narrower than noise, as orthogonal columns, or
-with far outliers beside a bulk that is not noise and no power law."""
+with far outliers and a bulk that is neither noise nor a power law."""
 
 LEAST_SIDE = 32
-"""Fewer eigenvalues tell no phase: a bulk, an edge and a tail each need some."""
+"""Eigenvalues that a phase needs, a convention: a bulk, an edge and a tail each need some."""
 
 # docs/analyzers/phase.md says what each lies between on the matrices that set it
 ZERO_SHARE = 0.02
@@ -54,16 +54,16 @@ By Laplace's rule of succession over layers of recipes, ``(agreements + 1)/(laye
 phase keep its factor from 0 and 1.
 """
 
-_MIN_TAIL = 8
-_TINY, _BELOW_EDGE = 1e-6, 1e-3
+_MIN_TAIL = 8  # as of the analyzer powerlaw
+_TINY, _BELOW_EDGE = 1e-6, 1e-3  # conventions: see PhaseStatistics.zero_share
 _EDGE_VALUES = 8  # of the bulk: a move that takes one further down over the edge is beyond 6 deviations
-_MISFIT_ERROR = 0.15
+_MISFIT_ERROR = 0.15  # the standard deviation of the misfit over samples of power laws
 _HOPELESS = 1e-12  # a bulk less likely than this does not become noise by a few standard deviations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseStatistics:
-    """What tells the phase of a ``p x n`` matrix, ``p <= n``. Eigenvalues are those of ``WᵀW``.
+    """What decides the phase of a ``p x n`` matrix, ``p <= n``. Eigenvalues are those of ``WᵀW``.
 
     Attributes
     ----------
@@ -141,7 +141,7 @@ class PhaseVerdict:
 
 
 def phase_statistics(eigenvalues: torch.Tensor, rows: int, cols: int, *, rank: int) -> PhaseStatistics:
-    """Return what tells the phase.
+    """Return the statistics that decide the phase.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def phase_statistics(eigenvalues: torch.Tensor, rows: int, cols: int, *, rank: i
     rows, cols
         Shape of ``W``.
     rank
-        How many of them the stored precision can tell from zero, at least 1.
+        How many of them the stored precision distinguishes from zero, at least 1.
 
     Raises
     ------
@@ -179,7 +179,9 @@ def phase_statistics(eigenvalues: torch.Tensor, rows: int, cols: int, *, rank: i
     try:
         bulk = _fit_bulk(values, rows, cols)
     except ArithmeticError:
-        return PhaseStatistics(p, zeros / p, None, 0.0, 0.0, tail, reach)
+        return PhaseStatistics(
+            size=p, zero_share=zeros / p, bulk=None, bulk_p_value=0.0, gap=0.0, tail=tail, reach=reach
+        )
     zeros = max(zeros, int((values <= _BELOW_EDGE * bulk.lambda_minus).sum()))
     return PhaseStatistics(
         size=p,
@@ -193,7 +195,7 @@ def phase_statistics(eigenvalues: torch.Tensor, rows: int, cols: int, *, rank: i
 
 
 def phase_of(statistics: PhaseStatistics) -> Phase:
-    """Return the phase that the statistics tell.
+    """Return the phase that follows from the statistics.
 
     In this order: *rank-collapse* where more than 2 % of the eigenvalues are zero. Where the bulk is noise
     and fewer than 6 % of the eigenvalues stand above it: *random-like* if none does, *bulk+spikes* if there
@@ -202,8 +204,7 @@ def phase_of(statistics: PhaseStatistics) -> Phase:
     *bulk-decay* where something stands above the edge and either a power law of a larger exponent fits in the
     same way or no two neighbours there are more than 1.5 edges apart; else *none*.
     """
-    here = _Moved(*(torch.tensor([value], dtype=torch.float64) for value in _as_they_are(statistics)))
-    return OUTCOMES[int(_decide(statistics, here))]
+    return OUTCOMES[int(_decide(statistics, _unmoved(statistics)))]
 
 
 def phase_confidence(
@@ -260,7 +261,7 @@ def phase_confidence(
     if statistics.tail is not None:
         alpha = 1 + (statistics.tail.alpha - 1) * torch.exp(_log_error(statistics.tail) * alpha)
     misfit = statistics.tail_misfit + _MISFIT_ERROR * misfit
-    codes = _decide(statistics, _Moved(score, spikes, gap, alpha, misfit))
+    codes = _decide(statistics, _Moved(score=score, spikes=spikes, gap=gap, alpha=alpha, misfit=misfit))
     counts = torch.bincount(codes, minlength=len(OUTCOMES)).tolist()
     shares = [(phase, count / draws) for phase, count in zip(OUTCOMES, counts, strict=True) if count]
     phase = phase_of(statistics)
@@ -271,7 +272,7 @@ def phase_confidence(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Moved:
     """The statistics that have an error, shape ``(draws,)``, float64 each."""
 
@@ -283,15 +284,16 @@ class _Moved:
     misfit: torch.Tensor
 
 
-def _as_they_are(statistics: PhaseStatistics) -> tuple[float, ...]:
-    alpha = statistics.tail.alpha if statistics.tail else math.inf
-    return (
-        _score(statistics.bulk_p_value),
-        statistics.spikes,
-        statistics.gap,
-        alpha,
-        statistics.tail_misfit,
-    )
+def _unmoved(statistics: PhaseStatistics) -> _Moved:
+    """Return the statistics as they are, as one draw."""
+    values = {
+        "score": _score(statistics.bulk_p_value),
+        "spikes": statistics.spikes,
+        "gap": statistics.gap,
+        "alpha": statistics.tail.alpha if statistics.tail else math.inf,
+        "misfit": statistics.tail_misfit,
+    }
+    return _Moved(**{name: torch.tensor([value], dtype=torch.float64) for name, value in values.items()})
 
 
 def _decide(statistics: PhaseStatistics, moved: _Moved) -> torch.Tensor:

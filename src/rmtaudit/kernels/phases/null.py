@@ -1,13 +1,13 @@
 """The null of a phase: noise whose rows, columns or entries differ in scale.
 
 A sparse initialiser, heads that start at different scales, or heavy-tailed independent entries have a broad
-bulk and a heavy tail without anything learned. Random signs tell: see
+bulk and a heavy tail without anything learned. Random signs decide: see
 :mod:`rmtaudit.kernels.noise.sign_flip`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum, unique
 
 import torch
@@ -17,6 +17,7 @@ from rmtaudit.kernels.noise.tracy_widom import soft_edge
 from rmtaudit.kernels.noise.variance_profile import equalised_gram, sinkhorn
 from rmtaudit.kernels.spectra.gram import eigenvalues, tall
 
+# As of rmtaudit.kernels.noise.floor, which makes the same tests.
 LEVEL = 0.01
 _LEAST_SIDE = 16
 _DRAWS = 4
@@ -28,7 +29,7 @@ _RANGE = 1e-15, 1e15
 
 @unique
 class Null(StrEnum):
-    """What a matrix is, beside independent symmetric entries of any variances."""
+    """How a matrix compares with independent symmetric entries of any variances."""
 
     NOISE = "noise of uneven scale"
     """Indistinguishable from them."""
@@ -40,7 +41,7 @@ class Null(StrEnum):
     """No two columns share two rows, or too few rows or columns hold anything."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NullTest:
     """The comparison with noise.
 
@@ -82,13 +83,14 @@ def null_test(matrix: torch.Tensor, *, generator: torch.Generator) -> NullTest:
     matrix = tall(matrix)
     profile = sinkhorn(matrix)
     rows, cols = profile.support
+    untestable = NullTest(null=Null.UNTESTABLE, p_value=None, eigenvalues=None, rows=rows, cols=cols)
     if min(rows, cols) < _LEAST_SIDE:
-        return NullTest(Null.UNTESTABLE, None, None, rows, cols)
+        return untestable
     product = equalised_gram(matrix, profile)
     try:
         rectangle = rectangle_test(matrix, profile, product)
     except ArithmeticError:
-        return NullTest(Null.UNTESTABLE, None, None, rows, cols)
+        return untestable
     values = eigenvalues(product)
     p_value = min(1.0, 2 * rectangle.p_value)
     if p_value >= _DECIDED:
@@ -103,4 +105,4 @@ def null_test(matrix: torch.Tensor, *, generator: torch.Generator) -> NullTest:
         p_value = min(p_value, 2 * edge.p_value)
     orthogonal = rectangle.z < 0 and 2 * rectangle.p_value < LEVEL
     null = Null.NOISE if p_value >= LEVEL else Null.ORTHOGONAL if orthogonal else Null.STRUCTURE
-    return NullTest(null, p_value, values[-min(rows, cols) :], rows, cols)
+    return replace(untestable, null=null, p_value=p_value, eigenvalues=values[-min(rows, cols) :])

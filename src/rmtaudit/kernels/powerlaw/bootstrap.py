@@ -147,7 +147,7 @@ def semiparametric_replica(
     in_tail = uniform[:, 0] * x.size < fit.tail_size
     with np.errstate(over="ignore"):
         tail = fit.xmin * (1 - uniform[in_tail, 1]) ** (-1 / (fit.alpha - 1))
-    # An exponent next to 1 draws values that no float holds; the largest float stands for them
+    # An exponent next to 1 draws values that no float holds; the largest float takes their place
     tail = np.minimum(tail, np.finfo(np.float64).max)
     return np.concatenate((body[random_integers(body.size, x.size - tail.size, generator)], tail))
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 Ecdf = Literal["both", "lower"]
 
 STABILITY_MARGIN = 0.01
-"""A candidate ``xmin`` is as good as the best for ``alpha_low`` and ``alpha_high`` within this distance."""
+"""A candidate ``xmin`` is as good as the best for ``alpha_low`` and ``alpha_high`` within this distance:
+a convention."""
 
 _QUANTILES = 8  # values at which every distance is first bounded: what is left is a handful of tails
 _BLOCK = 1 << 15  # elements worked on at once: the temporaries stay in a core's cache
@@ -241,7 +242,7 @@ class _Search:
         candidate = int(self.alive[position])
         distance, highest, lowest = _distance(self.tails, candidate)
         self.least, self.best = min((self.least, self.best), (distance, candidate))
-        # Tails that overlap deviate most at the same values: where this one does, look at the others
+        # Tails that overlap deviate most at the same values: the others are evaluated where this one does
         for index in (highest, lowest):
             reached = np.maximum(index, self.tails.start[self.alive])
             bound = _deviation(self.tails, self.alive, reached) - _ROUNDING

@@ -28,7 +28,8 @@ NEAR = 0.2
 which the interval covers at least 85 % on all laws of the benchmark's first half with tails of 20 or more."""
 
 _TAIL_SIZES = 48
-"""Tail sizes tried, evenly spaced in logarithm: neighbours share nine tenths of their values."""
+"""Tail sizes tried, evenly spaced in logarithm: a convention, by which neighbours share nine tenths of their
+values."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,12 +66,21 @@ def interpolative(
         Columns chosen.
     oversample
         Rows of the Gaussian sketch beyond the rank.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import randnla
+    >>> matrix = torch.outer(torch.arange(1.0, 9.0), torch.arange(1.0, 6.0)).double()  # of rank 1
+    >>> result = randnla.interpolative(matrix, 1, seed=0)
+    >>> torch.allclose(matrix[:, result.columns] @ result.coefficients, matrix)
+    True
     """
     rows, cols = matrix.shape
     if not 1 <= rank <= min(rows, cols):
         raise ValueError(f"the rank must lie between 1 and {min(rows, cols)}, not {rank}")
     height = min(rank + oversample, rows)
-    sketched = Sketch(height, rows, seed, "gaussian").apply(matrix)
+    sketched = Sketch(rows=height, size=rows, seed=seed, kind="gaussian").apply(matrix)
     R, order = qr(sketched.cpu().numpy(), mode="r", pivoting=True)
     with_rest = torch.zeros(rank, cols, dtype=torch.float64)
     order_ = torch.from_numpy(order.astype("int64"))
@@ -88,7 +97,18 @@ def interpolative(
 
 
 def cur(matrix: torch.Tensor, rank: int, seed: int, *, failure: float = 1e-3) -> CUR:
-    """Return a CUR decomposition: columns, then rows of those columns (Voronin, Martinsson 2017)."""
+    """Return a CUR decomposition: columns, then rows of those columns (Voronin, Martinsson 2017).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import randnla
+    >>> matrix = torch.outer(torch.arange(1.0, 9.0), torch.arange(1.0, 6.0)).double()  # of rank 1
+    >>> parts = randnla.cur(matrix, 1, seed=0)
+    >>> rebuilt = matrix[:, parts.columns] @ parts.core @ matrix[parts.rows]
+    >>> torch.allclose(rebuilt, matrix)
+    True
+    """
     columns = interpolative(matrix, rank, seed).columns
     C = matrix[:, columns].to(torch.float64)
     _, order = qr(C.T.cpu().numpy(), mode="r", pivoting=True)
@@ -108,10 +128,10 @@ def _error(
 ) -> NormBounds:
     whole = linear(matrix)
     rest = Linear(
-        whole.rows,
-        whole.cols,
-        lambda X: whole.matmul(X) - left @ (right @ X),
-        lambda Y: whole.transposed(Y) - right.T @ (left.T @ Y),
+        rows=whole.rows,
+        cols=whole.cols,
+        matmul=lambda X: whole.matmul(X) - left @ (right @ X),
+        transposed=lambda Y: whole.transposed(Y) - right.T @ (left.T @ Y),
         device=matrix.device,
     )
     return norm_bounds(rest, seed, failure=failure)

@@ -20,16 +20,14 @@ from rmtaudit.kernels.operators import Linear
 from rmtaudit.kernels.randnla.norms import NormBounds, eigenvalue_bounds, norm_bounds
 from rmtaudit.kernels.randnla.orthonormal import beyond
 
-_START = 5
-_EPSILON = 2.0**-52
-_SINGLE = 2.0**-23
-_BOUND_STEPS = 12
-_LOOK = 1.3
-_NOISE = 1e-12
-_FILLING = 11
+_START, _FILLING = 5, 11  # purposes of random streams, see rmtaudit.kernels.counter.stream
+_EPSILON, _SINGLE = 2.0**-52, 2.0**-23  # the spacing of float64 and float32 at 1
+_BOUND_STEPS = 12  # of the bound of the norm of what is left: a convention
+_LOOK = 1.3  # the basis grows by this factor between two decompositions: a convention
+_NOISE = 1e-12  # relative norm below which a direction of a block is rounding
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Partial:
     """The leading singular triples, ``A ≈ U diag(σ) Vᵀ``, or eigenpairs, ``A ≈ U diag(λ) Uᵀ``.
 
@@ -44,8 +42,8 @@ class Partial:
         Interval that holds the i-th largest: below for certain, above with probability ``1 - rest.failure``
         for all of them together.
     rest
-        Bounds of the norm of ``H``, what is left of ``A`` beside the triples; of its largest eigenvalue, with
-        zeros in the place of the pairs.
+        Bounds of the norm of ``H``, what is left of ``A`` without the triples; of its largest eigenvalue,
+        with zeros in the place of the pairs.
     following
         Bound of the value after the last, with the same probability.
     energy, tail
@@ -94,6 +92,14 @@ def top_singular(
         Blocks end where every residual is below this share of the largest value.
     failure
         Chance that one of the upper ends is too low.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, randnla
+    >>> matrix = torch.diag(torch.tensor([-9.0, 1.0, 2.0, 3.0], dtype=torch.float64))
+    >>> randnla.top_singular(operators.linear(matrix), 2, seed=0).values.round(decimals=6)
+    tensor([9., 3.], dtype=torch.float64)
     """
     if not 1 <= rank <= operator.rank:
         raise ValueError(f"the rank must lie between 1 and {operator.rank}, not {rank}")
@@ -124,9 +130,18 @@ def top_singular(
     values = theta[:rank]
     tail = None if operator.energy is None else max(operator.energy - float((values**2).sum()), 0.0)
     return Partial(
-        U, values.cpu(), V, residuals.cpu(), (values - slack).clamp(min=0).cpu(), upper.cpu(), rest,
-        following, operator.energy, tail, columns + 2 * rank + rest.products,
-    )  # fmt: skip
+        left=U,
+        values=values.cpu(),
+        right=V,
+        residuals=residuals.cpu(),
+        lower=(values - slack).clamp(min=0).cpu(),
+        upper=upper.cpu(),
+        rest=rest,
+        following=following,
+        energy=operator.energy,
+        tail=tail,
+        products=columns + 2 * rank + rest.products,
+    )
 
 
 def top_eigenpairs(
@@ -143,6 +158,14 @@ def top_eigenpairs(
 
     Equivalent to the trailing part of ``torch.linalg.eigh`` within ``lower`` and ``upper``; parameters as of
     :func:`top_singular`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, randnla
+    >>> matrix = torch.diag(torch.tensor([-9.0, 1.0, 2.0, 3.0], dtype=torch.float64))
+    >>> randnla.top_eigenpairs(operators.linear(matrix), 2, seed=0).values.round(decimals=6)
+    tensor([3., 2.], dtype=torch.float64)
     """
     n = operator.rows
     if operator.cols != n or not 1 <= rank <= n:
@@ -175,16 +198,25 @@ def top_eigenpairs(
         Y: torch.Tensor = operator.matmul(X - U @ (U.T @ X))
         return Y.sub(U @ (U.T @ Y))
 
-    hidden = Linear(n, n, deflated, deflated, device=operator.device)
+    hidden = Linear(rows=n, cols=n, matmul=deflated, transposed=deflated, device=operator.device)
     slack = 32 * _EPSILON * math.sqrt(n) * scale
     rest = eigenvalue_bounds(hidden, seed, failure=failure, floor=slack)
     # the deflated matrix has a 0 where the pairs were: a looser bound where all eigenvalues are negative
     upper = _upper(values, coupling, rest.upper) + slack
     following = rest.upper + float(torch.linalg.matrix_norm(coupling, 2)) + slack
     return Partial(
-        U, values.cpu(), U, residuals.cpu(), (values - slack).cpu(), upper.cpu(), rest,
-        following, None, None, Q.shape[1] + rest.products,
-    )  # fmt: skip
+        left=U,
+        values=values.cpu(),
+        right=U,
+        residuals=residuals.cpu(),
+        lower=(values - slack).cpu(),
+        upper=upper.cpu(),
+        rest=rest,
+        following=following,
+        energy=None,
+        tail=None,
+        products=Q.shape[1] + rest.products,
+    )
 
 
 def _krylov(
@@ -243,12 +275,14 @@ def _outside(operator: Linear, U: torch.Tensor, V: torch.Tensor, seed: int, fail
         X = whole.transposed(Y - U @ (U.T @ Y))
         return X - V @ (V.T @ X)
 
-    left = Linear(operator.rows, operator.cols, matmul, transposed, device=operator.device)
+    left = Linear(
+        rows=operator.rows, cols=operator.cols, matmul=matmul, transposed=transposed, device=operator.device
+    )
     return norm_bounds(left, seed, steps=_BOUND_STEPS, failure=failure)
 
 
 def _upper(theta: torch.Tensor, coupling: torch.Tensor, hidden: float) -> torch.Tensor:
-    """Return upper ends: for every p, the first p values beside a block that holds the others."""
+    """Return upper ends: for every p, the first p values against a block that holds the others."""
     best = torch.full_like(theta, math.inf)
     gram = coupling.T @ coupling
 
@@ -259,14 +293,14 @@ def _upper(theta: torch.Tensor, coupling: torch.Tensor, hidden: float) -> torch.
 
     rank = len(theta)
     for p in range(1, rank + 1):
-        beside = max(float(theta[p]) if p < rank else -math.inf, hidden) + norm(p, rank)
-        bounds = [float(value) + _shift(norm(0, p), float(value), beside) for value in theta[:p]]
+        gap_bound = max(float(theta[p]) if p < rank else -math.inf, hidden) + norm(p, rank)
+        bounds = [float(value) + _shift(norm(0, p), float(value), gap_bound) for value in theta[:p]]
         best[:p] = torch.minimum(best[:p], torch.tensor(bounds, dtype=best.dtype, device=best.device))
     return best
 
 
 def _shift(norm: float, value: float, hidden: float) -> float:
-    """Return how far the i-th value can lie above ``value``, beside a block whose values are below hidden."""
+    """Return how far the i-th value can lie above ``value``, given a block whose values are below hidden."""
     if value <= hidden:
         return hidden - value + norm
     gap = value - hidden

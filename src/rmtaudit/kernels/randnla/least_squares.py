@@ -17,7 +17,7 @@ from rmtaudit.kernels.randnla.norms import singular_bounds
 _EPSILON = 2.0**-52
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeastSquares:
     """The solution of ``min |A x - b|``.
 
@@ -74,6 +74,15 @@ def least_squares(
     ------
     ArithmeticError
         If the columns are dependent to working precision.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import randnla
+    >>> matrix = torch.randn(200, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    >>> target = matrix @ torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    >>> randnla.least_squares(matrix, target, seed=0).solution.round(decimals=9)
+    tensor([1., 2., 3.], dtype=torch.float64)
     """
     rows, cols = matrix.shape
     if rows < cols or target.shape != (rows,):
@@ -90,8 +99,8 @@ def least_squares(
     # start at the sketched solution, and once more from there: refinement makes it as stable as QR
     z, steps = Q.T @ small[:, cols:], 0
     for _ in range(2):
-        correction, taken = _lsqr(M, b - M.matmul(z), tolerance, most)
-        z, steps = z + correction, steps + taken
+        correction, iterations = _lsqr(M, b - M.matmul(z), tolerance, most)
+        z, steps = z + correction, steps + iterations
     low, high = singular_bounds(M, seed, failure=failure)
     x = torch.linalg.solve_triangular(R, z, upper=True)
     r = b - whole.matmul(x)

@@ -39,6 +39,14 @@ def leverage(matrix: torch.Tensor) -> Leverage:
     ------
     ArithmeticError
         If the columns are dependent, to the precision of the Gram matrix (a condition of 1e7 is).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import randnla
+    >>> matrix = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]], dtype=torch.float64)
+    >>> randnla.leverage(matrix).scores.round(decimals=9)
+    tensor([1.0000, 0.5000, 0.5000], dtype=torch.float64)
     """
     _check(matrix)
     inner = gram(matrix)
@@ -56,6 +64,16 @@ def sketched_leverage(
 
     With ``M = A R⁻¹``, the score of a row lies between ``|m|²/σ_max²(M)`` and ``|m|²/σ_min²(M)``: both
     extremes are bounded by a few Krylov steps, for they lie near 1. Any condition below 1e15 will do.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import randnla
+    >>> matrix = torch.randn(400, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    >>> estimate = randnla.sketched_leverage(matrix, seed=0)
+    >>> ratio = randnla.leverage(matrix).scores / estimate.scores
+    >>> bool(((estimate.lower <= ratio) & (ratio <= estimate.upper)).all())
+    True
     """
     _check(matrix)
     R = torch.linalg.qr(reduced(matrix, oversample, seed)).R
@@ -71,7 +89,11 @@ def reduced(matrix: torch.Tensor, oversample: float, seed: int) -> torch.Tensor:
     """Return a sketch of a tall matrix, float64, or itself where that would be no smaller."""
     rows, cols = matrix.shape
     height = max(int(oversample * cols), cols + 16)
-    return matrix.to(torch.float64) if height >= rows else Sketch(height, rows, seed).apply(matrix)
+    return (
+        matrix.to(torch.float64)
+        if height >= rows
+        else Sketch(rows=height, size=rows, seed=seed).apply(matrix)
+    )
 
 
 def eased(operator: Linear, R: torch.Tensor) -> Linear:
@@ -84,7 +106,14 @@ def eased(operator: Linear, R: torch.Tensor) -> Linear:
         solved: torch.Tensor = torch.linalg.solve_triangular(R.T, operator.transposed(Y), upper=False)
         return solved
 
-    return Linear(operator.rows, operator.cols, matmul, transposed, None, operator.device)
+    return Linear(
+        rows=operator.rows,
+        cols=operator.cols,
+        matmul=matmul,
+        transposed=transposed,
+        energy=None,
+        device=operator.device,
+    )
 
 
 def _check(matrix: torch.Tensor) -> None:

@@ -19,9 +19,9 @@ from rmtaudit.kernels.counter import normals
 from rmtaudit.kernels.lanczos import Jacobi, start
 from rmtaudit.kernels.operators import Gram, Linear, Symmetric
 
-_NORM = 4
-_ROUNDING = 64 * 2.0**-52
-_GRID, _ROUNDS = 34, 10
+_NORM = 4  # purpose of a random stream, see rmtaudit.kernels.counter.stream
+_ROUNDING = 64 * 2.0**-52  # relative, of the quadratic forms
+_GRID, _ROUNDS = 34, 10  # points and refinements of the search of a root: 33^10 exceeds 2^50
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,23 @@ def norm_bounds(
         Of the probes, which must be independent of the matrix: not one that it was built from.
     steps
         Krylov steps: each is a product with the matrix and one with its transpose, for every probe.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, randnla
+    >>> matrix = torch.diag(torch.linspace(-5, 3, 50, dtype=torch.float64))
+    >>> bounds = randnla.norm_bounds(operators.linear(matrix), seed=0)
+    >>> bounds.lower <= 5 <= bounds.upper
+    True
     """
-    gram = Gram(operator.rows, operator.cols, operator.matmul, operator.transposed, device=operator.device)
+    gram = Gram(
+        rows=operator.rows,
+        cols=operator.cols,
+        matmul=operator.matmul,
+        transposed=operator.transposed,
+        device=operator.device,
+    )
     rows, lengths = _gaussian(operator.rank, seed, probes)
     jacobi = start(gram, rows).extend(steps)
     lower, upper = _extreme(jacobi, lengths, _quantile(probes, failure))
@@ -78,6 +93,15 @@ def eigenvalue_bounds(
 
     ``floor`` is the size of the products' rounding where that is more than their own: of a small rest of a
     large matrix.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, randnla
+    >>> matrix = torch.diag(torch.linspace(-5, 3, 50, dtype=torch.float64))
+    >>> bounds = randnla.eigenvalue_bounds(operators.linear(matrix), seed=0)
+    >>> bounds.lower <= 3 <= bounds.upper
+    True
     """
     if operator.rows != operator.cols:
         raise ValueError(f"a symmetric matrix is square, not {operator.rows} x {operator.cols}")
@@ -86,7 +110,7 @@ def eigenvalue_bounds(
     if floor:
         size = float(torch.linalg.vector_norm(operator.matmul(rows.T.to(operator.device)), dim=0).max())
         accuracy = min(1.0, floor / max(size, floor))
-    whole = Symmetric(operator.rows, operator.matmul, device=operator.device, accuracy=accuracy)
+    whole = Symmetric(size=operator.rows, matmul=operator.matmul, device=operator.device, accuracy=accuracy)
     jacobi = start(whole, rows).extend(steps)
     lower, upper = _extreme(jacobi, lengths, _quantile(probes, failure))
     products = probes * (jacobi.diagonal.shape[1] + bool(floor))
@@ -98,11 +122,27 @@ def singular_bounds(
 ) -> tuple[float, float]:
     """Return bounds of all singular values of a tall matrix, below and above, that hold together.
 
-    The lower one is 0 where the steps do not tell the smallest from 0; ``failure`` is for both.
+    The lower one is 0 where the steps do not distinguish the smallest from 0; ``failure`` is for both.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, randnla
+    >>> matrix = torch.randn(400, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    >>> low, high = randnla.singular_bounds(operators.linear(matrix), seed=0)
+    >>> sigma = torch.linalg.svdvals(matrix)
+    >>> low <= float(sigma[-1]) and float(sigma[0]) <= high
+    True
     """
     if operator.rows < operator.cols:
         raise ValueError(f"a tall matrix is needed, not {operator.rows} x {operator.cols}")
-    gram = Gram(operator.rows, operator.cols, operator.matmul, operator.transposed, device=operator.device)
+    gram = Gram(
+        rows=operator.rows,
+        cols=operator.cols,
+        matmul=operator.matmul,
+        transposed=operator.transposed,
+        device=operator.device,
+    )
     rows, lengths = _gaussian(operator.rank, seed, probes)
     jacobi = start(gram, rows).extend(steps)
     quantile = _quantile(probes, failure / 2)

@@ -10,8 +10,8 @@ import torch
 from rmtaudit.kernels.counter import normals
 from rmtaudit.kernels.randnla.residual import ResidualNorm, residual_norm
 
-_TEST = 3
-_STALL = 8 * 2.0**-52
+_TEST = 3  # purpose of a random stream, see rmtaudit.kernels.counter.stream
+_STALL = 8 * 2.0**-52  # share of the trace below which what is left is rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,15 @@ def nystrom(matmul: Callable[[torch.Tensor], torch.Tensor], size: int, rank: int
     ------
     ArithmeticError
         If ``ΩᵀAΩ`` is not positive semidefinite: then ``A`` is not.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import randnla
+    >>> vector = torch.arange(1.0, 9.0, dtype=torch.float64)[:, None]
+    >>> result = randnla.nystrom(lambda block: vector @ (vector.T @ block), 8, 1, seed=0)
+    >>> round(float(result.eigenvalues[0]), 6)  # |v|²
+    204.0
     """
     if not 1 <= rank <= size:
         raise ValueError(f"the rank must lie between 1 and {size}, not {rank}")
@@ -108,7 +117,7 @@ def pivoted_cholesky(
     ----------
     columns
         From indices, shape ``(b,)``, to those columns of ``A``, shape ``(n, b)``; ``A`` is semidefinite.
-        No other entry is looked at.
+        No other entry is read.
     diagonal
         Of ``A``, shape ``(n,)``.
     rank
@@ -121,6 +130,20 @@ def pivoted_cholesky(
     ArithmeticError
         If a diagonal entry is negative, or becomes so by more than rounding: then ``A`` is not positive
         semidefinite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import randnla
+    >>> vector = torch.arange(1.0, 9.0, dtype=torch.float64)
+    >>> result = randnla.pivoted_cholesky(
+    ...     lambda chosen: torch.outer(vector, vector[chosen]),
+    ...     vector.square(),
+    ...     rank=1,
+    ...     generator=torch.Generator().manual_seed(0),
+    ... )
+    >>> torch.allclose(result.factor @ result.factor.T, torch.outer(vector, vector))
+    True
     """
     left = diagonal.to(torch.float64).clone()
     n, total, largest = len(left), float(left.sum()), float(left.max())

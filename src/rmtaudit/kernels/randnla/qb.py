@@ -16,12 +16,12 @@ from rmtaudit.kernels.operators import Linear
 from rmtaudit.kernels.randnla.norms import NormBounds, norm_bounds
 from rmtaudit.kernels.randnla.orthonormal import beyond
 
-_RANGE = 8
+_RANGE = 8  # purpose of a random stream, see rmtaudit.kernels.counter.stream
 _EPSILON = 2.0**-52
-_NOISE = 1e-13
+_NOISE = 1e-13  # relative norm below which a direction of a block is rounding
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QB:
     """``A ≈ Q B``.
 
@@ -52,6 +52,15 @@ def find_range(operator: Linear, rank: int, seed: int, *, power: int = 1) -> QB:
     """Return a basis of given rank (Halko, Martinsson, Tropp 2011, algorithms 4.1 and 4.4).
 
     Of the whole range, where that has fewer dimensions.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, randnla
+    >>> matrix = torch.outer(torch.arange(1.0, 9.0), torch.arange(1.0, 6.0)).double()  # of rank 1
+    >>> result = randnla.find_range(operators.linear(matrix), 1, seed=0)
+    >>> torch.allclose(result.basis @ result.factor, matrix)
+    True
     """
     return qb(operator, 0.0, seed, block=rank, most=rank, power=power)
 
@@ -81,6 +90,15 @@ def qb(
     power
         Times that ``AAᵀ`` is applied to each block of the sketch: 0 is worthless where the spectrum has no
         gap, see the page on these kernels.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, randnla
+    >>> matrix = torch.outer(torch.arange(1.0, 9.0), torch.arange(1.0, 6.0)).double()  # of rank 1
+    >>> result = randnla.qb(operators.linear(matrix), 1e-6, seed=0)
+    >>> result.reached, torch.allclose(result.basis @ result.factor, matrix)
+    (True, True)
     """
     if tolerance and (operator.energy is None or tolerance < 1e-7):
         raise ValueError("a tolerance needs the operator's energy, and is at least 1e-7 (or 0)")
@@ -89,9 +107,9 @@ def qb(
     limit = min(most or operator.rank, operator.rank)
     Q = torch.empty(operator.rows, 0, dtype=torch.float64, device=operator.device)
     B = torch.empty(0, operator.cols, dtype=torch.float64, device=operator.device)
-    wanted = None if operator.energy is None else tolerance**2 * operator.energy
+    target = None if operator.energy is None else tolerance**2 * operator.energy
     left = math.inf if operator.energy is None else operator.energy
-    while Q.shape[1] < limit and (wanted is None or left > wanted):
+    while Q.shape[1] < limit and (target is None or left > target):
         columns = range(Q.shape[1], min(Q.shape[1] + block, limit))
         fresh = operator.matmul(normals(seed, _RANGE, columns, operator.cols).T.to(operator.device))
         scale = float(torch.linalg.matrix_norm(fresh))
@@ -112,7 +130,9 @@ def qb(
     def transposed(Y: torch.Tensor) -> torch.Tensor:
         return operator.transposed(Y - Q @ (Q.T @ Y))
 
-    rest = Linear(operator.rows, operator.cols, matmul, transposed, device=operator.device)
+    rest = Linear(
+        rows=operator.rows, cols=operator.cols, matmul=matmul, transposed=transposed, device=operator.device
+    )
     scale = 0.0 if operator.energy is None else math.sqrt(operator.energy)
     return QB(
         basis=Q,
@@ -120,5 +140,5 @@ def qb(
         error=None if operator.energy is None else math.sqrt(left),
         floor=8 * math.sqrt(_EPSILON) * scale,
         spectral=norm_bounds(rest, seed, failure=failure),
-        reached=wanted is not None and tolerance > 0 and left <= wanted,
+        reached=target is not None and tolerance > 0 and left <= target,
     )

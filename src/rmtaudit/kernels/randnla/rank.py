@@ -17,7 +17,7 @@ class RankBounds:
     lower
         For certain.
     upper
-        With probability ``1 - failure``; ``min(rows, cols)`` where the triples looked at do not reach down to
+        With probability ``1 - failure``; ``min(rows, cols)`` where the computed triples do not reach down to
         the threshold.
     threshold, failure
         See above.
@@ -39,7 +39,7 @@ def rank_bounds(
     threshold
         Positive.
     most
-        Largest number of triples that is looked at.
+        Largest number of triples that is computed.
     failure
         Chance that the upper end is too low; each of the attempts gets an equal share of it.
     """
@@ -49,10 +49,10 @@ def rank_bounds(
     attempts = [min(8 << k, limit) for k in range(max(1, (max(limit - 1, 1) // 8).bit_length() + 1))]
     low, high = 0, operator.rank
     for rank in dict.fromkeys(attempts):
-        found = top_singular(operator, rank, seed, failure=failure / len(attempts))
-        low = max(low, int((found.lower > threshold).sum()))
-        if found.following <= threshold or rank == operator.rank:
-            high = min(high, int((found.upper > threshold).sum()))
+        triples = top_singular(operator, rank, seed, failure=failure / len(attempts))
+        low = max(low, int((triples.lower > threshold).sum()))
+        if triples.following <= threshold or rank == operator.rank:
+            high = min(high, int((triples.upper > threshold).sum()))
         if low < rank and high < operator.rank:
             break
     return RankBounds(low, high, threshold, failure)

@@ -16,12 +16,12 @@ from scipy.special import chdtri
 
 from rmtaudit.kernels.counter import normals
 
-_RESIDUAL = 2
+_RESIDUAL = 2  # purpose of a random stream, see rmtaudit.kernels.counter.stream
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResidualNorm:
-    """Norms of a residual, as far as ``probes`` random vectors tell.
+    """Norms of a residual, estimated by ``probes`` random vectors.
 
     Attributes
     ----------
@@ -88,4 +88,10 @@ def residual_norm(
             current = apply(current)
             order += 1
             best = min(best, (float((current**2).sum()) / quantile) ** (1 / order))
-    return ResidualNorm((energy / probes) ** 0.5, (energy / quantile) ** 0.5, best**0.5, probes, failure)
+    return ResidualNorm(
+        frobenius=(energy / probes) ** 0.5,
+        frobenius_bound=(energy / quantile) ** 0.5,
+        spectral_bound=best**0.5,
+        probes=probes,
+        failure=failure,
+    )

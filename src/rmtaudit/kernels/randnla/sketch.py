@@ -17,13 +17,12 @@ import torch
 from rmtaudit.kernels.counter import normals, stream
 from rmtaudit.kernels.spectra.gram import row_blocks
 
-_COLUMNS = 6
-_ROWS = 7
+_COLUMNS, _ROWS = 6, 7  # purposes of random streams, see rmtaudit.kernels.counter.stream
 _STREAM = 256
 """Columns of a sparse or Hadamard sketch that share a stream."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sketch:
     """A random matrix, fixed by its seed.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-_ITERATIONS = 200
+_ITERATIONS = 200  # most steps of the fixed point, a guard
 _TOLERANCE = 1e-13  # of kappa, relative
 
 

@@ -150,12 +150,12 @@ def bootstrap_ridge(
         raise ValueError(f"at least 2 resamples are needed, not {draws}")
     if not bool((eigenvalues > 0).any()):
         raise ValueError("no eigenvalue is above 0")
-    found: list[Curve] = []
-    while len(found) < draws:
+    curves: list[Curve] = []
+    while len(curves) < draws:
         chosen = eigenvalues[torch.randint(len(eigenvalues), (len(eigenvalues),), generator=generator)]
         if bool((chosen > 0).any()):
-            found.append(curve(chosen))
-    return found
+            curves.append(curve(chosen))
+    return curves
 
 
 def _checked(eigenvalues: torch.Tensor, mu: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,7 +17,9 @@ from rmtaudit.kernels.slq.quadrature import gauss
 from rmtaudit.kernels.slq.samplers import Sampler
 
 _EDGE_STEPS = 20
+"""A convention: Lanczos steps that bound the ends of the spectrum."""
 _MARGIN = 0.01
+"""A convention: of the range, added to the ends; moments that grow show that it was too little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,17 @@ def kernel_polynomial(
     ------
     ArithmeticError
         If the moments grow: the spectrum reaches beyond those ends.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, slq
+    >>> matrix = torch.diag(torch.linspace(1, 2, 200, dtype=torch.float64))
+    >>> operator = operators.dense(matrix, smallest=1.0)
+    >>> law = slq.kernel_polynomial(operator, slq.Sampler(0))
+    >>> below = law.counts(torch.tensor([1.5], dtype=torch.float64)).values
+    >>> abs(float(below) - 100) < 5
+    True
     """
     if probes < 2 or moments < 2:
         raise ValueError("at least 2 probes and 2 moments are needed")
@@ -108,12 +121,15 @@ def kernel_polynomial(
         return (_apply(operator, rows) - centre * rows) / half
 
     before, now = vectors, scaled(vectors)
-    found = [torch.ones(probes, dtype=torch.float64, device=operator.device), (vectors * now).sum(dim=1)]
-    while len(found) < moments:
-        found.append(2 * (now * now).sum(dim=1) - found[0])
+    moments_of_probes = [
+        torch.ones(probes, dtype=torch.float64, device=operator.device),
+        (vectors * now).sum(dim=1),
+    ]
+    while len(moments_of_probes) < moments:
+        moments_of_probes.append(2 * (now * now).sum(dim=1) - moments_of_probes[0])
         before, now = now, 2 * scaled(now) - before
-        found.append(2 * (now * before).sum(dim=1) - found[1])
-    table = torch.stack(found[:moments], dim=1).cpu()
+        moments_of_probes.append(2 * (now * before).sum(dim=1) - moments_of_probes[1])
+    table = torch.stack(moments_of_probes[:moments], dim=1).cpu()
     if not bool((table.abs() <= 1 + 1e-6).all()):
         raise ArithmeticError(f"the spectrum reaches beyond [{low:.6g}, {high:.6g}]: the moments grow")
     return ChebyshevDensity(table, centre, half, operator.size)
@@ -132,6 +148,17 @@ def lanczos_density(
 
     Lin, Saad, Yang 2016, section 3.2.2. Finds the ends of the spectrum and isolated eigenvalues better than
     the kernel polynomial method, and smooth parts worse.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, slq
+    >>> matrix = torch.diag(torch.linspace(1, 2, 200, dtype=torch.float64))
+    >>> operator = operators.dense(matrix, smallest=1.0)
+    >>> middle = torch.tensor([1.5], dtype=torch.float64)
+    >>> curve = slq.lanczos_density(operator, middle, 0.05, slq.Sampler(0))
+    >>> abs(float(curve.values) - 1) < 0.02  # uniform on [1, 2]
+    True
     """
     if not width > 0:
         raise ValueError(f"the width must be positive, not {width}")

@@ -22,11 +22,19 @@ from rmtaudit.kernels.slq.quadrature import Rule, away_from_zero, gauss, with_la
 from rmtaudit.kernels.slq.samplers import Sampler
 
 _GRID = 65
+"""A convention: levels between which the distribution function is interpolated."""
 _ATOM, _WEIGHT = 1e-7, 0.005
-_STEEP, _FAR = 24, 1e6
+"""A convention: half the width of an atom, of the largest eigenvalue, and the share of the eigenvalues that
+it needs."""
+_MOST_ATOMS, _FAR = 24, 1e6
+"""A convention: atoms that are resolved at most; and multiples of the range beyond which an end is
+unbounded."""
 _BISECTIONS = 60
+"""Halvings of an interval: more than the 53 bits of float64."""
 _TINY = 1e-6
+"""Of one eigenvalue: a share is a multiple of ``1/n`` up to the rounding of an incomplete beta function."""
 _CHUNK = 4096
+"""A convention: rules that are solved as one batch, which bounds the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,7 @@ class Atom:
     high: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
     """The distribution function at some points, between bounds.
 
@@ -97,10 +105,10 @@ class Distribution:
     def quantiles(self, levels: torch.Tensor) -> torch.Tensor:
         """Return the eigenvalues at these levels, by interpolation, shape of ``levels``."""
         shares = np.maximum.accumulate(self.cdf().numpy())
-        found = torch.from_numpy(np.interp(levels.numpy(), shares, self.points.numpy()))
+        quantiles = torch.from_numpy(np.interp(levels.numpy(), shares, self.points.numpy()))
         for place, width in _candidates(self.rule, self.jacobi):
-            found = torch.where((found - place).abs() <= width, place, found)
-        return found
+            quantiles = torch.where((quantiles - place).abs() <= width, place, quantiles)
+        return quantiles
 
     def quantile_band(
         self, levels: torch.Tensor, confidence: float = 0.9
@@ -159,7 +167,7 @@ class Distribution:
     def atoms(self, confidence: float = 0.9) -> tuple[Atom, ...]:
         """Return places with more than half a per cent of the eigenvalues and more than one of them."""
         tail = (1 - confidence) / 2
-        found = []
+        atoms = []
         for place, width in _candidates(self.rule, self.jacobi):
             ends = torch.tensor([place - width, place + width], dtype=torch.float64)
             lower, upper = brackets(self.jacobi, ends)
@@ -170,11 +178,11 @@ class Distribution:
             everything = self.size + self.zeros
             least = (float(low) * self.size + holds) / everything
             if float(inside) > max(_WEIGHT, 2 / self.size):
-                found.append(Atom(place, width, least, (float(high) * self.size + holds) / everything))
-        if self.zeros and not any(abs(one.place) <= one.width for one in found):
+                atoms.append(Atom(place, width, least, (float(high) * self.size + holds) / everything))
+        if self.zeros and not any(abs(one.place) <= one.width for one in atoms):
             share = self.zeros / (self.size + self.zeros)
-            found.append(Atom(0.0, 0.0, share, share))
-        return tuple(sorted(found, key=lambda one: one.place))
+            atoms.append(Atom(0.0, 0.0, share, share))
+        return tuple(sorted(atoms, key=lambda one: one.place))
 
     def _of_all(self, shares: torch.Tensor) -> torch.Tensor:
         known = self.zeros * (self.points >= 0)
@@ -208,6 +216,17 @@ def distribution(
     ----------
     Lin, Saad, Yang, *Approximating spectral densities of large matrices*, 2016. Golub, Meurant, *Matrices,
     Moments and Quadrature with Applications*, 2010.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, slq
+    >>> matrix = torch.diag(torch.linspace(1, 2, 200, dtype=torch.float64))
+    >>> operator = operators.dense(matrix, smallest=1.0)
+    >>> law = slq.distribution(operator, seed=0)
+    >>> median = law.quantiles(torch.tensor([0.5], dtype=torch.float64))
+    >>> abs(float(median) - 1.5) < 0.05
+    True
     """
     if steps < 1 or probes < 2:
         raise ValueError("at least 1 step and 2 probes are needed")
@@ -222,7 +241,15 @@ def distribution(
     if operator.zeros:
         points = torch.unique(torch.cat([points, points.new_zeros(1)]))
     lower, upper = brackets(jacobi, points)
-    return Distribution(points, lower.mean(0), upper.mean(0), rule, jacobi, operator.size, operator.zeros)
+    return Distribution(
+        points=points,
+        lower=lower.mean(0),
+        upper=upper.mean(0),
+        rule=rule,
+        jacobi=jacobi,
+        size=operator.size,
+        zeros=operator.zeros,
+    )
 
 
 def shares_between(
@@ -355,8 +382,8 @@ def _grid(rule: Rule, jacobi: Jacobi) -> torch.Tensor:
     for spot, width in _candidates(rule, jacobi):
         ends = torch.tensor([spot - width, spot + width], dtype=torch.float64)
         points = torch.cat([points[(points - spot).abs() > width], ends])
-    found: torch.Tensor = torch.unique(points)
-    return found
+    grid: torch.Tensor = torch.unique(points)
+    return grid
 
 
 def _candidates(rule: Rule, jacobi: Jacobi) -> list[tuple[float, float]]:
@@ -370,4 +397,4 @@ def _candidates(rule: Rule, jacobi: Jacobi) -> list[tuple[float, float]]:
     for place in places:
         if not kept or place - kept[-1] > 2 * width:
             kept.append(0.0 if abs(place) <= width else place)
-    return [(place, width) for place in kept[:_STEEP]]
+    return [(place, width) for place in kept[:_MOST_ATOMS]]

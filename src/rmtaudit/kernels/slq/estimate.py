@@ -25,12 +25,14 @@ BLOCK = 32
 """Probes that share one product; fixed, so that the numbers do not depend on how many are asked for."""
 
 _FIRST_CHECK = 12
+"""A convention: Lanczos steps before the bracket is looked at for the first time."""
 _AGREE = 0.1
+"""A convention: the relative residual at which the smallest Ritz value counts as converged."""
 
 Edge = Literal["given", "converged", "none"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
     """How much is spent.
 
@@ -72,7 +74,7 @@ STANDARD = Effort()
 """16 probes, at most 200 steps, 95 %."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TraceEstimate:
     """``tr f(A)`` with its errors apart.
 
@@ -135,6 +137,16 @@ def trace(
         If the matrix is not symmetric, if a product is not finite, or if f needs a positive definite matrix
         and a Ritz value says that this is none: Ritz values lie inside the spectrum, so that is a proof for
         an indefinite one, and for a singular one a statement about the working precision.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, slq
+    >>> matrix = torch.diag(torch.linspace(1, 2, 200, dtype=torch.float64))
+    >>> operator = operators.dense(matrix, smallest=1.0)
+    >>> estimate = slq.trace(operator, slq.power(2.0), slq.Sampler(0), slq.Effort(probes=8))
+    >>> abs(estimate.value - float((matrix**2).trace())) < 1e-6  # signs are exact on diagonals
+    True
     """
     if operator.zeros and integrand.at_zero is None:
         raise ValueError(
@@ -143,31 +155,60 @@ def trace(
         )
 
     def measure(jacobi: Jacobi, rule: Rule, edges: _Edges) -> Bracket:
-        return bracket(jacobi, rule, integrand, edges.smallest, edges.largest, edges.epsilon)
+        return bracket(
+            jacobi,
+            rule,
+            integrand=integrand,
+            smallest=edges.smallest,
+            largest=edges.largest,
+            epsilon=edges.epsilon,
+        )
 
-    found = _run(operator, measure, sampler, effort, positive=integrand.positive, order=integrand.order,
+    estimate = _run(operator, measure, sampler, effort, positive=integrand.positive, order=integrand.order,
                  nonnegative=integrand.nonnegative)  # fmt: skip
     offset = operator.zeros * (integrand.at_zero or 0.0)
-    return moved(found, offset) if offset else found
+    return moved(estimate, offset) if offset else estimate
 
 
 def log_determinant(operator: Operator, sampler: Sampler, effort: Effort = STANDARD) -> TraceEstimate:
-    """Return ``log det A`` of a positive definite matrix: :func:`trace` of ``log``. In nats."""
+    """Return ``log det A`` of a positive definite matrix: :func:`trace` of ``log``. In nats.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, slq
+    >>> matrix = torch.diag(torch.linspace(1, 2, 200, dtype=torch.float64))
+    >>> operator = operators.dense(matrix, smallest=1.0)
+    >>> estimate = slq.log_determinant(operator, slq.Sampler(0), slq.Effort(probes=8))
+    >>> abs(estimate.value - float(matrix.diagonal().log().sum())) < 1e-6  # signs are exact on diagonals
+    True
+    """
     return trace(operator, LOG, sampler, effort)
 
 
 def count(operator: Operator, threshold: float, sampler: Sampler, effort: Effort = STANDARD) -> TraceEstimate:
-    """Return the number of eigenvalues at or below a threshold, bracketed by the separation theorem."""
+    """Return the number of eigenvalues at or below a threshold, bracketed by the separation theorem.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, slq
+    >>> matrix = torch.diag(torch.linspace(1, 2, 200, dtype=torch.float64))
+    >>> operator = operators.dense(matrix, smallest=1.0)
+    >>> estimate = slq.count(operator, 1.5, slq.Sampler(0), slq.Effort(probes=8))
+    >>> abs(estimate.value - 100) < 10
+    True
+    """
 
     def measure(jacobi: Jacobi, rule: Rule, edges: _Edges) -> Bracket:
         del rule, edges
         return step_bracket(jacobi, threshold)
 
-    found = _run(operator, measure, sampler, effort)
-    return moved(found, float(operator.zeros)) if operator.zeros and threshold >= 0 else found
+    estimate = _run(operator, measure, sampler, effort)
+    return moved(estimate, float(operator.zeros)) if operator.zeros and threshold >= 0 else estimate
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Edges:
     smallest: float | None
     largest: float | None
@@ -213,29 +254,31 @@ def _run(
             nonnegative=nonnegative,
         )
         edges = _edges(operator, parts, rules, epsilon, positive=positive)
-        found = [measure(part, rule, edges) for part, rule in zip(parts, rules, strict=True)]
-        return _first(found, probes), edges
+        brackets = [measure(part, rule, edges) for part, rule in zip(parts, rules, strict=True)]
+        return _first(brackets, probes), edges
 
     def refine(probes: int) -> tuple[Bracket, _Edges]:
         nonlocal level
-        found, edges = read(probes)
-        while level < steps and not _is_narrow(found, effort):
+        ends, edges = read(probes)
+        while level < steps and not _is_narrow(ends, effort):
             level = min(max(level + 4, int(1.4 * level)), steps)
-            found, edges = read(probes)
-        return found, edges
+            ends, edges = read(probes)
+        return ends, edges
 
     pilot = probes = effort.probes
     grow(probes)
-    found, edges = refine(probes)
-    deviations = _deviations(found)
+    pooled, edges = refine(probes)
+    deviations = _deviations(pooled)
     if effort.tolerance is not None:
         wanted = effort.tolerance / operator.size
         quantile = float(stdtrit(pilot - 1, (1 + effort.level) / 2))
         probes = min(max(pilot, math.ceil((quantile * max(deviations) / wanted) ** 2)), effort.most)
         if probes > pilot:
             grow(probes)
-            found, edges = refine(probes)
-    return _summary(operator, found, edges, effort, deviations, pilot, processes)
+            pooled, edges = refine(probes)
+    return _summary(
+        operator, pooled, edges=edges, effort=effort, deviations=deviations, pilot=pilot, processes=processes
+    )
 
 
 def _first(parts: list[Bracket], probes: int) -> Bracket:
@@ -245,10 +288,10 @@ def _first(parts: list[Bracket], probes: int) -> Bracket:
     return Bracket(join("lower"), join("upper"), join("gauss"), join("rounding"))
 
 
-def _is_narrow(found: Bracket, effort: Effort) -> bool:
-    width = float((found.upper - found.lower).mean())
-    spread = float(found.gauss.std()) / math.sqrt(len(found.gauss))
-    return width <= max(effort.share * spread, 4 * float(found.rounding.mean()))
+def _is_narrow(ends: Bracket, effort: Effort) -> bool:
+    width = float((ends.upper - ends.lower).mean())
+    spread = float(ends.gauss.std()) / math.sqrt(len(ends.gauss))
+    return width <= max(effort.share * spread, 4 * float(ends.rounding.mean()))
 
 
 def _check_domain(rules: list[Rule], relative: float, *, positive: bool, nonnegative: bool) -> None:
@@ -290,42 +333,42 @@ def _edges(
     if known is not None and (known > 0 or not positive):
         smallest = min(known, low - margin) if isinstance(operator, Symmetric) else min(known, low)
         if smallest > 0 or not positive:
-            return _Edges(smallest, largest, "given", epsilon)
+            return _Edges(smallest=smallest, largest=largest, source="given", epsilon=epsilon)
     bounds = torch.cat(
         [rule.nodes[:, 0] - part.next * rule.last[:, 0] for part, rule in zip(parts, rules, strict=True)]
     )
     smallest = float(bounds.min()) - margin
     ritz = torch.cat([rule.nodes[:, 0] for rule in rules])
     if bool((bounds > (1 - _AGREE) * ritz).all()) and smallest > 0:
-        return _Edges(smallest, largest, "converged", epsilon)
+        return _Edges(smallest=smallest, largest=largest, source="converged", epsilon=epsilon)
     reason = (
         "no lower bound of the spectrum is known: none was given, and the smallest Ritz values have not "
         "converged in these steps"
     )
-    return _Edges(None, largest, "none", epsilon, reason)
+    return _Edges(smallest=None, largest=largest, source="none", epsilon=epsilon, reason=reason)
 
 
-def _deviations(found: Bracket) -> tuple[float, float]:
+def _deviations(brackets: Bracket) -> tuple[float, float]:
     """Return the standard deviations of the lower and the upper ends, of Gauss where an end is missing."""
-    ends = (found.lower, found.upper)
-    usable = [end if bool(torch.isfinite(end).all()) else found.gauss for end in ends]
+    ends = (brackets.lower, brackets.upper)
+    usable = [end if bool(torch.isfinite(end).all()) else brackets.gauss for end in ends]
     return float(usable[0].std()), float(usable[1].std())
 
 
 def _summary(
     operator: Operator,
-    found: Bracket,
+    brackets: Bracket,
     edges: _Edges,
     effort: Effort,
     deviations: tuple[float, float],
     pilot: int,
     processes: list[Process],
 ) -> TraceEstimate:
-    n, probes = operator.size, len(found.gauss)
+    n, probes = operator.size, len(brackets.gauss)
     quantile = float(stdtrit(pilot - 1, (1 + effort.level) / 2)) / math.sqrt(probes)
-    low, high = float(found.lower.mean()), float(found.upper.mean())
+    low, high = float(brackets.lower.mean()), float(brackets.upper.mean())
     both = math.isfinite(low) and math.isfinite(high)
-    middle = (found.lower + found.upper) / 2 if both else found.gauss
+    middle = (brackets.lower + brackets.upper) / 2 if both else brackets.gauss
     nowhere = not math.isfinite(low) and not math.isfinite(high)
     reason = "the signs of the derivatives of f are not known" if nowhere else edges.reason
     return TraceEstimate(
@@ -339,23 +382,25 @@ def _summary(
         products=sum(process.steps for process in processes) * min(BLOCK, probes),
         edge=edges.smallest,
         edge_source=edges.source,
-        rounding=n * float(found.rounding.mean()),
-        samples=tuple((n * float(a), n * float(b)) for a, b in zip(found.lower, found.upper, strict=True)),
-        narrow=both and _is_narrow(found, effort),
+        rounding=n * float(brackets.rounding.mean()),
+        samples=tuple(
+            (n * float(a), n * float(b)) for a, b in zip(brackets.lower, brackets.upper, strict=True)
+        ),
+        narrow=both and _is_narrow(brackets, effort),
         reason="" if both else reason,
     )
 
 
-def moved(found: TraceEstimate, offset: float) -> TraceEstimate:
+def moved(estimate: TraceEstimate, offset: float) -> TraceEstimate:
     """Return the estimate of the trace plus a known number."""
 
     def move(pair: tuple[float, float]) -> tuple[float, float]:
         return pair[0] + offset, pair[1] + offset
 
     return replace(
-        found,
-        value=found.value + offset,
-        bracket=move(found.bracket),
-        interval=move(found.interval),
-        samples=tuple(move(pair) for pair in found.samples),
+        estimate,
+        value=estimate.value + offset,
+        bracket=move(estimate.bracket),
+        interval=move(estimate.interval),
+        samples=tuple(move(pair) for pair in estimate.samples),
     )

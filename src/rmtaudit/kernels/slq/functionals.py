@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +27,13 @@ class Bounded:
     high: float | None = None
     reason: str = ""
 
+    def mapped(self, rising: Callable[[float], float]) -> Bounded:
+        """Return a rising function of the number, with its bounds."""
+        value, low, high = (
+            None if number is None else rising(number) for number in (self.value, self.low, self.high)
+        )
+        return Bounded(value, low, high, self.reason)
+
 
 def of_eigenvalues(values: torch.Tensor) -> dict[str, Bounded]:
     """Return the numbers of a whole spectrum, all of them exact.
@@ -38,17 +45,17 @@ def of_eigenvalues(values: torch.Tensor) -> dict[str, Bounded]:
     """
     low, high = float(values[0]), float(values[-1])
     weights = torch.full_like(values, 1 / len(values))
-    found = {name: _exactly(number) for name, number in _moments(values, weights).items()}
-    found |= {"lower_edge": _exactly(low), "upper_edge": _exactly(high)}
+    numbers = {name: _exactly(number) for name, number in _moments(values, weights).items()}
+    numbers |= {"lower_edge": _exactly(low), "upper_edge": _exactly(high)}
     _, counts = torch.unique_consecutive(values, return_counts=True)
-    found["atom"] = _exactly(float(counts[counts > 1].sum()) / len(values))
+    numbers["atom"] = _exactly(float(counts[counts > 1].sum()) / len(values))
     reason = _INDEFINITE if low < 0 else _SINGULAR if low == 0 else ""
     if reason:
-        return found | dict.fromkeys(("log_det", "condition"), Bounded(None, reason=reason))
-    return found | {"log_det": _exactly(float(values.log().mean())), "condition": _exactly(high / low)}
+        return numbers | dict.fromkeys(("log_det", "condition"), Bounded(None, reason=reason))
+    return numbers | {"log_det": _exactly(float(values.log().mean())), "condition": _exactly(high / low)}
 
 
-def of_products(found: Distribution, *, semidefinite: bool) -> dict[str, Bounded]:
+def of_products(spectrum: Distribution, *, semidefinite: bool) -> dict[str, Bounded]:
     """Return the numbers of a spectrum that is known by products, with bounds of 90 %.
 
     Moments and the effective rank vary from probe to probe, and their bounds are Student's of a jackknife.
@@ -56,103 +63,114 @@ def of_products(found: Distribution, *, semidefinite: bool) -> dict[str, Bounded
 
     Parameters
     ----------
-    found
+    spectrum
         The distribution.
     semidefinite
         Whether the matrix is known to be positive semidefinite.
     """
-    out = {name: _jackknife(found, name) for name in _moments(*_all(found))}
-    bottom, top = found.edges()
+    out = {name: _jackknife(spectrum, name) for name in _moments(*_all(spectrum))}
+    bottom, top = spectrum.edges()
     floor = 0.0 if semidefinite else -math.inf
     lowest, least = max(bottom[1], floor), max(bottom[0], floor)
-    if found.zeros:
+    if spectrum.zeros:
         lowest, least = min(lowest, 0.0), min(least, 0.0)
     out["lower_edge"] = Bounded(lowest, least, lowest)
     out["upper_edge"] = Bounded(top[0], top[0], top[1])
-    atoms = found.atoms()
+    atoms = spectrum.atoms()
     low, high = (math.fsum(getattr(one, side) for one in atoms) for side in ("low", "high"))
     out["atom"] = Bounded((low + min(high, 1.0)) / 2, low, min(high, 1.0))
     if lowest < 0:
         return out | dict.fromkeys(("log_det", "condition"), Bounded(None, reason=_INDEFINITE))
     if least <= 0:
-        reason = _SINGULAR if found.zeros or lowest == 0 else _UNBOUNDED
+        reason = _SINGULAR if spectrum.zeros or lowest == 0 else _UNBOUNDED
         return out | dict.fromkeys(("log_det", "condition"), Bounded(None, reason=reason))
-    out["log_det"] = shifted_log_determinant(found, 0.0, least)
+    out["log_det"] = shifted_log_determinant(spectrum, 0.0, least)
     out["condition"] = Bounded(top[0] / lowest, top[0] / lowest, top[1] / least)
     return out
 
 
-def shifted_log_determinant(found: Distribution, shift: float, smallest: float) -> Bounded:
+def shifted_log_determinant(spectrum: Distribution, shift: float, smallest: float) -> Bounded:
     """Return the mean over all eigenvalues of ``log(λ + t)``, between Gauss and Gauss-Radau.
 
     Parameters
     ----------
-    found
+    spectrum
         The distribution.
     shift, smallest
         ``t``, and a lower bound of the spectrum; their sum is positive.
     """
     log = Integrand(
-        "log(x + t)", lambda x: (x + shift).log(), lambda x: 1 / (x + shift), even=-1, odd=1, at_zero=0.0
-    )
-    found_mean = _bracketed(found, log, smallest)
-    return _beside_zeros(found, found_mean, math.log(shift) if shift > 0 else 0.0)
-
-
-def effective_dimension(found: Distribution, shift: float, smallest: float) -> Bounded:
-    """Return the mean over all eigenvalues of ``λ/(λ + t)``, as :func:`shifted_log_determinant`."""
-    ratio = Integrand(
-        "x/(x + t)",
-        lambda x: x / (x + shift),
-        lambda x: shift / (x + shift) ** 2,
+        name="log(x + t)",
+        value=lambda x: (x + shift).log(),
+        slope=lambda x: 1 / (x + shift),
         even=-1,
         odd=1,
         at_zero=0.0,
     )
-    return _beside_zeros(found, _bracketed(found, ratio, smallest), 0.0)
+    mean = _bracketed(spectrum, log, smallest)
+    return _with_zeros(spectrum, mean, math.log(shift) if shift > 0 else 0.0)
 
 
-def _bracketed(found: Distribution, integrand: Integrand, smallest: float) -> Bounded:
-    if bool((found.jacobi.next == 0).all()):
-        bounds = bracket(found.jacobi, found.rule, integrand, None, None, 2.0**-52)
+def effective_dimension(spectrum: Distribution, shift: float, smallest: float) -> Bounded:
+    """Return the mean over all eigenvalues of ``λ/(λ + t)``, as :func:`shifted_log_determinant`."""
+    ratio = Integrand(
+        name="x/(x + t)",
+        value=lambda x: x / (x + shift),
+        slope=lambda x: shift / (x + shift) ** 2,
+        even=-1,
+        odd=1,
+        at_zero=0.0,
+    )
+    return _with_zeros(spectrum, _bracketed(spectrum, ratio, smallest), 0.0)
+
+
+def _bracketed(spectrum: Distribution, integrand: Integrand, smallest: float) -> Bounded:
+    if bool((spectrum.jacobi.next == 0).all()):
+        bounds = bracket(
+            spectrum.jacobi, spectrum.rule, integrand=integrand, smallest=None, largest=None, epsilon=2.0**-52
+        )
     else:
         # the node of Radau must lie outside those of Gauss
-        below = float(found.rule.nodes.min()) - 1e-12 * float(found.rule.nodes.abs().max())
-        bounds = bracket(found.jacobi, found.rule, integrand, min(smallest, below), None, 2.0**-52)
+        below = float(spectrum.rule.nodes.min()) - 1e-12 * float(spectrum.rule.nodes.abs().max())
+        bounds = bracket(
+            spectrum.jacobi,
+            spectrum.rule,
+            integrand=integrand,
+            smallest=min(smallest, below),
+            largest=None,
+            epsilon=2.0**-52,
+        )
     lower, upper = (side.isfinite() for side in (bounds.lower, bounds.upper))
     if not bool((lower & upper).all()):
         return Bounded(None, reason=_UNBOUNDED)
-    count = found.probes
+    count = spectrum.probes
     reach = float(special.stdtrit(count - 1, 0.95)) / math.sqrt(count)
     low = float(bounds.lower.mean()) - reach * float(bounds.lower.std())
     high = float(bounds.upper.mean()) + reach * float(bounds.upper.std())
     return Bounded(float((bounds.lower + bounds.upper).mean()) / 2, low, high)
 
 
-def _beside_zeros(found: Distribution, of_rest: Bounded, at_zero: float) -> Bounded:
-    if of_rest.value is None or of_rest.low is None or of_rest.high is None or not found.zeros:
+def _with_zeros(spectrum: Distribution, of_rest: Bounded, at_zero: float) -> Bounded:
+    if not spectrum.zeros:
         return of_rest
-    share = found.zeros / (found.size + found.zeros)
-    value, low, high = (
-        (1 - share) * number + share * at_zero for number in (of_rest.value, of_rest.low, of_rest.high)
-    )
-    return Bounded(value, low, high)
+    share = spectrum.zeros / (spectrum.size + spectrum.zeros)
+    return of_rest.mapped(lambda number: (1 - share) * number + share * at_zero)
 
 
-def _all(found: Distribution, without: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+def _all(spectrum: Distribution, without: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the nodes and weights of all probes but one, as one measure with the known zeros."""
-    kept = torch.ones(found.probes, dtype=torch.bool)
+    kept = torch.ones(spectrum.probes, dtype=torch.bool)
     if without is not None:
         kept[without] = False
-    share = found.size / (found.size + found.zeros)
-    nodes = torch.cat([found.rule.nodes[kept].reshape(-1), torch.zeros(1, dtype=torch.float64)])
-    weights = found.rule.weights[kept].reshape(-1) * share / int(kept.sum())
+    share = spectrum.size / (spectrum.size + spectrum.zeros)
+    nodes = torch.cat([spectrum.rule.nodes[kept].reshape(-1), torch.zeros(1, dtype=torch.float64)])
+    weights = spectrum.rule.weights[kept].reshape(-1) * share / int(kept.sum())
     return nodes, torch.cat([weights, torch.tensor([1 - share], dtype=torch.float64)])
 
 
-def _jackknife(found: Distribution, name: str) -> Bounded:
-    value = _moments(*_all(found))[name]
-    drawn = [_moments(*_all(found, without))[name] for without in range(found.probes)]
+def _jackknife(spectrum: Distribution, name: str) -> Bounded:
+    value = _moments(*_all(spectrum))[name]
+    drawn = [_moments(*_all(spectrum, without))[name] for without in range(spectrum.probes)]
     numbers = [one for one in drawn if isinstance(one, float)]
     if not isinstance(value, float) or len(numbers) < len(drawn):
         return _exactly(value if isinstance(value, str) else "the probes do not agree that there is one")
@@ -204,5 +222,5 @@ def snapped(values: torch.Tensor) -> torch.Tensor:
     counts = torch.bincount(group)
     first = counts.cumsum(0) - counts
     # the middle member stands for its group: a mean would round again
-    found: torch.Tensor = values[(first + counts // 2)[group]]
-    return found
+    result: torch.Tensor = values[(first + counts // 2)[group]]
+    return result

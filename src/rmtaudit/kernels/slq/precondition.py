@@ -15,10 +15,12 @@ from rmtaudit.kernels.slq.estimate import STANDARD, Effort, TraceEstimate, log_d
 from rmtaudit.kernels.slq.samplers import Sampler
 
 _SHIFTS = 8
+"""Tenfold shifts from the round-off of float32, 1e-7, up to the mean of the diagonal."""
 _TRIALS = 4
+"""A convention: random directions in which the preconditioned matrix is compared with the given one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Preconditioner:
     """``P = R Rᵀ`` by the products ``R⁻¹ X`` and ``R⁻ᵀ X``.
 
@@ -51,6 +53,16 @@ def from_eigenvectors(vectors: torch.Tensor, eigenvalues: torch.Tensor, shift: f
         ``U``, shape ``(n, k)`` with orthonormal columns, and ``λ >= 0``, shape ``(k,)``; float64.
     shift
         ``μ > 0``.
+
+    Examples
+    --------
+    >>> import math
+    >>> import torch
+    >>> from rmtaudit.linalg import slq
+    >>> vectors = torch.eye(3, 1, dtype=torch.float64)
+    >>> by = slq.from_eigenvectors(vectors, torch.tensor([2.0], dtype=torch.float64), shift=1.0)
+    >>> round(math.exp(by.log_determinant), 9)  # (2 + 1) x 1 x 1
+    3.0
     """
     if not shift > 0:
         raise ValueError(f"the shift of a preconditioner of low rank must be positive, not {shift}")
@@ -65,13 +77,22 @@ def from_eigenvectors(vectors: torch.Tensor, eigenvalues: torch.Tensor, shift: f
     value = float((eigenvalues + shift).log().sum()) + (n - k) * float(
         torch.tensor(shift, dtype=torch.float64).log()
     )
-    return Preconditioner(solve, solve, value, shift)
+    return Preconditioner(solve=solve, solve_transposed=solve, log_determinant=value, shift=shift)
 
 
 def from_factor(factor: torch.Tensor, shift: float) -> Preconditioner:
     """Return ``F Fᵀ + μ I`` for ``F`` of shape ``(n, k)``, float64.
 
     With pivoted Cholesky: Díaz, Epperly, Frangella, Tropp, Webber 2023.
+
+    Examples
+    --------
+    >>> import math
+    >>> import torch
+    >>> from rmtaudit.linalg import slq
+    >>> by = slq.from_factor(torch.ones(3, 1, dtype=torch.float64), shift=1.0)
+    >>> round(math.exp(by.log_determinant), 9)  # det(11ᵀ + I) = 1 + 3
+    4.0
     """
     vectors, sigma, _ = torch.linalg.svd(factor, full_matrices=False)
     return from_eigenvectors(vectors, sigma**2, shift)
@@ -87,6 +108,15 @@ def low_precision_cholesky(matrix: torch.Tensor, *, precision: torch.dtype = tor
     ------
     ArithmeticError
         If it breaks down with the last shift too: the matrix is far from positive definite.
+
+    Examples
+    --------
+    >>> import math
+    >>> import torch
+    >>> from rmtaudit.linalg import slq
+    >>> by = slq.low_precision_cholesky(torch.diag(torch.tensor([4.0, 9.0], dtype=torch.float64)))
+    >>> round(math.exp(by.log_determinant), 4)
+    36.0
     """
     rounded = matrix.to(precision)
     mean = float(matrix.diagonal().mean())
@@ -112,7 +142,12 @@ def low_precision_cholesky(matrix: torch.Tensor, *, precision: torch.dtype = tor
         solved: torch.Tensor = torch.linalg.solve_triangular(wide.T, X, upper=True)
         return solved
 
-    return Preconditioner(solve, solve_transposed, 2 * float(wide.diagonal().log().sum()), raised=shift)
+    return Preconditioner(
+        solve=solve,
+        solve_transposed=solve_transposed,
+        log_determinant=2 * float(wide.diagonal().log().sum()),
+        raised=shift,
+    )
 
 
 def preconditioned(operator: Symmetric, by: Preconditioner) -> Symmetric:
@@ -130,20 +165,32 @@ def preconditioned(operator: Symmetric, by: Preconditioner) -> Symmetric:
         # but for rounding of the low-rank part
         smallest = operator.smallest / (operator.smallest + by.shift) * (1 - 1e-6)
     return Symmetric(
-        operator.size,
-        matmul,
-        smallest,
-        None,
-        torch.float64,
-        operator.device,
-        max(operator.accuracy, _asymmetry(matmul, operator)),
+        size=operator.size,
+        matmul=matmul,
+        smallest=smallest,
+        largest=None,
+        dtype=torch.float64,
+        device=operator.device,
+        accuracy=max(operator.accuracy, _asymmetry(matmul, operator)),
     )
 
 
 def preconditioned_log_determinant(
     operator: Symmetric, by: Preconditioner, sampler: Sampler, effort: Effort = STANDARD
 ) -> TraceEstimate:
-    """Return ``log det A`` with a preconditioner; ``steps``, ``edge`` and ``rounding`` are of ``R⁻¹AR⁻ᵀ``."""
+    """Return ``log det A`` with a preconditioner; ``steps``, ``edge`` and ``rounding`` are of ``R⁻¹AR⁻ᵀ``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rmtaudit.linalg import operators, slq
+    >>> vector = torch.linspace(1, 5, 50, dtype=torch.float64)[:, None]
+    >>> matrix = vector @ vector.T + torch.eye(50, dtype=torch.float64)
+    >>> operator, by = operators.dense(matrix, smallest=1.0), slq.from_factor(vector, 1.0)
+    >>> estimate = slq.preconditioned_log_determinant(operator, by, slq.Sampler(0))
+    >>> abs(estimate.value - float(torch.logdet(matrix))) < 1e-9  # the preconditioner is the matrix
+    True
+    """
     return moved(log_determinant(preconditioned(operator, by), sampler, effort), by.log_determinant)
 
 

@@ -10,6 +10,7 @@ import torch
 from rmtaudit.kernels.counter import normals, signs
 
 _PROBES = 1
+"""The stream of the counter-based generator that probes are of; other uses have other numbers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ TWO_STAGE_FROM = 2500
 """Size from which ``dsyevd_2stage`` is faster than ``dsyevd``."""
 
 _BLOCK_BYTES = 16 << 20
+"""A convention: of a block of rows that is widened to float64 at a time."""
 
 
 def gram_eigenvalues(matrix: torch.Tensor) -> Spectrum:

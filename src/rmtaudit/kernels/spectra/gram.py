@@ -115,8 +115,8 @@ def eigenvalues(symmetric: torch.Tensor) -> torch.Tensor:
     """Return the ascending eigenvalues of a Gram matrix, float64 on the CPU, rounding below 0 cut off."""
     library = openblas.load() if not symmetric.is_cuda else None
     if library is None:
-        found: torch.Tensor = torch.linalg.eigvalsh(symmetric)
-        return found.cpu().clamp(min=0)
+        spectrum: torch.Tensor = torch.linalg.eigvalsh(symmetric)
+        return spectrum.cpu().clamp(min=0)
     driver: openblas.Driver = "dsyevd_2stage" if len(symmetric) >= 2500 else "dsyevd"
     values = library.symmetric_eigenvalues(np.array(symmetric.numpy(), order="C"), driver)
     return torch.from_numpy(values).clamp(min=0)

@@ -168,7 +168,7 @@ class OpenBLAS:
         return values
 
     def bidiagonal_singular_values(
-        self, diagonal: npt.NDArray[np.float64], beside: npt.NDArray[np.float64]
+        self, diagonal: npt.NDArray[np.float64], off_diagonal: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.float64]:
         """Return the singular values, descending, of a bidiagonal matrix (``dlasq1``).
 
@@ -185,10 +185,10 @@ class OpenBLAS:
             If LAPACK reports that it did not converge.
         """
         n = diagonal.size
-        if diagonal.ndim != 1 or n < 1 or beside.shape != (n - 1,):
-            raise ValueError(f"not a bidiagonal matrix: {diagonal.shape} and {beside.shape}")
+        if diagonal.ndim != 1 or n < 1 or off_diagonal.shape != (n - 1,):
+            raise ValueError(f"not a bidiagonal matrix: {diagonal.shape} and {off_diagonal.shape}")
         values = np.array(diagonal, dtype=np.float64)
-        other = np.append(beside, 0.0).astype(np.float64)
+        other = np.append(off_diagonal, 0.0).astype(np.float64)
         work, info = np.empty(4 * n), self._integer(0)
         self._call("dlasq1", self._integer(n), values, other, work, info)
         if info[0] != 0:

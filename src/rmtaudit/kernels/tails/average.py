@@ -39,7 +39,7 @@ _STABLE = 0.25
 _LARGEST_SPAN = 1e5  # whole numbers below a change of exponent that are summed one by one
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AlphaSpread:
     """What the replicas say of the exponent and of the fit.
 
@@ -63,7 +63,7 @@ class AlphaSpread:
     unfitted: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _World:
     """A law of the tail: ``below`` up to the change at ``at``, ``above`` from there on.
 
@@ -114,11 +114,13 @@ def spread_of_alpha(
     ).tolist()
     rows = []
     for index in chosen:
-        values = np.sort(_replica(x, start, fit, worlds[index], support, generator))
-        found = fit_start(values, support, excluded=0, min_tail=fit.min_tail, margin=None)
-        if isinstance(found, PowerLawFit):
-            error = math.log((found.alpha - 1) / (worlds[index].alpha - 1))
-            rows.append((error, found.tail_size, found.ks_distance, index > 0))
+        values = np.sort(
+            _replica(x, start, fit=fit, world=worlds[index], support=support, generator=generator)
+        )
+        refit = fit_start(values, support, excluded=0, min_tail=fit.min_tail, margin=None)
+        if isinstance(refit, PowerLawFit):
+            error = math.log((refit.alpha - 1) / (worlds[index].alpha - 1))
+            rows.append((error, refit.tail_size, refit.ks_distance, index > 0))
     if len(rows) < 2:
         return NoFit("fewer than two replicas have a tail with two different values", x.size, fit.excluded)
     error, size, distance, changed = np.array(rows, dtype=np.float64).T
@@ -149,14 +151,16 @@ def _quantiles(values: Vector, weights: Vector, tail: float) -> tuple[float, flo
 
 def _worlds(tail: Vector, fit: PowerLawFit, support: Support) -> list[_World]:
     """Return the law of one exponent first, then those with a change."""
-    worlds = [_World(0.0, fit.alpha, fit.xmin, 1.0, None)]
+    worlds = [_World(log_weight=0.0, alpha=fit.alpha, at=fit.xmin, share=1.0, below=None)]
     positions = {round((1 - share) * tail.size) for share in _SHARES}
-    found = [_changed(tail, position, fit, support) for position in sorted(positions)]
-    changed = [world for world in found if world is not None]
+    candidates = [_changed(tail, position, fit, support) for position in sorted(positions)]
+    changed = [world for world in candidates if world is not None]
     prior = _PENALTY + math.log(max(len(changed), 1))
     for world in changed:
         gain = world.log_weight - prior
-        worlds.append(_World(gain, world.alpha, world.at, world.share, world.below))
+        worlds.append(
+            _World(log_weight=gain, alpha=world.alpha, at=world.at, share=world.share, below=world.below)
+        )
     return worlds
 
 
@@ -174,7 +178,7 @@ def _changed(tail: Vector, position: int, fit: PowerLawFit, support: Support) ->
     upper = above.size / float((logs[below.size :] - turn).sum())
     lower = below.size / float(logs[: below.size].sum() + above.size * turn)
     gain = below.size * math.log(lower) + above.size * math.log(upper) - tail.size * math.log(fit.alpha - 1)
-    return _World(gain, 1 + upper, at, share, lower)
+    return _World(log_weight=gain, alpha=1 + upper, at=at, share=share, below=lower)
 
 
 def _changed_discrete(
@@ -207,7 +211,13 @@ def _changed_discrete(
     )
     lower = below.size * (-slope * mean - normal)
     split = below.size * math.log(1 - share) + above.size * math.log(share)
-    return _World(lower + split + upper - single, float(alpha[0]), at, share, (steps, np.cumsum(shares)))
+    return _World(
+        log_weight=lower + split + upper - single,
+        alpha=float(alpha[0]),
+        at=at,
+        share=share,
+        below=(steps, np.cumsum(shares)),
+    )
 
 
 def _log_likelihood(values: Vector, alpha: float, start: float) -> float:

@@ -28,14 +28,17 @@ if TYPE_CHECKING:
 Bend = Literal["cut-off", "lognormal"]
 
 _NODES = 128
+"""A convention: of Gauss and Legendre, over the 42 nats of a smooth bump."""
 _DOUBLINGS = 200
+"""Doublings of an interval: they span 60 decades."""
 _DROP = 42.0  # nats below the peak at which the quadrature ends: e^-42 is under the rounding of the integral
 _ITERATIONS = 200
+"""A convention: damped Newton steps on a concave likelihood; not to converge is an error."""
 _NEGLIGIBLE = 1e-8  # nats by which the bend lowers the density of the largest value: then it is none
 _TOLERANCE = 1e-8  # of the matched means, in their standard deviations: the likelihood is exact to its square
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BentFit:
     """The density ``e^(-slope v - curvature t(v)) / e^log_mass`` of ``v = log(x/xmin)``.
 
@@ -108,7 +111,13 @@ def fit_bent(v: NDArray[np.float64], bend: Bend) -> BentFit:
 def _boundary(mean: float, size: int) -> BentFit:
     covariance = np.full((2, 2), math.inf)
     covariance[0, 0] = 1 / (mean * mean * size)
-    return BentFit(1 / mean, 0.0, math.log(mean), covariance, -1 - math.log(mean))
+    return BentFit(
+        slope=1 / mean,
+        curvature=0.0,
+        log_mass=math.log(mean),
+        covariance=covariance,
+        mean_log_likelihood=-1 - math.log(mean),
+    )
 
 
 def _newton(mean: float, mean_bend: float, bend: Bend, size: int, least: float) -> BentFit:
@@ -131,14 +140,20 @@ def _newton(mean: float, mean_bend: float, bend: Bend, size: int, least: float) 
         gain = float(gradient @ step)
         if gain < _TOLERANCE**2:
             information = np.linalg.inv(covariance)
-            return BentFit(float(point[0]), float(point[1]), log_mass, information / size, value)
+            return BentFit(
+                slope=float(point[0]),
+                curvature=float(point[1]),
+                log_mass=log_mass,
+                covariance=information / size,
+                mean_log_likelihood=value,
+            )
         # the bend stays positive: at most nine tenths of the way to the boundary
         length = 1.0 if step[1] > -0.9 * point[1] else -0.9 * point[1] / step[1]
         while True:
             trial = point + length * step
-            found = _moments(trial, bend)
-            reached = -float(trial @ target) - found[0]
-            in_range = bool(np.isfinite(found[2]).all())
+            moments_there = _moments(trial, bend)
+            reached = -float(trial @ target) - moments_there[0]
+            in_range = bool(np.isfinite(moments_there[2]).all())
             wanted = value + 0.1 * length * gain - 1e-14 * (1 + abs(value))
             if in_range and (reached >= wanted or length < 1e-8):
                 break
@@ -148,7 +163,7 @@ def _newton(mean: float, mean_bend: float, bend: Bend, size: int, least: float) 
         point, value = trial, reached
         if point[1] < least:
             return _boundary(mean, size)
-        log_mass, moments, covariance = found
+        log_mass, moments, covariance = moments_there
     raise ArithmeticError("the most likely bent power law was not found")
 
 

@@ -21,11 +21,8 @@ from rmtaudit.kernels.tails.tail import Tail, side_values
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LEAST_REPLICAS = 100
-"""Fewer cannot rule a law out: the smallest p-value is ``1/(1 + replicas)``, the level of one test 1/80."""
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TailBootstrap:
     """What the replicas of a tail say.
 
@@ -110,8 +107,8 @@ def bootstrap_tail(
     support = tail.support
     synthetic = [_fit(_sample(x, fit, support, generator), fit, support) for _ in range(replicas)]
     resampled = [_fit(x[random_integers(x.size, x.size, generator)], fit, support) for _ in range(replicas)]
-    null = [found for found in synthetic if found is not None]
-    spread = [found for found in resampled if found is not None]
+    null = [refit for refit in synthetic if refit is not None]
+    spread = [refit for refit in resampled if refit is not None]
     if len(null) < 2 or len(spread) < 2:
         return NoFit("fewer than two replicas have a tail with two different values", x.size, fit.excluded)
 
@@ -123,8 +120,8 @@ def bootstrap_tail(
         alpha_se=of_alpha.alpha_se,
         alpha_ci=of_alpha.alpha_ci,
         start_doubt=of_alpha.changed,
-        xmin_ci=percentile_interval(np.array([found.xmin for found, _ in spread]), confidence),
-        tail_size_ci=percentile_interval(np.array([found.tail_size for found, _ in spread]), confidence),
+        xmin_ci=percentile_interval(np.array([refit.xmin for refit, _ in spread]), confidence),
+        tail_size_ci=percentile_interval(np.array([refit.tail_size for refit, _ in spread]), confidence),
         gain_p_values={law: _share([each[law] >= gain for each in gains]) for law, gain in observed.items()},
         best_shares={law: best[law] / len(spread) for law in LAWS},
         confidence=confidence,
@@ -161,11 +158,11 @@ def _sample(
 def _fit(
     replica: NDArray[np.float64], fit: PowerLawFit, support: Support
 ) -> tuple[PowerLawFit, tuple[LawFit, ...]] | None:
-    found = fit_start(np.sort(replica), support, excluded=0, min_tail=fit.min_tail, margin=None)
-    if isinstance(found, NoFit):
+    refit = fit_start(np.sort(replica), support, excluded=0, min_tail=fit.min_tail, margin=None)
+    if isinstance(refit, NoFit):
         return None
     try:
-        return found, laws_of(replica[replica >= found.xmin], found.xmin, support)
+        return refit, laws_of(replica[replica >= refit.xmin], refit.xmin, support)
     except ArithmeticError:  # values that are too far apart
         return None
 

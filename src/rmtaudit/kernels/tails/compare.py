@@ -33,7 +33,7 @@ LEVEL = 0.05
 """Default chance, at most, that the true law is ruled out, were the values independent."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """Two laws of the same tail.
 
@@ -71,7 +71,7 @@ class Comparison:
         return self.first if self.log_ratio > 0 else self.second
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What the comparisons support.
 
@@ -167,14 +167,20 @@ def judge(
 def _compare(first: LawFit, second: LawFit, by_law: dict[Law, LawFit]) -> Comparison:
     ratio, z, p_vuong = _vuong(first, second)
     if first.law in INSIDE[second.law] or second.law in INSIDE[first.law]:
-        return Comparison(first.law, second.law, ratio, z, _chance(ratio), "nested")
+        return Comparison(
+            first=first.law, second=second.law, log_ratio=ratio, z=z, p_value=_chance(ratio), kind="nested"
+        )
     shared = [law for law in INSIDE[first.law] if law in INSIDE[second.law]]
     if not shared:
-        return Comparison(first.law, second.law, ratio, z, p_vuong, "vuong")
+        return Comparison(
+            first=first.law, second=second.law, log_ratio=ratio, z=z, p_value=p_vuong, kind="vuong"
+        )
     better = first if ratio > 0 else second
     gains = [better.log_likelihood - by_law[law].log_likelihood for law in shared]
     p_value = max([p_vuong, *map(_chance, gains)])
-    return Comparison(first.law, second.law, ratio, z, p_value, "overlapping")
+    return Comparison(
+        first=first.law, second=second.law, log_ratio=ratio, z=z, p_value=p_value, kind="overlapping"
+    )
 
 
 def _vuong(first: LawFit, second: LawFit) -> tuple[float, float, float]:

@@ -25,13 +25,16 @@ GREATEST = 2.0**53
 
 _HEAD = 20  # terms summed one by one, after which the Euler-Maclaurin series has its 13 digits
 _MOVES = np.array([[-1.0], [0.0], [1.0]])
+"""The three points of a central difference."""
 _STEP = 1e-4  # of the numerical derivative in alpha: errors of 1e-9
-_STEEPEST = (
-    2.0  # alpha - 1 over start + 20, up to which the series holds; steeper tails are one or two values
-)
+_STEEPEST = 2.0
+"""Alpha - 1 over start + 20, up to which the series holds; steeper tails are one or two values."""
 _AT_ONCE = 4096  # exponents whose terms are summed as one array: faster, and then the memory matters
 _QUANTILES = 8
+"""A convention: values at which every distance is first bounded, as for continuous tails."""
 _TABLE = 512
+"""A convention: values drawn from their exact probabilities; beyond, the discrete law is the rounded
+continuous one, up to about the square of ``1/512``."""
 
 
 def log_scaled_zeta(alpha: Vector, start: Vector, steps: Vector | None = None) -> Vector:
@@ -184,12 +187,12 @@ def draw_discrete(alpha: float, xmin: float, uniform: Vector) -> Vector:
     table: Vector = xmin + np.arange(_TABLE, dtype=np.float64)
     above = np.exp(log_tail(alpha, xmin, table))
     index = _TABLE - np.searchsorted(above[::-1], uniform, side="left")
-    found: Vector = table[np.maximum(index, 1) - 1]
+    drawn: Vector = table[np.maximum(index, 1) - 1]
     beyond = uniform < above[-1]
     with np.errstate(over="ignore"):
         far = (table[-1] - 0.5) * (uniform[beyond] / above[-1]) ** (-1 / (alpha - 1)) + 0.5
-    found[beyond] = np.minimum(np.floor(far), GREATEST)
-    return found
+    drawn[beyond] = np.minimum(np.floor(far), GREATEST)
+    return drawn
 
 
 def _distance(values: Vector, logs: Vector, sizes: Vector, alpha: float, steps: Vector | None) -> float:

@@ -28,13 +28,17 @@ if TYPE_CHECKING:
 _TERMS = 256  # summed one by one; half a step lower, the integral then has 5 digits of what is left
 _PANELS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)  # of the logarithm
 _NODES = 12
+"""Of Gauss and Legendre in each panel: exact up to degree 23."""
 _NEGLIGIBLE = 1e-8  # nats by which a bend lowers the largest value: then it is none
 _GRID = 8192
+"""A convention: points of the logarithm at which a distribution function is tabulated."""
 _STRENGTHS = (-6.0, 3.0)
+"""A convention: the interval of the logarithm of the strength, in units of the mean of ``y``."""
 _STRENGTH_STEP = 1e-8
+"""Of the logarithm: the likelihood is flat there, and exact to the square."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Support:
     """Nodes of the sum: ``v = log(x/xmin)`` and the logarithm of weight over ``x``; and the data's ``v``.
 
@@ -82,11 +86,11 @@ def discrete_distances(laws: Sequence[LawFit], tail: Vector, xmin: float) -> dic
     """Return the Kolmogorov-Smirnov distance of each law from the tail."""
     values, counts = np.unique(tail, return_counts=True)
     sizes = np.append(np.cumsum(counts[::-1])[::-1], 0) / tail.size
-    found: dict[Law, float] = {}
+    distances: dict[Law, float] = {}
     for fit in laws:
         here, after = (_tails(fit, at, xmin) for at in (values, values + 1))
-        found[fit.law] = float(max(np.abs(here - sizes[:-1]).max(), np.abs(after - sizes[1:]).max()))
-    return found
+        distances[fit.law] = float(max(np.abs(here - sizes[:-1]).max(), np.abs(after - sizes[1:]).max()))
+    return distances
 
 
 def _support(data: Vector, xmin: float, distinct: Vector, shares: Vector) -> _Support:
@@ -99,7 +103,7 @@ def _support(data: Vector, xmin: float, distinct: Vector, shares: Vector) -> _Su
     # over x, the integral of f dx is that of f x dt, and weight/x is that of dt alone
     v = np.concatenate((np.log(terms / xmin), (math.log(start / xmin) + t).ravel()))
     weight = np.concatenate((-np.log(terms), np.log(half[:, None] * weights).ravel()))
-    return _Support(xmin, v, weight, data, distinct, shares)
+    return _Support(xmin=xmin, v=v, weight=weight, data=data, distinct=distinct, shares=shares)
 
 
 @cache
@@ -121,7 +125,13 @@ def _law(
     support: _Support, law: Law, parameters: dict[str, Parameter], exponent: Vector, log_mass: float
 ) -> LawFit:
     pointwise = exponent - np.log(support.xmin) - support.data - log_mass
-    return LawFit(law, parameters, float(pointwise.sum()), False, pointwise)
+    return LawFit(
+        law=law,
+        parameters=parameters,
+        log_likelihood=float(pointwise.sum()),
+        degenerate=False,
+        pointwise=pointwise,
+    )
 
 
 def _power_law(support: _Support) -> LawFit:
@@ -134,7 +144,13 @@ def _power_law(support: _Support) -> LawFit:
 
 
 def _limit(law: Law, power: LawFit) -> LawFit:
-    return LawFit(law, power.parameters, power.log_likelihood, True, power.pointwise)
+    return LawFit(
+        law=law,
+        parameters=power.parameters,
+        log_likelihood=power.log_likelihood,
+        degenerate=True,
+        pointwise=power.pointwise,
+    )
 
 
 def _bent(support: _Support, law: Law, bend: Bend, power: LawFit) -> LawFit:
@@ -146,10 +162,10 @@ def _bent(support: _Support, law: Law, bend: Bend, power: LawFit) -> LawFit:
     # the power law is the best member where the likelihood falls from there
     if target[1] >= statistics[1] @ shares:
         return _limit(law, power)
-    found = _newton(support, statistics, target, np.array([0.5 / target[0], 0.5 / target[1]]))
-    if found is None or found[0][1] * distinct[1].max() < _NEGLIGIBLE:
+    solution = _newton(support, statistics, target, np.array([0.5 / target[0], 0.5 / target[1]]))
+    if solution is None or solution[0][1] * distinct[1].max() < _NEGLIGIBLE:
         return _limit(law, power)
-    point, log_mass, information = found
+    point, log_mass, information = solution
     slope, curvature = float(point[0]), float(point[1])
     covariance = np.linalg.inv(information) / support.data.size
     if law == "truncated_power_law":
@@ -192,13 +208,15 @@ def _newton(
         value = -float(point @ target) - log_mass
         while length > 1e-10:
             trial = point + length * step
-            reached, found = _log_mass(support, -trial @ statistics)
-            if -float(trial @ target) - reached >= value + 0.1 * length * gain - 1e-14 * (1 + abs(value)):
+            trial_log_mass, trial_shares = _log_mass(support, -trial @ statistics)
+            if -float(trial @ target) - trial_log_mass >= value + 0.1 * length * gain - 1e-14 * (
+                1 + abs(value)
+            ):
                 break
             length /= 2
         else:
             return point, log_mass, information
-        point, log_mass, shares = trial, reached, found
+        point, log_mass, shares = trial, trial_log_mass, trial_shares
     raise ArithmeticError("a law of the tail is not found")
 
 
@@ -215,13 +233,13 @@ def _stretched_exponential(support: _Support, power: LawFit) -> LawFit:
         near = _strength(support, beta, grown, near)
         return math.exp(near) / grown
 
-    found = scipy.optimize.minimize_scalar(
+    solution = scipy.optimize.minimize_scalar(
         lambda log: -at(math.exp(log), best_strength(math.exp(log))),
         bounds=(math.log(0.01), math.log(8.0)),
         method="bounded",
         options={"xatol": 1e-4},
     )
-    beta = math.exp(float(found.x))
+    beta = math.exp(float(solution.x))
     strength = best_strength(beta)
     size = support.data.size
     if size * at(beta, strength) <= power.log_likelihood + float(support.data.sum()) + size * math.log(
@@ -297,7 +315,13 @@ def _exponential(support: _Support) -> LawFit:
     rate = math.log1p(1 / mean)
     pointwise = -rate * above + math.log(-math.expm1(-rate))
     se = 1 / math.sqrt(support.data.size * mean * (1 + mean))
-    return LawFit("exponential", {"rate": Parameter(rate, se)}, float(pointwise.sum()), False, pointwise)
+    return LawFit(
+        law="exponential",
+        parameters={"rate": Parameter(rate, se)},
+        log_likelihood=float(pointwise.sum()),
+        degenerate=False,
+        pointwise=pointwise,
+    )
 
 
 def _se(direction: Vector, covariance: Vector) -> float:

@@ -28,11 +28,11 @@ def ks_distances(laws: Sequence[LawFit], tail: NDArray[np.float64], xmin: float)
     """
     v = np.sort(np.log1p((tail - xmin) / xmin))
     steps = np.arange(v.size + 1) / v.size
-    found: dict[Law, float] = {}
+    distances: dict[Law, float] = {}
     for fit in laws:
         below = -np.expm1(log_survival(fit, v, xmin))
-        found[fit.law] = float(max((steps[1:] - below).max(), (below - steps[:-1]).max()))
-    return found
+        distances[fit.law] = float(max((steps[1:] - below).max(), (below - steps[:-1]).max()))
+    return distances
 
 
 def log_survival(fit: LawFit, v: NDArray[np.float64], xmin: float) -> NDArray[np.float64]:

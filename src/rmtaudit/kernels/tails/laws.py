@@ -38,7 +38,7 @@ class Parameter:
     se: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LawFit:
     """One law fitted to a tail.
 
@@ -115,7 +115,13 @@ def _law(
 ) -> LawFit:
     """From the logarithm of the density of ``v`` to that of ``x``."""
     pointwise = of_v - v - math.log(xmin)
-    return LawFit(law, parameters, float(pointwise.sum()), False, pointwise)
+    return LawFit(
+        law=law,
+        parameters=parameters,
+        log_likelihood=float(pointwise.sum()),
+        degenerate=False,
+        pointwise=pointwise,
+    )
 
 
 def _power_law(v: NDArray[np.float64], xmin: float) -> LawFit:
@@ -126,15 +132,21 @@ def _power_law(v: NDArray[np.float64], xmin: float) -> LawFit:
 
 def _degenerate(law: Law, v: NDArray[np.float64], xmin: float) -> LawFit:
     limit = _power_law(v, xmin)
-    return LawFit(law, limit.parameters, limit.log_likelihood, True, limit.pointwise)
+    return LawFit(
+        law=law,
+        parameters=limit.parameters,
+        log_likelihood=limit.log_likelihood,
+        degenerate=True,
+        pointwise=limit.pointwise,
+    )
 
 
 def _bent(
     v: NDArray[np.float64], bend: Bend
 ) -> tuple[float, float, NDArray[np.float64], NDArray[np.float64]]:
-    found = fit_bent(v, bend)
-    density = -found.slope * v - found.curvature * bend_of(v, bend) - found.log_mass
-    return found.slope, found.curvature, found.covariance, density
+    fit = fit_bent(v, bend)
+    density = -fit.slope * v - fit.curvature * bend_of(v, bend) - fit.log_mass
+    return fit.slope, fit.curvature, fit.covariance, density
 
 
 def _truncated_power_law(v: NDArray[np.float64], xmin: float) -> LawFit:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NearZero:
     """The lowest values of a sample, as an inverse gamma law and as a power law.
 
@@ -65,7 +65,7 @@ class NearZero:
     excluded: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NearZeroBootstrap:
     """Percentile intervals of the estimates over resamples of all the values, and a calibrated ``p_value``.
 
@@ -117,12 +117,12 @@ def fit_near_zero(values: torch.Tensor, *, fraction: float = 0.05, min_tail: int
     if not v.max() > v.min():
         return NoFit("the lowest values are all equal", x.size, excluded)
     try:
-        found = fit_bent(v, "cut-off")
+        fit = fit_bent(v, "cut-off")
     except ArithmeticError as error:
         return NoFit(str(error), x.size, excluded)
     mean = float(v.mean())
-    power, power_se, rate, rate_se = _inverse_gamma(found, threshold)
-    gain = _gain(found, v)
+    power, power_se, rate, rate_se = _inverse_gamma(fit, threshold)
+    gain = _gain(fit, v)
     return NearZero(
         fraction=fraction,
         threshold=threshold,
@@ -135,7 +135,7 @@ def fit_near_zero(values: torch.Tensor, *, fraction: float = 0.05, min_tail: int
         exponent_se=1 / (mean * math.sqrt(v.size)),
         gain=gain,
         p_value=math.erfc(math.sqrt(gain)),
-        degenerate=found.curvature == 0,
+        degenerate=fit.curvature == 0,
         size=x.size,
         excluded=excluded,
     )
@@ -145,9 +145,9 @@ def lowest_values_problem(values: torch.Tensor, threshold: float) -> str:
     """Return why the values up to ``threshold`` say nothing; empty where they may."""
     x, _ = side_values(values, "lower")
     lowest = x[x >= 1 / threshold]
-    few = too_few_values(lowest)
-    if few or tied(lowest, "continuous") is None:
-        return few
+    problem = too_few_values(lowest)
+    if problem or tied(lowest, "continuous") is None:
+        return problem
     return f"of the {lowest.size} lowest values only {np.unique(lowest).size} are different: no law is judged"
 
 
@@ -201,18 +201,18 @@ def _lowest(x: NDArray[np.float64], fraction: float) -> tuple[float, NDArray[np.
     return threshold, np.log(threshold) - np.log(x[: np.searchsorted(x, threshold, side="right")])
 
 
-def _inverse_gamma(found: BentFit, threshold: float) -> tuple[float, float, float, float | None]:
+def _inverse_gamma(fit: BentFit, threshold: float) -> tuple[float, float, float, float | None]:
     """Return power and rate of ``x``, each with its standard error, from the law of ``1/x``."""
     # 1/x has the exponent alpha = 1 + slope - curvature, and x the power 2 - alpha
-    power = 1 - found.slope + found.curvature
-    covariance = found.covariance
-    if found.curvature == 0:
+    power = 1 - fit.slope + fit.curvature
+    covariance = fit.covariance
+    if fit.curvature == 0:
         return power, math.sqrt(float(covariance[0, 0])), 0.0, None
     variance = float(covariance[0, 0] - 2 * covariance[0, 1] + covariance[1, 1])
     rate_se = math.sqrt(float(covariance[1, 1])) * threshold
-    return power, math.sqrt(max(variance, 0.0)), found.curvature * threshold, rate_se
+    return power, math.sqrt(max(variance, 0.0)), fit.curvature * threshold, rate_se
 
 
-def _gain(found: BentFit, v: NDArray[np.float64]) -> float:
+def _gain(fit: BentFit, v: NDArray[np.float64]) -> float:
     pure = -1 - math.log(float(v.mean()))
-    return max(v.size * (found.mean_log_likelihood - pure), 0.0)
+    return max(v.size * (fit.mean_log_likelihood - pure), 0.0)

@@ -30,7 +30,7 @@ _IMPOSSIBLE = 0.001
 """Chance of a distance as large below which a law is called impossible."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tail:
     """A tail and what is known of it.
 
@@ -120,25 +120,25 @@ def fit_tail(
         raise ValueError(f"min_tail must be at least 2, not {min_tail}")
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, not {level}")
-    found = fit_start(
+    start = fit_start(
         x, support, excluded=excluded, min_tail=min_tail, margin=STABILITY_MARGIN if stability else None
     )
-    if isinstance(found, NoFit):
-        return found
-    above = x[x.size - found.tail_size :]
-    few = too_few_values(above)
-    if few:
-        return NoFit(few, found.size, excluded)
+    if isinstance(start, NoFit):
+        return start
+    above = x[x.size - start.tail_size :]
+    problem = too_few_values(above)
+    if problem:
+        return NoFit(problem, start.size, excluded)
     try:
-        laws = laws_of(above, found.xmin, support)
+        laws = laws_of(above, start.xmin, support)
     except ArithmeticError as error:
-        return NoFit(str(error), found.size, excluded)
-    distances = distances_of(laws, above, found.xmin, support)
+        return NoFit(str(error), start.size, excluded)
+    distances = distances_of(laws, above, start.xmin, support)
     comparisons = compare_laws(laws)
     out = impossible_laws(distances, above.size)
     return Tail(
         side=side,
-        power_law=found,
+        power_law=start,
         laws=laws,
         comparisons=comparisons,
         verdict=judge(laws, comparisons, level=level, impossible=out),

@@ -22,9 +22,10 @@ _FINE = 500.0  # steps from 0 beyond which a grid is as good as none: values are
 _TIED_SHARE = 0.1  # of the values of a continuous tail that repeat an earlier one
 _TOLERANCE = 0.01  # of a step: by chance, that happens to n values with the probability 0.02^n
 _DECIMALS = 7
+"""Steps down to 1e-6 are tried: what six decimals round."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tied:
     """Equal values that make a verdict on laws void.
 
@@ -66,14 +67,26 @@ def tied(tail: NDArray[np.float64], support: Support) -> Tied | None:
     most = int(np.argmax(counts))
     top = int(counts[-1])
     if _clipped(values, counts, support):
-        return Tied("top", float(values[-1]), top, values.size, tail.size)
+        return Tied(kind="top", value=float(values[-1]), count=top, distinct=values.size, size=tail.size)
     if support == "discrete":
         return None
     # a law without ties is at least half the largest share away; distances of samples are about 0.5/sqrt(n)
     if counts[most] > 2 and counts[most] > math.sqrt(tail.size):
-        return Tied("heap", float(values[most]), int(counts[most]), values.size, tail.size)
+        return Tied(
+            kind="heap",
+            value=float(values[most]),
+            count=int(counts[most]),
+            distinct=values.size,
+            size=tail.size,
+        )
     if tail.size - values.size > _TIED_SHARE * tail.size and not _rounded(values):
-        return Tied("repeated", float(values[most]), int(counts[most]), values.size, tail.size)
+        return Tied(
+            kind="repeated",
+            value=float(values[most]),
+            count=int(counts[most]),
+            distinct=values.size,
+            size=tail.size,
+        )
     return None
 
 

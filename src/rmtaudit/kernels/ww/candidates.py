@@ -18,6 +18,7 @@ from rmtaudit.kernels.powerlaw.fit import NoFit, fit_sorted
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# As in WeightWatcher 0.7.7, but for _EQUAL, which stands in for its rounding.
 _SMALL = 20  # fewer values than this: the small-sample rule
 _LEAST_TAIL = 8  # of the small-sample rule
 _EQUAL = 1e-12  # Σ log(x/xmin) up to here: the values of a small sample count as equal

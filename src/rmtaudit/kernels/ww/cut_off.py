@@ -14,7 +14,9 @@ from rmtaudit.kernels.ww.candidates import Candidate, possible_starts
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_IMPOSSIBLE = math.log(1e-307)  # log-likelihood of one value, for parameters that are not allowed
+_IMPOSSIBLE = math.log(
+    1e-307
+)  # log-likelihood of one value, for parameters that are not allowed: powerlaw 1.5
 
 
 def fit_cut_off(
@@ -45,7 +47,7 @@ def fit_cut_off(
     """
     first, start = possible_starts(values, window)
     logs = np.log(values)
-    found = []
+    candidates = []
     for index in start:
         tail, steps = values[index:], first[first >= index]
         alpha, rate = _maximise(tail, float(logs[index:].sum()))
@@ -54,12 +56,12 @@ def fit_cut_off(
         if not math.isfinite(distance):
             continue
         end = float(values[-1]) if xmax is None else xmax
-        found.append(
+        candidates.append(
             Candidate(alpha=alpha, xmin=float(tail[0]), xmax=end, D=distance, sigma=math.nan, Lambda=rate)
         )
-    if not found:
+    if not candidates:
         raise ArithmeticError("the law with a cut-off cannot be computed for any xmin")
-    return min(found, key=lambda candidate: candidate.D)
+    return min(candidates, key=lambda candidate: candidate.D)
 
 
 def _maximise(tail: NDArray[np.float64], sum_of_logs: float) -> tuple[float, float]:
@@ -91,5 +93,5 @@ def _law(points: NDArray[np.float64], alpha: float, rate: float, xmax: float | N
         if base[0] == 1:  # no digit is left
             return np.ones_like(points)
         whole = 1 - base[0] if xmax is None else 1 - base[0] - (1 - base[-1])
-        found: NDArray[np.float64] = (base[: points.size] - base[0]) / whole
-    return found
+        law: NDArray[np.float64] = (base[: points.size] - base[0]) / whole
+    return law

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from rmtaudit.kernels.spectra.spectrum import Spectrum
 
 _ENTROPY_EPSILON = 1e-10
+"""Added to the shares and to the rank, as in WeightWatcher 0.7.7."""
 WEAK = 1e-6
-"""Eigenvalues below this, an absolute bound, count as a weak loss of rank."""
+"""Eigenvalues below this, an absolute bound, count as a weak loss of rank in WeightWatcher 0.7.7."""
 
 
 def combined_eigenvalues(
@@ -42,13 +43,13 @@ def combined_eigenvalues(
     ArithmeticError
         For the inverse of a zero eigenvalue.
     """
-    found = []
+    eigenvalues = []
     for place, part in enumerate(reversed(parts)):
         values = part.eigenvalues * factor
         if inverse and not bool((values > 0).all()):
             raise ArithmeticError("an eigenvalue is 0: it has no inverse")
-        found.append(values.reciprocal() if inverse and place % 2 == 0 else values)
-    return torch.cat(found).sort().values
+        eigenvalues.append(values.reciprocal() if inverse and place % 2 == 0 else values)
+    return torch.cat(eigenvalues).sort().values
 
 
 def singular_range(parts: tuple[Spectrum, ...], factor: float) -> tuple[float, float]:

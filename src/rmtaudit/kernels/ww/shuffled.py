@@ -32,8 +32,8 @@ def shuffled_eigenvalues(
     torch.Tensor
         Shape ``(n,)``, float64, ascending, in (weight units)².
     """
-    found = [gram_eigenvalues(_shuffle(matrix, generator)).eigenvalues for matrix in matrices]
-    return torch.cat(found).sort().values * factor
+    spectra = [gram_eigenvalues(_shuffle(matrix, generator)).eigenvalues for matrix in matrices]
+    return torch.cat(spectra).sort().values * factor
 
 
 def jensen_shannon_distance(first: torch.Tensor, second: torch.Tensor) -> float:

@@ -24,8 +24,9 @@ Fingers = Literal["clip_xmax", "xmin_peak"]
 Law = Literal["PL", "TPL", "E_TPL"]
 
 SMALLEST = 1e-5
-"""Eigenvalues up to here do not enter a fit, whatever the scale of the matrix."""
+"""Eigenvalues up to here do not enter a fit of WeightWatcher 0.7.7, whatever the scale of the matrix."""
 
+# As in WeightWatcher 0.7.7.
 _DEFAULT_MAX_FINGERS = 10
 _LEAST_ALPHA = 2.0  # clipping stops where the exponent falls to it
 _PEAK_BINS = 100

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 MEASURES = ("vec_entropy", "loc_ratio", "part_ratio")
 """Discrete entropy of the sizes of the entries; ``‖v‖₁/‖v‖_∞``; ``‖v‖₂/‖v‖₄``."""
 
+# As in WeightWatcher 0.7.7.
 _BINS = 100
 _EPSILON = 1e-10
 
@@ -37,7 +38,7 @@ def localisation(matrices: Iterable[torch.Tensor], tail_size: int) -> dict[str, 
 
     Notes
     -----
-    The peer tells the sides apart by comparing the eigenvalues of a second solver with ``xmin``, itself one
+    The peer separates the sides by comparing the eigenvalues of a second solver with ``xmin``, itself one
     of the eigenvalues: rounding decides on which side its vector falls. Here it is in the tail, always.
     Where eigenvalues repeat, the eigenvectors, and so these numbers, are not determined.
     """
@@ -52,13 +53,13 @@ def localisation(matrices: Iterable[torch.Tensor], tail_size: int) -> dict[str, 
     order = np.argsort(np.concatenate(eigenvalues), kind="stable")
     table = np.concatenate(measured, axis=1)[:, order]
     border = order.size - tail_size
-    found = {}
+    result = {}
     for side, part in (("bulk", table[:, :border]), ("tail", table[:, border:])):
         if part.size:
             for name, row in zip(MEASURES, part, strict=True):
-                found[f"{side}_mean_{name}"] = float(row.mean())
-                found[f"{side}_var_{name}"] = float(row.var())
-    return found
+                result[f"{side}_mean_{name}"] = float(row.mean())
+                result[f"{side}_var_{name}"] = float(row.var())
+    return result
 
 
 def _measure(sizes: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,8 +1,7 @@
-"""Matrices made of others without forming them: ``A + t I``, ``A B``, ``WᵀW`` and ``W Wᵀ``, ``A + V Vᵀ``."""
+"""Matrices made of others without forming them: ``A + t I``, ``A B``, ``WᵀW`` and ``W Wᵀ``."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -65,6 +64,7 @@ class Shifted(Wrapper):
             entry_flops=base.entry_flops,
             nonzeros=None if sparse is None else int(sparse.nnz),
             sparse=sparse,
+            shifted=self,
         )
         return moved if sparse is None else with_structure(moved)
 
@@ -84,9 +84,9 @@ class Shifted(Wrapper):
 
     def principal(self, indices: torch.Tensor) -> torch.Tensor:
         """Return a principal submatrix; an index given twice is shifted where it meets itself."""
-        found = self.base.principal(indices).clone()
-        found[indices[:, None] == indices[None, :]] += self.shift
-        return found
+        submatrix = self.base.principal(indices).clone()
+        submatrix[indices[:, None] == indices[None, :]] += self.shift
+        return submatrix
 
     def matmul(self, X: torch.Tensor) -> torch.Tensor:
         """Return ``A X + t X``."""
@@ -238,15 +238,15 @@ class Gram(MatrixSource):
         if Reach.PRINCIPAL not in self.reach:
             raise self._unreachable(Reach.PRINCIPAL)
         low, high = int(indices.min()), int(indices.max()) + 1
-        found = torch.zeros((len(indices), len(indices)), dtype=torch.float64)
+        submatrix = torch.zeros((len(indices), len(indices)), dtype=torch.float64)
         for there in self._pieces():
             if self.of == "columns":
                 chosen = self.factor.block(there, range(low, high))[:, indices - low]
-                found.addmm_(chosen.T, chosen)
+                submatrix.addmm_(chosen.T, chosen)
             else:
                 chosen = self.factor.block(range(low, high), there)[indices - low]
-                found.addmm_(chosen, chosen.T)
-        return found
+                submatrix.addmm_(chosen, chosen.T)
+        return submatrix
 
     def matmul(self, X: torch.Tensor) -> torch.Tensor:
         """Return ``Wᵀ (W X)`` or ``W (Wᵀ X)``."""
@@ -267,73 +267,18 @@ class Gram(MatrixSource):
         return [range(start, min(inner, start + _INNER)) for start in range(0, inner, _INNER)]
 
 
-class Updated(Wrapper):
-    """``A + V Vᵀ`` for a few columns ``V``.
-
-    With an orthonormal basis ``V`` of the null space of a symmetric ``A`` its determinant is the
-    pseudo-determinant of ``A``: the zero eigenvalues become ones, the others stay.
-
-    Parameters
-    ----------
-    base
-        A symmetric source; it is closed with this one.
-    V
-        Float64, shape ``(n, k)``.
-    """
-
-    def __init__(self, base: MatrixSource, V: torch.Tensor) -> None:
-        if not base.symmetric or V.shape[0] != base.shape[0]:
-            raise UsageError("RA-MS-004", f"{base.name} is not symmetric, or V is not of its order.")
-        super().__init__(base)
-        self.V = V
-        self.name = f"{base.name} + VVᵀ ({V.shape[1]} columns)"
-
-    def known(self) -> Known:
-        """Return the rounding of the base with that of ``k`` products and a sum more.
-
-        It is in units of the diagonal of the sum, which is at least that of each part where ``A`` is
-        positive semidefinite; of other matrices nothing is known.
-        """
-        base, count = self.base.known(), self.V.shape[1]
-        known = base.rounding is not None and self.semidefinite
-        return Known(
-            rounding=(base.rounding or 0.0) + count + 1 if known else None, entry_flops=base.entry_flops
-        )
-
-    def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
-        """Write a block (see :meth:`MatrixSource.block_into`)."""
-        self.base.block_into(rows, cols, out)
-        out.addmm_(self.V[rows.start : rows.stop], self.V[cols.start : cols.stop].T)
-
-    def principal(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return a principal submatrix."""
-        return self.base.principal(indices) + self.V[indices] @ self.V[indices].T
-
-    def matmul(self, X: torch.Tensor) -> torch.Tensor:
-        """Return ``A X + V (Vᵀ X)``."""
-        import torch
-
-        X = X.to(torch.float64)
-        return self.base.matmul(X) + self.V @ (self.V.T @ X)
-
-    def fingerprint(self) -> str:
-        """Return the fingerprint of the base with a digest of ``V``."""
-        digest = hashlib.sha256(self.V.contiguous().numpy().tobytes()).hexdigest()
-        return f"{self.base.fingerprint()}+vv:{digest}"
-
-
 def with_structure(known: Known) -> Known:
     """Add what the pattern of a sparse square matrix tells, and what is certain from it."""
     from rmtaudit.kernels.determinants.sparse_general import structure_of
 
-    found = structure_of(known.sparse)
-    if not found.empty:
-        return replace(known, structure=found)
+    structure = structure_of(known.sparse)
+    if not structure.empty:
+        return replace(known, structure=structure)
     singular = (
         "the places of its entries make it singular, whatever their values: columns have no entry, or "
         "their only one in the row of another such column"
     )
-    return replace(known, structure=found, singular=singular)
+    return replace(known, structure=structure, singular=singular)
 
 
 def _plus_diagonal(sparse: Any, shift: float) -> Any:

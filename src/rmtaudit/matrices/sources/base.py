@@ -206,9 +206,9 @@ class MatrixSource(ABC):
         """Whether it is treated as symmetric, and on what ground."""
         return Symmetry(self.symmetric, self.ground, self.symmetry)
 
-    def take_symmetry(self, found: Symmetry) -> None:
+    def take_symmetry(self, judgement: Symmetry) -> None:
         """Treat the matrix as a judgement says."""
-        self.symmetric, self.ground, self.symmetry = found.symmetric, found.ground, found.words
+        self.symmetric, self.ground, self.symmetry = judgement.symmetric, judgement.ground, judgement.words
 
     @property
     def square(self) -> bool:
@@ -256,11 +256,11 @@ class MatrixSource(ABC):
                     result[here.start : here.stop] += part @ X[there.start : there.stop]
         return result
 
-    def _unreachable(self, wanted: Reach) -> UnreachableError:
+    def _unreachable(self, requested: Reach) -> UnreachableError:
         offered = ", ".join(sorted(self.reach)) or "nothing"
         return UnreachableError(
             "RA-MS-001",
-            f"{self.name} offers {offered}; {wanted} was asked for.",
+            f"{self.name} offers {offered}; {requested} was asked for.",
             hint="Choose a method that needs less, or a source that offers more.",
         )
 

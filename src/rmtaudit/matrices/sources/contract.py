@@ -25,11 +25,14 @@ from rmtaudit.errors import UnreachableError
 from rmtaudit.matrices.sources.base import MatrixSource, Reach
 
 _SEED = 20240917
+"""Any fixed number: a failure has to repeat."""
 _UNIT = 2.0**-53
+"""The unit round-off of float64."""
 _PRODUCT = 2.0**-18
 """How far entries and products by one way may be from those by another, of their size: either may be in
 float32, with 64 of its roundings."""
 _SPECTRUM = 1e-6
+"""Of the largest entry times the order: eight roundings of float32, and far more than those of float64."""
 
 
 class SourceContract(ABC):
@@ -70,26 +73,26 @@ class SourceContract(ABC):
             here, there = range(rows // 3, rows - 1), range(1, cols // 2)
             block = source.block(here, there)
             assert block.dtype == torch.float64
-            apart = (block - whole[here.start : here.stop, there.start : there.stop]).abs().max()
-            assert float(apart) <= _PRODUCT * scale, "a block is of another matrix than the whole"
+            difference = (block - whole[here.start : here.stop, there.start : there.stop]).abs().max()
+            assert float(difference) <= _PRODUCT * scale, "a block is of another matrix than the whole"
             buffer = torch.full((len(here) + 2, len(there) + 2), math.nan, dtype=torch.float64)
             source.block_into(here, there, buffer[1:-1, 1:-1])
             assert torch.equal(buffer[1:-1, 1:-1], block), "a block is not written into a view"
         if Reach.PRINCIPAL in source.reach:
             indices = torch.tensor([5, 2, cols - 1, 3])
-            found = source.principal(indices)
-            assert found.dtype == torch.float64
-            apart = (found - whole[indices][:, indices]).abs().max()
-            assert float(apart) <= _PRODUCT * scale, "a principal submatrix is of another matrix"
+            submatrix = source.principal(indices)
+            assert submatrix.dtype == torch.float64
+            difference = (submatrix - whole[indices][:, indices]).abs().max()
+            assert float(difference) <= _PRODUCT * scale, "a principal submatrix is of another matrix"
         if Reach.MATMUL in source.reach:
             X = torch.randn(cols, 3, generator=torch.Generator().manual_seed(_SEED), dtype=torch.float64)
             Y = torch.randn(rows, 3, generator=torch.Generator().manual_seed(_SEED), dtype=torch.float64)
             tolerance = _PRODUCT * float(torch.linalg.matrix_norm(whole))
             assert source.matmul(X).dtype == torch.float64
-            apart = (source.matmul(X) - whole @ X).norm()
-            assert float(apart) <= tolerance * float(X.norm()), "A X is not that of the entries"
-            apart = (source.rmatmul(Y) - whole.T @ Y).norm()
-            assert float(apart) <= tolerance * float(Y.norm()), "Aᵀ Y is not that of the entries"
+            difference = (source.matmul(X) - whole @ X).norm()
+            assert float(difference) <= tolerance * float(X.norm()), "A X is not that of the entries"
+            difference = (source.rmatmul(Y) - whole.T @ Y).norm()
+            assert float(difference) <= tolerance * float(Y.norm()), "Aᵀ Y is not that of the entries"
         source.close()
 
     def test_what_it_does_not_offer_is_refused(self) -> None:
@@ -136,8 +139,8 @@ class SourceContract(ABC):
             assert known.largest is None or high <= known.largest + slack, f"an eigenvalue is {high}"
             assert known.smallest is None or known.smallest_from, "where the lower bound is from is not said"
         if known.rank is not None:
-            found = int((torch.linalg.svdvals(whole) > slack).sum())
-            assert found <= known.rank, f"the rank is {found}, not at most {known.rank}"
+            rank = int((torch.linalg.svdvals(whole) > slack).sum())
+            assert rank <= known.rank, f"the rank is {rank}, not at most {known.rank}"
         truth = self.truth()
         if known.rounding is not None and truth is not None:
             diagonal = truth.diagonal().abs().sqrt()

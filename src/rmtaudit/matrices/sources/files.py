@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rmtaudit.errors import CorruptError, InputError, UsageError
 from rmtaudit.matrices.sources.arrays import EVERYTHING, check_finite, check_shape, declared_symmetry
 from rmtaudit.matrices.sources.base import MatrixSource, Reach
+from rmtaudit.matrices.sources.comparison import sampled_symmetry
 from rmtaudit.matrices.sources.known import Known
-from rmtaudit.matrices.sources.symmetry import sampled_symmetry
 from rmtaudit.matrices.tensors import ITEMSIZE
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ _STAGE = 1 << 20
 """Bytes of the stage through which values pass that are not native float64 in rows."""
 _READABLE = frozenset(ITEMSIZE) - {"complex64", "complex128"}
 _LONGEST_HEADER = 64 << 10
+"""The longest header of version 1.0 of the format of NumPy, whose length has 16 bits."""
 
 
 class Bytes(Protocol):
@@ -48,7 +49,7 @@ class Bytes(Protocol):
         """Close; raises ``ChangedError`` if the file changed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
     """Where the numbers of a matrix lie in a file.
 
@@ -237,9 +238,9 @@ class ZarrMatrix(MatrixSource):
         if not self.square:
             raise self._unreachable(Reach.PRINCIPAL)
         wanted = indices.numpy()
-        found = torch.from_numpy(np.asarray(self._array.oindex[wanted, wanted], dtype=np.float64))
-        check_finite(self.name, found)
-        return found
+        submatrix = torch.from_numpy(np.asarray(self._array.oindex[wanted, wanted], dtype=np.float64))
+        check_finite(self.name, submatrix)
+        return submatrix
 
     def _piece(self, selection: tuple[slice, slice]) -> Any:
         try:
@@ -281,7 +282,9 @@ def npy_layout(file: Bytes, name: str, *, offset: int = 0) -> Layout:
         raise _bad_header(file, "its order is neither true nor false")
     check_shape(shape, name)
     dtype, swapped = _described(described, name)
-    return Layout(begin + length, (shape[0], shape[1]), dtype, order, swapped)
+    return Layout(
+        offset=begin + length, shape=(shape[0], shape[1]), dtype=dtype, by_columns=order, swapped=swapped
+    )
 
 
 def _described(described: object, name: str) -> tuple[str, bool]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rmtaudit.kernels.determinants.sparse_general import Structure
-    from rmtaudit.matrices.sources.algebra import Gram
+    from rmtaudit.matrices.sources.algebra import Gram, Shifted
     from rmtaudit.matrices.sources.sparse import Laplacian
 
 FLOAT32_ROUNDING = 2.0**29
@@ -46,6 +46,8 @@ class Known:
         The source itself, where it is the Gram matrix of a factor.
     laplacian
         The source itself, where it is the Laplacian of a graph.
+    shifted
+        The source itself, where it is ``A + t I`` of another source.
 
     Raises
     ------
@@ -66,6 +68,7 @@ class Known:
     structure: Structure | None = None
     gram: Gram | None = None
     laplacian: Laplacian | None = None
+    shifted: Shifted | None = None
 
     def __post_init__(self) -> None:
         for name in ("smallest", "largest"):

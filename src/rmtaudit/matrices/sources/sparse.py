@@ -50,26 +50,26 @@ class SparseMatrix(MatrixSource):
         if matrix.dtype.kind not in "fiub" or matrix.dtype.itemsize > 8:
             raise UsageError("RA-MS-003", f"{name} holds {matrix.dtype}, not real numbers.")
         self.dtype = matrix.dtype.newbyteorder("=").name
-        found = scipy.sparse.csr_array(matrix).astype(np.float64)
+        rows = scipy.sparse.csr_array(matrix).astype(np.float64)
         try:
-            found.check_format(full_check=True)  # scipy's C code trusts the indices; a file must not be
+            rows.check_format(full_check=True)  # scipy's C code trusts the indices; a file must not be
         except ValueError as error:
             raise CorruptError(
                 "RA-MS-013", f"{name} breaks the format of compressed rows: {error}."
             ) from error
-        found.sum_duplicates()
-        if not np.isfinite(found.data).all():
-            bad = int((~np.isfinite(found.data)).sum())
+        rows.sum_duplicates()
+        if not np.isfinite(rows.data).all():
+            bad = int((~np.isfinite(rows.data)).sum())
             raise InputError("RA-MS-005", f"{bad:,} stored entries of {name} are NaN or infinite.")
-        self.name, self.shape = name, (int(found.shape[0]), int(found.shape[1]))
+        self.name, self.shape = name, (int(rows.shape[0]), int(rows.shape[1]))
         self.reach = EVERYTHING if self.square else EVERYTHING - {Reach.PRINCIPAL}
-        told = declared_symmetry(symmetric, self.square, name)
-        if told is not None and told.symmetric:
-            found = scipy.sparse.csr_array(
-                scipy.sparse.tril(found) + scipy.sparse.tril(found, -1, format="csr").T
+        declared = declared_symmetry(symmetric, self.square, name)
+        if declared is not None and declared.symmetric:
+            rows = scipy.sparse.csr_array(
+                scipy.sparse.tril(rows) + scipy.sparse.tril(rows, -1, format="csr").T
             )
-        self.matrix = found
-        self.take_symmetry(told or _mirrored(found))
+        self.matrix = rows
+        self.take_symmetry(declared or _mirrored(rows))
 
     @property
     def stored(self) -> int:
@@ -78,20 +78,20 @@ class SparseMatrix(MatrixSource):
 
     def known(self) -> Known:
         """Return that the entries are exact, and what their pattern tells."""
-        found = Known(
+        known = Known(
             rounding=0.0,
             entry_flops=0.0,
             nonzeros=self.stored,
             product_flops=2.0 * self.stored,
             sparse=self.matrix,
         )
-        return with_structure(found) if self.square else found
+        return with_structure(known) if self.square else known
 
     def block_into(self, rows: range, cols: range, out: torch.Tensor) -> None:
         """Write a block (see :meth:`MatrixSource.block_into`)."""
         out.zero_()
-        found = self.matrix[rows.start : rows.stop, cols.start : cols.stop].tocoo()
-        out.numpy()[found.coords[0], found.coords[1]] = found.data
+        entries = self.matrix[rows.start : rows.stop, cols.start : cols.stop].tocoo()
+        out.numpy()[entries.coords[0], entries.coords[1]] = entries.data
 
     def principal(self, indices: torch.Tensor) -> torch.Tensor:
         """Return a principal submatrix."""
@@ -178,8 +178,8 @@ class Laplacian(SparseMatrix):
             scale = scipy.sparse.diags_array(root)
             laplacian = scale @ laplacian @ scale
             laplacian.setdiag((degrees > 0).astype(np.float64))
-        found = scipy.sparse.csr_array(laplacian)
-        super().__init__(found, f"{normalisation} Laplacian of {name}", symmetric=True)
+        rows = scipy.sparse.csr_array(laplacian)
+        super().__init__(rows, f"{normalisation} Laplacian of {name}", symmetric=True)
         self.take_symmetry(BY_CONSTRUCTION)
         self.semidefinite = True
 
@@ -206,28 +206,20 @@ class Laplacian(SparseMatrix):
         """Return the numbers of edges, loops and components."""
         return {"graph": {"edges": self.edges, "loops": self.loops, "components": int(self.components)}}
 
-    def null_basis(self) -> torch.Tensor:
-        """Return an orthonormal basis of the null space, float64, shape ``(n, components)``.
-
-        Of a component the vector ``1``, of the normalised Laplacian ``D^½ 1``, restricted to it.
-        """
-        import numpy as np
-        import torch
-
-        basis = np.zeros((self.shape[0], self.components))
-        basis[np.arange(self.shape[0]), self.component] = self.null_weights()
-        return torch.from_numpy(basis)
-
     def null_weights(self) -> np.ndarray[Any, Any]:
-        """Return the one entry of each row of :meth:`null_basis`, float64, shape ``(n,)``."""
+        """Return the entries other than 0 of an orthonormal basis of the null space, float64, shape ``(n,)``.
+
+        Of a component the vector ``1``, of the normalised Laplacian ``D^½ 1``, restricted to it; a row is of
+        one component.
+        """
         import numpy as np
 
         square = self.degrees if self.normalisation == "normalised" else np.ones(len(self.degrees))
         square = np.where(square > 0, square, 1.0)
-        found: np.ndarray[Any, Any] = np.sqrt(
+        weights: np.ndarray[Any, Any] = np.sqrt(
             square / np.bincount(self.component, weights=square)[self.component]
         )
-        return found
+        return weights
 
 
 class CompletedLaplacian(MatrixSource):

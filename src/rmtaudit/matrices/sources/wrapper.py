@@ -27,10 +27,10 @@ class Wrapper(MatrixSource):
         self.reach, self.tile_side, self.by_columns = base.reach, base.tile_side, base.by_columns
         super().take_symmetry(base.judgement)
 
-    def take_symmetry(self, found: Symmetry) -> None:
+    def take_symmetry(self, judgement: Symmetry) -> None:
         """Treat the matrix, and the one that it is made of, as a judgement says."""
-        super().take_symmetry(found)
-        self.base.take_symmetry(found)
+        super().take_symmetry(judgement)
+        self.base.take_symmetry(judgement)
 
     def details(self) -> Mapping[str, Any]:
         """Return the details of the base."""

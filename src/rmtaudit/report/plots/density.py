@@ -1,4 +1,4 @@
-"""The figure of a predicted spectrum: its density and its share below, with bands, beside simpler laws."""
+"""The figure of a predicted spectrum: its density and its share below, with bands, and simpler laws."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class DensityPicture:
     baselines
         Densities of the laws of 2, 3 and 4 free cumulants.
     polynomial
-        The kernel polynomial density of the matrix itself, if it stands beside.
+        The kernel polynomial density of the matrix itself, if it is shown.
     truth
         Eigenvalues of the large matrix, if they are known.
     spikes
@@ -134,7 +134,7 @@ def _densities(axes: Axes, picture: DensityPicture, low: float, high: float, log
 def _line(axes: Axes, curve: Curve, logarithmic: bool, **look: Any) -> None:
     kept = curve.x > 0 if logarithmic else np.ones(len(curve.x), dtype=bool)
     if logarithmic and curve.width is not None:
-        kept &= curve.width < curve.x / 2  # what is smoothed over more than itself says nothing there
+        kept &= curve.width < curve.x / 2  # a curve smoothed over more than its own abscissa is left out
     x = curve.x[kept]
     by = x if logarithmic else np.ones_like(x)
     axes.plot(x, curve.y[kept] * by, **look)
@@ -196,7 +196,7 @@ def _range(picture: DensityPicture) -> tuple[float, float, bool]:
 
 
 def _top(picture: DensityPicture, counted: Array, logarithmic: bool) -> float:
-    """Return the height that shows the prediction: beside it the block may be a needle, or have one."""
+    """Return the height that shows the prediction: the block may have a far higher peak."""
     highest = float(counted.max())
     curve = picture.density
     if curve is None:

@@ -34,8 +34,8 @@ _ORDER = (
 def depth_figure(report: Report) -> Figure | None:
     """Return the figure of ``alpha``, ``kappa`` and ``phase`` along the layers; ``None`` if it has none."""
     rows = [row for row in report.layers if row.status == "ok"]
-    numbers = [series for series in _NUMBERS if any(_value(row, series[0]) is not None for row in rows)]
-    with_phase = any(_value(row, "phase") is not None for row in rows)
+    numbers = [series for series in _NUMBERS if any(row.value(series[0]) is not None for row in rows)]
+    with_phase = any(row.value("phase") is not None for row in rows)
     panels = len(numbers) + with_phase
     if not panels:
         return None
@@ -49,16 +49,11 @@ def depth_figure(report: Report) -> Figure | None:
     return figure
 
 
-def _value(row: LayerResult, name: str) -> float | int | str | bool | None:
-    metric = row.metrics.get(name)
-    return None if metric is None else metric.value
-
-
 def _draw_number(axes: Axes, rows: Sequence[LayerResult], name: str, label: str, colour: str) -> None:
-    held = [(at, row.metrics[name]) for at, row in enumerate(rows) if _value(row, name) is not None]
-    at = [index for index, _ in held]
-    values = [float(metric.value or 0) for _, metric in held]
-    errors = [metric.se or 0.0 for _, metric in held]
+    points = [(at, row.metrics[name]) for at, row in enumerate(rows) if row.value(name) is not None]
+    at = [index for index, _ in points]
+    values = [float(metric.value or 0) for _, metric in points]
+    errors = [metric.se or 0.0 for _, metric in points]
     axes.errorbar(at, values, errors, fmt="o", markersize=3.5, elinewidth=0.8, color=colour)
     axes.set_ylabel(label)
     if max(values) > 20 * min(values) > 0:
@@ -69,10 +64,10 @@ def _draw_number(axes: Axes, rows: Sequence[LayerResult], name: str, label: str,
 
 
 def _draw_phase(axes: Axes, rows: Sequence[LayerResult]) -> None:
-    found = [(at, str(row.metrics["phase"].value)) for at, row in enumerate(rows) if _value(row, "phase")]
-    names = [name for name in _ORDER if any(phase == name for _, phase in found)]
+    phases = [(at, str(row.metrics["phase"].value)) for at, row in enumerate(rows) if row.value("phase")]
+    names = [name for name in _ORDER if any(phase == name for _, phase in phases)]
     for level, name in enumerate(names):
-        at = [index for index, phase in found if phase == name]
+        at = [index for index, phase in phases if phase == name]
         axes.plot(at, [level] * len(at), "s", markersize=4.5, color=PINK)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.6, len(names) - 0.4)

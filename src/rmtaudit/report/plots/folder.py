@@ -117,7 +117,7 @@ def slug(name: str) -> str:
     """Return a file name for a layer: hostile text in, one safe component out, different for other names.
 
     Letters, digits, ``.``, ``_`` and ``-`` stay, but no leading dot; eight hexadecimal digits of the SHA-256
-    of the whole name tell apart what that makes equal, on file systems that ignore case too.
+    of the whole name distinguish what that makes equal, on file systems that ignore case too.
     """
     kept = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:_LONGEST].lstrip(".") or "layer"
     digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]

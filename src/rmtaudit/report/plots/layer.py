@@ -1,4 +1,4 @@
-"""The figure of a layer: its spectrum four times, beside the laws that were fitted to it."""
+"""The figure of a layer: its spectrum four times, with the laws that were fitted to it."""
 
 from __future__ import annotations
 
@@ -127,10 +127,10 @@ def _bulk(spectrum: Spectrum) -> _Bulk | None:
 
 
 def _tail(row: LayerResult, total: int) -> _Tail | None:
-    found: list[Any] = [row.metrics.get(name) for name in ("alpha", "xmin", "tail_size")]
-    if any(metric is None or metric.value is None for metric in found):
+    results: list[Any] = [row.metrics.get(name) for name in ("alpha", "xmin", "tail_size")]
+    if any(metric is None or metric.value is None for metric in results):
         return None
-    alpha, xmin, size = found
+    alpha, xmin, size = results
     return _Tail(float(alpha.value), alpha.se, float(xmin.value), int(size.value) / total)
 
 
@@ -175,9 +175,9 @@ def _log_density(
     first = _log_start(values)
     edges = np.geomspace(first, values[-1] * (1 + 1e-9), _LOG_BINS + 1)
     counts, _ = np.histogram(values, bins=edges)
-    held = counts > 0
-    heights = (counts / (total * np.diff(edges)))[held]
-    centres = np.sqrt(edges[1:] * edges[:-1])[held]
+    filled = counts > 0
+    heights = (counts / (total * np.diff(edges)))[filled]
+    centres = np.sqrt(edges[1:] * edges[:-1])[filled]
     axes.loglog(centres, heights, "o", markersize=3, color=SKY, label="eigenvalues")
     if bulk is not None:
         at = np.geomspace(max(bulk.fit.lambda_minus, first), bulk.fit.lambda_plus, _POINTS + 2)[1:-1]

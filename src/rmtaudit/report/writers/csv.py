@@ -41,11 +41,11 @@ def write(results: Sequence[Result]) -> str:
 
 
 def _columns(name: str, reports: Sequence[Report]) -> list[tuple[str, str, str]]:
-    found = [layer.metrics[name] for report in reports for layer in report.layers if name in layer.metrics]
+    results = [layer.metrics[name] for report in reports for layer in report.layers if name in layer.metrics]
     columns = [(name, name, "value")]
-    if any(result.se is not None for result in found):
+    if any(result.se is not None for result in results):
         columns.append((f"{name}_se", name, "se"))
-    if any(result.ci is not None for result in found):
+    if any(result.ci is not None for result in results):
         columns += [(f"{name}_lo", name, "lo"), (f"{name}_hi", name, "hi")]
     return columns
 

@@ -56,8 +56,8 @@ def _section(report: Report) -> str:
         f"- Without a spectrum ({escape_markdown(owner)}): {escape_markdown(text)}"
         for owner, text in sentences.without_spectrum(report)
     ]
-    found = sentences.findings(report)
-    lines += [f"- Finding ({how}): {escape_markdown(text)}" for how, text in found]
+    entries = sentences.findings(report)
+    lines += [f"- Finding ({how}): {escape_markdown(text)}" for how, text in entries]
     quiet = sentences.findings_for_information(report)
     lines += [f"- Findings for information: {quiet}, in the JSON"] if quiet else []
     lines += [f"- Warning: {escape_markdown(remark)}" for remark in sentences.remarks(report)]

@@ -6,6 +6,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rmtaudit.engine.density.document import DECILES
+
 if TYPE_CHECKING:
     import torch
 
@@ -15,10 +17,14 @@ if TYPE_CHECKING:
     from rmtaudit.matrices.sources import MatrixSource
 
 MOMENTS, PROBES = 100, 16
+"""A convention: 50 products with each of 16 probes resolve a hundredth of the range."""
 _CHEAP = 1 << 25
+"""A convention: all products with so many entries are ``5e10`` operations, which take seconds."""
 
 
-def polynomial(source: MatrixSource, target: int, asked: bool | None, seed: int) -> ChebyshevDensity | str:
+def polynomial(
+    source: MatrixSource, target: int, requested: bool | None, seed: int
+) -> ChebyshevDensity | str:
     """Return the kernel polynomial density of the source, or in a clause why there is none.
 
     It is that of the source itself, so that it can stand beside a prediction of that size alone.
@@ -28,46 +34,50 @@ def polynomial(source: MatrixSource, target: int, asked: bool | None, seed: int)
     from rmtaudit.kernels.slq.samplers import Sampler
     from rmtaudit.matrices.sources import Reach
 
-    if asked is False:
+    if requested is False:
         return "not asked for"
     if target != source.shape[0]:
         return f"the prediction is for size {target}, and products are with the source of {source.shape[0]}"
     if Reach.MATMUL not in source.reach:
         return "the source offers no products"
     work = _entries(source)
-    if asked is None and work > _CHEAP:
+    if requested is None and work > _CHEAP:
         return f"{MOMENTS // 2} products with {work:.2g} entries: add --kpm if that is worth it"
-    operator = Symmetric(source.shape[0], source.matmul, smallest=0.0 if source.semidefinite else None)
+    operator = Symmetric(
+        size=source.shape[0], matmul=source.matmul, smallest=0.0 if source.semidefinite else None
+    )
     try:
         return kernel_polynomial(operator, Sampler(seed), moments=MOMENTS, probes=PROBES)
     except ArithmeticError as error:
         return str(error)
 
 
-def polynomial_document(found: ChebyshevDensity | str, prediction: Prediction, target: int) -> dict[str, Any]:
+def polynomial_document(
+    estimate: ChebyshevDensity | str, prediction: Prediction, target: int
+) -> dict[str, Any]:
     """Return the polynomial density's part of the document: where the prediction's deciles fall in it.
 
     Both are smoothed alike: the prediction's Chebyshev moments are damped as those of the matrix are.
     """
-    if isinstance(found, str):
-        return {"status": "skipped", "reason": found}
+    if isinstance(estimate, str):
+        return {"status": "skipped", "reason": estimate}
     out: dict[str, Any] = {"status": "ok", "reason": "", "moments": MOMENTS, "probes": PROBES}
     if prediction.law is None:
         return out | {"distance": None, "se": None}
     from rmtaudit.kernels.slq.density import ChebyshevDensity
 
     values = _with_spikes(prediction, target)
-    scaled = ((values - found.centre) / found.half).clamp(-1, 1)
+    scaled = ((values - estimate.centre) / estimate.half).clamp(-1, 1)
     angles = scaled.arccos()
-    orders = range(found.moments.shape[1])
+    orders = range(estimate.moments.shape[1])
     own = scaled.new_tensor([float((angles * order).cos().mean()) for order in orders])
-    smoothed = ChebyshevDensity(own.expand(2, -1), found.centre, found.half, target)
+    smoothed = ChebyshevDensity(own.expand(2, -1), estimate.centre, estimate.half, target)
     points = prediction.quantiles(41)
-    counted = found.counts(points)
-    apart = (counted.values - smoothed.counts(points).values).abs() / target
-    worst = int(apart.argmax())
+    counted = estimate.counts(points)
+    distances = (counted.values - smoothed.counts(points).values).abs() / target
+    worst = int(distances.argmax())
     return out | {
-        "distance": float(apart[worst]),
+        "distance": float(distances[worst]),
         "se": float(counted.standard_errors[worst]) / target,
         "width": float(counted.width[worst]),
     }
@@ -90,29 +100,38 @@ def against(path: Path, prediction: Prediction) -> dict[str, Any]:
     out: dict[str, Any] = {"path": str(path), "eigenvalues": len(true)}
     if prediction.law is None:
         return out | {"status": "skipped", "reason": "there is no prediction to compare"}
-    taken = len(prediction.spikes)
-    rest = true[: len(true) - taken]
-    guess = prediction.quantiles(len(rest))
+    spikes = len(prediction.spikes)
+    rest = true[: len(true) - spikes]
+    predicted = prediction.quantiles(len(rest))
     # a zero with rounding and an atom at 0 are the same
     rounding = 1e-12 * float(true.abs().max())
     clean = torch.where(rest.abs() <= rounding, 0.0, rest)
-    positive = bool((rest > 0).all())
     return out | {
         "status": "ok",
         "reason": "",
-        "ks": ks_distance(torch.where(guess.abs() <= rounding, 0.0, guess), clean),
-        "wasserstein": float((guess - rest).abs().mean()),
-        "functionals": {
-            "mean": float(rest.mean()),
-            "standard_deviation": float(rest.std(correction=0)),
-            "lower_edge": float(rest[0]),
-            "upper_edge": float(rest[-1]),
-            "log_det": float(rest.log().mean()) if positive else None,
-            "condition": float(rest[-1] / rest[0]) if positive else None,
-        },
-        "quantiles": torch.quantile(rest, rest.new_tensor([0.1 * step for step in range(1, 10)])).tolist(),
-        "spikes": true[len(true) - taken :].flip(0).tolist() if taken else [],
+        "ks": ks_distance(torch.where(predicted.abs() <= rounding, 0.0, predicted), clean),
+        "wasserstein": float((predicted - rest).abs().mean()),
+        **true_numbers(rest),
+        "spikes": true[len(true) - spikes :].flip(0).tolist() if spikes else [],
         "two_moments": _baseline_ks(prediction, clean),
+    }
+
+
+def true_numbers(values: torch.Tensor) -> dict[str, Any]:
+    """Return functionals and deciles of true eigenvalues, ascending."""
+    import torch
+
+    positive = bool((values > 0).all())
+    return {
+        "functionals": {
+            "mean": float(values.mean()),
+            "standard_deviation": float(values.std(correction=0)),
+            "lower_edge": float(values[0]),
+            "upper_edge": float(values[-1]),
+            "log_det": float(values.log().mean()) if positive else None,
+            "condition": float(values[-1] / values[0]) if positive else None,
+        },
+        "quantiles": torch.quantile(values, values.new_tensor(DECILES)).tolist(),
     }
 
 

@@ -59,7 +59,7 @@ def test_examples_of_coremltools_are_decoded_exactly(shared: Shared, scheme: str
     folder = shared("golden", "quantised", f"coreml_{scheme}")
     expected = np.load(folder / "expected.npz")["weight"]
     with open_checkpoint(folder / "model.mlpackage") as checkpoint:
-        spec = next(spec for spec in checkpoint.tensors if spec.shape == expected.shape)
+        spec: Any = next(spec for spec in checkpoint.tensors if spec.shape == expected.shape)
         found = spec.encoding
         assert (None if found is None else (found.scheme, found.block, found.bits)) == encoding
         assert spec.role.axes == "OI"
@@ -190,7 +190,7 @@ def test_codes_that_are_a_constant_are_counted_once(tmp_path: Path) -> None:
         fuzz.operation("linear", "y", (1,), weight="w"),
     )
     with open_checkpoint(path) as checkpoint:
-        specs = {spec.name: spec for spec in checkpoint.tensors}
+        specs: dict[str, Any] = {spec.name: spec for spec in checkpoint.tensors}
         assert set(specs) == {"w", "scale", "s"}
         assert specs["w"].encoding.parts == ("codes", "scale")
         assert (specs["scale"].role.use, specs["scale"].role.counted) == (Use.NONE, False)
@@ -201,7 +201,7 @@ def test_a_compiled_program_is_read_as_the_package(tmp_path: Path) -> None:
     paths = [fuzz.write(case, tmp_path) for case in fuzz.seeds()]
     assert [path.suffix for path in paths] == [".mlpackage", ".mlmodelc"]
     with open_checkpoint(paths[0]) as one, open_checkpoint(paths[1]) as other:
-        specs = {spec.name: spec for spec in one.tensors}
+        specs: dict[str, Any] = {spec.name: spec for spec in one.tensors}
         assert {spec.name for spec in other.tensors} == {"w", "b", "q", "few"}
         for spec in other.tensors:
             if spec.name == "few":

@@ -226,7 +226,7 @@ def test_numbered_variables_get_the_names_of_keras(tmp_path: Path) -> None:
         "layers/multi_head_attention/query_dense/vars": "query",
     }
     with open_checkpoint(write(tmp_path / "m.weights.h5", arrays, names=names)) as checkpoint:
-        specs = {spec.name: spec for spec in checkpoint.tensors}
+        specs: dict[str, Any] = {spec.name: spec for spec in checkpoint.tensors}
         assert len(specs["bidirectional/forward_layer/lstm_cell/kernel"].role.parts) == 4
         query = specs["multi_head_attention/query/kernel"]
         assert (query.shape, query.role.axes) == ((6, 8), "IO")
@@ -282,10 +282,10 @@ def test_examples_of_keras_are_decoded_exactly(shared: Shared, scheme: str, bits
     folder = shared("golden", "quantised", f"keras_{scheme}")
     expected = np.load(folder / "expected.npz")["weight"]
     with open_checkpoint(folder / "model.keras") as checkpoint:
-        spec = next(spec for spec in checkpoint.tensors if spec.encoding is not None)
+        spec: Any = next(spec for spec in checkpoint.tensors if spec.encoding is not None)
         assert (spec.name, spec.encoding.scheme, spec.encoding.bits) == ("d/kernel", f"Keras {scheme}", bits)
         np.testing.assert_array_equal(checkpoint.read("d/kernel").numpy(), expected)
-        others = [each.role.use for each in checkpoint.tensors if each is not spec]
+        others = [each.role.use for each in checkpoint.tensors if each is not spec and each.role]
         assert set(others) == {Use.NONE}
 
 
@@ -317,7 +317,7 @@ def test_int8_divides_and_grouped_int4_multiplies(tmp_path: Path) -> None:
     scales = RNG.random((2, 5)).astype(np.float32)
     zero = RNG.integers(-8, 8, (2, 5), dtype=np.int8)
     index = np.array([0, 0, 1, 1, 0, 1], np.float32)
-    parts = {"kernel_scale": scales, "kernel_zero": zero, "g_idx": index}
+    parts: dict[str, Any] = {"kernel_scale": scales, "kernel_zero": zero, "g_idx": index}
     values = quantised(tmp_path, "int4/3", kernel=nibbles(four), **parts)
     groups = index.astype(int)
     np.testing.assert_array_equal(values, (four - zero[groups].astype(np.float32)) * scales[groups])
@@ -335,7 +335,7 @@ def test_tables_are_decoded_by_rows(tmp_path: Path) -> None:
     np.testing.assert_array_equal(values, four.astype(np.float32) / scale[:, None])
     scales, zero = RNG.random((6, 2)).astype(np.float32), RNG.integers(-8, 8, (6, 2), dtype=np.int8)
     index = np.array([0, 0, 1, 1, 1], np.float32)
-    parts = {"embeddings_scale": scales, "embeddings_zero": zero, "g_idx": index}
+    parts: dict[str, Any] = {"embeddings_scale": scales, "embeddings_zero": zero, "g_idx": index}
     values = quantised(tmp_path, "int4/3", kind="Embedding", embeddings=nibbles(four), **parts)
     groups = index.astype(int)
     np.testing.assert_array_equal(values, (four - zero[:, groups].astype(np.float32)) * scales[:, groups])

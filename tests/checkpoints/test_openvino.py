@@ -115,12 +115,14 @@ def test_the_example_of_openvino_is_decoded_exactly(shared: Shared) -> None:
     folder = shared("golden", "quantised", "openvino_int8_u4")
     expected = np.load(folder / "expected.npz")
     with open_checkpoint(folder) as checkpoint:
-        encoded = {spec.name: spec for spec in checkpoint.tensors if spec.encoding is not None}
+        encoded: dict[str, Any] = {
+            spec.name: spec for spec in checkpoint.tensors if spec.encoding is not None
+        }
         facts = {name: (spec.encoding.scheme, spec.encoding.block) for name, spec in encoded.items()}
         assert facts == {"Constant_11": ("OpenVINO u4", (1, 64)), "Constant_3": ("OpenVINO i8", (1, 256))}
         np.testing.assert_array_equal(checkpoint.read("Constant_11").numpy(), expected["u4"])
         np.testing.assert_array_equal(checkpoint.read("Constant_3").numpy(), expected["int8"])
-        others = [spec for spec in checkpoint.tensors if spec.encoding is None]
+        others: list[Any] = [spec for spec in checkpoint.tensors if spec.encoding is None]
         assert all(spec.role.use is Use.NONE and not spec.role.counted for spec in others)
 
 
@@ -184,7 +186,9 @@ def test_transposed_and_reshaped_weights_and_bodies_of_loops(tmp_path: Path) -> 
     assert set(result) == {"w", "loop/v"} or set(result) == {"loop/v"}
     np.testing.assert_array_equal(result["loop/v"], values.astype(np.float16))
     with open_checkpoint(path) as checkpoint:
-        assert {spec.role.reason for spec in checkpoint.tensors if spec.name.endswith("/b")} == {"bias"}
+        assert {
+            spec.role.reason for spec in checkpoint.tensors if spec.role and spec.name.endswith("/b")
+        } == {"bias"}
 
 
 def test_a_folder_of_two_models(tmp_path: Path) -> None:

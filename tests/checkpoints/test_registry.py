@@ -213,8 +213,12 @@ def test_shards_of_a_plugins_format_have_an_index(tmp_path: Path, plugins: Calla
 def test_families_of_formats_come_from_the_readers() -> None:
     assert registry.families(registry.own_readers()) == [
         (".safetensors",),
+        (".xml",),
         (".bin", ".pt", ".pth", ".th", ".ckpt"),
         (".pt2",),
+        (".keras",),
+        (".h5", ".hdf5"),
+        (".msgpack",),
     ]
     assert registry.families([ToyZip(), *registry.own_readers()])[-1] == (".tzip",)
 
@@ -284,7 +288,10 @@ def test_what_is_not_a_reader_is_refused(tmp_path: Path, plugins: Callable[..., 
 
 def test_the_entry_points_are_our_readers() -> None:
     own = [entry for entry in registered(registry.GROUP) if is_own(entry)]
-    names = ["safetensors", "torch-dcp", "torch-export", "torch-legacy", "torch-zip", "zip"]
+    names = [
+        *("coreml", "flax-msgpack", "keras", "keras-h5", "openvino"),
+        *("safetensors", "torch-dcp", "torch-export", "torch-legacy", "torch-zip", "zip"),
+    ]
     assert [entry.name for entry in own] == names
     assert all(isinstance(entry, EntryPoint) for entry in own)
     assert list(registry.extensions()) == names

@@ -53,7 +53,7 @@ class Compressed:
     decode: Decode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Input:
     """An input of a compressing operator: the value, its shape, the constant's name, how it is loaded."""
 
@@ -106,14 +106,18 @@ class Decoder:
         if inner is None:
             return None
         stored = inner.bits * math.prod(inner.shape)
-        return _Input(None, inner.shape, given, inner.decode, stored)
+        return _Input(value=None, shape=inner.shape, name=given, load=inner.decode, stored=stored)
 
 
 def _of_value(value: Value, name: str, label: str) -> _Input | None:
     if value.type not in BITS or not (value.file or value.complete):
         return None
     return _Input(
-        value, value.shape, name, lambda blobs: blobs.load(value, label), value.elements * BITS[value.type]
+        value=value,
+        shape=value.shape,
+        name=name,
+        load=lambda blobs: blobs.load(value, label),
+        stored=value.elements * BITS[value.type],
     )
 
 
@@ -200,7 +204,9 @@ def _one_table(operation: Operation, inputs: Mapping[str, _Input]) -> Compressed
         codes = unpacked(stream, bits, math.prod(shape)).long()
         return table.load(blobs).float().flatten()[codes].reshape(shape)
 
-    return _made(operation, (shape, "palette"), None, (indices, table, inputs.get("shape")), decode, bits)
+    return _made(
+        operation, (shape, "palette"), None, (indices, table, inputs.get("shape")), decode, bits=bits
+    )
 
 
 def _made(

@@ -20,7 +20,7 @@ _PIECE = 1 << 20
 _DEPTH_CAP = 64
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Operator:
     """One operator of the graph.
 

@@ -95,7 +95,6 @@ def test_broken_files_say_what_is_wrong(shared: Shared) -> None:
         ("basic_pitch/nmp.onnx", "an ONNX model"),
         ("silero/silero_v5.1.2.onnx", "an ONNX model"),
         ("mlperf_tiny/resnet8_float.tflite", "a TensorFlow Lite model"),
-        ("g2p_en/checkpoint20.npz", "a numpy .npz archive"),
     ],
 )
 def test_other_formats_are_named(shared: Shared, file: str, kind: str) -> None:

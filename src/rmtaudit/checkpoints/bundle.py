@@ -117,7 +117,7 @@ def _members_of(path: Path) -> Members:
         if holds is not None:
             (members.models if holds else members.others).append(name)
     if not members.models and not members.others:
-        raise _nothing(entries, source.where)
+        raise _nothing(source.where)
     return members
 
 
@@ -151,11 +151,7 @@ def _holds_matrix(path: Path) -> bool | None:
         return True
 
 
-def _nothing(entries: Sequence[ZipEntry], where: str) -> NotACheckpointError:
-    if entries and all(entry.name.endswith(".npy") for entry in entries):
-        return NotACheckpointError(
-            "RA-IN-017", "a numpy .npz archive, which is not supported yet.", where=where
-        )
+def _nothing(where: str) -> NotACheckpointError:
     return NotACheckpointError(
         "RA-IN-063", "a zip archive without a checkpoint that is read: no data.pkl, no weights.", where=where
     )

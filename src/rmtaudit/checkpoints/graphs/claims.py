@@ -1,0 +1,247 @@
+"""From what operators take to what the report needs: one tensor specification a constant, with its role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from rmtaudit.checkpoints.graphs.expressions import (
+    Dequantised,
+    Expression,
+    Leaf,
+    Pieces,
+    Reshaped,
+    Transposed,
+    Unpacked,
+    companions,
+    is_view,
+    leaf_of,
+)
+from rmtaudit.checkpoints.graphs.model import Constant
+from rmtaudit.checkpoints.graphs.places import NARROW, bits_of
+from rmtaudit.matrices.tensors import ITEMSIZE, Encoding, Role, TensorSpec, Use
+
+Part = tuple[str, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What one operator does with one value.
+
+    Attributes
+    ----------
+    expression
+        How the value comes of constants.
+    role
+        Of the value, as the operator takes it: its axes are the sides of ``expression``.
+    scheme
+        The name of the encoding, where the value is dequantised.
+    unknown
+        Names of the tensors that make a scheme which is not known; the weight cannot be read then.
+    """
+
+    expression: Expression
+    role: Role
+    scheme: str = ""
+    unknown: tuple[str, ...] = ()
+
+
+def none(expression: Expression | None, reason: str) -> Iterable[Claim]:
+    """Yield the claim on a value that is no weight, where it comes of constants."""
+    if expression is not None:
+        yield Claim(expression=expression, role=Role(use=Use.NONE, reason=reason))
+
+
+def specifications(
+    constants: Iterable[Constant], claims: Iterable[Claim]
+) -> list[tuple[TensorSpec, Expression]]:
+    """Return a specification for each constant, with the expression of the values that it announces.
+
+    Parameters
+    ----------
+    constants
+        All of the file, names unique, in stored order.
+    claims
+        What operators do with them, in the order of the operators. Of several weights that one constant
+        makes, the first counts; ranges of the outputs that several operators take become parts.
+    """
+    weights: dict[Constant, list[Claim]] = {}
+    others: dict[Constant, Claim] = {}
+    scales: dict[Constant, str] = {}
+    for claim in claims:
+        constant = leaf_of(claim.expression).constant
+        if claim.role.use is Use.NONE:
+            others.setdefault(constant, claim)
+        else:
+            weights.setdefault(constant, []).append(_pulled_back(claim))
+        what = "bias" if claim.role.use is Use.NONE else "weight"
+        for part in companions(claim.expression):
+            scales.setdefault(part, f"scale or zero point of a quantised {what}")
+    found = []
+    for constant in constants:
+        if constant in weights:
+            found.append(_weight(constant, weights[constant]))
+        elif constant in others:
+            found.append(_other(constant, others[constant]))
+        else:
+            found.append((_plain(constant, scales.get(constant)), Leaf(constant)))
+    return found
+
+
+def _weight(constant: Constant, claims: Sequence[Claim]) -> tuple[TensorSpec, Expression]:
+    claim = claims[0]
+    same = [each for each in claims if each.expression == claim.expression and each.role.axes == claim.role.axes]
+    role = replace(claim.role, parts=_tiled([part for each in same for part in each.role.parts], claim))
+    spec = TensorSpec(
+        name=constant.name,
+        shape=claim.expression.shape,
+        dtype=_dtype(claim.expression),
+        alias=constant.alias,
+        unreadable=constant.unreadable or _unknown(claim),
+        role=role,
+        encoding=None if claim.unknown else _encoding(claim),
+    )
+    return spec, claim.expression
+
+
+def _other(constant: Constant, claim: Claim) -> tuple[TensorSpec, Expression]:
+    expression = claim.expression if isinstance(claim.expression, Dequantised) else Leaf(constant)
+    spec = replace(_plain(constant, None), role=claim.role)
+    if isinstance(expression, Dequantised):
+        spec = replace(spec, dtype=expression.dtype, unreadable=constant.unreadable)
+    return spec, expression
+
+
+def _plain(constant: Constant, reason: str | None) -> TensorSpec:
+    unreadable = constant.unreadable
+    if unreadable is None and (constant.dtype in NARROW or constant.dtype not in ITEMSIZE):
+        unreadable = f"dtype {constant.dtype}, for which no operator says what it stands for"
+    role = None if reason is None else Role(use=Use.NONE, reason=reason)
+    if reason is not None:
+        unreadable = constant.unreadable
+    return TensorSpec(
+        name=constant.name,
+        shape=constant.shape,
+        dtype=constant.dtype,
+        alias=constant.alias,
+        unreadable=unreadable,
+        role=role,
+    )
+
+
+def _unknown(claim: Claim) -> str | None:
+    return f"quantised (unknown: {', '.join(claim.unknown)})" if claim.unknown else None
+
+
+def _dtype(expression: Expression) -> str:
+    while not isinstance(expression, Leaf):
+        if isinstance(expression, Dequantised):
+            return expression.dtype
+        expression = expression.codes if isinstance(expression, Unpacked) else expression.of
+    return expression.constant.dtype
+
+
+def _encoding(claim: Claim) -> Encoding | None:
+    expression = claim.expression
+    if is_view(expression):
+        return None
+    codes = leaf_of(expression).constant
+    stored = (codes, *companions(expression))
+    bits = sum(part.elements * bits_of(part.dtype) for part in stored)
+    dtype, block = codes.dtype, None
+    core: Expression = expression
+    while not isinstance(core, Leaf):
+        if isinstance(core, Unpacked):
+            dtype = f"uint{core.bits}"
+        if isinstance(core, Dequantised) and core is expression:
+            block = _block(core)
+        core = core.codes if isinstance(core, Dequantised | Unpacked) else core.of
+    elements = max(1, Leaf(codes).constant.elements if expression.shape == () else _product(expression.shape))
+    return Encoding(
+        scheme=claim.scheme or "DequantizeLinear",
+        dtype=dtype,
+        block=block,
+        bits=bits / elements,
+        parts=tuple(part.name for part in stored if part.name),
+    )
+
+
+def _block(core: Dequantised) -> tuple[int, int] | None:
+    if len(core.shape) != 2 or core.side is None:
+        return None
+    length = core.block or 1
+    rows, columns = core.shape
+    if core.side == 0:
+        return (length, 1) if core.block else (1, columns)
+    return (1, length) if core.block else (rows, 1)
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    product = 1
+    for side in shape:
+        product *= side
+    return product
+
+
+def _pulled_back(claim: Claim) -> Claim:
+    """Return the claim on the value before it was reordered and cut: nearer to what is stored."""
+    expression, axes, parts = claim.expression, list(claim.role.axes), claim.role.parts
+    while True:
+        if isinstance(expression, Transposed):
+            before = [""] * len(axes)
+            for side, axis in zip(expression.order, axes, strict=True):
+                before[side] = axis
+            axes, expression = before, expression.of
+        elif isinstance(expression, Pieces):
+            if axes[expression.side] == "O":
+                parts = _placed(parts, expression.ranges)
+            expression = expression.of
+        elif isinstance(expression, Reshaped):
+            moved = _squeezed(expression, axes)
+            if moved is None:
+                break
+            axes, expression = moved, expression.of
+        else:
+            break
+    use = claim.role.use
+    if use is Use.CONVOLUTION and not set(axes) & set("DHW"):
+        use = Use.DENSE
+    role = replace(claim.role, use=use, axes="".join(axes), parts=parts)
+    return replace(claim, expression=expression, role=role)
+
+
+def _placed(parts: tuple[Part, ...], ranges: tuple[tuple[int, int], ...]) -> tuple[Part, ...]:
+    """Return the parts of joined ranges as parts of what the ranges were cut from."""
+    placed: list[Part] = []
+    offset = 0
+    for start, stop in ranges:
+        length = stop - start
+        inside = [part for part in parts if offset <= part[1] and part[2] <= offset + length]
+        if inside:
+            placed += [(label, first - offset + start, last - offset + start) for label, first, last in inside]
+        else:
+            placed.append((f"{start}:{stop}", start, stop))
+        offset += length
+    return tuple(placed)
+
+
+def _squeezed(expression: Reshaped, axes: list[str]) -> list[str] | None:
+    """Return the axes before a reshape that only adds or drops sides of 1; ``None`` for any other."""
+    long = [axis for axis, side in zip(axes, expression.shape, strict=True) if side != 1]
+    before = expression.of.shape
+    if [side for side in before if side != 1] != [side for side in expression.shape if side != 1]:
+        return None
+    rest = iter(long)
+    return ["1" if side == 1 else next(rest) for side in before]
+
+
+def _tiled(parts: list[Part], claim: Claim) -> tuple[Part, ...]:
+    """Return parts in the order of their place if they cover the outputs without gaps; none otherwise."""
+    if "O" not in claim.role.axes:
+        return ()
+    outputs = claim.expression.shape[claim.role.axes.index("O")]
+    ordered = sorted(set(parts), key=lambda part: (part[1], part[2]))
+    edges = [0, *(part[2] for part in ordered)]
+    tiles = all(part[1] == edge for part, edge in zip(ordered, edges, strict=False)) and edges[-1] == outputs
+    names = {part[0] for part in ordered}
+    return tuple(ordered) if len(ordered) > 1 and tiles and len(names) == len(ordered) else ()

@@ -1,0 +1,230 @@
+"""What the operators of ONNX, and those that ONNX Runtime adds, do with their inputs.
+
+Sources: ``docs/Operators.md`` of ONNX 1.23; ``docs/ContribOperators.md`` of ONNX Runtime 1.32 (domain
+``com.microsoft``). What is quantised is in :mod:`~rmtaudit.checkpoints.onnx.integers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from rmtaudit.checkpoints.graphs.claims import Claim, none
+from rmtaudit.checkpoints.graphs.expressions import Dequantised, Expression, Reshaped, leaf_of
+from rmtaudit.checkpoints.graphs.model import Node, Scope
+from rmtaudit.checkpoints.onnx.trace import Trace
+from rmtaudit.matrices.tensors import FLOATING, Role, Use
+
+Claims = Iterator[Claim]
+MS = "com.microsoft::"
+
+GATES = {"LSTM": ("i", "o", "f", "g"), "GRU": ("z", "r", "n"), "RNN": ()}
+"""Names of the gates in ONNX's order (``iofc``, ``zrh``), as PyTorch calls them."""
+
+_KERNELS = {1: "W", 2: "HW", 3: "DHW"}
+
+_NONE = {
+    "BatchNormalization": {1: "scale", 2: "shift", 3: "running mean", 4: "running variance"},
+    "InstanceNormalization": {1: "scale", 2: "shift"},
+    "LayerNormalization": {1: "scale", 2: "shift"},
+    "GroupNormalization": {1: "scale", 2: "shift"},
+    "RMSNormalization": {1: "scale"},
+    "SimplifiedLayerNormalization": {1: "scale"},
+    f"{MS}SimplifiedLayerNormalization": {1: "scale"},
+    f"{MS}SkipLayerNormalization": {2: "scale", 3: "shift", 4: "bias"},
+    f"{MS}SkipSimplifiedLayerNormalization": {2: "scale", 3: "bias"},
+    f"{MS}EmbedLayerNormalization": {5: "scale", 6: "shift"},
+    f"{MS}BiasGelu": {1: "bias"},
+    f"{MS}FastGelu": {1: "bias"},
+    f"{MS}BiasAdd": {1: "bias"},
+    "PRelu": {1: "slope of PRelu"},
+    "Reshape": {1: "shape that Reshape takes"},
+    "Expand": {1: "shape that Expand takes"},
+    "Tile": {1: "counts that Tile takes"},
+    "ConstantOfShape": {0: "shape that ConstantOfShape takes"},
+    "Slice": {1: "where Slice starts", 2: "where Slice ends", 3: "axes of Slice", 4: "steps of Slice"},
+    "Pad": {1: "widths that Pad takes", 2: "value that Pad fills in", 3: "axes of Pad"},
+    "Squeeze": {1: "axes of Squeeze"},
+    "Unsqueeze": {1: "axes of Unsqueeze"},
+    "Split": {1: "lengths that Split takes"},
+    "ReduceSum": {1: "axes of ReduceSum"},
+    "ReduceMean": {1: "axes of ReduceMean"},
+    "Resize": {1: "region of Resize", 2: "scales of Resize", 3: "sizes of Resize"},
+    "Upsample": {1: "scales of Upsample"},
+    "Gather": {1: "indices of Gather"},
+    "ScatterND": {1: "indices of ScatterND"},
+    "TopK": {1: "number that TopK takes"},
+    "OneHot": {1: "depth of OneHot", 2: "values of OneHot"},
+    "Clip": {1: "least value of Clip", 2: "greatest value of Clip"},
+    "Range": {0: "start of Range", 1: "end of Range", 2: "step of Range"},
+    f"{MS}RotaryEmbedding": {2: "table of cosines", 3: "table of sines"},
+    "RotaryEmbedding": {1: "table of cosines", 2: "table of sines"},
+    f"{MS}GroupQueryAttention": {7: "table of cosines", 8: "table of sines"},
+}
+
+
+def claims_of(trace: Trace, scope: Scope, node: Node) -> Claims:
+    """Yield what an operator does with those of its inputs that come of constants alone."""
+    for index, reason in _NONE.get(node.op, {}).items():
+        yield from none(trace.value(scope, node.input(index)), reason)
+    handler = _HANDLERS.get(node.op)
+    if handler is not None:
+        yield from handler(trace, scope, node)
+
+
+def weight(
+    expression: Expression | None, use: Use, axes: str, parts: tuple[tuple[str, int, int], ...] = ()
+) -> Iterable[Claim]:
+    """Yield the claim on a weight: nothing where it does not come of constants, or has other sides."""
+    if expression is None or len(expression.shape) != len(axes):
+        return
+    yield from finished(expression, Role(use=use, axes=axes, parts=parts))
+
+
+def finished(expression: Expression, role: Role, scheme: str = "") -> Iterable[Claim]:
+    """Yield a claim on stored numbers, or on codes; these need a scale."""
+    codes = leaf_of(expression).constant
+    core = expression
+    while not isinstance(core, Dequantised) and hasattr(core, "of"):
+        core = core.of
+    scaled = isinstance(core, Dequantised) and core.scale is not None
+    if codes.dtype in FLOATING and not codes.dtype.startswith("float8"):
+        yield Claim(expression=expression, role=role, scheme=scheme)
+    elif scaled:
+        yield Claim(expression=expression, role=role, scheme=scheme or f"{codes.dtype} (DequantizeLinear)")
+    else:
+        yield Claim(expression=expression, role=role, unknown=(codes.name,))
+
+
+def matrix_axes(shape: tuple[int, ...], last: str) -> str:
+    """Return the axes of a batch of matrices whose last two sides are ``last``; ``""`` for two batch sides."""
+    batch = shape[:-2]
+    if sum(side > 1 for side in batch) > 1:
+        return ""
+    return "".join("E" if side > 1 else "1" for side in batch) + last
+
+
+def equal_parts(names: tuple[str, ...], outputs: int) -> tuple[tuple[str, int, int], ...]:
+    """Return parts of equal length; none where they do not divide the outputs."""
+    if not names or outputs % len(names):
+        return ()
+    size = outputs // len(names)
+    return tuple((name, at * size, (at + 1) * size) for at, name in enumerate(names))
+
+
+def _matmul(trace: Trace, scope: Scope, node: Node) -> Claims:
+    for index, last in ((1, "IO"), (0, "OI")):
+        value = trace.value(scope, node.input(index))
+        if value is None:
+            continue
+        if len(value.shape) < 2:
+            yield from none(value, "vector that MatMul takes")
+            continue
+        flipped = node.integer("transB" if index else "transA", 0)
+        axes = matrix_axes(value.shape, last[::-1] if flipped else last)
+        if axes:
+            yield from weight(value, Use.DENSE, axes)
+
+
+def _gemm(trace: Trace, scope: Scope, node: Node) -> Claims:
+    yield from _matmul(trace, scope, node)
+    yield from none(trace.value(scope, node.input(2)), "bias")
+
+
+def _convolution(trace: Trace, scope: Scope, node: Node) -> Claims:
+    yield from convolution(trace.value(scope, node.input(1)), transposed=node.op == "ConvTranspose")
+    yield from none(trace.value(scope, node.input(2)), "bias")
+
+
+def convolution(kernel: Expression | None, *, transposed: bool = False, scheme: str = "") -> Iterable[Claim]:
+    """Yield the claim on a kernel: outputs, inputs, positions; inputs first where it is transposed."""
+    if kernel is None or len(kernel.shape) - 2 not in _KERNELS:
+        return
+    axes = ("IO" if transposed else "OI") + _KERNELS[len(kernel.shape) - 2]
+    yield from finished(kernel, Role(use=Use.CONVOLUTION, axes=axes), scheme)
+
+
+def _recurrent(trace: Trace, scope: Scope, node: Node) -> Claims:
+    names = GATES[node.op]
+    for index in (1, 2):
+        value = trace.value(scope, node.input(index))
+        if value is not None and len(value.shape) == 3:
+            yield from recurrent(value, "OI", names)
+    yield from none(trace.value(scope, node.input(3)), "bias")
+    yield from none(trace.value(scope, node.input(7)), "peephole weights, a vector a gate")
+    for index in (5, 6):
+        yield from none(trace.value(scope, node.input(index)), "initial state")
+
+
+def recurrent(value: Expression, last: str, names: tuple[str, ...], scheme: str = "") -> Iterable[Claim]:
+    """Yield the claim on the gates of one or two directions."""
+    axes = ("E" if value.shape[0] > 1 else "1") + last
+    parts = equal_parts(names, value.shape[axes.index("O")])
+    yield from finished(value, Role(use=Use.RECURRENT, axes=axes, parts=parts), scheme)
+
+
+def _gather(trace: Trace, scope: Scope, node: Node) -> Claims:
+    value = trace.value(scope, node.input(0))
+    if value is None or len(value.shape) != 2 or node.integer("axis", 0) not in {0, -2}:
+        return
+    constant = leaf_of(value).constant
+    if isinstance(value, Dequantised) or constant.dtype in FLOATING:
+        yield from weight(value, Use.EMBEDDING, "OI")
+
+
+def _embed_layer_norm(trace: Trace, scope: Scope, node: Node) -> Claims:
+    for index in (2, 3, 4):
+        yield from weight(trace.value(scope, node.input(index)), Use.EMBEDDING, "OI")
+
+
+def _attention(trace: Trace, scope: Scope, node: Node) -> Claims:
+    value = trace.value(scope, node.input(1))
+    if value is not None and len(value.shape) == 2:
+        sizes = node.integers("qkv_hidden_sizes")
+        yield from weight(value, Use.ATTENTION, "IO", query_key_value(sizes, value.shape[1]))
+    yield from none(trace.value(scope, node.input(2)), "bias")
+
+
+def query_key_value(sizes: tuple[int, ...] | None, outputs: int) -> tuple[tuple[str, int, int], ...]:
+    """Return the parts of fused projections: of stated sizes, or a third each."""
+    if sizes is None or len(sizes) != 3 or sum(sizes) != outputs or min(sizes) < 1:
+        return equal_parts(("q", "k", "v"), outputs)
+    q, k, _ = sizes
+    return (("q", 0, q), ("k", q, q + k), ("v", q + k, outputs))
+
+
+def _experts(trace: Trace, scope: Scope, node: Node) -> Claims:
+    for index in (2, 4, 6):
+        yield from weight(trace.value(scope, node.input(index)), Use.DENSE, "EOI")
+    for index in (3, 5, 7):
+        yield from none(trace.value(scope, node.input(index)), "bias")
+
+
+def _added(trace: Trace, scope: Scope, node: Node) -> Claims:
+    """Of what is added or multiplied, only vectors are sure to be no weights; a table of positions is one."""
+    for index in (0, 1):
+        value = trace.value(scope, node.input(index))
+        if value is not None and sum(side > 1 for side in value.shape) < 2:
+            yield from none(value, f"vector or number that {node.op} takes")
+
+
+Handler = Callable[[Trace, Scope, Node], Claims]
+
+_HANDLERS: dict[str, Handler] = {
+    "MatMul": _matmul,
+    f"{MS}FusedMatMul": _matmul,
+    f"{MS}GemmFastGelu": _gemm,
+    "Gemm": _gemm,
+    f"{MS}FusedGemm": _gemm,
+    "Conv": _convolution,
+    f"{MS}FusedConv": _convolution,
+    f"{MS}NhwcFusedConv": _convolution,
+    "ConvTranspose": _convolution,
+    "LSTM": _recurrent,
+    "GRU": _recurrent,
+    "RNN": _recurrent,
+    "Gather": _gather,
+    f"{MS}EmbedLayerNormalization": _embed_layer_norm,
+    f"{MS}Attention": _attention,
+    f"{MS}MoE": _experts,
+    **{op: _added for op in ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min")},
+}

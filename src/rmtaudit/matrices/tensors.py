@@ -55,7 +55,8 @@ class Role:
         one of TensorFlow, ``1HWO`` a depthwise one of TensorFlow Lite. Empty for :attr:`Use.NONE`.
     parts
         Where several layers share the outputs (gates, query, key and value): the name, the first output and
-        the one after the last of each. They cover the outputs without gaps. In a stack, each matrix has them. In a stack, every matrix has them.
+        the one after the last of each. They cover the outputs without gaps. In a stack, each
+        matrix has them.
     reason
         For :attr:`Use.NONE`: what it is, one phrase for the report.
     counted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,9 @@ from rmtaudit.matrices.tensors import ITEMSIZE, Encoding, Role, TensorSpec, Use
 
 Part = tuple[str, int, int]
 
+_WHOLE = frozenset({"int64", "int32", "uint64", "uint32", "bool", "string"})
+"""dtypes of constants that are no weights where no operator takes them as codes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
@@ -33,7 +37,8 @@ class Claim:
     expression
         How the value comes of constants.
     role
-        Of the value, as the operator takes it: its axes are the sides of ``expression``.
+        Of the value, as the operator takes it: its axes are the sides of ``expression``. ``None`` for a value
+        that is dequantised, and of which no operator says what it is for.
     scheme
         The name of the encoding, where the value is dequantised.
     unknown
@@ -41,9 +46,15 @@ class Claim:
     """
 
     expression: Expression
-    role: Role
+    role: Role | None
     scheme: str = ""
     unknown: tuple[str, ...] = ()
+
+
+def belongings(expressions: Iterable[Expression | None]) -> Iterable[Claim]:
+    """Yield claims on what belongs to a weight that cannot be read: scales, codebooks, workspaces."""
+    for expression in expressions:
+        yield from none(expression, "belongs to a quantised weight that cannot be read")
 
 
 def none(expression: Expression | None, reason: str) -> Iterable[Claim]:
@@ -68,13 +79,16 @@ def specifications(
     weights: dict[Constant, list[Claim]] = {}
     others: dict[Constant, Claim] = {}
     scales: dict[Constant, str] = {}
+    aimless: dict[Constant, Claim] = {}
     for claim in claims:
         constant = leaf_of(claim.expression).constant
-        if claim.role.use is Use.NONE:
+        if claim.role is None:
+            aimless.setdefault(constant, claim)
+        elif claim.role.use is Use.NONE:
             others.setdefault(constant, claim)
         else:
-            weights.setdefault(constant, []).append(_pulled_back(claim))
-        what = "bias" if claim.role.use is Use.NONE else "weight"
+            weights.setdefault(constant, []).append(_pulled_back(claim, claim.role))
+        what = "bias" if claim.role is not None and claim.role.use is Use.NONE else "weight"
         for part in companions(claim.expression):
             scales.setdefault(part, f"scale or zero point of a quantised {what}")
     found = []
@@ -83,6 +97,8 @@ def specifications(
             found.append(_weight(constant, weights[constant]))
         elif constant in others:
             found.append(_other(constant, others[constant]))
+        elif constant in aimless:
+            found.append(_aimless(constant, aimless[constant]))
         else:
             found.append((_plain(constant, scales.get(constant)), Leaf(constant)))
     return found
@@ -90,8 +106,13 @@ def specifications(
 
 def _weight(constant: Constant, claims: Sequence[Claim]) -> tuple[TensorSpec, Expression]:
     claim = claims[0]
-    same = [each for each in claims if each.expression == claim.expression and each.role.axes == claim.role.axes]
-    role = replace(claim.role, parts=_tiled([part for each in same for part in each.role.parts], claim))
+    role = claim.role
+    assert role is not None
+    parts: list[Part] = []
+    for each in claims:
+        if each.expression == claim.expression and each.role is not None and each.role.axes == role.axes:
+            parts += each.role.parts
+    role = replace(role, parts=_tiled(parts, role.axes, claim.expression.shape))
     spec = TensorSpec(
         name=constant.name,
         shape=claim.expression.shape,
@@ -112,13 +133,25 @@ def _other(constant: Constant, claim: Claim) -> tuple[TensorSpec, Expression]:
     return spec, expression
 
 
+def _aimless(constant: Constant, claim: Claim) -> tuple[TensorSpec, Expression]:
+    spec = replace(
+        _plain(constant, None),
+        shape=claim.expression.shape,
+        dtype=_dtype(claim.expression),
+        unreadable=constant.unreadable,
+        role=None,
+        encoding=_encoding(claim),
+    )
+    return spec, claim.expression
+
+
 def _plain(constant: Constant, reason: str | None) -> TensorSpec:
     unreadable = constant.unreadable
     if unreadable is None and (constant.dtype in NARROW or constant.dtype not in ITEMSIZE):
         unreadable = f"dtype {constant.dtype}, for which no operator says what it stands for"
+    if reason is None and constant.dtype in _WHOLE:
+        reason = "whole numbers or truth values of the graph (shape, index, table)"
     role = None if reason is None else Role(use=Use.NONE, reason=reason)
-    if reason is not None:
-        unreadable = constant.unreadable
     return TensorSpec(
         name=constant.name,
         shape=constant.shape,
@@ -156,7 +189,7 @@ def _encoding(claim: Claim) -> Encoding | None:
         if isinstance(core, Dequantised) and core is expression:
             block = _block(core)
         core = core.codes if isinstance(core, Dequantised | Unpacked) else core.of
-    elements = max(1, Leaf(codes).constant.elements if expression.shape == () else _product(expression.shape))
+    elements = max(1, math.prod(expression.shape))
     return Encoding(
         scheme=claim.scheme or "DequantizeLinear",
         dtype=dtype,
@@ -176,16 +209,9 @@ def _block(core: Dequantised) -> tuple[int, int] | None:
     return (1, length) if core.block else (rows, 1)
 
 
-def _product(shape: tuple[int, ...]) -> int:
-    product = 1
-    for side in shape:
-        product *= side
-    return product
-
-
-def _pulled_back(claim: Claim) -> Claim:
+def _pulled_back(claim: Claim, role: Role) -> Claim:
     """Return the claim on the value before it was reordered and cut: nearer to what is stored."""
-    expression, axes, parts = claim.expression, list(claim.role.axes), claim.role.parts
+    expression, axes, parts = claim.expression, list(role.axes), role.parts
     while True:
         if isinstance(expression, Transposed):
             before = [""] * len(axes)
@@ -203,10 +229,10 @@ def _pulled_back(claim: Claim) -> Claim:
             axes, expression = moved, expression.of
         else:
             break
-    use = claim.role.use
+    use = role.use
     if use is Use.CONVOLUTION and not set(axes) & set("DHW"):
         use = Use.DENSE
-    role = replace(claim.role, use=use, axes="".join(axes), parts=parts)
+    role = replace(role, use=use, axes="".join(axes), parts=parts)
     return replace(claim, expression=expression, role=role)
 
 
@@ -218,7 +244,9 @@ def _placed(parts: tuple[Part, ...], ranges: tuple[tuple[int, int], ...]) -> tup
         length = stop - start
         inside = [part for part in parts if offset <= part[1] and part[2] <= offset + length]
         if inside:
-            placed += [(label, first - offset + start, last - offset + start) for label, first, last in inside]
+            placed += [
+                (label, first - offset + start, last - offset + start) for label, first, last in inside
+            ]
         else:
             placed.append((f"{start}:{stop}", start, stop))
         offset += length
@@ -235,11 +263,11 @@ def _squeezed(expression: Reshaped, axes: list[str]) -> list[str] | None:
     return ["1" if side == 1 else next(rest) for side in before]
 
 
-def _tiled(parts: list[Part], claim: Claim) -> tuple[Part, ...]:
+def _tiled(parts: list[Part], axes: str, shape: tuple[int, ...]) -> tuple[Part, ...]:
     """Return parts in the order of their place if they cover the outputs without gaps; none otherwise."""
-    if "O" not in claim.role.axes:
+    if "O" not in axes:
         return ()
-    outputs = claim.expression.shape[claim.role.axes.index("O")]
+    outputs = shape[axes.index("O")]
     ordered = sorted(set(parts), key=lambda part: (part[1], part[2]))
     edges = [0, *(part[2] for part in ordered)]
     tiles = all(part[1] == edge for part, edge in zip(ordered, edges, strict=False)) and edges[-1] == outputs

@@ -85,6 +85,8 @@ class Dequantised:
         Of the values (torch's name).
     divides
         Whether the codes are divided by the scale.
+    by_arithmetic
+        Whether casts, differences and products do it, rather than one operator.
     """
 
     codes: Expression
@@ -94,6 +96,7 @@ class Dequantised:
     block: int
     dtype: str
     divides: bool = False
+    by_arithmetic: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -157,7 +160,9 @@ def joined(parts: list[Expression], side: int) -> Expression | None:
         return None
     ranges: list[tuple[int, int]] = []
     for part, base in zip(parts, bases, strict=True):
-        ranges.extend(part.ranges if part is not base and isinstance(part, Pieces) else [(0, base.shape[side])])
+        ranges.extend(
+            part.ranges if part is not base and isinstance(part, Pieces) else [(0, base.shape[side])]
+        )
     ordered = sorted(ranges)
     if any(first[1] > second[0] for first, second in zip(ordered, ordered[1:], strict=False)):
         return None

@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 
-from rmtaudit.checkpoints.graphs.claims import Claim, none
+from rmtaudit.checkpoints.graphs.claims import Claim, belongings, none
 from rmtaudit.checkpoints.graphs.expressions import (
     Dequantised,
     Expression,
     Leaf,
+    Pieces,
     Reshaped,
     Unpacked,
     is_view,
@@ -26,6 +27,7 @@ from rmtaudit.checkpoints.onnx.operators import (
     convolution,
     equal_parts,
     finished,
+    gates_behind,
     matrix_axes,
     query_key_value,
     recurrent,
@@ -93,6 +95,7 @@ class _Quantised:
         )
         if made is None:
             yield Claim(expression=codes, role=role, unknown=(leaf_of(codes).constant.name, scheme))
+            yield from belongings(self.value(each) for each in (scale, zero))
         else:
             yield from finished(made, role, f"{leaf_of(codes).constant.dtype} ({scheme})")
 
@@ -110,6 +113,7 @@ class _Quantised:
                     yield from finished(made, role, scheme)
                     return
         yield Claim(expression=codes, role=role, unknown=(name, node.op))
+        yield from belongings([zero_point])
 
     def _scales(self, node: Node, name: str) -> Iterator[Expression]:
         """Yield candidates: stated for the tensor, named after it, and the only constant that multiplies."""
@@ -119,7 +123,11 @@ class _Quantised:
         names = {leaf_of(each).constant.name for each in behind}
         for candidate in dict.fromkeys((stated, f"{stem}_scale", f"{name}_scale")):
             scale = self.trace.scale(self.scope, candidate)
-            if scale is not None and leaf_of(scale).constant.dtype in FLOATING and (stated or candidate in names):
+            if (
+                scale is not None
+                and leaf_of(scale).constant.dtype in FLOATING
+                and (stated or candidate in names)
+            ):
                 yield scale
         if len(behind) == 1:
             yield behind[0]
@@ -142,7 +150,12 @@ class _Quantised:
                 yield expression
             return
         place = self.scope.lookup(value) if left and value else None
-        if place is not None and isinstance(place[1], Node) and place[1].op == "Mul" and place[0] is self.scope:
+        if (
+            place is not None
+            and isinstance(place[1], Node)
+            and place[1].op == "Mul"
+            and place[0] is self.scope
+        ):
             for name in place[1].inputs[:2]:
                 yield from self._constants(name, left - 1)
 
@@ -188,8 +201,11 @@ def _matmul_integer(q: _Quantised, node: Node) -> Claims:
     if value is not None and len(value.shape) >= 2:
         axes = matrix_axes(value.shape, "IO")
         if axes:
-            role = Role(use=Use.DENSE, axes=axes)
-            yield from q.searched(value, node, node.input(3), axes.index("O"), role)
+            side = axes.index("O")
+            names = gates_behind(q.scope, node) if len(axes) == 2 else ()
+            use = Use.RECURRENT if names else Use.DENSE
+            role = Role(use=use, axes=axes, parts=equal_parts(names, value.shape[side]))
+            yield from q.searched(value, node, node.input(3), side, role)
 
 
 def _conv_integer(q: _Quantised, node: Node) -> Claims:
@@ -224,6 +240,7 @@ def _lstm(q: _Quantised, node: Node) -> Claims:
         name = leaf_of(value).constant.name
         if scales[0] is None or (node.input(zero) and scales[1] is None):
             yield Claim(expression=value, role=plain.role, unknown=(name, "DynamicQuantizeLSTM"))
+            yield from belongings(q.value(node.input(each)) for each in (scale, zero))
         else:
             made = Dequantised(value, scales[0], scales[1], None, 0, "float32")
             yield from finished(made, plain.role, f"{leaf_of(value).constant.dtype} (DynamicQuantizeLSTM)")
@@ -254,7 +271,9 @@ def _embed_layer_norm(q: _Quantised, node: Node) -> Claims:
         value = q.codes(node.input(codes))
         if value is not None and len(value.shape) == 2:
             role = Role(use=Use.EMBEDDING, axes="OI")
-            yield from q.claim(value, node.input(scale), node.input(zero), 0, role, "QEmbedLayerNormalization")
+            yield from q.claim(
+                value, node.input(scale), node.input(zero), 0, role, "QEmbedLayerNormalization"
+            )
 
 
 def _gather(q: _Quantised, node: Node) -> Claims:
@@ -312,6 +331,7 @@ def _gather_blocks(q: _Quantised, node: Node) -> Claims:
             yield from finished(made, role, f"{constant.dtype} (GatherBlockQuantized)")
             return
     yield Claim(expression=value, role=role, unknown=(constant.name, "GatherBlockQuantized"))
+    yield from belongings(q.value(node.input(each)) for each in (2, 3))
 
 
 def _matmul_nbits(q: _Quantised, node: Node) -> Claims:
@@ -340,7 +360,9 @@ def _matmul_nbits(q: _Quantised, node: Node) -> Claims:
     if sound and scale is not None:
         zero = _zero_of_blocks(zero, bits, outputs, blocks) if node.input(3) else _number(1 << (bits - 1))
         if zero is not None:
-            codes = Reshaped(Unpacked(Reshaped(value, (outputs, blocks, packed)), bits, block), (outputs, blocks * block))
+            codes = Reshaped(
+                Unpacked(Reshaped(value, (outputs, blocks, packed)), bits, block), (outputs, blocks * block)
+            )
             made = Dequantised(
                 _first_columns(codes, inputs),
                 Reshaped(scale, (outputs, blocks)),
@@ -353,6 +375,7 @@ def _matmul_nbits(q: _Quantised, node: Node) -> Claims:
             yield from none(q.value(node.input(5)), "bias")
             return
     yield Claim(expression=value, role=role, unknown=(name, "MatMulNBits"))
+    yield from belongings(q.value(node.input(each)) for each in (2, 3, 4, 5))
 
 
 def _zero_of_blocks(zero: Expression | None, bits: int, outputs: int, blocks: int) -> Expression | None:
@@ -367,8 +390,6 @@ def _zero_of_blocks(zero: Expression | None, bits: int, outputs: int, blocks: in
 
 
 def _first_columns(codes: Expression, columns: int) -> Expression:
-    from rmtaudit.checkpoints.graphs.expressions import Pieces
-
     return codes if codes.shape[1] == columns else Pieces(codes, 1, ((0, columns),))
 
 
@@ -381,11 +402,13 @@ def _unread(use: Use, axes: dict[int, str]) -> Callable[[_Quantised, Node], Clai
     """Return the handler of an operator whose codes are named and not read."""
 
     def handle(q: _Quantised, node: Node) -> Claims:
-        for index, sides in axes.items():
-            value = q.codes(node.input(index))
-            if value is not None:
-                role = Role(use=use, axes=sides)
+        for index, name in enumerate(node.inputs):
+            value = q.codes(name)
+            if value is not None and index in axes:
+                role = Role(use=use, axes=axes[index])
                 yield Claim(expression=value, role=role, unknown=(leaf_of(value).constant.name, node.op))
+            else:
+                yield from belongings([q.value(name)])
 
     return handle
 

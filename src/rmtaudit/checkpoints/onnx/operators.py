@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from rmtaudit.checkpoints.graphs.claims import Claim, none
-from rmtaudit.checkpoints.graphs.expressions import Dequantised, Expression, Reshaped, leaf_of
+from rmtaudit.checkpoints.graphs.expressions import Dequantised, Expression, leaf_of
+from rmtaudit.checkpoints.graphs.gates import Cell, gate_names
 from rmtaudit.checkpoints.graphs.model import Node, Scope
 from rmtaudit.checkpoints.onnx.trace import Trace
 from rmtaudit.matrices.tensors import FLOATING, Role, Use
@@ -21,6 +22,14 @@ GATES = {"LSTM": ("i", "o", "f", "g"), "GRU": ("z", "r", "n"), "RNN": ()}
 """Names of the gates in ONNX's order (``iofc``, ``zrh``), as PyTorch calls them."""
 
 _KERNELS = {1: "W", 2: "HW", 3: "DHW"}
+
+_CELL = Cell(
+    passing=frozenset({"Add", "Cast", "Identity", "Reshape", "Mul"}),
+    adding=frozenset({"Add", "Cast", "Identity", "Squeeze"}),
+    split=frozenset({"Split"}),
+    sigmoid=frozenset({"Sigmoid", "HardSigmoid"}),
+    tanh=frozenset({"Tanh"}),
+)
 
 _NONE = {
     "BatchNormalization": {1: "scale", 2: "shift", 3: "running mean", 4: "running variance"},
@@ -36,6 +45,10 @@ _NONE = {
     f"{MS}BiasGelu": {1: "bias"},
     f"{MS}FastGelu": {1: "bias"},
     f"{MS}BiasAdd": {1: "bias"},
+    "DequantizeLinear": {1: "scale", 2: "zero point"},
+    f"{MS}DequantizeLinear": {1: "scale", 2: "zero point"},
+    "QuantizeLinear": {1: "scale", 2: "zero point"},
+    f"{MS}QuantizeLinear": {1: "scale", 2: "zero point"},
     "PRelu": {1: "slope of PRelu"},
     "Reshape": {1: "shape that Reshape takes"},
     "Expand": {1: "shape that Expand takes"},
@@ -69,6 +82,10 @@ def claims_of(trace: Trace, scope: Scope, node: Node) -> Claims:
     handler = _HANDLERS.get(node.op)
     if handler is not None:
         yield from handler(trace, scope, node)
+    for output in node.outputs[:1]:
+        value = trace.value(scope, output)
+        if isinstance(value, Dequantised) and value.scale is not None:
+            yield Claim(expression=value, role=None, scheme=_scheme(value))
 
 
 def weight(
@@ -90,9 +107,16 @@ def finished(expression: Expression, role: Role, scheme: str = "") -> Iterable[C
     if codes.dtype in FLOATING and not codes.dtype.startswith("float8"):
         yield Claim(expression=expression, role=role, scheme=scheme)
     elif scaled:
-        yield Claim(expression=expression, role=role, scheme=scheme or f"{codes.dtype} (DequantizeLinear)")
+        yield Claim(expression=expression, role=role, scheme=scheme or _scheme(expression))
     else:
         yield Claim(expression=expression, role=role, unknown=(codes.name,))
+
+
+def _scheme(expression: Expression) -> str:
+    while not isinstance(expression, Dequantised) and hasattr(expression, "of"):
+        expression = expression.of
+    by_arithmetic = isinstance(expression, Dequantised) and expression.by_arithmetic
+    return f"{leaf_of(expression).constant.dtype} ({'Cast and Mul' if by_arithmetic else 'DequantizeLinear'})"
 
 
 def matrix_axes(shape: tuple[int, ...], last: str) -> str:
@@ -101,6 +125,11 @@ def matrix_axes(shape: tuple[int, ...], last: str) -> str:
     if sum(side > 1 for side in batch) > 1:
         return ""
     return "".join("E" if side > 1 else "1" for side in batch) + last
+
+
+def gates_behind(scope: Scope, node: Node) -> tuple[str, ...]:
+    """Return the names of the gates that share the outputs of a product; none where it is no such one."""
+    return gate_names(scope, node.outputs[0], _CELL) if node.outputs else ()
 
 
 def equal_parts(names: tuple[str, ...], outputs: int) -> tuple[tuple[str, int, int], ...]:
@@ -122,7 +151,9 @@ def _matmul(trace: Trace, scope: Scope, node: Node) -> Claims:
         flipped = node.integer("transB" if index else "transA", 0)
         axes = matrix_axes(value.shape, last[::-1] if flipped else last)
         if axes:
-            yield from weight(value, Use.DENSE, axes)
+            parts = gates_behind(scope, node) if index and len(axes) == 2 else ()
+            use = Use.RECURRENT if parts else Use.DENSE
+            yield from weight(value, use, axes, equal_parts(parts, value.shape[axes.index("O")]))
 
 
 def _gemm(trace: Trace, scope: Scope, node: Node) -> Claims:

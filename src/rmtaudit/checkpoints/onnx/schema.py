@@ -297,15 +297,23 @@ class Parser:
             return Raw(self._wire.source, raw.start, needed)
         if not typed:
             if constant.elements:
-                raise self._corrupt("RA-IN-124", f"no values, but its shape needs {needed} bytes", constant.name)
+                raise self._corrupt(
+                    "RA-IN-124", f"no values, but its shape needs {needed} bytes", constant.name
+                )
             return Numbers(())
         (number, spans), *more = typed.items()
         present = sum(end - start for start, end in spans)
-        count = needed if constant.dtype in {"int4", "uint4", "int2", "uint2", "float4_e2m1fn"} else constant.elements
+        count = (
+            needed
+            if constant.dtype in {"int4", "uint4", "int2", "uint2", "float4_e2m1fn"}
+            else constant.elements
+        )
         stored = _TYPED[number]
         enough = count <= present <= 10 * count if stored == "varint" else present == needed
         if more or constant.dtype not in _TYPED_OF[number] or not enough:
-            fault = f"{present} bytes of numbers in field {number} for {constant.elements} of {constant.dtype}"
+            fault = (
+                f"{present} bytes of numbers in field {number} for {constant.elements} of {constant.dtype}"
+            )
             raise self._corrupt("RA-IN-124", fault, constant.name, spans[0][0])
         return Typed(self._wire.source, tuple(spans), stored, False, "RA-IN-125")
 
@@ -355,11 +363,11 @@ class Parser:
         if tensor.elements > 1 and tensor.dtype != "string":
             self._tensors += 1
             label = f"{tensor.name or attribute}#{self._tensors}"
-            self._add(
-                Constant(name=label, shape=tensor.shape, dtype=tensor.dtype, place=tensor.place), scope
-            )
+            self._add(Constant(name=label, shape=tensor.shape, dtype=tensor.dtype, place=tensor.place), scope)
 
-    def _corrupt(self, code: str, fault: str, name: str | None = None, position: int | None = None) -> CorruptError:
+    def _corrupt(
+        self, code: str, fault: str, name: str | None = None, position: int | None = None
+    ) -> CorruptError:
         tensor = "" if name is None else f"tensor '{display_name(name)}': "
         at = "" if position is None else f" (at position {position})"
         return CorruptError(code, f"{tensor}{fault}{at}.", hint="Re-download it.", where=self._where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 from rmtaudit.checkpoints.graphs.expressions import (
     Dequantised,
@@ -21,7 +22,9 @@ from rmtaudit.checkpoints.graphs.model import Constant, Node, Scope
 from rmtaudit.checkpoints.graphs.places import small_integers
 from rmtaudit.matrices.tensors import FLOATING
 
-_SAME = frozenset({"Identity", "Cast", "CastLike", "QuantizeLinear", "Dropout", "MemcpyFromHost", "MemcpyToHost"})
+_SAME = frozenset(
+    {"Identity", "Cast", "CastLike", "QuantizeLinear", "Dropout", "MemcpyFromHost", "MemcpyToHost"}
+)
 _SCALING = frozenset({"Mul", "Div"})
 _LONGEST_CHAIN = 64
 _FLOATS = FLOATING | {"float4_e2m1fn"}
@@ -107,7 +110,7 @@ class Trace:
         dtype = leaf_of(inner).constant.dtype
         if not is_view(inner) or dtype in _FLOATS or dtype in {"bool", "string", "int64"}:
             return inner
-        return Dequantised(inner, None, None, None, 0, "float32")
+        return Dequantised(inner, None, None, None, 0, "float32", by_arithmetic=True)
 
     def _arithmetic(self, scope: Scope, node: Node) -> Expression | None:
         """Return codes from which a zero point is subtracted, or that a scale multiplies or divides.
@@ -123,24 +126,29 @@ class Trace:
             return left if node.op in _SCALING else None
         if isinstance(right, Dequantised) and right.scale is None and right.zero is None:
             right = right.codes  # the zero point was cast as the codes were
-        if not isinstance(left, Dequantised) or left.block or not is_view(right):
+        if not isinstance(left, Dequantised) or not left.by_arithmetic or not is_view(right):
             return None
         if not fits(right.shape, left.shape, None, 0):
             return None
         if node.op == "Sub" and left.zero is None and left.scale is None:
-            return Dequantised(left.codes, None, right, None, 0, left.dtype)
+            return replace(left, zero=right)
         if node.op in _SCALING and left.scale is None:
             dtype = leaf_of(right).constant.dtype
             dtype = dtype if dtype in FLOATING else left.dtype
-            return Dequantised(left.codes, right, left.zero, None, 0, dtype, divides=node.op == "Div")
+            return replace(left, scale=right, dtype=dtype, divides=node.op == "Div")
         return None
 
     def _dequantised(self, scope: Scope, node: Node) -> Expression | None:
-        """Return ``(x - zero) * scale`` of one scale, one a slice of an axis (1 unless stated), or of blocks."""
+        """Return ``(x - zero) * scale``: of one scale, one a slice of an axis (1 unless stated), or of blocks."""
         codes = self.value(scope, node.input(0))
         if codes is None:
             return None
-        if not is_view(codes) or leaf_of(codes).constant.dtype in {"float32", "float16", "bfloat16", "float64"}:
+        if not is_view(codes) or leaf_of(codes).constant.dtype in {
+            "float32",
+            "float16",
+            "bfloat16",
+            "float64",
+        }:
             return codes  # quantised while it runs: the stored numbers are the weight
         return self.dequantised(
             codes,

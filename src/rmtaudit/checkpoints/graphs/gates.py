@@ -87,3 +87,11 @@ def _activation(scope: Scope, value: str, cell: Cell) -> str:
             return ""
         value = node.outputs[0]
     return ""
+
+
+def equal_parts(names: tuple[str, ...], outputs: int) -> tuple[tuple[str, int, int], ...]:
+    """Return parts of equal length; none where they do not divide the outputs."""
+    if not names or outputs % len(names):
+        return ()
+    size = outputs // len(names)
+    return tuple((name, at * size, (at + 1) * size) for at, name in enumerate(names))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -146,7 +146,19 @@ class Scope:
 _DEEPEST = 200  # scopes in one another: nested bodies, and functions that call functions
 
 
-def all_constants(scopes: list[Scope]) -> Iterator[Constant]:
-    """Yield the constants of all scopes, in their order."""
-    for scope in scopes:
-        yield from scope.constants.values()
+def unique_names(scopes: list[Scope]) -> list[Constant]:
+    """Return all constants under names of their own: two bodies may use one name for two tensors."""
+    constants = []
+    taken: set[str] = set()
+    for number, scope in enumerate(scopes):
+        for key, constant in scope.constants.items():
+            name = constant.name
+            if name in taken:
+                name = f"{name} (graph {number})"
+                while name in taken:
+                    name += "'"
+                constant = replace(constant, name=name)
+                scope.constants[key] = constant
+            taken.add(name)
+            constants.append(constant)
+    return constants

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from rmtaudit.checkpoints.graphs.claims import Claim
+from rmtaudit.checkpoints.graphs.expressions import Expression
 from rmtaudit.checkpoints.graphs.model import Node, Scope
 from rmtaudit.checkpoints.onnx.integers import claims_of_integers
 from rmtaudit.checkpoints.onnx.operators import claims_of
 from rmtaudit.checkpoints.onnx.schema import Function, Model
-from rmtaudit.checkpoints.onnx.trace import Trace
+from rmtaudit.checkpoints.onnx.trace import OnnxTrace
+from rmtaudit.matrices.tensors import TensorSpec
 
 _CALLS_CAP = 200_000
 """Most operators inside called functions that are looked at."""
@@ -18,7 +21,7 @@ _DEEPEST_CALL = 16
 
 def all_claims(model: Model) -> Iterator[Claim]:
     """Yield what all operators take, those of called functions with the values of the call."""
-    trace = Trace()
+    trace = OnnxTrace()
     bodies = {id(function.body) for function in model.functions.values()}
     budget = [_CALLS_CAP]
     for scope in model.scopes:
@@ -29,7 +32,24 @@ def all_claims(model: Model) -> Iterator[Claim]:
             yield from _of_nodes(trace, scope, model)
 
 
-def _of_scope(trace: Trace, scope: Scope, model: Model, budget: list[int], depth: int) -> Iterator[Claim]:
+def renamed(tensors: list[tuple[TensorSpec, Expression]]) -> list[tuple[TensorSpec, Expression]]:
+    """Return tensors with the names that dequantised weights had before ONNX Runtime quantised them.
+
+    Its tool calls the codes of ``w`` ``w_quantized`` and the scale ``w_scale``.
+    """
+    taken = {spec.name for spec, _ in tensors}
+    found = []
+    for spec, expression in tensors:
+        stem = spec.name.removesuffix("_quantized")
+        parts = () if spec.encoding is None else spec.encoding.parts
+        if stem and stem != spec.name and f"{stem}_scale" in parts and stem not in taken:
+            taken.add(stem)
+            spec = replace(spec, name=stem)
+        found.append((spec, expression))
+    return found
+
+
+def _of_scope(trace: OnnxTrace, scope: Scope, model: Model, budget: list[int], depth: int) -> Iterator[Claim]:
     yield from _of_nodes(trace, scope, model)
     if not model.functions or depth >= _DEEPEST_CALL:
         return
@@ -41,7 +61,7 @@ def _of_scope(trace: Trace, scope: Scope, model: Model, budget: list[int], depth
         yield from _of_scope(trace, _called(function, scope, node), model, budget, depth + 1)
 
 
-def _of_nodes(trace: Trace, scope: Scope, model: Model) -> Iterator[Claim]:
+def _of_nodes(trace: OnnxTrace, scope: Scope, model: Model) -> Iterator[Claim]:
     for node in scope.nodes:
         yield from claims_of(trace, scope, node)
         yield from claims_of_integers(trace, scope, node, model.annotations)

@@ -19,20 +19,20 @@ from rmtaudit.checkpoints.graphs.expressions import (
     is_view,
     leaf_of,
 )
+from rmtaudit.checkpoints.graphs.gates import equal_parts
 from rmtaudit.checkpoints.graphs.model import Constant, Node, Scope
 from rmtaudit.checkpoints.graphs.places import Numbers
 from rmtaudit.checkpoints.onnx.operators import (
     GATES,
     MS,
     convolution,
-    equal_parts,
     finished,
     gates_behind,
     matrix_axes,
     query_key_value,
     recurrent,
 )
-from rmtaudit.checkpoints.onnx.trace import Trace
+from rmtaudit.checkpoints.onnx.trace import OnnxTrace
 from rmtaudit.matrices.tensors import FLOATING, Role, Use
 
 Claims = Iterator[Claim]
@@ -42,7 +42,7 @@ _CODES = frozenset({"int8", "uint8", "int16", "uint16", "int4", "uint4", "int2",
 _LONGEST_SEARCH = 6  # operators between an integer product and its scale
 
 
-def claims_of_integers(trace: Trace, scope: Scope, node: Node, annotations: Annotations) -> Claims:
+def claims_of_integers(trace: OnnxTrace, scope: Scope, node: Node, annotations: Annotations) -> Claims:
     """Yield what an operator does with quantised inputs that come of constants alone.
 
     Parameters
@@ -60,7 +60,7 @@ def claims_of_integers(trace: Trace, scope: Scope, node: Node, annotations: Anno
 class _Quantised:
     """Codes of one graph, and where their scales may be."""
 
-    def __init__(self, trace: Trace, scope: Scope, annotations: Annotations) -> None:
+    def __init__(self, trace: OnnxTrace, scope: Scope, annotations: Annotations) -> None:
         self.trace = trace
         self.scope = scope
         self._annotations = annotations

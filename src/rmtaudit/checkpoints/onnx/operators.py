@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from rmtaudit.checkpoints.graphs.claims import Claim, none
 from rmtaudit.checkpoints.graphs.expressions import Dequantised, Expression, leaf_of
-from rmtaudit.checkpoints.graphs.gates import Cell, gate_names
+from rmtaudit.checkpoints.graphs.gates import Cell, equal_parts, gate_names
 from rmtaudit.checkpoints.graphs.model import Node, Scope
-from rmtaudit.checkpoints.onnx.trace import Trace
+from rmtaudit.checkpoints.graphs.trace import Trace
 from rmtaudit.matrices.tensors import FLOATING, Role, Use
 
 Claims = Iterator[Claim]
@@ -130,14 +130,6 @@ def matrix_axes(shape: tuple[int, ...], last: str) -> str:
 def gates_behind(scope: Scope, node: Node) -> tuple[str, ...]:
     """Return the names of the gates that share the outputs of a product; none where it is no such one."""
     return gate_names(scope, node.outputs[0], _CELL) if node.outputs else ()
-
-
-def equal_parts(names: tuple[str, ...], outputs: int) -> tuple[tuple[str, int, int], ...]:
-    """Return parts of equal length; none where they do not divide the outputs."""
-    if not names or outputs % len(names):
-        return ()
-    size = outputs // len(names)
-    return tuple((name, at * size, (at + 1) * size) for at, name in enumerate(names))
 
 
 def _matmul(trace: Trace, scope: Scope, node: Node) -> Claims:

@@ -10,7 +10,6 @@ from rmtaudit.checkpoints.base import Checkpoint, Contents, Reader
 from rmtaudit.checkpoints.files import FileSource
 
 if TYPE_CHECKING:
-    from rmtaudit.checkpoints.graphs.model import Constant, Scope
     from rmtaudit.checkpoints.onnx.schema import Model
 
 _KNOWN = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
@@ -42,7 +41,8 @@ class OnnxReader(Reader):
 def _open(source: FileSource, name: str) -> Checkpoint:
     from rmtaudit.checkpoints.graphs.checkpoint import GraphCheckpoint
     from rmtaudit.checkpoints.graphs.claims import specifications
-    from rmtaudit.checkpoints.onnx.assembly import all_claims
+    from rmtaudit.checkpoints.graphs.model import unique_names
+    from rmtaudit.checkpoints.onnx.assembly import all_claims, renamed
     from rmtaudit.checkpoints.onnx.external import ExternalFiles
     from rmtaudit.checkpoints.onnx.schema import Parser
     from rmtaudit.checkpoints.protobuf import Wire
@@ -51,8 +51,8 @@ def _open(source: FileSource, name: str) -> Checkpoint:
     files = ExternalFiles(source.path.parent, source.where)
     try:
         _resolve(model, files)
-        constants = _named(model.scopes)
-        tensors = specifications(constants, all_claims(model))
+        constants = unique_names(model.scopes)
+        tensors = renamed(specifications(constants, all_claims(model)))
         others = tuple(files.sources.values())
         return GraphCheckpoint(source, name, tensors, model.warnings, others)
     except BaseException:
@@ -118,18 +118,3 @@ def _resolve(model: Model, files: object) -> None:
         key = (location.file, location.offset, location.length or 0)
         alias = (*key, constant.dtype, constant.shape) if shared[key] > 1 and constant.elements else None
         scope.constants[name] = replace(constant, place=place, alias=alias)
-
-
-def _named(scopes: list[Scope]) -> list[Constant]:
-    """Return all constants under names of their own: two bodies may use one name for two tensors."""
-    constants = []
-    taken: set[str] = set()
-    for number, scope in enumerate(scopes):
-        for key, constant in scope.constants.items():
-            name = constant.name
-            if name in taken:
-                name = f"{name} (graph {number})"
-                scope.constants[key] = constant = replace(constant, name=name)
-            taken.add(name)
-            constants.append(constant)
-    return constants

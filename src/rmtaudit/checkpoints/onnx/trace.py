@@ -9,7 +9,6 @@ from dataclasses import replace
 from rmtaudit.checkpoints.graphs.expressions import (
     Dequantised,
     Expression,
-    Leaf,
     Pieces,
     Reshaped,
     Transposed,
@@ -18,64 +17,19 @@ from rmtaudit.checkpoints.graphs.expressions import (
     joined,
     leaf_of,
 )
-from rmtaudit.checkpoints.graphs.model import Constant, Node, Scope
-from rmtaudit.checkpoints.graphs.places import small_integers
+from rmtaudit.checkpoints.graphs.model import Node, Scope
+from rmtaudit.checkpoints.graphs.trace import Trace
 from rmtaudit.matrices.tensors import FLOATING
 
 _SAME = frozenset(
     {"Identity", "Cast", "CastLike", "QuantizeLinear", "Dropout", "MemcpyFromHost", "MemcpyToHost"}
 )
 _SCALING = frozenset({"Mul", "Div"})
-_LONGEST_CHAIN = 64
 _FLOATS = FLOATING | {"float4_e2m1fn"}
 
 
-class Trace:
-    """Follows values back to constants. Answers are kept: a value is followed once."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[Scope, str], Expression | None] = {}
-        self._leaves: dict[Constant, Leaf] = {}
-        self._depth = 0
-
-    def leaf(self, constant: Constant) -> Leaf:
-        """Return the one expression of a constant."""
-        return self._leaves.setdefault(constant, Leaf(constant))
-
-    def value(self, scope: Scope, name: str) -> Expression | None:
-        """Return how a value comes of constants; ``None`` where it depends on more than one of them."""
-        place = scope.lookup(name) if name else None
-        if place is None:
-            return None
-        home, thing, index = place
-        if isinstance(thing, Constant):
-            return self.leaf(thing)
-        if not thing.outputs:
-            return None
-        key = (home, thing.outputs[index])
-        if key not in self._known:
-            self._known[key] = None  # a circle comes to nothing
-            if self._depth < _LONGEST_CHAIN:
-                self._depth += 1
-                self._known[key] = self._made(home, thing, index)
-                self._depth -= 1
-        return self._known[key]
-
-    def integers(self, scope: Scope, name: str) -> tuple[int, ...] | None:
-        """Return the values of a small integer constant."""
-        expression = self.value(scope, name)
-        if expression is None or not is_view(expression):
-            return None
-        constant = leaf_of(expression).constant
-        numbers = small_integers(constant)
-        while isinstance(expression, Reshaped):
-            expression = expression.of
-        return numbers if isinstance(expression, Leaf) else None
-
-    def scale(self, scope: Scope, name: str) -> Expression | None:
-        """Return a value that may be a scale or a zero point: a stored one."""
-        expression = self.value(scope, name)
-        return expression if expression is not None and is_view(expression) else None
+class OnnxTrace(Trace):
+    """Follows the operators of ONNX."""
 
     def _made(self, scope: Scope, node: Node, index: int) -> Expression | None:
         op = node.op

@@ -100,7 +100,7 @@ class Wire:
                 )
             yield field
 
-    def bytes(self, field: Field, cap: int) -> bytes:
+    def content(self, field: Field, cap: int) -> bytes:
         """Return the bytes of a field of at most ``cap`` bytes. Raises ``CorruptError`` for a longer one."""
         length = field.end - field.start
         if field.kind != BYTES or length > cap:
@@ -116,13 +116,13 @@ class Wire:
 
     def text(self, field: Field, cap: int = 1 << 16) -> str:
         """Return the text of a field; bytes that are not UTF-8 become escapes."""
-        return self.bytes(field, cap).decode("utf-8", "backslashreplace")
+        return self.content(field, cap).decode("utf-8", "backslashreplace")
 
     def varints(self, field: Field, cap: int) -> list[int]:
         """Return the signed numbers of a repeated field, packed or not: at most ``cap`` of them."""
         if field.kind == VARINT:
             return [signed(field.value)]
-        data = self.bytes(field, 10 * cap)
+        data = self.content(field, 10 * cap)
         numbers: list[int] = []
         index = 0
         while index < len(data):
@@ -142,7 +142,7 @@ class Wire:
     def _at(self, position: int) -> tuple[bytes, int]:
         """Return a window that holds the key of the field at a position, and where it begins."""
         index = position - self._base
-        if 0 <= index and index + _LONGEST_KEY <= len(self._window):
+        if index >= 0 and index + _LONGEST_KEY <= len(self._window):
             return self._window, self._base
         if 0 <= index < len(self._window) and self._base + len(self._window) == self.source.size:
             return self._window, self._base

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from rmtaudit.checkpoints.graphs.model import Constant
@@ -164,7 +165,7 @@ def joined(parts: list[Expression], side: int) -> Expression | None:
             part.ranges if part is not base and isinstance(part, Pieces) else [(0, base.shape[side])]
         )
     ordered = sorted(ranges)
-    if any(first[1] > second[0] for first, second in zip(ordered, ordered[1:], strict=False)):
+    if any(first[1] > second[0] for first, second in pairwise(ordered)):
         return None
     return Pieces(bases[0], side, tuple(ranges))
 
@@ -209,13 +210,12 @@ def _dequantised(expression: Dequantised, read: Read) -> torch.Tensor:
     codes = evaluated(expression.codes, read)
     wide = codes.dtype in {torch.int32, torch.int64, torch.float64}
     values = codes.to(torch.float64 if wide else torch.float32)
-    for part, operation in ((expression.zero, torch.sub), (expression.scale, torch.mul)):
-        if part is None:
-            continue
-        operand = _spread(evaluated(part, read).to(values.dtype), values.shape, expression)
-        if operation is torch.mul and expression.divides:
-            operation = torch.div
-        values = operation(values, operand)
+    if expression.zero is not None:
+        zero = evaluated(expression.zero, read).to(values.dtype)
+        values = values - _spread(zero, values.shape, expression)
+    if expression.scale is not None:
+        scale = _spread(evaluated(expression.scale, read).to(values.dtype), values.shape, expression)
+        values = values / scale if expression.divides else values * scale
     return values.to(getattr(torch, expression.dtype))
 
 
@@ -242,9 +242,11 @@ def _unpacked(packed: torch.Tensor, bits: int, size: int) -> torch.Tensor:
         codes = (packed.view(torch.uint8).unsqueeze(-1) >> shifts) & ((1 << bits) - 1)
         return codes.flatten(-2).narrow(-1, 0, size)
     stream = (packed.view(torch.uint8).unsqueeze(-1) >> torch.arange(8, dtype=torch.uint8)) & 1
-    stream = stream.flatten(-2).narrow(-1, 0, size * bits).unflatten(-1, (size, bits))
+    stream = stream.flatten(-2).narrow(-1, 0, size * bits)
+    stream = stream.reshape(*stream.shape[:-1], size, bits)
     weights = 1 << torch.arange(bits, dtype=torch.int32)
-    return (stream.to(torch.int32) * weights).sum(-1).to(torch.uint8)
+    summed: torch.Tensor = (stream.to(torch.int32) * weights).sum(-1)
+    return summed.to(torch.uint8)
 
 
 def fits(scale: tuple[int, ...], codes: tuple[int, ...], side: int | None, block: int) -> bool:

@@ -22,8 +22,12 @@ class Trace(ABC):
         self._leaves: dict[Constant, Leaf] = {}
         self._depth = 0
 
-    def leaf(self, constant: Constant) -> Leaf:
-        """Return the one expression of a constant."""
+    def leaf(self, constant: Constant) -> Expression:
+        """Return the one expression of a constant's values."""
+        return self.plain(constant)
+
+    def plain(self, constant: Constant) -> Leaf:
+        """Return the one expression of a constant as it is stored."""
         return self._leaves.setdefault(constant, Leaf(constant))
 
     def value(self, scope: Scope, name: str) -> Expression | None:

@@ -120,7 +120,7 @@ def _scheme(expression: Expression) -> str:
 
 
 def matrix_axes(shape: tuple[int, ...], last: str) -> str:
-    """Return the axes of a batch of matrices whose last two sides are ``last``; ``""`` for two batch sides."""
+    """Return the axes of a batch of matrices whose last two sides are ``last``; ``""`` for a grid of them."""
     batch = shape[:-2]
     if sum(side > 1 for side in batch) > 1:
         return ""
@@ -154,16 +154,19 @@ def _gemm(trace: Trace, scope: Scope, node: Node) -> Claims:
 
 
 def _convolution(trace: Trace, scope: Scope, node: Node) -> Claims:
-    yield from convolution(trace.value(scope, node.input(1)), transposed=node.op == "ConvTranspose")
+    kernel = trace.value(scope, node.input(1))
+    role = None if kernel is None else kernel_role(kernel, transposed=node.op == "ConvTranspose")
+    if kernel is not None and role is not None:
+        yield from finished(kernel, role)
     yield from none(trace.value(scope, node.input(2)), "bias")
 
 
-def convolution(kernel: Expression | None, *, transposed: bool = False, scheme: str = "") -> Iterable[Claim]:
-    """Yield the claim on a kernel: outputs, inputs, positions; inputs first where it is transposed."""
-    if kernel is None or len(kernel.shape) - 2 not in _KERNELS:
-        return
-    axes = ("IO" if transposed else "OI") + _KERNELS[len(kernel.shape) - 2]
-    yield from finished(kernel, Role(use=Use.CONVOLUTION, axes=axes), scheme)
+def kernel_role(kernel: Expression, *, transposed: bool = False) -> Role | None:
+    """Return the role of a kernel: outputs, inputs, positions; inputs first where it is transposed."""
+    letters = _KERNELS.get(len(kernel.shape) - 2)
+    if letters is None:
+        return None
+    return Role(use=Use.CONVOLUTION, axes=("IO" if transposed else "OI") + letters)
 
 
 def _recurrent(trace: Trace, scope: Scope, node: Node) -> Claims:
@@ -171,18 +174,17 @@ def _recurrent(trace: Trace, scope: Scope, node: Node) -> Claims:
     for index in (1, 2):
         value = trace.value(scope, node.input(index))
         if value is not None and len(value.shape) == 3:
-            yield from recurrent(value, "OI", names)
+            yield from finished(value, recurrent_role(value, "OI", names))
     yield from none(trace.value(scope, node.input(3)), "bias")
     yield from none(trace.value(scope, node.input(7)), "peephole weights, a vector a gate")
     for index in (5, 6):
         yield from none(trace.value(scope, node.input(index)), "initial state")
 
 
-def recurrent(value: Expression, last: str, names: tuple[str, ...], scheme: str = "") -> Iterable[Claim]:
-    """Yield the claim on the gates of one or two directions."""
-    axes = ("E" if value.shape[0] > 1 else "1") + last
-    parts = equal_parts(names, value.shape[axes.index("O")])
-    yield from finished(value, Role(use=Use.RECURRENT, axes=axes, parts=parts), scheme)
+def recurrent_role(value: Expression, matrix: str, names: tuple[str, ...]) -> Role:
+    """Return the role of the gates of one or two directions, ``matrix`` the sides of each."""
+    axes = ("E" if value.shape[0] > 1 else "1") + matrix
+    return Role(use=Use.RECURRENT, axes=axes, parts=equal_parts(names, value.shape[axes.index("O")]))
 
 
 def _gather(trace: Trace, scope: Scope, node: Node) -> Claims:
@@ -249,5 +251,5 @@ _HANDLERS: dict[str, Handler] = {
     f"{MS}EmbedLayerNormalization": _embed_layer_norm,
     f"{MS}Attention": _attention,
     f"{MS}MoE": _experts,
-    **{op: _added for op in ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min")},
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min"), _added),
 }

@@ -93,7 +93,7 @@ class OnnxTrace(Trace):
         return None
 
     def _dequantised(self, scope: Scope, node: Node) -> Expression | None:
-        """Return ``(x - zero) * scale``: of one scale, one a slice of an axis (1 unless stated), or of blocks."""
+        """Return ``(x - zero) * scale``: one scale, one a slice of an axis (1 unless stated), or blocks."""
         codes = self.value(scope, node.input(0))
         if codes is None:
             return None

@@ -64,7 +64,7 @@ _NONE = {
     "GRUBlockCell": {4: "bias", 5: "bias"},
 }
 
-_RECURRENT = {
+_RECURRENT: dict[str, dict[int, tuple[str, ...]]] = {
     "LSTMBlockCell": {3: ("i", "g", "f", "o")},
     "BlockLSTM": {4: ("i", "g", "f", "o")},
     "BlockLSTMV2": {4: ("i", "f", "g", "o")},
@@ -72,6 +72,7 @@ _RECURRENT = {
 }
 """Kernels ``(inputs + hidden, gates * hidden)`` of fused cells, and their gates (PyTorch's names)."""
 
+_PRODUCTS = ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "SparseMatMul", "_FusedMatMul")
 _QUANTISED = frozenset({"QuantizedMatMul", "QuantizedConv2D", "QuantizedDepthwiseConv2D", "Dequantize"})
 
 
@@ -138,7 +139,11 @@ def claims_of(trace: Trace, scope: Scope, node: Node) -> Claims:
     elif op in _QUANTISED:
         for name in node.inputs:
             value = trace.value(scope, name)
-            if value is not None and len(value.shape) > 1 and leaf_of(value).constant.dtype in {"int8", "uint8"}:
+            if (
+                value is not None
+                and len(value.shape) > 1
+                and leaf_of(value).constant.dtype in {"int8", "uint8"}
+            ):
                 role = Role(use=Use.DENSE, axes="OI" if len(value.shape) == 2 else "")
                 yield Claim(expression=value, role=role, unknown=(leaf_of(value).constant.name, op))
     else:
@@ -193,8 +198,7 @@ def _added(trace: Trace, scope: Scope, node: Node) -> Claims:
 Handler = Callable[[Trace, Scope, Node], Claims]
 
 _HANDLERS: dict[str, Handler] = {
-    **{op: _matmul for op in ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "SparseMatMul",
-                              "_FusedMatMul")},
-    **{op: _gather for op in ("Gather", "GatherV2", "ResourceGather")},
-    **{op: _added for op in ("Add", "AddV2", "Sub", "Mul", "RealDiv", "Div", "Maximum", "Minimum", "Pow")},
-}  # fmt: skip
+    **dict.fromkeys(_PRODUCTS, _matmul),
+    **dict.fromkeys(("Gather", "GatherV2", "ResourceGather"), _gather),
+    **dict.fromkeys(("Add", "AddV2", "Sub", "Mul", "RealDiv", "Div", "Maximum", "Minimum", "Pow"), _added),
+}

@@ -79,12 +79,14 @@ def _open(source: FileSource, name: str) -> Checkpoint:
     graph = Parser(Wire(source, "RA-IN-175")).graph()
     constants = unique_names(graph.scopes)
     trace = TensorFlowTrace()
-    claims = (claim for scope in graph.scopes for node in scope.nodes for claim in claims_of(trace, scope, node))
+    claims = (
+        claim for scope in graph.scopes for node in scope.nodes for claim in claims_of(trace, scope, node)
+    )
     warnings = []
     if graph.variables:
         warnings.append(
-            f"the graph is not frozen: {graph.variables} variables have no values in this file; freeze it, or "
-            "give the checkpoint that belongs to it"
+            f"the graph is not frozen: {graph.variables} variables have no values in this file; freeze it, "
+            "or give the checkpoint that belongs to it"
         )
     return GraphCheckpoint(source, name, specifications(constants, claims), warnings)
 

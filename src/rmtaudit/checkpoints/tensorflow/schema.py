@@ -1,4 +1,4 @@
-"""The messages of a frozen graph that weights need: ``GraphDef``, ``NodeDef``, ``AttrValue``, ``TensorProto``.
+"""The messages of a frozen graph: ``GraphDef``, ``NodeDef``, ``AttrValue``, ``TensorProto``.
 
 Field numbers are those of TensorFlow 2.20 (``tensorflow/core/framework/*.proto``). TensorFlow itself is not
 needed.
@@ -158,7 +158,9 @@ class Parser:
                 sides = self._sides(each, name)
             elif number == 4 and each.kind == BYTES and each.end > each.start:
                 content = each
-            elif number in _TYPED and each.kind in {VARINT, BYTES, FIXED32, FIXED64} and each.end > each.start:
+            elif (
+                number in _TYPED and each.kind in {VARINT, BYTES, FIXED32, FIXED64} and each.end > each.start
+            ):
                 typed.setdefault(number, []).append((each.start, each.end))
         shape = tuple(sides)
         if math.prod(max(1, side) for side in shape) >= 1 << 62:
@@ -180,8 +182,8 @@ class Parser:
             if content.end - content.start != needed or typed:
                 raise self._corrupt(
                     "RA-IN-176",
-                    f"tensor '{display_name(constant.name)}': {content.end - content.start} bytes of values at "
-                    f"position {content.start}, but its shape needs {needed}",
+                    f"tensor '{display_name(constant.name)}': {content.end - content.start} bytes of values "
+                    f"at position {content.start}, but its shape needs {needed}",
                 )
             unreadable = f"dtype {constant.dtype}" if constant.dtype in {"int4", "uint4"} else None
             return Raw(self._wire.source, content.start, needed), unreadable
@@ -225,7 +227,7 @@ class Parser:
 
 
 def _value_name(written: str) -> str:
-    """Return ``name`` for its first output, ``name:k`` for the others; functions write ``name:argument:k``."""
+    """Return ``name`` for a first output, ``name:k`` for another; functions write ``name:argument:k``."""
     name, *ports = written.split(":")
     port = ports[-1] if ports and ports[-1].isdigit() else "0"
     return name if port == "0" else f"{name}:{port}"

@@ -18,7 +18,15 @@ _LONGEST_SEARCH = 6  # operators between an integer product and its scale
 
 
 class Quantised:
-    """Codes of one graph, and where their scales may be."""
+    """Codes of one graph, and where their scales may be.
+
+    Parameters
+    ----------
+    trace, scope
+        The graph.
+    annotations
+        Names of scale and zero point that the file states for a tensor.
+    """
 
     def __init__(self, trace: OnnxTrace, scope: Scope, annotations: Annotations) -> None:
         self.trace = trace
@@ -26,6 +34,7 @@ class Quantised:
         self._annotations = annotations
 
     def value(self, name: str) -> Expression | None:
+        """Return how a value comes of constants."""
         return self.trace.value(self.scope, name)
 
     def codes(self, name: str) -> Expression | None:

@@ -20,7 +20,7 @@ from rmtaudit.checkpoints.graphs.expressions import (
 )
 from rmtaudit.checkpoints.graphs.model import Constant
 from rmtaudit.checkpoints.graphs.places import NARROW, bits_of
-from rmtaudit.matrices.tensors import ITEMSIZE, Encoding, Role, TensorSpec, Use
+from rmtaudit.matrices.tensors import FLOATING, ITEMSIZE, Encoding, Role, TensorSpec, Use
 
 Part = tuple[str, int, int]
 
@@ -54,13 +54,18 @@ class Claim:
 def belongings(expressions: Iterable[Expression | None]) -> Iterable[Claim]:
     """Yield claims on what belongs to a weight that cannot be read: scales, codebooks, workspaces."""
     for expression in expressions:
-        yield from none(expression, "belongs to a quantised weight that cannot be read")
+        yield from none(expression, "belongs to a quantised weight that cannot be read", counted=False)
 
 
-def none(expression: Expression | None, reason: str) -> Iterable[Claim]:
-    """Yield the claim on a value that is no weight, where it comes of constants."""
+def none(expression: Expression | None, reason: str, *, counted: bool = True) -> Iterable[Claim]:
+    """Yield the claim on a value that is no weight, where it comes of constants.
+
+    ``counted`` is false for what is no parameter of the model; whole numbers and truth values are none.
+    """
     if expression is not None:
-        yield Claim(expression=expression, role=Role(use=Use.NONE, reason=reason))
+        numbers = isinstance(expression, Dequantised) or leaf_of(expression).constant.dtype in FLOATING
+        role = Role(use=Use.NONE, reason=reason, counted=counted and numbers)
+        yield Claim(expression=expression, role=role)
 
 
 def specifications(
@@ -146,12 +151,14 @@ def _aimless(constant: Constant, claim: Claim) -> tuple[TensorSpec, Expression]:
 
 
 def _plain(constant: Constant, reason: str | None) -> TensorSpec:
+    of_scheme = reason is not None
     unreadable = constant.unreadable
     if unreadable is None and (constant.dtype in NARROW or constant.dtype not in ITEMSIZE):
         unreadable = f"dtype {constant.dtype}, for which no operator says what it stands for"
     if reason is None and constant.dtype in _WHOLE:
         reason = "whole numbers or truth values of the graph (shape, index, table)"
-    role = None if reason is None else Role(use=Use.NONE, reason=reason)
+    counted = constant.dtype in FLOATING and not of_scheme
+    role = None if reason is None else Role(use=Use.NONE, reason=reason, counted=counted)
     return TensorSpec(
         name=constant.name,
         shape=constant.shape,

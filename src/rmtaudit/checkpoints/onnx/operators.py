@@ -45,10 +45,10 @@ _NONE = {
     f"{MS}BiasGelu": {1: "bias"},
     f"{MS}FastGelu": {1: "bias"},
     f"{MS}BiasAdd": {1: "bias"},
-    "DequantizeLinear": {1: "scale", 2: "zero point"},
-    f"{MS}DequantizeLinear": {1: "scale", 2: "zero point"},
-    "QuantizeLinear": {1: "scale", 2: "zero point"},
-    f"{MS}QuantizeLinear": {1: "scale", 2: "zero point"},
+    "DequantizeLinear": {1: "scale of codes", 2: "zero point of codes"},
+    f"{MS}DequantizeLinear": {1: "scale of codes", 2: "zero point of codes"},
+    "QuantizeLinear": {1: "scale of codes", 2: "zero point of codes"},
+    f"{MS}QuantizeLinear": {1: "scale of codes", 2: "zero point of codes"},
     "PRelu": {1: "slope of PRelu"},
     "Reshape": {1: "shape that Reshape takes"},
     "Expand": {1: "shape that Expand takes"},
@@ -78,7 +78,8 @@ _NONE = {
 def claims_of(trace: Trace, scope: Scope, node: Node) -> Claims:
     """Yield what an operator does with those of its inputs that come of constants alone."""
     for index, reason in _NONE.get(node.op, {}).items():
-        yield from none(trace.value(scope, node.input(index)), reason)
+        counted = reason not in {"scale of codes", "zero point of codes"}
+        yield from none(trace.value(scope, node.input(index)), reason, counted=counted)
     handler = _HANDLERS.get(node.op)
     if handler is not None:
         yield from handler(trace, scope, node)

@@ -154,7 +154,7 @@ def _plain(constant: Constant, reason: str | None) -> TensorSpec:
     of_scheme = reason is not None
     unreadable = constant.unreadable
     if unreadable is None and (constant.dtype in NARROW or constant.dtype not in ITEMSIZE):
-        unreadable = f"dtype {constant.dtype}, for which no operator says what it stands for"
+        unreadable = f"dtype {constant.dtype}, of which no operator says what it stands for"
     if reason is None and constant.dtype in _WHOLE:
         reason = "whole numbers or truth values of the graph (shape, index, table)"
     counted = constant.dtype in FLOATING and not of_scheme

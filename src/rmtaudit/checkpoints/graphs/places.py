@@ -166,6 +166,8 @@ def _typed(constant: Constant, place: Typed) -> torch.Tensor:
     else:
         numbers = raw.view(f"<{place.stored[:1]}{int(place.stored[5:]) // 8}")
     if constant.dtype in NARROW:
+        if len(numbers) != bytes_of(constant.dtype, constant.elements):
+            raise _damaged(constant, place, f"{len(numbers)} numbers for {constant.elements} elements")
         return _narrow(bytearray(numbers.astype(np.uint8).tobytes()), constant.dtype, constant.shape)
     expected = constant.elements * (2 if constant.dtype.startswith("complex") else 1)
     if place.fills and 0 < len(numbers) < expected:

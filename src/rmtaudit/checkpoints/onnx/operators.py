@@ -12,7 +12,7 @@ from rmtaudit.checkpoints.graphs.claims import Claim, none
 from rmtaudit.checkpoints.graphs.expressions import Dequantised, Expression, leaf_of
 from rmtaudit.checkpoints.graphs.gates import Cell, equal_parts, gate_names
 from rmtaudit.checkpoints.graphs.model import Node, Scope
-from rmtaudit.checkpoints.graphs.trace import Trace
+from rmtaudit.checkpoints.onnx.trace import OnnxTrace
 from rmtaudit.matrices.tensors import FLOATING, Role, Use
 
 Claims = Iterator[Claim]
@@ -75,7 +75,7 @@ _NONE = {
 }
 
 
-def claims_of(trace: Trace, scope: Scope, node: Node) -> Claims:
+def claims_of(trace: OnnxTrace, scope: Scope, node: Node) -> Claims:
     """Yield what an operator does with those of its inputs that come of constants alone."""
     for index, reason in _NONE.get(node.op, {}).items():
         counted = reason not in {"scale of codes", "zero point of codes"}
@@ -133,7 +133,7 @@ def gates_behind(scope: Scope, node: Node) -> tuple[str, ...]:
     return gate_names(scope, node.outputs[0], _CELL) if node.outputs else ()
 
 
-def _matmul(trace: Trace, scope: Scope, node: Node) -> Claims:
+def _matmul(trace: OnnxTrace, scope: Scope, node: Node) -> Claims:
     for index, last in ((1, "IO"), (0, "OI")):
         value = trace.value(scope, node.input(index))
         if value is None:
@@ -149,12 +149,12 @@ def _matmul(trace: Trace, scope: Scope, node: Node) -> Claims:
             yield from weight(value, use, axes, equal_parts(parts, value.shape[axes.index("O")]))
 
 
-def _gemm(trace: Trace, scope: Scope, node: Node) -> Claims:
+def _gemm(trace: OnnxTrace, scope: Scope, node: Node) -> Claims:
     yield from _matmul(trace, scope, node)
     yield from none(trace.value(scope, node.input(2)), "bias")
 
 
-def _convolution(trace: Trace, scope: Scope, node: Node) -> Claims:
+def _convolution(trace: OnnxTrace, scope: Scope, node: Node) -> Claims:
     kernel = trace.value(scope, node.input(1))
     role = None if kernel is None else kernel_role(kernel, transposed=node.op == "ConvTranspose")
     if kernel is not None and role is not None:
@@ -170,7 +170,7 @@ def kernel_role(kernel: Expression, *, transposed: bool = False) -> Role | None:
     return Role(use=Use.CONVOLUTION, axes=("IO" if transposed else "OI") + letters)
 
 
-def _recurrent(trace: Trace, scope: Scope, node: Node) -> Claims:
+def _recurrent(trace: OnnxTrace, scope: Scope, node: Node) -> Claims:
     names = GATES[node.op]
     for index in (1, 2):
         value = trace.value(scope, node.input(index))
@@ -188,7 +188,7 @@ def recurrent_role(value: Expression, matrix: str, names: tuple[str, ...]) -> Ro
     return Role(use=Use.RECURRENT, axes=axes, parts=equal_parts(names, value.shape[axes.index("O")]))
 
 
-def _gather(trace: Trace, scope: Scope, node: Node) -> Claims:
+def _gather(trace: OnnxTrace, scope: Scope, node: Node) -> Claims:
     value = trace.value(scope, node.input(0))
     if value is None or len(value.shape) != 2 or node.integer("axis", 0) not in {0, -2}:
         return
@@ -197,12 +197,12 @@ def _gather(trace: Trace, scope: Scope, node: Node) -> Claims:
         yield from weight(value, Use.EMBEDDING, "OI")
 
 
-def _embed_layer_norm(trace: Trace, scope: Scope, node: Node) -> Claims:
+def _embed_layer_norm(trace: OnnxTrace, scope: Scope, node: Node) -> Claims:
     for index in (2, 3, 4):
         yield from weight(trace.value(scope, node.input(index)), Use.EMBEDDING, "OI")
 
 
-def _attention(trace: Trace, scope: Scope, node: Node) -> Claims:
+def _attention(trace: OnnxTrace, scope: Scope, node: Node) -> Claims:
     value = trace.value(scope, node.input(1))
     if value is not None and len(value.shape) == 2:
         sizes = node.integers("qkv_hidden_sizes")
@@ -218,22 +218,26 @@ def query_key_value(sizes: tuple[int, ...] | None, outputs: int) -> tuple[tuple[
     return (("q", 0, q), ("k", q, q + k), ("v", q + k, outputs))
 
 
-def _experts(trace: Trace, scope: Scope, node: Node) -> Claims:
+def _experts(trace: OnnxTrace, scope: Scope, node: Node) -> Claims:
     for index in (2, 4, 6):
         yield from weight(trace.value(scope, node.input(index)), Use.DENSE, "EOI")
     for index in (3, 5, 7):
         yield from none(trace.value(scope, node.input(index)), "bias")
 
 
-def _added(trace: Trace, scope: Scope, node: Node) -> Claims:
-    """Of what is added or multiplied, only vectors are sure to be no weights; a table of positions is one."""
+def _elementwise(trace: OnnxTrace, scope: Scope, node: Node) -> Claims:
+    """Yield claims on vectors, and on tables that scale: a table that is added may be one of positions."""
     for index in (0, 1):
         value = trace.value(scope, node.input(index))
-        if value is not None and sum(side > 1 for side in value.shape) < 2:
+        if value is None:
+            continue
+        if sum(side > 1 for side in value.shape) < 2:
             yield from none(value, f"vector or number that {node.op} takes")
+        elif node.op != "Add" and trace.varies(scope, node.input(1 - index)):
+            yield from none(value, f"table that {node.op} takes, element by element")
 
 
-Handler = Callable[[Trace, Scope, Node], Claims]
+Handler = Callable[[OnnxTrace, Scope, Node], Claims]
 
 _HANDLERS: dict[str, Handler] = {
     "MatMul": _matmul,
@@ -252,5 +256,5 @@ _HANDLERS: dict[str, Handler] = {
     f"{MS}EmbedLayerNormalization": _embed_layer_norm,
     f"{MS}Attention": _attention,
     f"{MS}MoE": _experts,
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min"), _added),
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min"), _elementwise),
 }

@@ -31,6 +31,33 @@ _FLOATS = FLOATING | {"float4_e2m1fn"}
 class OnnxTrace(Trace):
     """Follows the operators of ONNX."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._fixed: dict[Scope, set[str]] = {}
+
+    def varies(self, scope: Scope, name: str) -> bool:
+        """Whether a value depends on what the network is given."""
+        home: Scope | None = scope
+        while home is not None:
+            if name in self._fixed_names(home):
+                return False
+            if home.producer(name) is not None:
+                return True
+            if name in home.bindings:
+                home, name = home.bindings[name]
+            else:
+                home = home.parent
+        return True
+
+    def _fixed_names(self, scope: Scope) -> set[str]:
+        """Return the values of a graph that come of constants alone; operators are in their order."""
+        if scope not in self._fixed:
+            fixed = self._fixed[scope] = set(scope.constants)
+            for node in scope.nodes:
+                if node.inputs and all(not each or each in fixed for each in node.inputs):
+                    fixed.update(node.outputs)
+        return self._fixed[scope]
+
     def _made(self, scope: Scope, node: Node, index: int) -> Expression | None:
         op = node.op
         if op in {"DequantizeLinear", "com.microsoft::DequantizeLinear"}:

@@ -24,8 +24,20 @@ DTYPES = {
 }  # fmt: skip
 """torch's name of the dtype, by ``DataType``: ``DT_QINT8`` … hold codes as plain integers do."""
 
-_TYPED = {5: "float32", 6: "float64", 7: "varint", 9: "float32", 10: "varint", 11: "varint", 12: "float64",
-          13: "varint", 16: "varint", 17: "varint"}  # fmt: skip
+_TYPED = {
+    5: ("float32", 4, ("float32",)),
+    6: ("float64", 8, ("float64",)),
+    7: ("varint", 0, ("int32", "int16", "int8", "uint8", "uint16")),
+    9: ("float32", 8, ("complex64",)),
+    10: ("varint", 0, ("int64",)),
+    11: ("varint", 0, ("bool",)),
+    12: ("float64", 16, ("complex128",)),
+    13: ("varint", 0, ("float16", "bfloat16")),
+    16: ("varint", 0, ("uint32",)),
+    17: ("varint", 0, ("uint64",)),
+}
+"""How a numeric field of ``TensorProto`` is stored, bytes an element (0: as many as it needs), dtypes."""
+
 _VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp", "TemporaryVariable"})
 _NODES_CAP = 1_000_000
 _DIMENSIONS_CAP = 64
@@ -197,12 +209,13 @@ class Parser:
         if not typed:  # TensorFlow reads zeros
             return Numbers((0,) * elements), None
         (number, spans), *_ = typed.items()
-        stored = _TYPED[number]
-        size = {"varint": 10, "float32": 8, "float64": 16}[stored]  # complex numbers are two
-        if present > size * elements:
+        stored, size, dtypes = _TYPED[number]
+        fits = present <= size * elements and present % size == 0 if size else present <= 10 * elements
+        if constant.dtype not in dtypes or not fits:
             raise self._corrupt(
                 "RA-IN-176",
-                f"tensor '{display_name(constant.name)}': {present} bytes of numbers for {elements} elements",
+                f"tensor '{display_name(constant.name)}': {present} bytes of numbers in field {number} for "
+                f"{elements} of {constant.dtype}",
             )
         return Typed(self._wire.source, tuple(spans), stored, True, "RA-IN-176"), None
 

@@ -92,10 +92,7 @@ def test_broken_files_say_what_is_wrong(shared: Shared) -> None:
 @pytest.mark.parametrize(
     ("file", "kind"),
     [
-        ("basic_pitch/nmp.onnx", "an ONNX model"),
-        ("silero/silero_v5.1.2.onnx", "an ONNX model"),
         ("chars2vec/eng_50.h5", "an HDF5 file"),
-        ("mlperf_tiny/resnet8_float.tflite", "a TensorFlow Lite model"),
         ("g2p_en/checkpoint20.npz", "a numpy .npz archive"),
         ("rl_zoo/sac__Hopper-v3.zip", "not one of torch"),
     ],

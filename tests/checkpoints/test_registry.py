@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import tomllib
 import zipfile
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
@@ -34,8 +35,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b
         ("m.gguf", b"GGUF" + PAD, "RA-IN-017", "GGUF"),
         ("m.h5", b"\x89HDF\r\n\x1a\n" + PAD, "RA-IN-017", "HDF5"),
         ("m.npy", b"\x93NUMPY\x01\x00" + PAD, "RA-IN-017", "numpy"),
-        ("m.tflite", b"\x1c\0\0\0TFL3" + PAD, "RA-IN-017", "TensorFlow Lite"),
-        ("m.onnx", b"\x08\x08\x12\x07pytorch" + PAD, "RA-IN-017", "ONNX"),
+        ("m.ort", b"\x1c\0\0\0ORTM" + PAD, "RA-IN-017", "ONNX Runtime"),
         ("m.bin.gz", b"\x1f\x8b\x08\0" + PAD, "RA-IN-017", "gzip"),
         ("m.7z", b"7z\xbc\xaf\x27\x1c" + PAD, "RA-IN-017", "7z"),
         ("m.tar", b"name".ljust(257, b"\0") + b"ustar\0" + PAD, "RA-IN-070", "tar"),
@@ -212,9 +212,12 @@ def test_shards_of_a_plugins_format_have_an_index(tmp_path: Path, plugins: Calla
 
 
 def test_families_of_formats_come_from_the_readers() -> None:
-    assert registry.families(registry.own_readers()) == [
-        (".safetensors",),
-        (".bin", ".pt", ".pth", ".th", ".ckpt"),
+    families = registry.families(registry.own_readers())
+    assert families[:2] == [(".safetensors",), (".bin", ".pt", ".pth", ".th", ".ckpt")]
+    assert [each for each in families if each[0] in {".onnx", ".tflite", ".pb"}] == [
+        (".onnx",),
+        (".tflite",),
+        (".pb",),
     ]
     assert registry.families([ToyZip(), *registry.own_readers()])[-1] == (".tzip",)
 
@@ -282,10 +285,13 @@ def test_what_is_not_a_reader_is_refused(tmp_path: Path, plugins: Callable[..., 
         open_checkpoint(tmp_path / "m.x")
 
 
-def test_the_entry_points_are_our_three_readers() -> None:
+def test_the_entry_points_are_our_readers() -> None:
     own = [entry for entry in registered(registry.GROUP) if is_own(entry)]
-    assert [entry.name for entry in own] == ["safetensors", "torch-legacy", "torch-zip"]
+    project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())["project"]
+    declared = project["entry-points"][registry.GROUP]
+    assert [entry.name for entry in own] == sorted(declared)
+    assert {"onnx", "safetensors", "tensorflow-graph", "tflite", "torch-legacy", "torch-zip"} <= set(declared)
     assert all(isinstance(entry, EntryPoint) for entry in own)
-    assert set(registry.extensions()) == {"safetensors", "torch-legacy", "torch-zip"}
+    assert set(registry.extensions()) == set(declared)
     json.dumps(registry.extensions())
     pickle.dumps(registry.extensions())

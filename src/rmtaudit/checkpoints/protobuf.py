@@ -19,6 +19,7 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 FIELDS_CAP = 20_000_000
 """Most fields that are looked at in one file: a graph of 100,000 operators has fewer than 2,000,000."""
 
+_FIXED = {FIXED64: 8, FIXED32: 4}
 _WINDOW = 1 << 15
 _LONGEST_KEY = 20  # a tag and a length, each a varint of at most 10 bytes
 
@@ -64,41 +65,45 @@ class Wire:
             A field leaves the message, or is of a type that is not defined (groups included).
         """
         position = start
+        data, base = self._window, self._base
         while position < end:
             self._left -= 1
             if self._left < 0:
                 raise self._corrupt(f"more than {FIELDS_CAP} fields", position)
-            data, base = self._at(position)
             index = position - base
+            if index < 0 or index + _LONGEST_KEY > len(data):
+                data, base = self._at(position)
+                index = position - base
             key = data[index]
             index += 1
             if key > 0x7F:
                 key, index = self._varint(data, index - 1, base)
             kind = key & 7
-            if kind == VARINT:
-                begin = index
+            length = value = 0
+            if kind == BYTES:
+                length = data[index] if index < len(data) else 0x80
+                index += 1
+                if length > 0x7F:
+                    length, index = self._varint(data, index - 1, base)
+                begin = base + index
+                position = begin + length
+            elif kind == VARINT:
+                begin = base + index
                 value = data[index] if index < len(data) else 0x80
                 index += 1
                 if value > 0x7F:
-                    value, index = self._varint(data, begin, base)
-                field = Field(key >> 3, kind, value, base + begin, base + index)
+                    value, index = self._varint(data, index - 1, base)
                 position = base + index
+            elif kind in _FIXED:
+                begin = base + index
+                position = begin + _FIXED[kind]
             else:
-                length = {FIXED64: 8, FIXED32: 4}.get(kind, 0)
-                if kind == BYTES:
-                    length = data[index] if index < len(data) else 0x80
-                    index += 1
-                    if length > 0x7F:
-                        length, index = self._varint(data, index - 1, base)
-                elif not length:
-                    raise self._corrupt(f"a field of type {kind}", position)
-                field = Field(key >> 3, kind, 0, base + index, base + index + length)
-                position = base + index + length
+                raise self._corrupt(f"a field of type {kind}", position)
             if position > end or key < 8:
                 raise self._corrupt(
-                    f"field {key >> 3} ends at {position}, the message around it at {end}", field.start
+                    f"field {key >> 3} ends at {position}, the message around it at {end}", begin
                 )
-            yield field
+            yield Field(key >> 3, kind, value, begin, position)
 
     def content(self, field: Field, cap: int) -> bytes:
         """Return the bytes of a field of at most ``cap`` bytes. Raises ``CorruptError`` for a longer one."""

@@ -125,7 +125,7 @@ class ExternalFiles:
             )
         path = self._folder / file
         try:
-            check_contained(path)
+            check_contained(path, self._folder)
             source = FileSource(path)
         except UnsafeError:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from rmtaudit.checkpoints.files import FileSource
 if TYPE_CHECKING:
     from rmtaudit.checkpoints.onnx.schema import Model
 
+_DAMAGED = re.compile(rb"\x08[\x01-\x20]\x12.[\x20-\x7e]{3}|\x08[\x01-\x20]\x3a")
 _KNOWN = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
 """Wire types of the fields of ``ModelProto``."""
 _GRAPH = frozenset({1, 2, 5, 10, 11, 12, 13, 14, 15, 16})
@@ -27,6 +29,10 @@ class OnnxReader(Reader):
     def recognises(self, contents: Contents) -> bool:
         """Whether the file begins as a model does: a version, printable texts, and a graph."""
         return _begins_a_model(contents.head)
+
+    def may_know(self, contents: Contents) -> bool:
+        """Whether a version and the name of a producer come first: what is wrong behind them is said."""
+        return _DAMAGED.match(contents.head) is not None
 
     def open(self, path: Path) -> Checkpoint:
         """Open a file: the graph is read, its tensors are measured (see :meth:`Reader.open`)."""

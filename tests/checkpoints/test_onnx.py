@@ -313,8 +313,8 @@ def test_what_is_no_weight_has_a_reason(save: Save) -> None:
         "b": "shift",
         "m": "running mean",
         "v": "running variance",
-        "table": "table that Mul takes, element by element",
-        "shape": "shape that Reshape takes",
+        "table": "table that scales, element by element",
+        "shape": "whole numbers of the graph (shapes, indices, settings)",
     }
     assert [skip.spec.name for skip in plan.skipped if not skip.learned] == ["shape"]
     assert not any(skip.weight for skip in plan.skipped)

@@ -100,7 +100,7 @@ def specifications(
     for constant in constants:
         if constant in weights:
             found.append(_weight(constant, weights[constant]))
-        elif constant in others:
+        elif constant in others and constant not in scales:
             found.append(_other(constant, others[constant]))
         elif constant in aimless:
             found.append(_aimless(constant, aimless[constant]))
@@ -156,7 +156,7 @@ def _plain(constant: Constant, reason: str | None) -> TensorSpec:
     if unreadable is None and (constant.dtype in NARROW or constant.dtype not in ITEMSIZE):
         unreadable = f"dtype {constant.dtype}, of which no operator says what it stands for"
     if reason is None and constant.dtype in _WHOLE:
-        reason = "whole numbers or truth values of the graph (shape, index, table)"
+        reason = "whole numbers of the graph (shapes, indices, settings)"
     counted = constant.dtype in FLOATING and not of_scheme
     role = None if reason is None else Role(use=Use.NONE, reason=reason, counted=counted)
     return TensorSpec(

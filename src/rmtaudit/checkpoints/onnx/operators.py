@@ -45,30 +45,11 @@ _NONE = {
     f"{MS}BiasGelu": {1: "bias"},
     f"{MS}FastGelu": {1: "bias"},
     f"{MS}BiasAdd": {1: "bias"},
-    "DequantizeLinear": {1: "scale of codes", 2: "zero point of codes"},
-    f"{MS}DequantizeLinear": {1: "scale of codes", 2: "zero point of codes"},
-    "QuantizeLinear": {1: "scale of codes", 2: "zero point of codes"},
-    f"{MS}QuantizeLinear": {1: "scale of codes", 2: "zero point of codes"},
+    "DequantizeLinear": {1: "scale or zero point", 2: "scale or zero point"},
+    f"{MS}DequantizeLinear": {1: "scale or zero point", 2: "scale or zero point"},
+    "QuantizeLinear": {1: "scale or zero point", 2: "scale or zero point"},
+    f"{MS}QuantizeLinear": {1: "scale or zero point", 2: "scale or zero point"},
     "PRelu": {1: "slope of PRelu"},
-    "Reshape": {1: "shape that Reshape takes"},
-    "Expand": {1: "shape that Expand takes"},
-    "Tile": {1: "counts that Tile takes"},
-    "ConstantOfShape": {0: "shape that ConstantOfShape takes"},
-    "Slice": {1: "where Slice starts", 2: "where Slice ends", 3: "axes of Slice", 4: "steps of Slice"},
-    "Pad": {1: "widths that Pad takes", 2: "value that Pad fills in", 3: "axes of Pad"},
-    "Squeeze": {1: "axes of Squeeze"},
-    "Unsqueeze": {1: "axes of Unsqueeze"},
-    "Split": {1: "lengths that Split takes"},
-    "ReduceSum": {1: "axes of ReduceSum"},
-    "ReduceMean": {1: "axes of ReduceMean"},
-    "Resize": {1: "region of Resize", 2: "scales of Resize", 3: "sizes of Resize"},
-    "Upsample": {1: "scales of Upsample"},
-    "Gather": {1: "indices of Gather"},
-    "ScatterND": {1: "indices of ScatterND"},
-    "TopK": {1: "number that TopK takes"},
-    "OneHot": {1: "depth of OneHot", 2: "values of OneHot"},
-    "Clip": {1: "least value of Clip", 2: "greatest value of Clip"},
-    "Range": {0: "start of Range", 1: "end of Range", 2: "step of Range"},
     f"{MS}RotaryEmbedding": {2: "table of cosines", 3: "table of sines"},
     "RotaryEmbedding": {1: "table of cosines", 2: "table of sines"},
     f"{MS}GroupQueryAttention": {7: "table of cosines", 8: "table of sines"},
@@ -78,7 +59,7 @@ _NONE = {
 def claims_of(trace: OnnxTrace, scope: Scope, node: Node) -> Claims:
     """Yield what an operator does with those of its inputs that come of constants alone."""
     for index, reason in _NONE.get(node.op, {}).items():
-        counted = reason not in {"scale of codes", "zero point of codes"}
+        counted = reason != "scale or zero point"
         yield from none(trace.value(scope, node.input(index)), reason, counted=counted)
     handler = _HANDLERS.get(node.op)
     if handler is not None:
@@ -232,9 +213,9 @@ def _elementwise(trace: OnnxTrace, scope: Scope, node: Node) -> Claims:
         if value is None:
             continue
         if sum(side > 1 for side in value.shape) < 2:
-            yield from none(value, f"vector or number that {node.op} takes")
+            yield from none(value, "vector or number of an elementwise operator")
         elif node.op != "Add" and trace.varies(scope, node.input(1 - index)):
-            yield from none(value, f"table that {node.op} takes, element by element")
+            yield from none(value, "table that scales, element by element")
 
 
 Handler = Callable[[OnnxTrace, Scope, Node], Claims]

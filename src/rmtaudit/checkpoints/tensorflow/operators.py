@@ -185,14 +185,13 @@ def _gather(trace: Trace, scope: Scope, node: Node) -> Claims:
     axis = trace.integers(scope, node.input(2)) if node.input(2) else (0,)
     if axis in {(0,), None}:
         yield from _weight(trace.value(scope, node.input(0)), Use.EMBEDDING, "OI")
-    yield from none(trace.value(scope, node.input(1)), f"indices of {node.op}")
 
 
 def _added(trace: Trace, scope: Scope, node: Node) -> Claims:
     for index in (0, 1):
         value = trace.value(scope, node.input(index))
         if value is not None and sum(side > 1 for side in value.shape) < 2:
-            yield from none(value, f"vector or number that {node.op} takes")
+            yield from none(value, "vector or number of an elementwise operator")
 
 
 Handler = Callable[[Trace, Scope, Node], Claims]

@@ -134,7 +134,7 @@ def claims_of(trace: Trace, scope: Scope, node: Node) -> Claims:
         for index in (0, 1):
             value = trace.value(scope, node.input(index))
             if value is not None and sum(side > 1 for side in value.shape) < 2:
-                yield from none(value, f"vector or number that {node.op} takes")
+                yield from none(value, "vector or number of an elementwise operator")
 
 
 def _weight(value: Expression | None, role: Role, unknown: tuple[str, ...] = ()) -> Claims:

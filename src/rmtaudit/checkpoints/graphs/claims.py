@@ -20,6 +20,7 @@ from rmtaudit.checkpoints.graphs.expressions import (
 )
 from rmtaudit.checkpoints.graphs.model import Constant
 from rmtaudit.checkpoints.graphs.places import NARROW, bits_of
+from rmtaudit.matrices.skips import SkipReason
 from rmtaudit.matrices.tensors import FLOATING, ITEMSIZE, Encoding, Role, TensorSpec, Use
 
 Part = tuple[str, int, int]
@@ -54,17 +55,18 @@ class Claim:
 def belongings(expressions: Iterable[Expression | None]) -> Iterable[Claim]:
     """Yield claims on what belongs to a weight that cannot be read: scales, codebooks, workspaces."""
     for expression in expressions:
-        yield from none(expression, "belongs to a quantised weight that cannot be read", counted=False)
+        yield from none(expression, "belongs to a quantised weight that cannot be read", parameter=False)
 
 
-def none(expression: Expression | None, reason: str, *, counted: bool = True) -> Iterable[Claim]:
+def none(expression: Expression | None, reason: str, *, parameter: bool = True) -> Iterable[Claim]:
     """Yield the claim on a value that is no weight, where it comes of constants.
 
-    ``counted`` is false for what is no parameter of the model; whole numbers and truth values are none.
+    ``parameter`` is false for a parameter of a quantisation scheme, which is none of the model.
     """
     if expression is not None:
         numbers = isinstance(expression, Dequantised) or leaf_of(expression).constant.dtype in FLOATING
-        role = Role(use=Use.NONE, reason=reason, counted=counted and numbers)
+        skip = SkipReason.NO_WEIGHT if parameter else SkipReason.QUANTISATION_PARAMETER
+        role = Role(use=Use.NONE, reason=reason, counted=parameter and numbers, skip=skip)
         yield Claim(expression=expression, role=role)
 
 
@@ -124,6 +126,7 @@ def _weight(constant: Constant, claims: Sequence[Claim]) -> tuple[TensorSpec, Ex
         dtype=_dtype(claim.expression),
         alias=constant.alias,
         unreadable=constant.unreadable or _unknown(claim),
+        skip=SkipReason.QUANTISED if claim.unknown else constant.skip,
         role=role,
         encoding=None if claim.unknown else _encoding(claim),
     )
@@ -150,21 +153,25 @@ def _aimless(constant: Constant, claim: Claim) -> tuple[TensorSpec, Expression]:
     return spec, claim.expression
 
 
-def _plain(constant: Constant, reason: str | None) -> TensorSpec:
-    of_scheme = reason is not None
-    unreadable = constant.unreadable
+def _plain(constant: Constant, scale: str | None) -> TensorSpec:
+    """Return the specification of a constant that no operator explains; ``scale`` says whose it is one of."""
+    unreadable, skip = constant.unreadable, constant.skip
     if unreadable is None and (constant.dtype in NARROW or constant.dtype not in ITEMSIZE):
         unreadable = f"dtype {constant.dtype}, of which no operator says what it stands for"
-    if reason is None and constant.dtype in _WHOLE:
+        skip = SkipReason.QUANTISED
+    role = None
+    if scale is not None:
+        role = Role(use=Use.NONE, reason=scale, counted=False, skip=SkipReason.QUANTISATION_PARAMETER)
+    elif constant.dtype in _WHOLE:
         reason = "whole numbers of the graph (shapes, indices, settings)"
-    counted = constant.dtype in FLOATING and not of_scheme
-    role = None if reason is None else Role(use=Use.NONE, reason=reason, counted=counted)
+        role = Role(use=Use.NONE, reason=reason, counted=False)
     return TensorSpec(
         name=constant.name,
         shape=constant.shape,
         dtype=constant.dtype,
         alias=constant.alias,
         unreadable=unreadable,
+        skip=skip,
         role=role,
     )
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rmtaudit.matrices.skips import SkipReason
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Constant:
@@ -25,6 +27,8 @@ class Constant:
         Where its values are, as its format knows it.
     unreadable
         Why the values cannot be had; ``None`` where they can.
+    skip
+        The name of that reason.
     alias
         Equal for constants of the same bytes.
     """
@@ -34,6 +38,7 @@ class Constant:
     dtype: str
     place: Any = None
     unreadable: str | None = None
+    skip: SkipReason = SkipReason.NO_VALUES
     alias: Any = None
 
     @property

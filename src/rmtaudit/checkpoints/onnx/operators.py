@@ -31,6 +31,9 @@ _CELL = Cell(
     tanh=frozenset({"Tanh"}),
 )
 
+_SCALED = frozenset({"DequantizeLinear", "QuantizeLinear", f"{MS}DequantizeLinear", f"{MS}QuantizeLinear"})
+"""Operators whose second and third input are a scale and a zero point."""
+
 _NONE = {
     "BatchNormalization": {1: "scale", 2: "shift", 3: "running mean", 4: "running variance"},
     "InstanceNormalization": {1: "scale", 2: "shift"},
@@ -45,10 +48,6 @@ _NONE = {
     f"{MS}BiasGelu": {1: "bias"},
     f"{MS}FastGelu": {1: "bias"},
     f"{MS}BiasAdd": {1: "bias"},
-    "DequantizeLinear": {1: "scale or zero point", 2: "scale or zero point"},
-    f"{MS}DequantizeLinear": {1: "scale or zero point", 2: "scale or zero point"},
-    "QuantizeLinear": {1: "scale or zero point", 2: "scale or zero point"},
-    f"{MS}QuantizeLinear": {1: "scale or zero point", 2: "scale or zero point"},
     "PRelu": {1: "slope of PRelu"},
     f"{MS}RotaryEmbedding": {2: "table of cosines", 3: "table of sines"},
     "RotaryEmbedding": {1: "table of cosines", 2: "table of sines"},
@@ -59,8 +58,10 @@ _NONE = {
 def claims_of(trace: OnnxTrace, scope: Scope, node: Node) -> Claims:
     """Yield what an operator does with those of its inputs that come of constants alone."""
     for index, reason in _NONE.get(node.op, {}).items():
-        counted = reason != "scale or zero point"
-        yield from none(trace.value(scope, node.input(index)), reason, counted=counted)
+        yield from none(trace.value(scope, node.input(index)), reason)
+    if node.op in _SCALED:
+        for index in (1, 2):
+            yield from none(trace.value(scope, node.input(index)), "scale or zero point", parameter=False)
     handler = _HANDLERS.get(node.op)
     if handler is not None:
         yield from handler(trace, scope, node)

@@ -19,6 +19,7 @@ from rmtaudit.checkpoints.graphs.places import Raw, bytes_of
 from rmtaudit.checkpoints.tflite.flatbuffer import Buffer, Table
 from rmtaudit.checkpoints.tflite.operators import OPERATORS, TFLiteTrace, claims_of, is_quantised
 from rmtaudit.errors import CorruptError
+from rmtaudit.matrices.skips import SkipReason
 from rmtaudit.matrices.tensors import TensorSpec
 from rmtaudit.names import display_name
 
@@ -136,7 +137,8 @@ class _Model:
         scales = table.vector(2, 4)
         if table.number(4, "u1"):
             details = "custom" if table.number(4, "u1") == 1 else "blockwise"
-            return replace(constant, unreadable=f"quantised (unknown: {details} quantisation)")
+            reason = f"quantised (unknown: {details} quantisation)"
+            return replace(constant, unreadable=reason, skip=SkipReason.QUANTISED)
         if scales is None or not scales[1]:
             return constant
         zeros = table.vector(3, 8)

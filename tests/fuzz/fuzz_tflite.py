@@ -12,7 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rmtaudit.checkpoints import open_checkpoint
+if __name__ == "__main__":  # before anything else imports what is fuzzed
+    import atheris
+
+    with atheris.instrument_imports(include=["rmtaudit"]):
+        import rmtaudit.checkpoints.graphs.checkpoint
+        import rmtaudit.checkpoints.tflite.model  # noqa: F401
+
+from rmtaudit.checkpoints.base import Contents
+from rmtaudit.checkpoints.tflite.reader import TFLiteReader
 from rmtaudit.errors import InputError
 
 EXTREMES = (0, 1, 2, 3, 17, 127, 255, 1 << 12, 1 << 16, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, (1 << 32) - 4)
@@ -226,8 +234,12 @@ def target(data: bytes, folder: Path) -> None:
     """Open a file and read all of it; only an ``InputError`` may come of it."""
     path = folder / "fuzzed.tflite"
     path.write_bytes(data)
+    reader = TFLiteReader()
+    contents = Contents(head=data[:4096])
+    assert reader.recognises(contents) in {True, False}
+    assert reader.may_know(contents) in {True, False}
     try:
-        with open_checkpoint(path) as checkpoint:
+        with reader.open(path) as checkpoint:
             for spec in checkpoint.tensors:
                 if spec.unreadable is None:
                     values = checkpoint.read(spec.name)
@@ -238,19 +250,24 @@ def target(data: bytes, folder: Path) -> None:
 
 
 def main() -> None:
-    """Run the fuzzer: half of its inputs are bytes, half are mutations of the seeds."""
+    """Run the fuzzer: half of its inputs are files, half say how a seed is changed."""
     import atheris
 
-    atheris.instrument_all()
     with tempfile.TemporaryDirectory() as folder:
+        corpus = Path(folder) / "corpus"
+        corpus.mkdir()
+        for index, seed in enumerate(seeds()):
+            (corpus / str(index)).write_bytes(b"\0" + seed)
+            (corpus / f"changes{index}").write_bytes(bytes([1, index]) + bytes(range(60)))
 
         def one(data: bytes) -> None:
-            if len(data) > 2 and data[0] % 2:
+            if data[:1] and data[0] % 2 and len(data) > 2:
                 picks = [int.from_bytes(data[at : at + 2], "little") for at in range(2, len(data) - 1, 2)]
-                data = mutate(seeds()[data[1] % len(seeds())], picks[:30])
-            target(data, Path(folder))
+                target(mutate(seeds()[data[1] % len(seeds())], picks[:30]), Path(folder))
+            else:
+                target(data[1:], Path(folder))
 
-        atheris.Setup(sys.argv, one)
+        atheris.Setup([*sys.argv, str(corpus)], one)
         atheris.Fuzz()
 
 

@@ -290,7 +290,7 @@ def test_a_dynamic_lstm_has_a_scale_a_direction(save: Save) -> None:
     assert [layer.shape for layer in layers] == [(hidden, 5)] * 8 + [(hidden, hidden)] * 8
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("zero", ["none", "packed", "numbers"])
 @pytest.mark.parametrize("inputs", [32, 28])
 def test_matmul_nbits(bits: int, zero: str, inputs: int, save: Save) -> None:
@@ -348,6 +348,9 @@ UNKNOWN = {
     "a product of codes": [helper.make_node("MatMul", ["x", "q"], ["y"])],
     "scales that do not fit": [helper.make_node("QLinearMatMul", ["x", "u", "z", "q", "t", "z"], ["y"])],
     "MatMulBnb4": [helper.make_node("MatMulBnb4", ["x", "q", "s"], ["y"], domain=MS)],
+    "three bits": [
+        helper.make_node("MatMulNBits", ["x", "q", "s"], ["y"], domain=MS, K=8, N=4, bits=3, block_size=16)
+    ],
     "reordered groups": [
         helper.make_node(
             "MatMulNBits", ["x", "q", "s", "", "t"], ["y"], domain=MS, K=16, N=4, bits=4, block_size=16

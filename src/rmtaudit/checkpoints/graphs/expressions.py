@@ -109,8 +109,8 @@ class Dequantised:
 class Unpacked:
     """Codes of a few bits that lie along the last side of bytes, low bits first.
 
-    ``codes`` has a shape ``(…, bytes)``; the value ``(…, size)``, each code of ``bits`` bits. The bits of
-    what is left of the last byte are ignored.
+    ``codes`` has a shape ``(…, bytes)``; the value ``(…, size)``, each code of ``bits`` bits: 2, 4 or 8. What
+    is left of the last byte is ignored.
     """
 
     codes: Expression
@@ -234,19 +234,12 @@ def _spread(operand: torch.Tensor, shape: tuple[int, ...], expression: Dequantis
 
 
 def _unpacked(packed: torch.Tensor, bits: int, size: int) -> torch.Tensor:
-    """Return the codes of a stream of bits, the lowest bit of the first byte first."""
+    """Return codes of 2, 4 or 8 bits, the low bits of a byte first."""
     import torch
 
-    if 8 % bits == 0:
-        shifts = torch.arange(0, 8, bits, dtype=torch.uint8)
-        codes = (packed.view(torch.uint8).unsqueeze(-1) >> shifts) & ((1 << bits) - 1)
-        return codes.flatten(-2).narrow(-1, 0, size)
-    stream = (packed.view(torch.uint8).unsqueeze(-1) >> torch.arange(8, dtype=torch.uint8)) & 1
-    stream = stream.flatten(-2).narrow(-1, 0, size * bits)
-    stream = stream.reshape(*stream.shape[:-1], size, bits)
-    weights = 1 << torch.arange(bits, dtype=torch.int32)
-    summed: torch.Tensor = (stream.to(torch.int32) * weights).sum(-1)
-    return summed.to(torch.uint8)
+    shifts = torch.arange(0, 8, bits, dtype=torch.uint8)
+    codes = (packed.view(torch.uint8).unsqueeze(-1) >> shifts) & ((1 << bits) - 1)
+    return codes.flatten(-2).narrow(-1, 0, size)
 
 
 def fits(scale: tuple[int, ...], codes: tuple[int, ...], side: int | None, block: int) -> bool:

@@ -27,6 +27,9 @@ from rmtaudit.matrices.tensors import Role, Use
 
 Claims = Iterator[Claim]
 
+_BITS = frozenset({2, 4, 8})
+"""Bits of ``MatMulNBits`` for which ONNX Runtime 1.32 has a kernel to compare with."""
+
 
 def gather_blocks(q: Quantised, node: Node) -> Claims:
     """``GatherBlockQuantized``: an embedding of 4 or 8 bits, a scale for each block of one axis."""
@@ -80,7 +83,7 @@ def matmul_nbits(q: Quantised, node: Node) -> Claims:
     blocks = -(-inputs // block) if block > 0 else 0
     packed = block * bits // 8
     sound = (
-        2 <= bits <= 8
+        bits in _BITS
         and outputs > 0
         and inputs > 0
         and leaf_of(value).constant.dtype == "uint8"

@@ -69,7 +69,7 @@ class Pieces:
         return (*self.of.shape[: self.side], length, *self.of.shape[self.side + 1 :])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dequantised:
     """``(codes - zero) * scale``.
 
@@ -91,11 +91,11 @@ class Dequantised:
     """
 
     codes: Expression
-    scale: Expression | None
-    zero: Expression | None
-    side: int | None
-    block: int
-    dtype: str
+    scale: Expression | None = None
+    zero: Expression | None = None
+    side: int | None = None
+    block: int = 0
+    dtype: str = "float32"
     divides: bool = False
     by_arithmetic: bool = False
 

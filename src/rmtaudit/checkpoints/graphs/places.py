@@ -32,7 +32,7 @@ class Raw:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Typed:
     """Values in the numeric fields of a message.
 
@@ -53,8 +53,8 @@ class Typed:
     source: FileSource
     spans: tuple[tuple[int, int], ...]
     stored: str
-    fills: bool
     code: str
+    fills: bool = False
 
 
 @dataclass(frozen=True, slots=True)

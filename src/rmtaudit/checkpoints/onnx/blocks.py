@@ -55,7 +55,7 @@ def gather_blocks(q: Quantised, node: Node) -> Claims:
         fits = block > 0 and scale.shape == (value.shape[0], groups) and zero is not None
         if fits:
             yield Claim(
-                expression=Dequantised(codes, scale, zero, 1, block, "float32"),
+                expression=Dequantised(codes=codes, scale=scale, zero=zero, side=1, block=block),
                 role=role,
                 scheme=f"{bits} bits (GatherBlockQuantized)",
             )
@@ -99,12 +99,12 @@ def matmul_nbits(q: Quantised, node: Node) -> Claims:
                 Unpacked(Reshaped(value, (outputs, blocks, packed)), bits, block), (outputs, blocks * block)
             )
             made = Dequantised(
-                _first_columns(codes, inputs),
-                Reshaped(scale, (outputs, blocks)),
-                zero,
-                1,
-                block,
-                leaf_of(scale).constant.dtype,
+                codes=_first_columns(codes, inputs),
+                scale=Reshaped(scale, (outputs, blocks)),
+                zero=zero,
+                side=1,
+                block=block,
+                dtype=leaf_of(scale).constant.dtype,
             )
             yield Claim(expression=made, role=role, scheme=f"{bits} bits (MatMulNBits)")
             yield from none(q.value(node.input(5)), "bias")

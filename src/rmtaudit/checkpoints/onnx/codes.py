@@ -50,6 +50,7 @@ class Quantised:
         scale: str,
         zero: str,
         side: int,
+        *,
         role: Role,
         scheme: str,
     ) -> Iterable[Claim]:

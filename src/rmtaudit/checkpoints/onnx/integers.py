@@ -50,8 +50,9 @@ def claims_of_integers(trace: OnnxTrace, scope: Scope, node: Node, annotations: 
         yield from handler(Quantised(trace, scope, annotations), node)
 
 
-def _dense(q: Quantised, node: Node, codes: int, scale: int, zero: int, scheme: str) -> Claims:
+def _dense(q: Quantised, node: Node, places: tuple[int, int, int], scheme: str) -> Claims:
     """Yield the claim on ``B`` of ``A @ B``, whose scale and zero point are inputs: one, or one a column."""
+    codes, scale, zero = places
     value = q.codes(node.input(codes))
     if value is None or len(value.shape) < 2:
         return
@@ -60,29 +61,29 @@ def _dense(q: Quantised, node: Node, codes: int, scale: int, zero: int, scheme: 
     if axes:
         role = Role(use=Use.DENSE, axes=axes)
         side = axes.index("O")
-        yield from q.claim(value, node.input(scale), node.input(zero), side, role, scheme)
+        yield from q.claim(value, node.input(scale), node.input(zero), side, role=role, scheme=scheme)
 
 
 def _qlinear_matmul(q: Quantised, node: Node) -> Claims:
-    yield from _dense(q, node, 3, 4, 5, "QLinearMatMul")
+    yield from _dense(q, node, (3, 4, 5), "QLinearMatMul")
     value = q.codes(node.input(0))
     if value is not None and len(value.shape) == 2:
         role = Role(use=Use.DENSE, axes="OI")
-        yield from q.claim(value, node.input(1), node.input(2), 0, role, "QLinearMatMul")
+        yield from q.claim(value, node.input(1), node.input(2), 0, role=role, scheme="QLinearMatMul")
 
 
 def _qgemm(q: Quantised, node: Node) -> Claims:
-    yield from _dense(q, node, 3, 4, 5, "QGemm")
+    yield from _dense(q, node, (3, 4, 5), "QGemm")
     yield from none(q.value(node.input(6)), "bias")
 
 
 def _dynamic_matmul(q: Quantised, node: Node) -> Claims:
-    yield from _dense(q, node, 1, 2, 3, "DynamicQuantizeMatMul")
+    yield from _dense(q, node, (1, 2, 3), "DynamicQuantizeMatMul")
     yield from none(q.value(node.input(4)), "bias")
 
 
 def _matmul_to_float(q: Quantised, node: Node) -> Claims:
-    yield from _dense(q, node, 1, 3, 5, "MatMulIntegerToFloat")
+    yield from _dense(q, node, (1, 3, 5), "MatMulIntegerToFloat")
     yield from none(q.value(node.input(6)), "bias")
 
 
@@ -109,7 +110,7 @@ def _qlinear_conv(q: Quantised, node: Node) -> Claims:
     value = q.codes(node.input(3))
     role = None if value is None else kernel_role(value)
     if role is not None:
-        yield from q.claim(value, node.input(4), node.input(5), 0, role, "QLinearConv")
+        yield from q.claim(value, node.input(4), node.input(5), 0, role=role, scheme="QLinearConv")
     yield from none(q.value(node.input(8)), "bias")
 
 
@@ -133,7 +134,7 @@ def _lstm(q: Quantised, node: Node) -> Claims:
             yield Claim(expression=value, role=role, unknown=(name, "DynamicQuantizeLSTM"))
             yield from belongings(q.value(node.input(each)) for each in (scale, zero))
         else:
-            made = Dequantised(value, scales[0], scales[1], None, 0, "float32")
+            made = Dequantised(codes=value, scale=scales[0], zero=scales[1])
             yield from finished(made, role, f"{leaf_of(value).constant.dtype} (DynamicQuantizeLSTM)")
     yield from none(q.value(node.input(3)), "bias")
 
@@ -153,7 +154,7 @@ def _attention(q: Quantised, node: Node) -> Claims:
     if value is not None and len(value.shape) == 2:
         parts = query_key_value(node.integers("qkv_hidden_sizes"), value.shape[1])
         role = Role(use=Use.ATTENTION, axes="IO", parts=parts)
-        yield from q.claim(value, node.input(4), node.input(7), 1, role, "QAttention")
+        yield from q.claim(value, node.input(4), node.input(7), 1, role=role, scheme="QAttention")
     yield from none(q.value(node.input(2)), "bias")
 
 
@@ -163,7 +164,7 @@ def _embed_layer_norm(q: Quantised, node: Node) -> Claims:
         if value is not None and len(value.shape) == 2:
             role = Role(use=Use.EMBEDDING, axes="OI")
             yield from q.claim(
-                value, node.input(scale), node.input(zero), 0, role, "QEmbedLayerNormalization"
+                value, node.input(scale), node.input(zero), 0, role=role, scheme="QEmbedLayerNormalization"
             )
 
 
@@ -179,7 +180,12 @@ def _gather(q: Quantised, node: Node) -> Claims:
             scale = q.trace.scale(q.scope, consumer.input(1))
             if scale is not None and math.prod(scale.shape) == 1:
                 yield from q.claim(
-                    value, consumer.input(1), consumer.input(2), 0, role, "DequantizeLinear after Gather"
+                    value,
+                    consumer.input(1),
+                    consumer.input(2),
+                    0,
+                    role=role,
+                    scheme="DequantizeLinear after Gather",
                 )
                 return
         if consumer.op == "Cast":

@@ -206,7 +206,7 @@ class Parser:
         elif outputs and floats and name in {"value_float", "value_floats"}:
             count = sum(end - start for start, end in floats) // 4
             shape = () if name == "value_float" and count == 1 else (count,)
-            place = Typed(self._wire.source, tuple(floats), "float32", False, "RA-IN-125")
+            place = Typed(source=self._wire.source, spans=tuple(floats), stored="float32", code="RA-IN-125")
             self._add(Constant(name=outputs[0], shape=shape, dtype="float32", place=place), scope)
 
     def _annotation(self, message: Field) -> None:

@@ -115,7 +115,7 @@ class TensorParser:
                 f"{present} bytes of numbers in field {number} for {constant.elements} of {constant.dtype}"
             )
             raise self.corrupt("RA-IN-124", fault, constant.name, spans[0][0])
-        return Typed(self._wire.source, tuple(spans), stored, False, "RA-IN-125")
+        return Typed(source=self._wire.source, spans=tuple(spans), stored=stored, code="RA-IN-125")
 
     def sparse(self, message: Field, name: str) -> Constant:
         """Return a sparse tensor: its values are not read, its shape is."""

@@ -91,7 +91,7 @@ class OnnxTrace(Trace):
         dtype = leaf_of(inner).constant.dtype
         if not is_view(inner) or dtype in _FLOATS or dtype in {"bool", "string", "int64"}:
             return inner
-        return Dequantised(inner, None, None, None, 0, "float32", by_arithmetic=True)
+        return Dequantised(codes=inner, by_arithmetic=True)
 
     def _arithmetic(self, scope: Scope, node: Node) -> Expression | None:
         """Return codes from which a zero point is subtracted, or that a scale multiplies or divides.
@@ -159,7 +159,9 @@ class OnnxTrace(Trace):
         dtype = leaf_of(scale).constant.dtype
         dtype = dtype if dtype in {"float32", "float16", "bfloat16", "float64"} else "float32"
         only_one = single and (zero is None or math.prod(zero.shape) == 1)
-        return Dequantised(codes, scale, zero, None if only_one else side, block, dtype)
+        return Dequantised(
+            codes=codes, scale=scale, zero=zero, side=None if only_one else side, block=block, dtype=dtype
+        )
 
     def _cut(self, scope: Scope, node: Node, index: int, inner: Expression) -> Expression | None:
         rank = len(inner.shape)

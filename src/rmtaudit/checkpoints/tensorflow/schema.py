@@ -217,7 +217,10 @@ class Parser:
                 f"tensor '{display_name(constant.name)}': {present} bytes of numbers in field {number} for "
                 f"{elements} of {constant.dtype}",
             )
-        return Typed(self._wire.source, tuple(spans), stored, True, "RA-IN-176"), None
+        place = Typed(
+            source=self._wire.source, spans=tuple(spans), stored=stored, code="RA-IN-176", fills=True
+        )
+        return place, None
 
     def _sides(self, message: Field, name: str) -> list[int]:
         sides: list[int] = []

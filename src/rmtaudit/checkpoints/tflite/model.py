@@ -154,7 +154,9 @@ class _Model:
         scale = Leaf(self._numbers("float32", scales, 4))
         zero = Leaf(self._numbers("int64", zeros, 8)) if zeros is not None and zeros[1] else None
         single = count == 1
-        made = Dequantised(self.trace.plain(constant), scale, zero, None if single else side, 0, "float32")
+        made = Dequantised(
+            codes=self.trace.plain(constant), scale=scale, zero=zero, side=None if single else side
+        )
         self.trace.quantised[constant] = made
         return constant
 

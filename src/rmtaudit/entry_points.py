@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 
 
 def registered(group: str) -> list[EntryPoint]:
@@ -16,7 +16,7 @@ def registered(group: str) -> list[EntryPoint]:
 
 def is_own(entry: EntryPoint) -> bool:
     """Whether an entry point is one of rmtaudit itself."""
-    return entry.dist is not None and entry.dist.name == "rmtaudit"
+    return entry.dist is not None and _name(entry.dist) == "rmtaudit"
 
 
 def is_allowed(entry: EntryPoint) -> bool:
@@ -27,6 +27,12 @@ def is_allowed(entry: EntryPoint) -> bool:
     """
     names = {name.strip() for name in os.environ.get("RMTAUDIT_PLUGINS", "").split(",")} - {""}
     return not names or entry.name in names or is_own(entry)
+
+
+@lru_cache(maxsize=1024)
+def _name(distribution: Distribution) -> str:
+    """Return the name of a distribution, for which its metadata are parsed: once each."""
+    return distribution.name
 
 
 @lru_cache(maxsize=8)

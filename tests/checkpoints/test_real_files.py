@@ -93,8 +93,6 @@ def test_broken_files_say_what_is_wrong(shared: Shared) -> None:
     ("file", "kind"),
     [
         ("chars2vec/eng_50.h5", "an HDF5 file"),
-        ("g2p_en/checkpoint20.npz", "a numpy .npz archive"),
-        ("rl_zoo/sac__Hopper-v3.zip", "not one of torch"),
     ],
 )
 def test_other_formats_are_named(shared: Shared, file: str, kind: str) -> None:

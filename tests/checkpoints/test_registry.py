@@ -32,9 +32,8 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b
         ("m.bin", b'{"error":"Repository not found"}', "RA-IN-013", "JSON error"),
         ("tokenizer.json", b'{"version": "1.0", "x": []}', "RA-IN-013", "JSON file"),
         ("m.safetensors.part", bytes(100), "RA-IN-015", "unfinished"),
-        ("m.gguf", b"GGUF" + PAD, "RA-IN-017", "GGUF"),
+        ("m.ggml", b"tjgg" + PAD, "RA-IN-017", "GGML file, the format before GGUF"),
         ("m.h5", b"\x89HDF\r\n\x1a\n" + PAD, "RA-IN-017", "HDF5"),
-        ("m.npy", b"\x93NUMPY\x01\x00" + PAD, "RA-IN-017", "numpy"),
         ("m.ort", b"\x1c\0\0\0ORTM" + PAD, "RA-IN-017", "ONNX Runtime"),
         ("m.bin.gz", b"\x1f\x8b\x08\0" + PAD, "RA-IN-017", "gzip"),
         ("m.7z", b"7z\xbc\xaf\x27\x1c" + PAD, "RA-IN-017", "7z"),
@@ -212,9 +211,12 @@ def test_shards_of_a_plugins_format_have_an_index(tmp_path: Path, plugins: Calla
 
 
 def test_families_of_formats_come_from_the_readers() -> None:
-    families = registry.families(registry.own_readers())
-    assert families[:2] == [(".safetensors",), (".bin", ".pt", ".pth", ".th", ".ckpt")]
-    assert [each for each in families if each[0] in {".onnx", ".tflite", ".pb"}] == [
+    assert registry.families(registry.own_readers()) == [
+        (".safetensors",),
+        (".bin", ".pt", ".pth", ".th", ".ckpt"),
+        (".pt2",),
+        (".gguf",),
+        (".npz",),
         (".onnx",),
         (".tflite",),
         (".pb",),
@@ -290,7 +292,7 @@ def test_the_entry_points_are_our_readers() -> None:
     project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())["project"]
     declared = project["entry-points"][registry.GROUP]
     assert [entry.name for entry in own] == sorted(declared)
-    assert {"onnx", "safetensors", "tensorflow-graph", "tflite", "torch-legacy", "torch-zip"} <= set(declared)
+    assert {"gguf", "npy", "npz", "onnx", "safetensors", "tensorflow-graph", "tflite"} <= set(declared)
     assert all(isinstance(entry, EntryPoint) for entry in own)
     assert set(registry.extensions()) == set(declared)
     json.dumps(registry.extensions())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -262,3 +263,31 @@ def test_verbose_says_where_settings_are_from(weights: Path, capsys: Capture) ->
     err = capsys.readouterr().err
     assert "rmtaudit: seed: 4  # --seed" in err
     assert "rmtaudit: timings: " in err
+
+
+def test_the_models_of_an_archive_are_scanned_one_by_one(tmp_path: Path, capsys: Capture) -> None:
+    generator = torch.Generator().manual_seed(0)
+    archive = tmp_path / "models.zip"
+    optimizer = {"state": {0: {"exp_avg": torch.ones(4, 4)}}, "param_groups": []}
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, state in (
+            ("a/net.pt", {"fc.weight": torch.randn(40, 30, generator=generator)}),
+            ("b/net.pt", {"fc.weight": torch.randn(30, 40, generator=generator)}),
+            ("optimizer.pt", optimizer),
+        ):
+            buffer = io.BytesIO()
+            torch.save(state, buffer)
+            file.writestr(name, buffer.getvalue())
+        file.writestr("evil.pt", b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00echo\x85R.")
+    assert run(cli, ["scan", str(archive), "--format", "json", "--preset", "fast"]) == 2
+    printed = capsys.readouterr()
+    reports = json.loads(printed.out)["reports"]
+    assert [report["subject"]["path"] for report in reports[:2]] == [
+        str(archive / "a/net.pt"),
+        str(archive / "b/net.pt"),
+    ]
+    assert [report["layers"][0]["shape"] for report in reports[:2]] == [[40, 30], [30, 40]]
+    assert "contains code" in printed.err
+    assert "without a weight matrix were left out: optimizer.pt" in printed.err
+    assert run(cli, ["scan", str(archive / "b/net.pt"), "--format", "json", "--preset", "fast"]) == 0
+    assert json.loads(capsys.readouterr().out)["layers"][0]["shape"] == [30, 40]

@@ -118,12 +118,14 @@ def test_a_reader_opens_its_file_alone_and_in_a_folder(
 ) -> None:
     folder = weights(tmp_path / "model")
     alone = folder / "noise.weight.npy"
-    for path in (folder, alone):
-        assert run(cli, ["scan", str(path)]) == COULD_NOT_JUDGE
+    assert run(cli, ["scan", str(folder)]) == COULD_NOT_JUDGE
+    with rmtaudit.open_checkpoint(alone) as checkpoint:
+        assert type(checkpoint).__module__.startswith("rmtaudit.")  # ours, until a plugin wants it
     installed("readers", npy="npy_reader:NpyReader")
     for path, count in ((folder, 2), (alone, 1)):
         with rmtaudit.open_checkpoint(path) as checkpoint:
             assert (checkpoint.format, len(checkpoint.tensors)) == ("npy", count)
+            assert type(checkpoint).__name__ == "NpyCheckpoint"
         assert run(cli, ["scan", str(path), "--analyzers", "scale"]) == FINE
     capsys.readouterr()
     assert run(cli, ["logdet", f"{folder}::noise.weight", "--format", "json"]) == FINE

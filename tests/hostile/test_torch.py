@@ -66,11 +66,11 @@ def test_code_is_refused_and_does_not_run(
 @pytest.mark.parametrize(
     "name",
     [
-        b"builtins\neval", b"__builtin__\neval", b"builtins\ngetattr", b"builtins\n__import__",
+        b"builtins\neval", b"__builtin__\neval", b"builtins\nexec", b"builtins\n__import__",
         b"builtins\nopen", b"subprocess\nPopen", b"os\npopen", b"nt\nsystem", b"sys\nexit",
         b"shutil\nrmtree", b"socket\nsocket", b"importlib\nimport_module", b"runpy\nrun_path",
         b"pty\nspawn", b"code\ninteract", b"ctypes\nCDLL", b"pickle\nloads", b"_pickle\nloads",
-        b"functools\npartial", b"operator\nattrgetter", b"torch.hub\nload", b"torch\nload",
+        b"types\nCodeType", b"operator\nmethodcaller", b"torch.hub\nload", b"torch\nload",
         b"torch.serialization\nos.system",
         b"torch.nn\nModule.__init__.__globals__", b"webbrowser\nopen", b"numpy\nload", b"marshal\nloads",
     ],

@@ -5,9 +5,12 @@ from __future__ import annotations
 from rmtaudit.checkpoints.inert import MalformedError, NumpyArray, NumpyDType, StoredTensor, integers
 from rmtaudit.names import display_name
 
-_NUMPY = {"f2": "float16", "f4": "float32", "f8": "float64", "i1": "int8", "i2": "int16", "i4": "int32",
-          "i8": "int64", "u1": "uint8", "u2": "uint16", "u4": "uint32", "u8": "uint64", "b1": "bool",
-          "c8": "complex64", "c16": "complex128"}  # fmt: skip
+NUMPY_DTYPES = {
+    "f2": "float16", "f4": "float32", "f8": "float64", "i1": "int8", "i2": "int16", "i4": "int32",
+    "i8": "int64", "u1": "uint8", "u2": "uint16", "u4": "uint32", "u8": "uint64", "b1": "bool",
+    "c8": "complex64", "c16": "complex128",
+}  # fmt: skip
+"""torch's name of a dtype, by numpy's kind and item size."""
 
 
 def from_numpy(array: NumpyArray) -> StoredTensor:
@@ -16,21 +19,25 @@ def from_numpy(array: NumpyArray) -> StoredTensor:
     order = array.dtype.order if array.dtype is not None else "="
     if array.dtype is not None and array.dtype.code[:1] in {"<", ">"}:
         order = array.dtype.code[0]
-    dtype = _NUMPY.get(code)
+    dtype = NUMPY_DTYPES.get(code)
     if dtype is None or not array.known:
         reason = f"numpy dtype '{display_name(code, longest=20)}'" if array.known else "array without values"
         return StoredTensor(
             dtype=dtype or "object", shape=array.shape, stride=(), offset=0, data=None, unreadable=reason
         )
-    sizes = array.shape if array.fortran else array.shape[::-1]
-    steps, step = [], 1
-    for size in sizes:
-        steps.append(step)
-        step *= max(size, 1)
-    stride = tuple(steps if array.fortran else steps[::-1])
+    stride = steps(array.shape, fortran=array.fortran)
     return StoredTensor(
         dtype=dtype, shape=array.shape, stride=stride, offset=0, data=array.data, big_endian=order == ">"
     )
+
+
+def steps(shape: tuple[int, ...], *, fortran: bool) -> tuple[int, ...]:
+    """Return the stride of an array in elements, first side fastest where ``fortran``."""
+    strides, step = [], 1
+    for size in shape if fortran else shape[::-1]:
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(strides if fortran else strides[::-1])
 
 
 def new_dtype(code: object, *_: object) -> NumpyDType:

@@ -119,6 +119,9 @@ class Reader(ABC):
     strict
         Whether a file with one of the extensions that turns out to be of another format is refused, since
         its name promises something about its safety.
+    in_archives
+        Whether :meth:`open` takes a path that leads on into a zip archive (``models.zip/net.pt``), as
+        :func:`rmtaudit.checkpoints.members.open_source` does.
     """
 
     name: str
@@ -126,6 +129,7 @@ class Reader(ABC):
     other_extensions: tuple[str, ...] = ()
     place: int = 100
     strict: bool = False
+    in_archives: bool = False
 
     @abstractmethod
     def recognises(self, contents: Contents) -> bool:

@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from rmtaudit.checkpoints.regular_files import open_regular
 from rmtaudit.errors import ChangedError, CorruptError, InputError
 from rmtaudit.names import display_name
-from rmtaudit.positional import CLOSED_ON_EXEC, NO_WAIT, read_into
+from rmtaudit.positional import read_into
 
 _CHUNK = 1 << 30  # one preadv call reads at most 2 GiB - 4 KiB on Linux
 _LARGE = 1 << 20
@@ -37,19 +36,24 @@ class Snapshot:
 
 
 class FileSource:
-    """A regular file open for positional reads.
+    """A regular file, or a range of one, open for positional reads.
 
     Parameters
     ----------
     path
         The file. Symbolic links are followed.
+    window
+        The first byte and the number of bytes of the range; the whole file where ``None``. Positions count
+        from its beginning.
+    member
+        What the range is called where the file is an archive: the path and messages name it.
 
     Attributes
     ----------
     path, where
         The path, and its printable file name for messages.
     size
-        Bytes in the file when it was opened.
+        Bytes in the file, or the range, when it was opened.
 
     Raises
     ------
@@ -57,15 +61,24 @@ class FileSource:
         At once, also for a FIFO, a socket, a device, a directory or a dangling link.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.where = display_name(path.name or str(path))
+    def __init__(self, path: Path, *, window: tuple[int, int] | None = None, member: str = "") -> None:
+        self.path = path / member if member else path
+        self.where = display_name(self.path.name or str(path))
+        self._file = path
         self._lock = threading.Lock()
         self._parked = False
         self._closed = False
-        self._descriptor: int | None = _open_regular(path, self.where)
+        self._descriptor: int | None = open_regular(path, self.where)
         self.snapshot = Snapshot.of(os.fstat(self._descriptor))
-        self.size = self.snapshot.size
+        self._start, self.size = window or (0, self.snapshot.size)
+        if window is not None and self._start + self.size > self.snapshot.size:
+            self.abandon()
+            raise CorruptError(
+                "RA-IN-005",
+                f"bytes {self._start} to {self._start + self.size} were asked for, but the file has "
+                f"{self.snapshot.size} bytes.",
+                where=self.where,
+            )
 
     def pread(self, offset: int, length: int) -> bytearray | memoryview:
         """Return ``length`` bytes from ``offset``, in memory of their own. Threads may call it at once.
@@ -86,7 +99,7 @@ class FileSource:
         descriptor, borrowed = self._borrow()
         try:
             data = bytearray(length) if length < _LARGE else _uncleared(length)
-            done = _fill(descriptor, memoryview(data), offset)
+            done = _fill(descriptor, memoryview(data), self._start + offset)
             if done < length:
                 message = f"changed while it was being read: {done} of {length} bytes at position {offset}"
                 raise self._changed(message)
@@ -112,13 +125,14 @@ class FileSource:
         descriptor, borrowed = self._borrow()
         try:
             flat = rows.cast("B")
+            begin = self._start + offset
             if stride == length:
                 count, length = 1, count * length
             for row in range(count):
                 piece = flat[row * length : (row + 1) * length]
-                done = read_into(descriptor, piece, offset + row * stride)
+                done = read_into(descriptor, piece, begin + row * stride)
                 if done < length:
-                    done += _fill(descriptor, piece[done:], offset + row * stride + done)
+                    done += _fill(descriptor, piece[done:], begin + row * stride + done)
                 if done < length:
                     message = f"changed while it was being read: {done} of {length} bytes"
                     raise self._changed(f"{message} at position {offset + row * stride}")
@@ -134,7 +148,9 @@ class FileSource:
         if stride == length:
             length, count = length * count, 1
         for piece in range(count):
-            os.posix_fadvise(self._descriptor, offset + piece * stride, length, os.POSIX_FADV_WILLNEED)
+            os.posix_fadvise(
+                self._descriptor, self._start + offset + piece * stride, length, os.POSIX_FADV_WILLNEED
+            )
 
     def check_unchanged(self) -> str:
         """Compare the file with its state at opening.
@@ -153,7 +169,7 @@ class FileSource:
         if self._descriptor is not None:
             self._compare(os.fstat(self._descriptor))
         try:
-            now = self.path.stat()
+            now = self._file.stat()
         except OSError:
             return f"{self.where}: the file was removed or made unreachable while it was open"
         if (now.st_dev, now.st_ino) != (self.snapshot.device, self.snapshot.inode):
@@ -201,7 +217,7 @@ class FileSource:
                 return self._descriptor, True
         if not self._parked:
             raise InputError("RA-IN-006", "the checkpoint is closed.", where=self.where)
-        descriptor = _open_regular(self.path, self.where)
+        descriptor = open_regular(self._file, self.where)
         if Snapshot.of(os.fstat(descriptor)) != self.snapshot:
             os.close(descriptor)
             raise self._changed("changed while it was being read")
@@ -209,7 +225,8 @@ class FileSource:
 
     def _compare(self, now: os.stat_result) -> None:
         if (now.st_size, now.st_mtime_ns) != (self.snapshot.size, self.snapshot.mtime_ns):
-            size = "" if now.st_size == self.size else f": {self.size} bytes before, {now.st_size} now"
+            before = self.snapshot.size
+            size = "" if now.st_size == before else f": {before} bytes before, {now.st_size} now"
             raise self._changed(f"changed while it was being read{size}")
 
     def _changed(self, message: str) -> ChangedError:
@@ -237,47 +254,6 @@ def read_small(path: Path, cap: int) -> bytes:
         return bytes(source.pread(0, source.size))
     finally:
         source.abandon()
-
-
-def _open_regular(path: Path, where: str) -> int:
-    """Return a descriptor of a regular file. ``O_NONBLOCK``: a FIFO without a writer must not hang us."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | NO_WAIT | CLOSED_ON_EXEC)
-    except ValueError as error:  # a NUL in the path
-        raise InputError("RA-IN-001", f"not a path: {error}.", where=where) from error
-    except OSError as error:
-        raise _refused(path, where, error) from error
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        raise InputError("RA-IN-003", f"is {_kind(mode)}, not a regular file.", where=where)
-    return descriptor
-
-
-def _refused(path: Path, where: str, error: OSError) -> InputError:
-    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-        if path.is_symlink():
-            target = display_name(os.fspath(path.readlink()))
-            return InputError("RA-IN-002", f"is a link to {target}, which is not there.", where=where)
-        return InputError("RA-IN-001", "no such file.", hint="Check the path.", where=where)
-    if error.errno in {errno.EACCES, errno.EPERM}:
-        return InputError("RA-IN-004", "permission denied.", hint="Make the file readable.", where=where)
-    if error.errno == errno.ENXIO:
-        return InputError("RA-IN-003", "is a socket or a device, not a regular file.", where=where)
-    if error.errno == errno.ELOOP:
-        return InputError("RA-IN-002", "is a link that leads back to itself.", where=where)
-    return InputError("RA-IN-001", f"cannot be opened: {error.strerror}.", where=where)
-
-
-def _kind(mode: int) -> str:
-    kinds = (
-        (stat.S_ISDIR, "a directory"),
-        (stat.S_ISFIFO, "a FIFO (named pipe)"),
-        (stat.S_ISSOCK, "a socket"),
-        (stat.S_ISCHR, "a character device"),
-        (stat.S_ISBLK, "a block device"),
-    )
-    return next((name for test, name in kinds if test(mode)), "a special file")
 
 
 def _uncleared(length: int) -> memoryview:

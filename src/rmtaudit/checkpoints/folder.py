@@ -8,9 +8,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rmtaudit.checkpoints.base import Checkpoint, Reader
+from rmtaudit.checkpoints.conversions import folder_refusal, scheme_refusal
 from rmtaudit.checkpoints.facts import read_config
 from rmtaudit.checkpoints.hub import snapshot_of
-from rmtaudit.checkpoints.registry import families, open_file, open_folder, own_readers, plugin_readers
+from rmtaudit.checkpoints.partitions import check_parts
+from rmtaudit.checkpoints.registry import (
+    families,
+    open_file,
+    open_folder,
+    open_own_folder,
+    own_readers,
+    plugin_readers,
+)
 from rmtaudit.checkpoints.schemes import decoded
 from rmtaudit.checkpoints.sharded import (
     ShardedCheckpoint,
@@ -20,6 +29,7 @@ from rmtaudit.checkpoints.sharded import (
     open_index,
     open_shards,
 )
+from rmtaudit.checkpoints.single import FileCheckpoint
 from rmtaudit.errors import CorruptError, InputError, NotACheckpointError, UsageError
 from rmtaudit.names import display_name
 
@@ -70,12 +80,22 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         beside = path.parent
     config, warnings = read_config(beside)
     checkpoint.config = config
-    checkpoint.warnings = (*checkpoint.warnings, *warnings)
     try:
+        warnings += _check_complete(checkpoint)
+        checkpoint.warnings = (*checkpoint.warnings, *warnings)
         return decoded(checkpoint)
     except BaseException:
         close_all([checkpoint])
         raise
+
+
+def _check_complete(checkpoint: Checkpoint) -> list[str]:
+    """Refuse parts of a model, and schemes that cannot be undone; return warnings."""
+    path = Path(checkpoint.path)
+    refusal = scheme_refusal(checkpoint.config, display_name(path.name))
+    if refusal is not None:
+        raise refusal
+    return check_parts(path, checkpoint) if isinstance(checkpoint, FileCheckpoint) else []
 
 
 def _is_folder(path: Path) -> bool:
@@ -100,14 +120,21 @@ def _open_folder(folder: Path) -> Checkpoint:
         names = sorted(entry.name for entry in os.scandir(folder) if not entry.is_dir())
     except OSError as error:
         raise _unlistable(folder, error) from error
+    whole = open_own_folder(folder, names)
+    if whole is not None:
+        return whole
     present = _present(names, own_readers())
-    if not present:
+    if present:
+        refusal = folder_refusal(folder, names, weights=[name for each in present for name in each.files])
+        if refusal is not None:
+            raise refusal
+    else:
         whole = open_folder(folder, names)
         if whole is not None:
             return whole
         present = _present(names, plugin_readers([]))
     if not present:
-        raise _nothing(folder, where)
+        raise folder_refusal(folder, names) or _nothing(folder, where)
     chosen = present[0]
     others = [name for family in present[1:] for name in family.files]
     checkpoint, opened = chosen.open(folder, where)
@@ -156,6 +183,8 @@ class _Family:
             return open_file(folder / usual), {usual}
         groups = _groups(self.files)
         if len(groups) + len(whole) > 1:
+            for name in whole:
+                check_parts(folder / name)
             raise _several([*groups, *whole], where)
         if groups:
             return _open_group(folder, next(iter(groups.values())), where)
@@ -219,7 +248,7 @@ def _several(names: list[str], where: str) -> UsageError:
 
 
 def _nothing(folder: Path, where: str) -> NotACheckpointError:
-    endings = tuple(ending for family in families(own_readers()) for ending in family)
+    endings = (".distcp", *(ending for family in families(own_readers()) for ending in family))
     inside = sorted(
         entry.name
         for entry in os.scandir(folder)

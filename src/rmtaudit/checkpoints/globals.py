@@ -1,7 +1,6 @@
 """What a global in a pickle stands for: a description of ours, a foreign name, or a refusal.
 
-The rebuilders imitate ``torch/_utils.py`` and ``numpy.core.multiarray`` and build descriptions instead of
-tensors. No name is looked up in any module: the tables below are all there is.
+No name is looked up in any module: the tables below are all there is.
 """
 
 from __future__ import annotations
@@ -12,18 +11,28 @@ from typing import Any
 
 from rmtaudit.checkpoints.arrays import array_of_buffer, new_dtype
 from rmtaudit.checkpoints.dangerous import is_dangerous
+from rmtaudit.checkpoints.distributed_tensors import distributed_tensor
 from rmtaudit.checkpoints.inert import (
     DType,
     Foreign,
     Instance,
     MalformedError,
     NumpyArray,
-    Storage,
     StorageKind,
     StoredTensor,
     integers,
 )
-from rmtaudit.errors import UnsafeError
+from rmtaudit.checkpoints.tensor_builders import (
+    nested,
+    quantised,
+    same,
+    sparse,
+    tensor,
+    typed_tensor,
+    without_values,
+    wrapper_subclass,
+)
+from rmtaudit.errors import NotACheckpointError, UnsafeError
 from rmtaudit.matrices.tensors import ITEMSIZE
 from rmtaudit.names import display_name
 
@@ -75,19 +84,33 @@ def resolve(module: str, name: str, where: str) -> object:
             hint="Save it with torch.save, or as safetensors.",
             where=where,
         )
-    if is_dangerous(module, name):
-        raise UnsafeError(
-            "RA-IN-040",
-            f"contains code: {display_name(f'{module}.{name}')}.",
-            hint="Nothing was executed. Do not load this file with anything else.",
+    if (module, name) == ("joblib.numpy_pickle", "NumpyArrayWrapper"):
+        raise NotACheckpointError(
+            "RA-IN-197",
+            "a joblib dump, whose arrays lie between the instructions of the pickle: not read.",
+            hint="Save the arrays with numpy.savez, or the model with torch.save.",
             where=where,
         )
+    if is_dangerous(module, name):
+        raise contains_code(f"{module}.{name}", where)
     return Foreign(module, name)
+
+
+def contains_code(name: str, where: str) -> UnsafeError:
+    """Return the refusal of a pickle that names what runs code."""
+    return UnsafeError(
+        "RA-IN-040",
+        f"contains code: {display_name(name)}.",
+        hint="Nothing was executed. Do not load this file with anything else.",
+        where=where,
+    )
 
 
 def is_harmless(origin: Foreign) -> bool:
     """Whether a foreign name is part of the furniture of a checkpoint and needs no warning."""
     root = origin.module.split(".")[0]
+    if origin.module.startswith("torch.distributed."):
+        return True
     return root in _FURNITURE or (origin.module, origin.name) == ("numpy", "ndarray")
 
 
@@ -102,103 +125,14 @@ def foreign_warning(names: dict[str, None]) -> list[str]:
 
 _FURNITURE = {
     "builtins", "__builtin__", "collections", "copyreg", "copy_reg", "datetime", "pathlib", "decimal",
-    "fractions", "enum", "argparse", "uuid", "array", "_codecs", "__torch__",
+    "fractions", "enum", "argparse", "uuid", "array", "_codecs", "__torch__", "itertools",
 }  # fmt: skip
 
 
-def _tensor(storage: object, offset: object, size: object, stride: object, *_: object) -> StoredTensor:
-    if type(storage) is not Storage or type(offset) is not int:
-        raise MalformedError("a tensor without a storage or an offset")
-    dtype = storage.dtype or "uint8"
-    shape, steps = integers(size), integers(stride)
-    return StoredTensor(
-        dtype=dtype, shape=shape, stride=steps, offset=offset, data=storage, unreadable=_no_such_dtype(dtype)
-    )
-
-
-def _typed_tensor(
-    storage: object,
-    offset: object,
-    size: object,
-    stride: object,
-    _grad: object,
-    _hooks: object,
-    dtype: object,
-    *_: object,
-) -> StoredTensor:
-    if type(dtype) is not DType:
-        raise MalformedError("a tensor whose dtype is none of torch's")
-    plain = _tensor(storage, offset, size, stride)
-    return StoredTensor(
-        dtype=dtype.name,
-        shape=plain.shape,
-        stride=plain.stride,
-        offset=plain.offset,
-        data=plain.data,
-        unreadable=_no_such_dtype(dtype.name),
-    )
-
-
-def _no_such_dtype(dtype: str) -> str | None:
-    if dtype in ITEMSIZE:
-        return None
-    return f"quantised dtype {dtype}" if dtype.startswith("q") else f"dtype {dtype}"
-
-
-def _same(data: object, *_: object) -> object:
-    return data
-
-
-def _quantised(storage: object, offset: object, size: object, stride: object, *_: object) -> StoredTensor:
-    plain = _tensor(storage, offset, size, stride)
-    reason = f"quantised tensor ({plain.dtype})"
-    return StoredTensor(
-        dtype=plain.dtype,
-        shape=plain.shape,
-        stride=plain.stride,
-        offset=plain.offset,
-        data=plain.data,
-        unreadable=reason,
-    )
-
-
-def _sparse(_layout: object, data: object, *_: object) -> StoredTensor:
-    parts = data if type(data) is tuple else ()
-    tensors = [part for part in parts if type(part) is StoredTensor]
-    sizes = [part for part in parts if type(part) in {tuple, list}]
-    dtype = tensors[-1].dtype if tensors else "float32"
-    return StoredTensor(
-        dtype=dtype,
-        shape=integers(sizes[0]) if sizes else (),
-        stride=(),
-        offset=0,
-        data=None,
-        unreadable="sparse tensor",
-    )
-
-
-def _nested(buffer: object, *_: object) -> StoredTensor:
-    dtype = buffer.dtype if type(buffer) is StoredTensor else "float32"
-    return StoredTensor(dtype=dtype, shape=(), stride=(), offset=0, data=None, unreadable="nested tensor")
-
-
-def _without_values(reason: str) -> Callable[..., StoredTensor]:
-    def build(dtype: object, size: object, *_: object) -> StoredTensor:
-        name = dtype.name if type(dtype) is DType else "float32"
-        return StoredTensor(
-            dtype=name, shape=integers(size), stride=(), offset=0, data=None, unreadable=reason
-        )
-
-    return build
-
-
-def _wrapper_subclass(_cls: object, dtype: object, size: object, *rest: object) -> StoredTensor:
-    return _without_values("tensor subclass without a storage")(dtype, size, *rest)
-
-
-def _from_type(function: object, _type: object, arguments: object, *_: object) -> object:
+def _from_type(function: object, kind: object, arguments: object, state: object = None, *_: object) -> object:
     if type(function) is Known and type(arguments) is tuple:
-        return function.build(*arguments)
+        built = function.build(*arguments)
+        return distributed_tensor(built, kind, state) if type(built) is StoredTensor else built
     return Instance(function if type(function) is Foreign else None, arguments)
 
 
@@ -228,26 +162,26 @@ def _new_object(cls: object, *arguments: object) -> object:
 def _known() -> dict[tuple[str, str], Known]:
     table: dict[tuple[str, str], Callable[..., object]] = {}
     rebuilders: dict[str, Callable[..., object]] = {
-        "_rebuild_tensor": _tensor,
-        "_rebuild_tensor_v2": _tensor,
-        "_rebuild_tensor_v3": _typed_tensor,
-        "_rebuild_parameter": _same,
-        "_rebuild_parameter_with_state": _same,
-        "_rebuild_device_tensor_from_numpy": _same,
-        "_rebuild_device_tensor_from_cpu_tensor": _same,
-        "_rebuild_xla_tensor": _same,
-        "_rebuild_qtensor": _quantised,
-        "_rebuild_sparse_tensor": _sparse,
-        "_rebuild_sparse_csr_tensor": _sparse,
-        "_rebuild_nested_tensor": _nested,
-        "_rebuild_meta_tensor_no_storage": _without_values("meta tensor: it has no values"),
-        "_rebuild_wrapper_subclass": _wrapper_subclass,
+        "_rebuild_tensor": tensor,
+        "_rebuild_tensor_v2": tensor,
+        "_rebuild_tensor_v3": typed_tensor,
+        "_rebuild_parameter": same,
+        "_rebuild_parameter_with_state": same,
+        "_rebuild_device_tensor_from_numpy": same,
+        "_rebuild_device_tensor_from_cpu_tensor": same,
+        "_rebuild_xla_tensor": same,
+        "_rebuild_qtensor": quantised,
+        "_rebuild_sparse_tensor": sparse,
+        "_rebuild_sparse_csr_tensor": sparse,
+        "_rebuild_nested_tensor": nested,
+        "_rebuild_meta_tensor_no_storage": without_values("meta tensor: it has no values"),
+        "_rebuild_wrapper_subclass": wrapper_subclass,
     }
     table.update({("torch._utils", name): build for name, build in rebuilders.items()})
     for module in ("torch._tensor", "torch.tensor"):
         table[module, "_rebuild_from_type"] = table[module, "_rebuild_from_type_v2"] = _from_type
     for module in ("torch.nn.parameter", "torch.nn"):
-        table[module, "Parameter"] = table[module, "Buffer"] = _same
+        table[module, "Parameter"] = table[module, "Buffer"] = same
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         table[module, "_reconstruct"] = lambda *_: NumpyArray()
         table[module, "scalar"] = lambda *_: None
@@ -260,7 +194,7 @@ def _known() -> dict[tuple[str, str], Known]:
         "build_boollist",
         "restore_type_tag",
     ):
-        table["torch.jit._pickle", name] = _same
+        table["torch.jit._pickle", name] = same
     for module in ("copyreg", "copy_reg"):
         table[module, "_reconstructor"] = table[module, "__newobj__"] = _new_object
     table["collections", "OrderedDict"] = table["collections", "defaultdict"] = _mapping

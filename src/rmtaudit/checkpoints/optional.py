@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from types import ModuleType
 
 from rmtaudit.errors import InputError
@@ -30,9 +31,19 @@ def require(module: str, *, extra: str, what: str, where: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise InputError(
-            "RA-IN-099",
-            f"{what} are read with the package {module.partition('.')[0]}, which is not installed.",
-            hint=f"pip install 'rmtaudit[{extra}]'",
-            where=where,
-        ) from error
+        raise _missing(module, extra, what, where) from error
+
+
+def check_installed(module: str, *, extra: str, what: str, where: str) -> None:
+    """Raise as :func:`require` where the package is not installed, without importing it."""
+    if importlib.util.find_spec(module) is None:
+        raise _missing(module, extra, what, where)
+
+
+def _missing(module: str, extra: str, what: str, where: str) -> InputError:
+    return InputError(
+        "RA-IN-099",
+        f"{what} are read with the package {module.partition('.')[0]}, which is not installed.",
+        hint=f"pip install 'rmtaudit[{extra}]'",
+        where=where,
+    )

@@ -18,6 +18,7 @@ import struct
 from typing import Any, BinaryIO, NoReturn, cast
 
 from rmtaudit.checkpoints.arrays import fill_array, set_order
+from rmtaudit.checkpoints.attributes import ATTRGETTER, GETATTR, attribute, check_attributes
 from rmtaudit.checkpoints.globals import Known, is_harmless, resolve
 from rmtaudit.checkpoints.inert import (
     Foreign,
@@ -158,12 +159,23 @@ class InertUnpickler(pickle._Unpickler):
                     self._spend(len(argument))
             return function.build(*arguments)
         if type(function) is Foreign:
+            path = function.module, function.name
+            if path in GETATTR and type(arguments) is tuple and len(arguments) in {2, 3}:
+                return self._attribute(arguments)
+            if path in ATTRGETTER and type(arguments) is tuple:
+                check_attributes(arguments, self.where)
             if not is_harmless(function):
                 self.foreign.setdefault(f"{function.module}.{function.name}")
             return Instance(function, arguments)
         if type(function) is Instance:
             return Instance(function.origin, arguments)
         raise MalformedError(f"a call of {type(function).__name__}")
+
+    def _attribute(self, arguments: tuple[object, ...]) -> object:
+        result = attribute(arguments[0], arguments[1], self.where)
+        if type(result) is Foreign and not is_harmless(result):
+            self.foreign.setdefault(f"{result.module}.{result.name}")
+        return result
 
     def _marked(self) -> list[Any]:
         return cast("list[Any]", super().pop_mark())  # type: ignore[misc]

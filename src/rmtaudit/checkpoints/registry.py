@@ -12,7 +12,9 @@ from pathlib import Path
 
 from rmtaudit.checkpoints.base import Checkpoint, Contents, Reader
 from rmtaudit.checkpoints.collector import collector_paused
+from rmtaudit.checkpoints.conversions import file_refusal, part_refusal
 from rmtaudit.checkpoints.files import FileSource
+from rmtaudit.checkpoints.members import open_source
 from rmtaudit.checkpoints.sniff import broken_download, foreign_format
 from rmtaudit.checkpoints.zips import list_entries
 from rmtaudit.entry_points import is_allowed, is_own, registered
@@ -45,6 +47,13 @@ def open_file(path: Path) -> Checkpoint:
     return _opened(reader, path, warnings)
 
 
+def open_own_folder(folder: Path, names: Sequence[str]) -> Checkpoint | None:
+    """Open a folder as a whole, where a reader of ours knows it; ``None`` where none does."""
+    contents = Contents(names=tuple(sorted(names)), folder=True)
+    reader = next((each for each in own_readers() if each.recognises(contents)), None)
+    return None if reader is None else _opened(reader, folder, [])
+
+
 def open_folder(folder: Path, names: Sequence[str]) -> Checkpoint | None:
     """Open a folder as a whole, where the reader of a plugin knows it; ``None`` where none does."""
     problems: list[str] = []
@@ -74,6 +83,9 @@ def reader_for(path: Path) -> tuple[Reader, list[str]]:
     try it (a zip archive without a ``data.pkl``, a pickle of another library).
     """
     contents, size = contents_of(path)
+    part = part_refusal(path)
+    if part is not None:
+        raise part
     own = own_readers()
     problems: list[str] = []
     reader = next((each for each in own if each.recognises(contents)), None)
@@ -81,7 +93,7 @@ def reader_for(path: Path) -> tuple[Reader, list[str]]:
     reader = reader or next((each for each in own if each.may_know(contents)), None)
     if reader is not None:
         return reader, [*problems, *_compare_extension(path, reader, own)]
-    broken = broken_download(path, contents.head, size)
+    broken = file_refusal(path, contents.head) or broken_download(path, contents.head, size)
     if broken is not None:
         raise broken
     if problems:
@@ -115,8 +127,14 @@ def read_head(path: Path) -> tuple[bytes, int]:
 
 
 def contents_of(path: Path) -> tuple[Contents, int]:
-    """Return what readers see of a regular file, and its size in bytes. Raises ``InputError``."""
-    source = FileSource(path)
+    """Return what readers see of a regular file or a member of an archive, and its size in bytes.
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    """
+    source = open_source(path)
     try:
         head = bytes(source.pread(0, min(HEAD, source.size)))
         return Contents(head=head, names=_zip_names(source) if head.startswith(b"PK") else ()), source.size
@@ -156,6 +174,8 @@ def families(readers: Iterable[Reader]) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for reader in sorted(readers, key=lambda each: (each.place, each.name)):
         endings = tuple(ending.lower() for ending in reader.extensions)
+        if not endings:
+            continue
         shared = next((each for each in found if set(each) & set(endings)), None)
         if shared is None:
             found.append(endings)

@@ -12,9 +12,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rmtaudit.checkpoints.base import Checkpoint, Contents, Reader
-from rmtaudit.checkpoints.files import FileSource
+from rmtaudit.checkpoints.base import Contents, Reader
 from rmtaudit.checkpoints.header import parse_header
+from rmtaudit.checkpoints.members import open_source
 from rmtaudit.checkpoints.single import FileCheckpoint
 from rmtaudit.checkpoints.values import tensor_from_bytes
 from rmtaudit.errors import CorruptError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from rmtaudit.checkpoints.files import FileSource
     from rmtaudit.checkpoints.header import Entry
 
 HEADER_CAP = 100_000_000
@@ -52,6 +53,7 @@ class SafetensorsReader(Reader):
     name = "safetensors"
     extensions = (".safetensors",)
     place = 0
+    in_archives = True
     strict = True
 
     def recognises(self, contents: Contents) -> bool:
@@ -59,9 +61,9 @@ class SafetensorsReader(Reader):
         head = contents.head
         return head[8:9] == b"{" and not all(0x20 <= byte < 0x7F or byte in b"\t\r\n" for byte in head[:8])
 
-    def open(self, path: Path) -> Checkpoint:
+    def open(self, path: Path) -> SafetensorsCheckpoint:
         """Open a file; its header is checked in full (see :meth:`Reader.open`)."""
-        source = FileSource(path)
+        source = open_source(path)
         try:
             header, data_start = _header(source)
             parsed = parse_header(header, source.where)
@@ -70,12 +72,14 @@ class SafetensorsReader(Reader):
         except BaseException:
             source.abandon()
             raise
-        checkpoint = _SafetensorsCheckpoint(source, self.name, tensors, parsed.warnings)
+        checkpoint = SafetensorsCheckpoint(source, self.name, tensors, parsed.warnings)
         checkpoint.metadata = parsed.metadata
         return checkpoint
 
 
-class _SafetensorsCheckpoint(FileCheckpoint):
+class SafetensorsCheckpoint(FileCheckpoint):
+    """A safetensors file; ``metadata`` is the ``__metadata__`` of its header."""
+
     def _values(self, spec: TensorSpec, place: Any) -> torch.Tensor:
         return tensor_from_bytes(self._source.pread(place, spec.nbytes), spec.dtype, spec.shape)
 

@@ -141,8 +141,8 @@ def open_index(path: Path) -> ShardedCheckpoint:
     match = _INDEX_NAME.search(path.name)
     files = list(dict.fromkeys(weight_map.values()))
     for file in files:
-        _check_name(file, match["extension"] if match else None, where)
-    missing = [file for file in files if not _is_there(path.parent / file)]
+        check_shard_name(file, match["extension"] if match else None, where)
+    missing = [file for file in files if not is_there(path.parent / file)]
     if missing:
         shown = ", ".join(display_name(file) for file in missing[:5]) + (", …" if len(missing) > 5 else "")
         raise CorruptError(
@@ -257,14 +257,22 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _is_there(path: Path) -> bool:
+def is_there(path: Path) -> bool:
+    """Whether there is a file or a link of that name."""
     try:
         return path.exists() or path.is_symlink()
     except OSError:  # a name too long for the file system
         return False
 
 
-def _check_name(file: str, extension: str | None, where: str) -> None:
+def check_shard_name(file: str, extension: str | None, where: str) -> None:
+    """Refuse the name of a shard that leaves its folder, or has another extension than ``extension``.
+
+    Raises
+    ------
+    UnsafeError
+        It does.
+    """
     windows = PureWindowsPath(file)
     if not file or "\0" in file or windows.drive or windows.root or ".." in windows.parts or not windows.name:
         raise UnsafeError(

@@ -6,15 +6,18 @@ Also a lone pickle of numpy arrays, which has the same beginning and none of the
 from __future__ import annotations
 
 import io
+import re
 from typing import Any, BinaryIO
 
 from rmtaudit.checkpoints.base import Checkpoint
+from rmtaudit.checkpoints.conversions import tar_refusal
 from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.checkpoints.globals import foreign_warning
 from rmtaudit.checkpoints.inert import Storage
 from rmtaudit.checkpoints.pickles import InertUnpickler
 from rmtaudit.checkpoints.state import named_tensors
 from rmtaudit.checkpoints.storages import ITEMSIZES, Record, TorchCheckpoint, check_storages, locate
+from rmtaudit.checkpoints.zero import check_whole
 from rmtaudit.errors import CorruptError, NotACheckpointError
 from rmtaudit.names import display_name
 
@@ -24,6 +27,7 @@ MAGIC = 0x1950A86A20F9469CFC6C
 PICKLE_CAP = 256 << 20
 """Bytes of pickles that are read at most."""
 
+_TAR_ENTRIES = 200
 _PROTOCOL = 1001
 _MAGIC_BYTES = MAGIC.to_bytes(10, "little")
 
@@ -31,7 +35,8 @@ _MAGIC_BYTES = MAGIC.to_bytes(10, "little")
 def open_pickles(source: FileSource, format: str) -> Checkpoint:
     """Return the checkpoint of such a file; the caller closes ``source`` if this raises an ``InputError``."""
     if bytes(source.pread(0, min(source.size, 262)))[257:] == b"ustar":
-        raise NotACheckpointError(
+        names = _names_in_tar(source)
+        raise tar_refusal(names, source.path.name) or NotACheckpointError(
             "RA-IN-070",
             "a tar archive (the format of torch < 0.2, or packed files).",
             hint="Unpack it, or save it again with a newer torch.",
@@ -46,7 +51,9 @@ def open_pickles(source: FileSource, format: str) -> Checkpoint:
         raise CorruptError("RA-IN-071", f"not version {_PROTOCOL} of the format.", where=source.where)
     _load(stream, source)  # of the machine that wrote it; the storages are little-endian on every one
     unpickler = _unpickler(stream, source)
-    found = named_tensors(unpickler.load(), source.where)
+    held = unpickler.load()
+    check_whole(held, source.where)
+    found = named_tensors(held, source.where)
     records, end = _records(source, stream, unpickler.storages)
     check_storages(unpickler.storages, records, source.where)
     tensors = locate(found.tensors, records, source.where, big_endian=False)
@@ -70,6 +77,22 @@ def _lone_pickle(source: FileSource, unpickler: InertUnpickler, root: Any, end: 
     tensors = locate(found.tensors, {}, source.where, big_endian=False)
     warnings = found.warnings + foreign_warning(unpickler.foreign) + _trailing(source, end)
     return TorchCheckpoint(source, "pickle", tensors, warnings)
+
+
+def _names_in_tar(source: FileSource) -> list[str]:
+    """Return the names of the first entries of a tar archive."""
+    names: list[str] = []
+    position = 0
+    while len(names) < _TAR_ENTRIES and position + 512 <= source.size:
+        header = bytes(source.pread(position, 512))
+        if header[257:262] != b"ustar":
+            break
+        names.append(header[:100].split(b"\0")[0].decode("utf-8", "backslashreplace"))
+        digits = header[124:136].strip(b" \0")
+        if not re.fullmatch(rb"[0-7]{1,12}", digits):
+            break  # sizes beyond 8 GiB are written in another way
+        position += 512 + (int(digits, 8) + 511) // 512 * 512
+    return names
 
 
 class _Window(io.RawIOBase):

@@ -8,9 +8,9 @@ from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.checkpoints.globals import foreign_warning
 from rmtaudit.checkpoints.pickles import InertUnpickler
-from rmtaudit.checkpoints.registry import extensions
 from rmtaudit.checkpoints.state import named_tensors
 from rmtaudit.checkpoints.storages import Record, TorchCheckpoint, check_storages, locate
+from rmtaudit.checkpoints.zero import check_whole
 from rmtaudit.checkpoints.zips import ZipEntry, data_offset, list_entries
 from rmtaudit.errors import CorruptError, NotACheckpointError, UnsafeError
 from rmtaudit.names import display_name
@@ -30,14 +30,16 @@ def open_archive(source: FileSource, format: str) -> Checkpoint:
     }
     pickled = _bytes(source, entries[f"{root}data.pkl"])
     unpickler = InertUnpickler(io.BytesIO(pickled), len(pickled), source.where)
-    found = named_tensors(unpickler.load(), source.where)
+    held = unpickler.load()
+    check_whole(held, source.where)
+    found = named_tensors(held, source.where)
     records = {
         key: Record(starts[stored.name], stored.size)
         for key in unpickler.storages
         if (stored := entries.get(f"{root}data/{key}")) is not None
     }
     check_storages(unpickler.storages, records, source.where)
-    big_endian = _big_endian(source, entries.get(f"{root}byteorder"))
+    big_endian = is_big_endian(source, entries.get(f"{root}byteorder"))
     tensors = locate(found.tensors, records, source.where, big_endian=big_endian)
     warnings = found.warnings + foreign_warning(unpickler.foreign)
     return TorchCheckpoint(source, format, tensors, warnings)
@@ -47,19 +49,9 @@ def _root(entries: dict[str, ZipEntry], where: str) -> str:
     """Return the archive's one folder, with its slash (``""`` where the pickle is at the top)."""
     pickles = [name for name in entries if name == "data.pkl" or name.endswith("/data.pkl")]
     roots = {name[: -len("data.pkl")] for name in pickles if name.count("/") <= 1}
-    if not roots and all(name.endswith(".npy") for name in entries):
-        raise NotACheckpointError(
-            "RA-IN-017", "a numpy .npz archive, which is not supported yet.", where=where
-        )
     if not roots:
-        endings = tuple(ending for each in extensions().values() for ending in each)
-        inside = [name for name in entries if name.endswith((*endings, ".npy"))]
-        shown = ", ".join(display_name(name, longest=60) for name in inside[:4])
         raise NotACheckpointError(
-            "RA-IN-063",
-            "a zip archive, but not one of torch: it has no data.pkl.",
-            hint=f"Unpack it and audit what is inside: {shown}." if inside else "",
-            where=where,
+            "RA-IN-063", "a zip archive, but not one of torch: it has no data.pkl.", where=where
         )
     if len(roots) > 1:
         raise UnsafeError("RA-IN-064", "the archive has more than one data.pkl.", where=where)
@@ -84,7 +76,14 @@ def _bytes(source: FileSource, entry: ZipEntry) -> bytes:
     return bytes(source.pread(data_offset(source, entry), entry.size))
 
 
-def _big_endian(source: FileSource, entry: ZipEntry | None) -> bool:
+def is_big_endian(source: FileSource, entry: ZipEntry | None) -> bool:
+    """Return whether the entry ``byteorder`` says that numbers are stored most significant byte first.
+
+    Raises
+    ------
+    CorruptError
+        It says neither that nor the opposite.
+    """
     if entry is None:
         return False  # torch < 2.1 did not say; big-endian machines are not where checkpoints come from
     order = _bytes(source, entry)[:16] if entry.size < 64 else b"?"

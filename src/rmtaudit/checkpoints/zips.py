@@ -1,4 +1,4 @@
-"""Zip archives as torch writes them: stored, whole, one folder. Anything else is refused.
+"""The directory of a zip archive, and where its entries lie. What contradicts itself is refused.
 
 Of the standard library's ``zipfile`` nothing is used: it builds an object an entry before any rule can be
 applied, and inflates.
@@ -30,13 +30,41 @@ _ENCRYPTED = 0x0001 | 0x0040 | 0x2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZipEntry:
-    """One file of the archive: its name, the position of its local header, its size, how it is stored."""
+    """One file of the archive.
+
+    Attributes
+    ----------
+    name
+        As the directory has it.
+    header
+        Position of its local header.
+    size, unpacked
+        Bytes that it takes in the archive, and as the directory says outside it.
+    method
+        How it is compressed: 0 not at all, 8 by deflate.
+    checksum
+        CRC-32 of the unpacked bytes.
+    encrypted
+        Whether a password is needed.
+    """
 
     name: str
     header: int
     size: int
-    stored: bool
+    unpacked: int
+    method: int
+    checksum: int
     encrypted: bool
+
+    @property
+    def deflated(self) -> bool:
+        """Whether its bytes are compressed in the usual way."""
+        return self.method == 8
+
+    @property
+    def stored(self) -> bool:
+        """Whether its bytes lie in the archive as they are."""
+        return self.method == 0
 
 
 def list_entries(source: FileSource) -> list[ZipEntry]:
@@ -86,13 +114,24 @@ def data_offset(source: FileSource, entry: ZipEntry) -> int:
             hint="Unpack the archive and save the checkpoint again, if you trust it.",
             where=source.where,
         )
+    return packed_offset(source, entry)
+
+
+def packed_offset(source: FileSource, entry: ZipEntry) -> int:
+    """Return the position of an entry's first byte, compressed or not, as :func:`data_offset` does.
+
+    Raises
+    ------
+    CorruptError
+        The local header differs from the directory, or the bytes leave the file.
+    """
     name = entry.name.encode()
     if entry.header + _LOCAL.size + len(name) > source.size:
         raise _corrupt(f"the entry '{display_name(entry.name)}' leaves the file", source.where)
     data = bytes(source.pread(entry.header, _LOCAL.size + len(name)))
     fields = _LOCAL.unpack_from(data)
     magic, method, stored, length, extra = fields[0], fields[3], fields[7], fields[9], fields[10]
-    if magic != b"PK\x03\x04" or method != 0 or length != len(name) or data[_LOCAL.size :] != name:
+    if magic != b"PK\x03\x04" or method != entry.method or length != len(name) or data[_LOCAL.size :] != name:
         raise _corrupt(
             f"the local header of '{display_name(entry.name)}' differs from the directory", source.where
         )
@@ -146,7 +185,7 @@ def _central(data: bytes, position: int, where: str) -> tuple[ZipEntry, int]:
     if position + _CENTRAL.size > len(data):
         raise _corrupt("its directory ends early", where)
     fields = _CENTRAL.unpack_from(data, position)
-    magic, flags, method = fields[0], fields[3], fields[4]
+    magic, flags, method, checksum = fields[0], fields[3], fields[4], fields[7]
     packed, size, name_length, extra_length, comment_length = fields[8:13]
     header = fields[16]
     name_end = position + _CENTRAL.size + name_length
@@ -161,7 +200,13 @@ def _central(data: bytes, position: int, where: str) -> tuple[ZipEntry, int]:
     if method == 0 and packed != size:
         raise _corrupt(f"the entry '{display_name(name)}' is stored but has two sizes", where)
     entry = ZipEntry(
-        name=name, header=header, size=packed, stored=method == 0, encrypted=bool(flags & _ENCRYPTED)
+        name=name,
+        header=header,
+        size=packed,
+        unpacked=size,
+        method=method,
+        checksum=checksum,
+        encrypted=bool(flags & _ENCRYPTED),
     )
     return entry, extra_end + comment_length
 
@@ -191,7 +236,7 @@ def _check_names(entries: list[ZipEntry], where: str) -> None:
             raise UnsafeError("RA-IN-059", f"two entries are called '{display_name(name)}'.", where=where)
         seen.add(name)
         parts = name.replace("\\", "/").split("/")
-        if not name or name[0] in "/\\" or ".." in parts or ":" in parts[0] or "\0" in name:
+        if not name or name[0] in "/\\" or ".." in parts or parts[0][1:2] == ":" or "\0" in name:
             raise UnsafeError(
                 "RA-IN-060", f"the entry '{display_name(name)}' leaves the archive's folder.", where=where
             )

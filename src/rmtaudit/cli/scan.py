@@ -77,7 +77,8 @@ def scan(
     """Analyse every weight matrix of checkpoints, one report each.
 
     PATH is a file (safetensors, PyTorch) or a folder with one checkpoint. Of several, one that cannot be read
-    is reported and the others go on.
+    is reported and the others go on. The models in a zip archive are scanned one by one; ARCHIVE.zip/NAME is
+    one of them.
     """
     from rmtaudit.engine.settings.presets import resolve_settings
 
@@ -100,8 +101,9 @@ def scan(
             progress=not (quiet or no_progress),
             verify=verify,
         )
-        folders = _plot_folders(plots, paths)
-        for path in paths:
+        subjects = _subjects(paths)
+        folders = _plot_folders(plots, subjects)
+        for path in subjects:
             if not run.scan(path, folders.get(path)):
                 break
             if verbose:
@@ -207,6 +209,19 @@ def _checked(resolved: ResolvedSettings) -> ScanSettings:
 
     analyzers = build_all(resolved.settings.analyzers, resolved.settings.options)
     return select_metrics(resolved, metric_catalogue(analyzers))
+
+
+def _subjects(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Return what is scanned: the paths, and the models inside those that are archives of several."""
+    from rmtaudit.checkpoints.bundle import subjects_of
+
+    result: list[Path] = []
+    for path in paths:
+        subjects = subjects_of(path)
+        result.extend(subjects.paths)
+        if subjects.note:
+            click.echo(f"rmtaudit: {display_name(str(path))}: {subjects.note}", err=True)
+    return tuple(result)
 
 
 def _plot_folders(target: Path | None, paths: tuple[Path, ...]) -> dict[Path, PlotFolder]:

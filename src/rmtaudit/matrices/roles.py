@@ -24,7 +24,7 @@ _INDEX = re.compile(
 _CAUSAL_BIAS = re.compile(r"(^|\.)(attn|attention|self_attn)\.bias$")
 _IN_PROJECTION = re.compile(r"(^|[._])in_proj_weight$")
 _RECURRENT = re.compile(r"(^|\.)weight_(?P<side>ih|hh)(?P<suffix>(_l\d+)?(_reverse)?)$")
-_EXPERTS = re.compile(r"(^|[._])experts?([._]|$)", re.IGNORECASE)
+_EXPERTS = re.compile(r"(^|[._])(experts?|exps)([._]|$)", re.IGNORECASE)
 _CONVOLUTION = re.compile(r"conv|cnn|stft|patch_embed|downsample|upsample", re.IGNORECASE)
 _TRANSPOSED = re.compile(r"conv_?t(ranspose)?(\d|\.|_|$)|deconv|conv_?transpose", re.IGNORECASE)
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import io
-import math
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rmtaudit.checkpoints.base import Contents
+from rmtaudit.checkpoints.npz.reader import NpyReader, NpzReader
 from rmtaudit.engine.resources.memory import free_memory
 from rmtaudit.engine.sources.words import SEPARATOR, choose, no_name, printed
-from rmtaudit.errors import CorruptError, InputError, UsageError
+from rmtaudit.errors import ChangedError, CorruptError, InputError, UnsafeError, UsageError
 from rmtaudit.matrices.sources import MatrixSource, SparseMatrix, TensorSource, ZarrMatrix
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from rmtaudit.checkpoints.npz.tensors import NumpyCheckpoint
+
 _SPARSE_MEMBERS = frozenset({"data", "indices", "indptr", "row", "col", "shape", "format"})
-_LONGEST_HEADER = 64 << 10
 
 
 def open_npz(path: Path, name: str, symmetric: bool | None) -> MatrixSource:
@@ -34,23 +34,22 @@ def open_npz(path: Path, name: str, symmetric: bool | None) -> MatrixSource:
         RA-MS-034: no such array, or several.
     """
     where = printed(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {Path(item.filename).stem: item for item in archive.infolist()}
-            if not name and {"data", "shape", "format"} <= set(members):
-                wanted = _SPARSE_MEMBERS & set(members)
-                arrays = {key: _member(archive, members[key], where) for key in wanted}
-                return SparseMatrix(_sparse(arrays, where), where, symmetric=symmetric)
-            chosen = choose(name, sorted(members), where, "array")
-            array = _member(archive, members[chosen], where)
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, NotImplementedError) as error:
-        raise CorruptError(
-            "RA-MS-012",
-            f"the archive cannot be read: {display_name(str(error)) or type(error).__name__}.",
-            hint="Make it again; arrays of Python objects are never read.",
-            where=where,
-        ) from error
+    with _opened(NpzReader(), path, where) as checkpoint:
+        names = {spec.name for spec in checkpoint.tensors}
+        if not name and {"data", "shape", "format"} <= names:
+            arrays = {key: _array(checkpoint, key, where) for key in sorted(_SPARSE_MEMBERS & names)}
+            return SparseMatrix(_sparse(arrays, where), where, symmetric=symmetric)
+        chosen = choose(name, sorted(names), where, "array")
+        array = _array(checkpoint, chosen, where)
     return TensorSource(array, f"{where}{SEPARATOR}{display_name(chosen)}", symmetric=symmetric)
+
+
+def read_npy(path: Path) -> np.ndarray[Any, Any]:
+    """Return the array of an ``.npy`` file, of any shape. Raises as :func:`open_npz`."""
+    where = printed(path)
+    with _opened(NpyReader(), path, where) as checkpoint:
+        (spec,) = checkpoint.tensors
+        return _array(checkpoint, spec.name, where)
 
 
 def open_zarr(path: Path, name: str, symmetric: bool | None) -> MatrixSource:
@@ -85,56 +84,45 @@ def open_zarr(path: Path, name: str, symmetric: bool | None) -> MatrixSource:
     )
 
 
-def is_npz(path: Path) -> bool:
-    """Whether a zip archive holds nothing but arrays of numpy's."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+def is_npz(path: Path, contents: Contents) -> bool:
+    """Whether a zip archive holds nothing but arrays of numpy's, at the top, or claims to by its name."""
+    if not contents.names:
         return path.suffix.lower() == ".npz"
-    return bool(names) and all(name.endswith(".npy") and "/" not in name for name in names)
+    return NpzReader().recognises(contents) and not any("/" in name for name in contents.names)
 
 
-def array_of(data: bytes) -> np.ndarray[Any, Any]:
-    """Return the array of the bytes of an ``.npy`` file, of any shape; a view of them.
-
-    Raises
-    ------
-    ValueError
-        Not of that format, of Python objects, or of another size than its header says.
-    """
-    import numpy as np
-
-    stream = io.BytesIO(data)
-    version = np.lib.format.read_magic(stream)
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    if version not in readers:
-        raise ValueError(f"version {version} of the format is not read")
-    shape, by_columns, dtype = readers[version](stream, max_header_size=_LONGEST_HEADER)
-    if dtype.hasobject:
-        raise ValueError("an array of Python objects")
-    start = stream.tell()
-    if math.prod(shape) * dtype.itemsize != len(data) - start:
-        raise ValueError(f"{len(data) - start} bytes for an array of shape {shape} and type {dtype}")
-    array = np.frombuffer(data, dtype=dtype, offset=start)
-    return array.reshape(shape, order="F" if by_columns else "C")
+def _opened(reader: NpzReader | NpyReader, path: Path, where: str) -> NumpyCheckpoint:
+    try:
+        return reader.open(path)
+    except (CorruptError, UnsafeError) as error:
+        raise _unreadable(error, where) from error
 
 
-def _member(archive: zipfile.ZipFile, item: zipfile.ZipInfo, where: str) -> np.ndarray[Any, Any]:
-    """Return one array, if what the archive announces fits in memory."""
-    if item.file_size > free_memory() // 3:
+def _array(checkpoint: NumpyCheckpoint, name: str, where: str) -> np.ndarray[Any, Any]:
+    """Return one array, if what its header announces fits in memory."""
+    size = checkpoint.stored_size(name)
+    if size > free_memory() // 3:
         raise InputError(
             "RA-MS-015",
-            f"the array '{display_name(item.filename)}' takes {item.file_size:,} bytes unpacked: too many.",
+            f"the array '{display_name(name)}' takes {size:,} bytes unpacked: too many.",
             hint="Save it as an .npy file, which is read in pieces.",
             where=where,
         )
-    with archive.open(item) as file:
-        data = file.read(item.file_size + 1)
-    return array_of(data)
+    try:
+        return checkpoint.array(name)
+    except ChangedError:
+        raise
+    except InputError as error:
+        raise _unreadable(error, where) from error
+
+
+def _unreadable(error: InputError, where: str) -> CorruptError:
+    return CorruptError(
+        "RA-MS-012",
+        f"it cannot be read: {error.message}",
+        hint="Make it again; arrays of Python objects are never read.",
+        where=where,
+    )
 
 
 def _sparse(arrays: dict[str, np.ndarray[Any, Any]], where: str) -> Any:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.checkpoints.files import FileSource
-from rmtaudit.checkpoints.registry import contents_of, families, own_readers, read_head
+from rmtaudit.checkpoints.registry import contents_of, families, own_readers
 from rmtaudit.checkpoints.sharded import is_index
 from rmtaudit.engine.sources import plugins
 from rmtaudit.engine.sources.archives import is_npz, open_npz, open_zarr
@@ -139,7 +139,7 @@ def _is_ours(path: Path) -> bool:
     return (
         head.startswith(b"\x93NUMPY")
         or _is_market(head)
-        or (head.startswith(b"PK\x03\x04") and is_npz(path))
+        or (head.startswith(b"PK\x03\x04") and is_npz(path, contents))
         or is_index(path)
         or any(reader.recognises(contents) for reader in own_readers())
     )
@@ -159,12 +159,13 @@ def _opener(path: Path) -> tuple[Open, bool]:
         if _is_zarr(path):
             return lambda at, name, options: open_zarr(at, name, options.symmetric), False
         return _layer, True
-    head, size = read_head(path)
+    contents, size = contents_of(path)
+    head = contents.head
     if head.startswith(b"\x93NUMPY"):
         return _npy, False
     if _is_market(head):
         return lambda at, name, options: open_mtx(at, name, options.symmetric), False
-    if head.startswith(b"PK\x03\x04") and is_npz(path):
+    if head.startswith(b"PK\x03\x04") and is_npz(path, contents):
         return lambda at, name, options: open_npz(at, name, options.symmetric), False
     if path.suffix.lower() in {".csv", ".tsv", ".edges", ".txt"}:
         raise UsageError(

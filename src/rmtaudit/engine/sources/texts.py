@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rmtaudit.checkpoints.files import read_small
 from rmtaudit.checkpoints.registry import read_head
-from rmtaudit.engine.sources.archives import array_of
+from rmtaudit.engine.sources.archives import read_npy
 from rmtaudit.engine.sources.words import printed
 from rmtaudit.errors import CorruptError, InputError, UsageError
 from rmtaudit.matrices.sources import TensorSource
@@ -35,10 +35,7 @@ def read_points(path: Path) -> torch.Tensor:
     if not head.startswith(b"\x93NUMPY"):
         return torch.from_numpy(_numbers(path, float))
     _refuse_large(size, path)
-    try:
-        stored = array_of(read_small(path, _LARGEST))
-    except ValueError as error:
-        raise CorruptError("RA-MS-012", f"not an array: {error}.", where=printed(path)) from error
+    stored = read_npy(path)
     return TensorSource(stored[:, None] if stored.ndim == 1 else stored, printed(path)).matrix
 
 

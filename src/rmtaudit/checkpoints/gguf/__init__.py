@@ -1,0 +1,1 @@
+"""GGUF, the format of llama.cpp: a header of facts and tensors, then blocks of quantised values."""

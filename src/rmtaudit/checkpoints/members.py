@@ -1,0 +1,183 @@
+"""Paths that lead on into a zip archive: ``agent.zip/policy.pth`` is the member ``policy.pth``.
+
+A stored member is a range of the archive and is read in place. A deflated one is unpacked into memory, within
+bounds: DEFLATE turns a megabyte into a gigabyte of zeros, and weights into hardly more than they were.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path, PurePosixPath
+
+from rmtaudit.checkpoints.files import FileSource
+from rmtaudit.checkpoints.zips import ZipEntry, list_entries, packed_offset
+from rmtaudit.errors import CorruptError, InputError, UnsafeError
+from rmtaudit.names import display_name
+
+RATIO_CAP = 32
+"""How many times its size a deflated member may grow: trained float32 weights grow by about a tenth, sparse
+ones and codes by a few times."""
+
+UNPACKED_CAP = 1 << 30
+"""Bytes of a deflated member that are unpacked at most: they are held in memory."""
+
+_PIECE = 1 << 20
+_SMALL = 1 << 16  # a ratio means little for members below this size
+
+
+def open_source(path: Path) -> FileSource:
+    """Open a file, or a member of a zip archive where the path leads on into one.
+
+    Raises
+    ------
+    InputError
+        As :class:`FileSource`; the member is not there, damaged, encrypted, or grows beyond bounds.
+    """
+    try:
+        return FileSource(path)
+    except InputError as error:
+        archive = None if error.code != "RA-IN-001" else _archive_of(path)
+        if archive is None:
+            raise
+    return open_member(archive, path.relative_to(archive).as_posix())
+
+
+def open_member(archive: Path, name: str) -> FileSource:
+    """Open a member of a zip archive by its name. Raises as :func:`open_source`."""
+    source = FileSource(archive)
+    try:
+        wanted = PurePosixPath(name)
+        entry = next((each for each in list_entries(source) if PurePosixPath(each.name) == wanted), None)
+        if entry is None:
+            raise InputError(
+                "RA-IN-001",
+                f"no entry '{display_name(name)}' in the archive.",
+                hint="Check the path.",
+                where=source.where,
+            )
+        start = packed_offset(source, entry)
+        if entry.encrypted or not (entry.stored or entry.deflated):
+            how = "encrypted" if entry.encrypted else "compressed in an unusual way"
+            raise UnsafeError(
+                "RA-IN-058",
+                f"the entry '{display_name(entry.name)}' is {how}.",
+                hint="Unpack the archive, if you trust it.",
+                where=source.where,
+            )
+        if entry.stored:
+            return FileSource(archive, window=(start, entry.size), member=entry.name)
+        return _InflatedSource(archive, entry, start)
+    finally:
+        source.abandon()
+
+
+def head_of(source: FileSource, entry: ZipEntry, length: int) -> bytes:
+    """Return the first bytes of an entry; none where it is stored in a way that is not read.
+
+    Raises
+    ------
+    CorruptError
+        The entry is damaged.
+    """
+    if entry.encrypted or not (entry.stored or entry.deflated):
+        return b""
+    start = packed_offset(source, entry)
+    packed = bytes(source.pread(start, min(entry.size, length)))
+    if entry.stored:
+        return packed
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, length)
+    except zlib.error as error:
+        raise _damaged(entry, str(error), source.where) from error
+
+
+class _InflatedSource(FileSource):
+    """A deflated member, unpacked: positions count in what it unpacks to."""
+
+    def __init__(self, archive: Path, entry: ZipEntry, start: int) -> None:
+        super().__init__(archive, window=(start, entry.size), member=entry.name)
+        self._data: bytearray | None = None
+        try:
+            self._data = _inflated(self, entry)
+        except BaseException:
+            self.abandon()
+            raise
+        self.size = len(self._data)
+
+    def pread(self, offset: int, length: int) -> bytearray | memoryview:
+        if self._data is None:  # it is being unpacked
+            return super().pread(offset, length)
+        self._check_range(offset, offset + length)
+        return self._data[offset : offset + length]
+
+    def pread_rows(self, offset: int, stride: int, rows: memoryview) -> None:
+        count, length = rows.shape or (0, 0)
+        self._check_range(offset, offset + stride * (count - 1) + length)
+        flat, data = rows.cast("B"), self._data or bytearray()
+        for row in range(count):
+            begin = offset + row * stride
+            flat[row * length : (row + 1) * length] = data[begin : begin + length]
+
+    def advise(self, offset: int, stride: int, length: int, count: int) -> None:
+        del offset, stride, length, count  # nothing is left to be read
+
+    def _check_range(self, begin: int, end: int) -> None:
+        if begin < 0 or end < begin or end > self.size:
+            raise CorruptError(
+                "RA-IN-005",
+                f"bytes {begin} to {end} were asked for, but the member has {self.size} bytes.",
+                where=self.where,
+            )
+
+
+def _inflated(source: FileSource, entry: ZipEntry) -> bytearray:
+    """Return what a deflated member unpacks to; ``source`` is the range of its bytes."""
+    if entry.unpacked > UNPACKED_CAP or entry.unpacked > max(RATIO_CAP * entry.size, _SMALL):
+        raise UnsafeError(
+            "RA-IN-185",
+            f"{entry.size} bytes unpack to {entry.unpacked}; at most {RATIO_CAP} times as many, and "
+            f"{UNPACKED_CAP >> 20} MiB, are unpacked.",
+            hint="Unpack the archive, if you trust it, and give the file.",
+            where=source.where,
+        )
+    machine = zlib.decompressobj(-zlib.MAX_WBITS)
+    result = bytearray()
+    try:
+        for begin in range(0, entry.size, _PIECE):
+            piece = source.pread(begin, min(_PIECE, entry.size - begin))
+            result += machine.decompress(piece, entry.unpacked + 1 - len(result))
+            if machine.eof or machine.unconsumed_tail or len(result) > entry.unpacked:
+                break
+    except zlib.error as error:
+        raise _damaged(entry, str(error), source.where) from error
+    if len(result) != entry.unpacked or not machine.eof:
+        fault = (
+            f"{len(result)} of {entry.unpacked} bytes" if len(result) <= entry.unpacked else "too many bytes"
+        )
+        raise _damaged(entry, fault, source.where)
+    if zlib.crc32(result) != entry.checksum:
+        raise _damaged(entry, "the checksum differs", source.where)
+    return result
+
+
+def _damaged(entry: ZipEntry, fault: str, where: str) -> CorruptError:
+    return CorruptError(
+        "RA-IN-186",
+        f"the entry '{display_name(entry.name)}' does not unpack: {fault}.",
+        hint="Re-download it.",
+        where=where,
+    )
+
+
+def _archive_of(path: Path) -> Path | None:
+    """Return the zip archive that a path leads into, if there is one."""
+    for parent in path.parents:
+        try:
+            if parent.is_dir():
+                return None
+            if parent.is_file():
+                with parent.open("rb") as file:
+                    return parent if file.read(2) == b"PK" else None
+        except OSError:
+            return None
+    return None

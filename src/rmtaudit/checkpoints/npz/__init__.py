@@ -1,0 +1,1 @@
+"""Arrays of NumPy: ``.npz`` archives and single ``.npy`` files, never unpickled."""

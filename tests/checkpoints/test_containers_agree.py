@@ -111,3 +111,23 @@ def test_external_data_makes_no_difference(shared: Callable[..., Path]) -> None:
     outside = matrices(shared("models", "derived", "onnx_external", "model_1.onnx"))
     assert inside.keys() == outside.keys()
     assert all(torch.equal(inside[name][1], outside[name][1]) for name in inside)
+
+
+def test_resnet8_as_keras_and_as_tflite(shared: Callable[..., Path]) -> None:
+    """The converter folds batch norms: kernels before one have a factor a row, the others are the same."""
+    keras = matrices(shared("models", "mlperf_tiny", "resnet8.h5"))
+    lite = matrices(shared("models", "mlperf_tiny", "resnet8_float.tflite"))
+    assert len(keras) == len(lite) == 10
+    found, same = set(), 0
+    for kind, matrix in lite.values():
+        left = {
+            name: row_scale(matrix, other)[1]
+            for name, (its_kind, other) in keras.items()
+            if its_kind == kind and other.shape == matrix.shape
+        }
+        name = min(left, key=lambda each: left[each])
+        assert left[name] < 2**-22
+        found.add(name)
+        same += torch.equal(matrix, keras[name][1])
+    assert len(found) == 10
+    assert same == 3

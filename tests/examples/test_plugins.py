@@ -162,14 +162,14 @@ def test_a_source_is_not_asked_about_files_of_ours(tmp_path: Path, installed: Ca
     installed("sources", everything="toeplitz_source:Everything")
     np.save(tmp_path / "a.npy", 2 * np.eye(3))
     torch.save({"w": torch.eye(4)}, tmp_path / "m.pt")
-    (tmp_path / "other.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64))
+    (tmp_path / "other.dat").write_bytes(b"\x89OTHER\r\n" + bytes(64))
     (tmp_path / "edges.csv").write_text("1,2\n2,3\n")
-    for name, order in (("a.npy", 3), ("m.pt", 4), ("other.h5", 7), ("edges.csv", 7), ("no such", 7)):
+    for name, order in (("a.npy", 3), ("m.pt", 4), ("other.dat", 7), ("edges.csv", 7), ("no such", 7)):
         assert rmtaudit.logdet(tmp_path / name).subject["shape"] == [order, order], name
     assert (
         rmtaudit.logdet(tmp_path / "edges.csv", laplacian="normalised", pseudo=True).subject["shape"][0] == 3
     )
-    assert rmtaudit.logdet(tmp_path / "other.h5", symmetric=False).method == "lu"
+    assert rmtaudit.logdet(tmp_path / "other.dat", symmetric=False).method == "lu"
 
 
 def test_a_source_that_is_broken_is_named(installed: Callable[..., None]) -> None:

@@ -116,6 +116,9 @@ class Reader(ABC):
         not looked for in a folder.
     place
         Of several formats in one folder, the one with the lowest place is opened.
+    companion
+        Ending of the second file of a checkpoint, beside the first under the same stem; empty where there is
+        none. In a folder, first files without a second are no checkpoints, and second ones none alone.
     strict
         Whether a file with one of the extensions that turns out to be of another format is refused, since
         its name promises something about its safety.
@@ -128,6 +131,7 @@ class Reader(ABC):
     extensions: tuple[str, ...]
     other_extensions: tuple[str, ...] = ()
     place: int = 100
+    companion: str = ""
     strict: bool = False
     in_archives: bool = False
 

@@ -33,10 +33,18 @@ from rmtaudit.checkpoints.single import FileCheckpoint
 from rmtaudit.errors import CorruptError, InputError, NotACheckpointError, UsageError
 from rmtaudit.names import display_name
 
-_STEMS = ("model", "pytorch_model", "diffusion_pytorch_model", "adapter_model", "consolidated")
+_STEMS = (
+    "model",
+    "pytorch_model",
+    "diffusion_pytorch_model",
+    "adapter_model",
+    "consolidated",
+    "openvino_model",
+)
 _NUMBERED = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<extension>\.[a-z]+)")
 _NOT_WEIGHTS = re.compile(
-    r"(optimizer|scheduler|scaler|rng_state|random_states|training_args|trainer_state|tokenizer|sentencepiece|vocab)"
+    r"(optimizer|scheduler|scaler|rng_state|random_states|training_args|trainer_state|tokenizer|sentencepiece|vocab"
+    r"|openvino_tokenizer|openvino_detokenizer)"
     r".*",
     re.IGNORECASE,
 )
@@ -152,8 +160,23 @@ def _open_folder(folder: Path) -> Checkpoint:
 
 def _present(names: list[str], readers: Iterable[Reader]) -> list[_Family]:
     """Return the families of formats of which the folder holds weights, the preferred one first."""
+    readers = list(readers)
+    names = _pairs_only(names, readers)
     found = [_Family(names, endings) for endings in families(readers)]
     return [family for family in found if family.files or family.indices]
+
+
+def _pairs_only(names: list[str], readers: Iterable[Reader]) -> list[str]:
+    """Leave out the second files of checkpoints of two files, and first ones whose second is not there."""
+    present = set(names)
+    left_out = set()
+    for reader in readers:
+        for name in names if reader.companion else ():
+            stem, ending = os.path.splitext(name)  # noqa: PTH122 - a name, and no path
+            if ending.lower() in reader.extensions:
+                second = f"{stem}{reader.companion}"
+                left_out.add(second if second in present else name)
+    return [name for name in names if name not in left_out]
 
 
 class _Family:

@@ -16,7 +16,6 @@ _MAGICS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"tjgg", "a GGML file, the format before GGUF"),
     (0, b"fmgg", "a GGML file, the format before GGUF"),
     (0, b"lmgg", "a GGML file, the format before GGUF"),
-    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras)"),
     (4, b"ORTM", "an ONNX Runtime model (.ort)"),
     (0, b"RIFF", "a RIFF file"),
     (0, b"\x28\xb5\x2f\xfd", "a Zstandard archive"),

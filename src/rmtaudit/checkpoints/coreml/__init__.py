@@ -1,0 +1,1 @@
+"""Core ML programs: ``.mlpackage`` folders, and the compiled ``.mlmodelc`` folders."""

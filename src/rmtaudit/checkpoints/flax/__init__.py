@@ -1,0 +1,1 @@
+"""What ``flax.serialization.to_bytes`` writes: nested maps in MessagePack, arrays as its extension types."""

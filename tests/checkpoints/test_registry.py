@@ -33,8 +33,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b
         ("tokenizer.json", b'{"version": "1.0", "x": []}', "RA-IN-013", "JSON file"),
         ("m.safetensors.part", bytes(100), "RA-IN-015", "unfinished"),
         ("m.ggml", b"tjgg" + PAD, "RA-IN-017", "GGML file, the format before GGUF"),
-        ("m.tflite", b"\x1c\0\0\0TFL3" + PAD, "RA-IN-017", "TensorFlow Lite"),
-        ("m.onnx", b"\x08\x08\x12\x07pytorch" + PAD, "RA-IN-017", "ONNX"),
+        ("m.ort", b"\x1c\0\0\0ORTM" + PAD, "RA-IN-017", "ONNX Runtime"),
         ("m.bin.gz", b"\x1f\x8b\x08\0" + PAD, "RA-IN-017", "gzip"),
         ("m.7z", b"7z\xbc\xaf\x27\x1c" + PAD, "RA-IN-017", "7z"),
         ("m.tar", b"name".ljust(257, b"\0") + b"ustar\0" + PAD, "RA-IN-070", "tar"),
@@ -221,6 +220,9 @@ def test_families_of_formats_come_from_the_readers() -> None:
         (".h5", ".hdf5"),
         (".msgpack",),
         (".npz",),
+        (".onnx",),
+        (".tflite",),
+        (".pb",),
     ]
     assert registry.families([ToyZip(), *registry.own_readers()])[-1] == (".tzip",)
 
@@ -293,7 +295,9 @@ def test_the_entry_points_are_our_readers() -> None:
     project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())["project"]
     declared = project["entry-points"][registry.GROUP]
     assert [entry.name for entry in own] == sorted(declared)
-    assert {"gguf", "keras", "npy", "npz", "safetensors", "torch-legacy", "torch-zip"} <= set(declared)
+    assert {"gguf", "keras", "npy", "npz", "onnx", "safetensors", "tensorflow-graph", "tflite"} <= set(
+        declared
+    )
     assert all(isinstance(entry, EntryPoint) for entry in own)
     assert set(registry.extensions()) == set(declared)
     json.dumps(registry.extensions())

@@ -129,6 +129,26 @@ def test_an_index_of_half_a_gigabyte(tmp_path: Path) -> None:
     assert code_of(index) == "RA-IN-008"
 
 
+def test_a_linked_folder_may_not_lead_out_of_the_folder(sharded: Sharded, tmp_path: Path) -> None:
+    index = sharded()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    home = tmp_path / "model"
+    home.mkdir()
+    (tmp_path / "model-00001-of-00002.safetensors").rename(outside / "s.safetensors")
+    (tmp_path / "model-00002-of-00002.safetensors").rename(home / "t.safetensors")
+    (home / "sub").symlink_to(outside)
+    table = {"weight_map": {"a.weight": "sub/s.safetensors", "b.weight": "t.safetensors"}}
+    index = home / index.name
+    index.write_text(json.dumps(table))
+    assert code_of(index) == "RA-IN-081"
+    (home / "sub").unlink()
+    (home / "sub").mkdir()
+    (outside / "s.safetensors").rename(home / "sub" / "s.safetensors")
+    with open_checkpoint(index) as checkpoint:
+        assert len(checkpoint.tensors) == 2
+
+
 def test_links_may_not_leave_the_folder(sharded: Sharded, tmp_path: Path) -> None:
     index = sharded()
     shard = index.parent / "model-00001-of-00002.safetensors"

@@ -68,6 +68,21 @@ def test_gates_are_parts_of_the_outputs(axes: str) -> None:
     assert torch.equal(made(second, stored)[0], weight[3:])
 
 
+@pytest.mark.parametrize("axes", ["EOI", "EIO"])
+def test_each_direction_has_its_gates(axes: str) -> None:
+    weight = torch.arange(2 * 8 * 6, dtype=torch.float32).reshape(2, 8, 6)
+    stored = weight if axes == "EOI" else weight.transpose(1, 2).contiguous()
+    role = Role(use=Use.RECURRENT, axes=axes, parts=(("i", 0, 3), ("f", 3, 8)))
+    found = layers(stored, role)
+    assert [layer.name for layer in found] == ["w#0.i", "w#0.f", "w#1.i", "w#1.f"]
+    assert {layer.kind for layer in found} == {LayerKind.RECURRENT}
+    assert sum(layer.parameters for layer in found) == weight.numel()
+    for layer, direction, rows in zip(found, (0, 0, 1, 1), (slice(3), slice(3, 8)) * 2, strict=True):
+        (matrix,) = made(layer, stored)
+        assert matrix.shape == layer.shape
+        assert torch.equal(matrix, weight[direction, rows])
+
+
 @pytest.mark.parametrize(("axes", "order"), [("HWIM", (0, 1, 2, 3)), ("MHWI", (3, 0, 1, 2))])
 def test_a_depthwise_kernel_has_a_row_for_each_output(axes: str, order: tuple[int, ...]) -> None:
     weight = torch.randn(3, 3, 4, 2, generator=torch.Generator().manual_seed(2))

@@ -167,7 +167,7 @@ def open_shards(folder: Path, files: Iterable[str]) -> dict[str, Checkpoint]:
     many = 0
     try:
         for file in files:
-            check_contained(folder / file)
+            check_contained(folder / file, folder)
             shard = open_file(folder / file)
             shards[file] = shard
             many += 1
@@ -188,10 +188,18 @@ def close_all(shards: Iterable[Checkpoint]) -> None:
             continue
 
 
-def check_contained(path: Path) -> None:
+def check_contained(path: Path, folder: Path | None = None) -> None:
     """Refuse a link that leaves its folder, or, in a cache of the Hugging Face hub, its model.
 
     Snapshots of that cache are links to ``../../blobs``; the root is then the ``models--…`` folder.
+
+    Parameters
+    ----------
+    path
+        The file.
+    folder
+        The folder that it may not leave, where that is another than its own: a folder on the way to it may
+        be a link too.
 
     Raises
     ------
@@ -200,7 +208,7 @@ def check_contained(path: Path) -> None:
     InputError
         It does not exist, or links lead round in a circle.
     """
-    folder = path.parent.resolve()
+    folder = (folder or path.parent).resolve()
     caches = [
         parent
         for parent in (folder, *folder.parents)

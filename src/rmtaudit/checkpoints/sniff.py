@@ -16,7 +16,7 @@ _MAGICS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"tjgg", "a GGML file, the format before GGUF"),
     (0, b"fmgg", "a GGML file, the format before GGUF"),
     (0, b"lmgg", "a GGML file, the format before GGUF"),
-    (4, b"TFL3", "a TensorFlow Lite model"),
+    (4, b"ORTM", "an ONNX Runtime model (.ort)"),
     (0, b"RIFF", "a RIFF file"),
     (0, b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
     (0, b"\x1f\x8b", "a gzip archive"),
@@ -26,7 +26,6 @@ _MAGICS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"Rar!", "a RAR archive"),
     (0, b"PK\x05\x06", "an empty zip archive"),
 )
-_ONNX = re.compile(rb"\x08[\x01-\x20]\x12.[\x20-\x7e]|\x08[\x01-\x20]\x3a")
 
 
 def broken_download(path: Path, head: bytes, size: int) -> NotACheckpointError | None:
@@ -75,8 +74,6 @@ def broken_download(path: Path, head: bytes, size: int) -> NotACheckpointError |
 def foreign_format(path: Path, head: bytes) -> NotACheckpointError | None:
     """Return the error for a format that is known and not read yet, or ``None``."""
     kind = next((kind for at, magic, kind in _MAGICS if head[at : at + len(magic)] == magic), None)
-    if kind is None and _ONNX.match(head):
-        kind = "an ONNX model"
     if kind is None:
         return None
     archive = kind.endswith("archive")

@@ -46,12 +46,12 @@ def refusal(spec: TensorSpec, by_name: Mapping[str, TensorSpec]) -> NotAnalysed 
         All tensors of the checkpoint.
     """
     many = len(spec.shape) > 1
-    if spec.unreadable is not None:
-        reason = SkipReason.QUANTISED if spec.dtype in _QUANTISED else spec.skip
-        return NotAnalysed(spec=spec, skip=Skip.of(reason, problem=spec.unreadable), weight=many)
     if spec.role is not None and spec.role.use is Use.NONE:
         skip = Skip.of(spec.role.skip, role=spec.role.reason)
         return NotAnalysed(spec=spec, skip=skip, weight=False, learned=spec.role.counted)
+    if spec.unreadable is not None:
+        reason = SkipReason.QUANTISED if spec.dtype in _QUANTISED else spec.skip
+        return NotAnalysed(spec=spec, skip=Skip.of(reason, problem=spec.unreadable), weight=many)
     if spec.parameters == 0:
         return NotAnalysed(spec=spec, skip=Skip(SkipReason.EMPTY), weight=many)
     if spec.dtype == "bool":

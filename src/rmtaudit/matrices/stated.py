@@ -53,11 +53,7 @@ def _in_order(spec: TensorSpec, role: Role, conv: ConvPolicy, *, banded: bool) -
     if role.use is Use.CONVOLUTION:
         yield from convolution(spec, spec.shape, conv)
     elif "E" in role.axes:
-        for index in range(spec.shape[0]):
-            view = f"matrix {index} of {spec.shape[0]}"
-            layer = part(spec, LayerKind.STACKED, str(index), view, spec.shape[1:])
-            band = (index, index + 1) if banded else None
-            yield replace(layer, band=band, build=layer.build if banded else views.one_of_stack(index))
+        yield from _of_stack(spec, role, banded=banded)
     elif role.parts:
         for label, start, stop in role.parts:
             view = f"rows {start}:{stop} of {spec.shape[0]} ({label})"
@@ -67,3 +63,20 @@ def _in_order(spec: TensorSpec, role: Role, conv: ConvPolicy, *, banded: bool) -
             yield replace(layer, band=band, build=build)
     else:
         yield whole(spec, _KINDS[role.use], "as stored", (spec.shape[0], spec.shape[1]), views.as_stored)
+
+
+def _of_stack(spec: TensorSpec, role: Role, *, banded: bool) -> Iterator[Layer]:
+    """Yield the matrices of a stack, or their parts: the gates of each direction of a recurrent layer."""
+    count, outputs, inputs = spec.shape
+    kind = LayerKind.STACKED if role.use is Use.DENSE else _KINDS[role.use]
+    for index in range(count):
+        view = f"matrix {index} of {count}"
+        band = (index, index + 1) if banded else None
+        whole_matrix = views.as_stored if banded else views.one_of_stack(index)
+        if not role.parts:
+            layer = part(spec, kind, str(index), view, (outputs, inputs))
+            yield replace(layer, band=band, build=whole_matrix)
+        for label, start, stop in role.parts:
+            rows = f"{view}, rows {start}:{stop} of {outputs} ({label})"
+            layer = part(spec, kind, f"{index}.{label}", rows, (stop - start, inputs))
+            yield replace(layer, band=band, build=views.rows_of(whole_matrix, start, stop))

@@ -54,8 +54,9 @@ class Role:
         ``IO`` one of Keras, ``OIHW`` a convolution of PyTorch, ``HWIO`` one of Keras, ``HWIM`` a depthwise
         one of TensorFlow, ``1HWO`` a depthwise one of TensorFlow Lite. Empty for :attr:`Use.NONE`.
     parts
-        Where several layers share the outputs (gates, query, key and value): the name, the first and the
-        last output but one of each. They cover the outputs without gaps.
+        Where several layers share the outputs (gates, query, key and value): the name, the first output and
+        the one after the last of each. They cover the outputs without gaps. In a stack, each
+        matrix has them.
     reason
         For :attr:`Use.NONE`: what it is, one phrase for the report.
     counted

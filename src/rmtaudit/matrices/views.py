@@ -77,6 +77,11 @@ def rows_between(start: int, stop: int) -> Build:
     return lambda tensors: (tensors[0][start:stop],)
 
 
+def rows_of(build: Build, start: int, stop: int) -> Build:
+    """Return the builder of a range of the rows of the matrix that another builder makes."""
+    return lambda tensors: (build(tensors)[0][start:stop],)
+
+
 def one_of_stack(index: int) -> Build:
     """Return the builder of one matrix of a stack."""
     return lambda tensors: (tensors[0][index],)

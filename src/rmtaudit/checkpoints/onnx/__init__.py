@@ -1,0 +1,1 @@
+"""ONNX models: graphs of operators, with initialisers in the file or in files beside it."""

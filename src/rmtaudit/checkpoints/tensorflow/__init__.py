@@ -1,0 +1,1 @@
+"""Frozen TensorFlow graphs: the weights are constants of the graph."""

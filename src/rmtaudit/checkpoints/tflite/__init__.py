@@ -1,0 +1,1 @@
+"""TensorFlow Lite models: operators and tensors in one FlatBuffer."""

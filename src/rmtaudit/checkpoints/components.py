@@ -222,6 +222,15 @@ class ComponentsCheckpoint(Checkpoint):
         part, inner = self._homes[name]
         return part.read_band(inner, start, stop)
 
+    def position(self, name: str) -> tuple[str, int] | None:
+        """Return the file within the folder and the position of the first byte of a tensor in it."""
+        part, inner = self._homes[name]
+        position = part.position(inner)
+        folder = name.removesuffix(inner).removesuffix(".")
+        if position is None or not folder:
+            return position
+        return f"{display_name(folder, longest=80)}/{position[0]}", position[1]
+
     def check_unchanged(self) -> None:
         """Raise ``ChangedError`` if a file of a component changed since it was opened."""
         for part in self._parts.values():

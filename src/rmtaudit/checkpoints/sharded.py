@@ -121,6 +121,10 @@ class ShardedCheckpoint(Checkpoint):
         """Return a range of the first side of one tensor."""
         return self._homes[name].read_band(name, start, stop)
 
+    def position(self, name: str) -> tuple[str, int] | None:
+        """Return the shard and the position of the first byte of a tensor in it."""
+        return self._homes[name].position(name)
+
     def check_unchanged(self) -> None:
         """Raise ``ChangedError`` if a shard changed since it was opened."""
         for shard in self._shards.values():

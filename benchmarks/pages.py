@@ -1,8 +1,8 @@
 """False alarms and power of the finding RA-FO-030, overwritten pages (docs/calibration.md).
 
-``python benchmarks/pages.py FOLDER...`` looks at every tensor of every checkpoint in the folders, and then at
-copies of its larger tensors with a chunk of 64 KiB zeroed, or overwritten by another chunk of it, at positions
-that are multiples of 64 KiB in the file.
+``python benchmarks/pages.py FOLDER...`` looks at every tensor of every checkpoint in the folders, and at
+copies of its larger tensors with a chunk of 64 KiB zeroed, or overwritten by another chunk of it, at
+positions that are multiples of 64 KiB in the file.
 """
 
 from __future__ import annotations

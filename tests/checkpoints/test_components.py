@@ -30,7 +30,9 @@ DIFFUSERS = {
 }
 
 
-def write(folder: Path, name: str = "model.safetensors", **tensors: torch.Tensor) -> Path:
+def write(
+    folder: Path, name: str = "model.safetensors", tensors: dict[str, torch.Tensor] | None = None
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     if name.endswith(".safetensors"):
         save_file(tensors or {"w": torch.ones(2, 2)}, folder / name)
@@ -40,16 +42,16 @@ def write(folder: Path, name: str = "model.safetensors", **tensors: torch.Tensor
 
 
 def sbert(root: Path, modules: Any = SBERT) -> Path:
-    write(root, encoder=torch.full((3, 2), 2.0))
-    write(root / "2_Dense", **{"linear.weight": torch.full((2, 3), 5.0)})
+    write(root, tensors={"encoder": torch.full((3, 2), 2.0)})
+    write(root / "2_Dense", tensors={"linear.weight": torch.full((2, 3), 5.0)})
     (root / "1_Pooling").mkdir()
     (root / "modules.json").write_text(json.dumps(modules))
     return root
 
 
 def diffusers(root: Path, index: Any = DIFFUSERS) -> Path:
-    write(root / "unet", "diffusion_pytorch_model.safetensors", w=torch.zeros(2, 2))
-    write(root / "text_encoder", "pytorch_model.bin", w=torch.ones(2, 2))
+    write(root / "unet", "diffusion_pytorch_model.safetensors", {"w": torch.zeros(2, 2)})
+    write(root / "text_encoder", "pytorch_model.bin", {"w": torch.ones(2, 2)})
     for name in ("scheduler", "tokenizer"):
         (root / name).mkdir()
     (root / "model_index.json").write_text(json.dumps(index))
@@ -145,7 +147,7 @@ def test_a_component_that_changes_is_noticed(tmp_path: Path) -> None:
 
 
 def test_names_that_collide_are_refused(tmp_path: Path) -> None:
-    write(sbert(tmp_path), **{"2_Dense.linear.weight": torch.ones(2, 2)})
+    write(sbert(tmp_path), tensors={"2_Dense.linear.weight": torch.ones(2, 2)})
     assert code_of(tmp_path) == "RA-IN-082"
 
 

@@ -178,8 +178,8 @@ INJURIES = (
         ),
         calibration=_MEASURED_PAGES,
         limits=(
-            "A copy from another tensor or by no multiple of 4 KiB, a stretch without a whole page, and one whose ends "
-            "coincide with those of rows are not found."
+            "A copy from another tensor or by no multiple of 4 KiB, a stretch without a whole page, and one "
+            "whose ends coincide with those of rows are not found."
         ),
         action="Download the file again, and compare checksums.",
     ),

@@ -1,4 +1,4 @@
-"""Overwritten pages in the report of a scan: their place in the file, in every container that keeps values."""
+"""Overwritten pages in the report of a scan: their place in the file."""
 
 from __future__ import annotations
 

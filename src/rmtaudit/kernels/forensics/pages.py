@@ -182,8 +182,8 @@ def _extended(bits: torch.Tensor, end: int, shift: int, way: int) -> int:
 def _is_rows(values: torch.Tensor, start: int, stop: int, shift: int = 0) -> bool:
     """Whether a region begins or ends as rows of the tensor do, at any of its sides.
 
-    The tensor's own ends are no evidence alone: a file that was cut and filled up ends within a row. Up to two
-    elements next to a region may be equal by chance and belong to it; in short rows that is not allowed for.
+    The tensor's own ends are no evidence alone: a file that was cut and filled up ends within a row. Up to
+    two elements next to a region may be equal by chance and belong to it; for short rows that is ignored.
     """
     size = values.numel() * values.element_size()
     row = values.element_size()

@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 MODEL  ?= examples/resnet20_cifar10.safetensors examples/silero_vad_v6_16k.safetensors
 
-.PHONY: scan test lint docs clean
+.PHONY: scan test lint docs fuzz clean
 
 scan: $(VENV)/.installed
 	$(BIN)/rmtaudit scan $(MODEL)
@@ -20,6 +20,17 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# every reader, FUZZ_SECONDS each; an input that is found goes to .venv
+FUZZ_SECONDS ?= 60
+fuzz: $(VENV)/.installed-fuzz
+	@for target in tests/fuzz/fuzz_*.py; do \
+	  echo "$$target"; \
+	  $(BIN)/python $$target -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=4096 \
+	    -artifact_prefix=$(VENV)/ -print_final_stats=1 >$(VENV)/fuzz.log 2>&1 \
+	    || { tail -n 60 $(VENV)/fuzz.log; exit 1; }; \
+	  grep 'stat::number_of_executed_units' $(VENV)/fuzz.log; \
+	done
 
 # every page is in the navigation, and no link is broken
 docs: $(VENV)/.installed-docs
@@ -41,6 +52,10 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 $(VENV)/.installed-lint: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group lint
+	touch $@
+
+$(VENV)/.installed-fuzz: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --group fuzz
 	touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed

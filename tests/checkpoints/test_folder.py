@@ -169,3 +169,133 @@ def test_a_config_that_is_a_fifo_or_a_dangling_link(tmp_path: Path) -> None:
     (folder / "config.json").symlink_to("nowhere")
     with open_checkpoint(folder) as checkpoint:
         assert "which is not there" in checkpoint.warnings[0]
+
+
+def test_weights_of_other_formats_and_one_level_down_are_named(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "m", "model.safetensors")
+    fill(folder / "checkpoint-500", "model.safetensors", "optimizer.pt")
+    fill(folder / ".cache", "model.safetensors")
+    (folder / "onnx").mkdir()
+    for name in ("m.gguf", "onnx/model.onnx", "notes.txt", "tokenizer.h5", "saved_model.pb"):
+        (folder / name).write_bytes(bytes(64))
+    with open_checkpoint(folder) as checkpoint:
+        named = [each for each in checkpoint.warnings if "were not looked at" in each]
+        text = " ".join(named)
+        for name in ("m.gguf", "onnx/model.onnx", "saved_model.pb", "checkpoint-500/model.safetensors"):
+            assert name in text
+        for name in ("optimizer", "tokenizer", "notes", ".cache"):
+            assert name not in text
+
+
+def test_a_long_list_of_other_weights_is_cut(tmp_path: Path) -> None:
+    folder = fill(tmp_path, "model.safetensors")
+    for i in range(30):
+        (folder / f"m{i}.ot").write_bytes(bytes(64))
+    with open_checkpoint(folder) as checkpoint:
+        assert checkpoint.warnings[-1].endswith(", … (30)")
+
+
+def test_a_folder_with_one_file_of_another_format_is_that_file(tmp_path: Path) -> None:
+    (tmp_path / "model.ort").write_bytes(b"\x1c\0\0\0unknown to all" + bytes(64))
+    with pytest.raises(InputError) as caught:
+        open_checkpoint(tmp_path)
+    assert (caught.value.code, caught.value.where) == ("RA-IN-018", "model.ort")
+    (tmp_path / "model.mnn").write_bytes(bytes(64))
+    with pytest.raises(InputError, match=r"what looks like weights: model\.mnn, model\.ort") as caught:
+        open_checkpoint(tmp_path)
+    assert caught.value.code == "RA-IN-091"
+
+
+def stale(folder: Path, *tensors: str, extension: str = ".safetensors") -> Path:
+    weight_map = {name: f"model-0000{i}-of-00004{extension}" for i, name in enumerate(tensors, 1)}
+    (folder / f"model{extension}.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["model.safetensors"],
+        ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"],
+        ["pytorch_model.bin"],
+        ["only.safetensors"],
+    ],
+)
+def test_a_complete_set_beside_a_stale_index_is_taken(tmp_path: Path, names: list[str]) -> None:
+    folder = stale(fill(tmp_path, *names), *names)
+    with open_checkpoint(folder) as checkpoint:
+        assert [spec.name for spec in checkpoint.tensors] == names
+        said = checkpoint.warnings[0]
+        assert said.startswith(f"model.safetensors.index.json names {len(names)} shards that are not there")
+        assert all(name in said for name in names)
+    with pytest.raises(CorruptError, match="shards are missing"):
+        open_checkpoint(folder / "model.safetensors.index.json")
+
+
+def test_the_shards_of_another_index_are_a_complete_set(tmp_path: Path) -> None:
+    names = [f"pytorch_model-0000{i}-of-00002.bin" for i in (1, 2)]
+    folder = stale(fill(tmp_path, *names), *names)
+    weight_map = {name: name for name in names}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    with open_checkpoint(folder) as checkpoint:
+        assert checkpoint.format == "torch-zip"
+        assert len(checkpoint.tensors) == 2
+
+
+def test_a_set_that_lacks_a_tensor_of_the_index_is_named_and_not_taken(tmp_path: Path) -> None:
+    folder = stale(fill(tmp_path, "model.safetensors", "pytorch_model.bin"), "model.safetensors", "another")
+    with pytest.raises(CorruptError, match="2 of 2 shards are missing") as caught:
+        open_checkpoint(folder)
+    assert caught.value.code == "RA-IN-080"
+    assert "Beside it are model.safetensors, pytorch_model.bin" in caught.value.hint
+
+
+def test_a_damaged_set_beside_a_stale_index_is_not_taken(tmp_path: Path) -> None:
+    folder = stale(fill(tmp_path, "model.safetensors"), "model.safetensors")
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CorruptError, match="shards are missing"):
+        open_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("given", "where", "hint"),
+    [
+        (
+            "https://huggingface.co/gpt2/resolve/main/model.safetensors",
+            "https://huggingface.co/gpt2/resolve/main/model.safetensors",
+            "Download it first: hf download gpt2",
+        ),
+        (
+            "https://huggingface.co/a/b-c",
+            "https://huggingface.co/a/b-c",
+            "Download it first: hf download a/b-c",
+        ),
+        ("hf://a/b/c.bin", "hf://a/b/c.bin", "Download it first: hf download a/b"),
+        ("s3://bucket/model.bin", "s3://bucket/model.bin", "Download it first."),
+        ("http://host/m.bin", "http://host/m.bin", "Download it first: curl -LO http://host/m.bin"),
+    ],
+)
+def test_a_url_is_named_as_it_was_given(given: str, where: str, hint: str) -> None:
+    for path in (given, Path(given)):
+        with pytest.raises(InputError, match="local files only") as caught:
+            open_checkpoint(path)
+        assert (caught.value.code, caught.value.where, caught.value.hint) == ("RA-IN-094", where, hint)
+
+
+def test_the_name_of_a_model_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    for name in ("bert-base-uncased", "openai-community/gpt2"):
+        with pytest.raises(InputError) as caught:
+            open_checkpoint(name)
+        assert caught.value.code == "RA-IN-001"
+        assert caught.value.hint.endswith(f"hf download {name}")
+    model = hub(tmp_path / "cache", "models--openai-community--gpt2")
+    with pytest.raises(InputError) as caught:
+        open_checkpoint("openai-community/gpt2")
+    assert str(model) in caught.value.hint
+    for path in ("absent.safetensors", "model.pt", "a/b/c"):
+        with pytest.raises(InputError) as caught:
+            open_checkpoint(path)
+        assert "hf download" not in caught.value.hint

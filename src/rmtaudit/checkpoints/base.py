@@ -62,6 +62,15 @@ class Checkpoint(ABC):
         """Return ``read(name)[start:stop]``; formats that can read less than the whole tensor override it."""
         return self.read(name)[start:stop]
 
+    def position(self, name: str) -> tuple[str, int] | None:
+        """Return the printable name of the file and the position of the first byte of a tensor in it.
+
+        ``None`` where the bytes in the file are not those of the values, in their order: compressed, decoded,
+        strided, of another byte order; and for formats that do not say.
+        """
+        del name
+        return None
+
     def check_unchanged(self) -> None:
         """Raise ``ChangedError`` if a file changed since it was opened."""
         return

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable
 from pathlib import Path
 
-from rmtaudit.checkpoints.base import Checkpoint, Reader
+from rmtaudit.checkpoints.base import Checkpoint
+from rmtaudit.checkpoints.components import (
+    Component,
+    ComponentsCheckpoint,
+    components_of,
+    without_weights,
+)
 from rmtaudit.checkpoints.conversions import folder_refusal, scheme_refusal
 from rmtaudit.checkpoints.facts import read_config
-from rmtaudit.checkpoints.hub import snapshot_of
+from rmtaudit.checkpoints.families import families_present, open_families
+from rmtaudit.checkpoints.hub import remote_refusal, snapshot_of
 from rmtaudit.checkpoints.partitions import check_parts
 from rmtaudit.checkpoints.registry import (
-    families,
     open_file,
     open_folder,
     open_own_folder,
@@ -21,33 +25,25 @@ from rmtaudit.checkpoints.registry import (
     plugin_readers,
 )
 from rmtaudit.checkpoints.schemes import decoded
-from rmtaudit.checkpoints.sharded import (
-    ShardedCheckpoint,
-    check_contained,
-    close_all,
-    is_index,
-    open_index,
-    open_shards,
-)
+from rmtaudit.checkpoints.sharded import check_contained, close_all, is_index, open_index
 from rmtaudit.checkpoints.single import FileCheckpoint
-from rmtaudit.errors import CorruptError, InputError, NotACheckpointError, UsageError
+from rmtaudit.checkpoints.weight_files import shown_list, weight_files
+from rmtaudit.errors import (
+    ChangedError,
+    CorruptError,
+    InputError,
+    NotACheckpointError,
+    UnsafeError,
+    UsageError,
+)
 from rmtaudit.names import display_name
 
-_STEMS = (
-    "model",
-    "pytorch_model",
-    "diffusion_pytorch_model",
-    "adapter_model",
-    "consolidated",
-    "openvino_model",
-)
-_NUMBERED = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<extension>\.[a-z]+)")
-_NOT_WEIGHTS = re.compile(
-    r"(optimizer|scheduler|scaler|rng_state|random_states|training_args|trainer_state|tokenizer|sentencepiece|vocab"
-    r"|openvino_tokenizer|openvino_detokenizer)"
-    r".*",
-    re.IGNORECASE,
-)
+_OWNED = (".distcp", ".safetensors", ".bin")
+"""Endings of what the readers of whole folders take in them."""
+
+_DAMAGED = (CorruptError, UnsafeError, ChangedError)
+_BROKEN_DOWNLOAD = frozenset({"RA-IN-010", "RA-IN-011", "RA-IN-012", "RA-IN-013", "RA-IN-014", "RA-IN-015"})
+"""Codes of what is left where a download failed."""
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
@@ -56,9 +52,12 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     The header or pickle is read and checked in full; values are read when asked for. Nothing in the
     checkpoint is executed, and torch is not imported before the first value is read.
 
-    In a folder, an index comes first, then the usual names (``model``, ``pytorch_model``,
-    ``diffusion_pytorch_model``, ``adapter_model``, ``consolidated``), numbered shards, and a file that is the
-    only one of its kind; safetensors before torch, and formats of plugins where there is neither.
+    The folder of a pipeline of diffusers or of sentence-transformers is one checkpoint, the names of whose
+    tensors begin with those of the components. In any other folder, an index comes first, then the usual
+    names (``model``, ``pytorch_model``, ``diffusion_pytorch_model``, ``adapter_model``, ``consolidated``),
+    numbered shards, and a file that is the only one of its kind; safetensors before torch, and formats of
+    plugins where there is neither. Where shards of an index are missing and a complete set of the same
+    tensors lies beside it, that is taken. Weights in the folder that are not looked at are named.
     ``config.json`` beside the weights is kept as facts. Quantised weights are decoded when they are read.
 
     Parameters
@@ -76,17 +75,24 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     if not os.fspath(path):
         raise InputError("RA-IN-001", "an empty path.", hint="Check the path.")
     path = Path(path)
-    if _is_folder(path):
-        try:
-            path = snapshot_of(path)
-        except OSError as error:
-            raise _unlistable(path, error) from error
-        checkpoint = _open_folder(path)
-        beside = path
-    else:
-        checkpoint = open_index(path) if is_index(path) else open_file(path)
-        beside = path.parent
-    config, warnings = read_config(beside)
+    if not _is_folder(path):
+        refusal = remote_refusal(path)
+        if refusal is not None:
+            raise refusal
+        return _completed(open_index(path) if is_index(path) else open_file(path), path.parent)
+    try:
+        path = snapshot_of(path)
+    except OSError as error:
+        raise _unlistable(path, error) from error
+    components = components_of(path)
+    if components is None:
+        return _open_folder(path)
+    return _open_components(path, components)
+
+
+def _completed(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
+    """Add the facts beside the weights, check that they are a whole model, and decode them."""
+    config, warnings = read_config(folder)
     checkpoint.config = config
     try:
         warnings += _check_complete(checkpoint)
@@ -122,7 +128,44 @@ def _unlistable(folder: Path, error: OSError) -> InputError:
     )
 
 
-def _open_folder(folder: Path) -> Checkpoint:
+def _open_components(folder: Path, components: tuple[Component, ...]) -> Checkpoint:
+    """Open the components of a pipeline as one checkpoint.
+
+    What is damaged is refused, as a shard is; what is absent or of a format that is not read is a warning.
+    """
+    warnings = without_weights(components)
+    parts: dict[str, Checkpoint] = {}
+    first: InputError | UsageError | None = None
+    folders = frozenset(component.path.partition("/")[0] for component in components if component.has_weights)
+    try:
+        for component in components:
+            if not component.has_weights:
+                continue
+            try:
+                for level in component.levels(folder):
+                    check_contained(level)
+                parts[component.prefix] = _open_folder(
+                    folder / component.path, components=frozenset() if component.path else folders
+                )
+            except (InputError, UsageError) as error:
+                component.placed(error)
+                if isinstance(error, _DAMAGED) or error.code in _BROKEN_DOWNLOAD:
+                    raise
+                first = first or error
+                warnings.append(f"{component.title} was not read: {error.message}")
+        if "" not in folders:
+            warnings += _not_looked_at(_others(folder, folders))
+        checkpoint = ComponentsCheckpoint(folder, parts, warnings)
+    except BaseException:
+        close_all(parts.values())
+        raise
+    if first is not None and not parts:
+        raise first
+    return checkpoint
+
+
+def _open_folder(folder: Path, *, components: frozenset[str] = frozenset()) -> Checkpoint:
+    """Open the checkpoint in a folder; ``components``: its subfolders that are opened for themselves."""
     where = display_name(folder.name or str(folder))
     try:
         names = sorted(entry.name for entry in os.scandir(folder) if not entry.is_dir())
@@ -130,8 +173,10 @@ def _open_folder(folder: Path) -> Checkpoint:
         raise _unlistable(folder, error) from error
     whole = open_own_folder(folder, names)
     if whole is not None:
-        return whole
-    present = _present(names, own_readers())
+        others = [name for name in weight_files(folder) if not name.endswith(_OWNED) and "/" not in name]
+        whole.warnings = (*_not_looked_at(others), *whole.warnings)
+        return _completed(whole, folder)
+    present = families_present(names, own_readers())
     if present:
         refusal = folder_refusal(folder, names, weights=[name for each in present for name in each.files])
         if refusal is not None:
@@ -139,155 +184,53 @@ def _open_folder(folder: Path) -> Checkpoint:
     else:
         whole = open_folder(folder, names)
         if whole is not None:
-            return whole
-        present = _present(names, plugin_readers([]))
+            return _completed(whole, folder)
+        present = families_present(names, plugin_readers([]))
     if not present:
-        raise folder_refusal(folder, names) or _nothing(folder, where)
-    chosen = present[0]
-    others = [name for family in present[1:] for name in family.files]
-    checkpoint, opened = chosen.open(folder, where)
-    left = [name for name in chosen.files if name not in opened]
-    warnings = []
-    if others:
+        refusal = folder_refusal(folder, names)
+        if refusal is not None:
+            raise refusal
+        return _open_unusual(folder, where)
+    checkpoint, opened, warnings = open_families(present, folder, where)
+    copies = [name for family in present[1:] for name in family.files if name not in opened]
+    if copies and opened.isdisjoint(copies):
         warnings.append(
-            f"{checkpoint.format} was taken; the copies in other formats were not looked at: {_list(others)}"
+            f"{checkpoint.format} was taken; the copies in other formats were not looked at: "
+            f"{shown_list(copies)}"
         )
-    if left:
-        warnings.append(f"other weights in the folder were not looked at: {_list(left)}")
+    known = opened.union(copies, (name for family in present for name in family.companions))
+    warnings += _not_looked_at([name for name in _others(folder, components) if name not in known])
     checkpoint.warnings = (*warnings, *checkpoint.warnings)
-    return checkpoint
+    return _completed(checkpoint, folder)
 
 
-def _present(names: list[str], readers: Iterable[Reader]) -> list[_Family]:
-    """Return the families of formats of which the folder holds weights, the preferred one first."""
-    readers = list(readers)
-    names = _pairs_only(names, readers)
-    found = [_Family(names, endings) for endings in families(readers)]
-    return [family for family in found if family.files or family.indices]
+def _others(folder: Path, components: frozenset[str]) -> list[str]:
+    """Return what looks like weights in a folder and one level down, but in the folders of components."""
+    return [
+        name for name in weight_files(folder) if "/" not in name or name.partition("/")[0] not in components
+    ]
 
 
-def _pairs_only(names: list[str], readers: Iterable[Reader]) -> list[str]:
-    """Leave out the second files of checkpoints of two files, and first ones whose second is not there."""
-    present = set(names)
-    left_out = set()
-    for reader in readers:
-        for name in names if reader.companion else ():
-            stem, ending = os.path.splitext(name)  # noqa: PTH122 - a name, and no path
-            if ending.lower() in reader.extensions:
-                second = f"{stem}{reader.companion}"
-                left_out.add(second if second in present else name)
-    return [name for name in names if name not in left_out]
+def _not_looked_at(names: list[str]) -> list[str]:
+    return [f"other weights in the folder were not looked at: {shown_list(names)}"] if names else []
 
 
-class _Family:
-    """The files of a folder in one group of formats."""
-
-    def __init__(self, names: list[str], endings: tuple[str, ...]) -> None:
-        self.files = [
-            name for name in names if name.lower().endswith(endings) and not _NOT_WEIGHTS.fullmatch(name)
-        ]
-        self.indices = [
-            name
-            for name in names
-            if is_index(Path(name)) and name.lower().split(".index")[0].endswith(endings)
-        ]
-
-    def open(self, folder: Path, where: str) -> tuple[Checkpoint, set[str]]:
-        """Return the checkpoint, and the names of the files that it is made of."""
-        index = _usual(self.indices) or _only(self.indices, where)
-        if index is not None:
-            check_contained(folder / index)
-            checkpoint = open_index(folder / index)
-            return checkpoint, set(checkpoint.shards)
-        whole = [name for name in self.files if not _NUMBERED.fullmatch(name)]
-        usual = _usual(whole)
-        if usual is not None:
-            check_contained(folder / usual)
-            return open_file(folder / usual), {usual}
-        groups = _groups(self.files)
-        if len(groups) + len(whole) > 1:
-            for name in whole:
-                check_parts(folder / name)
-            raise _several([*groups, *whole], where)
-        if groups:
-            return _open_group(folder, next(iter(groups.values())), where)
-        check_contained(folder / whole[0])
-        return open_file(folder / whole[0]), {whole[0]}
-
-
-def _usual(names: list[str]) -> str | None:
-    """Return the file with the first of the usual names, without a variant (``model.fp16.…``)."""
-    for stem in _STEMS:
-        for name in names:
-            if name.partition(".")[0] == stem and name.replace(".index.json", "").count(".") == 1:
-                return name
-    return None
-
-
-def _only(names: list[str], where: str) -> str | None:
-    if len(names) > 1:
-        raise _several(names, where)
-    return names[0] if names else None
-
-
-def _groups(names: list[str]) -> dict[str, list[re.Match[str]]]:
-    """Return numbered shards, by what they have in common."""
-    groups: dict[str, list[re.Match[str]]] = {}
-    for name in names:
-        match = _NUMBERED.fullmatch(name)
-        if match:
-            groups.setdefault(f"{match['stem']}-*-of-{match['count']}{match['extension']}", []).append(match)
-    return groups
-
-
-def _open_group(folder: Path, shards: list[re.Match[str]], where: str) -> tuple[Checkpoint, set[str]]:
-    count = int(shards[0]["count"])
-    present = {int(match["number"]) for match in shards}
-    absent = count - len(present & set(range(1, count + 1)))
-    if absent:
-        raise CorruptError(
-            "RA-IN-080",
-            f"{absent} of {count} shards are missing.",
-            hint="Finish the download.",
+def _open_unusual(folder: Path, where: str) -> Checkpoint:
+    """Open the only file of a folder that looks like weights, or say what there is."""
+    names = weight_files(folder)
+    top = [name for name in names if "/" not in name]
+    if len(top) == 1:
+        check_contained(folder / top[0])
+        return _completed(open_file(folder / top[0]), folder)
+    if top:
+        raise NotACheckpointError(
+            "RA-IN-091",
+            f"a folder without weights of a format that is read; what looks like weights: {shown_list(top)}.",
+            hint="Give the path of one of them to learn more.",
             where=where,
         )
-    files = [match.string for match in shards]
-    opened = open_shards(folder, files)
-    try:
-        checkpoint = ShardedCheckpoint(folder, opened, [f"{count} numbered shards without an index"])
-    except BaseException:
-        close_all(opened.values())
-        raise
-    return checkpoint, set(files)
-
-
-def _several(names: list[str], where: str) -> UsageError:
-    return UsageError(
-        "RA-IN-090",
-        f"several checkpoints: {_list(names)}.",
-        hint="Give the path of one of them.",
-        where=where,
+    inside = list(dict.fromkeys(name.partition("/")[0] for name in names))
+    hint = (
+        f"Give one of its folders: {shown_list(inside)}." if inside else "Give the path of a checkpoint file."
     )
-
-
-def _nothing(folder: Path, where: str) -> NotACheckpointError:
-    endings = (".distcp", *(ending for family in families(own_readers()) for ending in family))
-    inside = sorted(
-        entry.name
-        for entry in os.scandir(folder)
-        if entry.is_dir() and any(name.endswith(endings) for name in _names(Path(entry.path)))
-    )
-    hint = f"Give one of its folders: {_list(inside)}." if inside else "Give the path of a checkpoint file."
-    return NotACheckpointError("RA-IN-091", "a folder without a checkpoint.", hint=hint, where=where)
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return [entry.name for entry in os.scandir(folder)]
-    except PermissionError:
-        return []
-
-
-def _list(names: list[str]) -> str:
-    shown = ", ".join(display_name(name, longest=80) for name in names[:8])
-    return f"{shown}, … ({len(names)})" if len(names) > 8 else shown
+    raise NotACheckpointError("RA-IN-091", "a folder without a checkpoint.", hint=hint, where=where)

@@ -83,6 +83,10 @@ class SafetensorsCheckpoint(FileCheckpoint):
     def _values(self, spec: TensorSpec, place: Any) -> torch.Tensor:
         return tensor_from_bytes(self._source.pread(place, spec.nbytes), spec.dtype, spec.shape)
 
+    def position(self, name: str) -> tuple[str, int] | None:
+        """Return the file and where a tensor begins in it (see :meth:`Checkpoint.position`)."""
+        return self._source.where, self._places[name][1]
+
     def _place_of_band(self, spec: TensorSpec, place: Any, start: int, stop: int) -> Any:
         del stop
         return place + start * (spec.nbytes // spec.shape[0])

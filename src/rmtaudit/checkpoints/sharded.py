@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,30 @@ INDEX_CAP = 100_000_000
 
 _OPEN_CAP = 200  # shards that keep their file descriptor
 _INDEX_NAME = re.compile(r"(?P<extension>\.\w+)\.index(?:\.[\w-]+)?\.json$", re.IGNORECASE)
+
+
+class MissingShardsError(CorruptError):
+    """Shards that an index names are not there.
+
+    Attributes
+    ----------
+    tensors
+        Names of all tensors in the index.
+    files, missing
+        The files that it names, and those of them that are not there.
+    """
+
+    def __init__(self, weight_map: Mapping[str, str], missing: Sequence[str], where: str) -> None:
+        self.tensors = frozenset(weight_map)
+        self.files = frozenset(weight_map.values())
+        self.missing = tuple(missing)
+        shown = ", ".join(display_name(file) for file in missing[:5]) + (", …" if len(missing) > 5 else "")
+        super().__init__(
+            "RA-IN-080",
+            f"{len(missing)} of {len(self.files)} shards are missing: {shown}.",
+            hint="Finish the download.",
+            where=where,
+        )
 
 
 class ShardedCheckpoint(Checkpoint):
@@ -97,6 +121,10 @@ class ShardedCheckpoint(Checkpoint):
         """Return a range of the first side of one tensor."""
         return self._homes[name].read_band(name, start, stop)
 
+    def position(self, name: str) -> tuple[str, int] | None:
+        """Return the shard and the position of the first byte of a tensor in it."""
+        return self._homes[name].position(name)
+
     def check_unchanged(self) -> None:
         """Raise ``ChangedError`` if a shard changed since it was opened."""
         for shard in self._shards.values():
@@ -144,13 +172,7 @@ def open_index(path: Path) -> ShardedCheckpoint:
         check_shard_name(file, match["extension"] if match else None, where)
     missing = [file for file in files if not is_there(path.parent / file)]
     if missing:
-        shown = ", ".join(display_name(file) for file in missing[:5]) + (", …" if len(missing) > 5 else "")
-        raise CorruptError(
-            "RA-IN-080",
-            f"{len(missing)} of {len(files)} shards are missing: {shown}.",
-            hint="Finish the download.",
-            where=where,
-        )
+        raise MissingShardsError(weight_map, missing, where)
     shards = open_shards(path.parent, files)
     try:
         checkpoint = ShardedCheckpoint(path, shards, [])

@@ -107,6 +107,14 @@ class TorchCheckpoint(FileCheckpoint):
             data = bytearray(window.data[window.offset : window.offset + window.nbytes])
         return tensor_from_bytes(data, spec.dtype, spec.shape, window.stride, big_endian=window.big_endian)
 
+    def position(self, name: str) -> tuple[str, int] | None:
+        """Return the file and where a tensor begins in it (see :meth:`Checkpoint.position`)."""
+        spec, window = self._places[name]
+        if window is None or window.data is not None or window.big_endian:
+            return None
+        rows = tuple(math.prod(spec.shape[side + 1 :]) for side in range(len(spec.shape)))
+        return (self._source.where, window.offset) if window.stride == rows else None
+
     def _place_of_band(self, spec: TensorSpec, place: Any, start: int, stop: int) -> Any:
         window: Window = place
         itemsize = ITEMSIZE[spec.dtype]

@@ -15,6 +15,7 @@ from rmtaudit.cli.density import density
 from rmtaudit.cli.errors import run
 from rmtaudit.cli.explain import explain
 from rmtaudit.cli.forecast import forecast
+from rmtaudit.cli.inspect import inspect
 from rmtaudit.cli.logdet import logdet
 from rmtaudit.cli.report import report
 from rmtaudit.cli.scan import scan
@@ -32,6 +33,7 @@ def cli() -> None:
 
 
 cli.add_command(scan)
+cli.add_command(inspect)
 cli.add_command(report)
 cli.add_command(tails)
 cli.add_command(forecast)

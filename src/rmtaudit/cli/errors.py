@@ -13,6 +13,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import click
 
@@ -64,6 +65,20 @@ def print_error(error: RmtauditError) -> None:
     _say(f"rmtaudit: error: {where}{display_name(error.message, longest=_LONGEST)} [{error.code}]")
     if error.hint:
         _say(f"  hint: {display_name(error.hint, longest=_LONGEST)}")
+
+
+def placed(error: RmtauditError, path: Path) -> RmtauditError:
+    """Name the subject as the user wrote it: a zoo has a ``model.safetensors`` in every folder."""
+    from rmtaudit.checkpoints.hub import as_given
+
+    given, where = as_given(path), error.where
+    for known in (given, str(path), path.name):
+        rest = where.removeprefix(known)
+        if known and rest != where and rest[:1] in {"", "/", ":", " "}:
+            error.where = f"{given}{rest}"
+            return error
+    error.where = f"{given}: {where}" if where else given
+    return error
 
 
 def internal_error(error: BaseException, where: str = "") -> RmtauditError:

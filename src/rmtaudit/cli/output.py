@@ -59,12 +59,11 @@ class DocumentOutput:
         from rmtaudit.cli.table import drawn_text, stdout_console
         from rmtaudit.report.document import dumps
 
-        text = dumps(document)
+        json = self.format == "json"
         if file is not None:
-            json = self.format == "json"
-            file.write(text if json else drawn_text(lambda console: draw(console, document)))
-        if file is None and self.format == "json":
-            sys.stdout.write(text)
+            file.write(dumps(document) if json else drawn_text(lambda console: draw(console, document)))
+        if file is None and json:
+            sys.stdout.write(dumps(document))
         elif file is None or not self.quiet:
             draw(stdout_console(), document)
 

@@ -17,6 +17,7 @@ from rmtaudit.cli.errors import (
     INTERRUPTED,
     code_of,
     internal_error,
+    placed,
     print_error,
     worst,
 )
@@ -131,7 +132,7 @@ class _Run:
         try:
             report = _scan_one(path, self.settings, self.progress, plots, self.verify)
         except RmtauditError as error:
-            print_error(_placed(error, path))
+            print_error(placed(error, path))
             self._add_failure(path, error)
             return True
         except KeyboardInterrupt:  # between two layers the engine takes it; this is before or after them
@@ -285,20 +286,9 @@ def _judge(report: Report, path: Path) -> int:
             "No weight matrix could be analysed.",
             hint="The report lists every tensor with the reason.",
         )
-        print_error(_placed(error, path))
+        print_error(placed(error, path))
         return INCONCLUSIVE
     return FINE
-
-
-def _placed(error: RmtauditError, path: Path) -> RmtauditError:
-    """Name the subject as the user wrote it: a zoo has a ``model.safetensors`` in every folder."""
-    where = error.where.removeprefix(str(path))
-    if where == error.where:
-        where = where.removeprefix(path.name) if path.name else where
-    if where and where == error.where:
-        where = f": {where}"
-    error.where = f"{path}{where}"
-    return error
 
 
 def _say_settings(resolved: ResolvedSettings) -> None:

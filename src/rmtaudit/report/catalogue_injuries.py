@@ -8,6 +8,11 @@ _MEASURED = (
     "See docs/calibration.md, section Injuries: power on three models, false alarms on all healthy ones."
 )
 
+_MEASURED_PAGES = (
+    "See docs/calibration.md, section Overwritten pages: false alarms on healthy models, and how many "
+    "injected chunks of 64 KiB were found."
+)
+
 INJURIES = (
     FindingKind(
         code="RA-FO-021",
@@ -155,5 +160,27 @@ INJURIES = (
         calibration=_MEASURED,
         limits="A layer that only learned scales looks the same; some healthy models have one.",
         action="Check how the tensor was converted: order of the axes, packing.",
+    ),
+    FindingKind(
+        code="RA-FO-030",
+        title="overwritten pages",
+        fact="error",
+        levels=(),
+        meaning=(
+            "A stretch of the file was overwritten, with one value (often zero) or with a copy of another "
+            "stretch: a corrupt transfer or disk."
+        ),
+        test=(
+            "Whole pages of 4 KiB inside a tensor hold one value, or the bytes of another page of it. What "
+            "begins or ends where a row of the tensor does is design (rows of zeros, repeated rows), as are "
+            "more than 16 such stretches, repeats of more than half of the pages, and a value that is "
+            "frequent elsewhere in the tensor. Only where the file holds the values as they are."
+        ),
+        calibration=_MEASURED_PAGES,
+        limits=(
+            "A copy from another tensor or by no multiple of 4 KiB, a stretch without a whole page, and one "
+            "whose ends coincide with those of rows are not found."
+        ),
+        action="Download the file again, and compare checksums.",
     ),
 )

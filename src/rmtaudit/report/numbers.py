@@ -7,6 +7,8 @@ import math
 from rmtaudit.names import display_name
 from rmtaudit.report.model import MetricResult
 
+_SHORT = 0.1
+_MOST_DECIMALS = 12  # of a percentage: a double near 100 has no more
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
 
@@ -64,7 +66,16 @@ def human_count(count: int) -> str:
 
 
 def percent(fraction: float) -> str:
-    """Return a share as ``99.4 %``; never ``100 %`` for less than all, nor ``0 %`` for more than nothing."""
+    """Return a share as ``99.4 %``, or with as many digits as it takes to tell it from nothing and from all.
+
+    ``0.00007 %``, ``99.9998 %``; ``0 %`` and ``100 %`` are for nothing and all alone.
+    """
     if fraction in (0, 1):
         return f"{fraction:.0%}".replace("%", " %")
-    return f"{min(max(fraction * 100, 0.1), 99.9):.1f} %"
+    share = 100 * fraction
+    rest = min(share, 100 - share)
+    if rest >= _SHORT:
+        return f"{share:.1f} %"
+    decimals = min(-math.floor(math.log10(rest)), _MOST_DECIMALS) if rest > 0 else _MOST_DECIMALS
+    smallest = 10.0**-decimals
+    return f"{min(max(share, smallest), 100 - smallest):.{decimals}f} %"

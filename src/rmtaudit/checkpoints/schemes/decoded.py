@@ -153,6 +153,10 @@ class _DecodedCheckpoint(Checkpoint):
         bands = {label: self._inner.read_band(weight.source(label), start, stop) for label in answer.takes}
         return answer.decode(bands).contiguous()
 
+    def position(self, name: str) -> tuple[str, int] | None:
+        """Return the file and the position of the first byte of a tensor that is not decoded."""
+        return None if name in self._weights else self._inner.position(name)
+
     def check_unchanged(self) -> None:
         """Raise ``ChangedError`` if a file changed since it was opened."""
         self._inner.check_unchanged()

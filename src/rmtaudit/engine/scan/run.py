@@ -28,6 +28,7 @@ from rmtaudit.engine.resources.memory_size import format_bytes
 from rmtaudit.engine.resources.pool import Pool
 from rmtaudit.engine.resources.progress import Progress
 from rmtaudit.engine.scan.assemble import assemble_report
+from rmtaudit.engine.scan.pages import observed_pages
 from rmtaudit.engine.scan.worker import AnalysedLayer, LayerWork, NoSpectrum, analyse_layer, row
 from rmtaudit.engine.settings.scan import Device, ScanSettings
 from rmtaudit.errors import CorruptError, RmtauditError, UsageError
@@ -324,12 +325,22 @@ def _run_job(scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], gate: Me
                 problem = display_name(f"{type(error).__name__}: {error}")
                 skip = Skip.of(SkipReason.INTERNAL_ERROR, problem=problem)
                 analysed = AnalysedLayer(row=row(layer, "failed", skip))
+            if index == job.indices[0]:
+                analysed = replace(analysed, observed=analysed.observed + _overwritten(scan, job, tensors))
             if scan.inspect is not None and analysed.spectrum is not None:
                 scan.inspect(analysed.row, analysed.spectrum)
             _finish(scan, index, analysed)
     finally:
         del tensors
         gate.release(job.size)
+
+
+def _overwritten(scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...]) -> tuple[Observation, ...]:
+    """Return what was overwritten in the stored tensors of a job."""
+    named = zip(job.tensors, tensors, strict=True)
+    return tuple(
+        seen for name, values in named for seen in observed_pages(scan.checkpoint, name, values, job.band)
+    )
 
 
 def _finish_all(scan: _Scan, job: _Job, status: Status, skip: Skip) -> None:

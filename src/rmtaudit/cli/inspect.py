@@ -1,0 +1,72 @@
+"""``rmtaudit inspect``: the tensors of a checkpoint and the decision on each, without a spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from rmtaudit.cli.errors import FINE, INCONCLUSIVE, placed, print_error
+from rmtaudit.cli.output import DocumentOutput, document_options
+from rmtaudit.errors import NothingAuditableError, RmtauditError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@click.command()
+@click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
+@click.option(
+    "--conv",
+    type=click.Choice(["flattened", "slices-pooled", "slices"]),
+    default="flattened",
+    show_default=True,
+    help="How a convolution becomes matrices.",
+)
+@click.option(
+    "--top",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=40,
+    show_default=True,
+    help="Rows of the table; 0: all.",
+)
+@document_options(quiet="With -o, no table.")
+def inspect(
+    path: Path, conv: Literal["flattened", "slices-pooled", "slices"], top: int, out: DocumentOutput
+) -> int:
+    """List the tensors of a checkpoint and what a scan would do with each.
+
+    PATH is a file or folder as `rmtaudit scan` takes it. The header alone is read: dtypes, quantisation
+    schemes, layers and the reasons for what is left out come without a spectrum. Exit code 3: a scan would
+    find nothing to analyse.
+    """
+    from rmtaudit.checkpoints import open_checkpoint
+    from rmtaudit.engine.inspect.document import inspect_checkpoint
+
+    with out.open([path]) as emit:
+        try:
+            with open_checkpoint(path) as checkpoint:
+                document = inspect_checkpoint(checkpoint, conv=conv)
+        except RmtauditError as error:
+            raise placed(error, path) from error
+
+        def draw(console: Console, document: Mapping[str, Any]) -> None:
+            from rmtaudit.cli.inspect_table import draw_inspection
+
+            draw_inspection(console, document, top)
+
+        emit(document, draw)
+    if document["coverage"]["layers"]:
+        return FINE
+    print_error(
+        NothingAuditableError(
+            "RA-NA-001",
+            "No weight matrix could be analysed.",
+            hint="The list has every tensor with the reason.",
+            where=str(path),
+        )
+    )
+    return INCONCLUSIVE

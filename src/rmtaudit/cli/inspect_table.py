@@ -1,0 +1,104 @@
+"""How the tensors of a checkpoint look in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rmtaudit.cli.grid import label_grid
+from rmtaudit.cli.table import elide
+from rmtaudit.names import display_name
+from rmtaudit.report.numbers import human_count, percent
+
+_VALUES = "What only values tell (constants, copies, values that are not finite) is found by rmtaudit scan."
+_NARROWEST = 24
+_LONGEST_SHAPE = 24
+_ANALYSED = "analysed"
+
+
+def draw_inspection(console: Console, document: Mapping[str, Any], top: int) -> None:
+    """Print the document of :mod:`rmtaudit.engine.inspect.document`; ``top`` rows of the table, 0 for all."""
+    subject = document["subject"]
+    tensors = document["tensors"]
+    shown = tensors[:top] if top else tensors
+    path = PurePath(subject["path"])
+    console.print(Text(display_name(path.name or str(path)), style="bold", overflow="fold"))
+    facts = (
+        display_name(subject["format"]),
+        f"{subject['tensors']} tensors",
+        f"{human_count(subject['parameters'])} parameters",
+    )
+    console.print(Text(" · ".join(facts), style="dim"))
+    if shown:
+        console.print()
+        console.print(_tensors(shown, console.width))
+    if len(tensors) > len(shown):
+        console.print(Text(f"… and {len(tensors) - len(shown)} more: --top 0 shows all", style="dim"))
+    console.print()
+    console.print(label_grid(_totals(document)))
+    console.print(Text(_VALUES, style="dim"))
+
+
+def _tensors(tensors: Sequence[Mapping[str, Any]], width: int) -> Table:
+    """Return the table: the name has what the other columns leave, and the decision the rest."""
+    shapes = [elide("×".join(map(str, each["shape"])) or "scalar", _LONGEST_SHAPE) for each in tensors]
+    stored = [elide(display_name(_stored_as(each)), _LONGEST_SHAPE) for each in tensors]
+    decisions = [display_name(_decision(each)) for each in tensors]
+    names = [display_name(each["name"]) for each in tensors]
+    room = width - max(map(len, [*shapes, "shape"])) - max(map(len, [*stored, "stored as"])) - 6
+    longest = max(map(len, names))
+    wanted = max(map(len, decisions))
+    name_width = min(longest, max(_NARROWEST, room - min(wanted, max(room // 2, _NARROWEST))))
+    decision_width = max(room - name_width, _NARROWEST)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for head, right in (("tensor", False), ("shape", True), ("stored as", False), ("decision", False)):
+        table.add_column(Text(head), justify="right" if right else "left", no_wrap=True)
+    for name, shape, scheme, decision, each in zip(names, shapes, stored, decisions, tensors, strict=True):
+        cells = (elide(name, name_width), shape, scheme, elide(decision, decision_width, keep_end=False))
+        table.add_row(*map(Text, cells), style="" if each["decision"] == _ANALYSED else "dim")
+    return table
+
+
+def _stored_as(tensor: Mapping[str, Any]) -> str:
+    encoding = tensor["encoding"]
+    return str(tensor["dtype"] if encoding is None else encoding["scheme"])
+
+
+def _decision(tensor: Mapping[str, Any]) -> str:
+    """Return the kind of the layers that a tensor becomes and their view, or why it becomes none."""
+    layers = tensor["layers"]
+    if tensor["decision"] != _ANALYSED:
+        return str(tensor["reason"])
+    kind = layers[0]["kind"]
+    if len(layers) > 1:
+        return f"{kind}, {len(layers)} matrices"
+    rows, cols = layers[0]["shape"]
+    shape = "" if layers[0]["shape"] == tensor["shape"] else f" {rows}×{cols}"
+    view = "" if layers[0]["view"] == "as stored" else f": {layers[0]['view']}"
+    return f"{kind}{shape}{view}"
+
+
+def _totals(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    coverage = document["coverage"]
+    layers = coverage["layers"]
+    kinds = ", ".join(f"{count} {kind}" for kind, count in document["kinds"].items())
+    share = f"{percent(coverage['fraction'])} of {human_count(coverage['parameters'])} parameters"
+    places = f"in {layers} layer{'s' * (layers != 1)}{f': {kinds}' if kinds else ''}"
+    lines = [("to analyse", f"{share} {places}")]
+    left = [each for each in document["decisions"] if each["decision"] != _ANALYSED]
+    if left:
+        lines.append(("not analysed", " · ".join(_counted(each, "label") for each in left)))
+    if document["stored_as"]:
+        lines.append(("stored as", " · ".join(_counted(each, "stored_as") for each in document["stored_as"])))
+    lines += [("note", display_name(note, longest=400)) for note in document["subject"]["warnings"]]
+    return lines
+
+
+def _counted(total: Mapping[str, Any], key: str) -> str:
+    return f"{total['tensors']} {display_name(total[key])} ({human_count(total['parameters'])})"

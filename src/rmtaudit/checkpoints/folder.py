@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rmtaudit.checkpoints.base import Checkpoint, Reader
 from rmtaudit.checkpoints.conversions import folder_refusal, scheme_refusal
-from rmtaudit.checkpoints.facts import read_config
+from rmtaudit.checkpoints.facts import read_adapter_config, read_config
 from rmtaudit.checkpoints.hub import snapshot_of
 from rmtaudit.checkpoints.partitions import check_parts
 from rmtaudit.checkpoints.registry import (
@@ -51,7 +51,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     In a folder, an index comes first, then the usual names (``model``, ``pytorch_model``,
     ``diffusion_pytorch_model``, ``adapter_model``, ``consolidated``), numbered shards, and a file that is the
     only one of its kind; safetensors before torch, and formats of plugins where there is neither.
-    ``config.json`` beside the weights is kept as facts. Quantised weights are decoded when they are read.
+    ``config.json`` and ``adapter_config.json`` beside the weights are kept as facts. Quantised weights are
+    decoded when they are read.
 
     Parameters
     ----------
@@ -78,10 +79,10 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     else:
         checkpoint = open_index(path) if is_index(path) else open_file(path)
         beside = path.parent
-    config, warnings = read_config(beside)
-    checkpoint.config = config
+    checkpoint.config, warnings = read_config(beside)
+    checkpoint.adapter_config, more = read_adapter_config(beside)
     try:
-        warnings += _check_complete(checkpoint)
+        warnings += [*more, *_check_complete(checkpoint)]
         checkpoint.warnings = (*checkpoint.warnings, *warnings)
         return decoded(checkpoint)
     except BaseException:

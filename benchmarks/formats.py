@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/formats.py FOLDER [--write]
 
-Every checkpoint is opened, and the values of every layer are read, quantised ones decoded; nothing is computed of
-them. ``seen`` are the parameters of weights in layers, ``share`` is their share of the parameters of all
+Every checkpoint is opened, and the values of every layer are read, quantised ones decoded; nothing is
+computed of them. ``seen`` are the parameters of weights in layers, ``share`` is their share of the parameters of all
 weights, and the time is that of the processor, without the start of the program. ``--write`` puts the table
 between the marks in docs/formats.md.
 """
@@ -60,7 +60,8 @@ def line(path: Path, folder: Path) -> str:
     if plan.skipped and not seen:
         reasons = sorted({label_of(skip.skip.reason, skip.reason) for skip in plan.skipped if skip.weight})
         if reasons:
-            return f"| {name} | {checkpoint.format}, not analysed: {'; '.join(reasons)} | 0 | 0 | 0 % | {spent:.2f} |\n"
+            words = f"{checkpoint.format}, not analysed: {'; '.join(reasons)}"
+            return f"| {name} | {words} | 0 | 0 | 0 % | {spent:.2f} |\n"
     share = percent(seen / (seen + missed)) if seen + missed else "no weights"
     cells = (name, checkpoint.format, len(plan.layers), human_count(seen), share, f"{spent:.2f}")
     return f"| {' | '.join(map(str, cells))} |\n"

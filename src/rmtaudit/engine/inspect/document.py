@@ -68,7 +68,12 @@ def inspect_checkpoint(checkpoint: Checkpoint, *, conv: ConvPolicy = "flattened"
         The document ``rmtaudit.inspect`` (docs/commands/inspect.md): plain values, keys in published order.
         ``document["coverage"]["layers"]`` is 0 where a scan would find nothing to analyse.
     """
-    plan = plan_layers(checkpoint.tensors, conv=conv, config=checkpoint.config)
+    plan = plan_layers(
+        checkpoint.tensors,
+        conv=conv,
+        config=checkpoint.config,
+        adapter_config=checkpoint.adapter_config,
+    )
     layers: dict[str, list[Layer]] = {}
     for layer in plan.layers:
         for name in layer.tensors:

@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/formats.py FOLDER [--write]
 
 Every checkpoint is opened, and the values of every layer are read, quantised ones decoded; nothing is
-computed of them. ``seen`` are the parameters of weights in layers, ``share`` is their share of the parameters of
-all weights, and the time is that of the processor, without the start of the program. ``--write`` puts the table
-between the marks in docs/formats.md.
+computed of them. ``seen`` are the parameters of weights in layers, ``share`` is their share of the parameters
+of all weights, and the time is that of the processor, without the start of the program. ``--write`` puts the
+table between the marks in docs/formats.md.
 """
 
 from __future__ import annotations

@@ -44,11 +44,12 @@ def inspect(
     find nothing to analyse.
     """
     from rmtaudit.checkpoints import open_checkpoint
+    from rmtaudit.checkpoints.collector import collector_paused
     from rmtaudit.engine.inspect.document import inspect_checkpoint
 
     with out.open([path]) as emit:
         try:
-            with open_checkpoint(path) as checkpoint:
+            with open_checkpoint(path) as checkpoint, collector_paused():
                 document = inspect_checkpoint(checkpoint, conv=conv)
         except RmtauditError as error:
             raise placed(error, path) from error

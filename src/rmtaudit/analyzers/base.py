@@ -91,6 +91,9 @@ def pooled(matrices: int) -> MetricValue:
 ZERO_MATRIX = failed("the matrix is zero")
 """The value of a metric that a zero matrix does not have."""
 
+ADAPTER_CORE = skipped("the core of a low-rank adapter is a product, not a matrix of weights")
+"""The value of tests of entries, and of laws of matrices of independent entries, for an adapter."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
@@ -125,7 +128,7 @@ class Observation:
 class Analysis:
     """What an analyzer returns that observes as well as measures.
 
-    ``remark`` is a clause for the reason of a row that has no spectrum: what was found without one.
+    ``remark`` is a clause for the reason of the row: what was found without a spectrum, or a caution.
     ``signal`` is what the weights say about learning, from the one analyzer that judges it.
     """
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rmtaudit.analyzers.base import (
+    ADAPTER_CORE,
     ZERO_MATRIX,
     Analyzer,
     LayerInput,
@@ -181,9 +182,7 @@ class HTMPFit(Analyzer):
         if spectrum.parts:
             return self.each_metric(pooled(len(spectrum.parts)))
         if given.layer.kind is LayerKind.ADAPTER:
-            return self.each_metric(
-                skipped("the core of a low-rank adapter is a product, not a matrix of weights")
-            )
+            return self.each_metric(ADAPTER_CORE)
         if not values.max() > 0:
             return self.each_metric(ZERO_MATRIX)
         if len(values) < LEAST_SIDE:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from rmtaudit.analyzers.base import (
+    ADAPTER_CORE,
     ZERO_MATRIX,
     Analysis,
     Analyzer,
@@ -144,13 +145,22 @@ class Noise(Analyzer):
     def analyze(self, given: LayerInput) -> Analysis:
         """Judge one matrix; layers that pool several, and small or empty ones, have none of the metrics."""
         # here and not above: the list of analyzers is printed without loading torch
-        from rmtaudit.analyzers.signal import find_signal, find_small, find_sparse, initial_by_value
+        from rmtaudit.analyzers.signal import (
+            PRODUCT,
+            find_signal,
+            find_small,
+            find_sparse,
+            initial_by_value,
+        )
         from rmtaudit.kernels.noise.floor import NoBulkError, noise_floor
+        from rmtaudit.matrices.layers import LayerKind
 
         if len(given.matrices) != 1:
             return Analysis(self.each_metric(pooled(len(given.matrices))))
         if not given.spectrum.eigenvalues.max() > 0:
             return Analysis(self.each_metric(ZERO_MATRIX))
+        if given.layer.kind is LayerKind.ADAPTER:
+            return Analysis(self.each_metric(ADAPTER_CORE), signal=PRODUCT)
         matrix = given.matrices[0]
         options = self.options
         known = initial_by_value(given)

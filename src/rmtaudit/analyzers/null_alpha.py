@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rmtaudit.analyzers.base import (
+    ADAPTER_CORE,
     ZERO_MATRIX,
     Analyzer,
     LayerInput,
@@ -137,6 +138,10 @@ class NullAlpha(Analyzer):
         return metrics | (self._farms(given) if self.options.farms else {})
 
     def _refusal(self, given: LayerInput) -> MetricValue | None:
+        from rmtaudit.matrices.layers import LayerKind
+
+        if given.layer.kind is LayerKind.ADAPTER:
+            return ADAPTER_CORE
         if len(given.matrices) != 1:
             return pooled(len(given.matrices))
         if not given.spectrum.eigenvalues.max() > 0:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rmtaudit.analyzers.base import (
+    ADAPTER_CORE,
     ZERO_MATRIX,
     Analyzer,
     LayerInput,
@@ -158,11 +159,14 @@ class PhaseOfTraining(Analyzer):
         # here and not above: the list of analyzers is printed without loading torch
         from rmtaudit.kernels.phases.classify import phase_confidence, phase_statistics
         from rmtaudit.kernels.spectra.scale import numerical_rank
+        from rmtaudit.matrices.layers import LayerKind
 
         spectrum = given.spectrum
         values = spectrum.eigenvalues
         if spectrum.parts:
             return self.each_metric(pooled(len(spectrum.parts)))
+        if given.layer.kind is LayerKind.ADAPTER:
+            return self.each_metric(ADAPTER_CORE)
         if not values.max() > 0:
             return self.each_metric(ZERO_MATRIX)
         least = self.options.least_side

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _CLAUSET = "Clauset, Shalizi, Newman 2009"
 _STABILITY = ("alpha_low", "alpha_high")
 _BOOTSTRAP = ("p_value",)
+_FEW = 20
+"""Resolved eigenvalues below which alpha means little: even if all of them are the tail, ``alpha - 1`` has a
+relative error of more than 22 % (``1/sqrt(20)``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +173,8 @@ class PowerLaw(Analyzer):
             metrics |= {"alpha_low": fit.alpha_low, "alpha_high": fit.alpha_high}
         if options.bootstrap:
             metrics |= self._bootstrap(fit, values, given.generator("powerlaw bootstrap"))
-        return Analysis(metrics, tuple(_observations(fit, interval)))
+        caution = f"alpha of {len(values)} eigenvalues means little" if len(values) < _FEW else ""
+        return Analysis(metrics, tuple(_observations(fit, interval)), remark=caution)
 
     def _bootstrap(
         self, fit: PowerLawFit, values: torch.Tensor, generator: torch.Generator

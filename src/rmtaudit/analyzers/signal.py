@@ -77,6 +77,9 @@ class _Start:
     law: EntryLaw
 
 
+PRODUCT = Signal(SignalWord.UNJUDGED, "the update is a product of factors")
+"""The signal of a low-rank update: even the core of factors that learned nothing has dependent entries."""
+
 _NOT_TESTED = skipped("the order of the entries is tested only where their signs look random")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rmtaudit.analyzers.base import (
+    ADAPTER_CORE,
     ZERO_MATRIX,
     Analysis,
     Analyzer,
@@ -109,7 +110,10 @@ class Traps(Analyzer):
         """Randomise one matrix; layers that pool several, and small ones, have none of the metrics."""
         # here and not above: the list of analyzers is printed without loading torch
         from rmtaudit.kernels.noise.traps import randomised_by_shuffle, randomised_by_signs
+        from rmtaudit.matrices.layers import LayerKind
 
+        if given.layer.kind is LayerKind.ADAPTER:
+            return Analysis(self.each_metric(ADAPTER_CORE))
         if len(given.matrices) != 1:
             return Analysis(self.each_metric(pooled(len(given.matrices))))
         if not given.spectrum.eigenvalues.max() > 0:

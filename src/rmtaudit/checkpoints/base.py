@@ -38,6 +38,8 @@ class Checkpoint(ABC):
         What is odd but not fatal, one sentence each, printable.
     config
         The ``config.json`` beside the weights, if there is one; ``{}`` otherwise. Facts, never code.
+    adapter_config
+        The ``adapter_config.json`` beside the weights, likewise.
     metadata
         What the header of the file notes beside its tensors; ``{}`` where it notes nothing.
     """
@@ -47,6 +49,7 @@ class Checkpoint(ABC):
     tensors: tuple[TensorSpec, ...]
     warnings: tuple[str, ...] = ()
     config: Mapping[str, Any] = _NOTHING
+    adapter_config: Mapping[str, Any] = _NOTHING
     metadata: Mapping[str, str] = _NOTHING
 
     @abstractmethod

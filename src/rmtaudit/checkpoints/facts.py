@@ -1,4 +1,4 @@
-"""``config.json`` beside the weights: facts about the model, never code."""
+"""``config.json`` and ``adapter_config.json`` beside the weights: facts about the model, never code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rmtaudit.errors import InputError
 from rmtaudit.names import display_name
 
 CONFIG_CAP = 10_000_000
-"""Largest ``config.json`` in bytes."""
+"""Largest such file in bytes."""
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
@@ -23,22 +23,30 @@ def read_config(folder: Path) -> tuple[Mapping[str, Any], list[str]]:
 
     A file that cannot be used is a warning, never an error: the weights can be audited without it.
     """
-    path = folder / "config.json"
+    table, warnings = _read(folder / "config.json")
+    if "auto_map" in table:
+        warnings.append("config.json names code of its own (auto_map); it was not run")
+    return table, warnings
+
+
+def read_adapter_config(folder: Path) -> tuple[Mapping[str, Any], list[str]]:
+    """Return the content of a folder's ``adapter_config.json``; otherwise as :func:`read_config`."""
+    return _read(folder / "adapter_config.json")
+
+
+def _read(path: Path) -> tuple[Mapping[str, Any], list[str]]:
     try:
         if not path.is_symlink() and not path.exists():
             return _NONE, []
         table = json.loads(read_small(path, CONFIG_CAP))
     except InputError as error:
-        return _NONE, [f"config.json was not read: {error.message}"]
+        return _NONE, [f"{path.name} was not read: {error.message}"]
     except OSError as error:
-        return _NONE, [f"config.json was not read: {error.strerror}"]
+        return _NONE, [f"{path.name} was not read: {error.strerror}"]
     except RecursionError:
-        return _NONE, ["config.json was not read: it is nested too deeply"]
+        return _NONE, [f"{path.name} was not read: it is nested too deeply"]
     except ValueError as error:
-        return _NONE, [f"config.json was not read: {display_name(str(error))}"]
+        return _NONE, [f"{path.name} was not read: {display_name(str(error))}"]
     if type(table) is not dict:
-        return _NONE, ["config.json was not read: it is not a JSON object"]
-    warnings = []
-    if "auto_map" in table:
-        warnings.append("config.json names code of its own (auto_map); it was not run")
-    return MappingProxyType(table), warnings
+        return _NONE, [f"{path.name} was not read: it is not a JSON object"]
+    return MappingProxyType(table), []

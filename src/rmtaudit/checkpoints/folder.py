@@ -13,7 +13,7 @@ from rmtaudit.checkpoints.components import (
     without_weights,
 )
 from rmtaudit.checkpoints.conversions import folder_refusal, scheme_refusal
-from rmtaudit.checkpoints.facts import read_config
+from rmtaudit.checkpoints.facts import read_adapter_config, read_config
 from rmtaudit.checkpoints.families import families_present, open_families
 from rmtaudit.checkpoints.hub import remote_refusal, snapshot_of
 from rmtaudit.checkpoints.partitions import check_parts
@@ -58,7 +58,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     numbered shards, and a file that is the only one of its kind; safetensors before torch, and formats of
     plugins where there is neither. Where shards of an index are missing and a complete set of the same
     tensors lies beside it, that is taken. Weights in the folder that are not looked at are named.
-    ``config.json`` beside the weights is kept as facts. Quantised weights are decoded when they are read.
+    ``config.json`` and ``adapter_config.json`` beside the weights are kept as facts. Quantised weights are
+    decoded when they are read.
 
     Parameters
     ----------
@@ -92,10 +93,10 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 
 def _completed(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
     """Add the facts beside the weights, check that they are a whole model, and decode them."""
-    config, warnings = read_config(folder)
-    checkpoint.config = config
+    checkpoint.config, warnings = read_config(folder)
+    checkpoint.adapter_config, more = read_adapter_config(folder)
     try:
-        warnings += _check_complete(checkpoint)
+        warnings += [*more, *_check_complete(checkpoint)]
         checkpoint.warnings = (*checkpoint.warnings, *warnings)
         return decoded(checkpoint)
     except BaseException:

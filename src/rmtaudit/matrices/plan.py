@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rmtaudit.matrices import roles, views
+from rmtaudit.matrices.adapter_layers import AdapterError, layers_of_adapter
+from rmtaudit.matrices.adapters import Adapter, find_adapters
 from rmtaudit.matrices.layers import (
     CONVOLUTIONS,
     Build,
@@ -19,7 +21,7 @@ from rmtaudit.matrices.layers import (
     whole,
 )
 from rmtaudit.matrices.layouts import LONGEST_KERNEL, Layout, layout, names_kernel
-from rmtaudit.matrices.pairs import readable_pair, second_factors
+from rmtaudit.matrices.pairs import readable_pair
 from rmtaudit.matrices.refusals import NotAnalysed, refusal
 from rmtaudit.matrices.skips import Skip, SkipReason
 from rmtaudit.matrices.stated import layers_of_role
@@ -35,7 +37,11 @@ class LayerPlan:
 
 
 def plan_layers(
-    specs: Iterable[TensorSpec], *, conv: ConvPolicy = "flattened", config: Mapping[str, Any] | None = None
+    specs: Iterable[TensorSpec],
+    *,
+    conv: ConvPolicy = "flattened",
+    config: Mapping[str, Any] | None = None,
+    adapter_config: Mapping[str, Any] | None = None,
 ) -> LayerPlan:
     """Decide what every tensor of a checkpoint is, from names, shapes and dtypes alone.
 
@@ -48,6 +54,8 @@ def plan_layers(
         kernel position, their eigenvalues pooled in one row. ``slices``: a row a position.
     config
         The model's ``config.json``, where there is one.
+    adapter_config
+        The ``adapter_config.json`` of a low-rank adapter, where there is one.
 
     Returns
     -------
@@ -56,18 +64,24 @@ def plan_layers(
     """
     del config
     by_name = {spec.name: spec for spec in specs}
-    partners = second_factors(by_name)
-    first_of: dict[object, str] = {}
     layers: list[Layer] = []
     skipped: list[NotAnalysed] = []
+    originals = _originals(by_name.values())
+    adapters = {next(iter(each.parts.values())).name: each for each in find_adapters(by_name)}
+    taken = {spec.name for each in adapters.values() for spec in each.parts.values()}
+    taken |= {
+        pair.second
+        for name in by_name
+        if name not in originals and (pair := readable_pair(name, by_name)) is not None
+    }
     for spec in by_name.values():
-        if spec.alias is not None and spec.alias in first_of:
-            tied = Skip.of(SkipReason.TIED, what="storage", original=first_of[spec.alias])
-            skipped.append(NotAnalysed(spec=spec, skip=tied, weight=len(spec.shape) > 1, counted=False))
+        if spec.name in adapters:
+            _add_adapter(adapters[spec.name], adapter_config or {}, originals, layers, skipped)
             continue
-        if spec.alias is not None:
-            first_of[spec.alias] = spec.name
-        if spec.name in partners:
+        if spec.name in taken:
+            continue
+        if spec.name in originals:
+            skipped.append(_tied(spec, originals[spec.name]))
             continue
         refused = refusal(spec, by_name)
         if refused is not None:
@@ -81,6 +95,47 @@ def plan_layers(
     return LayerPlan(tuple(layers), tuple(skipped))
 
 
+def _originals(specs: Iterable[TensorSpec]) -> dict[str, str]:
+    """Return the first name of the same bytes, by each name that is not the first."""
+    first_of: dict[object, str] = {}
+    originals = {}
+    for spec in specs:
+        if spec.alias is not None and (first := first_of.setdefault(spec.alias, spec.name)) != spec.name:
+            originals[spec.name] = first
+    return originals
+
+
+def _tied(spec: TensorSpec, original: str) -> NotAnalysed:
+    skip = Skip.of(SkipReason.TIED, what="storage", original=original)
+    return NotAnalysed(spec=spec, skip=skip, weight=len(spec.shape) > 1, counted=False)
+
+
+def _add_adapter(
+    adapter: Adapter,
+    config: Mapping[str, Any],
+    originals: Mapping[str, str],
+    layers: list[Layer],
+    skipped: list[NotAnalysed],
+) -> None:
+    """Add the layers of an adapter, or the reason why there are none for each of its tensors."""
+    specs = adapter.parts.values()
+    if all(spec.name in originals for spec in specs if len(spec.shape) > 1):
+        skip = Skip.of(SkipReason.ADAPTER, problem="part of an update that is tied")
+        skipped.extend(
+            _tied(spec, originals[spec.name])
+            if spec.name in originals
+            else NotAnalysed(spec=spec, skip=skip, weight=False)
+            for spec in specs
+        )
+        return
+    try:
+        layers.extend(layers_of_adapter(adapter, config))
+    except AdapterError as error:
+        problem = f"{adapter.method.value} update that cannot be analysed: {error}"
+        skip = Skip.of(SkipReason.ADAPTER, problem=problem)
+        skipped.extend(NotAnalysed(spec=spec, skip=skip, weight=len(spec.shape) > 1) for spec in specs)
+
+
 def _vector(spec: TensorSpec, layers: Sequence[Layer]) -> Skip:
     sides = " x ".join(map(str, spec.shape))
     if sum(side > 1 for side in spec.shape) < 2 or not layers:
@@ -90,14 +145,11 @@ def _vector(spec: TensorSpec, layers: Sequence[Layer]) -> Skip:
 
 
 def _is_vector(layer: Layer) -> bool:
-    return min(layer.shape) < 2 and layer.matrices == 1 and layer.kind is not LayerKind.ADAPTER
+    return min(layer.shape) < 2 and layer.matrices == 1
 
 
 def _layers_of(spec: TensorSpec, by_name: Mapping[str, TensorSpec], conv: ConvPolicy) -> Iterator[Layer]:
     pair = readable_pair(spec.name, by_name)
-    if pair is not None and roles.adapter_pair(spec.name, by_name) is not None:
-        yield _adapter(pair, by_name)
-        return
     if pair is not None:
         magnitude = by_name[pair.second]
         weight = replace(spec, name=f"{pair.stem}weight")
@@ -198,20 +250,3 @@ def _two_dimensional(
     else:
         kind = LayerKind.EMBEDDING if roles.is_embedding(spec.name) else LayerKind.DENSE
         yield whole(spec, kind, "as stored", (rows, cols), views.as_stored)
-
-
-def _adapter(pair: roles.Pair, by_name: Mapping[str, TensorSpec]) -> Layer:
-    down, up = by_name[pair.first], by_name[pair.second]
-    rank = down.shape[0]
-    return Layer(
-        name=pair.stem,
-        tensor=down.name,
-        tensors=(down.name, up.name),
-        kind=LayerKind.ADAPTER,
-        view=f"B A of rank {rank}, by the {rank} x {rank} core of their QR factors; unscaled",
-        shape=(up.shape[0], down.parameters // rank),
-        matrices=1,
-        parameters=down.parameters + up.parameters,
-        dtype=down.dtype,
-        build=views.adapter_core,
-    )

@@ -28,14 +28,6 @@ _EXPERTS = re.compile(r"(^|[._])(experts?|exps)([._]|$)", re.IGNORECASE)
 _CONVOLUTION = re.compile(r"conv|cnn|stft|patch_embed|downsample|upsample", re.IGNORECASE)
 _TRANSPOSED = re.compile(r"conv_?t(ranspose)?(\d|\.|_|$)|deconv|conv_?transpose", re.IGNORECASE)
 
-_ADAPTER_ENDINGS = (
-    (re.compile(r"^(?P<stem>.*)\.lora_A(?P<rest>(\.[^.]+)?\.weight|(\.[^.]+)?)$"), "{stem}.lora_B{rest}"),
-    (re.compile(r"^(?P<stem>.*)\.lora_embedding_A(?P<rest>(\.[^.]+)?)$"), "{stem}.lora_embedding_B{rest}"),
-    (re.compile(r"^(?P<stem>.*)\.lora_down(?P<rest>\.weight)$"), "{stem}.lora_up{rest}"),
-    (re.compile(r"^(?P<stem>.*)\.lora\.down(?P<rest>\.weight)$"), "{stem}.lora.up{rest}"),
-    (re.compile(r"^(?P<stem>.*_lora)\.down(?P<rest>\.weight)$"), "{stem}.up{rest}"),
-    (re.compile(r"^(?P<stem>.*):down(?P<rest>)$"), "{stem}:up{rest}"),
-)
 _WEIGHT_NORM = (
     (re.compile(r"^(?P<stem>.*)weight_v$"), "{stem}weight_g"),
     (
@@ -130,11 +122,6 @@ def gate_count(spec: TensorSpec, by_name: Mapping[str, TensorSpec]) -> int | Non
         return 1
     gates, rest = divmod(hidden.shape[0], hidden.shape[1])
     return gates if rest == 0 and gates in GATES else 1
-
-
-def adapter_pair(name: str, by_name: Mapping[str, TensorSpec]) -> Pair | None:
-    """Return the factors (A, B) of a low-rank update ``B A`` if ``name`` is its A and B is there too."""
-    return _pair(name, by_name, _ADAPTER_ENDINGS)
 
 
 def weight_norm_pair(name: str, by_name: Mapping[str, TensorSpec]) -> Pair | None:

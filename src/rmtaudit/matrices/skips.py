@@ -27,6 +27,8 @@ class SkipReason(StrEnum):
         The dtype holds no real weights.
     BUFFER
         A mask or table of the architecture, by its name.
+    ADAPTER
+        The factors of an update make none that can be analysed.
     UNCLEAR_LAYOUT
         The sides of the weight fit more than one order, or none.
     QUANTISED, QUANTISATION_PARAMETER
@@ -62,6 +64,7 @@ class SkipReason(StrEnum):
     INTEGER = "integer", "integer values ({dtype}), not real weights"
     COMPLEX = "complex", "complex values ({dtype}), not real weights"
     BUFFER = "buffer", "buffer of the architecture (mask, table), not a weight"
+    ADAPTER = "adapter", "adapter: {problem}", "adapter"
     UNCLEAR_LAYOUT = "unclear_layout", "layout: {sides} {layout}", "layout"
     QUANTISED = "quantised", "{problem}", "quantised"
     QUANTISATION_PARAMETER = "quantisation_parameter", "{role}"

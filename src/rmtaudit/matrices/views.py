@@ -99,17 +99,6 @@ def squeezed(tensors: Tensors) -> Tensors:
     return (weight.squeeze(),)
 
 
-def adapter_core(tensors: Tensors) -> Tensors:
-    """Return the core of ``B A``: with QR factors ``B = Q₁ R₁`` and ``Aᵀ = Q₂ R₂``, ``R₁ R₂ᵀ``.
-
-    It has the singular values of ``B A`` that are not zero for want of rank, at the cost of the thin factors.
-    """
-    import torch
-
-    down, up = (tensor.reshape(tensor.shape[0], -1).to(torch.float64) for tensor in tensors)
-    return (torch.linalg.qr(up).R @ torch.linalg.qr(down.T).R.T,)
-
-
 def after_weight_norm(build: Build) -> Build:
     """Return the builder that first undoes weight norm: ``g v / |v|``, norm over all sides but 0."""
 

@@ -121,6 +121,7 @@ class _DecodedCheckpoint(Checkpoint):
         self.format = inner.format
         self.tensors = tuple(instead.get(spec.name, spec) for spec in inner.tensors)
         self.config = inner.config
+        self.adapter_config = inner.adapter_config
         self.metadata = inner.metadata
         self.warnings = (
             *inner.warnings,

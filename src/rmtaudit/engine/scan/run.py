@@ -139,7 +139,12 @@ def scan_checkpoint(
     )
     scan = _Scan(
         checkpoint=checkpoint,
-        plan=plan_layers(checkpoint.tensors, conv=settings.conv, config=checkpoint.config),
+        plan=plan_layers(
+            checkpoint.tensors,
+            conv=settings.conv,
+            config=checkpoint.config,
+            adapter_config=checkpoint.adapter_config,
+        ),
         work=work,
         specs={spec.name: spec for spec in checkpoint.tensors},
         progress=progress or (lambda _: None),

@@ -151,7 +151,7 @@ def analyse_layer(
         epsilon=UNIT_ROUNDOFF[layer.dtype],
         seed=work.seed,
     )
-    flat = None if no_spectrum else _one_value(matrices, spectrum)
+    flat = None if no_spectrum else _one_value(layer, matrices, spectrum)
     remarks = [] if no_spectrum else [flat.reason if flat else _unresolved(spectrum)]
     del matrices
     metrics: dict[str, MetricResult] = {}
@@ -166,8 +166,7 @@ def analyse_layer(
         metrics.update(values)
         observed.extend(_permitted(analyzer, analysis.observations))
         signal = analysis.signal or signal
-        if no_spectrum and analysis.remark:
-            remarks.append(analysis.remark)
+        remarks.append(analysis.remark)
         seconds[analyzer.name] = time.perf_counter() - started
     if flat is not None:
         signal = Signal(SignalWord.UNJUDGED, flat)
@@ -292,7 +291,7 @@ def _describe(spectrum: Spectrum) -> dict[str, object]:
     }
 
 
-def _one_value(matrices: tuple[torch.Tensor, ...], spectrum: Spectrum) -> OneValue | None:
+def _one_value(layer: Layer, matrices: tuple[torch.Tensor, ...], spectrum: Spectrum) -> OneValue | None:
     """Return what to call a layer whose matrices each have a single value, or ``None`` for any other."""
     total = len(spectrum.eigenvalues)
     if total and spectrum.unresolved < total - len(matrices):
@@ -300,6 +299,8 @@ def _one_value(matrices: tuple[torch.Tensor, ...], spectrum: Spectrum) -> OneVal
     bounds = [tuple(float(bound) for bound in torch.aminmax(matrix)) for matrix in matrices]
     if all(low == high == 0 for low, high in bounds):
         return OneValue.ZERO
+    if layer.kind is LayerKind.ADAPTER:  # the core of an update of rank 1 is a single number
+        return None
     return OneValue.CONSTANT if all(low == high for low, high in bounds) else None
 
 

@@ -233,7 +233,9 @@ def _layer(path: Path, name: str, options: SourceOptions) -> MatrixSource:
     from rmtaudit.matrices.plan import plan_layers
 
     with open_checkpoint(path) as checkpoint:
-        plan = plan_layers(checkpoint.tensors, config=checkpoint.config)
+        plan = plan_layers(
+            checkpoint.tensors, config=checkpoint.config, adapter_config=checkpoint.adapter_config
+        )
         layers = {layer.name: layer for layer in plan.layers}
         skipped = {row.spec.name: row.reason for row in plan.skipped}
         if name in skipped and name not in layers:
@@ -244,7 +246,7 @@ def _layer(path: Path, name: str, options: SourceOptions) -> MatrixSource:
             )
         layer = layers[choose(name, list(layers), printed(path), "layer")]
         if layer.band is not None:
-            stored: list[torch.Tensor] = [checkpoint.read_band(layer.tensor, *layer.band)]
+            stored = [checkpoint.read_band(tensor, *layer.band) for tensor in layer.tensors]
         else:
             stored = [checkpoint.read(tensor) for tensor in layer.tensors]
         (matrix,) = layer.build(tuple(_wide(tensor) for tensor in stored))

@@ -1,0 +1,95 @@
+"""By how much the update of an adapter is scaled: a stored alpha, or what its configuration states."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+_PREFIX = "base_model.model."
+_LITERAL = re.compile(r"\^?(?P<name>(?:[\w\-]|\\?\.)+)\$?")
+"""A pattern that is a name: its dots, escaped or not, stand for dots."""
+
+_LARGEST = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The factor before an update.
+
+    Attributes
+    ----------
+    factor
+        The number, apart from a stored alpha.
+    words
+        How it comes about, for the view of the row; ``"unscaled"`` where nothing states it.
+    times_alpha
+        Whether it is multiplied by the stored alpha.
+    """
+
+    factor: float
+    words: str
+    times_alpha: bool = False
+
+
+UNSCALED = Scale(1.0, "unscaled")
+
+
+def by_stored_alpha(rank: int | None) -> Scale:
+    """Return what a stored alpha is multiplied with: one over the rank (kohya, LyCORIS)."""
+    if rank is None:  # LyCORIS does not scale a product of two whole matrices
+        return Scale(1.0, "unscaled, as both of its matrices are whole")
+    return Scale(1 / rank, f"scaled by its alpha/{rank}", times_alpha=True)
+
+
+def stated_scale(config: Mapping[str, Any], stem: str, rank: int) -> Scale:
+    """Return the scale of the update of a module by its ``adapter_config.json``.
+
+    PEFT states ``lora_alpha`` and ``r``, with exceptions for modules in ``alpha_pattern`` and
+    ``rank_pattern``, and scales by alpha/r, or by alpha/sqrt(r) with ``use_rslora`` (Kalajdzievski 2023). MLX
+    states the factor itself, ``lora_parameters.scale``. Where the file contradicts the tensors, or its
+    patterns are more than names, the update is left unscaled, and the words say so.
+
+    Parameters
+    ----------
+    config
+        The content of the file: not trusted.
+    stem
+        Name of the module, with or without the prefix of PEFT.
+    rank
+        Rank of the stored factors.
+    """
+    mlx = config.get("lora_parameters")
+    factor = mlx.get("scale") if isinstance(mlx, Mapping) else None
+    if _is_number(factor):
+        return Scale(factor, f"scaled by {factor:g}")
+    module = stem.removeprefix(_PREFIX)
+    alpha, alpha_clear = _of_module(config.get("alpha_pattern"), module, config.get("lora_alpha"))
+    stated, rank_clear = _of_module(config.get("rank_pattern"), module, config.get("r"))
+    if not _is_number(alpha) or not _is_number(stated):
+        return UNSCALED
+    if not (alpha_clear and rank_clear):
+        return Scale(1.0, "unscaled: adapter_config.json has patterns that are no names")
+    if stated != rank:
+        return Scale(1.0, f"unscaled: adapter_config.json states the rank {stated:g}")
+    if config.get("use_rslora") is True:
+        return Scale(alpha / math.sqrt(rank), f"scaled by alpha/sqrt(r) = {alpha:g}/sqrt({rank})")
+    return Scale(alpha / rank, f"scaled by alpha/r = {alpha:g}/{rank}")
+
+
+def _of_module(patterns: Any, module: str, default: Any) -> tuple[Any, bool]:
+    """Return the value of a module, and whether all patterns before the one that fits are names."""
+    for pattern, value in patterns.items() if isinstance(patterns, Mapping) else ():
+        literal = _LITERAL.fullmatch(str(pattern))
+        if literal is None:
+            return default, False
+        name = literal["name"].replace("\\.", ".")
+        if module == name or (not str(pattern).startswith("^") and module.endswith(f".{name}")):
+            return value, True
+    return default, True
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST

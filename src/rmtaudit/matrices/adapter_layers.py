@@ -29,7 +29,7 @@ class AdapterError(ValueError):
     """The factors of an adapter make no update that can be looked at; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Update:
     """The update of a module and how it is made; ``rank`` is ``None`` where nothing is factored."""
 
@@ -126,7 +126,7 @@ def _low_rank(adapter: Adapter) -> _Update:
     pointwise = math.prod(up.shape[2:]) == 1
     if pointwise and up.shape[1] == down.shape[0]:
         rank, shape = down.shape[0], (up.shape[0], down.parameters // down.shape[0])
-        return _Update(shape, rank, _of_rank(rank), _straight)
+        return _Update(shape=shape, rank=rank, words=_of_rank(rank), product=_straight)
     if len(down.shape) == len(up.shape) == 3 and down.shape[0] == up.shape[0]:
         single = _of_matrices(down.shape[1:], up.shape[1:], transposed=adapter.transposed)
         return replace(single, stack=down.shape[0])
@@ -153,7 +153,7 @@ def _of_matrices(down: tuple[int, ...], up: tuple[int, ...], *, transposed: bool
 
     stored = ", stored transposed" if down_turned or up_turned else ""
     shape = (up[up_turned], down[not down_turned])
-    return _Update(shape, rank, _of_rank(rank) + stored, product)
+    return _Update(shape=shape, rank=rank, words=_of_rank(rank) + stored, product=product)
 
 
 def _straight(given: Given) -> torch.Tensor:
@@ -174,7 +174,7 @@ def _with_kernel(down: TensorSpec, kernel: TensorSpec, up: TensorSpec) -> _Updat
 
     rank = down.shape[0]
     words = f"B K A of rank {rank} with the kernel K {_sides(kernel.shape)}, by the core of their QR factors"
-    return _Update((up.shape[0], down.shape[1] * size), rank, words, product)
+    return _Update(shape=(up.shape[0], down.shape[1] * size), rank=rank, words=words, product=product)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +255,7 @@ def _entrywise(adapter: Adapter) -> _Update:
 
     how = "formed" if formed else f"by its core of rank {joint}"
     words = f"entrywise product of two products of rank {first.rank} and {second.rank}, {how}"
-    return _Update(first.shape, first.rank, words, product)
+    return _Update(shape=first.shape, rank=first.rank, words=words, product=product)
 
 
 def _kronecker(adapter: Adapter) -> _Update:
@@ -271,7 +271,7 @@ def _kronecker(adapter: Adapter) -> _Update:
         return torch.kron(first.core(given), second.core(given))
 
     words = f"Kronecker product of {_sides(first.shape)} and {_sides(second.shape)}, by that of their cores"
-    return _Update(sides, second.rank or first.rank, words, product)
+    return _Update(shape=sides, rank=second.rank or first.rank, words=words, product=product)
 
 
 _UPDATES: Mapping[Method, Callable[[Adapter], _Update]] = {

@@ -46,7 +46,7 @@ class Part(Enum):
     MAGNITUDE = "magnitude"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Adapter:
     """The tensors of one update.
 

@@ -67,6 +67,21 @@ def coupling_of_vectors() -> torch.Tensor:
     return torch.einsum("ia,jb,kc,abc->ijk", turn, turn, turn, tensor) / math.sqrt(6)
 
 
+def alibi(heads: int, length: int) -> torch.Tensor:
+    """Return the distances times a slope a head of *Train short, test long*."""
+    slopes = 2.0 ** (-8 * torch.arange(1, heads + 1) / heads)
+    place = torch.arange(length)
+    return -slopes[:, None, None] * (place[:, None] - place).abs()
+
+
+def haar(size: int) -> torch.Tensor:
+    if size == 1:
+        return torch.ones(1, 1)
+    coarse = torch.kron(haar(size // 2), torch.tensor([[1.0, 1.0]]))
+    fine = torch.kron(torch.eye(size // 2), torch.tensor([[1.0, -1.0]]))
+    return torch.cat([coarse, fine]) / math.sqrt(2)
+
+
 TRIL = torch.ones(40, 40).tril()
 SOBEL = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]])
 
@@ -111,6 +126,20 @@ CONSTANTS = {
     "blur": (gaussian_blur(7), Constant.FIXED_KERNEL),
     "Sobel": (torch.stack([SOBEL, SOBEL.T])[:, None], Constant.FIXED_KERNEL),
     "resampling filter": (torch.sinc(torch.linspace(-4, 4, 41)).repeat(8, 1, 1), Constant.FIXED_KERNEL),
+    "slopes of ALiBi that are powers of 2": (alibi(8, 64), Constant.LINEAR_TABLE),
+    "slopes of ALiBi": (alibi(12, 48), Constant.LINEAR_TABLE),
+    "slopes of ALiBi for one query": (alibi(8, 64)[:, :1], Constant.LINEAR_TABLE),
+    "slopes of ALiBi with a causal mask": (
+        alibi(12, 40).masked_fill(TRIL == 0, -math.inf),
+        Constant.CAUSAL_MASK,
+    ),
+    "slopes of ALiBi with a large number": (
+        alibi(8, 40).masked_fill(TRIL == 0, -1e9),
+        Constant.CAUSAL_MASK,
+    ),
+    "Haar wavelets": (haar(16), Constant.HAAR),
+    "Haar wavelets as columns": (haar(8).T, Constant.HAAR),
+    "Haar wavelets of one size": (haar(64) / haar(64).abs().amax(1, keepdim=True), Constant.HAAR),
     "Wigner 3j": (coupling_of_vectors(), Constant.WIGNER),
 }
 
@@ -156,6 +185,14 @@ WEIGHTS = {
     "orthonormal cosines": torch.cos(math.pi / 64 * torch.outer(torch.arange(1, 40), torch.arange(64) + 0.5)),
     "infinite weights": normal(8, 8).masked_fill(torch.eye(8) > 0, -math.inf),
     "not a number": torch.eye(9).masked_fill(torch.eye(9) > 0, math.nan),
+    "a corner of minus infinity": normal(9, 9).index_put(
+        (torch.tensor(0), torch.tensor(8)), torch.tensor(-1e9)
+    ),
+    "a triangle of large weights": normal(40, 40) - 1e3 * (1 - torch.ones(40, 40).tril()),
+    "lines on a coarse grid": (4 * normal(64, 64)).round() / 16,
+    "lines with two bends": (torch.arange(64) % 24).float() * 2.0 ** normal(16, 1).round(),
+    "Hadamard": torch.kron(haar(2), torch.kron(haar(2), haar(2))),
+    "sparse signs": torch.eye(16) - torch.eye(16).roll(3, 0) + torch.eye(16).roll(5, 0),
     "odd sides": normal(3, 5, 7),
     "a loud column": with_column(normal(192, 128), 1e5),
     "a very loud column": with_column(normal(192, 128), 1e9),

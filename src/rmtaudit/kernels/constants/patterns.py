@@ -6,6 +6,9 @@ import torch
 
 _SAMPLE = 4096
 _FEW_PER_LINE = 3
+_MASKED_SHARE = 0.25
+"""Least share of a triangle that a mask forbids, and of the zeros of a Haar basis of 4 or more: a corner of a
+weight is no triangle."""
 
 
 def has_two_values(tensor: torch.Tensor, low: float, high: float) -> bool:
@@ -38,6 +41,40 @@ def is_triangular(occupied: torch.Tensor) -> bool:
     distance = torch.arange(cols)[None, :] - torch.arange(rows)[:, None]
     inside, outside = distance[first.cpu()], distance[~first.cpu()]
     return bool(inside.max() < outside.min()) or bool(inside.min() > outside.max())
+
+
+def is_masked_triangle(masked: torch.Tensor) -> bool:
+    """Whether the entries that are masked, at least a quarter of all, are a full triangle."""
+    return float(masked.float().mean()) >= _MASKED_SHARE and is_triangular(masked)
+
+
+def is_haar_basis(matrix: torch.Tensor, epsilon: float) -> bool:
+    """Whether the rows, or the columns, are a basis of Haar wavelets.
+
+    Each line is one run of entries of one size with at most one change of sign, and zeros elsewhere; the lines
+    are orthogonal, and at least a quarter of the matrix is 0.
+    """
+    rows, cols = matrix.shape
+    if rows != cols or rows < 4 or float((matrix == 0).float().mean()) < _MASKED_SHARE:
+        return False
+    return any(_are_wavelets(lines, epsilon) for lines in (matrix, matrix.T))
+
+
+def _are_wavelets(lines: torch.Tensor, epsilon: float) -> bool:
+    size = lines.abs()
+    largest = size.amax(1, keepdim=True)
+    occupied = lines != 0
+    if not bool((occupied.any(1)).all()) or bool(((largest - size > 4 * epsilon * largest) & occupied).any()):
+        return False
+    place = torch.arange(lines.shape[1])
+    first = torch.where(occupied, place, lines.shape[1]).amin(1)
+    last = torch.where(occupied, place, -1).amax(1)
+    signs = lines.sign()
+    changes = ((signs[:, 1:] != signs[:, :-1]) & occupied[:, 1:] & occupied[:, :-1]).sum(1)
+    if not bool((occupied.sum(1) == last - first + 1).all()) or bool((changes > 1).any()):
+        return False
+    gram = signs @ signs.T
+    return bool((gram - gram.diagonal().diag() == 0).all())
 
 
 def is_index_table(tensor: torch.Tensor) -> bool:

@@ -11,7 +11,9 @@ from rmtaudit.kernels.constants.patterns import (
     has_two_values,
     is_diagonal,
     is_filter_bank,
+    is_haar_basis,
     is_index_table,
+    is_masked_triangle,
     is_one_entry_per_line,
     is_triangular,
 )
@@ -42,6 +44,7 @@ class Constant(StrEnum):
     FILTER_BANK = "filter bank"
     FIXED_KERNEL = "symmetric kernel"
     WIGNER = "Wigner tensor"
+    HAAR = "Haar wavelets"
 
 
 def recognise_constant(tensor: torch.Tensor, epsilon: float) -> Constant | None:
@@ -69,6 +72,8 @@ def recognise_constant(tensor: torch.Tensor, epsilon: float) -> Constant | None:
         return None
     if has_two_values(compact, low, high):
         return _two_valued(compact, low, high)
+    if low <= _MASKED and is_masked_triangle(compact == low):
+        return Constant.CAUSAL_MASK  # with something added to it: the slopes of ALiBi
     if not (math.isfinite(low) and math.isfinite(high)):
         return None
     return _of_structure(tensor, compact, epsilon) or _of_oscillation(compact, epsilon)
@@ -90,6 +95,8 @@ def _two_valued(tensor: torch.Tensor, low: float, high: float) -> Constant | Non
 def _of_structure(tensor: torch.Tensor, compact: torch.Tensor, epsilon: float) -> Constant | None:
     if compact.ndim == 2 and is_diagonal(compact):
         return Constant.DIAGONAL
+    if compact.ndim == 2 and is_haar_basis(compact, epsilon):
+        return Constant.HAAR
     if compact.ndim == 2 and is_filter_bank(compact):
         return Constant.FILTER_BANK
     if is_index_table(compact):

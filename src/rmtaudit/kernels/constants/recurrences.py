@@ -74,7 +74,7 @@ def oscillation(tensor: torch.Tensor, epsilon: float) -> Oscillation | None:
                 continue
             if _holds_an_outlier(lines):
                 return None
-            if epsilon > _COARSE and not _has_one_amplitude(lines):
+            if epsilon > _COARSE and not (_has_one_amplitude(lines) or _is_exactly_straight(lines)):
                 continue
             return Oscillation.LINEAR if _is_straight(lines, epsilon) else kind
     return None
@@ -163,6 +163,16 @@ def _has_one_amplitude(lines: torch.Tensor) -> bool:
     """Whether at least half of the lines reach the same largest size, and none exceeds it."""
     reach = lines.abs().amax(1)
     return float((reach >= 0.97 * reach.max()).float().mean()) >= 0.5
+
+
+def _is_exactly_straight(lines: torch.Tensor) -> bool:
+    """Whether every line is straight without rounding errors, with one bend at most.
+
+    Distances times powers of 2 are (ALiBi).
+    """
+    wide = lines.double()
+    bends = wide[:, 2:] + wide[:, :-2] != 2 * wide[:, 1:-1]
+    return bool((bends.sum(1) <= 1).all())
 
 
 def _is_straight(lines: torch.Tensor, epsilon: float) -> bool:

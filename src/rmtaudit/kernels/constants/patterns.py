@@ -51,8 +51,8 @@ def is_masked_triangle(masked: torch.Tensor) -> bool:
 def is_haar_basis(matrix: torch.Tensor, epsilon: float) -> bool:
     """Whether the rows, or the columns, are a basis of Haar wavelets.
 
-    Each line is one run of entries of one size with at most one change of sign, and zeros elsewhere; the lines
-    are orthogonal, and at least a quarter of the matrix is 0.
+    Each line is one run of entries of one size with at most one change of sign, and zeros elsewhere; the
+    lines are orthogonal, and at least a quarter of the matrix is 0.
     """
     rows, cols = matrix.shape
     if rows != cols or rows < 4 or float((matrix == 0).float().mean()) < _MASKED_SHARE:

@@ -9,6 +9,7 @@ from typing import Any
 from rmtaudit.matrices import roles, views
 from rmtaudit.matrices.adapter_layers import AdapterError, layers_of_adapter
 from rmtaudit.matrices.adapters import Adapter, find_adapters
+from rmtaudit.matrices.fused import Architecture, architecture, fused_layers
 from rmtaudit.matrices.layers import (
     CONVOLUTIONS,
     Build,
@@ -62,10 +63,10 @@ def plan_layers(
     LayerPlan
         In stored order. Every tensor is in exactly one of: the ``tensors`` of a layer, ``skipped``.
     """
-    del config
     by_name = {spec.name: spec for spec in specs}
     layers: list[Layer] = []
     skipped: list[NotAnalysed] = []
+    known = architecture(by_name, config or {})
     originals = _originals(by_name.values())
     adapters = {next(iter(each.parts.values())).name: each for each in find_adapters(by_name)}
     taken = {spec.name for each in adapters.values() for spec in each.parts.values()}
@@ -87,7 +88,7 @@ def plan_layers(
         if refused is not None:
             skipped.append(refused)
             continue
-        made = list(_layers_of(spec, by_name, conv))
+        made = list(_layers_of(spec, by_name, conv, known))
         if all(_is_vector(layer) for layer in made):
             skipped.append(NotAnalysed(spec=spec, skip=_vector(spec, made), weight=True))
             continue
@@ -148,7 +149,9 @@ def _is_vector(layer: Layer) -> bool:
     return min(layer.shape) < 2 and layer.matrices == 1
 
 
-def _layers_of(spec: TensorSpec, by_name: Mapping[str, TensorSpec], conv: ConvPolicy) -> Iterator[Layer]:
+def _layers_of(
+    spec: TensorSpec, by_name: Mapping[str, TensorSpec], conv: ConvPolicy, known: Architecture
+) -> Iterator[Layer]:
     pair = readable_pair(spec.name, by_name)
     if pair is not None:
         magnitude = by_name[pair.second]
@@ -163,7 +166,8 @@ def _layers_of(spec: TensorSpec, by_name: Mapping[str, TensorSpec], conv: ConvPo
                 build=views.after_weight_norm(layer.build),
             )
         return
-    yield from _of_tensor(spec, by_name, conv)
+    fused = list(fused_layers(spec, known)) if spec.role is None else []
+    yield from fused or _of_tensor(spec, by_name, conv)
 
 
 def _of_tensor(spec: TensorSpec, by_name: Mapping[str, TensorSpec], conv: ConvPolicy) -> Iterator[Layer]:

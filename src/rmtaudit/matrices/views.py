@@ -72,6 +72,23 @@ def permuted(order: tuple[int, ...], sides: tuple[int, ...], build: Build) -> Bu
     return apply
 
 
+def rows_of_groups(groups: int, units: int, chosen: tuple[int, int], *, transposed: bool) -> Build:
+    """Return the builder of some units of the rows of a matrix, in each of its groups.
+
+    The rows, of the transposed matrix where that is stored, are seen as ``(groups, units, rows a unit)``.
+    """
+
+    def apply(tensors: Tensors) -> Tensors:
+        (weight,) = tensors
+        matrix = weight.reshape(weight.shape[-2:])
+        if transposed:
+            matrix = matrix.T
+        rows = matrix.reshape(groups, units, -1, matrix.shape[1])[:, slice(*chosen)]
+        return (rows.reshape(-1, matrix.shape[1]),)
+
+    return apply
+
+
 def rows_between(start: int, stop: int) -> Build:
     """Return the builder of a range of the rows of a matrix."""
     return lambda tensors: (tensors[0][start:stop],)

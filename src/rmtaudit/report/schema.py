@@ -32,5 +32,5 @@ def report_schema() -> dict[str, Any]:
         "$id": f"urn:{HEADER.name.replace('.', ':')}:{HEADER.version}",
         "title": "Report of rmtaudit",
         "anyOf": [report, {"$ref": _REFERENCES.format(name="Several")}, failed],
-        "$defs": {**parts, "Several": several},
+        "$defs": {**msgspec.to_builtins(parts), "Several": several},  # defaults as JSON has them
     }

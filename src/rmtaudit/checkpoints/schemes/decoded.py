@@ -122,7 +122,6 @@ class _DecodedCheckpoint(Checkpoint):
         self.tensors = tuple(instead.get(spec.name, spec) for spec in inner.tensors)
         self.config = inner.config
         self.adapter_config = inner.adapter_config
-        self.adapter_config = inner.adapter_config
         self.metadata = inner.metadata
         self.warnings = (
             *inner.warnings,

@@ -14,6 +14,8 @@ EVIDENCE = 50.0
 """Nats of evidence, all units together, that a grid needs."""
 
 _COARSE = 2.0**-10
+_MOST = 0.9
+_MIRRORED = 0.1
 _FIRST = 12
 """Units after which more than one failure in twenty ends the search."""
 
@@ -31,10 +33,15 @@ class Grid:
     symmetric
         The step was set by the largest absolute entry: zero is a level, and the last level is the same in
         every unit (of one unit: is that of some number of bits).
+    signed_step
+        The step has the sign that makes the largest absolute entry of a unit the lowest code of two's
+        complement: every unit reaches 8 levels from zero on one side, never on both, as Q4_0 has it.
     zero_point
         Levels below zero, where one grid serves the tensor and zero is a level; ``None`` otherwise.
     step
         Median over the units seen, in weight units.
+    steps
+        Of each unit that says something, in weight units.
     units
         Number of units looked at; all but one in twenty at most fit.
     evidence
@@ -48,8 +55,10 @@ class Grid:
     levels: int
     bits: int
     symmetric: bool
+    signed_step: bool
     zero_point: int | None
     step: float
+    steps: tuple[float, ...]
     units: int
     evidence: float
     nats_per_value: float
@@ -111,7 +120,7 @@ def _fit_family(
 
 def _describe(family: Family, group: int | None, lattices: list[Lattice]) -> Grid:
     steps = sorted(lattice.step for lattice in lattices)
-    anchored = sum(lattice.anchored for lattice in lattices) >= 0.9 * len(lattices)
+    anchored = sum(lattice.anchored for lattice in lattices) >= _MOST * len(lattices)
     spans = [lattice.high - lattice.low for lattice in lattices]
     reaches = [max(-lattice.low, lattice.high) for lattice in lattices]
     span, reach = max(spans), max(reaches)
@@ -126,8 +135,10 @@ def _describe(family: Family, group: int | None, lattices: list[Lattice]) -> Gri
         levels=levels,
         bits=math.ceil(math.log2(levels)),
         symmetric=symmetric,
+        signed_step=symmetric and _has_signed_step(lattices, reach),
         zero_point=-lattices[0].low if anchored and family == "tensor" else None,
         step=steps[len(steps) // 2],
+        steps=tuple(lattice.step for lattice in lattices),
         units=len(lattices),
         evidence=sum(lattice.evidence for lattice in lattices),
         nats_per_value=_evidence_a_value(lattices),
@@ -135,7 +146,21 @@ def _describe(family: Family, group: int | None, lattices: list[Lattice]) -> Gri
 
 
 def _is_symmetric(lattices: list[Lattice], reach: int, mostly_reached: bool) -> bool:
-    """Whether the last level is the same in every unit: ±7 (±1, ±127), or -8 … 7 in two's complement."""
+    """Whether the last level is the same in every unit: ±7 (±1, ±127), or -8 … 7 in two's complement.
+
+    The extreme of a unit may be clamped from 8 to 7, and its step may be negative (-7 … 8).
+    """
     if reach > 1 and reach & (reach - 1) == 0:
-        return sum(-each.low == reach > each.high for each in lattices) >= 0.9 * len(lattices)
+        within = all(-each.low < reach or each.high < reach for each in lattices)
+        full = sum(max(-each.low, each.high) >= reach - 1 for each in lattices)
+        return within and full >= _MOST * len(lattices)
     return mostly_reached and (len(lattices) > 1 or reach & (reach + 1) == 0)
+
+
+def _has_signed_step(lattices: list[Lattice], reach: int) -> bool:
+    """Whether nearly every unit reaches the last level of two's complement, a good many of them mirrored."""
+    if reach < 2 or reach & (reach - 1) != 0:
+        return False
+    mirrored = sum(each.high == reach for each in lattices)
+    full = mirrored + sum(-each.low == reach for each in lattices)
+    return full >= _MOST * len(lattices) and mirrored >= _MIRRORED * len(lattices)

@@ -1,7 +1,7 @@
-"""Encoders of common quantisation schemes: each takes a matrix and returns the values its decoder would give.
+"""Encoders of common quantisation schemes: each takes a matrix and returns what its decoder would give.
 
-Written from the layouts of their libraries (llama.cpp, bitsandbytes, compressed-tensors, GPTQ): the block, the
-format of the scales and the levels are exact; the search for the best scale is the plain one, from the extremes.
+Written from the layouts of their libraries (llama.cpp, bitsandbytes, compressed-tensors, GPTQ): the block,
+the format of the scales and the levels are exact; the scales come from the extremes, without a search.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def q8_0(W: torch.Tensor) -> torch.Tensor:
 
 
 def k_with_minimum(bits: int, size: int, scale_bits: int) -> Quantise:
-    """Q2_K, Q4_K, Q5_K: super-blocks of 256, steps and minima of their parts are integers times one float16."""
+    """Q2_K, Q4_K, Q5_K: in 256 weights, steps and minima of the parts are integers times one float16."""
 
     def encode(W: torch.Tensor) -> torch.Tensor:
         blocks, most = _blocks(W, size), 2**scale_bits - 1
@@ -86,7 +86,7 @@ def k_with_minimum(bits: int, size: int, scale_bits: int) -> Quantise:
 
 
 def k_symmetric(bits: int, scale_bits: int) -> Quantise:
-    """Q3_K and Q6_K: super-blocks of 256, the scales of the 16 parts are signed integers times one float16."""
+    """Q3_K and Q6_K: in 256 weights, the scales of the 16 parts are signed integers times one float16."""
 
     def encode(W: torch.Tensor) -> torch.Tensor:
         blocks, half, most = _blocks(W, 16), 2 ** (bits - 1), 2 ** (scale_bits - 1)
@@ -105,10 +105,12 @@ def _nearest(values: torch.Tensor, name: str) -> torch.Tensor:
 
 
 def iq4_nl(W: torch.Tensor) -> torch.Tensor:
-    """IQ4_NL: blocks of 32, the extreme is level -127 of the table, then the scale by least squares, float16."""
+    """IQ4_NL: blocks of 32, the extreme is level -127, then the scale by least squares, float16."""
     blocks = _blocks(W, 32)
     levels = _nearest(_over(blocks, _signed_extreme(blocks) / -127), "iq4_nl")
-    scale = _half((levels * blocks).sum(1, keepdim=True) / (levels * levels).sum(1, keepdim=True).clamp(min=1))
+    scale = _half(
+        (levels * blocks).sum(1, keepdim=True) / (levels * levels).sum(1, keepdim=True).clamp(min=1)
+    )
     return (_nearest(_over(blocks, scale), "iq4_nl") * scale).reshape(W.shape)
 
 

@@ -14,8 +14,12 @@ EVIDENCE = 50.0
 """Nats of evidence, all units together, that a grid needs."""
 
 _COARSE = 2.0**-10
+_FEW = 64
+_FINER = math.log(4)
+"""Nats a value by which the levels of a part of a group say more: their step is 4 times as large."""
 _MOST = 0.9
-_MIRRORED = 0.1
+_SOME = 0.1
+_FOUR_BITS = 8
 _FIRST = 12
 """Units after which more than one failure in twenty ends the search."""
 
@@ -33,6 +37,8 @@ class Grid:
     symmetric
         The step was set by the largest absolute entry: zero is a level, and the last level is the same in
         every unit (of one unit: is that of some number of bits).
+    through_zero
+        Zero is a level, in use or not.
     signed_step
         The step has the sign that makes the largest absolute entry of a unit the lowest code of two's
         complement: every unit reaches 8 levels from zero on one side, never on both, as Q4_0 has it.
@@ -55,6 +61,7 @@ class Grid:
     levels: int
     bits: int
     symmetric: bool
+    through_zero: bool
     signed_step: bool
     zero_point: int | None
     step: float
@@ -84,16 +91,20 @@ def uniform_grid(matrix: torch.Tensor, *, epsilon: float, smallest_normal: float
     for family, group in unit_kinds(*matrix.shape):
         lattices = _fit_family(matrix, family, group, epsilon, smallest_normal)
         if lattices:
-            if epsilon < _COARSE:  # in a precise format a coarse unit does not fit the grid of a finer one
+            if epsilon < _COARSE and not fits and not (group and _span(lattices) > _FEW):
+                # in a precise format a coarse unit does not fit the grid of a finer one …
                 return _describe(family, group, lattices)
             fits.append((family, group, lattices))
     if not fits:
         return None
     clearest = max(_evidence_a_value(lattices) for _, _, lattices in fits)
-    for family, group, lattices in fits:
-        if _evidence_a_value(lattices) >= 0.8 * clearest:
-            return _describe(family, group, lattices)
-    return None
+    # … unless its parts have integers times one number as their steps (super-blocks of llama.cpp)
+    enough = clearest - _FINER if epsilon < _COARSE else 0.8 * clearest
+    return next(_describe(*fit) for fit in fits if _evidence_a_value(fit[2]) >= enough)
+
+
+def _span(lattices: list[Lattice]) -> int:
+    return max(lattice.high - lattice.low for lattice in lattices)
 
 
 def _evidence_a_value(lattices: list[Lattice]) -> float:
@@ -135,6 +146,7 @@ def _describe(family: Family, group: int | None, lattices: list[Lattice]) -> Gri
         levels=levels,
         bits=math.ceil(math.log2(levels)),
         symmetric=symmetric,
+        through_zero=anchored,
         signed_step=symmetric and _has_signed_step(lattices, reach),
         zero_point=-lattices[0].low if anchored and family == "tensor" else None,
         step=steps[len(steps) // 2],
@@ -148,19 +160,23 @@ def _describe(family: Family, group: int | None, lattices: list[Lattice]) -> Gri
 def _is_symmetric(lattices: list[Lattice], reach: int, mostly_reached: bool) -> bool:
     """Whether the last level is the same in every unit: ±7 (±1, ±127), or -8 … 7 in two's complement.
 
-    The extreme of a unit may be clamped from 8 to 7, and its step may be negative (-7 … 8).
+    Of several units, some may have their extreme clamped from 8 to 7, or a negative step (-7 … 8).
     """
     if reach > 1 and reach & (reach - 1) == 0:
-        within = all(-each.low < reach or each.high < reach for each in lattices)
-        full = sum(max(-each.low, each.high) >= reach - 1 for each in lattices)
-        return within and full >= _MOST * len(lattices)
+        lowest = sum(-each.low == reach > each.high for each in lattices)
+        clamped = sum(
+            -each.low == reach - 1 >= each.high or each.high == reach - 1 >= -each.low for each in lattices
+        )
+        plain = lowest >= _MOST * len(lattices)
+        rounded = lowest >= _SOME * len(lattices) and lowest + clamped >= _MOST * len(lattices)
+        return plain or (rounded and len(lattices) > 1) or _has_signed_step(lattices, reach)
     return mostly_reached and (len(lattices) > 1 or reach & (reach + 1) == 0)
 
 
 def _has_signed_step(lattices: list[Lattice], reach: int) -> bool:
     """Whether nearly every unit reaches the last level of two's complement, a good many of them mirrored."""
-    if reach < 2 or reach & (reach - 1) != 0:
-        return False
-    mirrored = sum(each.high == reach for each in lattices)
-    full = mirrored + sum(-each.low == reach for each in lattices)
-    return full >= _MOST * len(lattices) and mirrored >= _MIRRORED * len(lattices)
+    if reach < _FOUR_BITS or reach & (reach - 1) != 0:
+        return False  # of fewer levels, zero points about the middle look the same
+    mirrored = sum(each.high == reach > -each.low for each in lattices)
+    lowest = sum(-each.low == reach > each.high for each in lattices)
+    return mirrored + lowest >= _MOST * len(lattices) and min(mirrored, lowest) >= _SOME * len(lattices)

@@ -20,8 +20,9 @@ def quantisation(
 
     Of a grid and a table that both fit, the one with more evidence an entry is returned: the levels 0,
     1/2, 1, 3/2, 2, 3, 4, 6 of fp4 also lie on a grid of half steps, and those of four bits are numbers of
-    fp8. Of about as much evidence, the one with fewer levels: -4 … 4 are numbers of fp4 too. Where a half-precision format has blurred 16 levels so that only a grid of four times as many fits
-    them, they are a code book of 16 values.
+    fp8. Of about as much evidence, the one with fewer levels: -4 … 4 are numbers of fp4 too. Where a
+    half-precision format has blurred 16 levels so that only a grid of four times as many fits them,
+    they are a code book of 16 values.
 
     Parameters
     ----------

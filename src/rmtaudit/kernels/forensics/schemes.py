@@ -18,7 +18,10 @@ SUPER_BLOCK = 256
 """Weights of a super-block of llama.cpp (``QK_K``)."""
 
 _K_QUANTS: Mapping[tuple[int, int], tuple[str, int]] = MappingProxyType(
-    {(2, 16): ("Q2_K", 15), (3, 16): ("Q3_K", 32), (4, 32): ("Q4_K", 63), (5, 32): ("Q5_K", 63), (6, 16): ("Q6_K", 128)}
+    {
+        (2, 16): ("Q2_K", 15), (3, 16): ("Q3_K", 32), (4, 32): ("Q4_K", 63), (5, 32): ("Q5_K", 63),
+        (6, 16): ("Q6_K", 128),
+    }
 )  # fmt: skip
 """Name and largest integer scale by bits and block: the block of largest scale has it (``ggml-quants.c``)."""
 
@@ -40,23 +43,35 @@ _POWER = 0.02
 _NATS = 20.0
 
 
-def scheme_of_grid(matrix: torch.Tensor, grid: Grid, *, epsilon: float, smallest_normal: float) -> str:
-    """Return the name of a scheme with this grid: Q4_K, Q4_0 …, or the bits and the kind of its levels.
+def quantisation_scheme(
+    matrix: torch.Tensor, levels: Grid | CodeBook | None, *, epsilon: float, smallest_normal: float
+) -> str | None:
+    """Return the name of the scheme that a grid or a code book belongs to; ``None`` without one.
 
     A scheme of llama.cpp is named where block and bits are its own, and its scales are too: integers times
-    one number in every 256 weights (Q4_K), of the sign that the largest entry asks for (Q4_0), or with a
-    minimum of their own (Q4_1); in float32 they must be float16 numbers. Other libraries that store the
-    same numbers cannot be told from it.
+    one number in every 256 weights (Q4_K, IQ4_XS), of the sign that the largest entry asks for (Q4_0), or
+    with a minimum of their own (Q4_1); in float32 they must be float16 numbers. fp4 (e2m1) is MXFP4 with
+    powers of two as the scales of blocks of 32, and NVFP4 with numbers of e4m3, times one number, as those
+    of 16. Other grids are named by their bits, other tables by themselves. A library that stores the same
+    numbers as another cannot be told from it.
 
     Parameters
     ----------
     matrix
-        Shape ``(rows, cols)``, real floating dtype, finite: where ``grid`` was found.
-    grid
-        Of :func:`~rmtaudit.kernels.forensics.grids.uniform_grid`.
+        Shape ``(rows, cols)``, real floating dtype, finite: where ``levels`` were found.
+    levels
+        Of :func:`~rmtaudit.kernels.forensics.quantisation.quantisation`.
     epsilon, smallest_normal
         Unit round-off and smallest normal number of the format that the entries were last rounded to.
     """
+    if levels is None:
+        return None
+    if isinstance(levels, Grid):
+        return _of_grid(matrix, levels, epsilon, smallest_normal)
+    return _of_book(matrix, levels, epsilon, smallest_normal)
+
+
+def _of_grid(matrix: torch.Tensor, grid: Grid, epsilon: float, smallest_normal: float) -> str:
     own = f"int{grid.bits} {'symmetric' if grid.symmetric else 'affine'}"
     if grid.group is None or grid.family == "block":
         return own
@@ -76,27 +91,13 @@ def scheme_of_grid(matrix: torch.Tensor, grid: Grid, *, epsilon: float, smallest
         name = _SIGNED.get(key, "")
     elif grid.symmetric:
         name = "Q8_0" if (*key, grid.levels) == _Q8_0 else ""
-    else:
+    elif not grid.through_zero:
         name = _AFFINE.get(key, "")
     halves = epsilon >= _HALF or _are_halves(np.array(grid.steps))
     return name if name and halves else own
 
 
-def scheme_of_book(matrix: torch.Tensor, book: CodeBook, *, epsilon: float, smallest_normal: float) -> str:
-    """Return the name of a scheme with this code book: NVFP4, MXFP4, NF4 …, or the number of its values.
-
-    fp4 (e2m1) is MXFP4 with powers of two as the scales of blocks of 32, and NVFP4 with numbers of e4m3
-    (times one number) as those of 16. IQ4_XS has the table of IQ4_NL and integer scales in every 256.
-
-    Parameters
-    ----------
-    matrix
-        Shape ``(rows, cols)``, real floating dtype, finite: where ``book`` was found.
-    book
-        Of :mod:`rmtaudit.kernels.forensics.codebooks`.
-    epsilon, smallest_normal
-        Unit round-off and smallest normal number of the format that the entries were last rounded to.
-    """
+def _of_book(matrix: torch.Tensor, book: CodeBook, epsilon: float, smallest_normal: float) -> str:
     if book.table is None:
         return f"code book of {book.values} values"
     if book.table == "fp4 (e2m1)":

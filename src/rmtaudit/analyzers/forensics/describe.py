@@ -45,11 +45,13 @@ _LISTED = 20
 _MAJORITY = 0.5
 
 
-def unit_words(family: str, group: int | None) -> str:
-    """Return what shares a scale, a step or a code book: the whole tensor, each row, each group of 32."""
+def block_words(family: str, group: int | None) -> str:
+    """Return what shares a step, a scale or a code book: blocks of 32 along rows, one scale for each row."""
     if family == "tensor":
-        return "the whole tensor"
-    return f"each {family.replace('group', f'group of {group}')}"
+        return "one scale for the whole tensor"
+    if group is None:
+        return f"one scale for each {family}"
+    return f"blocks of {group} x {group}" if family == "block" else f"blocks of {group}{family[5:]}"
 
 
 def code_book(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
@@ -57,16 +59,16 @@ def code_book(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
     book = traces.book
     if book is None:
         return
-    unit = unit_words(book.family, book.group)
-    how = (
-        f"to {book.table}, one scale for {unit}"
-        if book.table
-        else f"to a code book: at most {book.values} distinct values in {unit}"
-    )
+    if book.table:
+        how = f"{traces.scheme}, {block_words(book.family, book.group)} ({book.bits} bits)"
+    else:
+        where = block_words(book.family, book.group).replace("one scale for ", "")
+        how = f"{traces.scheme} in {where} ({book.bits} bits)"
     yield Observation(
         code="RA-FO-021",
-        message=f"The weights were quantised to {book.bits} bits ({how}).",
+        message=f"The weights were quantised before: {how}.",
         evidence={
+            "scheme": traces.scheme,
             "bits": book.bits,
             "table": book.table,
             "values": book.values,

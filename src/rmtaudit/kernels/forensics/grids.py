@@ -15,6 +15,7 @@ EVIDENCE = 50.0
 
 _COARSE = 2.0**-10
 _FEW = 64
+_SUPER_BLOCK = 256
 _FINER = math.log(4)
 """Nats a value by which the levels of a part of a group say more: their step is 4 times as large."""
 _MOST = 0.9
@@ -91,7 +92,7 @@ def uniform_grid(matrix: torch.Tensor, *, epsilon: float, smallest_normal: float
     for family, group in unit_kinds(*matrix.shape):
         lattices = _fit_family(matrix, family, group, epsilon, smallest_normal)
         if lattices:
-            if epsilon < _COARSE and not fits and not (group and _span(lattices) > _FEW):
+            if epsilon < _COARSE and not fits and not _may_be_super_blocks(lattices):
                 # in a precise format a coarse unit does not fit the grid of a finer one …
                 return _describe(family, group, lattices)
             fits.append((family, group, lattices))
@@ -103,8 +104,10 @@ def uniform_grid(matrix: torch.Tensor, *, epsilon: float, smallest_normal: float
     return next(_describe(*fit) for fit in fits if _evidence_a_value(fit[2]) >= enough)
 
 
-def _span(lattices: list[Lattice]) -> int:
-    return max(lattice.high - lattice.low for lattice in lattices)
+def _may_be_super_blocks(lattices: list[Lattice]) -> bool:
+    """Whether the units have so many levels, for so few entries, that those of their parts may be coarser."""
+    many = max(lattice.high - lattice.low for lattice in lattices) > _FEW
+    return many and max(lattice.values for lattice in lattices) <= _SUPER_BLOCK
 
 
 def _evidence_a_value(lattices: list[Lattice]) -> float:

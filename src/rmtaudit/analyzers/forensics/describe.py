@@ -252,15 +252,16 @@ def _scores(block: BlockOrder) -> dict[str, float]:
     return {"products": block.products, "profile": block.profile, "sizes": block.sizes}
 
 
-def sparsity(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
+def sparsity(given: LayerInput, traces: Evidence) -> Iterator[Observation]:
     """Report zeros that are neither dead lines nor a level of the quantisation."""
     zeros = traces.zeros
     share = zeros.scattered_share
-    levels = traces.grid or traces.book
-    if levels is None and not traces.coarse:
+    levels, encoding = traces.grid or traces.book, given.layer.encoding
+    if levels is None and encoding is None and not traces.coarse:
         sparse = share >= SPARSE and zeros.scattered > 2 * zeros.expected + 8
     else:  # zero is one of the levels: only more zeros than a fine grid can have say something, or a pattern
-        fine = levels is None or levels.bits >= _SPARSE_GRID_BITS
+        known = levels or encoding
+        fine = known is None or known.bits >= _SPARSE_GRID_BITS
         sparse = zeros.pattern is not None or (share >= _SPARSE_GRID and fine)
     if not sparse:
         return

@@ -45,11 +45,13 @@ _LISTED = 20
 _MAJORITY = 0.5
 
 
-def unit_words(family: str, group: int | None) -> str:
-    """Return what shares a scale, a step or a code book: the whole tensor, each row, each group of 32."""
+def block_words(family: str, group: int | None) -> str:
+    """Return what shares a step, a scale or a code book: blocks of 32 along rows, one scale for each row."""
     if family == "tensor":
-        return "the whole tensor"
-    return f"each {family.replace('group', f'group of {group}')}"
+        return "one scale for the whole tensor"
+    if group is None:
+        return f"one scale for each {family}"
+    return f"blocks of {group} x {group}" if family == "block" else f"blocks of {group}{family[5:]}"
 
 
 def code_book(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
@@ -57,16 +59,16 @@ def code_book(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
     book = traces.book
     if book is None:
         return
-    unit = unit_words(book.family, book.group)
-    how = (
-        f"to {book.table}, one scale for {unit}"
-        if book.table
-        else f"to a code book: at most {book.values} distinct values in {unit}"
-    )
+    if book.table:
+        how = f"{traces.scheme}, {block_words(book.family, book.group)} ({book.bits} bits)"
+    else:
+        where = block_words(book.family, book.group).replace("one scale for ", "")
+        how = f"{traces.scheme} in {where} ({book.bits} bits)"
     yield Observation(
         code="RA-FO-021",
-        message=f"The weights were quantised to {book.bits} bits ({how}).",
+        message=f"The weights were quantised before: {how}.",
         evidence={
+            "scheme": traces.scheme,
             "bits": book.bits,
             "table": book.table,
             "values": book.values,
@@ -250,15 +252,16 @@ def _scores(block: BlockOrder) -> dict[str, float]:
     return {"products": block.products, "profile": block.profile, "sizes": block.sizes}
 
 
-def sparsity(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
+def sparsity(given: LayerInput, traces: Evidence) -> Iterator[Observation]:
     """Report zeros that are neither dead lines nor a level of the quantisation."""
     zeros = traces.zeros
     share = zeros.scattered_share
-    levels = traces.grid or traces.book
-    if levels is None and not traces.coarse:
+    levels, encoding = traces.grid or traces.book, given.layer.encoding
+    if levels is None and encoding is None and not traces.coarse:
         sparse = share >= SPARSE and zeros.scattered > 2 * zeros.expected + 8
     else:  # zero is one of the levels: only more zeros than a fine grid can have say something, or a pattern
-        fine = levels is None or levels.bits >= _SPARSE_GRID_BITS
+        known = levels or encoding
+        fine = known is None or known.bits >= _SPARSE_GRID_BITS
         sparse = zeros.pattern is not None or (share >= _SPARSE_GRID and fine)
     if not sparse:
         return

@@ -19,6 +19,7 @@ from rmtaudit.kernels.forensics.outliers import OutlierTest, largest_entries
 from rmtaudit.kernels.forensics.quantisation import quantisation
 from rmtaudit.kernels.forensics.ranks import RankDeficit, explained_deficit, rank_deficit
 from rmtaudit.kernels.forensics.rounding import rounded_to
+from rmtaudit.kernels.forensics.schemes import quantisation_scheme
 from rmtaudit.kernels.forensics.sparsity import ZeroPattern, zero_pattern
 from rmtaudit.kernels.forensics.truncation import lost_directions
 from rmtaudit.kernels.forensics.vectors import localised_direction
@@ -55,7 +56,8 @@ class Loud:
 class Evidence:
     """Everything found in a layer that is not zero; ``None`` where a test does not apply or finds nothing.
 
-    ``coarse``: the entries were rounded so coarsely (fp8) that their distribution is that of the format.
+    ``scheme`` names what ``grid`` or ``book`` belongs to. ``coarse``: the entries were rounded so coarsely
+    (fp8) that their distribution is that of the format.
     Positions are those in ``entries``: the matrices of a pooled layer side by side.
     """
 
@@ -66,6 +68,7 @@ class Evidence:
     coarse: bool
     grid: Grid | None
     book: CodeBook | None
+    scheme: str | None
     injuries: Injuries | None
     copied_rows: tuple[tuple[int, ...], ...]
     copied_columns: tuple[tuple[int, ...], ...]
@@ -97,6 +100,7 @@ def gather(given: LayerInput) -> Evidence:
         if continuous
         else (None, None)
     )
+    scheme = quantisation_scheme(work, grid or book, epsilon=epsilon, smallest_normal=smallest_normal / scale)
     injuries = None
     if true_entries and varied and len(given.matrices) == 1:
         injuries = gather_injuries(
@@ -123,6 +127,7 @@ def gather(given: LayerInput) -> Evidence:
         coarse=coarse,
         grid=grid,
         book=book,
+        scheme=scheme,
         injuries=injuries,
         copied_rows=copied_rows,
         copied_columns=copied_columns,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from rmtaudit.analyzers.base import LayerInput, Observation
-from rmtaudit.analyzers.forensics.describe import INJURIES, unit_words
+from rmtaudit.analyzers.forensics.describe import INJURIES, block_words, clipped, code_book
 from rmtaudit.analyzers.forensics.evidence import LOUD, SUSPICIOUS, Evidence
 from rmtaudit.matrices.layers import LayerKind
 
@@ -72,13 +72,12 @@ def _grid(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
     grid = traces.grid
     if grid is None:
         return
-    unit = unit_words(grid.family, grid.group)
-    kind = "symmetric" if grid.symmetric else "asymmetric"
     yield Observation(
         code="RA-FO-002",
-        message=f"The weights were quantised to {grid.bits} bits ({kind}, {grid.levels} equally spaced "
-        f"levels, one step for {unit}).",
+        message=f"The weights were quantised before: {traces.scheme}, {block_words(grid.family, grid.group)} "
+        f"({grid.bits} bits, {grid.levels} equally spaced levels).",
         evidence={
+            "scheme": traces.scheme,
             "bits": grid.bits,
             "levels": grid.levels,
             "symmetric": grid.symmetric,
@@ -256,7 +255,7 @@ _TRACES = (
     _rank, _grid, _rounding, _dead, _outliers, _copies, _constant, _range, _denormals, _loud, *INJURIES,
 )  # fmt: skip
 
-_OF_ENCODING = (_grid, _rounding)
+_OF_ENCODING = (_grid, _rounding, code_book, clipped)
 """Traces of a quantisation, which are none where the file declares it."""
 
 

@@ -49,6 +49,8 @@ class CodeBook:
         Number of units looked at; all but one in twenty at most fit.
     nats_per_value
         Evidence for the levels of the table an entry, as of a uniform grid; 0 without a table.
+    scales
+        Of each unit that says something, in weight units per unit of the table; empty without a table.
     """
 
     family: Family
@@ -58,6 +60,7 @@ class CodeBook:
     table: str | None
     units: int
     nats_per_value: float
+    scales: tuple[float, ...] = ()
 
 
 def repeats_values(matrix: torch.Tensor) -> bool:
@@ -125,6 +128,7 @@ def table_book(matrix: torch.Tensor, *, epsilon: float, smallest_normal: float) 
                     table=name,
                     units=len(fits),
                     nats_per_value=nats,
+                    scales=tuple(fit.scale for fit in fits),
                 )
     return None
 

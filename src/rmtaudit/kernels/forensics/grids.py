@@ -14,6 +14,13 @@ EVIDENCE = 50.0
 """Nats of evidence, all units together, that a grid needs."""
 
 _COARSE = 2.0**-10
+_FEW = 64
+_SUPER_BLOCK = 256
+_FINER = math.log(4)
+"""Nats a value by which the levels of a part of a group say more: their step is 4 times as large."""
+_MOST = 0.9
+_SOME = 0.1
+_FOUR_BITS = 8
 _FIRST = 12
 """Units after which more than one failure in twenty ends the search."""
 
@@ -31,10 +38,17 @@ class Grid:
     symmetric
         The step was set by the largest absolute entry: zero is a level, and the last level is the same in
         every unit (of one unit: is that of some number of bits).
+    through_zero
+        Zero is a level, in use or not.
+    signed_step
+        The step has the sign that makes the largest absolute entry of a unit the lowest code of two's
+        complement: every unit reaches 8 levels from zero on one side, never on both, as Q4_0 has it.
     zero_point
         Levels below zero, where one grid serves the tensor and zero is a level; ``None`` otherwise.
     step
         Median over the units seen, in weight units.
+    steps
+        Of each unit that says something, in weight units.
     units
         Number of units looked at; all but one in twenty at most fit.
     evidence
@@ -48,8 +62,11 @@ class Grid:
     levels: int
     bits: int
     symmetric: bool
+    through_zero: bool
+    signed_step: bool
     zero_point: int | None
     step: float
+    steps: tuple[float, ...]
     units: int
     evidence: float
     nats_per_value: float
@@ -75,16 +92,22 @@ def uniform_grid(matrix: torch.Tensor, *, epsilon: float, smallest_normal: float
     for family, group in unit_kinds(*matrix.shape):
         lattices = _fit_family(matrix, family, group, epsilon, smallest_normal)
         if lattices:
-            if epsilon < _COARSE:  # in a precise format a coarse unit does not fit the grid of a finer one
+            if epsilon < _COARSE and not fits and not _may_be_super_blocks(lattices):
+                # in a precise format a coarse unit does not fit the grid of a finer one …
                 return _describe(family, group, lattices)
             fits.append((family, group, lattices))
     if not fits:
         return None
     clearest = max(_evidence_a_value(lattices) for _, _, lattices in fits)
-    for family, group, lattices in fits:
-        if _evidence_a_value(lattices) >= 0.8 * clearest:
-            return _describe(family, group, lattices)
-    return None
+    # … unless its parts have integers times one number as their steps (super-blocks of llama.cpp)
+    enough = clearest - _FINER if epsilon < _COARSE else 0.8 * clearest
+    return next(_describe(*fit) for fit in fits if _evidence_a_value(fit[2]) >= enough)
+
+
+def _may_be_super_blocks(lattices: list[Lattice]) -> bool:
+    """Whether the units have so many levels, for so few entries, that those of their parts may be coarser."""
+    many = max(lattice.high - lattice.low for lattice in lattices) > _FEW
+    return many and max(lattice.values for lattice in lattices) <= _SUPER_BLOCK
 
 
 def _evidence_a_value(lattices: list[Lattice]) -> float:
@@ -111,7 +134,7 @@ def _fit_family(
 
 def _describe(family: Family, group: int | None, lattices: list[Lattice]) -> Grid:
     steps = sorted(lattice.step for lattice in lattices)
-    anchored = sum(lattice.anchored for lattice in lattices) >= 0.9 * len(lattices)
+    anchored = sum(lattice.anchored for lattice in lattices) >= _MOST * len(lattices)
     spans = [lattice.high - lattice.low for lattice in lattices]
     reaches = [max(-lattice.low, lattice.high) for lattice in lattices]
     span, reach = max(spans), max(reaches)
@@ -126,8 +149,11 @@ def _describe(family: Family, group: int | None, lattices: list[Lattice]) -> Gri
         levels=levels,
         bits=math.ceil(math.log2(levels)),
         symmetric=symmetric,
+        through_zero=anchored,
+        signed_step=symmetric and _has_signed_step(lattices, reach),
         zero_point=-lattices[0].low if anchored and family == "tensor" else None,
         step=steps[len(steps) // 2],
+        steps=tuple(lattice.step for lattice in lattices),
         units=len(lattices),
         evidence=sum(lattice.evidence for lattice in lattices),
         nats_per_value=_evidence_a_value(lattices),
@@ -135,7 +161,25 @@ def _describe(family: Family, group: int | None, lattices: list[Lattice]) -> Gri
 
 
 def _is_symmetric(lattices: list[Lattice], reach: int, mostly_reached: bool) -> bool:
-    """Whether the last level is the same in every unit: ±7 (±1, ±127), or -8 … 7 in two's complement."""
+    """Whether the last level is the same in every unit: ±7 (±1, ±127), or -8 … 7 in two's complement.
+
+    Of several units, some may have their extreme clamped from 8 to 7, or a negative step (-7 … 8).
+    """
     if reach > 1 and reach & (reach - 1) == 0:
-        return sum(-each.low == reach > each.high for each in lattices) >= 0.9 * len(lattices)
+        lowest = sum(-each.low == reach > each.high for each in lattices)
+        clamped = sum(
+            -each.low == reach - 1 >= each.high or each.high == reach - 1 >= -each.low for each in lattices
+        )
+        plain = lowest >= _MOST * len(lattices)
+        rounded = lowest >= _SOME * len(lattices) and lowest + clamped >= _MOST * len(lattices)
+        return plain or (rounded and len(lattices) > 1) or _has_signed_step(lattices, reach)
     return mostly_reached and (len(lattices) > 1 or reach & (reach + 1) == 0)
+
+
+def _has_signed_step(lattices: list[Lattice], reach: int) -> bool:
+    """Whether nearly every unit reaches the last level of two's complement, a good many of them mirrored."""
+    if reach < _FOUR_BITS or reach & (reach - 1) != 0:
+        return False  # of fewer levels, zero points about the middle look the same
+    mirrored = sum(each.high == reach > -each.low for each in lattices)
+    lowest = sum(-each.low == reach > each.high for each in lattices)
+    return mirrored + lowest >= _MOST * len(lattices) and min(mirrored, lowest) >= _SOME * len(lattices)

@@ -26,7 +26,8 @@ class TableFit:
     Attributes
     ----------
     scale
-        Weight units per unit of the table; 0 where the unit says nothing.
+        Weight units per unit of the table, negative where the levels are mirrored; 0 where the unit says
+        nothing.
     evidence
         In nats: minus the log of the probability that entries of a smooth density lie this near to levels.
     values
@@ -93,7 +94,8 @@ def fit_table(
     """Return the scale with which every value is a level of the table, or ``None`` if there is none.
 
     The largest absolute value is tried as every level of its sign, the outermost first, as it is with a
-    scale from the largest absolute value.
+    scale from the largest absolute value. A table that is not symmetric is tried with scales of either sign,
+    which is how IQ4_NL reaches its outermost level.
 
     Parameters
     ----------
@@ -111,12 +113,13 @@ def fit_table(
     if counts.sum() < _LEAST or len(distinct) < 2:
         return SILENT
     largest = distinct[int(np.argmax(np.abs(distinct)))]
-    anchors = levels[np.sign(levels) == np.sign(largest)]
+    symmetric = np.array_equal(levels, -levels[::-1])
+    anchors = levels[np.sign(levels) == np.sign(largest)] if symmetric else levels[levels != 0]
     tolerance = _ROUNDINGS * epsilon * np.maximum(np.abs(distinct), smallest_normal)
     tries = len(anchors)
     for anchor in anchors[np.argsort(-np.abs(anchors))]:
         scale = largest / anchor
-        scaled = scale * levels
+        scaled = np.sort(scale * levels)
         above = np.clip(np.searchsorted(scaled, distinct), 1, len(scaled) - 1)
         below = above - 1
         distance = np.minimum(np.abs(scaled[above] - distinct), np.abs(distinct - scaled[below]))

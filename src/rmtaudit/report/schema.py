@@ -32,5 +32,8 @@ def report_schema() -> dict[str, Any]:
         "$id": f"urn:{HEADER.name.replace('.', ':')}:{HEADER.version}",
         "title": "Report of rmtaudit",
         "anyOf": [report, {"$ref": _REFERENCES.format(name="Several")}, failed],
-        "$defs": {**msgspec.to_builtins(parts), "Several": several},  # defaults as JSON has them
+        "$defs": {
+            **msgspec.json.decode(msgspec.json.encode(parts)),
+            "Several": several,
+        },  # defaults as JSON has them
     }

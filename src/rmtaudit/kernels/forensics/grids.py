@@ -88,7 +88,7 @@ def uniform_grid(matrix: torch.Tensor, *, epsilon: float, smallest_normal: float
     epsilon, smallest_normal
         Unit round-off and smallest normal number of the format that the entries were last rounded to.
     """
-    fits = []
+    fits: list[tuple[Family, int | None, list[Lattice]]] = []
     for family, group in unit_kinds(*matrix.shape):
         lattices = _fit_family(matrix, family, group, epsilon, smallest_normal)
         if lattices:

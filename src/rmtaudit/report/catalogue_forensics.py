@@ -53,7 +53,7 @@ FORENSICS = (
         meaning=(
             "The weights lie on equally spaced levels: the layer was quantised and written back "
             "as floating numbers. Few bits cost accuracy, and the file looks like full precision. The "
-            "scheme is named by its block, its levels and its scales: Q4_0, Q4_K, int4 symmetric …"
+            "scheme is named by its block, its levels and its scales (Q4_0, Q4_K, int4 symmetric)."
         ),
         test=(
             "Null hypothesis: the entries of a unit (tensor, row, column, group of 16 to 256) "

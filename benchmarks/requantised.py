@@ -4,8 +4,8 @@
 
 First table: three layers of each MODEL, quantised by every scheme of ``requantisers.py`` and stored in three
 formats: in how many a grid or a code book is reported, the block is right, and the scheme is named. Second
-part: every weight matrix of the checkpoints under the FOLDERs, and random matrices, each stored in the three
-formats; what is reported of them is listed.
+part: the weight matrices of the checkpoints under the FOLDERs but for constants of the architecture, and
+random matrices, each stored in the three formats; what is reported of them is listed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from requantisers import SCHEMES
 
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.errors import RmtauditError
+from rmtaudit.kernels.constants import recognise_constant
 from rmtaudit.kernels.forensics.quantisation import quantisation
 from rmtaudit.kernels.forensics.schemes import quantisation_scheme
 from rmtaudit.matrices.plan import plan_layers
@@ -49,7 +50,11 @@ def matrices(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
     with open_checkpoint(path) as checkpoint:
         for layer in plan_layers(checkpoint.tensors).layers:
             if layer.dtype in FLOATING and layer.encoding is None and len(layer.tensors) == 1:
-                for part in layer.build((checkpoint.read(layer.tensors[0]).float(),))[:1]:
+                tensor = checkpoint.read(layer.tensors[0])
+                tensor = tensor if layer.band is None else tensor[layer.band[0] : layer.band[1]]
+                if recognise_constant(tensor.float(), UNIT_ROUNDOFF[layer.dtype]) is not None:
+                    continue
+                for part in layer.build((tensor.float(),))[:1]:
                     yield layer.name, part
 
 

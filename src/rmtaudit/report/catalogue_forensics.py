@@ -52,13 +52,15 @@ FORENSICS = (
         levels=(),
         meaning=(
             "The weights lie on equally spaced levels: the layer was quantised and written back "
-            "as floating numbers. Few bits cost accuracy, and the file looks like full precision."
+            "as floating numbers. Few bits cost accuracy, and the file looks like full precision. The "
+            "scheme is named by its block, its levels and its scales (Q4_0, Q4_K, int4 symmetric)."
         ),
         test=(
             "Null hypothesis: the entries of a unit (tensor, row, column, group of 16 to 256) "
             "have a smooth density. Under it an entry lies within its rounding error t of levels "
             "s apart with probability 2t/s. All entries must; the probabilities multiply to less "
-            "than exp(-50). At most 257 levels."
+            "than exp(-50). At most 257 levels. A unit is also a block of 128 x 128. K-quants are named by "
+            "Rayleigh's test that the scales in 256 weights are integers times one number."
         ),
         calibration=(
             "Not once in 552 layers of 16 healthy checkpoints, nor on bfloat16 or fp8 copies of "
@@ -70,7 +72,8 @@ FORENSICS = (
             "8 bits in groups of 32 or less stored as bfloat16 drown in its rounding. A grid by "
             "tensor of which one giant entry left fewer than about 10 entries off zero cannot be "
             "distinguished from pruning. Code books (NF4, k-means) are RA-FO-021; layers stored as fp8 "
-            "are not tested."
+            "are not tested. The name is that of a scheme that makes such numbers; others that make the same "
+            "share it (Q4_1, and affine int4 with float16 scales and minima in blocks of 32)."
         ),
         action=(
             "Audit the unquantised model if there is one. If the quantisation was meant, ship it "

@@ -20,7 +20,8 @@ INJURIES = (
         fact="warning",
         levels=(),
         meaning=(
-            "The weights take the few levels of a code book (NF4, FP4, scaled fp8, k-means): the layer "
+            "The weights take the few levels of a code book (NF4, NVFP4, MXFP4, IQ4_NL, scaled fp8, "
+            "k-means): the layer "
             "was quantised and "
             "written back as floating numbers."
         ),
@@ -35,7 +36,8 @@ INJURIES = (
         limits=(
             "Eight bits in groups that were computed in half precision are blurred beyond recognition. "
             "Fp8 numbers that "
-            "carry no scale are RA-FO-003. A table of constants has few values on purpose."
+            "carry no scale are RA-FO-003; with scales that are powers of two (MXFP8) the block is not seen."
+            " A table of constants has few values on purpose."
         ),
         action="Audit the unquantised model if there is one, or ship a quantised format.",
     ),

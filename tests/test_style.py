@@ -100,3 +100,8 @@ def test_dtypes_that_an_old_torch_lacks_go_through_torch_dtype(file: str) -> Non
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
     written = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     assert not written & set(CODES)
+
+
+def test_no_module_is_longer_than_400_lines() -> None:
+    long = [file for file in FILES if len((ROOT / file).read_text(encoding="utf-8").splitlines()) > 400]
+    assert not long

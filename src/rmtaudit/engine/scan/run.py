@@ -6,7 +6,6 @@ hands it to workers with one BLAS thread each. Rows come out in stored order wha
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
@@ -28,6 +27,7 @@ from rmtaudit.engine.resources.memory_size import format_bytes
 from rmtaudit.engine.resources.pool import Pool
 from rmtaudit.engine.resources.progress import Progress
 from rmtaudit.engine.scan.assemble import assemble_report
+from rmtaudit.engine.scan.jobs import Job, jobs_of, sizes_without_spectrum
 from rmtaudit.engine.scan.pages import observed_pages
 from rmtaudit.engine.scan.worker import AnalysedLayer, LayerWork, NoSpectrum, analyse_layer, row
 from rmtaudit.engine.settings.scan import Device, ScanSettings
@@ -38,7 +38,7 @@ from rmtaudit.kernels.spectra.spectrum import Spectrum
 from rmtaudit.matrices.layers import Layer, LayerKind
 from rmtaudit.matrices.plan import LayerPlan, plan_layers
 from rmtaudit.matrices.skips import Skip, SkipReason
-from rmtaudit.matrices.tensors import ITEMSIZE, TensorSpec
+from rmtaudit.matrices.tensors import TensorSpec
 from rmtaudit.names import display_name
 from rmtaudit.report.catalogue import catalogue
 from rmtaudit.report.model import LayerResult, Report, Status
@@ -54,22 +54,6 @@ Inspect = Callable[[LayerResult, Spectrum], None]
 _PARTS = frozenset({LayerKind.ATTENTION, LayerKind.RECURRENT, LayerKind.EXPERTS})
 """Kinds of layers that share a tensor and should have learned different things. Slices of a stack may be
 constants."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    """Layers that are read together, by their place in the plan: the same tensors, the same band.
-
-    ``size`` is what their analysis takes, ``stored`` the tensors alone; ``no_spectrum`` says why they are
-    analysed without a spectrum.
-    """
-
-    indices: tuple[int, ...]
-    tensors: tuple[str, ...]
-    band: tuple[int, int] | None
-    size: int
-    stored: int
-    no_spectrum: NoSpectrum | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -190,7 +174,7 @@ def scan_checkpoint(
 
 
 def _read_all(scan: _Scan, pool: Pool, budget: int) -> None:
-    jobs = sorted(_jobs(scan), key=lambda job: -job.size)
+    jobs = sorted(jobs_of(scan.plan, scan.specs, scan.work), key=lambda job: -job.size)
     largest = max((_float64_size(layer) for layer in scan.plan.layers), default=0)
     gate = MemoryGate(min(budget, 3 * largest + _SLACK))
     originals: dict[tuple[str, ...], str] = {}
@@ -202,7 +186,7 @@ def _read_all(scan: _Scan, pool: Pool, budget: int) -> None:
                 budget=format_bytes(budget),
             )
             room = budget - job.stored
-            sizes = [size for size in _sizes_without_spectrum(scan, job) if size <= room]
+            sizes = [size for size in sizes_without_spectrum(job, scan.plan, scan.work) if size <= room]
             if not sizes:
                 _finish_all(scan, job, "skipped", skip)
                 continue
@@ -232,49 +216,7 @@ def _read_all(scan: _Scan, pool: Pool, budget: int) -> None:
         pool.submit(partial(_run_job, scan, job, tensors, gate))
 
 
-def _jobs(scan: _Scan) -> Iterator[_Job]:
-    groups: dict[tuple[tuple[str, ...], tuple[int, int] | None], list[int]] = {}
-    for index, layer in enumerate(scan.plan.layers):
-        groups.setdefault((layer.tensors, layer.band), []).append(index)
-    analyzers = scan.work.analyzers_for(spectrum=True)
-    with_matrix = any("matrix" in analyzer.needs for analyzer in analyzers)
-    for (tensors, band), indices in groups.items():
-        layers = [scan.plan.layers[index] for index in indices]
-        stored = sum(_stored_size(scan.specs[name], band) for name in tensors)
-        if scan.work.needs_spectra:
-            size = max(_working_size(layer, scan, with_matrix) for layer in layers)
-        else:
-            sizes = (each.working_bytes(*layer.shape) for each in analyzers for layer in layers)
-            size = max(sizes, default=0)
-        yield _Job(indices=tuple(indices), tensors=tensors, band=band, size=stored + size, stored=stored)
-
-
-def _stored_size(spec: TensorSpec, band: tuple[int, int] | None) -> int:
-    """Return the bytes of a tensor, or of its band, as read and (below 4 bytes an item) upcast to float32."""
-    size = spec.nbytes if ITEMSIZE[spec.dtype] >= 4 else spec.nbytes + 4 * spec.parameters
-    if spec.encoding is not None:
-        size += math.ceil(spec.parameters * spec.encoding.bits / 8)  # the codes, while they are decoded
-    return size if band is None else size * (band[1] - band[0]) // spec.shape[0]
-
-
-def _working_size(layer: Layer, scan: _Scan, with_matrix: bool) -> int:
-    """Return the bytes that the analysis of a layer takes in addition to its tensors."""
-    rows, cols = layer.shape
-    gram = 8 * min(rows, cols) ** 2
-    dense = 8 * rows * cols
-    if scan.work.solver == "svd":
-        return 3 * dense
-    return gram + (dense + gram if with_matrix else 0)
-
-
-def _sizes_without_spectrum(scan: _Scan, job: _Job) -> list[int]:
-    """Return the bytes, without the tensors of a job, of each analyzer that needs no spectrum."""
-    shapes = [scan.plan.layers[index].shape for index in job.indices]
-    alone = scan.work.analyzers_for(spectrum=False)
-    return [each.working_bytes(*shape) for each in alone for shape in shapes]
-
-
-def _read(scan: _Scan, job: _Job) -> tuple[torch.Tensor, ...]:
+def _read(scan: _Scan, job: Job) -> tuple[torch.Tensor, ...]:
     if job.band is None:
         tensors = tuple(scan.checkpoint.read(name) for name in job.tensors)
     else:
@@ -285,7 +227,7 @@ def _read(scan: _Scan, job: _Job) -> tuple[torch.Tensor, ...]:
 
 
 def _repeats(
-    scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], originals: dict[tuple[str, ...], str]
+    scan: _Scan, job: Job, tensors: tuple[torch.Tensor, ...], originals: dict[tuple[str, ...], str]
 ) -> str | None:
     """Return the name of the tensor or part of one whose very values these are, if there was one.
 
@@ -311,14 +253,14 @@ def _has_two_values(values: torch.Tensor) -> bool:
     return bool((others == others[:1]).all())
 
 
-def _is_shared_table(scan: _Scan, job: _Job, original: str) -> bool:
+def _is_shared_table(scan: _Scan, job: Job, original: str) -> bool:
     """Whether one of the two is an embedding: a head may share it, and both are stored then."""
     names = {original, *job.tensors}
     kinds = {layer.kind for layer in scan.plan.layers if layer.tensor in names}
     return LayerKind.EMBEDDING in kinds
 
 
-def _run_job(scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], gate: MemoryGate) -> None:
+def _run_job(scan: _Scan, job: Job, tensors: tuple[torch.Tensor, ...], gate: MemoryGate) -> None:
     try:
         for index in job.indices:
             layer = scan.plan.layers[index]
@@ -340,7 +282,7 @@ def _run_job(scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...], gate: Me
         gate.release(job.size)
 
 
-def _overwritten(scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...]) -> tuple[Observation, ...]:
+def _overwritten(scan: _Scan, job: Job, tensors: tuple[torch.Tensor, ...]) -> tuple[Observation, ...]:
     """Return what was overwritten in the stored tensors of a job."""
     named = zip(job.tensors, tensors, strict=True)
     return tuple(
@@ -348,7 +290,7 @@ def _overwritten(scan: _Scan, job: _Job, tensors: tuple[torch.Tensor, ...]) -> t
     )
 
 
-def _finish_all(scan: _Scan, job: _Job, status: Status, skip: Skip) -> None:
+def _finish_all(scan: _Scan, job: Job, status: Status, skip: Skip) -> None:
     for index in job.indices:
         _finish(scan, index, AnalysedLayer(row=row(scan.plan.layers[index], status, skip)))
 

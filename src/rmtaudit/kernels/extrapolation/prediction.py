@@ -12,6 +12,7 @@ from rmtaudit.kernels.extrapolation.atomic import atoms_alone
 from rmtaudit.kernels.extrapolation.functionals import Law
 from rmtaudit.kernels.extrapolation.growth import GrownGram, grown_gram, missed_variance
 from rmtaudit.kernels.extrapolation.nested import USUAL_SLACK, Nested, nested_scores
+from rmtaudit.kernels.extrapolation.parts import diagonal_share, principal_part
 from rmtaudit.kernels.extrapolation.spikes import carried, cleaned, deflated, shared_spikes, without
 from rmtaudit.kernels.extrapolation.verdict import Assumption, Obstacle, Verdict
 from rmtaudit.kernels.free.bands import FORGIVEN
@@ -102,8 +103,8 @@ def _by_best_route(
     replicas: int,
     generator: torch.Generator,
 ) -> Prediction:
-    tested = None if matrix is None else _part(matrix, min(len(matrix), _TESTED), generator)
-    share = None if matrix is None else _diagonal_share(matrix, rows)
+    tested = None if matrix is None else principal_part(matrix, min(len(matrix), _TESTED), generator)
+    share = None if matrix is None else diagonal_share(matrix, rows)
     nested = None
     if tested is not None and dimension is not None:
         nested = nested_scores(tested, generator, positive=True, dimension=dimension)
@@ -379,7 +380,7 @@ def _halves(
     n = len(matrix)
     out = []
     for _ in range(count):
-        values, places = shared_spikes(_part(matrix, n // 2, generator))
+        values, places = shared_spikes(principal_part(matrix, n // 2, generator))
         bulk = without(values, places)
         out.append(_replica(bulk, dimension - len(places), factor * n / (n // 2)))
     return out
@@ -395,15 +396,3 @@ def _baselines(bulk: torch.Tensor, factor: float) -> dict[int, Law]:
         for order, law in cumulant_laws(bulk).items()
         if law.index * factor < 1
     }
-
-
-def _part(matrix: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
-    if size == len(matrix):
-        return matrix
-    chosen = torch.randperm(len(matrix), generator=generator)[:size]
-    return matrix[chosen][:, chosen]
-
-
-def _diagonal_share(matrix: torch.Tensor, rows: torch.Tensor) -> float:
-    variance = float(rows[0].var(correction=0))
-    return float(matrix.diagonal().var(correction=0)) / variance if variance > 0 else 0.0

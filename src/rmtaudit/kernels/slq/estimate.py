@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from scipy.special import stdtrit
 
 from rmtaudit.kernels.lanczos import Jacobi, Process, start
-from rmtaudit.kernels.operators import Gram, Operator, Symmetric
+from rmtaudit.kernels.operators import Gram, Operator
+from rmtaudit.kernels.slq.edges import Edge, Edges, check_domain, spectrum_edges
 from rmtaudit.kernels.slq.integrands import LOG, Integrand
 from rmtaudit.kernels.slq.quadrature import Bracket, Rule, bracket, gauss, step_bracket
 from rmtaudit.kernels.slq.samplers import Sampler
@@ -26,10 +26,6 @@ BLOCK = 32
 
 _FIRST_CHECK = 12
 """A convention: Lanczos steps before the bracket is looked at for the first time."""
-_AGREE = 0.1
-"""A convention: the relative residual at which the smallest Ritz value counts as converged."""
-
-Edge = Literal["given", "converged", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +150,7 @@ def trace(
             f"{integrand.name} has no value: take the Gram matrix of the smaller side"
         )
 
-    def measure(jacobi: Jacobi, rule: Rule, edges: _Edges) -> Bracket:
+    def measure(jacobi: Jacobi, rule: Rule, edges: Edges) -> Bracket:
         return bracket(
             jacobi,
             rule,
@@ -200,7 +196,7 @@ def count(operator: Operator, threshold: float, sampler: Sampler, effort: Effort
     True
     """
 
-    def measure(jacobi: Jacobi, rule: Rule, edges: _Edges) -> Bracket:
+    def measure(jacobi: Jacobi, rule: Rule, edges: Edges) -> Bracket:
         del rule, edges
         return step_bracket(jacobi, threshold)
 
@@ -208,16 +204,7 @@ def count(operator: Operator, threshold: float, sampler: Sampler, effort: Effort
     return moved(estimate, float(operator.zeros)) if operator.zeros and threshold >= 0 else estimate
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Edges:
-    smallest: float | None
-    largest: float | None
-    source: Edge
-    epsilon: float
-    reason: str = ""
-
-
-_Measure = Callable[[Jacobi, Rule, _Edges], Bracket]
+_Measure = Callable[[Jacobi, Rule, Edges], Bracket]
 
 
 def _run(
@@ -241,23 +228,23 @@ def _run(
             last = min(first + BLOCK, probes) if effort.tolerance is None else first + BLOCK
             processes.append(start(operator, sampler.unit(range(first, last), operator.size)))
 
-    def read(probes: int) -> tuple[Bracket, _Edges]:
+    def read(probes: int) -> tuple[Bracket, Edges]:
         parts = [process.extend(level) for process in processes]
         rules = [gauss(part) for part in parts]
         epsilon = operator.epsilon
         # Golub-Kahan resolves singular values to eps, Lanczos eigenvalues
         floor = 8 * epsilon * level**0.5
-        _check_domain(
+        check_domain(
             rules,
             floor**2 if isinstance(operator, Gram) else floor,
             positive=positive,
             nonnegative=nonnegative,
         )
-        edges = _edges(operator, parts, rules, epsilon, positive=positive)
+        edges = spectrum_edges(operator, parts, rules, epsilon, positive=positive)
         brackets = [measure(part, rule, edges) for part, rule in zip(parts, rules, strict=True)]
         return _first(brackets, probes), edges
 
-    def refine(probes: int) -> tuple[Bracket, _Edges]:
+    def refine(probes: int) -> tuple[Bracket, Edges]:
         nonlocal level
         ends, edges = read(probes)
         while level < steps and not _is_narrow(ends, effort):
@@ -294,60 +281,6 @@ def _is_narrow(ends: Bracket, effort: Effort) -> bool:
     return width <= max(effort.share * spread, 4 * float(ends.rounding.mean()))
 
 
-def _check_domain(rules: list[Rule], relative: float, *, positive: bool, nonnegative: bool) -> None:
-    if not (positive or nonnegative):
-        return
-    low = min(float(rule.nodes.min()) for rule in rules)
-    high = max(float(rule.nodes.max()) for rule in rules)
-    floor = relative * high
-    if low < -floor or high < 0:
-        raise ArithmeticError(
-            f"the matrix is not positive {'definite' if positive else 'semidefinite'}: it has an eigenvalue "
-            f"of {low:.3g} or less, beside one of {high:.3g} or more"
-        )
-    if positive and low <= floor:
-        raise ArithmeticError(
-            f"the matrix is singular to working precision: it has an eigenvalue of {max(low, 0.0):.3g} or "
-            f"less, beside one of {high:.3g} or more (floor {floor:.3g})"
-        )
-
-
-def _edges(
-    operator: Operator, parts: list[Jacobi], rules: list[Rule], epsilon: float, *, positive: bool
-) -> _Edges:
-    low = min(float(rule.nodes.min()) for rule in rules)
-    high = max(float(rule.nodes.max()) for rule in rules)
-    relative = 8 * epsilon * rules[0].nodes.shape[1] ** 0.5
-    size = max(abs(low), abs(high))
-    margin = relative * (size if isinstance(operator, Symmetric) else 2 * math.sqrt(low * size))
-    for bound, wrong in (
-        (operator.smallest, operator.smallest is not None and operator.smallest > low + margin),
-        (operator.largest, operator.largest is not None and operator.largest < high - margin),
-    ):
-        if wrong:
-            raise ArithmeticError(
-                f"{bound:.6g} is no bound of the spectrum: there are eigenvalues at {low:.6g} and {high:.6g}"
-            )
-    largest = None if operator.largest is None else max(operator.largest, high + margin)
-    known = 0.0 if operator.smallest is None and isinstance(operator, Gram) else operator.smallest
-    if known is not None and (known > 0 or not positive):
-        smallest = min(known, low - margin) if isinstance(operator, Symmetric) else min(known, low)
-        if smallest > 0 or not positive:
-            return _Edges(smallest=smallest, largest=largest, source="given", epsilon=epsilon)
-    bounds = torch.cat(
-        [rule.nodes[:, 0] - part.next * rule.last[:, 0] for part, rule in zip(parts, rules, strict=True)]
-    )
-    smallest = float(bounds.min()) - margin
-    ritz = torch.cat([rule.nodes[:, 0] for rule in rules])
-    if bool((bounds > (1 - _AGREE) * ritz).all()) and smallest > 0:
-        return _Edges(smallest=smallest, largest=largest, source="converged", epsilon=epsilon)
-    reason = (
-        "no lower bound of the spectrum is known: none was given, and the smallest Ritz values have not "
-        "converged in these steps"
-    )
-    return _Edges(smallest=None, largest=largest, source="none", epsilon=epsilon, reason=reason)
-
-
 def _deviations(brackets: Bracket) -> tuple[float, float]:
     """Return the standard deviations of the lower and the upper ends, of Gauss where an end is missing."""
     ends = (brackets.lower, brackets.upper)
@@ -358,7 +291,7 @@ def _deviations(brackets: Bracket) -> tuple[float, float]:
 def _summary(
     operator: Operator,
     brackets: Bracket,
-    edges: _Edges,
+    edges: Edges,
     effort: Effort,
     deviations: tuple[float, float],
     pilot: int,

@@ -84,6 +84,7 @@ FOLDERS: tuple[FolderFormat, ...] = (
     ),
     FolderFormat(
         recognises=lambda files, _: bool({"saved_model.pb", "saved_model.pbtxt"} & files),
+        owns=lambda name: name.endswith((".pb", ".pbtxt")),
         kind="a TensorFlow SavedModel",
         hint="Convert it: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx",
     ),

@@ -83,11 +83,7 @@ class Walker:
     def _item(self, depth: int) -> object:
         self._left -= 1
         if depth == 0 or self._left < 0:
-            raise UnsafeError(
-                "RA-IN-161",
-                f"more than {ITEMS_CAP} items, or nested more than {_DEPTH_CAP} deep.",
-                where=self._source.where,
-            )
+            raise self._too_much()
         first = self._take(1)[0]
         if first < 0x80 or first >= 0xE0:
             return first if first < 0x80 else first - 256
@@ -109,6 +105,13 @@ class Walker:
             length = self._length(_EXTENSIONS[first]) if first in _EXTENSIONS else _FIXED_EXTENSIONS[first]
             return self._extension(length, depth)
         return self._corrupt(f"no item begins with {first:#x} at {self._at - 1}")
+
+    def _too_much(self) -> UnsafeError:
+        return UnsafeError(
+            "RA-IN-161",
+            f"more than {ITEMS_CAP} items, or nested more than {_DEPTH_CAP} deep.",
+            where=self._source.where,
+        )
 
     def _map(self, count: int, depth: int) -> dict[str, object]:
         self._check_room(2 * count)
@@ -186,6 +189,8 @@ class Walker:
         """Refuse a number of items that the rest of the file cannot hold."""
         if items > self._source.size - self._at:
             self._corrupt(f"{items} items at {self._at} do not fit in {self._source.size - self._at} bytes")
+        if items > self._left:
+            raise self._too_much()
 
     def _take(self, length: int) -> bytes:
         if length > self._source.size - self._at:

@@ -14,7 +14,7 @@ from rmtaudit.checkpoints.onnx.schema import Function, Model
 from rmtaudit.checkpoints.onnx.trace import OnnxTrace
 from rmtaudit.matrices.tensors import TensorSpec
 
-_CALLS_CAP = 50_000
+_CALLS_CAP = 20_000
 """Most operators inside called functions that are looked at."""
 _DEEPEST_CALL = 16
 

@@ -111,6 +111,11 @@ def quantised_modules(specs: Iterable[TensorSpec], facts: Facts) -> list[Module]
     return modules
 
 
+def may_hold_codes(dtype: str) -> bool:
+    """Whether codes are stored in this dtype: integers of up to 32 bits, or 8-bit floats."""
+    return dtype in _INTEGERS or dtype in FLOAT8
+
+
 def _may_be_codes(spec: TensorSpec, children: Mapping[str, list[str]]) -> bool:
     if (
         spec.unreadable is not None
@@ -119,7 +124,7 @@ def _may_be_codes(spec: TensorSpec, children: Mapping[str, list[str]]) -> bool:
         or not spec.parameters
     ):
         return False
-    if spec.dtype not in _INTEGERS and spec.dtype not in FLOAT8:
+    if not may_hold_codes(spec.dtype):
         return False
     parent, label = _home(spec.name)
     if label in _LEAVES:

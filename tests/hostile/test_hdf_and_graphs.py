@@ -66,7 +66,7 @@ def external_storage(file: Any) -> None:
 
 def virtual(file: Any) -> None:
     layout = h5py.VirtualLayout(shape=(4, 4), dtype="f4")
-    layout[:] = h5py.VirtualSource("/tmp/other.h5", "w", shape=(4, 4))
+    layout[:] = h5py.VirtualSource("/elsewhere/other.h5", "w", shape=(4, 4))
     file.create_virtual_dataset("w", layout)
 
 

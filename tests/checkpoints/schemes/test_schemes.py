@@ -197,6 +197,35 @@ def test_the_version_of_gptq_is_told_by_symmetric_zero_points_alone(stored: int,
     assert schemes == ([f"GPTQ v{version} int4"] if version else [])
 
 
+@pytest.mark.parametrize(("named", "stored"), [("gptq", -0x77777778), ("gptq_v2", 0x77777777)])
+@pytest.mark.parametrize("key", ["checkpoint_format", "format"])
+def test_a_stated_version_that_symmetric_zero_points_contradict(key: str, named: str, stored: int) -> None:
+    state = {
+        "a.qweight": ints(4, 16, dtype=torch.int32), "a.scales": floats(2, 16),
+        "a.qzeros": torch.full((2, 2), stored, dtype=torch.int32),
+    }  # fmt: skip
+    checkpoint = opened(state, quantization_config={"quant_method": "gptq", key: named})
+    assert not analysed(checkpoint)
+    assert any("contradict" in warning for warning in checkpoint.warnings)
+
+
+def test_uneven_groups_are_not_guessed_at() -> None:
+    """Three groups of 100 columns may be of 34 to 49."""
+    state = {
+        "a.weight_packed": ints(4, 25, dtype=torch.int32), "a.weight_scale": floats(4, 3),
+        "a.weight_shape": torch.tensor([4, 100]),
+    }  # fmt: skip
+    groups: dict[str, Any] = {"group_0": {"weights": {"num_bits": 8}}}
+    assert not analysed(opened(state, quantization_config={"config_groups": groups}))
+    groups["group_0"]["weights"]["group_size"] = 48
+    assert analysed(opened(state, quantization_config={"config_groups": groups})) == {"a.weight"}
+
+
+@pytest.mark.parametrize("scale", [ints(16, 1, dtype=torch.uint8), ints(16, 1, dtype=torch.int32)])
+def test_a_scale_is_a_number(scale: torch.Tensor) -> None:
+    assert not analysed(opened({"a.weight": ints(16, 8), "a.weight_scale": scale}))
+
+
 def test_an_ambiguous_zero_point_is_reported() -> None:
     state = {
         "a.qweight": ints(4, 16, dtype=torch.int32), "a.qzeros": torch.full((2, 2), -1, dtype=torch.int32),

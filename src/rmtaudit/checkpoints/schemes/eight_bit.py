@@ -11,7 +11,7 @@ from rmtaudit.checkpoints.schemes.codes import e8m0, spread
 from rmtaudit.checkpoints.schemes.modules import FLOAT8, Facts, Module
 from rmtaudit.checkpoints.schemes.scheme import Decoded, Refused, encoding
 from rmtaudit.checkpoints.values import torch_dtype
-from rmtaudit.matrices.tensors import TensorSpec
+from rmtaudit.matrices.tensors import FLOATING, TensorSpec
 
 if TYPE_CHECKING:
     import torch
@@ -119,14 +119,16 @@ def _torchao(module: Module, facts: Facts) -> str | Refused:
 def _block(codes: TensorSpec, scale: TensorSpec, config: Mapping[str, Any]) -> tuple[int, ...] | None:
     """Return the sides of a block, ``()`` where the scales broadcast; ``None`` where nothing says so."""
     shape, sides = codes.shape, scale.shape
+    if scale.dtype == "uint8":  # exponents: MXFP8
+        return (1, 32) if codes.dtype in FLOAT8 and sides == (shape[0], -(-shape[-1] // 32)) else None
+    if scale.dtype not in FLOATING and scale.dtype != "float8_e8m0fnu":
+        return None
     if math.prod(sides) == 1 or sides == (shape[0],) or sides == (*shape[:-1], 1):
         return ()
-    if len(shape) == 3 and sides in {(shape[0], 1, 1), (shape[0], shape[1])}:
+    if len(shape) == 3 and (sides == (shape[0], 1, 1) or (sides == shape[:2] and shape[1] != shape[2])):
         return ()
     if len(sides) != 2 or len(shape) != 2:
         return None
-    if scale.dtype == "uint8":
-        return (1, 32) if sides == (shape[0], -(-shape[1] // 32)) else None
     stated = _stated_block(config) or (_BLOCK, _BLOCK)
     if codes.dtype in FLOAT8 and sides == tuple(
         -(-side // size) for side, size in zip(shape, stated, strict=True)

@@ -40,10 +40,8 @@ def pack_quantized(module: Module, facts: Facts) -> Decoded | Refused | None:
         return Refused("pack-quantized with a width of the codes that is not stated")
     bits, dense = width
     groups = scale.shape[1]
-    size = _stated_group(facts.quantisation) or -(-cols // groups)
-    if -(-cols // size) != groups:
-        size = -(-cols // groups)
-    if -(-cols // size) != groups:
+    size = _size_of_groups(_stated_group(facts.quantisation), cols, groups)
+    if size is None:
         return Refused("pack-quantized with a size of groups that is not stated")
     zero = module.parts.get("weight_zero_point")
     packed_zero = zero is not None and zero.dtype == "int32"
@@ -101,7 +99,7 @@ def gptq(module: Module, facts: Facts) -> Decoded | Refused | None:
     order = "g_idx" in module.parts
     if order and module.parts["g_idx"].shape != (inputs,):
         return None
-    size = _group_of(facts.quantisation, inputs, groups)
+    size = _size_of_groups(facts.quantisation.get("group_size"), inputs, groups)
     if not order and size is None:
         return Refused("GPTQ with a size of groups that is not stated")
     version = _gptq_version(module, facts, bits, outputs)
@@ -247,20 +245,21 @@ def _awq_columns(words: torch.Tensor, outputs: int) -> torch.Tensor:
 
 
 def _gptq_version(module: Module, facts: Facts, bits: int, outputs: int) -> int | Refused:
+    """Return the version that the configuration states, or that symmetric zero points tell."""
     config = facts.quantisation
-    named = config.get("checkpoint_format", config.get("packing_format", ""))
-    stated = {"gptq": 1, "gptq_v2": 2, "auto_round:auto_gptq": 1, "auto_round:gptq": 1}.get(str(named))
-    if stated is not None:
-        return stated
+    keys = ("checkpoint_format", "format", "packing_format")
+    named = next((str(config[key]) for key in keys if key in config), "")
+    stated = {"gptq": 1, "gptq_v2": 2, "auto_round:auto_gptq": 1}.get(named)
     if named == "" and config.get("quant_method") == "gptq":
-        return 1  # the only one that there was before the key
+        stated = 1  # the only one that there was before the key
     zeros = from_words(facts.read(module.parts["qzeros"].name), bits, outputs)
     middle = 1 << (bits - 1)
-    if bool((zeros == middle - 1).all()):
-        return 1
-    if bool((zeros == middle).all()):
-        return 2
-    return Refused("GPTQ of a version that is not stated: its zero points are ambiguous")
+    symmetric = {1: bool((zeros == middle - 1).all()), 2: bool((zeros == middle).all())}
+    told = next((version for version, holds in symmetric.items() if holds), None)
+    if stated is not None and told not in {None, stated}:
+        return Refused(f"GPTQ whose zero points contradict version {stated}, which the configuration states")
+    version = told if stated is None else stated
+    return version or Refused("GPTQ of a version that is not stated: its zero points are ambiguous")
 
 
 def _packing(words: int, cols: int, stated: int | None) -> tuple[int, bool] | None:
@@ -295,11 +294,11 @@ def _stated_group(config: Mapping[str, Any]) -> int | None:
     return sizes.pop() if len(sizes) == 1 else None
 
 
-def _group_of(config: Mapping[str, Any], inputs: int, groups: int) -> int | None:
-    size = config.get("group_size")
-    if type(size) is int and size > 0 and -(-inputs // size) == groups:
-        return size
-    return _exact(inputs, groups) or None
+def _size_of_groups(stated: Any, cols: int, groups: int) -> int | None:
+    """Return the columns that share a scale: as stated, if that fits, or all groups alike; else ``None``."""
+    if type(stated) is int and stated > 0 and -(-cols // stated) == groups:
+        return stated
+    return _exact(cols, groups) or None
 
 
 def _exact(total: int, parts: int) -> int:

@@ -181,3 +181,16 @@ class Wire:
 def signed(value: int) -> int:
     """Return the signed number of 64 bits that an unsigned one stands for."""
     return value - (1 << 64) if value >> 63 else value
+
+
+def varint_in(head: bytes, position: int) -> tuple[int, int]:
+    """Return a number in the first bytes of a file, and the position after it; what is cut off is 0."""
+    value = shift = 0
+    while position < len(head) and shift < 63:
+        byte = head[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            break
+    return value, position

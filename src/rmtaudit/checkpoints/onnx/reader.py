@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rmtaudit.checkpoints.base import Checkpoint, Contents, Reader
 from rmtaudit.checkpoints.files import FileSource
+from rmtaudit.checkpoints.protobuf import Wire, varint_in
 
 if TYPE_CHECKING:
     from rmtaudit.checkpoints.onnx.schema import Model
@@ -51,7 +52,6 @@ def _open(source: FileSource, name: str) -> Checkpoint:
     from rmtaudit.checkpoints.onnx.assembly import all_claims, renamed
     from rmtaudit.checkpoints.onnx.external import ExternalFiles
     from rmtaudit.checkpoints.onnx.schema import Parser
-    from rmtaudit.checkpoints.protobuf import Wire
 
     model = Parser(Wire(source, "RA-IN-120")).model()
     files = ExternalFiles(source.path.parent, source.where)
@@ -70,12 +70,12 @@ def _begins_a_model(head: bytes) -> bool:
     """Whether the top-level fields in the first bytes are those of ``ModelProto``, a graph among them."""
     position, seen = 0, set()
     while position < len(head):
-        key, position = _small(head, position)
+        key, position = varint_in(head, position)
         number, kind = key >> 3, key & 7
         if _KNOWN.get(number) != kind or (number not in {8, 14, 25} and number in seen):
             return False
         seen.add(number)
-        value, position = _small(head, position)
+        value, position = varint_in(head, position)
         if kind == 0:
             if number == 1 and not 0 < value < 64:
                 return False
@@ -84,22 +84,10 @@ def _begins_a_model(head: bytes) -> bool:
         if number in {2, 3, 4, 6} and not _is_text(inside):
             return False
         if number == 7:
-            first = _small(inside, 0)[0] if inside else 0x0A
+            first = varint_in(inside, 0)[0] if inside else 0x0A
             return first & 7 == 2 and first >> 3 in _GRAPH and 1 in seen
         position += value
     return {1, 7} <= seen or {1, 8} <= seen
-
-
-def _small(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while position < len(data) and shift < 63:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            break
-    return value, position
 
 
 def _is_text(data: bytes) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rmtaudit.checkpoints.base import Checkpoint, Contents, Reader
 from rmtaudit.checkpoints.files import FileSource
+from rmtaudit.checkpoints.protobuf import Wire, varint_in
 from rmtaudit.errors import NotACheckpointError
 
 _OPERATOR = re.compile(rb"[A-Z_][A-Za-z0-9_>.]{0,200}")
@@ -61,7 +62,6 @@ def _open(source: FileSource, name: str) -> Checkpoint:
     from rmtaudit.checkpoints.graphs.checkpoint import GraphCheckpoint
     from rmtaudit.checkpoints.graphs.claims import specifications
     from rmtaudit.checkpoints.graphs.model import unique_names
-    from rmtaudit.checkpoints.protobuf import Wire
     from rmtaudit.checkpoints.tensorflow.operators import TensorFlowTrace, claims_of
     from rmtaudit.checkpoints.tensorflow.schema import Parser
 
@@ -95,25 +95,13 @@ def _begins_with_an_operator(head: bytes) -> bool:
     """Whether the first field is a ``NodeDef``: fields 1 (name) and 2 (type), and nothing before them."""
     if head[:1] != b"\x0a":
         return False
-    _, at = _length(head, 1)
+    _, at = varint_in(head, 1)
     if head[at : at + 1] != b"\x0a":
         return False
-    length, at = _length(head, at + 1)
+    length, at = varint_in(head, at + 1)
     name = head[at : at + length]
     at += length
     if not name or any(byte < 0x20 or byte == 0x7F for byte in name) or head[at : at + 1] != b"\x12":
         return False
-    length, at = _length(head, at + 1)
+    length, at = varint_in(head, at + 1)
     return length > 0 and _OPERATOR.fullmatch(head[at : at + length]) is not None
-
-
-def _length(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while position < len(data) and shift < 63:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            break
-    return value, position

@@ -104,3 +104,17 @@ def test_what_is_no_weight_is_listed_with_its_reason() -> None:
     spec = TensorSpec(name="s", shape=(3, 4), dtype="float32", role=role)
     (skip,) = plan_layers([spec]).skipped
     assert (skip.reason, skip.weight) == ("the shape that Reshape takes", False)
+
+
+@pytest.mark.parametrize(
+    ("use", "axes", "view"),
+    [
+        (Use.DENSE, "OI", "as stored"),
+        (Use.DENSE, "IO", "transposed, stored in x out"),
+        (Use.CONVOLUTION, "OIHW", "flattened out x in*3*5"),
+        (Use.CONVOLUTION, "HWIO", "flattened out x in*3*5, stored height x width x in x out"),
+    ],
+)
+def test_the_view_says_what_was_done(use: Use, axes: str, view: str) -> None:
+    (layer,) = layers(torch.zeros([SIZES[axis] for axis in axes]), Role(use=use, axes=axes))
+    assert layer.view == view

@@ -12,6 +12,14 @@ from rmtaudit.matrices.tensors import Role, TensorSpec, Use
 _ORDER = "EOIMDHW1"
 """The order of the sides that is PyTorch's."""
 
+_WORDS = {
+    "O": "out", "I": "in", "D": "depth", "H": "height", "W": "width", "M": "multiplier", "E": "matrix",
+    "1": "1",
+}  # fmt: skip
+"""The sides in the words of a view."""
+
+_AS_STORED = "as stored"
+
 _KINDS = {
     Use.DENSE: LayerKind.DENSE,
     Use.EMBEDDING: LayerKind.EMBEDDING,
@@ -42,9 +50,10 @@ def layers_of_role(spec: TensorSpec, role: Role, conv: ConvPolicy) -> Iterator[L
     shape = (*stack, outputs, inputs, *kernel)
     spec = replace(spec, role=None)
     moved = order != tuple(range(len(order)))
-    stored = "".join(axis.lower() for axis in role.axes)
+    stored = " x ".join(_WORDS[axis] for axis in role.axes)
     for layer in _in_order(replace(spec, shape=shape), role, conv, banded=not moved):
-        view = f"{layer.view}, stored {stored}" if moved else layer.view
+        view = "transposed" if moved and layer.view == _AS_STORED else layer.view
+        view += f", stored {stored}" if moved else ""
         yield replace(layer, view=view, build=views.permuted(order, shape[1:], layer.build))
 
 
@@ -62,7 +71,7 @@ def _in_order(spec: TensorSpec, role: Role, conv: ConvPolicy, *, banded: bool) -
             build = layer.build if banded else views.rows_between(start, stop)
             yield replace(layer, band=band, build=build)
     else:
-        yield whole(spec, _KINDS[role.use], "as stored", (spec.shape[0], spec.shape[1]), views.as_stored)
+        yield whole(spec, _KINDS[role.use], _AS_STORED, (spec.shape[0], spec.shape[1]), views.as_stored)
 
 
 def _of_stack(spec: TensorSpec, role: Role, *, banded: bool) -> Iterator[Layer]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from clock import Clock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.distributed.checkpoint.filesystem import _StorageInfo
@@ -63,10 +64,10 @@ def read_all(folder: Path) -> None:
 
 
 def refused(folder: Path) -> InputError:
-    start = time.process_time()
+    clock = Clock()
     with pytest.raises(InputError) as caught:
         read_all(folder)
-    assert time.process_time() - start < 1
+    assert clock.seconds() < 1
     assert str(caught.value).isprintable()
     return caught.value
 
@@ -225,9 +226,9 @@ def test_very_many_chunks() -> None:
         for row in range(size)
         for column in range(size)
     ]
-    start = time.process_time()
+    clock = Clock()
     check_tiling("w", (size, size), boxes, "here")
-    assert time.process_time() - start < 2
+    assert clock.seconds() < 2
     for change in (boxes[:-1], [*boxes[:-1], boxes[0]], [*boxes, boxes[7]]):
         with pytest.raises(CorruptError):
             check_tiling("w", (size, size), change, "here")

@@ -6,13 +6,13 @@ import importlib.util
 import struct
 import subprocess
 import sys
-import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from clock import Clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -116,7 +116,7 @@ def refused(path: Path) -> InputError:
 @pytest.mark.parametrize("case", FILES)
 def test_broken_headers_are_refused(write: Write, case: str) -> None:
     data, code = FILES[case]
-    start = time.process_time()
+    clock = Clock()
     tracemalloc.start()
     error = refused(write(data, "m.gguf"))
     peak = tracemalloc.get_traced_memory()[1]
@@ -124,7 +124,7 @@ def test_broken_headers_are_refused(write: Write, case: str) -> None:
     assert error.code == code
     assert error.where == "m.gguf"
     assert peak < 2 << 20
-    assert time.process_time() - start < 0.3
+    assert clock.seconds() < 0.3
 
 
 def test_another_magic_number_is_no_gguf_file(write: Write) -> None:
@@ -143,9 +143,9 @@ def test_a_sparse_file_of_strings_is_given_up_early(tmp_path: Path) -> None:
             file.seek(at + index * (8 + length))
             file.write(struct.pack("<Q", length))
         file.truncate(at + count * (8 + length))
-    start = time.process_time()
+    clock = Clock()
     assert refused(path).code == "RA-IN-118"
-    assert time.process_time() - start < 3
+    assert clock.seconds() < 3
 
 
 @pytest.mark.parametrize(
@@ -199,10 +199,10 @@ def test_thirty_thousand_tensors_open_quickly(write: Write) -> None:
     head = [text(t.name) + struct.pack("<I2QIQ", 2, 8, 1, 0, 32 * i) for i, t in enumerate(many)]
     data = struct.pack("<4sI2Q", b"GGUF", 3, len(many), 0) + b"".join(head)
     path = write(data + bytes(-len(data) % 32) + bytes(32 * len(many)), "m.gguf")
-    start = time.process_time()
+    clock = Clock()
     with open_checkpoint(path) as checkpoint:
         assert len(checkpoint.tensors) == len(many)
-    assert time.process_time() - start < 3
+    assert clock.seconds() < 3
 
 
 def test_nothing_heavy_is_imported_for_a_header(write: Write) -> None:

@@ -7,7 +7,6 @@ import io
 import struct
 import subprocess
 import sys
-import time
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clock import Clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -95,7 +95,7 @@ def refused(path: Path) -> InputError:
 def test_broken_arrays_are_refused(write: Write, case: str, inside: bool) -> None:
     data, code = ARRAYS[case]
     path = write(archive({"w.npy": data}), "m.npz") if inside else write(data, "m.npy")
-    start = time.process_time()
+    clock = Clock()
     tracemalloc.start()
     error = refused(path)
     peak = tracemalloc.get_traced_memory()[1]
@@ -103,21 +103,21 @@ def test_broken_arrays_are_refused(write: Write, case: str, inside: bool) -> Non
     assert error.code == code
     assert "array 'w'" in error.message or "array 'm'" in error.message
     assert peak < 8 << 20
-    assert time.process_time() - start < 0.3
+    assert clock.seconds() < 0.3
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(write: Write) -> None:
     zeros = header(described(shape=f"({1 << 25},)"), bytes(4 << 25))
     path = write(archive({"w.npy": zeros}, zipfile.ZIP_DEFLATED), "m.npz")
     assert path.stat().st_size < 1 << 18
-    start = time.process_time()
+    clock = Clock()
     tracemalloc.start()
     error = refused(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert error.code == "RA-IN-182"
     assert peak < 1 << 20
-    assert time.process_time() - start < 0.3
+    assert clock.seconds() < 0.3
 
 
 def test_many_entries_that_are_a_bomb_together(write: Write) -> None:

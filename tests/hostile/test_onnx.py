@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import struct
-import time
 import tracemalloc
 from collections.abc import Callable
 from itertools import pairwise
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clock import Clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -153,12 +153,12 @@ def test_a_broken_file_is_refused_with_its_code(case: str, folder: Path) -> None
     data, code = FILES[case]
     path = folder / "m.onnx"
     path.write_bytes(data)
-    started = time.process_time()
+    clock = Clock()
     error = outcome(path)
     assert error is not None
     assert error.code == code, str(error)
     assert error.where == "m.onnx" or code == "RA-IN-081"
-    assert time.process_time() - started < 0.3
+    assert clock.seconds() < 0.3
 
 
 def test_a_refusal_names_tensor_position_and_rule(folder: Path) -> None:
@@ -215,9 +215,9 @@ def test_circles_and_long_chains_come_to_an_end(write: Write) -> None:
         [*circle, *chain, node("MatMul", ["x", "n2999"], ["y2"]), *doubled],
         [GOOD, tensor("c0", [2, 3], raw=FLOATS)],
     )
-    started = time.process_time()
+    clock = Clock()
     assert outcome(write(model(body), "m.onnx")) is None
-    assert time.process_time() - started < 3  # the first read imports torch
+    assert clock.seconds() < 3  # the first read imports torch
 
 
 def test_functions_that_call_each_other_come_to_an_end(write: Write) -> None:
@@ -231,18 +231,18 @@ def test_functions_that_call_each_other_come_to_an_end(write: Write) -> None:
         chunk(1, "loop") + chunk(4, "a") + chunk(10, "d") + chunk(7, node("loop", ["a"], ["b"], domain="d")),
     )
     body = graph([node("f0", ["w"], ["y"], domain="d"), node("loop", ["w"], ["z"], domain="d")], [GOOD])
-    started = time.process_time()
+    clock = Clock()
     assert outcome(write(model(body, functions), "m.onnx")) is None
-    assert time.process_time() - started < 3
+    assert clock.seconds() < 3
 
 
 def test_many_tensors_are_read_in_seconds(write: Write) -> None:
     tensors = [tensor(f"t{index}", [1], raw=b"\0\0\0\0") for index in range(5_000)]
     path = write(model(graph([], tensors)), "m.onnx")
-    started = time.process_time()
+    clock = Clock()
     with open_checkpoint(path) as checkpoint:
         assert len(checkpoint.tensors) == 5_000
-    assert time.process_time() - started < 3
+    assert clock.seconds() < 3
 
 
 def test_memory_is_bounded_by_what_is_read(write: Write) -> None:

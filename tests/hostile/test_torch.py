@@ -6,7 +6,6 @@ import io
 import os
 import pickle
 import struct
-import time
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from clock import Clock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -174,14 +174,14 @@ def test_a_deflate_bomb_is_refused_at_once(torch_zip_bytes: Bytes, write: Write,
     pickled = opcodes.mapping(w=opcodes.tensor((1 << 22,), (1,), stored=opcodes.storage(numel=1 << 22)))
     path = write(torch_zip_bytes(pickled, {"0": bytes(1 << 24)}, compression=zipfile.ZIP_DEFLATED), "m.pt")
     assert path.stat().st_size < 1 << 16
-    start = time.process_time()
+    clock = Clock()
     tracemalloc.start()
     error = refused(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert error.code == "RA-IN-058"
     assert peak < 1 << 20
-    assert time.process_time() - start < 1
+    assert clock.seconds() < 1
 
 
 @pytest.mark.parametrize(
@@ -240,10 +240,10 @@ def test_truncated_and_extended_archives(torch_zip_bytes: Bytes, write: Write, o
 def test_sixty_five_thousand_entries(torch_zip_bytes: Bytes, write: Write, opcodes: Any) -> None:
     extra = {f"archive/.x/{i}": b"" for i in range(65_600)}
     data = torch_zip_bytes(opcodes.mapping(w=opcodes.tensor()), {"0": bytes(24)}, extra=extra)
-    start = time.process_time()
+    clock = Clock()
     with open_checkpoint(write(data, "m.pt")) as checkpoint:
         assert len(checkpoint.tensors) == 1
-    assert time.process_time() - start < 5
+    assert clock.seconds() < 5
 
 
 def test_a_zip_that_claims_a_billion_entries(torch_zip_bytes: Bytes, write: Write, opcodes: Any) -> None:
@@ -260,21 +260,21 @@ def test_billion_laughs_are_walked_once(torch_zip_bytes: Bytes, write: Write, op
     layers = b"]q\x00" + opcodes.tensor() + b"a"  # [tensor]
     for level in range(1, 60):  # [previous, previous]
         layers += b"]q" + bytes([level]) + b"(h" + bytes([level - 1]) + b"h" + bytes([level - 1]) + b"e"
-    start = time.process_time()
+    clock = Clock()
     with open_checkpoint(
         write(torch_zip_bytes(b"\x80\x02" + layers + b".", {"0": bytes(24)}), "m.pt")
     ) as found:
         assert len(found.tensors) == 1
-    assert time.process_time() - start < 1
+    assert clock.seconds() < 1
 
 
 def test_exponential_keys_are_refused(write: Write) -> None:
     key = b")" + b"2\x86" * 60
-    start = time.process_time()
+    clock = Clock()
     error = refused(write(b"\x80\x02}" + key + b"Ns.", "m.pt"))
     assert error.code == "RA-IN-043"
     assert "nested too deeply" in error.message
-    assert time.process_time() - start < 1
+    assert clock.seconds() < 1
 
 
 def test_integers_made_to_collide_are_refused(write: Write, opcodes: Any) -> None:

@@ -118,6 +118,19 @@ def test_zeros_are_a_level_of_few_bits(bits: float, pruned: bool) -> None:
     assert ("RA-FO-004" in codes_of(declared(W, bits))) == pruned
 
 
+@pytest.mark.parametrize("per_row", [False, True])
+def test_rounding_heavy_tailed_weights_to_8_bits_is_no_pruning(per_row: bool) -> None:
+    """A few large weights set the step, so that a third and more of the others are rounded to zero."""
+    generator = torch.Generator().manual_seed(2)
+    W = trained() * (1.2 * torch.randn(192, 256, generator=generator)).exp()
+    step = (W.abs().amax(1, keepdim=True) if per_row else W.abs().max()) / 127 * (3 if per_row else 1)
+    rounded = (W / step).round() * step
+    assert (rounded == 0).double().mean() > 0.3
+    assert "RA-FO-004" not in codes_of(declared(rounded, 8.1))
+    pruned = torch.where(torch.rand(W.shape, generator=generator) < 0.95, 0, rounded)
+    assert "RA-FO-004" in codes_of(declared(pruned, 8.1))
+
+
 def test_dead_rows_of_a_declared_layer_are_a_finding_still() -> None:
     W = trained()
     W[7] = 0

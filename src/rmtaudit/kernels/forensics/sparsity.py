@@ -56,6 +56,9 @@ class ZeroPattern:
     expected
         Zeros that rounding to a grid explains: about half of the entries at the smallest size that occurs.
         Not looked for (0) below half a per cent of scattered zeros.
+    next_level
+        Entries at the smallest nonzero size of their own row, added over the rows: on a grid with a step for
+        each row, those at the levels next to zero. Not looked for likewise.
     pattern
         The N:M pattern, where there is one; not looked for likewise. Groups with a dead line need not be
         full.
@@ -70,6 +73,7 @@ class ZeroPattern:
     scattered: int
     alive: int
     expected: float
+    next_level: int
     pattern: NofM | None
     blocks: DeadBlocks | None
 
@@ -111,6 +115,7 @@ def zero_pattern(matrix: torch.Tensor, sizes: Sizes | None = None) -> ZeroPatter
         scattered=scattered,
         alive=core.numel(),
         expected=_expected(core) if many else 0.0,
+        next_level=_next_level(core) if many else 0,
         pattern=_pattern(matrix, rows, cols) if many else None,
         blocks=_blocks("rows", rows, matrix.shape[0]) or _blocks("columns", cols, matrix.shape[1]),
     )
@@ -130,6 +135,13 @@ def _expected(core: torch.Tensor) -> float:
     size = core.abs()
     smallest = size[size > 0].min()
     return float(torch.count_nonzero((size > 0) & (size <= smallest * 1.0001))) / 2
+
+
+def _next_level(core: torch.Tensor) -> int:
+    """Return the number of entries at the smallest nonzero size of their row."""
+    size = core.abs()
+    smallest = torch.where(size > 0, size, torch.inf).amin(dim=1, keepdim=True)
+    return int(((size > 0) & (size <= smallest * 1.0001)).sum())
 
 
 def _without_giants(matrix: torch.Tensor, sizes: Sizes) -> Sizes:

@@ -72,7 +72,7 @@ def by_extrapolation(
             place=place,
             evidence={"extrapolation": Status.ORDER.name, "flags": [], "order": _order_evidence(order)},
         )
-        return outcome.refused(Refusal.ORDERED_POINTS, _sentence(Status.ORDER))
+        return outcome.refused(Refusal.ORDERED_POINTS, Status.ORDER.value)
     watch = Watch(size, settings.tolerance, outputs=outputs, confidence=settings.confidence, order=order)
     ends: list[Anytime] = []
 
@@ -156,7 +156,7 @@ def _with_extrapolation(factor: Outcome, extrapolation: Extrapolation) -> Outcom
     for flag in extrapolation.flags:
         outcome = outcome.cautioned("RA-LD-108", f"{flag.value}.")
     if extrapolation.logdet is None or low is None or high is None:
-        return outcome.refused(Refusal.NOT_EXTRAPOLATED, _sentence(extrapolation.status))
+        return outcome.refused(Refusal.NOT_EXTRAPOLATED, extrapolation.status.value)
     if known:
         return outcome
     margin = Margin(
@@ -173,11 +173,6 @@ def _order(facts: Facts, settings: LogdetSettings, points: int) -> OrderTest | N
     generator = torch.Generator().manual_seed(settings.seed)
     total = facts.order // settings.outputs
     return order_test(facts.source.principal, points, total, generator=generator, outputs=settings.outputs)
-
-
-def _sentence(status: Status) -> str:
-    """Return why nothing is extrapolated, as a clause."""
-    return status.value.removeprefix("refused: ")
 
 
 def _evidence(extrapolation: Extrapolation) -> dict[str, Any]:

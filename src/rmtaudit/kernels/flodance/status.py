@@ -13,22 +13,22 @@ class Status(Enum):
     PREDICTED = "extrapolated, with an interval"
     TOO_FEW_SIZES = "too few sizes to estimate the noise: give at least four, or every leading minor"
     ROUNDING_FLOOR = (
-        "refused: the smallest pivots or eigenvalues are at the level of rounding, so the log-determinants "
+        "the smallest pivots or eigenvalues are at the level of rounding, so the log-determinants "
         "that are known are partly noise; add a nugget, drop dependent outputs or compute in higher precision"
     )
     REGIME_CHANGE = (
-        "refused: the increments do not follow one law, in any of the windows that forecast well; "
+        "the increments do not follow one law, in any of the windows that forecast well; "
         "give more sizes beyond the change, or shuffle the points if their order means something"
     )
     BACK_TEST_FAILED = (
-        "refused: the same method missed, from earlier sizes, the values that are known; "
+        "the same method missed, from earlier sizes, the values that are known; "
         "give more sizes, or shuffle the points if their order means something"
     )
     ORDER = (
-        "refused: the points do not come in random order, so what the first ones show does not hold for the "
+        "the points do not come in random order, so what the first ones show does not hold for the "
         "others; shuffle the points (rows and columns alike)"
     )
-    TOO_WIDE = "refused: the interval is wider than the tolerance; give more sizes"
+    TOO_WIDE = "the interval is wider than the tolerance; give more sizes"
 
 
 @unique

@@ -19,7 +19,7 @@ from rmtaudit.kernels.signal import SignalWord
 from rmtaudit.matrices.skips import SkipReason
 from rmtaudit.plugins import Contents
 from rmtaudit.report.schema import report_schema
-from rmtaudit.report.verdict import DAMAGED
+from rmtaudit.report.verdict import Integrity
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -53,7 +53,7 @@ def test_every_reason_and_verdict_of_the_report_is_described() -> None:
         r"## Verdicts and reasons as values\n(.*?)\n## ", page("report-format.md"), re.DOTALL
     )
     names = set(re.findall(r"`([^`]+)`", section))
-    assert set(SkipReason) | set(SignalWord) | {DAMAGED} <= names
+    assert set(SkipReason) | set(SignalWord) | set(Integrity) <= names
 
 
 def test_every_setting_is_described() -> None:

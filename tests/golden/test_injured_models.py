@@ -111,6 +111,8 @@ def test_nothing_is_found_in_the_layers_left_alone(after: Report) -> None:
 def test_the_rank(after: Report) -> None:
     assert evidence(after, TRUNCATED, "RA-FO-001")["rank"] == 64
     assert rows(after)[TRUNCATED].verdict == "damaged (RA-FO-001)"
+    assert rows(after)[TRUNCATED].integrity.text == "damaged (RA-FO-001)"
+    assert rows(after)[TRUNCATED].signal.text == "structured"
     assert rows(after)[TRUNCATED].metrics["numerical_rank"].value == 64
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from rmtaudit.matrices.skips import reason_of
+from rmtaudit.matrices.skips import label_of, reason_of
 from rmtaudit.report.model import (
     HEADER,
     Better,
@@ -19,7 +19,7 @@ from rmtaudit.report.model import (
     SkippedTensor,
     SummaryValue,
 )
-from rmtaudit.report.verdict import verdict_of
+from rmtaudit.report.verdict import NOT_RECORDED, Verdict, integrity_of, verdict_of
 
 HOSTILE = (
     "\x1b[31mred\x1b[0m.weight",
@@ -75,7 +75,24 @@ def layer(name: str, alpha: float | None = 3.0, **changes: Any) -> LayerResult:
         "spectrum": {"method": "exact", "unresolved": 0},
         "metrics": metrics(alpha),
     } | changes
-    return LayerResult(**{"judgement": verdict_of(values["verdict"]), **values})
+    unread = (
+        ""
+        if values["status"] == "ok" or values.get("skip") == "nonfinite"
+        else label_of(values.get("skip"), values["reason"])
+    )
+    own = integrity_of(values["findings"], unread=unread)
+    return LayerResult(**(words(values["verdict"], own) | values))
+
+
+def words(verdict: str, own: Verdict) -> dict[str, Any]:
+    """Return the words that a joint verdict stands for."""
+    joint = verdict_of(verdict)
+    damaged = joint.word == "damaged"
+    return {
+        "judgement": joint,
+        "integrity": joint if damaged else own,
+        "signal": NOT_RECORDED if damaged else joint,
+    }
 
 
 def metric(value: float | str | None, **changes: Any) -> MetricResult:
@@ -163,7 +180,8 @@ def report(layers: tuple[LayerResult, ...] = (), **changes: Any) -> Report:
         "error": None,
         "timings": {"total": 1.5, "threads": 2},
     } | changes
-    return Report(**{"judgement": verdict_of(values["verdict"]), **values})
+    every = [*values["findings"], *(found for row in layers for found in row.findings)]
+    return Report(**(words(values["verdict"], integrity_of(every)) | values))
 
 
 def hostile_report() -> Report:

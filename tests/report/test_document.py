@@ -92,7 +92,7 @@ def test_keys_stand_in_the_published_order(made: ModuleType) -> None:
     defined = SCHEMA["$defs"]["Report"]
     # a section that only some reports have comes last
     assert [*document, "verification"] == list(defined["properties"])
-    assert set(document) - set(defined["required"]) == {"judgement"}
+    assert set(document) - set(defined["required"]) == {"integrity", "signal", "judgement"}
     assert next(iter(document)) == "schema"
     assert list(document)[-1] == "timings"
     assert list(document["layers"][0]) == list(SCHEMA["$defs"]["LayerResult"]["properties"])
@@ -212,7 +212,7 @@ def test_keys_that_later_versions_add_are_kept(made: ModuleType) -> None:
     assert report.to_dict() == document
 
 
-ADDED = {"encoding", "skip", "judgement"}
+ADDED = {"encoding", "skip", "judgement", "integrity", "signal"}
 
 
 def as_first(document: Any) -> Any:
@@ -251,6 +251,8 @@ def test_a_document_of_the_first_schema_is_read_with_all_values(made: ModuleType
     assert isinstance(read, Report)
     assert read == new
     assert [row.judgement.word for row in read.layers[:3]] == ["damaged", "structured (scales)", "initial"]
+    assert [row.integrity.word for row in read.layers] == ["damaged", "ok", "ok", "unjudged", "unjudged"]
+    assert [row.signal.text for row in read.layers[:2]] == ["unjudged (not recorded)", "structured (scales)"]
     assert read.judgement.codes == ("RA-FO-001", "RA-SC-001")
     assert read.layers[2].judgement.why == "truncated normal"
     assert [row.skip for row in read.layers] == [None, None, None, "beyond_memory", None]

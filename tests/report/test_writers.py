@@ -13,7 +13,8 @@ import pytest
 
 from rmtaudit.errors import UsageError
 from rmtaudit.report.formats import FORMATS
-from rmtaudit.report.model import failed_subject, plain
+from rmtaudit.report.model import failed_subject
+from rmtaudit.report.plain import plain
 from rmtaudit.report.writers import writer_for
 from rmtaudit.report.writers.markdown import escape_markdown
 

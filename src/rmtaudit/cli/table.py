@@ -22,7 +22,7 @@ from rmtaudit.report import sentences
 from rmtaudit.report.model import LayerResult, Report
 from rmtaudit.report.numbers import format_metric
 from rmtaudit.report.ordering import worst_first
-from rmtaudit.report.verdict import DAMAGED, UNJUDGED
+from rmtaudit.report.verdict import Integrity
 
 WIDTH_ELSEWHERE = 160
 """Columns where there is no terminal and ``COLUMNS`` does not say."""
@@ -44,7 +44,7 @@ _MOST_FINDINGS = 10
 _MOST_WITHOUT = 10
 _SEVERITY_STYLE = {"error": "red", "warning": "yellow", "info": "dim"}
 _VERDICT_STYLE: dict[str, str] = {
-    DAMAGED: "red",
+    Integrity.DAMAGED: "red",
     SignalWord.NOISE_LIKE: "yellow",
     SignalWord.INITIAL: "yellow",
 }
@@ -115,8 +115,11 @@ def draw_report(console: Console, report: Report, top: int) -> None:
 def _notes(report: Report) -> RenderableType:
     notes = label_grid()
     if sentences.is_judged(report):
-        style = _VERDICT_STYLE.get(report.judgement.word, "")
-        notes.add_row(Text("verdict"), Text(sentences.verdict_line(report), style=style))
+        for question, answer, line in (
+            ("integrity", report.integrity, sentences.integrity_line(report)),
+            ("signal", report.signal, sentences.signal_line(report)),
+        ):
+            notes.add_row(Text(question), Text(line, style=_VERDICT_STYLE.get(answer.word, "")))
     notes.add_row(Text("summary"), Text(sentences.summary_line(report)))
     notes.add_row(Text("coverage"), Text(sentences.coverage_line(report)))
     skipped = sentences.skipped_line(report)
@@ -222,7 +225,7 @@ def _metric(report: Report, rows: Sequence[LayerResult], name: str) -> _Column:
 
 def _verdict(rows: Sequence[LayerResult]) -> _Column:
     """Return the verdicts with their details, but for the reasons of what is unjudged."""
-    unjudged = UNJUDGED.word
+    unjudged = str(SignalWord.UNJUDGED)
     texts = (unjudged if row.judgement.word == unjudged else row.verdict for row in rows)
     return _Column("verdict", tuple(elide(_printable(text), 32, keep_end=False) for text in texts))
 

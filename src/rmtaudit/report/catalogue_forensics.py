@@ -242,7 +242,7 @@ FORENSICS = (
         levels=(),
         meaning=(
             "The layer cannot be distinguished from one that was just drawn: never trained, not in use, "
-            "reset, or loaded under a wrong name. Its verdict is `initial`, with the name of the start."
+            "reset, or loaded under a wrong name. Its signal is `initial`, with the name of the start."
         ),
         test=(
             "Random signs and random order are plausible (p above 0.001 each), the smaller side is at least "

@@ -68,12 +68,12 @@ MODELS = (
             "layers of the same role in other blocks were trained: it was overwritten, or never loaded."
         ),
         test=(
-            "The verdict is `constant`, and at least four other layers of the same kind and role (the same "
+            "The signal is `constant`, and at least four other layers of the same kind and role (the same "
             "name but for the numbers that count blocks), more than hold constants, are `structured`."
         ),
         calibration="None of 58 real checkpoints, with 147 constants of the architecture, has it.",
         limits=(
-            "A layer without such peers, as the only head of a model, has the verdict `constant` and no "
+            "A layer without such peers, as the only head of a model, has the signal `constant` and no "
             "finding. Blocks that were frozen as identities on purpose look the same."
         ),
         action="Compare with the original.",

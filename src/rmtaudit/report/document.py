@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rmtaudit.report.model import HEADER, Result, plain
+from rmtaudit.report.model import HEADER, Result
+from rmtaudit.report.plain import plain
 
 
 def results_to_dict(results: Sequence[Result]) -> dict[str, Any]:

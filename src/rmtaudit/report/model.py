@@ -9,36 +9,44 @@ dictionaries, and keep the keys that this version does not know; all other parts
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
-import msgspec
 from msgspec import Meta, Struct
 
 from rmtaudit.finding_kind import Severity
+from rmtaudit.matrices.skips import SkipReason
 from rmtaudit.report.frame import data_frame
-from rmtaudit.report.verdict import UNJUDGED, Verdict
+from rmtaudit.report.plain import Count, Number, plain
+from rmtaudit.report.second_opinion import Verification
+from rmtaudit.report.verdict import UNJUDGED, UNREAD, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Status = Literal["ok", "skipped", "failed"]
 Better = Literal["higher", "lower"]
-Count = Annotated[int, Meta(ge=0)]
-Number = int | float
-"""A finite number; a whole one stays whole when a document is read and written again."""
 NonNegative = Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)]
 Words = Annotated[str, Meta(min_length=1)]
 SkipName = Annotated[
     str | None,
     Meta(description="Name of the reason; null where nothing was skipped. Later versions may add names."),
 ]
-Judgement = Annotated[Verdict, Meta(description="The value that `verdict` is the text of.")]
+IntegrityVerdict = Annotated[
+    Verdict,
+    Meta(description="About damage: `ok`, `warning`, `damaged`, or `unjudged` where nothing was read."),
+]
+SignalVerdict = Annotated[
+    Verdict, Meta(description="About learning: `structured`, `noise-like`, `initial`, `constant` ….")
+]
+JointText = Annotated[
+    str, Meta(description="Deprecated: `integrity` where that is `damaged`, else `signal`, as a text.")
+]
+Judgement = Annotated[Verdict, Meta(description="Deprecated: the value that `verdict` is the text of.")]
 
 IDENTITY = (
     "name", "tensor", "kind", "view", "shape", "dtype", "matrices", "parameters", "status", "reason",
-    "verdict", "findings",
+    "integrity", "signal", "verdict", "findings",
 )  # fmt: skip
 """The columns that a layer has in a table before those of its metrics."""
 
@@ -121,7 +129,9 @@ class LayerResult(Part, frozen=True, kw_only=True):
     status: Status
     reason: str
     skip: SkipName = None
-    verdict: str
+    integrity: IntegrityVerdict = UNREAD
+    signal: SignalVerdict = UNJUDGED
+    verdict: JointText
     judgement: Judgement = UNJUDGED
     spectrum: Annotated[
         Mapping[str, Any],
@@ -133,6 +143,11 @@ class LayerResult(Part, frozen=True, kw_only=True):
         StoredEncoding | None,
         Meta(description="How a quantised weight is stored; its numbers are of the weight it stands for."),
     ] = None
+
+    @property
+    def examined(self) -> bool:
+        """Whether the values were looked at, whatever came of it."""
+        return self.status == "ok" or self.skip in (SkipReason.CONSTANT, SkipReason.NONFINITE)
 
     def value(self, metric: str) -> float | int | str | bool | None:
         """Return the value of a metric; ``None`` where the layer has none."""
@@ -149,7 +164,7 @@ class LayerResult(Part, frozen=True, kw_only=True):
         shape = "x".join(str(size) for size in self.shape)
         return [
             self.name, self.tensor, self.kind, self.view, shape, self.dtype, self.matrices, self.parameters,
-            self.status, self.reason, self.verdict, codes,
+            self.status, self.reason, self.integrity.text, self.signal.text, self.verdict, codes,
         ]  # fmt: skip
 
 
@@ -237,39 +252,6 @@ class Subject(TypedDict):
     warnings: Sequence[str]
 
 
-class Check(TypedDict):
-    """A number and its recomputation with another library."""
-
-    owner: str
-    quantity: str
-    library: str
-    ours: Number | None
-    theirs: Number | None
-    deviation: Annotated[
-        Number | None, Meta(description="In the scale of the accuracy; null where it is infinite.")
-    ]
-    accuracy: Annotated[Number, Meta(description="The greatest deviation that agrees.")]
-    scale: Literal["absolute", "relative", "floor"]
-    agrees: bool
-
-
-class NotCompared(TypedDict):
-    """What has no second opinion, and why."""
-
-    owner: str
-    reason: str
-
-
-class Verification(TypedDict):
-    """A second opinion on a few layers; only in reports of scans that were asked for it."""
-
-    outcome: Literal["agrees", "deviates", "nothing compared"]
-    seed: Count
-    largest: Sequence[Check]
-    checks: Sequence[Check]
-    not_compared: Sequence[NotCompared]
-
-
 class Report(Part, frozen=True, kw_only=True):
     """The scan of one subject."""
 
@@ -282,7 +264,9 @@ class Report(Part, frozen=True, kw_only=True):
     coverage: Coverage
     layers: tuple[LayerResult, ...]
     summary: Mapping[str, SummaryValue]
-    verdict: str
+    integrity: IntegrityVerdict = UNREAD
+    signal: SignalVerdict = UNJUDGED
+    verdict: JointText
     judgement: Judgement = UNJUDGED
     findings: Annotated[
         tuple[Finding, ...],
@@ -366,27 +350,3 @@ def metric_names(reports: Sequence[Report]) -> list[str]:
         for layer in report.layers:
             names |= dict.fromkeys(layer.metrics)
     return list(names)
-
-
-def plain(value: Any, where: str = "") -> Any:
-    """Return ``value`` as JSON takes it: subclasses of scalars (enums, NumPy's float64) become their base.
-
-    ``where`` is its place in the document. Raises as :meth:`Report.to_dict`.
-    """
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError(f"{where} is {value!r}: a report holds finite numbers only")
-        return float(value)
-    if isinstance(value, Struct):
-        value = msgspec.structs.asdict(value)
-    if isinstance(value, Mapping):
-        return {str(key): plain(item, f"{where}.{key}" if where else str(key)) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
-    raise TypeError(f"{where} is a {type(value).__name__}: a report holds plain values only")

@@ -45,7 +45,7 @@ def _trouble(layer: LayerResult) -> int:
     for place, severity in enumerate(("error", "warning")):
         if severity in severities:
             return place
-    return 2 if layer.judgement.word in _UNTRAINED else _NO_TROUBLE
+    return 2 if layer.signal.word in _UNTRAINED else _NO_TROUBLE
 
 
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:

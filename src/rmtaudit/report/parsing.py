@@ -11,7 +11,8 @@ from msgspec import ValidationError
 
 from rmtaudit.errors import CorruptError
 from rmtaudit.names import display_name
-from rmtaudit.report.model import HEADER, FailedSubject, Report, Result, SchemaHeader, plain
+from rmtaudit.report.model import HEADER, FailedSubject, Report, Result, SchemaHeader
+from rmtaudit.report.plain import plain
 from rmtaudit.report.strict_json import parse_json
 from rmtaudit.report.upgrade import upgraded
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from rmtaudit.kernels.signal import SignalWord
@@ -12,7 +12,7 @@ from rmtaudit.names import display_name
 from rmtaudit.report.grouping import grouped_findings
 from rmtaudit.report.model import Finding, MetricResult, Report
 from rmtaudit.report.numbers import format_value, human_count, percent
-from rmtaudit.report.verdict import DAMAGED, UNJUDGED
+from rmtaudit.report.verdict import Integrity, Verdict
 
 _METRICS_ONLY = (
     "Metrics, not a verdict: a number says how a layer compares with others and with its published range, "
@@ -26,8 +26,8 @@ _JUDGED = (
 _LONGEST = 600
 _SEVERITIES = ("error", "warning", "info")
 _IN_THE_TABLE = frozenset({"RA-NF-001", "RA-NF-002", "RA-NF-004", "RA-NF-005", "RA-PL-001"})
-_VERDICTS = (
-    DAMAGED,
+_INTEGRITIES = (Integrity.DAMAGED, Integrity.WARNING, Integrity.OK, Integrity.UNJUDGED)
+_SIGNALS = (
     SignalWord.STRUCTURED,
     SignalWord.SCALES,
     SignalWord.NOISE_LIKE,
@@ -44,16 +44,25 @@ def not_claimed(report: Report) -> str:
 
 
 def is_judged(report: Report) -> bool:
-    """Whether a layer has a verdict or a finding: what judges was run, and found something to say."""
-    return any(layer.findings or layer.judgement.word != UNJUDGED.word for layer in report.layers)
+    """Whether a layer has a signal or a finding: what judges was run, and found something to say."""
+    return any(layer.findings or layer.signal.word != SignalWord.UNJUDGED for layer in report.layers)
 
 
-def verdict_line(report: Report) -> str:
-    """Return the verdict of the model, and how many layers have which."""
-    counts = Counter(layer.judgement.word for layer in report.layers)
-    words = (*_VERDICTS, *sorted(set(counts) - set(_VERDICTS)))  # other versions have other words
-    parts = [f"{counts[word]} {word}" for word in words if counts[word]]
-    return f"{display_name(report.verdict)}: of {len(report.layers)} layers {', '.join(parts)}"
+def integrity_line(report: Report) -> str:
+    """Return the integrity of the model, and how many layers have which."""
+    return _answer(report.integrity, [layer.integrity for layer in report.layers], _INTEGRITIES)
+
+
+def signal_line(report: Report) -> str:
+    """Return the signal of the model, and how many layers have which."""
+    return _answer(report.signal, [layer.signal for layer in report.layers], _SIGNALS)
+
+
+def _answer(model: Verdict, layers: Sequence[Verdict], known: Sequence[str]) -> str:
+    counts = Counter(layer.word for layer in layers)
+    words = (*known, *sorted(set(counts) - set(known)))  # other versions have other words
+    parts = [f"{counts[word]} {display_name(word)}" for word in words if counts[word]]
+    return f"{display_name(model.text)}: of {len(layers)} layers {', '.join(parts)}"
 
 
 def title(report: Report) -> str:

@@ -1,25 +1,55 @@
-"""What a layer or a model is judged to be: a word, and what specifies it."""
+"""What a layer or a model is judged to be: two words, and what specifies each.
+
+*Integrity* is about the bytes: whether something was damaged. *Signal* is about learning: whether the weights
+differ from noise and from a known start. The two are independent: a damaged layer may well be structured.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct
 
 from rmtaudit.kernels.signal import Signal, SignalWord
 
-DAMAGED = "damaged"
-"""The word of a layer with an error, and of its model."""
+if TYPE_CHECKING:
+    from rmtaudit.report.model import Finding
+
+
+class Integrity(StrEnum):
+    """Whether a layer or a model shows traces of damage.
+
+    Attributes
+    ----------
+    OK
+        No finding is a warning or an error.
+    WARNING
+        A finding is a warning: it has an innocent explanation, or a few false alarms.
+    DAMAGED
+        A finding is an error: it has no innocent explanation.
+    UNJUDGED
+        The values were not examined.
+    """
+
+    OK = "ok"
+    WARNING = "warning"
+    DAMAGED = "damaged"
+    UNJUDGED = "unjudged"
 
 
 class Verdict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A verdict. Its text is the key ``verdict`` of a layer or a report."""
+    """One answer: a word, and what specifies it."""
 
-    word: Annotated[str, Meta(description="`damaged`, or the signal. Later versions may add words.")]
-    codes: Annotated[tuple[str, ...], Meta(description="The errors, where the word is `damaged`.")]
+    word: Annotated[str, Meta(description="Later versions may add words.")]
+    codes: Annotated[
+        tuple[str, ...],
+        Meta(description="The errors, where the word is `damaged`; the warnings, where it is `warning`."),
+    ]
     why: Annotated[
         str,
-        Meta(description="What specifies the signal: the name of a start, a size, a reason. May be empty."),
+        Meta(description="What specifies the word: the name of a start, a size, a reason. May be empty."),
     ]
 
     @property
@@ -30,21 +60,48 @@ class Verdict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def damaged(codes: tuple[str, ...]) -> Verdict:
-    """Return the verdict of what has errors of these codes."""
-    return Verdict(word=DAMAGED, codes=codes, why="")
+    """Return the integrity of what has errors of these codes."""
+    return Verdict(word=str(Integrity.DAMAGED), codes=codes, why="")
+
+
+def integrity_of(findings: Iterable[Finding], *, unread: str = "", remark: str = "") -> Verdict:
+    """Return the integrity of a layer or a model with these findings.
+
+    ``unread`` is why the values were not examined, empty if they were. ``remark`` specifies ``ok``: which
+    checks did not run.
+    """
+    findings = list(findings)
+    for severity, word in (("error", Integrity.DAMAGED), ("warning", Integrity.WARNING)):
+        codes = sorted({finding.code for finding in findings if finding.severity == severity})
+        if codes:
+            return Verdict(word=str(word), codes=tuple(codes), why="")
+    if unread:
+        return Verdict(word=str(Integrity.UNJUDGED), codes=(), why=unread)
+    return Verdict(word=str(Integrity.OK), codes=(), why=remark)
 
 
 def of_signal(signal: Signal) -> Verdict:
-    """Return the verdict of what has no errors."""
+    """Return a signal as an answer."""
     return Verdict(word=str(signal.word), codes=(), why=str(signal.detail))
 
 
+def joint_verdict(integrity: Verdict, signal: Verdict) -> Verdict:
+    """Return both answers in one, as the key ``judgement`` has it: damage hides the signal."""
+    return integrity if integrity.word == Integrity.DAMAGED else signal
+
+
 UNJUDGED = of_signal(Signal(SignalWord.UNJUDGED))
-"""The verdict of what was not tested."""
+"""The signal of what was not tested."""
+
+UNREAD = Verdict(word=str(Integrity.UNJUDGED), codes=(), why="")
+"""The integrity of what was not examined."""
+
+NOT_RECORDED = of_signal(Signal(SignalWord.UNJUDGED, "not recorded"))
+"""The signal of a damaged layer in a document that has the joint verdict alone."""
 
 
 def verdict_of(text: str) -> Verdict:
-    """Return the verdict of a text from a report of schema 1.0, which has no other form of it.
+    """Return the joint verdict of a text from a report of schema 1.0, which has no other form of it.
 
     >>> verdict_of("damaged (RA-FO-001, RA-SC-002)").codes
     ('RA-FO-001', 'RA-SC-002')
@@ -53,4 +110,6 @@ def verdict_of(text: str) -> Verdict:
     if text == SignalWord.SCALES or not bracket:
         return Verdict(word=text, codes=(), why="")
     detail = rest.removesuffix(")")
-    return damaged(tuple(detail.split(", "))) if word == DAMAGED else Verdict(word=word, codes=(), why=detail)
+    if word == Integrity.DAMAGED:
+        return damaged(tuple(detail.split(", ")))
+    return Verdict(word=word, codes=(), why=detail)

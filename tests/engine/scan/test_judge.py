@@ -132,6 +132,67 @@ def test_the_verdict_is_the_signal_unless_the_layer_is_damaged(
         assert (judgement.word, judgement.codes, judgement.why) == (signal.word, (), signal.detail)
 
 
+@pytest.mark.parametrize(
+    ("given_row", "observed", "integrity"),
+    [
+        (row(), [], "ok"),
+        (row(), [seen("RA-FO-003"), seen("RA-NF-002")], "ok"),
+        (row(), [seen("RA-FO-004"), seen("RA-FO-002"), seen("RA-FO-003")], "warning (RA-FO-002, RA-FO-004)"),
+        (row(), [seen("RA-FO-004"), seen("RA-FO-001")], "damaged (RA-FO-001)"),
+        (row(), [seen("XY-1", 1e-30)], "ok"),
+        (
+            row(status="skipped", skip=Skip.of(SkipReason.QUANTISED, problem="quantised (int8)")),
+            [],
+            "unjudged (quantised)",
+        ),
+        (row(status="skipped", skip=Skip.of(SkipReason.COPY, original="b")), [], "unjudged (copy)"),
+        (
+            row(status="skipped", skip=Skip.of(SkipReason.COPY, original="b")),
+            [seen("RA-MO-001")],
+            "damaged (RA-MO-001)",
+        ),
+        (row(status="skipped", skip=Skip.of(SkipReason.CONSTANT, constant="mask")), [], "ok"),
+        (
+            row(status="failed", skip=Skip.of(SkipReason.NONFINITE, problem="2 values")),
+            [seen("RA-SC-001")],
+            "damaged (RA-SC-001)",
+        ),
+    ],
+)
+def test_integrity_is_what_the_findings_say_and_nothing_is_ok_unread(
+    given_row: LayerResult, observed: list[Observation], integrity: str
+) -> None:
+    judged = judge([given_row], {0: observed}, {0: Signal(SignalWord.STRUCTURED)})
+    assert judged.layers[0].integrity.text == integrity
+    assert judged.layers[0].signal.word == "structured"
+    if given_row.examined or judged.layers[0].findings:
+        assert judged.integrity == judged.layers[0].integrity
+    else:
+        assert judged.integrity.text == "unjudged (no layer could be judged)"
+
+
+def test_damage_and_learning_are_two_questions() -> None:
+    """A layer on a 3-bit grid is structured and has a warning; a truncated one is structured and damaged."""
+    signals = signals_of(SignalWord.STRUCTURED, SignalWord.STRUCTURED, SignalWord.INITIAL)
+    rows = [row(str(place), noise_p_value=1e-9) for place in range(3)]
+    judged = judge(rows, {0: [seen("RA-FO-002")], 1: [seen("RA-FO-001")]}, signals)
+    assert [each.integrity.word for each in judged.layers] == ["warning", "damaged", "ok"]
+    assert [each.signal.text for each in judged.layers] == ["structured", "structured", "initial (normal)"]
+    assert [each.verdict for each in judged.layers] == [
+        "structured",
+        "damaged (RA-FO-001)",
+        "initial (normal)",
+    ]
+    assert (judged.integrity.text, judged.signal.text) == ("damaged (RA-FO-001)", "structured")
+    assert judged.verdict == "damaged (RA-FO-001)"
+
+
+def test_ok_says_where_nobody_looked_for_damage() -> None:
+    judged = judge([row()], {}, thorough=False)
+    assert judged.layers[0].integrity.text == "ok (the analyzer forensics did not run)"
+    assert judged.integrity.text == "ok (the analyzer forensics did not run)"
+
+
 def test_a_constant_of_the_architecture_has_no_findings() -> None:
     rows = [row(status="skipped", skip=Skip.of(SkipReason.CONSTANT, constant="sinusoid")), row("b")]
     signals = {0: Signal(SignalWord.CONSTANT, "sinusoid"), 1: Signal(SignalWord.CONSTANT, "mask")}

@@ -10,7 +10,7 @@ import numpy as np
 
 from rmtaudit.engine.verify.checks import Check, fit_checks, section
 from rmtaudit.engine.verify.discrete import discrete_checks
-from rmtaudit.report.model import NotCompared, Verification
+from rmtaudit.report.second_opinion import NotCompared, Verification
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

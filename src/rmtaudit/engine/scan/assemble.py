@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from rmtaudit.analyzers.base import Analyzer, Observation
+from rmtaudit.analyzers.forensics.audit import Forensics
 from rmtaudit.analyzers.registry import metric_catalogue
 from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.engine.scan.judge import judge
@@ -69,6 +70,7 @@ def assemble_report(
         {**signals, **_signals_of_copies(plan, signals, repeats)},
         copies=copies,
         kinds=kinds,
+        thorough=any(isinstance(analyzer, Forensics) for analyzer in analyzers),
     )
     return Report(
         schema=HEADER,
@@ -96,6 +98,8 @@ def assemble_report(
         layers=judged.layers,
         summary=_summary(analyzers, finished),
         metrics=_metrics(analyzers, finished),
+        integrity=judged.integrity,
+        signal=judged.signal,
         verdict=judged.verdict,
         judgement=judged.judgement,
         findings=judged.findings,

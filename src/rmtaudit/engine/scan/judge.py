@@ -1,16 +1,18 @@
-"""From what the analyzers observed to findings with a severity, and to verdicts.
+"""From what the analyzers observed to findings with a severity, and to the words of layers and of the model.
 
 An observation is a fact about the bytes, or a test with a p-value for its layer alone. A model has many
 layers and more than one kind of test, so a p-value is multiplied by the number of both (Bonferroni) before
 the catalogue says how severe it is: where every null hypothesis holds, an ``error`` is raised in at most
 1 % of models and a ``warning`` in at most 5 %. A fact has the severity of its kind, or a milder one where the
 observer knows an innocent explanation. Findings with one cause are grouped over the layers of the model.
+
+The findings alone decide the integrity, the signal analyzer alone the signal.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -25,24 +27,33 @@ from rmtaudit.matrices.skips import label_of
 from rmtaudit.report.catalogue import FINDINGS
 from rmtaudit.report.grouping import grouped_findings
 from rmtaudit.report.model import Finding, LayerResult
-from rmtaudit.report.verdict import Verdict, damaged, of_signal
+from rmtaudit.report.verdict import Verdict, integrity_of, joint_verdict, of_signal
 
 _SIGN_TEST, _ORDER_TEST = "noise_p_value", "exchangeable_p"
 _CHANCE = 0.01
 """A model is ``structured`` if noise in all its layers is rejected at this level (Bonferroni over them)."""
 
+_NOTHING_JUDGED = "no layer could be judged"
+_FEW_CHECKS = "the analyzer forensics did not run"
+
 
 @dataclass(frozen=True, slots=True)
 class JudgedModel:
-    """The rows with their verdicts, the verdict of the model, and its findings."""
+    """The rows with their words, the words of the model, and its findings."""
 
     layers: tuple[LayerResult, ...]
-    judgement: Verdict
+    integrity: Verdict
+    signal: Verdict
     findings: tuple[Finding, ...]
 
     @property
+    def judgement(self) -> Verdict:
+        """Both words in one."""
+        return joint_verdict(self.integrity, self.signal)
+
+    @property
     def verdict(self) -> str:
-        """The verdict of the model, as a text."""
+        """Both words in one, as a text."""
         return self.judgement.text
 
 
@@ -53,8 +64,9 @@ def judge(
     *,
     copies: Mapping[int, str] = MappingProxyType({}),
     kinds: Mapping[str, FindingKind] = FINDINGS,
+    thorough: bool = True,
 ) -> JudgedModel:
-    """Return the rows with findings and verdicts, and the verdict of the model.
+    """Return the rows with findings, integrity and signal, and both words for the model.
 
     Parameters
     ----------
@@ -69,11 +81,14 @@ def judge(
         The tensor that has the very same values, by the place of the row.
     kinds
         The catalogue of findings: rmtaudit's own, with those of the analyzers that ran.
+    thorough
+        Whether the analyzer forensics looked for damage. Otherwise ``ok`` says that it did not.
     """
     tests = sum(bool(kind.levels) for kind in kinds.values())
     corrected_by = tests * max(1, sum(row.status == "ok" for row in rows))
     scales, repeated = out_of_scale(rows), copied_layers(rows, copies)
     overwritten = constants_among_trained(rows, signals)
+    remark = "" if thorough else _FEW_CHECKS
     judged = []
     words = []
     for index, row in enumerate(rows):
@@ -85,11 +100,14 @@ def judge(
             observations = [*observed.get(index, ()), *scales.get(index, ()), *repeated.get(index, ())]
         raised = [_finding(observation, corrected_by, kinds) for observation in observations]
         findings = tuple(sorted(filter(None, raised), key=lambda finding: finding.code))
-        verdict = _verdict(signal, findings)
-        judged.append(replace(row, findings=findings, verdict=verdict.text, judgement=verdict))
+        judged.append(_with_words(row, findings, signal, remark))
     every = [finding for row in judged for finding in row.findings]
+    unread = "" if any(row.examined for row in judged) else _NOTHING_JUDGED
     return JudgedModel(
-        tuple(judged), _verdict(_together(judged, words), every), grouped_findings(judged, kinds)
+        layers=tuple(judged),
+        integrity=integrity_of(every, unread=unread, remark=remark),
+        signal=of_signal(_together(judged, words)),
+        findings=grouped_findings(judged, kinds),
     )
 
 
@@ -110,10 +128,15 @@ def _finding(observation: Observation, corrected_by: int, kinds: Mapping[str, Fi
     return Finding(code=observation.code, severity=severity, message=observation.message, evidence=evidence)
 
 
-def _verdict(signal: Signal, findings: Iterable[Finding]) -> Verdict:
-    """Return what the errors of a layer or a model say; where it has none, its signal."""
-    codes = sorted({finding.code for finding in findings if finding.severity == "error"})
-    return damaged(tuple(codes)) if codes else of_signal(signal)
+def _with_words(row: LayerResult, findings: tuple[Finding, ...], signal: Signal, remark: str) -> LayerResult:
+    """Return the row with its findings, and the words that they and its signal come to."""
+    unread = "" if row.examined else label_of(row.skip, row.reason)
+    integrity = integrity_of(findings, unread=unread, remark=remark)
+    word = of_signal(signal)
+    joint = joint_verdict(integrity, word)
+    return replace(
+        row, findings=findings, integrity=integrity, signal=word, verdict=joint.text, judgement=joint
+    )
 
 
 def _why_unjudged(row: LayerResult) -> str:
@@ -143,7 +166,7 @@ def _together(rows: Sequence[LayerResult], signals: Sequence[Signal]) -> Signal:
         if sizes[word] and sizes[word] == max(sizes[other] for other in _SILENT):
             return Signal(word, _shared_detail(word, signals))
     constant = sizes[SignalWord.CONSTANT] > 0
-    return Signal(SignalWord.UNJUDGED, "nothing but constants" if constant else "no layer could be judged")
+    return Signal(SignalWord.UNJUDGED, "nothing but constants" if constant else _NOTHING_JUDGED)
 
 
 _SILENT = (SignalWord.NOISE_LIKE, SignalWord.INITIAL, SignalWord.TOO_SMALL)

@@ -15,7 +15,8 @@ from scipy import linalg
 from rmtaudit.engine.scan.run import Inspect, scan_checkpoint
 from rmtaudit.engine.verify.checks import Check, check, fit_checks, section
 from rmtaudit.engine.verify.readers import SecondReader
-from rmtaudit.report.model import LayerResult, NotCompared, Report, Verification
+from rmtaudit.report.model import LayerResult, Report
+from rmtaudit.report.second_opinion import NotCompared, Verification
 
 if TYPE_CHECKING:
     import torch

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from rmtaudit.errors import UsageError
-from rmtaudit.report.model import Check as CheckEntry
-from rmtaudit.report.model import NotCompared, Verification
+from rmtaudit.report.second_opinion import Check as CheckEntry
+from rmtaudit.report.second_opinion import NotCompared, Verification
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

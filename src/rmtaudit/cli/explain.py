@@ -24,18 +24,18 @@ def explain(code: str | None) -> None:
     from rmtaudit.report.catalogue import FINDINGS, finding_kind
 
     if code is None:
-        for kind in _with_plugins().values():
+        for kind in kinds_with_plugins().values():
             click.echo(f"{display_name(kind.code)}  {display_name(kind.title)}")
         return
     known = code.strip().upper() in FINDINGS  # nothing of others is imported for our own codes
-    kind = finding_kind(code) if known else finding_kind(code, _with_plugins())
+    kind = finding_kind(code) if known else finding_kind(code, kinds_with_plugins())
     click.echo(f"{display_name(kind.code)}: {display_name(kind.title)}\n")
     for heading, text in kind.sections():
         line = f"{heading}: {display_name(text, longest=_LONGEST)}"
         click.echo(textwrap.fill(line, _WIDTH, subsequent_indent="  "))
 
 
-def _with_plugins() -> Mapping[str, FindingKind]:
+def kinds_with_plugins() -> Mapping[str, FindingKind]:
     """Return the catalogue with the kinds of installed plugins; those that cannot be loaded are named."""
     from rmtaudit.analyzers.registry import plugin_findings
     from rmtaudit.report.catalogue import catalogue

@@ -45,6 +45,18 @@ def settings_flags(command: Command) -> Command:
                 type=click.Choice(["auto", "plain", "sinkhorn", "dyson", "sign-flip"]),
                 help="The null that the bulk is held against: short for --set noise.sharp=….",
             ),
+            click.option(
+                "--include",
+                metavar="GLOB",
+                multiple=True,
+                help="Analyse only layers whose name matches: '*.attn.*'. Repeatable.",
+            ),
+            click.option(
+                "--exclude",
+                metavar="GLOB",
+                multiple=True,
+                help="Leave out layers whose name matches. Repeatable.",
+            ),
             click.option("--memory", metavar="SIZE", help="Budget for matrices in flight: 4GB, 50%, bytes."),
             click.option("--threads", metavar="N", help="Layers worked on at the same time."),
             click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute."),
@@ -64,6 +76,7 @@ def entries_of(values: Mapping[str, Any]) -> list[Entry]:
 
     A flag of its own is stronger than ``--set``. Raises ``UsageError`` for a key or a number that is wrong.
     """
+    from rmtaudit.engine.settings.config_files import Entry
     from rmtaudit.engine.settings.presets import assignments, flag
 
     entries = [entry for text in values["assigned"] for entry in assignments(text, "--set")]
@@ -71,4 +84,7 @@ def entries_of(values: Mapping[str, Any]) -> list[Entry]:
         entries.append(flag("powerlaw.bootstrap", values["bootstrap"], "--bootstrap"))
     if values["sharp"] is not None:
         entries.append(flag("noise.sharp", values["sharp"], "--sharp"))
+    for key in ("include", "exclude"):
+        if values[key]:
+            entries.append(Entry((key,), list(values[key]), f"--{key}"))
     return entries + [flag(key, values[key], f"--{key}") for key in _SETTINGS if values[key] is not None]

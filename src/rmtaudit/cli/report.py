@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from rmtaudit.cli.errors import COULD_NOT_JUDGE, FINE, print_error
+from rmtaudit.cli.errors import COULD_NOT_JUDGE, print_error, worst
+from rmtaudit.cli.failing import code_of_findings, condition_of, fail_on_option
 from rmtaudit.cli.output import ALL_FORMATS, format_for, output_file, output_options
 from rmtaudit.errors import InputError
 
@@ -23,17 +24,23 @@ from rmtaudit.errors import InputError
     show_default=True,
     help="Rows of the table; 0: all.",
 )
-def report(file: Path, format_: str | None, output: Path | None, top: int) -> int:
+@fail_on_option
+def report(file: Path, format_: str | None, output: Path | None, top: int, fail_on: str) -> int:
     """Render a report that `rmtaudit scan --format json` wrote.
 
     Nothing but FILE.json is read: neither the weights nor the analyzers are needed.
     """
     from rmtaudit.cli.scan import rendered
+    from rmtaudit.report.failing import require_analyzers
     from rmtaudit.report.files import load_reports
     from rmtaudit.report.model import FailedSubject, Report
 
     format_ = format_for(format_, output)
+    condition = condition_of(fail_on)
     results = load_reports(file)
+    for result in results:
+        if isinstance(result, Report):
+            require_analyzers(condition, result.tool["analyzers"])
     for result in results:
         if isinstance(result, FailedSubject):
             error = result.error
@@ -49,4 +56,7 @@ def report(file: Path, format_: str | None, output: Path | None, top: int) -> in
                 print_report(result, top=top)
     else:
         sys.stdout.write(rendered(list(results), format_, top))
-    return COULD_NOT_JUDGE if any(isinstance(result, FailedSubject) for result in results) else FINE
+    return worst(
+        code_of_findings(result, condition) if isinstance(result, Report) else COULD_NOT_JUDGE
+        for result in results
+    )

@@ -21,6 +21,7 @@ from rmtaudit.cli.errors import (
     print_error,
     worst,
 )
+from rmtaudit.cli.failing import code_of_findings, condition_of, fail_on_option
 from rmtaudit.cli.flags import entries_of, settings_flags
 from rmtaudit.cli.output import ALL_FORMATS, OutputFile, format_for, output_file, output_options
 from rmtaudit.cli.verification import VerifyingCommand, code_of_verification
@@ -30,6 +31,7 @@ from rmtaudit.names import display_name
 if TYPE_CHECKING:
     from rmtaudit.engine.settings.presets import ResolvedSettings
     from rmtaudit.engine.settings.scan import ScanSettings
+    from rmtaudit.report.failing import FailOn
     from rmtaudit.report.model import FailedSubject, Report
     from rmtaudit.report.plots import PlotFolder
 
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Recompute N layers (3 without a number) with other libraries, and show the largest deviations.",
 )
+@fail_on_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress; with -o, no table either.")
 @click.option(
     "-v", "--verbose", is_flag=True, help="Say on stderr where each setting is from and what took how long."
@@ -70,6 +73,7 @@ def scan(
     top: int,
     plots: Path | None,
     verify: int | None,
+    fail_on: str,
     quiet: bool,
     verbose: bool,
     no_progress: bool,
@@ -82,9 +86,12 @@ def scan(
     one of them.
     """
     from rmtaudit.engine.settings.presets import resolve_settings
+    from rmtaudit.report.failing import require_analyzers
 
     format_ = format_for(format_, output)
     resolved = resolve_settings(entries_of(flags))
+    condition = condition_of(fail_on)
+    require_analyzers(condition, resolved.settings.analyzers)
     with output_file(output, paths) if output else nullcontext() as file:
         settings = _checked(resolved)
         if verify is not None:
@@ -101,6 +108,7 @@ def scan(
             quiet=quiet,
             progress=not (quiet or no_progress),
             verify=verify,
+            fail_on=condition,
         )
         subjects = _subjects(paths)
         folders = _plot_folders(plots, subjects)
@@ -123,6 +131,7 @@ class _Run:
     top: int
     quiet: bool
     progress: bool
+    fail_on: FailOn
     verify: int | None = None
     results: list[Report | FailedSubject] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
@@ -145,6 +154,7 @@ class _Run:
         self.results.append(report)
         self.codes.append(_judge(report, path))
         self._show(report)
+        self.codes.append(code_of_findings(report, self.fail_on))
         if report.verification is not None:
             self.codes.append(code_of_verification(report.verification))
         if plots is not None:

@@ -39,6 +39,8 @@ class SkipReason(StrEnum):
         The same storage as another tensor; the same values as another weight.
     CONSTANT
         A constant of the architecture, by its values.
+    EXCLUDED
+        The caller left it out.
     BEYOND_MEMORY
         Its spectrum takes more memory than the budget.
     NOT_REACHED
@@ -72,6 +74,7 @@ class SkipReason(StrEnum):
     TIED = "tied", "tied: the same {what} as '{original}', counted once", "tied"
     COPY = "copy", "copy: the same values as '{original}', counted once", "copy"
     CONSTANT = "constant", "constant of the architecture: {constant}", "constant of the architecture"
+    EXCLUDED = "excluded", "excluded: {why}", "excluded"
     BEYOND_MEMORY = (
         "beyond_memory",
         "memory: needs about {needed}, more than the budget of {budget} (--memory)",

@@ -10,7 +10,7 @@ dictionaries, and keep the keys that this version does not know; all other parts
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypedDict
 
 from msgspec import Meta, Struct
 
@@ -234,6 +234,10 @@ class Tool(TypedDict):
     solver: Literal["gram", "svd", "auto"]
     seed: Count
     device: str
+    include: NotRequired[
+        Annotated[Sequence[str], Meta(description="Patterns of the layers that were chosen.")]
+    ]
+    exclude: NotRequired[Annotated[Sequence[str], Meta(description="Patterns of the layers left out.")]]
     sort: Annotated[str, Meta(description="The metric that orders a rendered table, worst first.")]
     columns: Annotated[Sequence[str], Meta(description="The metrics that a rendered table shows.")]
 

@@ -47,6 +47,7 @@ def assemble_report(
     repeats: Mapping[int, str],
     copies: Mapping[int, str],
     kinds: Mapping[str, FindingKind],
+    remarks: Sequence[str],
     digest: str | None,
     timings: Mapping[str, float],
     complete: bool,
@@ -57,7 +58,8 @@ def assemble_report(
     ``rows`` are the finished layers by their place in ``plan.layers``, ``observed`` what was seen in
     them, and ``signals`` what they say about learning. Those of ``repeats`` only repeat the values of another
     tensor and are not counted, and those of ``copies`` are the ones among them that should not. Layers
-    without a row were not reached. ``kinds`` is the catalogue of findings, with those of plugins.
+    without a row were not reached. ``kinds`` is the catalogue of findings, with those of plugins; ``remarks``
+    are added to the warnings of the checkpoint.
     """
     finished = [
         rows[index] if index in rows else row(layer, "skipped", Skip(SkipReason.NOT_REACHED))
@@ -83,6 +85,8 @@ def assemble_report(
             "solver": settings.solver,
             "seed": settings.seed,
             "device": device,
+            "include": list(settings.include),
+            "exclude": list(settings.exclude),
             "sort": settings.sort,
             "columns": list(settings.columns),
         },
@@ -92,7 +96,7 @@ def assemble_report(
             "digest": digest,
             "parameters": sum(spec.parameters for spec in checkpoint.tensors),
             "dtypes": _dtypes(checkpoint),
-            "warnings": list(checkpoint.warnings),
+            "warnings": [*checkpoint.warnings, *remarks],
         },
         coverage=_coverage(checkpoint, plan, finished, repeats, signals),
         layers=judged.layers,

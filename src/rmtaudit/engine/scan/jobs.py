@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from rmtaudit.engine.scan.worker import LayerWork, NoSpectrum
@@ -28,7 +28,9 @@ class Job:
     no_spectrum: NoSpectrum | None = None
 
 
-def jobs_of(plan: LayerPlan, specs: Mapping[str, TensorSpec], work: LayerWork) -> Iterator[Job]:
+def jobs_of(
+    plan: LayerPlan, specs: Mapping[str, TensorSpec], work: LayerWork, excluded: Collection[int] = ()
+) -> Iterator[Job]:
     """Yield the layers of a plan, those together that take the same band of the same tensors.
 
     Parameters
@@ -39,10 +41,13 @@ def jobs_of(plan: LayerPlan, specs: Mapping[str, TensorSpec], work: LayerWork) -
         The tensors of the checkpoint, by name.
     work
         The analyzers and the solver, which say how much memory a layer takes.
+    excluded
+        Places in the plan of layers that are left out.
     """
     groups: dict[tuple[tuple[str, ...], tuple[int, int] | None], list[int]] = {}
     for index, layer in enumerate(plan.layers):
-        groups.setdefault((layer.tensors, layer.band), []).append(index)
+        if index not in excluded:
+            groups.setdefault((layer.tensors, layer.band), []).append(index)
     analyzers = work.analyzers_for(spectrum=True)
     with_matrix = any("matrix" in analyzer.needs for analyzer in analyzers)
     for (tensors, band), indices in groups.items():

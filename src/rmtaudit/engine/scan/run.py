@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -29,6 +29,7 @@ from rmtaudit.engine.resources.progress import Progress
 from rmtaudit.engine.scan.assemble import assemble_report
 from rmtaudit.engine.scan.jobs import Job, jobs_of, sizes_without_spectrum
 from rmtaudit.engine.scan.pages import observed_pages
+from rmtaudit.engine.scan.selection import select_layers
 from rmtaudit.engine.scan.worker import AnalysedLayer, LayerWork, NoSpectrum, analyse_layer, row
 from rmtaudit.engine.settings.scan import Device, ScanSettings
 from rmtaudit.errors import CorruptError, RmtauditError, UsageError
@@ -66,6 +67,7 @@ class _Scan:
     specs: dict[str, TensorSpec]
     progress: Callable[[Progress], None]
     inspect: Inspect | None
+    excluded: Mapping[int, Skip]
     rows: dict[int, LayerResult] = field(default_factory=dict)
     observed: dict[int, tuple[Observation, ...]] = field(default_factory=dict)
     signals: dict[int, Signal] = field(default_factory=dict)
@@ -108,8 +110,8 @@ def scan_checkpoint(
     Raises
     ------
     UsageError
-        For an unknown analyzer or option, a code of findings that two analyzers use, or a CUDA device that is
-        not there.
+        For an unknown analyzer or option, a code of findings that two analyzers use, a CUDA device that is
+        not there, or patterns of ``include`` that match no layer.
     """
     started = time.perf_counter()
     analyzers = build_all(settings.analyzers, settings.options)
@@ -121,20 +123,23 @@ def scan_checkpoint(
         seed=settings.seed,
         shown=inspect is not None,
     )
+    plan = plan_layers(
+        checkpoint.tensors,
+        conv=settings.conv,
+        config=checkpoint.config,
+        adapter_config=checkpoint.adapter_config,
+    )
+    selection = select_layers(plan, settings.include, settings.exclude)
     scan = _Scan(
         checkpoint=checkpoint,
-        plan=plan_layers(
-            checkpoint.tensors,
-            conv=settings.conv,
-            config=checkpoint.config,
-            adapter_config=checkpoint.adapter_config,
-        ),
+        plan=plan,
+        excluded=selection.excluded,
         work=work,
         specs={spec.name: spec for spec in checkpoint.tensors},
         progress=progress or (lambda _: None),
         inspect=inspect,
     )
-    scan.parameters_total = sum(layer.parameters for layer in scan.plan.layers)
+    scan.parameters_total = sum(layer.parameters for layer in _selected(scan))
     budget = free_memory() // 2 if settings.memory is None else settings.memory
     threads = settings.threads or _cpus()
     complete, problem = True, None
@@ -154,6 +159,7 @@ def scan_checkpoint(
     with scan.lock:  # after an interrupt, layers under way go on and would still add theirs
         rows, observed, seconds = dict(scan.rows), dict(scan.observed), dict(scan.seconds)
         signals = dict(scan.signals)
+    rows |= {index: row(plan.layers[index], "skipped", skip) for index, skip in scan.excluded.items()}
     return assemble_report(
         checkpoint=checkpoint,
         settings=settings,
@@ -166,6 +172,7 @@ def scan_checkpoint(
         repeats=scan.repeats,
         copies=scan.copies,
         kinds=kinds,
+        remarks=selection.remarks,
         digest=scan.digest.hexdigest() if complete else None,
         timings={**seconds, "threads": threads, "total": time.perf_counter() - started},
         complete=complete,
@@ -174,8 +181,8 @@ def scan_checkpoint(
 
 
 def _read_all(scan: _Scan, pool: Pool, budget: int) -> None:
-    jobs = sorted(jobs_of(scan.plan, scan.specs, scan.work), key=lambda job: -job.size)
-    largest = max((_float64_size(layer) for layer in scan.plan.layers), default=0)
+    jobs = sorted(jobs_of(scan.plan, scan.specs, scan.work, scan.excluded), key=lambda job: -job.size)
+    largest = max((_float64_size(layer) for layer in _selected(scan)), default=0)
     gate = MemoryGate(min(budget, 3 * largest + _SLACK))
     originals: dict[tuple[str, ...], str] = {}
     for job in jobs:
@@ -214,6 +221,10 @@ def _read_all(scan: _Scan, pool: Pool, budget: int) -> None:
             _finish_all(scan, job, "skipped", skip)
             continue
         pool.submit(partial(_run_job, scan, job, tensors, gate))
+
+
+def _selected(scan: _Scan) -> list[Layer]:
+    return [layer for index, layer in enumerate(scan.plan.layers) if index not in scan.excluded]
 
 
 def _read(scan: _Scan, job: Job) -> tuple[torch.Tensor, ...]:
@@ -306,7 +317,7 @@ def _finish(scan: _Scan, index: int, analysed: AnalysedLayer) -> None:
             scan.seconds[part] += spent
         step = Progress(
             done=len(scan.rows),
-            total=len(scan.plan.layers),
+            total=len(scan.plan.layers) - len(scan.excluded),
             name=analysed.row.name,
             parameters_done=scan.parameters_done,
             parameters_total=scan.parameters_total,

@@ -11,7 +11,7 @@ from rmtaudit.errors import UsageError
 from rmtaudit.matrices.layers import ConvPolicy
 from rmtaudit.names import display_name, suggestion
 
-_LISTS = frozenset({"analyzers", "columns"})
+_LISTS = frozenset({"analyzers", "columns", "include", "exclude"})
 
 
 def check_setting(key: str, value: Any, where: str) -> Any:
@@ -68,6 +68,12 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _patterns(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise ValueError("a list of patterns")
+    return tuple(dict.fromkeys(value))
+
+
 def _seed(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 2**63:
         raise ValueError("a whole number from 0 to 2^63 - 1")
@@ -99,6 +105,8 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "seed": _seed,
     "threads": _threads,
     "memory": _memory,
+    "include": _patterns,
+    "exclude": _patterns,
     "sort": _name,
     "columns": _names,
 }

@@ -38,6 +38,10 @@ class ScanSettings:
         Layers worked on at the same time, one BLAS thread each; ``None``: the CPUs of this process.
     memory
         Budget in bytes for the matrices in flight; ``None``: half of what is free.
+    include
+        Patterns for the names of layers or tensors; only layers that match one are analysed. Empty: all.
+    exclude
+        Patterns likewise; layers that match one are not analysed.
     sort
         The metric that orders the table, worst first.
     columns
@@ -53,6 +57,8 @@ class ScanSettings:
     seed: int = 0
     threads: int | None = None
     memory: int | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     sort: str = "alpha"
     columns: tuple[str, ...] = ("alpha", "ks_distance", "tail_size", "stable_rank", "log10_spectral_norm")
 
@@ -67,5 +73,7 @@ class ScanKeywords(TypedDict, total=False):
     seed: int
     threads: int | None
     memory: int | str | None
+    include: Sequence[str]
+    exclude: Sequence[str]
     sort: str
     columns: Sequence[str]

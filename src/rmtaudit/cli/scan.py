@@ -149,7 +149,9 @@ class _Run:
     def scan(self, path: Path, plots: PlotFolder | None = None) -> bool:
         """Scan one subject and show what can be shown at once; false if the user has interrupted it."""
         try:
-            report = _scan_one(path, self.settings, self.progress, plots, self.verify, self.base)
+            report = _scan_one(
+                path, self.settings, progress=self.progress, plots=plots, verify=self.verify, base=self.base
+            )
         except RmtauditError as error:
             print_error(placed(error, path))
             self._add_failure(path, error)
@@ -272,6 +274,7 @@ def _finish_plots(plots: PlotFolder, report: Report) -> int:
 def _scan_one(
     path: Path,
     settings: ScanSettings,
+    *,
     progress: bool,
     plots: PlotFolder | None,
     verify: int | None,

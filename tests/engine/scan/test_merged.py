@@ -224,7 +224,7 @@ def test_the_report_of_a_file(tmp_path: Path) -> None:
     expected = torch.linalg.matrix_norm((wide.half().double() + SCALE * (b @ a).double()), 2)
     assert row.number("log10_spectral_norm") == pytest.approx(math.log10(expected), abs=1e-6)
     assert report.coverage.parameters == 64 * 48 + RANK * (48 + 64)
-    assert report.coverage.fraction == 1
+    assert (report.coverage.fraction, report.coverage.tensors) == (1, 3)
     assert report.subject["digest"] == alone.subject["digest"]
     assert report.subject["base"]["merged"] == 1
     assert report.subject["base"]["without_update"] == 1

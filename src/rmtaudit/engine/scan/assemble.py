@@ -213,7 +213,7 @@ def _coverage(
     parameters = sum(spec.parameters for spec in tensors) - left_out - repeated - constants
     analyzed = sum(each.parameters for each in rows if each.status == "ok")
     return Coverage(
-        tensors=len(tensors),
+        tensors=len(tensors) - sum(each.skip.reason is SkipReason.NO_UPDATE for each in plan.skipped),
         parameters=parameters,
         weight_parameters=sum(layer.parameters for layer in plan.layers)
         - repeated

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from rmtaudit.errors import ChangedError, InputError, NothingAuditableError, Rmt
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
+    from rmtaudit.checkpoints import Checkpoint
     from rmtaudit.engine.settings.presets import ResolvedSettings
     from rmtaudit.engine.settings.scan import ScanSettings
     from rmtaudit.report.failing import FailOn
@@ -61,6 +62,12 @@ if TYPE_CHECKING:
     help="Recompute N layers (3 without a number) with other libraries, and show the largest deviations.",
 )
 @fail_on_option
+@click.option(
+    "--base",
+    metavar="BASE",
+    type=click.Path(path_type=Path),
+    help="Analyse also the weights of this model with the updates of PATH, an adapter, merged in.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress; with -o, no table either.")
 @click.option(
     "-v", "--verbose", is_flag=True, help="Say on stderr where each setting is from and what took how long."
@@ -74,6 +81,7 @@ def scan(
     plots: Path | None,
     verify: int | None,
     fail_on: str,
+    base: Path | None,
     quiet: bool,
     verbose: bool,
     no_progress: bool,
@@ -109,6 +117,7 @@ def scan(
             progress=not (quiet or no_progress),
             verify=verify,
             fail_on=condition,
+            base=base,
         )
         subjects = _subjects(paths)
         folders = _plot_folders(plots, subjects)
@@ -133,13 +142,16 @@ class _Run:
     progress: bool
     fail_on: FailOn
     verify: int | None = None
+    base: Path | None = None
     results: list[Report | FailedSubject] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
 
     def scan(self, path: Path, plots: PlotFolder | None = None) -> bool:
         """Scan one subject and show what can be shown at once; false if the user has interrupted it."""
         try:
-            report = _scan_one(path, self.settings, self.progress, plots, self.verify)
+            report = _scan_one(
+                path, self.settings, progress=self.progress, plots=plots, verify=self.verify, base=self.base
+            )
         except RmtauditError as error:
             print_error(placed(error, path))
             self._add_failure(path, error)
@@ -260,24 +272,48 @@ def _finish_plots(plots: PlotFolder, report: Report) -> int:
 
 
 def _scan_one(
-    path: Path, settings: ScanSettings, progress: bool, plots: PlotFolder | None, verify: int | None
+    path: Path,
+    settings: ScanSettings,
+    *,
+    progress: bool,
+    plots: PlotFolder | None,
+    verify: int | None,
+    base: Path | None,
 ) -> Report:
     from rmtaudit.checkpoints import open_checkpoint
     from rmtaudit.cli.progress import watch
     from rmtaudit.engine.scan.run import scan_checkpoint
 
-    checkpoint = open_checkpoint(path)
-    try:
+    with ExitStack() as opened:
+        checkpoint = open_checkpoint(path)
+        opened.callback(_closed, checkpoint)
+        model = None
+        if base is not None:
+            model = _opened_base(base)
+            opened.callback(_closed, model)
         with watch(path.name or str(path), enabled=progress) as watcher:
             draw = plots.draw_layer if plots else None
             if verify is None:
-                return scan_checkpoint(checkpoint, settings, progress=watcher, inspect=draw)
+                return scan_checkpoint(checkpoint, settings, progress=watcher, inspect=draw, base=model)
             from rmtaudit.engine.scan.verification import scan_and_verify
 
-            return scan_and_verify(checkpoint, settings, layers=verify, progress=watcher, inspect=draw)
-    finally:
-        with suppress(ChangedError):  # the scan has looked for that itself, and its report says so
-            checkpoint.close()
+            return scan_and_verify(
+                checkpoint, settings, layers=verify, progress=watcher, inspect=draw, base=model
+            )
+
+
+def _opened_base(base: Path) -> Checkpoint:
+    from rmtaudit.checkpoints import open_checkpoint
+
+    try:
+        return open_checkpoint(base)
+    except RmtauditError as error:
+        raise placed(error, base) from None
+
+
+def _closed(checkpoint: Checkpoint) -> None:
+    with suppress(ChangedError):  # the scan has looked for that itself, and its report says so
+        checkpoint.close()
 
 
 def _judge(report: Report, path: Path) -> int:

@@ -27,14 +27,17 @@ class Scale:
         How it comes about, for the view of the row; ``"unscaled"`` where nothing states it.
     times_alpha
         Whether it is multiplied by the stored alpha.
+    stated
+        Whether something states it; where nothing does, ``factor`` is 1 for want of a better one.
     """
 
     factor: float
     words: str
     times_alpha: bool = False
+    stated: bool = True
 
 
-UNSCALED = Scale(1.0, "unscaled")
+UNSCALED = Scale(1.0, "unscaled", stated=False)
 
 
 def by_stored_alpha(rank: int | None) -> Scale:
@@ -71,9 +74,9 @@ def stated_scale(config: Mapping[str, Any], stem: str, rank: int) -> Scale:
     if not _is_number(alpha) or not _is_number(stated):
         return UNSCALED
     if not (alpha_clear and rank_clear):
-        return Scale(1.0, "unscaled: adapter_config.json has patterns that are no names")
+        return Scale(1.0, "unscaled: adapter_config.json has patterns that are no names", stated=False)
     if stated != rank:
-        return Scale(1.0, f"unscaled: adapter_config.json states the rank {stated:g}")
+        return Scale(1.0, f"unscaled: adapter_config.json states the rank {stated:g}", stated=False)
     if config.get("use_rslora") is True:
         return Scale(alpha / math.sqrt(rank), f"scaled by alpha/sqrt(r) = {alpha:g}/sqrt({rank})")
     return Scale(alpha / rank, f"scaled by alpha/r = {alpha:g}/{rank}")

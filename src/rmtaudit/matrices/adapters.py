@@ -64,6 +64,9 @@ class Adapter:
         Whether factors that fit both ways are taken as inputs x rank, rank x outputs (the spelling of MLX).
     embedding
         Whether the module is an embedding: its weight is the transpose of the product.
+    by_convention
+        Whether the spelling is one whose programs apply an update as it is where no alpha is stored: down/up
+        (kohya, diffusers) and the names of LyCORIS.
     """
 
     stem: str
@@ -72,6 +75,7 @@ class Adapter:
     parts: Mapping[Part, TensorSpec]
     transposed: bool = False
     embedding: bool = False
+    by_convention: bool = False
 
     @property
     def name(self) -> str:
@@ -146,6 +150,7 @@ def find_adapters(by_name: Mapping[str, TensorSpec]) -> Iterator[Adapter]:
             parts=members,
             transposed=place.words == "a/b" and not place.rest,
             embedding=place.embedding,
+            by_convention=method is not Method.LORA or place.words == "down/up",
         )
 
 

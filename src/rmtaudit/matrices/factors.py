@@ -34,6 +34,11 @@ def core(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     return upper @ lower
 
 
+def dense(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Return ``left @ right`` in float64, of shapes ``(rows, rank)`` and ``(rank, columns)``."""
+    return left.double() @ right.double()
+
+
 def tucker(kernel: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """Return the right factor of a convolution whose kernel stands between the factors; float64.
 

@@ -115,6 +115,21 @@ def fused_layers(spec: TensorSpec, known: Architecture) -> Iterator[Layer]:
     yield whole(spec, LayerKind.DENSE, view, (spec.shape[0], spec.shape[1]), views.as_stored)
 
 
+def stores_inputs_first(spec: TensorSpec, known: Architecture) -> bool:
+    """Whether the architecture keeps a weight inputs x outputs: ``Conv1D`` of GPT-2, experts of gpt-oss.
+
+    Parameters
+    ----------
+    spec
+        A tensor with two or three sides.
+    known
+        The model that it is of.
+    """
+    if len(spec.shape) == 3:
+        return known.model in _INPUTS_FIRST and bool(_STACK.search(spec.name))
+    return known.gpt2 and bool(_CONV1D.search(spec.name))
+
+
 def _is_gpt2(by_name: Mapping[str, TensorSpec]) -> bool:
     """Whether all fused projections are stored as GPT-2 stores them, n x 3n: its ``Conv1D`` is (in, out)."""
     fused = [spec.shape for name, spec in by_name.items() if name.endswith("c_attn.weight")]

@@ -41,6 +41,8 @@ class SkipReason(StrEnum):
         A constant of the architecture, by its values.
     EXCLUDED
         The caller left it out.
+    NOT_MERGED, NO_UPDATE
+        An update that does not fit the weight of the base; a weight of the base that no update is for.
     BEYOND_MEMORY
         Its spectrum takes more memory than the budget.
     NOT_REACHED
@@ -75,6 +77,8 @@ class SkipReason(StrEnum):
     COPY = "copy", "copy: the same values as '{original}', counted once", "copy"
     CONSTANT = "constant", "constant of the architecture: {constant}", "constant of the architecture"
     EXCLUDED = "excluded", "excluded: {why}", "excluded"
+    NOT_MERGED = "not_merged", "not merged: {problem}", "not merged"
+    NO_UPDATE = "no_update", "no update: {how}", "no update"
     BEYOND_MEMORY = (
         "beyond_memory",
         "memory: needs about {needed}, more than the budget of {budget} (--memory)",

@@ -40,7 +40,7 @@ def layers_of_role(spec: TensorSpec, role: Role, conv: ConvPolicy) -> Iterator[L
     conv
         How a convolution becomes matrices.
     """
-    order = tuple(sorted(range(len(role.axes)), key=lambda side: _ORDER.index(role.axes[side])))
+    order = order_of(role.axes)
     sides = {role.axes[side]: spec.shape[side] for side in order if role.axes[side] != "1"}
     kernel = tuple(size for axis, size in sides.items() if axis in "DHW")
     outputs, inputs = sides.get("O", 1), sides.get("I", 1)
@@ -55,6 +55,15 @@ def layers_of_role(spec: TensorSpec, role: Role, conv: ConvPolicy) -> Iterator[L
         view = "transposed" if moved and layer.view == _AS_STORED else layer.view
         view += f", stored {stored}" if moved else ""
         yield replace(layer, view=view, build=views.permuted(order, shape[1:], layer.build))
+
+
+def order_of(axes: str) -> tuple[int, ...]:
+    """Return the sides of a tensor in PyTorch's order: stack, outputs, inputs, kernel.
+
+    >>> order_of("HWIO")
+    (3, 2, 0, 1)
+    """
+    return tuple(sorted(range(len(axes)), key=lambda side: _ORDER.index(axes[side])))
 
 
 def _in_order(spec: TensorSpec, role: Role, conv: ConvPolicy, *, banded: bool) -> Iterator[Layer]:

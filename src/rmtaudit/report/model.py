@@ -242,6 +242,18 @@ class Tool(TypedDict):
     columns: Annotated[Sequence[str], Meta(description="The metrics that a rendered table shows.")]
 
 
+class Base(TypedDict):
+    """The model whose weights the updates of an adapter were added to."""
+
+    path: str
+    format: str
+    parameters: Annotated[Count, Meta(description="Elements of all its tensors.")]
+    merged: Annotated[Count, Meta(description="Weights with an update.")]
+    not_merged: Annotated[Count, Meta(description="Updates that could not be added; `coverage` says why.")]
+    without_update: Annotated[Count, Meta(description="Weight tensors without an update.")]
+    warnings: Sequence[str]
+
+
 class Subject(TypedDict):
     """What was scanned. Later versions may add keys."""
 
@@ -254,6 +266,7 @@ class Subject(TypedDict):
     parameters: Annotated[Count, Meta(description="Elements of all tensors in the container.")]
     dtypes: Annotated[Mapping[str, Count], Meta(description="Elements of each dtype.")]
     warnings: Sequence[str]
+    base: NotRequired[Base]
 
 
 class Report(Part, frozen=True, kw_only=True):

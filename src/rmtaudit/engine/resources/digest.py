@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,10 +42,11 @@ class ContentDigest:
         """Whether something of the tensor was added."""
         return name in self._parts
 
-    def hexdigest(self) -> str:
-        """Return ``sha256:`` and the digest of everything that was added."""
+    def hexdigest(self, names: Iterable[str] | None = None) -> str:
+        """Return ``sha256:`` and the digest of everything that was added, or of these tensors of it."""
         total = hashlib.sha256()
-        for name in sorted(self._parts):
+        chosen = self._parts if names is None else self._parts.keys() & set(names)
+        for name in sorted(chosen):
             total.update(name.encode("utf-8", "surrogatepass") + b"\0" + self._parts[name].digest())
         return f"sha256:{total.hexdigest()}"
 

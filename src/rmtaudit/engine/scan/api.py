@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -23,6 +24,12 @@ def scan(
     preset: str = "default",
     analyzers: Sequence[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
+    base: str
+    | Path
+    | Checkpoint
+    | Mapping[str, torch.Tensor | np.ndarray[Any, Any]]
+    | torch.nn.Module
+    | None = None,
     **keywords: Unpack[ScanKeywords],
 ) -> Report:
     """Scan one model.
@@ -38,6 +45,8 @@ def scan(
         Names of analyzers, instead of the preset's.
     progress
         Told after every layer, from any thread.
+    base
+        The model that an adapter was trained on: the merged weights are analysed too.
     **keywords
         Fields of ``ScanSettings``: ``conv="slices-pooled"``, ``options={"powerlaw": {"bootstrap": 200}}`` …
 
@@ -67,16 +76,19 @@ def scan(
     resolved = preset_settings(preset, analyzers=None if analyzers is None else list(analyzers), **keywords)
     built = build_all(resolved.settings.analyzers, resolved.settings.options)
     chosen = select_metrics(resolved, metric_catalogue(built))
+    with ExitStack() as opened:
+        checkpoint = _opened(target, opened)
+        model = None if base is None else _opened(base, opened)
+        return scan_checkpoint(checkpoint, chosen, progress=progress, base=model)
+
+
+def _opened(target: Any, opened: ExitStack) -> Checkpoint:
+    """Return the checkpoint of a target, to be closed with the stack unless the caller opened it."""
     if isinstance(target, Checkpoint):
-        return scan_checkpoint(target, chosen, progress=progress)
-    with _opened(target) as checkpoint:
-        return scan_checkpoint(checkpoint, chosen, progress=progress)
-
-
-def _opened(target: Any) -> Checkpoint:
+        return target
     if isinstance(target, (str, Path)):
-        return open_checkpoint(target)
+        return opened.enter_context(open_checkpoint(target))
     from rmtaudit.checkpoints.memory import StateDictCheckpoint
     from rmtaudit.checkpoints.schemes import decoded
 
-    return decoded(StateDictCheckpoint(target))
+    return opened.enter_context(decoded(StateDictCheckpoint(target)))

@@ -12,6 +12,7 @@ from rmtaudit.analyzers.forensics.audit import Forensics
 from rmtaudit.analyzers.registry import metric_catalogue
 from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.engine.scan.judge import judge
+from rmtaudit.engine.scan.merged import MergedCheckpoint
 from rmtaudit.engine.scan.worker import encoding_of, row
 from rmtaudit.engine.settings.scan import ScanSettings
 from rmtaudit.errors import RmtauditError
@@ -20,6 +21,7 @@ from rmtaudit.kernels.signal import Signal, SignalWord
 from rmtaudit.matrices.plan import LayerPlan
 from rmtaudit.matrices.refusals import NotAnalysed
 from rmtaudit.matrices.skips import Skip, SkipReason
+from rmtaudit.matrices.tensors import TensorSpec
 from rmtaudit.report.model import (
     HEADER,
     Coverage,
@@ -28,6 +30,7 @@ from rmtaudit.report.model import (
     Report,
     SkippedTensor,
     StoppedBy,
+    Subject,
     SummaryValue,
 )
 from rmtaudit.report.verdict import UNJUDGED
@@ -37,6 +40,7 @@ from rmtaudit.version import installed_version
 def assemble_report(
     *,
     checkpoint: Checkpoint,
+    merged: MergedCheckpoint | None = None,
     settings: ScanSettings,
     device: str,
     analyzers: Sequence[Analyzer],
@@ -58,8 +62,8 @@ def assemble_report(
     ``rows`` are the finished layers by their place in ``plan.layers``, ``observed`` what was seen in
     them, and ``signals`` what they say about learning. Those of ``repeats`` only repeat the values of another
     tensor and are not counted, and those of ``copies`` are the ones among them that should not. Layers
-    without a row were not reached. ``kinds`` is the catalogue of findings, with those of plugins; ``remarks``
-    are added to the warnings of the checkpoint.
+    without a row were not reached. ``merged`` is an adapter with its base. ``kinds`` is the catalogue of
+    findings, with those of plugins; ``remarks`` are added to the warnings of the checkpoint.
     """
     finished = [
         rows[index] if index in rows else row(layer, "skipped", Skip(SkipReason.NOT_REACHED))
@@ -90,15 +94,8 @@ def assemble_report(
             "sort": settings.sort,
             "columns": list(settings.columns),
         },
-        subject={
-            "path": str(checkpoint.path),
-            "format": checkpoint.format,
-            "digest": digest,
-            "parameters": sum(spec.parameters for spec in checkpoint.tensors),
-            "dtypes": _dtypes(checkpoint),
-            "warnings": [*checkpoint.warnings, *remarks],
-        },
-        coverage=_coverage(checkpoint, plan, finished, repeats, signals),
+        subject=_subject(checkpoint, merged, digest, remarks),
+        coverage=_coverage((merged or checkpoint).tensors, plan, finished, repeats, signals),
         layers=judged.layers,
         summary=_summary(analyzers, finished),
         metrics=_metrics(analyzers, finished),
@@ -113,6 +110,22 @@ def assemble_report(
         else StoppedBy(code=error.code, message=error.message, hint=error.hint, where=error.where),
         timings=timings,
     )
+
+
+def _subject(
+    checkpoint: Checkpoint, merged: MergedCheckpoint | None, digest: str | None, remarks: Sequence[str]
+) -> Subject:
+    subject = Subject(
+        path=str(checkpoint.path),
+        format=checkpoint.format,
+        digest=digest,
+        parameters=sum(spec.parameters for spec in checkpoint.tensors),
+        dtypes=_dtypes(checkpoint),
+        warnings=[*checkpoint.warnings, *remarks],
+    )
+    if merged is not None:
+        subject["base"] = merged.facts()
+    return subject
 
 
 def _metrics(analyzers: Sequence[Analyzer], rows: Sequence[LayerResult]) -> dict[str, MetricEntry]:
@@ -169,7 +182,7 @@ def _dtypes(checkpoint: Checkpoint) -> dict[str, int]:
 
 
 def _coverage(
-    checkpoint: Checkpoint,
+    tensors: Sequence[TensorSpec],
     plan: LayerPlan,
     rows: Sequence[LayerResult],
     repeats: Mapping[int, str],
@@ -197,10 +210,10 @@ def _coverage(
         for each in rows
         if each.status != "ok"
     ]
-    parameters = sum(spec.parameters for spec in checkpoint.tensors) - left_out - repeated - constants
+    parameters = sum(spec.parameters for spec in tensors) - left_out - repeated - constants
     analyzed = sum(each.parameters for each in rows if each.status == "ok")
     return Coverage(
-        tensors=len(checkpoint.tensors),
+        tensors=len(tensors) - sum(each.skip.reason is SkipReason.NO_UPDATE for each in plan.skipped),
         parameters=parameters,
         weight_parameters=sum(layer.parameters for layer in plan.layers)
         - repeated

@@ -28,6 +28,7 @@ from rmtaudit.engine.resources.pool import Pool
 from rmtaudit.engine.resources.progress import Progress
 from rmtaudit.engine.scan.assemble import assemble_report
 from rmtaudit.engine.scan.jobs import Job, jobs_of, sizes_without_spectrum
+from rmtaudit.engine.scan.merged import MergedCheckpoint
 from rmtaudit.engine.scan.pages import observed_pages
 from rmtaudit.engine.scan.selection import select_layers
 from rmtaudit.engine.scan.worker import AnalysedLayer, LayerWork, NoSpectrum, analyse_layer, row
@@ -86,6 +87,7 @@ def scan_checkpoint(
     *,
     progress: Callable[[Progress], None] | None = None,
     inspect: Inspect | None = None,
+    base: Checkpoint | None = None,
 ) -> Report:
     """Analyse every weight matrix of an opened checkpoint.
 
@@ -100,6 +102,9 @@ def scan_checkpoint(
     inspect
         Given every layer that was analysed, from any thread: its row and its spectrum, which the scan then
         lets go.
+    base
+        The opened model that an adapter was trained on; it stays open. The merged weights are analysed in
+        addition to the updates.
 
     Returns
     -------
@@ -110,8 +115,8 @@ def scan_checkpoint(
     Raises
     ------
     UsageError
-        For an unknown analyzer or option, a code of findings that two analyzers use, a CUDA device that is
-        not there, or patterns of ``include`` that match no layer.
+        For a base that no update belongs to, an unknown analyzer or option, a code of findings that two
+        analyzers use, a CUDA device that is not there, or patterns of ``include`` that match no layer.
     """
     started = time.perf_counter()
     analyzers = build_all(settings.analyzers, settings.options)
@@ -123,19 +128,25 @@ def scan_checkpoint(
         seed=settings.seed,
         shown=inspect is not None,
     )
-    plan = plan_layers(
-        checkpoint.tensors,
-        conv=settings.conv,
-        config=checkpoint.config,
-        adapter_config=checkpoint.adapter_config,
+    merged = None if base is None else MergedCheckpoint(checkpoint, base, conv=settings.conv)
+    scanned = merged or checkpoint
+    plan = (
+        merged.plan
+        if merged
+        else plan_layers(
+            checkpoint.tensors,
+            conv=settings.conv,
+            config=checkpoint.config,
+            adapter_config=checkpoint.adapter_config,
+        )
     )
     selection = select_layers(plan, settings.include, settings.exclude)
     scan = _Scan(
-        checkpoint=checkpoint,
+        checkpoint=scanned,
         plan=plan,
         excluded=selection.excluded,
         work=work,
-        specs={spec.name: spec for spec in checkpoint.tensors},
+        specs={spec.name: spec for spec in scanned.tensors},
         progress=progress or (lambda _: None),
         inspect=inspect,
     )
@@ -149,7 +160,7 @@ def scan_checkpoint(
             _read_all(scan, pool, budget)
             pool.join()
             _hash_the_rest(scan)
-            checkpoint.check_unchanged()
+            scanned.check_unchanged()
         except KeyboardInterrupt:
             complete = False
         except RmtauditError as error:
@@ -162,6 +173,7 @@ def scan_checkpoint(
     rows |= {index: row(plan.layers[index], "skipped", skip) for index, skip in scan.excluded.items()}
     return assemble_report(
         checkpoint=checkpoint,
+        merged=merged,
         settings=settings,
         device=work.device.type,
         analyzers=analyzers,
@@ -173,7 +185,7 @@ def scan_checkpoint(
         copies=scan.copies,
         kinds=kinds,
         remarks=selection.remarks,
-        digest=scan.digest.hexdigest() if complete else None,
+        digest=scan.digest.hexdigest(spec.name for spec in checkpoint.tensors) if complete else None,
         timings={**seconds, "threads": threads, "total": time.perf_counter() - started},
         complete=complete,
         error=problem,

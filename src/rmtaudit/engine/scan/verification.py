@@ -35,6 +35,7 @@ def scan_and_verify(
     layers: int,
     progress: Callable[[Progress], None] | None = None,
     inspect: Inspect | None = None,
+    base: Checkpoint | None = None,
 ) -> Report:
     """Scan a checkpoint and add a second opinion on a few layers, unless the scan was stopped.
 
@@ -47,7 +48,7 @@ def scan_and_verify(
         if inspect is not None:
             inspect(row, spectrum)
 
-    report = scan_checkpoint(checkpoint, settings, progress=progress, inspect=keep)
+    report = scan_checkpoint(checkpoint, settings, progress=progress, inspect=keep, base=base)
     if not report.complete:
         return report
     return replace(report, verification=verify_scan(checkpoint, report, spectra, layers=layers))

@@ -5,14 +5,12 @@ Importing this package imports neither torch nor numpy nor rich: ``rmtaudit --he
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from rmtaudit.cli.analyzers import analyzers
 from rmtaudit.cli.config import config
 from rmtaudit.cli.density import density
-from rmtaudit.cli.errors import run
+from rmtaudit.cli.errors import leave, run
 from rmtaudit.cli.explain import explain
 from rmtaudit.cli.forecast import forecast
 from rmtaudit.cli.inspect import inspect
@@ -46,4 +44,4 @@ cli.add_command(explain)
 
 def main() -> None:
     """Run the command line of this process and exit."""
-    sys.exit(run(cli))
+    leave(run(cli))

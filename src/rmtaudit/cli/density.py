@@ -10,7 +10,7 @@ import click
 
 from rmtaudit.cli.errors import FINE, INCONCLUSIVE
 from rmtaudit.cli.output import DocumentOutput, document_options, refuse_input
-from rmtaudit.cli.source_flags import source_flags, source_options
+from rmtaudit.cli.source_flags import check_source, source_flags, source_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -160,6 +160,8 @@ def density(source: str, out: DocumentOutput, **flags: Any) -> int:
     blocks. Exit code 3: the prediction is refused, with the reason, or it rests on an assumption that was
     not made with --assume-free or --assume-smooth.
     """
+    if flags["holds"] is None:
+        check_source(source, flags)
     from rmtaudit.engine.density import DensitySettings
     from rmtaudit.engine.density import density as predicted
 

@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import io
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -45,6 +48,21 @@ def run(command: click.Command, args: Sequence[str] | None = None) -> int:
     except Exception as error:
         return code_of(internal_error(error))
     return code
+
+
+def leave(code: int) -> NoReturn:
+    """End this process with an exit code, without taking the interpreter apart.
+
+    To free every object that torch holds takes a third of a second, and its destructors have been seen to
+    abort. What others have registered for the end of the process is done before, as ``multiprocessing`` does
+    it.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # run() has flushed them; nobody may listen any more
+            stream.flush()
+    os._exit(code)
 
 
 def worst(codes: Iterable[int]) -> int:

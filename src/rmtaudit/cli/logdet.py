@@ -14,7 +14,7 @@ from rmtaudit.cli.errors import FINE, INCONCLUSIVE
 from rmtaudit.cli.logdet_flags import logdet_flags
 from rmtaudit.cli.output import DocumentOutput, OutputFile, document_options, output_file
 from rmtaudit.cli.progress import steps_watched
-from rmtaudit.cli.source_flags import source_options
+from rmtaudit.cli.source_flags import check_source, source_options
 from rmtaudit.engine.logdet.settings import Place
 from rmtaudit.errors import StoppedWorkError
 from rmtaudit.names import display_name
@@ -51,6 +51,8 @@ def logdet(source: str, out: DocumentOutput, **flags: Any) -> int:
 
 
 def _run(source: str, out: DocumentOutput, flags: Mapping[str, Any], signals: _Signals) -> int:
+    if not flags["series"]:
+        check_source(source, flags)
     from rmtaudit.engine.logdet.requests import explain_request, input_paths, settings_of
 
     settings = settings_of({name: value for name, value in flags.items() if name not in _PRINTED})

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from rmtaudit.report.failing import FailOn
     from rmtaudit.report.model import FailedSubject, Report
     from rmtaudit.report.plots import PlotFolder
+
+Result = TypeVar("Result")
 
 
 @click.command(cls=VerifyingCommand)
@@ -101,7 +105,6 @@ def scan(
     condition = condition_of(fail_on)
     require_analyzers(condition, resolved.settings.analyzers)
     with output_file(output, paths) if output else nullcontext() as file:
-        settings = _checked(resolved)
         if verify is not None:
             from rmtaudit.engine.verify.checks import require_libraries
 
@@ -109,7 +112,7 @@ def scan(
         if verbose:
             _say_settings(resolved)
         run = _Run(
-            settings=settings,
+            checked=cache(lambda: _checked(resolved)),
             format=format_,
             file=file,
             top=top,
@@ -132,9 +135,13 @@ def scan(
 
 @dataclass(slots=True, kw_only=True)
 class _Run:
-    """One command: its subjects so far, and what each came to."""
+    """One command: its subjects so far, and what each came to.
 
-    settings: ScanSettings
+    ``checked`` returns the settings of all subjects, or raises what is wrong with them. It is called once a
+    subject has been opened: it imports the analyzers, and torch with them.
+    """
+
+    checked: Callable[[], ScanSettings]
     format: str
     file: OutputFile | None
     top: int
@@ -148,21 +155,14 @@ class _Run:
 
     def scan(self, path: Path, plots: PlotFolder | None = None) -> bool:
         """Scan one subject and show what can be shown at once; false if the user has interrupted it."""
-        try:
-            report = _scan_one(
-                path, self.settings, progress=self.progress, plots=plots, verify=self.verify, base=self.base
-            )
-        except RmtauditError as error:
-            print_error(placed(error, path))
-            self._add_failure(path, error)
-            return True
-        except KeyboardInterrupt:  # between two layers the engine takes it; this is before or after them
-            click.echo("rmtaudit: interrupted", err=True)
-            self.codes.append(INTERRUPTED)
-            return False
-        except Exception as error:  # a fault of ours in one subject must not lose the others
-            self._add_failure(path, internal_error(error, str(path)))
-            return True
+        with ExitStack() as opened:
+            checkpoints = self._attempt(path, lambda: self._open(path, opened))
+            if checkpoints is None:
+                return INTERRUPTED not in self.codes
+            settings = self.checked()
+            report = self._attempt(path, lambda: self._report(path, checkpoints, settings, plots))
+        if report is None:
+            return INTERRUPTED not in self.codes
         self.results.append(report)
         self.codes.append(_judge(report, path))
         self._show(report)
@@ -172,6 +172,56 @@ class _Run:
         if plots is not None:
             self.codes.append(_finish_plots(plots, report))
         return INTERRUPTED not in self.codes
+
+    def _attempt(self, path: Path, step: Callable[[], Result]) -> Result | None:
+        """Take one step with a subject; ``None`` if it failed, which is then recorded and reported."""
+        try:
+            return step()
+        except RmtauditError as error:
+            print_error(placed(error, path))
+            self._add_failure(path, error)
+        except KeyboardInterrupt:  # between two layers the engine takes it; this is before or after them
+            click.echo("rmtaudit: interrupted", err=True)
+            self.codes.append(INTERRUPTED)
+        except Exception as error:  # a fault of ours in one subject must not lose the others
+            self._add_failure(path, internal_error(error, str(path)))
+        return None
+
+    def _open(self, path: Path, opened: ExitStack) -> tuple[Checkpoint, Checkpoint | None]:
+        """Open a subject, and the base where there is one; ``opened`` closes them."""
+        from rmtaudit.checkpoints import open_checkpoint
+
+        checkpoint = open_checkpoint(path)
+        opened.callback(_close, checkpoint)
+        if self.base is None:
+            return checkpoint, None
+        try:
+            base = open_checkpoint(self.base)
+        except RmtauditError as error:
+            raise placed(error, self.base) from None
+        opened.callback(_close, base)
+        return checkpoint, base
+
+    def _report(
+        self,
+        path: Path,
+        checkpoints: tuple[Checkpoint, Checkpoint | None],
+        settings: ScanSettings,
+        plots: PlotFolder | None,
+    ) -> Report:
+        from rmtaudit.cli.progress import watch
+        from rmtaudit.engine.scan.run import scan_checkpoint
+
+        checkpoint, base = checkpoints
+        draw = plots.draw_layer if plots else None
+        with watch(path.name or str(path), enabled=self.progress) as watcher:
+            if self.verify is None:
+                return scan_checkpoint(checkpoint, settings, progress=watcher, inspect=draw, base=base)
+            from rmtaudit.engine.scan.verification import scan_and_verify
+
+            return scan_and_verify(
+                checkpoint, settings, layers=self.verify, progress=watcher, inspect=draw, base=base
+            )
 
     def _add_failure(self, path: Path, error: RmtauditError) -> None:
         from rmtaudit.report.model import failed_subject
@@ -271,47 +321,7 @@ def _finish_plots(plots: PlotFolder, report: Report) -> int:
     return FINE
 
 
-def _scan_one(
-    path: Path,
-    settings: ScanSettings,
-    *,
-    progress: bool,
-    plots: PlotFolder | None,
-    verify: int | None,
-    base: Path | None,
-) -> Report:
-    from rmtaudit.checkpoints import open_checkpoint
-    from rmtaudit.cli.progress import watch
-    from rmtaudit.engine.scan.run import scan_checkpoint
-
-    with ExitStack() as opened:
-        checkpoint = open_checkpoint(path)
-        opened.callback(_closed, checkpoint)
-        model = None
-        if base is not None:
-            model = _opened_base(base)
-            opened.callback(_closed, model)
-        with watch(path.name or str(path), enabled=progress) as watcher:
-            draw = plots.draw_layer if plots else None
-            if verify is None:
-                return scan_checkpoint(checkpoint, settings, progress=watcher, inspect=draw, base=model)
-            from rmtaudit.engine.scan.verification import scan_and_verify
-
-            return scan_and_verify(
-                checkpoint, settings, layers=verify, progress=watcher, inspect=draw, base=model
-            )
-
-
-def _opened_base(base: Path) -> Checkpoint:
-    from rmtaudit.checkpoints import open_checkpoint
-
-    try:
-        return open_checkpoint(base)
-    except RmtauditError as error:
-        raise placed(error, base) from None
-
-
-def _closed(checkpoint: Checkpoint) -> None:
+def _close(checkpoint: Checkpoint) -> None:
     with suppress(ChangedError):  # the scan has looked for that itself, and its report says so
         checkpoint.close()
 

@@ -66,3 +66,15 @@ def source_options(values: Mapping[str, Any]) -> SourceOptions:
     from rmtaudit.engine.sources import SourceOptions
 
     return SourceOptions(**{name: values[name] for name in _NAMES}, shift=values.get("shift", 0.0))
+
+
+def check_source(source: str, values: Mapping[str, Any]) -> None:
+    """Raise what is wrong with the checkpoints that a SOURCE names, before torch is imported.
+
+    Raises an ``InputError`` or ``UsageError``. Where the flags say what SOURCE holds, nothing is looked at.
+    """
+    if any(values[name] is not None for name in ("kernel", "laplacian", "dtype", "shape")):
+        return
+    from rmtaudit.engine.sources.recognise import check_readable
+
+    check_readable(source)

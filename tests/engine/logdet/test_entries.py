@@ -12,7 +12,8 @@ import torch
 import rmtaudit
 from rmtaudit.engine.logdet.answer import LogDeterminant
 from rmtaudit.engine.logdet.target import facts_of
-from rmtaudit.engine.sources import SourceOptions, in_memory
+from rmtaudit.engine.sources import SourceOptions
+from rmtaudit.engine.sources.in_memory import in_memory
 from rmtaudit.matrices.sources import (
     CompletedLaplacian,
     Gram,

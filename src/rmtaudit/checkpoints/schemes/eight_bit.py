@@ -7,8 +7,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from rmtaudit.checkpoints.schemes import FLOAT8
 from rmtaudit.checkpoints.schemes.codes import e8m0, spread
-from rmtaudit.checkpoints.schemes.modules import FLOAT8, Facts, Module
+from rmtaudit.checkpoints.schemes.modules import Facts, Module
 from rmtaudit.checkpoints.schemes.scheme import Decoded, Refused, encoding
 from rmtaudit.checkpoints.values import torch_dtype
 from rmtaudit.matrices.tensors import FLOATING, TensorSpec

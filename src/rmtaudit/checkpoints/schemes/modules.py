@@ -8,16 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rmtaudit.checkpoints.schemes import CODE_DTYPES, FLOAT8
 from rmtaudit.matrices.roles import is_buffer, is_index
 from rmtaudit.matrices.tensors import FLOATING, TensorSpec
 
 if TYPE_CHECKING:
     import torch
-
-FLOAT8 = frozenset({"float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"})
-
-_INTEGERS = frozenset({"int8", "uint8", "int16", "uint16", "int32", "uint32"})
-"""Dtypes that codes are stored in. 64-bit integers are indices and counts."""
 
 _MOST_CHILDREN = 32
 """A parent with more tensors than this is a model and no module: the schemes known have at most 15."""
@@ -111,11 +107,6 @@ def quantised_modules(specs: Iterable[TensorSpec], facts: Facts) -> list[Module]
     return modules
 
 
-def may_hold_codes(dtype: str) -> bool:
-    """Whether codes are stored in this dtype: integers of up to 32 bits, or 8-bit floats."""
-    return dtype in _INTEGERS or dtype in FLOAT8
-
-
 def _may_be_codes(spec: TensorSpec, children: Mapping[str, list[str]]) -> bool:
     if (
         spec.unreadable is not None
@@ -124,7 +115,7 @@ def _may_be_codes(spec: TensorSpec, children: Mapping[str, list[str]]) -> bool:
         or not spec.parameters
     ):
         return False
-    if not may_hold_codes(spec.dtype):
+    if spec.dtype not in CODE_DTYPES:
         return False
     parent, label = _home(spec.name)
     if label in _LEAVES:

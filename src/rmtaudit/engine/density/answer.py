@@ -20,7 +20,8 @@ from rmtaudit.engine.density.method import Method, plan
 from rmtaudit.engine.density.settings import DensityKeywords, DensitySettings
 from rmtaudit.engine.density.whole_answer import MOST_QUANTILES, WholeResult, whole_answer
 from rmtaudit.engine.settings.keywords import settings_from
-from rmtaudit.engine.sources import SourceOptions, in_memory
+from rmtaudit.engine.sources import SourceOptions
+from rmtaudit.engine.sources.in_memory import in_memory
 from rmtaudit.errors import InputError, OutputError, UsageError
 
 if TYPE_CHECKING:

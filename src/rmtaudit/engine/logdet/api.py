@@ -11,7 +11,8 @@ from rmtaudit.engine.logdet.run import log_determinant
 from rmtaudit.engine.logdet.settings import LogdetKeywords, LogdetSettings, Method
 from rmtaudit.engine.resources.memory_size import parse_memory
 from rmtaudit.engine.settings.keywords import settings_from
-from rmtaudit.engine.sources import SourceOptions, in_memory, open_source
+from rmtaudit.engine.sources import SourceOptions, open_source
+from rmtaudit.engine.sources.in_memory import in_memory
 from rmtaudit.errors import UsageError
 from rmtaudit.matrices.sources import KernelMatrix
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmtaudit.checkpoints.base import Contents
 from rmtaudit.checkpoints.npz.reader import NpyReader, NpzReader
 from rmtaudit.engine.resources.memory import free_memory
 from rmtaudit.engine.sources.words import SEPARATOR, choose, no_name, printed
@@ -82,13 +81,6 @@ def open_zarr(path: Path, name: str, symmetric: bool | None) -> MatrixSource:
     return ZarrMatrix(
         found, f"{where}{SEPARATOR}{display_name(name)}" if name else where, symmetric=symmetric
     )
-
-
-def is_npz(path: Path, contents: Contents) -> bool:
-    """Whether a zip archive holds nothing but arrays of numpy's, at the top, or claims to by its name."""
-    if not contents.names:
-        return path.suffix.lower() == ".npz"
-    return NpzReader().recognises(contents) and not any("/" in name for name in contents.names)
 
 
 def _opened(reader: NpzReader | NpyReader, path: Path, where: str) -> NumpyCheckpoint:

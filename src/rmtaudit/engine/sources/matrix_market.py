@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rmtaudit.checkpoints.files import read_small
 from rmtaudit.engine.resources.memory import free_memory
+from rmtaudit.engine.sources.recognise import BANNER
 from rmtaudit.engine.sources.words import no_name, printed
 from rmtaudit.errors import CorruptError, InputError, UsageError
 from rmtaudit.matrices.sources import MatrixSource, SparseMatrix, TensorSource
@@ -18,7 +19,6 @@ from rmtaudit.names import display_name
 if TYPE_CHECKING:
     import numpy as np
 
-BANNER = b"%%MatrixMarket"
 _LONGEST_HEADER = 1 << 20
 _ROOM = 4
 """Copies of the text and of what it becomes that are in memory at a time."""

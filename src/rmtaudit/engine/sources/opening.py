@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING
 
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.checkpoints.files import FileSource
-from rmtaudit.checkpoints.registry import contents_of, families, own_readers
-from rmtaudit.checkpoints.sharded import is_index
 from rmtaudit.engine.sources import plugins
-from rmtaudit.engine.sources.archives import is_npz, open_npz, open_zarr
-from rmtaudit.engine.sources.matrix_market import BANNER, open_mtx
+from rmtaudit.engine.sources.archives import open_npz, open_zarr
+from rmtaudit.engine.sources.matrix_market import open_mtx
 from rmtaudit.engine.sources.options import SourceOptions, View, check_options
+from rmtaudit.engine.sources.recognise import Kind, has_plugins, is_ours, kind_of
 from rmtaudit.engine.sources.texts import read_edges, read_points
 from rmtaudit.engine.sources.words import choose, no_name, printed, split_name
-from rmtaudit.errors import CorruptError, UsageError
+from rmtaudit.errors import UsageError
 from rmtaudit.matrices.sources import (
     FileMatrix,
     Gram,
@@ -99,7 +98,7 @@ def _open_one(text: str, options: SourceOptions) -> MatrixSource:
         return Laplacian(read_edges(path), options.laplacian, printed(path))
     if options.dtype is not None or options.shape is not None:
         return _viewed(_raw(path, options), options)
-    if plugins.installed() and not _is_ours(path):
+    if has_plugins() and not is_ours(path):
         made = plugins.plugin_source(text, options.symmetric)
         if made is not None:
             return _viewed(made, options)
@@ -124,78 +123,19 @@ def _viewed(source: MatrixSource, options: SourceOptions, view: View | None = No
 Open = Callable[[Path, str, SourceOptions], MatrixSource]
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether a path is there and of a format that rmtaudit itself is sure of: no plugin is asked then."""
-    try:
-        if not path.exists():
-            return False
-        if path.is_dir():
-            endings = tuple(ending for family in families(own_readers()) for ending in family)
-            return _is_zarr(path) or any(each.name.lower().endswith(endings) for each in path.iterdir())
-    except OSError:  # a name too long, a folder that may not be listed: opening it will say so
-        return True
-    contents, _ = contents_of(path)
-    head = contents.head
-    return (
-        head.startswith(b"\x93NUMPY")
-        or _is_market(head)
-        or (head.startswith(b"PK\x03\x04") and is_npz(path, contents))
-        or is_index(path)
-        or any(reader.recognises(contents) for reader in own_readers())
-    )
-
-
-def _is_zarr(path: Path) -> bool:
-    return any((path / mark).exists() for mark in ("zarr.json", ".zarray", ".zgroup"))
-
-
-def _is_market(head: bytes) -> bool:
-    return head[: len(BANNER)].lower() == BANNER.lower()
-
-
 def _opener(path: Path) -> tuple[Open, bool]:
     """Return what opens a path, and whether it is a checkpoint, whose matrices are layers."""
-    if path.is_dir():
-        if _is_zarr(path):
+    match kind_of(path):
+        case Kind.ZARR:
             return lambda at, name, options: open_zarr(at, name, options.symmetric), False
-        return _layer, True
-    contents, size = contents_of(path)
-    head = contents.head
-    if head.startswith(b"\x93NUMPY"):
-        return _npy, False
-    if _is_market(head):
-        return lambda at, name, options: open_mtx(at, name, options.symmetric), False
-    if head.startswith(b"PK\x03\x04") and is_npz(path, contents):
-        return lambda at, name, options: open_npz(at, name, options.symmetric), False
-    if path.suffix.lower() in {".csv", ".tsv", ".edges", ".txt"}:
-        raise UsageError(
-            "RA-MS-031",
-            "a text file is a list of edges or a list of points; it does not say which.",
-            hint="Add --laplacian normalised (or combinatorial), or --kernel matern --length L.",
-            where=printed(path),
-        )
-    if path.suffix.lower() == ".mtx":
-        raise CorruptError(
-            "RA-MS-016",
-            "no Matrix Market file begins like this.",
-            hint="Write it again.",
-            where=printed(path),
-        )
-    if path.suffix.lower() in {".npy", ".npz"}:
-        raise CorruptError(
-            "RA-MS-012",
-            f"no numpy file begins with {head[:8]!r}.",
-            hint="Make it again.",
-            where=printed(path),
-        )
-    if path.suffix.lower() in {".bin", ".raw", ".dat"} and not head.startswith((b"PK", b"\x80")):
-        raise UsageError(
-            "RA-MS-032",
-            f"{size:,} bytes of which nothing says what they are.",
-            hint="If they are raw numbers add --dtype float64 --shape ROWSxCOLUMNS.",
-            where=printed(path),
-        )
-    return _layer, True
+        case Kind.NPY:
+            return _npy, False
+        case Kind.MATRIX_MARKET:
+            return lambda at, name, options: open_mtx(at, name, options.symmetric), False
+        case Kind.NPZ:
+            return lambda at, name, options: open_npz(at, name, options.symmetric), False
+        case Kind.CHECKPOINT:
+            return _layer, True
 
 
 def _npy(path: Path, name: str, options: SourceOptions) -> MatrixSource:

@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 
+from rmtaudit.engine.sources.recognise import PLUGINS
 from rmtaudit.entry_points import is_allowed, registered
 from rmtaudit.errors import InputError, RmtauditError, UsageError
 from rmtaudit.matrices.sources import MatrixSource, SourceOpener
 from rmtaudit.matrices.sources.arrays import declared_symmetry
 from rmtaudit.names import display_name
-
-GROUP = "rmtaudit.sources"
-
-
-def installed() -> bool:
-    """Whether there is a plugin that may be asked. Imports none."""
-    return any(is_allowed(entry) for entry in registered(GROUP))
 
 
 def plugin_source(text: str, symmetric: bool | None) -> MatrixSource | None:
@@ -73,7 +67,7 @@ def _made(opener: SourceOpener, text: str) -> MatrixSource:
 
 
 def _openers() -> Iterator[SourceOpener]:
-    for entry in registered(GROUP):
+    for entry in registered(PLUGINS):
         if is_allowed(entry):
             yield _load(entry)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.checkpoints.schemes import blocks_of_bytes, eight_bit, four_bit_floats, packed_integers
-from rmtaudit.checkpoints.schemes.modules import Facts, Module, may_hold_codes, quantised_modules
+from rmtaudit.checkpoints.schemes.modules import Facts, Module, quantised_modules
 from rmtaudit.checkpoints.schemes.scheme import Decoded, Refused
 from rmtaudit.matrices.skips import SkipReason
 from rmtaudit.matrices.tensors import Role, TensorSpec, Use
@@ -62,16 +62,8 @@ class _Weight:
         return codes.name if label == self.module.label else self.module.parts[label].name
 
 
-def decoded(checkpoint: Checkpoint) -> Checkpoint:
-    """Return a checkpoint with its quantised weights decoded; the same one where it has none.
-
-    A weight is presented under the name that it has without quantisation, with the values that its library
-    computes from it (float32) and an :class:`~rmtaudit.matrices.tensors.Encoding`. Its scales, zero points
-    and tables stay in the list, as no weights. Codes of a scheme that is not decoded cannot be read, and
-    say why.
-    """
-    if not any(may_hold_codes(spec.dtype) for spec in checkpoint.tensors):
-        return checkpoint
+def decode_modules(checkpoint: Checkpoint) -> Checkpoint:
+    """Return a checkpoint with its quantised weights decoded; the same one where no module holds codes."""
     quantisation = checkpoint.config.get("quantization_config", checkpoint.config.get("compression_config"))
     mlx = checkpoint.config.get("quantization")
     rows = {spec.name: spec.shape[0] for spec in checkpoint.tensors if len(spec.shape) == 1}

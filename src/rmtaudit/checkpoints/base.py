@@ -42,6 +42,8 @@ class Checkpoint(ABC):
         The ``adapter_config.json`` beside the weights, likewise.
     metadata
         What the header of the file notes beside its tensors; ``{}`` where it notes nothing.
+    streamed
+        Whether every byte that is read is transferred over the network first.
     """
 
     path: Path | str
@@ -51,6 +53,7 @@ class Checkpoint(ABC):
     config: Mapping[str, Any] = _NOTHING
     adapter_config: Mapping[str, Any] = _NOTHING
     metadata: Mapping[str, str] = _NOTHING
+    streamed: bool = False
 
     @abstractmethod
     def read(self, name: str) -> torch.Tensor:

@@ -87,9 +87,9 @@ def print_error(error: RmtauditError) -> None:
 
 def placed(error: RmtauditError, path: Path) -> RmtauditError:
     """Name the subject as the user wrote it: a zoo has a ``model.safetensors`` in every folder."""
-    from rmtaudit.checkpoints.hub import as_given
+    from rmtaudit.checkpoints.remote.addresses import shown
 
-    given, where = as_given(path), error.where
+    given, where = shown(path), error.where
     for known in (given, str(path), path.name):
         rest = where.removeprefix(known)
         if known and rest != where and rest[:1] in {"", "/", ":", " "}:

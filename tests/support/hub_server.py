@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -60,6 +61,11 @@ class HubServer:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def web(self) -> str:
+        """The URL under which the files lie without the Hub."""
+        return f"http://127.0.0.1:{self.cdn}"
+
+    @property
     def transferred(self) -> int:
         """Bytes of files that were sent."""
         return sum(request.sent for request in self.requests if not request.path.startswith("/api/"))
@@ -73,11 +79,17 @@ class HubServer:
         return f'"{hashlib.md5(self.data(name)).hexdigest()}-{self.versions.get(name, 0)}"'
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # whoever asked has heard enough
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def hub_server(folder: Path) -> Iterator[HubServer]:
     """Serve a folder as the model ``org/name``."""
     hub = HubServer(folder)
-    servers = [ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub)) for _ in range(2)]
+    servers = [_Server(("127.0.0.1", 0), _handler(hub)) for _ in range(2)]
     hub.port, hub.cdn = (server.server_port for server in servers)
     threads = [threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True) for server in servers]
     for thread in threads:
@@ -120,8 +132,6 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
                 self._of_cdn(path)
             elif path.startswith("api/models/"):
                 self._listing(path)
-            elif path.startswith("plain/"):
-                self._file(path.removeprefix("plain/"), {})
             else:
                 self._resolve(path)
 

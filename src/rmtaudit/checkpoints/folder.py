@@ -84,7 +84,8 @@ def open_checkpoint(path: str | Path, *, stream: bool = False) -> Checkpoint:
         raise InputError("RA-IN-001", "an empty path.", hint="Check the path.")
     path = located(path, stream=stream)
     checkpoint = _open_path(path)
-    checkpoint.streamed = isinstance(path, RemotePath) and path.streams
+    if isinstance(path, RemotePath):
+        checkpoint.streamed = path.streamed
     return checkpoint
 
 

@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -146,6 +146,11 @@ def _translated(error: click.ClickException) -> RmtauditError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "rmtaudit"
     return RmtauditError("RA-US-001", error.format_message(), hint=f"See {path} --help.")
+
+
+def note(*, quiet: bool) -> Callable[[str], None]:
+    """Return what says a sentence on stderr, unless the user wants none."""
+    return (lambda _: None) if quiet else (lambda sentence: _say(f"rmtaudit: {sentence}"))
 
 
 def _closed_pipe() -> int:

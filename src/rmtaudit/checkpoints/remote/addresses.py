@@ -72,6 +72,8 @@ class WebAddress:
 def as_given(path: str | Path) -> str:
     """Return a path as text; of a URL, with the slashes that :class:`pathlib.Path` has taken out."""
     text = os.fspath(path)
+    if text in {"hf:", "http:", "https:"}:
+        return f"{text}//"
     url = _URL.fullmatch(text.replace("\\", "/") if os.name == "nt" else text)
     return f"{url[1]}://{url[2]}" if url and len(url[1]) > 1 else text  # C:/folder is a path of Windows
 

@@ -25,7 +25,9 @@ TIMEOUT = 30.0
 RETRIES = 5
 """Attempts after the first, as many as those of ``huggingface_hub``."""
 
-_FIRST_PAUSE = 0.5
+FIRST_PAUSE = 0.5
+"""Seconds before the second attempt; twice as long before each further one."""
+
 _LONGEST_PAUSE = 8.0
 _REDIRECTS = 10
 _JSON_CAP = 64 << 20
@@ -67,7 +69,7 @@ class Client:
     def __init__(self, what: str, where: str, home: str = "") -> None:
         library = require("huggingface_hub", extra="hub", what=what, where=where)
         self.where = where
-        self._session: Any = library.get_session()
+        self._session: Any = library.utils.get_session()
         self._home = _origin(home) if home else None
         # not build_hf_headers: it asks the Hub for a list of agents, and keeps it on disk
         implicit = bool(home) and not library.constants.HF_HUB_DISABLE_IMPLICIT_TOKEN
@@ -100,9 +102,9 @@ class Client:
             A redirect to another scheme, or from an encrypted to an open connection.
         """
         start = url
+        if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+            raise self._without_network()
         try:
-            if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
-                raise self._offline("offline mode")
             for _ in range(_REDIRECTS):
                 sent = {**self._headers, **headers}
                 if self._token is not None and _origin(url) == self._home:
@@ -121,12 +123,7 @@ class Client:
                     yield reply
                     return
         except self._offline as error:
-            raise InputError(
-                "RA-IN-223",
-                "offline mode is set (HF_HUB_OFFLINE).",
-                hint="Unset it, or give a model of the local cache.",
-                where=self.where,
-            ) from error
+            raise self._without_network() from error
         except self._invalid as error:
             raise InputError("RA-IN-223", "not a URL that can be requested.", where=self.where) from error
         except self._transport as error:
@@ -174,7 +171,7 @@ class Client:
                 hint="Check the connection, HF_ENDPOINT and the proxy.",
                 where=self.where,
             ) from error
-        time.sleep(min(max(error.pause, _FIRST_PAUSE * 2 ** (failures - 1)), 4 * _LONGEST_PAUSE))
+        time.sleep(min(max(error.pause, FIRST_PAUSE * 2 ** (failures - 1)), 4 * _LONGEST_PAUSE))
 
     def check_status(self, reply: Any) -> None:
         """Raise ``InputError`` for an answer that is no success."""
@@ -188,6 +185,14 @@ class Client:
             what = {"RevisionNotFound": "no such revision", "RepoNotFound": "no such model"}
             raise InputError("RA-IN-222", f"{what.get(code, 'not found')} ({status}).", where=self.where)
         raise InputError("RA-IN-225", f"the server answers {status}.", where=self.where)
+
+    def _without_network(self) -> InputError:
+        return InputError(
+            "RA-IN-223",
+            "offline mode is set (HF_HUB_OFFLINE).",
+            hint="Unset it, or give a model of the local cache.",
+            where=self.where,
+        )
 
     def _refused(self, status: int, *, gated: bool, absent: bool) -> InputError:
         if self._home is None:

@@ -25,6 +25,9 @@ from rmtaudit.checkpoints.weight_files import weight_files
 from rmtaudit.errors import InputError, RmtauditError
 from rmtaudit.names import display_name
 
+_UNREACHED = frozenset({"RA-IN-099", "RA-IN-221", "RA-IN-222", "RA-IN-223", "RA-IN-224", "RA-IN-225"})
+"""Codes of what keeps a file from coming to this machine."""
+
 
 def located(
     path: str | Path, *, stream: bool = False, notify: Callable[[str], None] = lambda _: None
@@ -81,9 +84,35 @@ def _of_hub(address: HubAddress, *, stream: bool, notify: Callable[[str], None])
     from rmtaudit.checkpoints.remote.trees import hub_path
 
     remote = hub_path(address, stream=stream)
-    if not stream:
-        notify(f"{address} is downloaded into the cache of the Hub; --stream reads only what is analysed")
-    return remote
+    if stream:
+        return remote
+    notify(f"{address} is downloaded into the cache of the Hub; --stream reads only what is analysed")
+    return _downloaded(remote, address)
+
+
+def _downloaded(remote: RemotePath, address: HubAddress) -> Path:
+    """Return the local path of a model of the Hub, whose files come to this machine as they are opened."""
+    from rmtaudit.checkpoints.folder import open_checkpoint
+
+    error: RmtauditError | None = None
+    try:
+        open_checkpoint(remote).close()
+    except RmtauditError as problem:
+        if problem.code in _UNREACHED:
+            raise
+        error = problem
+    snapshot = cached_snapshot(address.repository, address.revision)
+    path = None if snapshot is None else snapshot / address.inside
+    if path is not None and path.exists():
+        return path  # where something is wrong with it, opening it will say so
+    if error is not None:
+        raise error
+    raise InputError(
+        "RA-IN-223",
+        "was downloaded, but is not in the cache of the Hub.",
+        hint="Check HF_HOME and HF_HUB_CACHE.",
+        where=display_name(str(address)),
+    )
 
 
 def _perhaps_of_hub(model: HubAddress, *, stream: bool, notify: Callable[[str], None]) -> Path:

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
+    from rmtaudit.checkpoints.base import StatedFile
     from rmtaudit.checkpoints.local_bytes import FileBytes
 
 _SCHEME = re.compile(r"(hf|https?):/+")
@@ -23,11 +24,13 @@ class RemoteTree(Protocol):
 
     Attributes
     ----------
-    streams
-        Whether files are read over the network; otherwise they are on this machine once they are open.
+    streamed
+        The files that were opened and are read over the network.
     """
 
-    streams: bool
+    @property
+    def streamed(self) -> tuple[StatedFile, ...]:
+        """The files that were opened and are read over the network."""
 
     def listed(self, folder: str) -> tuple[list[str], list[str]]:
         """Return the names of the files and of the folders in a folder. Raises ``OSError``."""
@@ -68,9 +71,9 @@ class RemotePath(_NativePath):
         return str(self)
 
     @property
-    def streams(self) -> bool:
-        """Whether the file is read over the network."""
-        return self._placed()[0].streams
+    def streamed(self) -> tuple[StatedFile, ...]:
+        """The files of its tree that were opened and are read over the network."""
+        return self._placed()[0].streamed
 
     def open_bytes(self, where: str) -> FileBytes:
         """Open the file for positional reads. Raises ``InputError``."""

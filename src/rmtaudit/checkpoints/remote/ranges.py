@@ -92,7 +92,6 @@ class RemoteFile:
         self._kept = _Kept()
         self._mark: tuple[str, str] | None = None
         self._end, self._window = -1, 0
-        self.received = 0
         self.size = -1 if size is None else size
         if size is None:
             self._begin()
@@ -173,7 +172,6 @@ class RemoteFile:
                     if most:
                         view = view[: min(len(view), length)]
                     for chunk in reply.iter_raw():
-                        self.received += len(chunk)
                         piece = chunk[skipped:][: len(view) - done]
                         skipped = max(0, skipped - len(chunk))
                         view[done : done + len(piece)] = piece

@@ -7,31 +7,26 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from rmtaudit.checkpoints.base import StatedFile
+from rmtaudit.checkpoints.hub import hub_cache
 from rmtaudit.checkpoints.local_bytes import FileBytes, LocalFile
 from rmtaudit.checkpoints.optional import require
 from rmtaudit.checkpoints.remote.addresses import HubAddress, WebAddress, endpoint
 from rmtaudit.checkpoints.remote.client import Client
 from rmtaudit.checkpoints.remote.paths import RemotePath, rooted
 from rmtaudit.checkpoints.remote.ranges import RemoteFile, RemoteHandle
-from rmtaudit.errors import InputError
+from rmtaudit.errors import ChangedError, InputError
 from rmtaudit.names import display_name, suggestion
+
+Stated = tuple[int | None, str | None]
 
 _FILES_CAP = 100_000
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-@dataclass(frozen=True, slots=True)
-class Stated:
-    """What the Hub states of a file: its size in bytes, and its SHA-256 where it is stored as large."""
-
-    size: int | None
-    sha256: str | None
 
 
 class HubTree:
@@ -47,12 +42,10 @@ class HubTree:
 
     Attributes
     ----------
-    streams
-        As given.
     commit
         What the revision stands for.
     files
-        What the Hub states of each file.
+        What the Hub states of each file: its size in bytes, and its SHA-256 where it is stored as large.
 
     Raises
     ------
@@ -61,11 +54,12 @@ class HubTree:
     """
 
     def __init__(self, address: HubAddress, *, stream: bool) -> None:
-        self._repository, self.streams = address.repository, stream
+        self._repository, self._streams = address.repository, stream
+        self._revision = address.revision or "main"
         self._where = display_name(str(address))
         self._endpoint = endpoint()
         self._client = Client("models of the Hub", self._where, home=self._endpoint)
-        revision = quote(address.revision or "main", safe="")
+        revision = quote(self._revision, safe="")
         url = f"{self._endpoint}/api/models/{self._repository}/revision/{revision}?blobs=true"
         table = self._client.json(url)
         self.commit, self.files = self._listed(table)
@@ -74,14 +68,11 @@ class HubTree:
         self._open: dict[str, RemoteFile] = {}
 
     @property
-    def received(self) -> int:
-        """Bytes of files that were transferred."""
-        return sum(file.received for file in self._open.values())
-
-    @property
-    def opened(self) -> tuple[str, ...]:
-        """The files that were opened by range requests."""
-        return tuple(self._open)
+    def streamed(self) -> tuple[StatedFile, ...]:
+        """The files that were opened and are read over the network."""
+        return tuple(
+            StatedFile(name, file.size, self.files[name][1]) for name, file in sorted(self._open.items())
+        )
 
     def listed(self, folder: str) -> tuple[list[str], list[str]]:
         """Return the names of the files and of the folders in a folder. Raises ``OSError``."""
@@ -110,14 +101,14 @@ class HubTree:
         """Open a file: by range requests, or downloaded. Raises ``InputError``."""
         if name not in self.files:
             raise self._absent(name, where)
-        if not self.streams:
+        if not self._streams:
             return LocalFile(self._downloaded(name, where), where)
         with self._lock:
             if name not in self._open:
                 path = f"{self._repository}/resolve/{self.commit}/{quote(name)}"
                 url = f"{self._endpoint}/{path}"
                 self._open[name] = RemoteFile(
-                    self._client, url, where, size=self.files[name].size, immutable=True
+                    self._client, url, where, size=self.files[name][0], immutable=True
                 )
             return RemoteHandle(self._open[name], where)
 
@@ -136,7 +127,12 @@ class HubTree:
         errors = library.errors
         try:
             path = library.hf_hub_download(
-                self._repository, name, revision=self.commit, endpoint=self._endpoint, library_name="rmtaudit"
+                self._repository,
+                name,
+                revision=self._revision,  # so that the cache knows what the revision stands for
+                endpoint=self._endpoint,
+                cache_dir=hub_cache(),
+                library_name="rmtaudit",
             )
         except errors.GatedRepoError as error:
             raise InputError(
@@ -157,6 +153,13 @@ class HubTree:
                 hint="Check the connection, and the space in the cache of the Hub (HF_HOME).",
                 where=where,
             ) from error
+        if self.commit not in Path(path).parts:
+            raise ChangedError(
+                "RA-IN-007",
+                "the model changed while it was being downloaded.",
+                hint="Start again.",
+                where=where,
+            )
         return Path(path)
 
     def _listed(self, table: Any) -> tuple[str, dict[str, Stated]]:
@@ -193,8 +196,6 @@ class WebTree:
         The extra is not installed, or the server cannot be reached, refuses access, or has no such file.
     """
 
-    streams = True
-
     def __init__(self, address: WebAddress) -> None:
         self._where = display_name(str(address))
         self._parts = urlsplit(address.url)
@@ -205,9 +206,9 @@ class WebTree:
         self._open = {self._name: RemoteFile(self._client, address.url, self._where)}
 
     @property
-    def received(self) -> int:
-        """Bytes of files that were transferred."""
-        return sum(file.received for file in self._open.values())
+    def streamed(self) -> tuple[StatedFile, ...]:
+        """The files that were opened and are read over the network."""
+        return tuple(StatedFile(name, file.size, None) for name, file in sorted(self._open.items()))
 
     def listed(self, folder: str) -> tuple[list[str], list[str]]:
         """Raise ``OSError``: a folder of the web cannot be listed."""
@@ -273,7 +274,7 @@ def _stated(entry: Mapping[str, Any]) -> Stated:
     lfs, size = entry.get("lfs"), entry.get("size")
     digest = lfs.get("sha256") if isinstance(lfs, Mapping) else None
     known = isinstance(digest, str) and _SHA256.fullmatch(digest) is not None
-    return Stated(size if type(size) is int and size >= 0 else None, digest if known else None)
+    return size if type(size) is int and size >= 0 else None, digest if known else None
 
 
 def _leaves(name: str) -> bool:

@@ -67,20 +67,23 @@ class Client:
     """
 
     def __init__(self, what: str, where: str, home: str = "") -> None:
-        library = require("huggingface_hub", extra="hub", what=what, where=where)
+        library, utils, errors, constants = (
+            require(f"huggingface_hub{part}", extra="hub", what=what, where=where)
+            for part in ("", ".utils", ".errors", ".constants")
+        )
         self.where = where
-        self._session: Any = library.utils.get_session()
+        self._session: Any = utils.get_session()
         self._home = _origin(home) if home else None
         # not build_hf_headers: it asks the Hub for a list of agents, and keeps it on disk
-        implicit = bool(home) and not library.constants.HF_HUB_DISABLE_IMPLICIT_TOKEN
-        token = library.get_token() if implicit else None
+        implicit = bool(home) and not constants.HF_HUB_DISABLE_IMPLICIT_TOKEN
+        token = utils.get_token() if implicit else None
         self._token = f"Bearer {token}" if token else None
         self._headers: Mapping[str, str] = {
             "user-agent": f"rmtaudit/{installed_version()}; hf_hub/{library.__version__}",
             "accept-encoding": "identity",
         }
         self._reached = False
-        self._offline: type[Exception] = library.errors.OfflineModeIsEnabled
+        self._offline: type[Exception] = errors.OfflineModeIsEnabled
         self._transport, self._invalid = _errors_of(self._session)
 
     @property

@@ -123,8 +123,10 @@ class HubTree:
         )
 
     def _downloaded(self, name: str, where: str) -> Path:
-        library = require("huggingface_hub", extra="hub", what="models of the Hub", where=where)
-        errors = library.errors
+        library, errors = (
+            require(f"huggingface_hub{part}", extra="hub", what="models of the Hub", where=where)
+            for part in ("", ".errors")
+        )
         try:
             path = library.hf_hub_download(
                 self._repository,

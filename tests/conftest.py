@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from hypothesis import HealthCheck, settings
 # No test is about time: on a busy machine an example may take seconds.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+os.environ.setdefault("HF_ENDPOINT", "http://127.0.0.1:9")  # no test asks the Hub: nothing listens there
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

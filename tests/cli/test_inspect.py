@@ -70,8 +70,8 @@ def test_exit_codes(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     captured = capsys.readouterr()
     assert captured.out == ""
     assert f"rmtaudit: error: {path}: tensor" in captured.err
-    assert run(cli, ["inspect", "hf://gpt2"]) == 2
-    assert "error: hf://gpt2: a URL" in capsys.readouterr().err
+    assert run(cli, ["inspect", "s3://gpt2"]) == 2
+    assert "error: s3://gpt2: a URL" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("output", ["folder", "absent/out.json", "m.safetensors"])

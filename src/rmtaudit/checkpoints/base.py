@@ -23,6 +23,25 @@ if TYPE_CHECKING:
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
+@dataclass(frozen=True, slots=True)
+class StatedFile:
+    """What a server states of a file.
+
+    Attributes
+    ----------
+    name
+        Its path within the model.
+    size
+        In bytes.
+    sha256
+        The digest of its bytes, which nothing has verified; ``None`` where it is not stated.
+    """
+
+    name: str
+    size: int
+    sha256: str | None
+
+
 class Checkpoint(ABC):
     """An opened checkpoint: its tensors are known, their values are read one at a time.
 
@@ -42,6 +61,9 @@ class Checkpoint(ABC):
         The ``adapter_config.json`` beside the weights, likewise.
     metadata
         What the header of the file notes beside its tensors; ``{}`` where it notes nothing.
+    streamed
+        The files that are read over the network, as the server states them; none where the checkpoint is on
+        this machine.
     """
 
     path: Path | str
@@ -51,6 +73,7 @@ class Checkpoint(ABC):
     config: Mapping[str, Any] = _NOTHING
     adapter_config: Mapping[str, Any] = _NOTHING
     metadata: Mapping[str, str] = _NOTHING
+    streamed: tuple[StatedFile, ...] = ()
 
     @abstractmethod
     def read(self, name: str) -> torch.Tensor:

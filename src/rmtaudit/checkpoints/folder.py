@@ -15,7 +15,8 @@ from rmtaudit.checkpoints.components import (
 from rmtaudit.checkpoints.conversions import folder_refusal, scheme_refusal
 from rmtaudit.checkpoints.facts import read_adapter_config, read_config
 from rmtaudit.checkpoints.families import families_present, open_families
-from rmtaudit.checkpoints.hub import remote_refusal, snapshot_of
+from rmtaudit.checkpoints.hub import snapshot_of
+from rmtaudit.checkpoints.listing import listed
 from rmtaudit.checkpoints.partitions import check_parts
 from rmtaudit.checkpoints.registry import (
     open_file,
@@ -24,6 +25,8 @@ from rmtaudit.checkpoints.registry import (
     own_readers,
     plugin_readers,
 )
+from rmtaudit.checkpoints.remote.locate import located
+from rmtaudit.checkpoints.remote.paths import RemotePath
 from rmtaudit.checkpoints.schemes import decoded
 from rmtaudit.checkpoints.sharded import check_contained, close_all, is_index, open_index
 from rmtaudit.checkpoints.single import FileCheckpoint
@@ -46,8 +49,8 @@ _BROKEN_DOWNLOAD = frozenset({"RA-IN-010", "RA-IN-011", "RA-IN-012", "RA-IN-013"
 """Codes of what is left where a download failed."""
 
 
-def open_checkpoint(path: str | Path) -> Checkpoint:
-    """Open a checkpoint: a file, an index of shards, a folder, or a model in a Hugging Face cache.
+def open_checkpoint(path: str | Path, *, stream: bool = False) -> Checkpoint:
+    """Open a checkpoint: a file, an index of shards, a folder, a model of the Hugging Face Hub, or a URL.
 
     The header or pickle is read and checked in full; values are read when asked for. Nothing in the
     checkpoint is executed, and torch is not imported before the first value is read.
@@ -64,22 +67,30 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     Parameters
     ----------
     path
-        What to open.
+        What to open. ``org/name``, where no local path has that name, and ``hf://org/name[@revision][/file]``
+        are models of the Hub, from its local cache or downloaded into it (the extra ``hub``). A file behind
+        an ``https://`` URL is read by range requests.
+    stream
+        Read a model of the Hub by range requests, and write nothing.
 
     Raises
     ------
     InputError
-        It cannot be read, is no checkpoint, breaks its format, or is unsafe.
+        It cannot be read or reached, is no checkpoint, breaks its format, or is unsafe.
     UsageError
         It could mean several checkpoints.
     """
     if not os.fspath(path):
         raise InputError("RA-IN-001", "an empty path.", hint="Check the path.")
-    path = Path(path)
+    path = located(path, stream=stream)
+    checkpoint = _open_path(path)
+    if isinstance(path, RemotePath):
+        checkpoint.streamed = path.streamed
+    return checkpoint
+
+
+def _open_path(path: Path) -> Checkpoint:
     if not _is_folder(path):
-        refusal = remote_refusal(path)
-        if refusal is not None:
-            raise refusal
         return _completed(open_index(path) if is_index(path) else open_file(path), path.parent)
     try:
         path = snapshot_of(path)
@@ -169,7 +180,7 @@ def _open_folder(folder: Path, *, components: frozenset[str] = frozenset()) -> C
     """Open the checkpoint in a folder; ``components``: its subfolders that are opened for themselves."""
     where = display_name(folder.name or str(folder))
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if not entry.is_dir())
+        names, _ = listed(folder)
     except OSError as error:
         raise _unlistable(folder, error) from error
     whole = open_own_folder(folder, names)

@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from rmtaudit.checkpoints.files import FileSource
+from rmtaudit.checkpoints.remote.paths import RemotePath
 from rmtaudit.checkpoints.zips import ZipEntry, list_entries, packed_offset
 from rmtaudit.errors import CorruptError, InputError, UnsafeError
 from rmtaudit.names import display_name
@@ -20,6 +21,12 @@ ones and codes by a few times."""
 
 UNPACKED_CAP = 1 << 30
 """Bytes of a deflated member that are unpacked at most: they are held in memory."""
+
+_ABSENT = frozenset({"RA-IN-001", "RA-IN-222"})
+"""Codes of a file that is not there, on this machine and in a model of the Hub."""
+
+STREAMED_CAP = 1 << 20
+"""Bytes of a deflated member that are transferred for it, where the archive is not on this machine."""
 
 _PIECE = 1 << 20
 _SMALL = 1 << 16  # a ratio means little for members below this size
@@ -36,7 +43,7 @@ def open_source(path: Path) -> FileSource:
     try:
         return FileSource(path)
     except InputError as error:
-        archive = None if error.code != "RA-IN-001" else _archive_of(path)
+        archive = _archive_of(path) if error.code in _ABSENT else None
         if archive is None:
             raise
     return open_member(archive, path.relative_to(archive).as_posix())
@@ -98,6 +105,7 @@ class _InflatedSource(FileSource):
         super().__init__(archive, window=(start, entry.size), member=entry.name)
         self._data: bytearray | None = None
         try:
+            _check_on_disk(archive, entry, self.where)
             self._data = _inflated(self, entry)
         except BaseException:
             self.abandon()
@@ -128,6 +136,18 @@ class _InflatedSource(FileSource):
                 f"bytes {begin} to {end} were asked for, but the member has {self.size} bytes.",
                 where=self.where,
             )
+
+
+def _check_on_disk(archive: Path, entry: ZipEntry, where: str) -> None:
+    """Refuse to transfer a large member as a whole."""
+    if isinstance(archive, RemotePath) and archive.streamed and entry.size > STREAMED_CAP:
+        raise InputError(
+            "RA-IN-226",
+            f"the entry '{display_name(entry.name)}' is compressed: all its {entry.size} bytes are needed "
+            "for the first number.",
+            hint="Leave out --stream, or download the file.",
+            where=where,
+        )
 
 
 def _inflated(source: FileSource, entry: ZipEntry) -> bytearray:

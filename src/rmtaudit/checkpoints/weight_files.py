@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from rmtaudit.checkpoints.listing import listed
 from rmtaudit.checkpoints.registry import extensions
 from rmtaudit.names import display_name
 
@@ -78,13 +78,8 @@ def _is_weights(name: str, endings: Iterable[str]) -> bool:
 
 def _entries(folder: Path) -> tuple[list[str], list[str]]:
     """Return the names of the files and of the folders that are not hidden, each sorted."""
-    files, folders = [], []
     try:
-        for entry in os.scandir(folder):
-            if not entry.is_dir():
-                files.append(entry.name)
-            elif not entry.name.startswith("."):
-                folders.append(entry.name)
+        files, folders = listed(folder)
     except OSError:
         return [], []
-    return sorted(files), sorted(folders)
+    return files, [name for name in folders if not name.startswith(".")]

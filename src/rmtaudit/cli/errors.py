@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -87,9 +87,9 @@ def print_error(error: RmtauditError) -> None:
 
 def placed(error: RmtauditError, path: Path) -> RmtauditError:
     """Name the subject as the user wrote it: a zoo has a ``model.safetensors`` in every folder."""
-    from rmtaudit.checkpoints.hub import as_given
+    from rmtaudit.checkpoints.remote.addresses import shown
 
-    given, where = as_given(path), error.where
+    given, where = shown(path), error.where
     for known in (given, str(path), path.name):
         rest = where.removeprefix(known)
         if known and rest != where and rest[:1] in {"", "/", ":", " "}:
@@ -146,6 +146,11 @@ def _translated(error: click.ClickException) -> RmtauditError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "rmtaudit"
     return RmtauditError("RA-US-001", error.format_message(), hint=f"See {path} --help.")
+
+
+def note(*, quiet: bool) -> Callable[[str], None]:
+    """Return what says a sentence on stderr, unless the user wants none."""
+    return (lambda _: None) if quiet else (lambda sentence: _say(f"rmtaudit: {sentence}"))
 
 
 def _closed_pipe() -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from rmtaudit.cli.errors import FINE, INCONCLUSIVE, placed, print_error
+from rmtaudit.cli.errors import FINE, INCONCLUSIVE, note, placed, print_error
 from rmtaudit.cli.output import DocumentOutput, document_options
 from rmtaudit.errors import NothingAuditableError, RmtauditError
 
@@ -39,17 +39,21 @@ def inspect(
 ) -> int:
     """List the tensors of a checkpoint and what a scan would do with each.
 
-    PATH is a file or folder as `rmtaudit scan` takes it. The header alone is read: dtypes, quantisation
-    schemes, layers and the reasons for what is left out come without a spectrum. Exit code 3: a scan would
-    find nothing to analyse.
+    PATH is a file or folder as `rmtaudit scan` takes it; of a model of the Hugging Face Hub that is not in
+    the local cache, only headers are transferred. The header alone is read: dtypes, quantisation schemes,
+    layers and the reasons for what is left out come without a spectrum. Exit code 3: a scan would find
+    nothing to analyse.
     """
     from rmtaudit.checkpoints import open_checkpoint
     from rmtaudit.checkpoints.collector import collector_paused
+    from rmtaudit.checkpoints.remote.addresses import shown
+    from rmtaudit.checkpoints.remote.locate import located
     from rmtaudit.engine.inspect.document import inspect_checkpoint
 
     with out.open([path]) as emit:
         try:
-            with open_checkpoint(path) as checkpoint, collector_paused():
+            found = located(path, stream=True, notify=note(quiet=out.quiet))
+            with open_checkpoint(found) as checkpoint, collector_paused():
                 document = inspect_checkpoint(checkpoint, conv=conv)
         except RmtauditError as error:
             raise placed(error, path) from error
@@ -67,7 +71,7 @@ def inspect(
             "RA-NA-001",
             "No weight matrix could be analysed.",
             hint="The list has every tensor with the reason.",
-            where=str(path),
+            where=shown(path),
         )
     )
     return INCONCLUSIVE

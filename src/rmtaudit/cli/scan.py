@@ -19,6 +19,7 @@ from rmtaudit.cli.errors import (
     INTERRUPTED,
     code_of,
     internal_error,
+    note,
     placed,
     print_error,
     worst,
@@ -72,6 +73,11 @@ Result = TypeVar("Result")
     type=click.Path(path_type=Path),
     help="Analyse also the weights of this model with the updates of PATH, an adapter, merged in.",
 )
+@click.option(
+    "--stream",
+    is_flag=True,
+    help="Read a model of the Hugging Face Hub over the network, layer by layer, and write nothing to disk.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress; with -o, no table either.")
 @click.option(
     "-v", "--verbose", is_flag=True, help="Say on stderr where each setting is from and what took how long."
@@ -86,6 +92,7 @@ def scan(
     verify: int | None,
     fail_on: str,
     base: Path | None,
+    stream: bool,
     quiet: bool,
     verbose: bool,
     no_progress: bool,
@@ -95,7 +102,8 @@ def scan(
 
     PATH is a file (safetensors, PyTorch) or a folder with one checkpoint. Of several, one that cannot be read
     is reported and the others go on. The models in a zip archive are scanned one by one; ARCHIVE.zip/NAME is
-    one of them.
+    one of them. OWNER/NAME and hf://OWNER/NAME[@REVISION][/FILE] are models of the Hugging Face Hub, from its
+    local cache or downloaded into it; https://… is a file that is read over the network.
     """
     from rmtaudit.engine.settings.presets import resolve_settings
     from rmtaudit.report.failing import require_analyzers
@@ -121,11 +129,14 @@ def scan(
             verify=verify,
             fail_on=condition,
             base=base,
+            stream=stream,
         )
-        subjects = _subjects(paths)
+        subjects, missing = _subjects(paths, stream=stream, quiet=quiet)
         folders = _plot_folders(plots, subjects)
         for path in subjects:
-            if not run.scan(path, folders.get(path)):
+            if path in missing:
+                run.add_failure(path, missing[path])
+            elif not run.scan(path, folders.get(path)):
                 break
             if verbose:
                 run.say_timings()
@@ -150,6 +161,7 @@ class _Run:
     fail_on: FailOn
     verify: int | None = None
     base: Path | None = None
+    stream: bool = False
     results: list[Report | FailedSubject] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
 
@@ -178,13 +190,12 @@ class _Run:
         try:
             return step()
         except RmtauditError as error:
-            print_error(placed(error, path))
-            self._add_failure(path, error)
+            self.add_failure(path, placed(error, path))
         except KeyboardInterrupt:  # between two layers the engine takes it; this is before or after them
             click.echo("rmtaudit: interrupted", err=True)
             self.codes.append(INTERRUPTED)
         except Exception as error:  # a fault of ours in one subject must not lose the others
-            self._add_failure(path, internal_error(error, str(path)))
+            self._keep_failure(path, internal_error(error, str(path)))
         return None
 
     def _open(self, path: Path, opened: ExitStack) -> tuple[Checkpoint, Checkpoint | None]:
@@ -196,7 +207,7 @@ class _Run:
         if self.base is None:
             return checkpoint, None
         try:
-            base = open_checkpoint(self.base)
+            base = open_checkpoint(self.base, stream=self.stream)
         except RmtauditError as error:
             raise placed(error, self.base) from None
         opened.callback(_close, base)
@@ -223,7 +234,12 @@ class _Run:
                 checkpoint, settings, layers=self.verify, progress=watcher, inspect=draw, base=base
             )
 
-    def _add_failure(self, path: Path, error: RmtauditError) -> None:
+    def add_failure(self, path: Path, error: RmtauditError) -> None:
+        """Report a subject that cannot be scanned."""
+        print_error(error)
+        self._keep_failure(path, error)
+
+    def _keep_failure(self, path: Path, error: RmtauditError) -> None:
         from rmtaudit.report.model import failed_subject
 
         self.results.append(failed_subject(str(path), error.code, error.message, error.hint))
@@ -284,17 +300,32 @@ def _checked(resolved: ResolvedSettings) -> ScanSettings:
     return select_metrics(resolved, metric_catalogue(analyzers))
 
 
-def _subjects(paths: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Return what is scanned: the paths, and the models inside those that are archives of several."""
+def _subjects(
+    paths: tuple[Path, ...], *, stream: bool, quiet: bool
+) -> tuple[tuple[Path, ...], dict[Path, RmtauditError]]:
+    """Return what is scanned, and the errors of what is not there.
+
+    Scanned are the paths, and the models inside those that are archives of several.
+    """
     from rmtaudit.checkpoints.bundle import subjects_of
+    from rmtaudit.checkpoints.remote.addresses import shown
+    from rmtaudit.checkpoints.remote.locate import located
 
     result: list[Path] = []
-    for path in paths:
+    missing: dict[Path, RmtauditError] = {}
+    for given in paths:
+        try:
+            path = located(given, stream=stream, notify=note(quiet=quiet))
+        except RmtauditError as error:
+            path = Path(shown(given))
+            missing[path] = placed(error, given)
+            result.append(path)
+            continue
         subjects = subjects_of(path)
         result.extend(subjects.paths)
         if subjects.note:
             click.echo(f"rmtaudit: {display_name(str(path))}: {subjects.note}", err=True)
-    return tuple(result)
+    return tuple(result), missing
 
 
 def _plot_folders(target: Path | None, paths: tuple[Path, ...]) -> dict[Path, PlotFolder]:

@@ -254,6 +254,16 @@ class Base(TypedDict):
     warnings: Sequence[str]
 
 
+class StreamedFile(TypedDict):
+    """A file that was read over the network, as the server states it."""
+
+    name: str
+    bytes: Count
+    sha256: Annotated[
+        str | None, Meta(description="Digest of the whole file as the Hub states it, not verified.")
+    ]
+
+
 class Subject(TypedDict):
     """What was scanned. Later versions may add keys."""
 
@@ -261,12 +271,21 @@ class Subject(TypedDict):
     format: str
     digest: Annotated[
         str | None,
-        Meta(description="Digest of names, shapes, dtypes and values; null for a scan that was stopped."),
+        Meta(
+            description="Digest of names, shapes, dtypes and values; null for a scan that was stopped, and "
+            "for a streamed model of which not every tensor was transferred."
+        ),
     ]
     parameters: Annotated[Count, Meta(description="Elements of all tensors in the container.")]
     dtypes: Annotated[Mapping[str, Count], Meta(description="Elements of each dtype.")]
     warnings: Sequence[str]
     base: NotRequired[Base]
+    streamed: NotRequired[
+        Annotated[
+            Sequence[StreamedFile],
+            Meta(description="The files of a model that was read over the network and not stored."),
+        ]
+    ]
 
 
 class Report(Part, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from pathlib import Path, PureWindowsPath
 
 from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.checkpoints.graphs.places import Raw
+from rmtaudit.checkpoints.remote.paths import RemotePath
 from rmtaudit.checkpoints.sharded import check_contained
 from rmtaudit.errors import CorruptError, InputError, UnsafeError
 from rmtaudit.names import display_name
@@ -138,7 +139,8 @@ class ExternalFiles:
                 where=self._where,
             ) from error
         self.sources[file] = source
-        if os.stat(path).st_nlink > 1:  # noqa: PTH116 - the file behind the links, as FileSource opens it
+        linked = not isinstance(path, RemotePath) and os.stat(path).st_nlink > 1  # noqa: PTH116
+        if linked:  # the file behind the symbolic links, as FileSource opens it
             raise UnsafeError(
                 "RA-IN-130",
                 f"'{display_name(file)}', which holds values, is a hard link: it may be any file of this "

@@ -30,6 +30,7 @@ def scan(
     | Mapping[str, torch.Tensor | np.ndarray[Any, Any]]
     | torch.nn.Module
     | None = None,
+    stream: bool = False,
     **keywords: Unpack[ScanKeywords],
 ) -> Report:
     """Scan one model.
@@ -37,7 +38,8 @@ def scan(
     Parameters
     ----------
     target
-        A file or folder, an opened checkpoint, a state dict, or a module.
+        A file or folder, a model of the Hugging Face Hub (``"hf://org/name"``), a URL, an opened checkpoint,
+        a state dict, or a module.
     preset
         ``default``, ``fast``, ``audit`` or ``weightwatcher``. Configuration files and the environment are
         not read.
@@ -47,6 +49,8 @@ def scan(
         Told after every layer, from any thread.
     base
         The model that an adapter was trained on: the merged weights are analysed too.
+    stream
+        Read a model of the Hub over the network, layer by layer, instead of downloading it.
     **keywords
         Fields of ``ScanSettings``: ``conv="slices-pooled"``, ``options={"powerlaw": {"bootstrap": 200}}`` …
 
@@ -77,17 +81,17 @@ def scan(
     built = build_all(resolved.settings.analyzers, resolved.settings.options)
     chosen = select_metrics(resolved, metric_catalogue(built))
     with ExitStack() as opened:
-        checkpoint = _opened(target, opened)
-        model = None if base is None else _opened(base, opened)
+        checkpoint = _opened(target, opened, stream=stream)
+        model = None if base is None else _opened(base, opened, stream=stream)
         return scan_checkpoint(checkpoint, chosen, progress=progress, base=model)
 
 
-def _opened(target: Any, opened: ExitStack) -> Checkpoint:
+def _opened(target: Any, opened: ExitStack, *, stream: bool) -> Checkpoint:
     """Return the checkpoint of a target, to be closed with the stack unless the caller opened it."""
     if isinstance(target, Checkpoint):
         return target
     if isinstance(target, (str, Path)):
-        return opened.enter_context(open_checkpoint(target))
+        return opened.enter_context(open_checkpoint(target, stream=stream))
     from rmtaudit.checkpoints.memory import StateDictCheckpoint
     from rmtaudit.checkpoints.schemes import decoded
 

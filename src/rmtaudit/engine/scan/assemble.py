@@ -125,6 +125,10 @@ def _subject(
     )
     if merged is not None:
         subject["base"] = merged.facts()
+    if checkpoint.streamed:
+        subject["streamed"] = [
+            {"name": file.name, "bytes": file.size, "sha256": file.sha256} for file in checkpoint.streamed
+        ]
     return subject
 
 

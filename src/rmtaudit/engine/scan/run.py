@@ -49,6 +49,9 @@ _SLACK = 64 << 20
 """Bytes in flight beyond three times the largest matrix: blocks, and the next small tensors."""
 
 
+_UNANALYSED = 0.02
+"""Greatest share of a streamed model that is transferred for its digest alone."""
+
 Inspect = Callable[[LayerResult, Spectrum], None]
 """Is given the row, without findings, and the spectrum of every layer that was analysed."""
 
@@ -153,13 +156,13 @@ def scan_checkpoint(
     scan.parameters_total = sum(layer.parameters for layer in _selected(scan))
     budget = free_memory() // 2 if settings.memory is None else settings.memory
     threads = settings.threads or _cpus()
-    complete, problem = True, None
+    complete, problem, hashed = True, None, False
     with _one_thread_each():
         pool = Pool(threads, initialise=lambda: torch.set_num_threads(1))
         try:
             _read_all(scan, pool, budget)
             pool.join()
-            _hash_the_rest(scan)
+            hashed = _hash_the_rest(scan)
             scanned.check_unchanged()
         except KeyboardInterrupt:
             complete = False
@@ -185,7 +188,9 @@ def scan_checkpoint(
         copies=scan.copies,
         kinds=kinds,
         remarks=selection.remarks,
-        digest=scan.digest.hexdigest(spec.name for spec in checkpoint.tensors) if complete else None,
+        digest=scan.digest.hexdigest(spec.name for spec in checkpoint.tensors)
+        if complete and hashed
+        else None,
         timings={**seconds, "threads": threads, "total": time.perf_counter() - started},
         complete=complete,
         error=problem,
@@ -337,11 +342,17 @@ def _finish(scan: _Scan, index: int, analysed: AnalysedLayer) -> None:
     scan.progress(step)
 
 
-def _hash_the_rest(scan: _Scan) -> None:
-    """Read what no layer needed, for the digest: in bands, for a tensor may be larger than the budget."""
-    for spec in scan.checkpoint.tensors:
-        if spec.unreadable is not None or scan.digest.has(spec.name):
-            continue
+def _hash_the_rest(scan: _Scan) -> bool:
+    """Read what no layer needed, for the digest: in bands, for a tensor may be larger than the budget.
+
+    Returns whether that was done: it is not where it would transfer much that is not analysed.
+    """
+    readable = [spec for spec in scan.checkpoint.tensors if spec.unreadable is None]
+    rest = [spec for spec in readable if not scan.digest.has(spec.name)]
+    left = sum(spec.nbytes for spec in rest)
+    if scan.checkpoint.streamed and left > _UNANALYSED * sum(spec.nbytes for spec in readable):
+        return False
+    for spec in rest:
         if spec.nbytes <= _SLACK:
             scan.digest.update(spec, scan.checkpoint.read(spec.name))
             continue
@@ -349,6 +360,7 @@ def _hash_the_rest(scan: _Scan) -> None:
         for start in range(0, spec.shape[0], step):
             band = scan.checkpoint.read_band(spec.name, start, min(start + step, spec.shape[0]))
             scan.digest.update(spec, band)
+    return True
 
 
 def _float64_size(layer: Layer) -> int:

@@ -15,6 +15,7 @@ from scipy import linalg
 from rmtaudit.engine.scan.run import Inspect, scan_checkpoint
 from rmtaudit.engine.verify.checks import Check, check, fit_checks, section
 from rmtaudit.engine.verify.readers import SecondReader
+from rmtaudit.errors import InputError
 from rmtaudit.report.model import LayerResult, Report
 from rmtaudit.report.second_opinion import NotCompared, Verification
 
@@ -40,7 +41,14 @@ def scan_and_verify(
     """Scan a checkpoint and add a second opinion on a few layers, unless the scan was stopped.
 
     ``layers`` as of :func:`verify_scan`, the rest as of :func:`~rmtaudit.engine.scan.run.scan_checkpoint`.
+    Raises ``InputError`` (RA-IN-226) for a checkpoint that is read over the network.
     """
+    if checkpoint.streamed:
+        raise InputError(
+            "RA-IN-226",
+            "the second opinion of other libraries needs the files on this machine.",
+            hint="Download the model: leave out --stream.",
+        )
     spectra: dict[str, Spectrum] = {}
 
     def keep(row: LayerResult, spectrum: Spectrum) -> None:

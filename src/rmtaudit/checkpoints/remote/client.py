@@ -1,0 +1,269 @@
+"""HTTP as streaming needs it: redirects that keep the token at home, and errors in the words of a user.
+
+The connections are those of ``huggingface_hub`` (the extra ``hub``): its proxies, certificates and pool.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from rmtaudit.checkpoints.optional import require
+from rmtaudit.errors import InputError, UnsafeError
+from rmtaudit.names import display_name
+from rmtaudit.version import installed_version
+
+TIMEOUT = 30.0
+"""Seconds without a byte, or without a connection, after which a request is given up."""
+
+RETRIES = 5
+"""Attempts after the first, as many as those of ``huggingface_hub``."""
+
+FIRST_PAUSE = 0.5
+"""Seconds before the second attempt; twice as long before each further one."""
+
+_LONGEST_PAUSE = 8.0
+_REDIRECTS = 10
+_JSON_CAP = 64 << 20
+_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class InterruptedReplyError(Exception):
+    """A request that may succeed when it is repeated.
+
+    Attributes
+    ----------
+    pause
+        Seconds that the server asks to wait; 0 where it does not say.
+    """
+
+    def __init__(self, problem: str, pause: float = 0.0) -> None:
+        super().__init__(problem)
+        self.pause = pause
+
+
+class Client:
+    """Requests to one server, and to where it redirects.
+
+    Parameters
+    ----------
+    what
+        What needs the extra, a plural, for the message where it is not installed.
+    where
+        The address, for messages.
+    home
+        The URL whose origin alone is sent the token of the user; ``""`` for none.
+
+    Raises
+    ------
+    InputError
+        RA-IN-099: huggingface_hub is not installed.
+    """
+
+    def __init__(self, what: str, where: str, home: str = "") -> None:
+        library, utils, errors, constants = (
+            require(f"huggingface_hub{part}", extra="hub", what=what, where=where)
+            for part in ("", ".utils", ".errors", ".constants")
+        )
+        self.where = where
+        self._session: Any = utils.get_session()
+        self._home = _origin(home) if home else None
+        # not build_hf_headers: it asks the Hub for a list of agents, and keeps it on disk
+        implicit = bool(home) and not constants.HF_HUB_DISABLE_IMPLICIT_TOKEN
+        token = utils.get_token() if implicit else None
+        self._token = f"Bearer {token}" if token else None
+        self._headers: Mapping[str, str] = {
+            "user-agent": f"rmtaudit/{installed_version()}; hf_hub/{library.__version__}",
+            "accept-encoding": "identity",
+        }
+        self._reached = False
+        self._offline: type[Exception] = errors.OfflineModeIsEnabled
+        self._transport, self._invalid = _errors_of(self._session)
+
+    @property
+    def has_token(self) -> bool:
+        """Whether the user has logged in, or set ``HF_TOKEN``."""
+        return self._token is not None
+
+    @contextmanager
+    def get(self, url: str, headers: Mapping[str, str]) -> Iterator[Any]:
+        """Yield the answer to a GET, its body unread, after redirects; its ``url`` is the last of them.
+
+        Raises
+        ------
+        InterruptedReplyError
+            The connection broke, or the server asks to come back later. Also while the body is read.
+        InputError
+            Nothing at that address can be asked: offline mode, a URL that is none, too many redirects.
+        UnsafeError
+            A redirect to another scheme, or from an encrypted to an open connection.
+        """
+        start = url
+        if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+            raise self._without_network()
+        try:
+            for _ in range(_REDIRECTS):
+                sent = {**self._headers, **headers}
+                if self._token is not None and _origin(url) == self._home:
+                    sent["authorization"] = self._token
+                with self._session.stream(
+                    "GET", url, headers=sent, follow_redirects=False, timeout=TIMEOUT
+                ) as reply:
+                    self._reached = True
+                    if reply.status_code in {301, 302, 303, 307, 308} and "location" in reply.headers:
+                        url = self._redirected(url, reply.headers["location"])
+                        continue
+                    if reply.status_code in _AGAIN:
+                        raise InterruptedReplyError(
+                            f"the server answers {reply.status_code}", _pause(reply.headers)
+                        )
+                    yield reply
+                    return
+        except self._offline as error:
+            raise self._without_network() from error
+        except self._invalid as error:
+            raise InputError("RA-IN-223", "not a URL that can be requested.", where=self.where) from error
+        except self._transport as error:
+            raise InterruptedReplyError(_problem(error)) from error
+        raise InputError(
+            "RA-IN-223",
+            f"more than {_REDIRECTS} redirects, the first from {display_name(_site(start))}.",
+            where=self.where,
+        )
+
+    def json(self, url: str) -> Any:
+        """Return what a URL answers in JSON. Raises ``InputError``."""
+        failures = 0
+        while True:
+            try:
+                with self.get(url, {}) as reply:
+                    self.check_status(reply)
+                    data = bytearray()
+                    for chunk in reply.iter_raw():
+                        data += chunk
+                        if len(data) > _JSON_CAP:
+                            raise InputError(
+                                "RA-IN-008",
+                                f"the server answers more than {_JSON_CAP} bytes.",
+                                where=self.where,
+                            )
+                return json.loads(bytes(data))
+            except InterruptedReplyError as error:
+                failures += 1
+                self.wait(failures, error)
+            except (ValueError, RecursionError) as error:
+                raise InputError(
+                    "RA-IN-225", "the server does not answer in JSON.", where=self.where
+                ) from error
+
+    def wait(self, failures: int, error: InterruptedReplyError) -> None:
+        """Wait before another attempt. Raises ``InputError`` after the last.
+
+        A server that has never answered is asked twice: it is not there, or this machine is not connected.
+        """
+        if failures > (RETRIES if self._reached else 1):
+            raise InputError(
+                "RA-IN-223",
+                f"cannot be read: {error} ({failures} attempts).",
+                hint="Check the connection, HF_ENDPOINT and the proxy.",
+                where=self.where,
+            ) from error
+        time.sleep(min(max(error.pause, FIRST_PAUSE * 2 ** (failures - 1)), 4 * _LONGEST_PAUSE))
+
+    def check_status(self, reply: Any) -> None:
+        """Raise ``InputError`` for an answer that is no success."""
+        status = reply.status_code
+        if status < 300:
+            return
+        code = reply.headers.get("x-error-code", "")
+        if status in {401, 403}:
+            raise self._refused(status, gated=code == "GatedRepo", absent=code == "RepoNotFound")
+        if status in {404, 410}:
+            what = {"RevisionNotFound": "no such revision", "RepoNotFound": "no such model"}
+            raise InputError("RA-IN-222", f"{what.get(code, 'not found')} ({status}).", where=self.where)
+        raise InputError("RA-IN-225", f"the server answers {status}.", where=self.where)
+
+    def _without_network(self) -> InputError:
+        return InputError(
+            "RA-IN-223",
+            "offline mode is set (HF_HUB_OFFLINE).",
+            hint="Unset it, or give a model of the local cache.",
+            where=self.where,
+        )
+
+    def _refused(self, status: int, *, gated: bool, absent: bool) -> InputError:
+        if self._home is None:
+            return InputError(
+                "RA-IN-221",
+                f"the server refuses access ({status}).",
+                hint="Use a URL that needs no login, or that is signed and has not expired.",
+                where=self.where,
+            )
+        login = "Log in: hf auth login, or set HF_TOKEN"
+        if gated:
+            message = f"the model is gated: access is refused ({status})."
+            hint = f"Accept its terms on its page of the Hub. {login}."
+        elif absent or status == 401:
+            message = f"no such model on the Hub, or a private one ({status})."
+            hint = f"Check the name. {login} if it is private."
+        else:
+            message, hint = f"access is refused ({status}).", f"{login}, with a token that may read it."
+        if self.has_token:
+            hint = hint.replace(login, "The token that is set does not allow it: hf auth login, or HF_TOKEN")
+        return InputError("RA-IN-221", message, hint=hint, where=self.where)
+
+    def _redirected(self, url: str, location: str) -> str:
+        target = urljoin(url, location)
+        scheme, before = urlsplit(target).scheme, urlsplit(url).scheme
+        if scheme not in {"http", "https"} or (before == "https" and scheme == "http"):
+            raise UnsafeError(
+                "RA-IN-225",
+                f"{display_name(_site(url))} redirects to {display_name(scheme)}:, which is not followed.",
+                where=self.where,
+            )
+        return target
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    default = 443 if parts.scheme == "https" else 80
+    return parts.scheme, (parts.hostname or "").lower(), port or default
+
+
+def _site(url: str) -> str:
+    return urlsplit(url).hostname or "the server"
+
+
+def _pause(headers: Mapping[str, str]) -> float:
+    text = headers.get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() else 0.0
+
+
+def _problem(error: Exception) -> str:
+    """Say what broke, without the URL, which may be signed."""
+    words = {
+        "ConnectError": "no connection",
+        "ConnectTimeout": "no connection in time",
+        "ReadTimeout": f"no byte in {TIMEOUT:g} seconds",
+        "ProxyError": "the proxy refuses",
+    }
+    return words.get(type(error).__name__, f"the connection broke ({type(error).__name__})")
+
+
+def _errors_of(session: Any) -> tuple[type[Exception], type[Exception]]:
+    """Return what a session raises for a broken connection, and for a URL that is none."""
+    for kind in type(session).__mro__:
+        library: Any = sys.modules.get(kind.__module__.partition(".")[0])
+        if hasattr(library, "TransportError") and hasattr(library, "InvalidURL"):
+            return library.TransportError, library.InvalidURL
+    raise TypeError(f"the session of huggingface_hub is {type(session).__name__}, which is not known")

@@ -25,6 +25,13 @@ def summarised(report: Report) -> Report:
     """
     columns = report.tool["columns"]
     wanted = {report.tool["sort"], *columns}
+    wanted |= {  # what stands in for the spectrum of a layer is shown below the table
+        name
+        for layer in report.layers
+        if layer.status == "skipped"
+        for name, result in layer.metrics.items()
+        if result.value is not None
+    }
     wanted |= {other for name in wanted for other in _WITH.get(name, ())}
     return replace(
         report,

@@ -110,3 +110,25 @@ def test_whatever_is_read_can_be_rendered(data: st.DataObject, made: ModuleType)
         return
     for name in (*FORMATS, "table"):
         rendered(list(results), name, 0)
+
+
+def test_a_summary_is_written_on_demand_and_only_as_json(
+    made: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = tmp_path / "full.json", tmp_path / "summary.json"
+    source.write_text(dumps(results_to_dict([made.report()])), encoding="utf-8")
+    flags = ["--json-detail", "summary"]
+    assert run(cli, ["report", str(source), *flags, "-o", str(target)]) == 0
+    assert json.loads(target.read_text())["detail"] == "summary"
+    assert run(cli, ["report", str(source), *flags, "--format", "jsonl"]) == 0
+    *rows, last = map(json.loads, capsys.readouterr().out.splitlines())
+    assert last["detail"] == "summary"
+    assert all(row["spectrum"] == {} for row in rows)
+    for wrong in ([], ["--format", "csv"], ["-o", str(tmp_path / "x.md")]):
+        assert run(cli, ["report", str(source), *flags, *wrong]) == 2
+        assert "RA-US-003" in capsys.readouterr().err
+    texts = []
+    for file in (source, target):
+        assert run(cli, ["report", str(file)]) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1]

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rmtaudit.matrices.skips import label_of, reason_of
+from rmtaudit.report.grouping import grouped_findings, listed_findings
 from rmtaudit.report.model import (
     HEADER,
     Better,
@@ -175,12 +176,15 @@ def report(layers: tuple[LayerResult, ...] = (), **changes: Any) -> Report:
         "summary": {"alpha": SummaryValue(value=mean, median=mean, n=len(numbers), n_failed=1, n_skipped=1)},
         "metrics": CATALOGUE,
         "verdict": "unjudged",
-        "findings": (),
         "complete": True,
         "error": None,
         "timings": {"total": 1.5, "threads": 2},
     } | changes
-    every = [*values["findings"], *(found for row in layers for found in row.findings)]
+    values = {
+        "findings": listed_findings(values["layers"]),
+        "causes": grouped_findings(values["layers"]),
+    } | values
+    every = [*values["causes"], *(found for row in layers for found in row.findings)]
     return Report(**(words(values["verdict"], integrity_of(every)) | values))
 
 
@@ -197,7 +201,7 @@ def hostile_report() -> Report:
     rows += (layer("found.weight", findings=tuple(findings)),)
     return report(
         rows,
-        findings=tuple(findings[:3]),
+        causes=tuple(findings[:3]),
         subject={**base.subject, "path": "m\r\n::error::\x1b[31m.safetensors", "warnings": list(HOSTILE)},
         coverage=Coverage(
             tensors=101,

@@ -92,7 +92,9 @@ def test_keys_stand_in_the_published_order(made: ModuleType) -> None:
     defined = SCHEMA["$defs"]["Report"]
     # a section that only some reports have comes last
     assert [*document, "verification"] == list(defined["properties"])
-    assert set(document) - set(defined["required"]) == {"integrity", "signal", "judgement"}
+    assert set(document) - set(defined["required"]) == {
+        "integrity", "signal", "judgement", "detail", "causes",
+    }  # fmt: skip
     assert next(iter(document)) == "schema"
     assert list(document)[-1] == "timings"
     assert list(document["layers"][0]) == list(SCHEMA["$defs"]["LayerResult"]["properties"])
@@ -212,7 +214,7 @@ def test_keys_that_later_versions_add_are_kept(made: ModuleType) -> None:
     assert report.to_dict() == document
 
 
-ADDED = {"encoding", "skip", "judgement", "integrity", "signal"}
+ADDED = {"encoding", "skip", "judgement", "integrity", "signal", "detail", "bytes"}
 
 
 def as_first(document: Any) -> Any:
@@ -221,6 +223,10 @@ def as_first(document: Any) -> Any:
         return [as_first(each) for each in document]
     if not isinstance(document, dict):
         return document
+    if "causes" in document:
+        document = {key: value for key, value in document.items() if key != "causes"} | {
+            "findings": document["causes"]
+        }
     result = {key: as_first(value) for key, value in document.items() if key not in ADDED}
     if document.get("name") == "rmtaudit.report" and document.get("version") == "1.1":
         result["version"] = "1.0"

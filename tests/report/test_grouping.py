@@ -79,8 +79,7 @@ def test_no_more_than_five_warnings_and_nothing_is_lost() -> None:
 
 def test_the_sentences_are_those_of_the_groups_also_of_an_older_report(made: ModuleType) -> None:
     rows = tuple(row(f"x.{place}", ("RA-FO-004", "warning"), ("RA-NF-001", "info")) for place in range(7))
-    report = made.report(rows)
-    assert report.findings == ()
+    report = made.report(rows, causes=())
     expected = [
         (
             "warning",
@@ -88,4 +87,4 @@ def test_the_sentences_are_those_of_the_groups_also_of_an_older_report(made: Mod
         )
     ]
     assert sentences.findings(report) == expected
-    assert sentences.findings(replace(report, findings=grouped_findings(rows))) == expected
+    assert sentences.findings(replace(report, causes=grouped_findings(rows))) == expected

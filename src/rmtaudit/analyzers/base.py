@@ -190,7 +190,7 @@ class Analyzer(ABC):
     stands_in: ClassVar[bool] = False
     """Whether it stands in for a spectrum that is beyond the memory budget, and needs none.
 
-    It analyses such layers alone; others it costs nothing, and their rows have none of its metrics. A scan
+    It analyses such layers alone; others cost nothing, and their rows have no value of its metrics. A scan
     with one computes spectra as far as the budget allows.
     """
     judges: ClassVar[bool] = False

@@ -95,6 +95,25 @@ def output_options(formats: Sequence[str], help_: str = _OUTPUT_HELP) -> Callabl
     return decorate
 
 
+def json_detail_option(command: Command) -> Command:
+    """Add ``--json-detail`` to a command."""
+    return click.option(
+        "--json-detail",
+        type=click.Choice(["full", "summary"]),
+        help="Of json and jsonl: summary leaves out spectra, evidence, and metrics that no table shows.",
+    )(command)
+
+
+def require_json(detail: str | None, format_: str) -> None:
+    """Raise ``UsageError`` (RA-US-003) for a detail of JSON where the format is another one."""
+    if detail is not None and format_ not in ("json", "jsonl"):
+        raise UsageError(
+            "RA-US-003",
+            f"--json-detail has no effect on the format {format_}.",
+            hint="Add --format json, or -o with a file that ends in .json.",
+        )
+
+
 def format_for(chosen: str | None, output: Path | None, formats: Sequence[str] = ALL_FORMATS) -> str:
     """Return the format of a result: the chosen one, else what the file's ending says, else the table.
 

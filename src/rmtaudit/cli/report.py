@@ -9,13 +9,21 @@ import click
 
 from rmtaudit.cli.errors import COULD_NOT_JUDGE, print_error, worst
 from rmtaudit.cli.failing import code_of_findings, condition_of, fail_on_option
-from rmtaudit.cli.output import ALL_FORMATS, format_for, output_file, output_options
+from rmtaudit.cli.output import (
+    ALL_FORMATS,
+    format_for,
+    json_detail_option,
+    output_file,
+    output_options,
+    require_json,
+)
 from rmtaudit.errors import InputError
 
 
 @click.command()
 @click.argument("file", metavar="FILE.json", type=click.Path(path_type=Path))
 @output_options(ALL_FORMATS, "Write to a file instead of stdout, in the format of its ending.")
+@json_detail_option
 @click.option(
     "--top",
     metavar="N",
@@ -25,7 +33,14 @@ from rmtaudit.errors import InputError
     help="Rows of the table; 0: all.",
 )
 @fail_on_option
-def report(file: Path, format_: str | None, output: Path | None, top: int, fail_on: str) -> int:
+def report(
+    file: Path,
+    format_: str | None,
+    output: Path | None,
+    json_detail: str | None,
+    top: int,
+    fail_on: str,
+) -> int:
     """Render a report that `rmtaudit scan --format json` wrote.
 
     Nothing but FILE.json is read: neither the weights nor the analyzers are needed.
@@ -36,6 +51,7 @@ def report(file: Path, format_: str | None, output: Path | None, top: int, fail_
     from rmtaudit.report.model import FailedSubject, Report
 
     format_ = format_for(format_, output)
+    require_json(json_detail, format_)
     condition = condition_of(fail_on)
     results = load_reports(file)
     for result in results:
@@ -47,7 +63,7 @@ def report(file: Path, format_: str | None, output: Path | None, top: int, fail_
             print_error(InputError(error.code, error.message, hint=error.hint, where=result.subject.path))
     if output is not None:
         with output_file(output, [file]) as target:
-            target.write(rendered(list(results), format_, top))
+            target.write(rendered(list(results), format_, top, json_detail))
     elif format_ == "table":
         from rmtaudit.cli.table import print_report
 
@@ -55,7 +71,7 @@ def report(file: Path, format_: str | None, output: Path | None, top: int, fail_
             if isinstance(result, Report):
                 print_report(result, top=top)
     else:
-        sys.stdout.write(rendered(list(results), format_, top))
+        sys.stdout.write(rendered(list(results), format_, top, json_detail))
     return worst(
         code_of_findings(result, condition) if isinstance(result, Report) else COULD_NOT_JUDGE
         for result in results

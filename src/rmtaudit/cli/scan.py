@@ -26,7 +26,15 @@ from rmtaudit.cli.errors import (
 )
 from rmtaudit.cli.failing import code_of_findings, condition_of, fail_on_option
 from rmtaudit.cli.flags import entries_of, settings_flags
-from rmtaudit.cli.output import ALL_FORMATS, OutputFile, format_for, output_file, output_options
+from rmtaudit.cli.output import (
+    ALL_FORMATS,
+    OutputFile,
+    format_for,
+    json_detail_option,
+    output_file,
+    output_options,
+    require_json,
+)
 from rmtaudit.cli.verification import VerifyingCommand, code_of_verification
 from rmtaudit.errors import ChangedError, InputError, NothingAuditableError, RmtauditError
 from rmtaudit.names import display_name
@@ -46,6 +54,7 @@ Result = TypeVar("Result")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @settings_flags
 @output_options(ALL_FORMATS)
+@json_detail_option
 @click.option(
     "--top",
     metavar="N",
@@ -87,6 +96,7 @@ def scan(
     paths: tuple[Path, ...],
     format_: str | None,
     output: Path | None,
+    json_detail: str | None,
     top: int,
     plots: Path | None,
     verify: int | None,
@@ -109,6 +119,7 @@ def scan(
     from rmtaudit.report.failing import require_analyzers
 
     format_ = format_for(format_, output)
+    require_json(json_detail, format_)
     resolved = resolve_settings(entries_of(flags))
     condition = condition_of(fail_on)
     require_analyzers(condition, resolved.settings.analyzers)
@@ -130,6 +141,7 @@ def scan(
             fail_on=condition,
             base=base,
             stream=stream,
+            detail=json_detail,
         )
         subjects, missing = _subjects(paths, stream=stream, quiet=quiet)
         folders = _plot_folders(plots, subjects)
@@ -159,6 +171,7 @@ class _Run:
     quiet: bool
     progress: bool
     fail_on: FailOn
+    detail: str | None = None
     verify: int | None = None
     base: Path | None = None
     stream: bool = False
@@ -253,9 +266,9 @@ class _Run:
         if len(self.results) <= 1 and not any(isinstance(result, Report) for result in self.results):
             return  # nothing was scanned: the error is on stderr, and no file is better than an empty one
         if self.file is not None:
-            self.file.write(rendered(self.results, self.format, self.top))
+            self.file.write(rendered(self.results, self.format, self.top, self.detail))
         elif self.format not in ("table", "jsonl"):
-            sys.stdout.write(rendered(self.results, self.format, self.top))
+            sys.stdout.write(rendered(self.results, self.format, self.top, self.detail))
 
     def say_timings(self) -> None:
         """Say how long each part of the last subject took."""
@@ -267,7 +280,7 @@ class _Run:
         from rmtaudit.report.model import Report
 
         if self.format == "jsonl" and self.file is None:
-            sys.stdout.write(rendered([result], "jsonl", self.top))
+            sys.stdout.write(rendered([result], "jsonl", self.top, self.detail))
             sys.stdout.flush()
         elif isinstance(result, Report) and (self.format == "table" if self.file is None else not self.quiet):
             from rmtaudit.cli.table import print_report
@@ -280,8 +293,9 @@ class _Run:
                 self.quiet = True  # nobody reads the tables any more, but the file is still wanted
 
 
-def rendered(results: list[Report | FailedSubject], format_: str, top: int) -> str:
-    """Return the subjects in a format."""
+def rendered(results: list[Report | FailedSubject], format_: str, top: int, detail: str | None = None) -> str:
+    """Return the subjects in a format; JSON in full, or as a summary."""
+    from rmtaudit.report.detail import summarised
     from rmtaudit.report.model import Report
     from rmtaudit.report.writers import writer_for
 
@@ -289,6 +303,8 @@ def rendered(results: list[Report | FailedSubject], format_: str, top: int) -> s
         from rmtaudit.cli.table import table_text
 
         return table_text([result for result in results if isinstance(result, Report)], top=top)
+    if detail == "summary":
+        results = [summarised(result) if isinstance(result, Report) else result for result in results]
     return writer_for(format_)(results)
 
 

@@ -212,7 +212,7 @@ def _fitting(report: Report, rows: Sequence[LayerResult], room: int) -> list[_Co
 
 
 def _metric(report: Report, rows: Sequence[LayerResult], name: str) -> _Column:
-    results = [row.metrics.get(name) for row in rows]
+    results = [None if row.status == "failed" else row.metrics.get(name) for row in rows]
     with_se = name == report.tool["columns"][0] and any(
         result and result.se is not None for result in results
     )

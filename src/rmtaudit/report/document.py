@@ -16,9 +16,36 @@ def results_to_dict(results: Sequence[Result]) -> dict[str, Any]:
     return documents[0] if len(documents) == 1 else {"schema": plain(HEADER), "reports": documents}
 
 
-def dumps(document: Mapping[str, Any]) -> str:
+def dumps(document: Mapping[str, Any], *, compact: bool = False) -> str:
     """Return the document as text: ASCII only, two spaces of indent, one line end at the end.
 
-    ASCII, because a tensor's name may hold what a terminal obeys. Equal documents give equal bytes.
+    ASCII, because a tensor's name may hold what a terminal obeys. Equal documents give equal bytes. A compact
+    text has a line for each layer, finding and skipped tensor, and one for each other part.
     """
+    if compact:
+        return f"{_lines(document, 0)}\n"
     return json.dumps(document, allow_nan=False, ensure_ascii=True, indent=2) + "\n"
+
+
+_LISTS = ("reports", "layers", "skipped", "findings", "causes")
+"""Lists that have a line an item in a compact text."""
+
+
+def _lines(value: Any, depth: int) -> str:
+    """Return an object with a line a key, and those lists with a line an item, down to two levels."""
+    inner, outer = "\n" + " " * (depth + 1), "\n" + " " * depth
+    parts = []
+    for key, item in value.items():
+        if key == "coverage":
+            text = _lines(item, depth + 1)
+        elif key in _LISTS and item:
+            each = (_lines(one, depth + 2) if key == "reports" else _line(one) for one in item)
+            text = f"[{inner} {f',{inner} '.join(each)}{inner}]"
+        else:
+            text = _line(item)
+        parts.append(f"{_line(key)}: {text}")
+    return f"{{{inner}{f',{inner}'.join(parts)}{outer}}}"
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=True, separators=(",", ":"))

@@ -13,7 +13,7 @@ import msgspec
 
 from rmtaudit.finding_kind import SEVERITIES, FindingKind, Severity
 from rmtaudit.report.catalogue import FINDINGS
-from rmtaudit.report.model import Finding, LayerResult
+from rmtaudit.report.model import Finding, LayerFinding, LayerResult
 
 MOST_WARNINGS = 5
 """Warnings that a model has at most; what is left over shares the last of them."""
@@ -57,6 +57,25 @@ def grouped_findings(
     groups = [_Group(severity, tuple(group)) for (severity, _), group in members.items()]
     groups.sort(key=lambda group: (-SEVERITIES.index(group.severity), -len(_names(group))))
     return tuple(_finding(group, kinds) for group in _at_most(groups, "warning", MOST_WARNINGS))
+
+
+def listed_findings(layers: Iterable[LayerResult]) -> tuple[LayerFinding, ...]:
+    """Return every finding of the layers with the name of its layer, the most severe first.
+
+    ``evidence`` has also ``codes`` and ``layers``, of this finding alone, as that of a group has.
+    """
+    every = [
+        LayerFinding(
+            code=finding.code,
+            severity=finding.severity,
+            layer=layer.name,
+            message=finding.message,
+            evidence={**finding.evidence, "codes": [finding.code], "layers": [layer.name]},
+        )
+        for layer in layers
+        for finding in layer.findings
+    ]
+    return tuple(sorted(every, key=lambda finding: -SEVERITIES.index(finding.severity)))
 
 
 def _at_most(groups: Sequence[_Group], severity: Severity, most: int) -> list[_Group]:

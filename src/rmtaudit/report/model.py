@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Status = Literal["ok", "skipped", "failed"]
 Better = Literal["higher", "lower"]
+Detail = Literal["full", "summary"]
 NonNegative = Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)]
 Words = Annotated[str, Meta(min_length=1)]
 SkipName = Annotated[
@@ -100,6 +101,16 @@ class Finding(Part, frozen=True):
     evidence: Mapping[str, Any]
 
 
+class LayerFinding(Part, frozen=True, kw_only=True):
+    """A finding of a layer, as the report lists them all."""
+
+    code: str
+    severity: Severity
+    layer: Annotated[str | None, Meta(description="Name of the layer.")] = None
+    message: str
+    evidence: Mapping[str, Any]
+
+
 class StoredEncoding(Part, frozen=True):
     """How a quantised weight lies in the file."""
 
@@ -126,6 +137,9 @@ class LayerResult(Part, frozen=True, kw_only=True):
     dtype: str
     matrices: Count
     parameters: Count
+    bytes: Annotated[
+        Count | None, Meta(description="About what these take in the file, in bytes; null where unknown.")
+    ] = None
     status: Status
     reason: str
     skip: SkipName = None
@@ -277,6 +291,9 @@ class Subject(TypedDict):
         ),
     ]
     parameters: Annotated[Count, Meta(description="Elements of all tensors in the container.")]
+    bytes: NotRequired[
+        Annotated[Count, Meta(description="About what these take in the container, in bytes.")]
+    ]
     dtypes: Annotated[Mapping[str, Count], Meta(description="Elements of each dtype.")]
     warnings: Sequence[str]
     base: NotRequired[Base]
@@ -292,6 +309,9 @@ class Report(Part, frozen=True, kw_only=True):
     """The scan of one subject."""
 
     schema: SchemaHeader
+    detail: Annotated[
+        Detail, Meta(description="`summary`: the metrics of the table alone, no spectra and no evidence.")
+    ] = "full"
     tool: Tool
     subject: Subject
     metrics: Annotated[
@@ -305,9 +325,13 @@ class Report(Part, frozen=True, kw_only=True):
     verdict: JointText
     judgement: Judgement = UNJUDGED
     findings: Annotated[
-        tuple[Finding, ...],
-        Meta(description="Those of the layers, one a cause: `evidence` has the `codes` and the `layers`."),
+        tuple[LayerFinding, ...],
+        Meta(description="Those of all layers: errors first, then warnings, each in stored order."),
     ]
+    causes: Annotated[
+        tuple[Finding, ...],
+        Meta(description="The same, one entry a cause: `evidence` has the `codes` and the `layers`."),
+    ] = ()
     complete: Annotated[bool, Meta(description="False for a scan that was stopped.")]
     error: Annotated[StoppedBy | None, Meta(description="What stopped it, if that was an error.")]
     timings: Annotated[

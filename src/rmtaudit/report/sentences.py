@@ -174,9 +174,7 @@ def findings(report: Report) -> list[tuple[str, str]]:
 
     What the verdict of a layer says already is left out.
     """
-    groups = [finding for finding in report.findings if "layers" in finding.evidence]
-    others = [finding for finding in report.findings if "layers" not in finding.evidence]
-    entries = [*others, *(groups or grouped_findings(report.layers))]
+    entries = list(report.causes or grouped_findings(report.layers))
     entries.sort(key=lambda finding: _SEVERITIES.index(finding.severity))
     return [
         (finding.severity, f"{display_name(finding.message, longest=400)} [{_codes(finding)}]")

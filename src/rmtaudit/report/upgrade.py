@@ -2,7 +2,7 @@
 
 Version 1.1 added values to sentences: ``skip`` to ``reason``, ``judgement`` to ``verdict``. A document
 without them has the sentences alone, so they are parsed here, once, and nowhere else. ``integrity`` and
-``signal`` are made of the joint verdict and the findings.
+``signal`` are made of the joint verdict and the findings. ``findings`` used to be what ``causes`` is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from rmtaudit.matrices.skips import label_of, reason_of
-from rmtaudit.report.model import LayerResult, Report, SkippedTensor
+from rmtaudit.report.grouping import listed_findings
+from rmtaudit.report.model import Finding, LayerFinding, LayerResult, Report, SkippedTensor
 from rmtaudit.report.verdict import NOT_RECORDED, Integrity, Verdict, integrity_of, verdict_of
 
 
@@ -22,15 +23,17 @@ def upgraded(report: Report, document: Mapping[str, Any]) -> Report:
     pairs = zip(report.layers, document["layers"], strict=True)
     layers = tuple(_layer(layer, row) for layer, row in pairs)
     judgement = report.judgement if "judgement" in document else verdict_of(report.verdict)
+    causes = report.causes if "causes" in document else tuple(map(_cause, report.findings))
     integrity, signal = report.integrity, report.signal
     if "integrity" not in document:
-        findings = [*report.findings, *(finding for layer in layers for finding in layer.findings)]
+        findings = [*causes, *(finding for layer in layers for finding in layer.findings)]
         unread = (
             "" if any(layer.examined for layer in layers) else judgement.why or "no layer could be judged"
         )
         integrity = _integrity(judgement, integrity_of(findings, unread=unread))
     if "signal" not in document:
         signal = _signal(judgement)
+    listed = report.findings if "causes" in document else listed_findings(layers)
     entries = zip(report.coverage.skipped, document["coverage"]["skipped"], strict=True)
     skipped = tuple(_skipped(tensor, entry) for tensor, entry in entries)
     return replace(
@@ -39,6 +42,8 @@ def upgraded(report: Report, document: Mapping[str, Any]) -> Report:
         integrity=integrity,
         signal=signal,
         judgement=judgement,
+        findings=listed,
+        causes=causes,
         coverage=replace(report.coverage, skipped=skipped),
     )
 
@@ -63,6 +68,13 @@ def _integrity(judgement: Verdict, of_findings: Verdict) -> Verdict:
 
 def _signal(judgement: Verdict) -> Verdict:
     return NOT_RECORDED if judgement.word == Integrity.DAMAGED else judgement
+
+
+def _cause(finding: LayerFinding) -> Finding:
+    """Return what stood under ``findings`` before there were ``causes``: one entry a cause."""
+    return Finding(
+        code=finding.code, severity=finding.severity, message=finding.message, evidence=finding.evidence
+    )
 
 
 def _skipped(tensor: SkippedTensor, entry: Mapping[str, Any]) -> SkippedTensor:

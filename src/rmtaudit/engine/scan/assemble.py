@@ -11,6 +11,7 @@ from rmtaudit.analyzers.base import Analyzer, Observation
 from rmtaudit.analyzers.forensics.audit import Forensics
 from rmtaudit.analyzers.registry import metric_catalogue
 from rmtaudit.checkpoints.base import Checkpoint
+from rmtaudit.engine.scan.completion import completed, stored_bytes
 from rmtaudit.engine.scan.judge import judge
 from rmtaudit.engine.scan.merged import MergedCheckpoint
 from rmtaudit.engine.scan.worker import encoding_of, row
@@ -22,6 +23,7 @@ from rmtaudit.matrices.plan import LayerPlan
 from rmtaudit.matrices.refusals import NotAnalysed
 from rmtaudit.matrices.skips import Skip, SkipReason
 from rmtaudit.matrices.tensors import TensorSpec
+from rmtaudit.report.grouping import listed_findings
 from rmtaudit.report.model import (
     HEADER,
     Coverage,
@@ -78,6 +80,7 @@ def assemble_report(
         kinds=kinds,
         thorough=any(isinstance(analyzer, Forensics) for analyzer in analyzers),
     )
+    metrics = _metrics(analyzers, finished)
     return Report(
         schema=HEADER,
         tool={
@@ -96,14 +99,15 @@ def assemble_report(
         },
         subject=_subject(checkpoint, merged, digest, remarks),
         coverage=_coverage((merged or checkpoint).tensors, plan, finished, repeats, signals),
-        layers=judged.layers,
+        layers=tuple(completed(each, metrics) for each in judged.layers),
         summary=_summary(analyzers, finished),
-        metrics=_metrics(analyzers, finished),
+        metrics=metrics,
         integrity=judged.integrity,
         signal=judged.signal,
         verdict=judged.verdict,
         judgement=judged.judgement,
-        findings=judged.findings,
+        findings=listed_findings(judged.layers),
+        causes=judged.findings,
         complete=complete,
         error=None
         if error is None
@@ -120,6 +124,7 @@ def _subject(
         format=checkpoint.format,
         digest=digest,
         parameters=sum(spec.parameters for spec in checkpoint.tensors),
+        bytes=sum(stored_bytes(spec.parameters, spec.dtype, spec.encoding) for spec in checkpoint.tensors),
         dtypes=_dtypes(checkpoint),
         warnings=[*checkpoint.warnings, *remarks],
     )

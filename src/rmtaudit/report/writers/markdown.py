@@ -70,7 +70,10 @@ def _cells(layer: LayerResult, columns: Sequence[str], judged: bool, with_status
     shape = " × ".join(str(size) for size in layer.shape)
     if layer.matrices > 1:
         shape = f"{layer.matrices} × ({shape})"
-    numbers = [format_metric(layer.metrics.get(name), with_se=True) for name in columns]
+    numbers = [
+        format_metric(None if layer.status == "failed" else layer.metrics.get(name), with_se=True)
+        for name in columns
+    ]
     status = ": ".join(part for part in (layer.status, layer.reason) if part)
     cells = [layer.name, layer.kind, shape, *numbers, *[layer.verdict] * judged, *[status] * with_status]
     return [escape_markdown(cell) for cell in cells]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rmtaudit.checkpoints.coreml import mil
+from rmtaudit.checkpoints.coreml.program import Value
 from rmtaudit.checkpoints.keras.quantised import _block
 
 ODD = ["²", "\x1d8", "8\x1f", "٣²", "9" * 5000, "-1", "", " "]
@@ -13,10 +14,12 @@ ODD = ["²", "\x1d8", "8\x1f", "٣²", "9" * 5000, "-1", "", " "]
 @pytest.mark.parametrize("text", ODD)
 def test_a_size_in_a_compiled_program(text: str) -> None:
     """It has no value that could be believed; nothing is raised but by the shape that it makes."""
-    value = f"const()[val = tensor<fp32, [{text}, 2]>([0x0p+0, 0x1p+0])]"
-    source = f"program(1.3) {{ func main<ios18>() {{ tensor<fp32, [2, 2]> w = {value}; }} -> (w); }}"
+    literal = f"const()[val = tensor<fp32, [{text}, 2]>([0x0p+0, 0x1p+0])]"
+    source = f"program(1.3) {{ func main<ios18>() {{ tensor<fp32, [2, 2]> w = {literal}; }} -> (w); }}"
     ((operation,),) = mil.functions(source).values()
-    assert operation.inputs["val"].shape[-1] == 2
+    value = operation.inputs["val"]
+    assert isinstance(value, Value)
+    assert value.shape[-1] == 2
     assert mil._sizes(f"{text},2")[-1] == 2
 
 

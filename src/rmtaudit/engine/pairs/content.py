@@ -91,4 +91,5 @@ def _sample(matrix: torch.Tensor, turn: bool) -> torch.Tensor:
 
 def _centred(samples: torch.Tensor) -> torch.Tensor:
     moved = samples - samples.mean(dim=1, keepdim=True)
-    return moved / moved.norm(dim=1, keepdim=True).clamp_min(1e-300)
+    lengths: torch.Tensor = moved.norm(dim=1, keepdim=True).clamp_min(1e-300)
+    return moved / lengths

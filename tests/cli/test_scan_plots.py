@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 from rmtaudit.cli import cli
 from rmtaudit.cli.errors import run
 
-pytest.importorskip("matplotlib")
 Capture = pytest.CaptureFixture[str]
 
 
@@ -39,7 +38,7 @@ def test_layers_and_depth_are_drawn_and_what_was_not_is_said(weights: Path, caps
     assert json.loads(captured.out)["layers"]
     assert "not drawn: two.weight: " in captured.err
     assert names(folder) == ["_fc.weight", "along-the"]
-    assert {path.suffix for path in folder.iterdir()} == {".svg", ".png"}
+    assert {path.suffix for path in folder.iterdir()} == {".svg", ".html"}
     assert sorted(path.name for path in weights.parent.iterdir()) == ["model.safetensors", "plots"]
 
 
@@ -69,7 +68,8 @@ def test_without_matplotlib_nothing_is_scanned(
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *more: None if name == "matplotlib" else found(name, *more)
     )
-    assert run(cli, ["scan", str(weights), "--plots", str(weights.parent / "plots")]) == 2
+    command = ["scan", str(weights), "--plots", str(weights.parent / "plots")]
+    assert run(cli, [*command, "--plot-format", "png"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "RA-US-303" in captured.err

@@ -67,7 +67,14 @@ Result = TypeVar("Result")
     "--plots",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Draw every layer, and the layers side by side, into a folder, as SVG and PNG.",
+    help="Draw every layer, and the layers side by side, into a folder with an index.html.",
+)
+@click.option(
+    "--plot-format",
+    type=click.Choice(["svg", "png", "both"]),
+    default="svg",
+    show_default=True,
+    help="Format of the plots; png needs the extra plots.",
 )
 @click.option(
     "--verify",
@@ -99,6 +106,7 @@ def scan(
     json_detail: str | None,
     top: int,
     plots: Path | None,
+    plot_format: str,
     verify: int | None,
     fail_on: str,
     base: Path | None,
@@ -144,7 +152,7 @@ def scan(
             detail=json_detail,
         )
         subjects, missing = _subjects(paths, stream=stream, quiet=quiet)
-        folders = _plot_folders(plots, subjects)
+        folders = _plot_folders(plots, subjects, plot_format)
         for path in subjects:
             if path in missing:
                 run.add_failure(path, missing[path])
@@ -344,16 +352,17 @@ def _subjects(
     return tuple(result), missing
 
 
-def _plot_folders(target: Path | None, paths: tuple[Path, ...]) -> dict[Path, PlotFolder]:
+def _plot_folders(target: Path | None, paths: tuple[Path, ...], form: str) -> dict[Path, PlotFolder]:
     """Return the folder of each subject: the target itself if there is but one."""
     if target is None:
         return {}
     from rmtaudit.report.plots import PlotFolder
-    from rmtaudit.report.plots.folder import slug
+    from rmtaudit.report.plots.folder import PlotFormat, slug
 
     several = len(set(paths)) > 1
     return {
-        path: PlotFolder(target / slug(str(path)) if several else target, str(path)) for path in set(paths)
+        path: PlotFolder(target / slug(str(path)) if several else target, str(path), PlotFormat(form))
+        for path in set(paths)
     }
 
 

@@ -13,6 +13,7 @@ _CALL = re.compile(r"=\s*(\w+)\s*\(")
 _TYPED = re.compile(r"\s*(?:tensor<\s*(\w+)\s*,\s*\[([^\]]*)\]\s*>|(\w+))\s*\((.*)\)\s*$", re.DOTALL)
 _BLOB = re.compile(r'BLOBFILE\s*\(\s*path\s*=.{0,80}?"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _OFFSET = re.compile(r"offset\s*=[^()]{0,80}\(\s*(\d{1,18})\s*\)", re.DOTALL)
+_SIZE = re.compile(r"[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?(?:0x[0-9a-fA-F.]+(?:p[+-]?\d+)?|\d[\d.eE+-]*|inf|nan)|true|false")
 _PIECES = re.compile(r'"(?:[^"\\]|\\.)*"|[][(){}<>,;]')
 _OPENING, _CLOSING = "([{", ")]}"
@@ -123,9 +124,7 @@ def _value(text: str) -> str | Value:
 
 def _sizes(text: str) -> tuple[int, ...]:
     return tuple(
-        int(part) if part.strip().isdigit() and len(part) < 19 else 0
-        for part in text.split(",")
-        if part.strip()
+        int(part) if _SIZE.fullmatch(part) else 0 for part in map(str.strip, text.split(",")) if part
     )
 
 

@@ -6,6 +6,7 @@ Source: ``Dense``, ``EinsumDense`` and ``Embedding`` of ``keras.layers`` in Kera
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _INTEGERS = frozenset({"int8", "uint8", "int16", "uint16", "int32", "uint32"})
 _NAMES = ("kernel", "embeddings")
 _CODES = frozenset({*_NAMES, "quantized_kernel", "_kernel", "recurrent_kernel"})
+_SIZE = re.compile(r"[1-9][0-9]{0,8}")
 _LARGEST_GROUP_INDEX = 1 << 24  # group indices are float32 numbers
 
 
@@ -164,7 +166,7 @@ def _grouped_int4(codes: Variable, scale: Variable, zero: Variable, groups: Vari
 def _block(mode: str, inputs: int, groups: int) -> int:
     """Return the inputs of a group: what the policy says (``int4/128``), or an even share."""
     given = mode.partition("/")[2]
-    return min(int(given), inputs) if given.isdigit() and len(given) < 9 else -(-inputs // groups)
+    return min(int(given), inputs) if _SIZE.fullmatch(given) else -(-inputs // groups)
 
 
 def _nibbles(packed: torch.Tensor, columns: int) -> torch.Tensor:

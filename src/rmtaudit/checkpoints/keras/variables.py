@@ -134,10 +134,11 @@ def _numbered(
         layer = layer_of([part for part in own if part not in _CONTAINERS], known)
     numbers = {data.path[-1] for data in members}
     names = _names(layer, members) if numbers == {str(i) for i in range(len(members))} else ()
+    by_number = {str(index): name for index, name in enumerate(names)}
     result = []
     for data in members:
         number = data.path[-1]
-        role = names[int(number)] if number.isdigit() and int(number) < len(names) else ""
+        role = by_number.get(number, "")
         name = "/".join((*path, role or f"vars/{number}"))
         result.append(Variable(name=name, role=role, layer=layer, group=group, data=data))
     return result

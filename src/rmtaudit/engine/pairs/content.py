@@ -85,10 +85,11 @@ def _sample(matrix: torch.Tensor, turn: bool) -> torch.Tensor:
     across = min(_SIDE * _SIDE // down, values.shape[1])
     rows = torch.linspace(0, values.shape[0] - 1, down).round().long()
     cols = torch.linspace(0, values.shape[1] - 1, across).round().long()
-    sample: torch.Tensor = values[rows][:, cols].to(torch.float64).reshape(-1)
-    return sample.nan_to_num(0.0, 0.0, 0.0)
+    sample: torch.Tensor = values[rows][:, cols].to(torch.float64).reshape(-1).nan_to_num(0.0, 0.0, 0.0)
+    return sample
 
 
 def _centred(samples: torch.Tensor) -> torch.Tensor:
     moved = samples - samples.mean(dim=1, keepdim=True)
-    return moved / moved.norm(dim=1, keepdim=True).clamp_min(1e-300)
+    lengths: torch.Tensor = moved.norm(dim=1, keepdim=True).clamp_min(1e-300)
+    return moved / lengths

@@ -1,16 +1,16 @@
-"""The figure of a model: what its layers come to, in the order in which they are stored."""
+"""The chart of a model: what its layers come to, in the order in which they are stored."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rmtaudit.report.plots.canvas import BLUE, GREEN, PINK, VERMILION, new_figure
+import numpy as np
+
+from rmtaudit.names import display_name
+from rmtaudit.report.plots.chart import BLUE, GREEN, PINK, VERMILION, Axis, Chart, Panel, Points, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from rmtaudit.report.model import LayerResult, Report
 
@@ -29,47 +29,79 @@ _ORDER = (
     "bulk-decay",
     "heavy-tailed",
 )
+_WIDTH, _HEIGHT, _LEFT = 640.0, 110.0, 78.0
+_NAMED, _LONGEST = 60, 36
+"""Most layers whose names fit below the chart, and the longest name there."""
+_LETTER = 4.9
 
 
-def depth_figure(report: Report) -> Figure | None:
-    """Return the figure of ``alpha``, ``kappa`` and ``phase`` along the layers; ``None`` if it has none."""
+def depth_chart(report: Report) -> Chart | None:
+    """Return the chart of ``alpha``, ``kappa`` and ``phase`` along the layers; ``None`` if it has none."""
     rows = [row for row in report.layers if row.status == "ok"]
     numbers = [series for series in _NUMBERS if any(row.value(series[0]) is not None for row in rows)]
     with_phase = any(row.value("phase") is not None for row in rows)
-    panels = len(numbers) + with_phase
-    if not panels:
+    if not numbers and not with_phase:
         return None
-    figure = new_figure(7.2, 0.7 + 1.9 * panels)
-    axes = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
-    for panel, (name, label, colour) in zip(axes, numbers, strict=False):
-        _draw_number(panel, rows, name, label, colour)
+    across = _layers(rows)
+    panels = [_number(rows, across, name, label, colour) for name, label, colour in numbers]
     if with_phase:
-        _draw_phase(axes[-1], rows)
-    axes[-1].set_xlabel("layers that were analysed, in stored order")
-    return figure
+        panels.append(_phase(rows, across))
+    longest = max((len(label) for _, label in across.marked()), default=0)
+    return Chart(
+        title="Layers that were analysed, in stored order",
+        rows=tuple((panel,) for panel in panels),
+        width=_WIDTH,
+        row_height=_HEIGHT,
+        left=_LEFT,
+        bottom=14 + _LETTER * longest,
+        shared_x=True,
+    )
 
 
-def _draw_number(axes: Axes, rows: Sequence[LayerResult], name: str, label: str, colour: str) -> None:
+def _layers(rows: Sequence[LayerResult]) -> Axis:
+    """Return the axis of layers, with the name of every one, or of every second, third and so on."""
+    stride = -(-len(rows) // _NAMED)
+    ticks = tuple(
+        (float(at), display_name(rows[at].name, longest=_LONGEST)) for at in range(0, len(rows), stride)
+    )
+    return Axis(label="", low=-0.7, high=len(rows) - 0.3, ticks=ticks, turned=True)
+
+
+def _number(rows: Sequence[LayerResult], across: Axis, name: str, label: str, colour: str) -> Panel:
     points = [(at, row.metrics[name]) for at, row in enumerate(rows) if row.value(name) is not None]
-    at = [index for index, _ in points]
-    values = [float(metric.value or 0) for _, metric in points]
-    errors = [metric.se or 0.0 for _, metric in points]
-    axes.errorbar(at, values, errors, fmt="o", markersize=3.5, elinewidth=0.8, color=colour)
-    axes.set_ylabel(label)
-    if max(values) > 20 * min(values) > 0:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("")
-    axes.grid(axis="y", linewidth=0.3)
+    values = np.array([float(metric.value or 0) for _, metric in points])
+    errors = np.array([metric.se or 0.0 for _, metric in points])
+    logarithmic = bool(values.max() > 20 * values.min() > 0)
+    ends = [values] if logarithmic else [values - errors, values + errors]
+    low, high = span(ends, logarithmic=logarithmic)
+    return Panel(
+        title="",
+        x=across,
+        y=Axis(label=label, low=low, high=high, logarithmic=logarithmic),
+        marks=(
+            Points(
+                x=np.array([at for at, _ in points], dtype=float),
+                y=values,
+                errors=errors,
+                colour=colour,
+                radius=1.9,
+            ),
+        ),
+        grid=True,
+    )
 
 
-def _draw_phase(axes: Axes, rows: Sequence[LayerResult]) -> None:
+def _phase(rows: Sequence[LayerResult], across: Axis) -> Panel:
     phases = [(at, str(row.metrics["phase"].value)) for at, row in enumerate(rows) if row.value("phase")]
     names = [name for name in _ORDER if any(phase == name for _, phase in phases)]
-    for level, name in enumerate(names):
-        at = [index for index, phase in phases if phase == name]
-        axes.plot(at, [level] * len(at), "s", markersize=4.5, color=PINK)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(-0.6, len(names) - 0.4)
-    axes.set_ylabel("phase")
-    axes.grid(axis="y", linewidth=0.3)
+    levels = {name: float(level) for level, name in enumerate(names)}
+    at = np.array([index for index, phase in phases if phase in levels], dtype=float)
+    heights = np.array([levels[phase] for _, phase in phases if phase in levels])
+    ticks = tuple((level, name) for name, level in levels.items())
+    return Panel(
+        title="phase",
+        x=across,
+        y=Axis(label="", low=-0.6, high=len(names) - 0.4, ticks=ticks),
+        marks=(Points(x=at, y=heights, colour=PINK, radius=2.2, square=True),),
+        grid=True,
+    )

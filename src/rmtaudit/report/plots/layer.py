@@ -12,11 +12,25 @@ from rmtaudit.kernels.htmp.ensemble import Ensemble
 from rmtaudit.kernels.htmp.law import HTMP
 from rmtaudit.kernels.noise.marchenko_pastur import BulkFit, MarchenkoPastur, fit_bulk
 from rmtaudit.names import display_name
-from rmtaudit.report.plots.canvas import BLUE, GREEN, GREY, SKY, VERMILION, new_figure, plain_logarithms
+from rmtaudit.report.plots.chart import (
+    BLUE,
+    GREEN,
+    GREY,
+    SKY,
+    VERMILION,
+    Axis,
+    Chart,
+    Corner,
+    Dash,
+    Line,
+    Mark,
+    Panel,
+    Points,
+    Steps,
+    Upright,
+)
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from rmtaudit.kernels.spectra.spectrum import Spectrum
@@ -28,6 +42,8 @@ LEAST = 8
 _BINS, _LOG_BINS = 60, 36
 _POINTS = 120  # of a curve or of a cloud of points
 _TITLE = 70
+_WIDTH, _HEIGHT = 520.0, 132.0
+_EIGENVALUE, _PER_UNIT = "eigenvalue of WᵀW (w²)", "density (1/w²)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +82,8 @@ class _Tail:
         return np.asarray(self.share * (at / self.xmin) ** (1 - self.alpha))
 
 
-def layer_figure(row: LayerResult, spectrum: Spectrum) -> Figure:
-    """Return the figure of a layer: density, linear and on logarithms; share above; quantiles of the bulk.
+def layer_chart(row: LayerResult, spectrum: Spectrum) -> Chart:
+    """Return the chart of a layer: density, linear and on logarithms; share above; quantiles of the bulk.
 
     Parameters
     ----------
@@ -89,29 +105,29 @@ def layer_figure(row: LayerResult, spectrum: Spectrum) -> Figure:
         raise ValueError("the eigenvalues are all equal")
     total = len(spectrum.eigenvalues)
     bulk, tail, htmp = _bulk(spectrum), _tail(row, total), _htmp(row, spectrum)
-    figure = new_figure(7.2, 5.4)
-    (linear, logarithmic), (above, quantiles) = figure.subplots(2, 2)
-    _density(linear, values, total, bulk)
-    _log_density(logarithmic, values, total, bulk=bulk, tail=tail, htmp=htmp)
-    _share_above(above, values, total, bulk=bulk, tail=tail, htmp=htmp)
-    _quantiles(quantiles, spectrum, bulk)
-    figure.suptitle(layer_title(row), fontsize=9)
-    handles, labels = [], []
-    for axes in (logarithmic, above):
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            if label not in labels:
-                handles.append(handle)
-                labels.append(label)
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3))
-    return figure
+    return Chart(
+        title=layer_title(row),
+        rows=(
+            (
+                _density(values, total, bulk),
+                _log_density(values, total, bulk=bulk, tail=tail, htmp=htmp),
+            ),
+            (
+                _share_above(values, total, bulk=bulk, tail=tail, htmp=htmp),
+                _quantiles(spectrum, bulk),
+            ),
+        ),
+        width=_WIDTH,
+        row_height=_HEIGHT,
+    )
 
 
 def layer_title(row: LayerResult) -> str:
     """Return what stands over the figure: the name, made printable in ASCII, the shape and the phase."""
     name = display_name(row.name, longest=_TITLE).encode("ascii", "backslashreplace").decode()
-    title = f"{name}   {' x '.join(map(str, row.shape))}"
+    title = f"{name} · {' x '.join(map(str, row.shape))}"
     phase = row.metrics.get("phase")
-    return title if phase is None or phase.value is None else f"{title}   {phase.value}"
+    return title if phase is None or phase.value is None else f"{title} · {phase.value}"
 
 
 def _bulk(spectrum: Spectrum) -> _Bulk | None:
@@ -142,112 +158,126 @@ def _htmp(row: LayerResult, spectrum: Spectrum) -> HTMP | None:
     return HTMP.of(Ensemble(float(kappa.value), size, longer), float(spectrum.eigenvalues.mean()))
 
 
-def _density(axes: Axes, values: NDArray[np.float64], total: int, bulk: _Bulk | None) -> None:
+def _density(values: NDArray[np.float64], total: int, bulk: _Bulk | None) -> Panel:
     end = float(np.quantile(values, 0.9))
     if bulk is not None:
         end = max(end, 1.3 * bulk.fit.lambda_plus)
     end = min(end, 1.02 * float(values[-1]))
     counts, edges = np.histogram(values, bins=min(_BINS, 4 + len(values) // 4), range=(0, end))
     heights = counts / (total * np.diff(edges))
-    axes.stairs(heights, edges, fill=True, color=SKY, alpha=0.55)
+    marks: list[Mark] = [Steps(edges=edges, heights=heights, colour=SKY)]
+    highest = 1.05 * float(heights.max())
     if bulk is not None:
         at = np.linspace(bulk.fit.lambda_minus, bulk.fit.lambda_plus, _POINTS)
         pdf = bulk.pdf(at)
-        axes.plot(at, pdf, color=BLUE)
+        marks.append(Line(x=at, y=pdf, colour=BLUE))
         # square noise has no bound at 0
-        axes.set_ylim(0, 1.15 * max(float(heights.max()), float(np.quantile(pdf, 0.95))))
+        highest = 1.15 * max(float(heights.max()), float(np.quantile(pdf, 0.95)))
     beyond = int((values > end).sum())
-    if beyond:
-        note = f"{beyond} further right, to {values[-1]:.3g}"
-        axes.text(0.98, 0.96, note, transform=axes.transAxes, ha="right", va="top", fontsize=7.5)
-    axes.set_xlim(0, end)
-    _label(axes, "Eigenvalues", "eigenvalue of WᵀW (w²)", "density (1/w²)")
+    notes = ((Corner.TOP_RIGHT, f"{beyond} further right, to {values[-1]:.3g}"),) if beyond else ()
+    return Panel(
+        title="Eigenvalues",
+        x=Axis(label=_EIGENVALUE, low=0, high=end),
+        y=Axis(label=_PER_UNIT, low=0, high=highest),
+        marks=tuple(marks),
+        notes=notes,
+    )
 
 
 def _log_density(
-    axes: Axes,
     values: NDArray[np.float64],
     total: int,
+    *,
     bulk: _Bulk | None,
     tail: _Tail | None,
     htmp: HTMP | None,
-) -> None:
+) -> Panel:
     first = _log_start(values)
     edges = np.geomspace(first, values[-1] * (1 + 1e-9), _LOG_BINS + 1)
     counts, _ = np.histogram(values, bins=edges)
     filled = counts > 0
     heights = (counts / (total * np.diff(edges)))[filled]
     centres = np.sqrt(edges[1:] * edges[:-1])[filled]
-    axes.loglog(centres, heights, "o", markersize=3, color=SKY, label="eigenvalues")
+    marks: list[Mark] = [Points(x=centres, y=heights, colour=SKY, label="eigenvalues")]
     if bulk is not None:
         at = np.geomspace(max(bulk.fit.lambda_minus, first), bulk.fit.lambda_plus, _POINTS + 2)[1:-1]
         label = f"Marchenko-Pastur, N x KS = {bulk.fit.n_ks:.1f}, {bulk.fit.spikes} above"
-        axes.loglog(at, bulk.pdf(at), color=BLUE, label=label)
+        marks.append(Line(x=at, y=bulk.pdf(at), colour=BLUE, label=label))
     if tail is not None:
         at = np.geomspace(tail.xmin, values[-1], _POINTS)
         error = "" if tail.se is None else f" ± {tail.se:.2f}"
         label = f"power law, alpha = {tail.alpha:.2f}{error}"
-        axes.loglog(at, tail.pdf(at), color=VERMILION, linestyle="--", label=label)
+        marks.append(Line(x=at, y=tail.pdf(at), colour=VERMILION, dash=Dash.DASHED, label=label))
     if htmp is not None:
         at = np.geomspace(first, values[-1], _POINTS)
         label = f"HTMP, kappa = {htmp.kappa / (1 - 1 / total):.3g}"
-        axes.loglog(at, htmp.pdf(torch.from_numpy(at)).numpy(), color=GREEN, linestyle="-.", label=label)
-    axes.set_ylim(heights.min() / 3, heights.max() * 3)
-    plain_logarithms(axes)
+        pdf = htmp.pdf(torch.from_numpy(at)).numpy()
+        marks.append(Line(x=at, y=pdf, colour=GREEN, dash=Dash.DASH_DOT, label=label))
     before = int((values < first).sum())
-    if before:
-        note = f"{before} further left, from {values[0]:.2g}"
-        axes.text(0.02, 0.04, note, transform=axes.transAxes, fontsize=7.5)
-    _label(axes, "Eigenvalues, logarithmic", "eigenvalue of WᵀW (w²)", "density (1/w²)")
+    note = f"{before} further left, from {values[0]:.2g}"
+    return Panel(
+        title="Eigenvalues, logarithmic",
+        x=Axis(label=_EIGENVALUE, low=first / 1.1, high=1.1 * float(values[-1]), logarithmic=True),
+        y=Axis(label=_PER_UNIT, low=heights.min() / 3, high=heights.max() * 3, logarithmic=True),
+        marks=tuple(marks),
+        notes=((Corner.BOTTOM_LEFT, note),) if before else (),
+    )
 
 
 def _share_above(
-    axes: Axes,
     values: NDArray[np.float64],
     total: int,
+    *,
     bulk: _Bulk | None,
     tail: _Tail | None,
     htmp: HTMP | None,
-) -> None:
+) -> Panel:
+    first = _log_start(values)
     shares = np.arange(len(values), 0, -1) / total
     kept = _thinned(len(values))
-    axes.loglog(values[kept], shares[kept], ".", markersize=3.5, color=SKY)
+    marks: list[Mark] = [Points(x=values[kept], y=shares[kept], colour=SKY)]
     if bulk is not None:
-        at = np.geomspace(max(bulk.fit.lambda_minus, _log_start(values)), bulk.fit.lambda_plus, _POINTS)
-        axes.loglog(at, np.maximum(bulk.above(at), 0.3 / total), color=BLUE)
+        at = np.geomspace(max(bulk.fit.lambda_minus, first), bulk.fit.lambda_plus, _POINTS)
+        marks.append(Line(x=at, y=np.maximum(bulk.above(at), 0.3 / total), colour=BLUE))
     if tail is not None:
         at = np.geomspace(tail.xmin, values[-1], _POINTS)
-        axes.loglog(at, tail.above(at), color=VERMILION, linestyle="--")
-        axes.axvline(tail.xmin, color=GREY, linewidth=0.8, linestyle=":", label="xmin")
+        marks.append(Line(x=at, y=tail.above(at), colour=VERMILION, dash=Dash.DASHED))
+        marks.append(Upright(x=tail.xmin, colour=GREY, label="xmin"))
     if htmp is not None:
-        at = np.geomspace(_log_start(values), values[-1], _POINTS)
-        axes.loglog(at, htmp.sf(torch.from_numpy(at)).numpy(), color=GREEN, linestyle="-.")
-    axes.set_ylim(0.5 / total, 1.6)
-    axes.set_xlim(_log_start(values), 1.3 * values[-1])
-    plain_logarithms(axes)
-    _label(axes, "Tail", "eigenvalue of WᵀW (w²)", "share at or above")
+        at = np.geomspace(first, values[-1], _POINTS)
+        above = htmp.sf(torch.from_numpy(at)).numpy()
+        marks.append(Line(x=at, y=above, colour=GREEN, dash=Dash.DASH_DOT))
+    return Panel(
+        title="Tail",
+        x=Axis(label=_EIGENVALUE, low=first, high=1.3 * float(values[-1]), logarithmic=True),
+        y=Axis(label="share at or above", low=0.5 / total, high=1.6, logarithmic=True),
+        marks=tuple(marks),
+    )
 
 
-def _quantiles(axes: Axes, spectrum: Spectrum, bulk: _Bulk | None) -> None:
-    _label(axes, "Bulk, quantiles", "quantile of Marchenko-Pastur (w²)", "eigenvalue of WᵀW (w²)")
+def _quantiles(spectrum: Spectrum, bulk: _Bulk | None) -> Panel:
+    title, x, y = "Bulk, quantiles", "quantile of Marchenko-Pastur (w²)", _EIGENVALUE
     if bulk is None:
         why = "no single matrix" if spectrum.parts else "no bulk: half of the eigenvalues are 0"
-        axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center")
-        axes.set_xticks([])
-        axes.set_yticks([])
-        return
+        return Panel(
+            title=title,
+            x=Axis(label=x, low=0, high=1, ticks=()),
+            y=Axis(label=y, low=0, high=1, ticks=()),
+            notes=((Corner.CENTRE, why),),
+        )
     inside = spectrum.eigenvalues[: len(spectrum.eigenvalues) - bulk.fit.spikes].numpy()
     kept = np.unique(np.linspace(0, len(inside) - 1, min(_POINTS, len(inside))).astype(int))
     law = bulk.quantiles((kept + 0.5) / len(inside))
-    ends = [0.0, float(law[-1])]
-    axes.plot(ends, ends, color=GREY, linewidth=0.8)
-    axes.plot(law, inside[kept], ".", markersize=3.5, color=BLUE)
-
-
-def _label(axes: Axes, title: str, x: str, y: str) -> None:
-    axes.set_title(title, loc="left")
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
+    ends = np.array([0.0, float(law[-1])])
+    return Panel(
+        title=title,
+        x=Axis(label=x, low=0, high=1.05 * float(law[-1])),
+        y=Axis(label=y, low=0, high=1.05 * max(float(law[-1]), float(inside[-1]))),
+        marks=(
+            Line(x=ends, y=ends, colour=GREY, width=0.8),
+            Points(x=law, y=inside[kept], colour=BLUE),
+        ),
+    )
 
 
 def _log_start(values: NDArray[np.float64]) -> float:

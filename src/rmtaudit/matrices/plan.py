@@ -22,7 +22,13 @@ from rmtaudit.matrices.layers import (
     whole,
 )
 from rmtaudit.matrices.layouts import LONGEST_KERNEL, Layout, layout, names_kernel
-from rmtaudit.matrices.pairs import readable_pair
+from rmtaudit.matrices.parametrised import (
+    NOT_UNDONE,
+    Parametrised,
+    is_original,
+    layers_of_weight,
+    parametrised_weights,
+)
 from rmtaudit.matrices.refusals import NotAnalysed, refusal
 from rmtaudit.matrices.skips import Skip, SkipReason
 from rmtaudit.matrices.stated import layers_of_role
@@ -61,7 +67,8 @@ def plan_layers(
     Returns
     -------
     LayerPlan
-        In stored order. Every tensor is in exactly one of: the ``tensors`` of a layer, ``skipped``.
+        In stored order. Every tensor is in exactly one of: the ``tensors`` of a layer, ``skipped``; only
+        the vectors of a spectral norm are in both: the layer takes them, and they are no parameters.
     """
     by_name = {spec.name: spec for spec in specs}
     layers: list[Layer] = []
@@ -70,15 +77,21 @@ def plan_layers(
     originals = _originals(by_name.values())
     adapters = {next(iter(each.parts.values())).name: each for each in find_adapters(by_name)}
     taken = {spec.name for each in adapters.values() for spec in each.parts.values()}
-    taken |= {
-        pair.second
-        for name in by_name
-        if name not in originals and (pair := readable_pair(name, by_name)) is not None
+    made = {
+        name: each
+        for name, each in parametrised_weights(by_name).items()
+        if not originals.keys() & each.tensors
     }
+    taken |= {name for each in made.values() for name in each.tensors[1:]}
+    state = {name for each in made.values() for name in each.state}
+    stored = {**by_name, **{each.weight.name: each.weight for each in made.values()}}
     for spec in by_name.values():
         if spec.name in adapters:
             _add_adapter(adapters[spec.name], adapter_config or {}, originals, layers, skipped)
             continue
+        if spec.name in state:
+            skip = Skip(SkipReason.BUFFER)
+            skipped.append(NotAnalysed(spec=spec, skip=skip, weight=False, learned=False))
         if spec.name in taken:
             continue
         if spec.name in originals:
@@ -88,11 +101,13 @@ def plan_layers(
         if refused is not None:
             skipped.append(refused)
             continue
-        made = list(_layers_of(spec, by_name, conv, known))
-        if all(_is_vector(layer) for layer in made):
-            skipped.append(NotAnalysed(spec=spec, skip=_vector(spec, made), weight=True))
+        planned = list(_layers_of(spec, stored, conv, known, made.get(spec.name)))
+        if all(_is_vector(layer) for layer in planned):
+            skip = _vector(spec, planned)
+            parts = made[spec.name].parameters if spec.name in made else (spec.name,)
+            skipped.extend(NotAnalysed(spec=by_name[name], skip=skip, weight=True) for name in parts)
             continue
-        layers.extend(made)
+        layers.extend(planned)
     return LayerPlan(tuple(layers), tuple(skipped))
 
 
@@ -150,24 +165,21 @@ def _is_vector(layer: Layer) -> bool:
 
 
 def _layers_of(
-    spec: TensorSpec, by_name: Mapping[str, TensorSpec], conv: ConvPolicy, known: Architecture
+    spec: TensorSpec,
+    by_name: Mapping[str, TensorSpec],
+    conv: ConvPolicy,
+    known: Architecture,
+    parametrised: Parametrised | None,
 ) -> Iterator[Layer]:
-    pair = readable_pair(spec.name, by_name)
-    if pair is not None:
-        magnitude = by_name[pair.second]
-        weight = replace(spec, name=f"{pair.stem}weight")
-        for layer in _of_tensor(weight, by_name, conv):
-            yield replace(
-                layer,
-                tensor=spec.name,
-                tensors=(spec.name, magnitude.name),
-                view=f"weight norm g v/|v|, {layer.view}",
-                parameters=layer.parameters + magnitude.parameters * layer.parameters // spec.parameters,
-                build=views.after_weight_norm(layer.build),
-            )
+    """Yield the layers of a tensor, or of the weight that it makes with others."""
+    if parametrised is not None:
+        parameters = sum(by_name[name].parameters for name in parametrised.parameters)
+        planned = _layers_of(parametrised.weight, by_name, conv, known, None)
+        yield from layers_of_weight(parametrised, planned, parameters)
         return
     fused = list(fused_layers(spec, known)) if spec.role is None else []
-    yield from fused or _of_tensor(spec, by_name, conv)
+    for layer in fused or _of_tensor(spec, by_name, conv):
+        yield replace(layer, view=f"{layer.view}{NOT_UNDONE}") if is_original(spec.name) else layer
 
 
 def _of_tensor(spec: TensorSpec, by_name: Mapping[str, TensorSpec], conv: ConvPolicy) -> Iterator[Layer]:

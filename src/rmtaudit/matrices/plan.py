@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rmtaudit.matrices import roles, views
@@ -30,6 +30,7 @@ from rmtaudit.matrices.parametrised import (
     parametrised_weights,
 )
 from rmtaudit.matrices.refusals import NotAnalysed, refusal
+from rmtaudit.matrices.sharing import Shared, StorageView, shared_elements
 from rmtaudit.matrices.skips import Skip, SkipReason
 from rmtaudit.matrices.stated import layers_of_role
 from rmtaudit.matrices.tensors import TensorSpec
@@ -37,10 +38,19 @@ from rmtaudit.matrices.tensors import TensorSpec
 
 @dataclass(frozen=True, slots=True)
 class LayerPlan:
-    """Every tensor of a checkpoint, as a layer or as not analysed."""
+    """Every tensor of a checkpoint, as a layer or as not analysed.
+
+    ``shared``: by the name of the tensor, how many of its elements other tensors have that are counted before
+    it: slices and transposes of one storage.
+    """
 
     layers: tuple[Layer, ...]
     skipped: tuple[NotAnalysed, ...]
+    shared: Mapping[str, int] = field(default_factory=dict)
+
+    def counted(self, spec: TensorSpec) -> int:
+        """Return the number of elements of a tensor that no other tensor has that is counted before it."""
+        return spec.parameters - self.shared.get(spec.name, 0)
 
 
 def plan_layers(
@@ -74,7 +84,10 @@ def plan_layers(
     layers: list[Layer] = []
     skipped: list[NotAnalysed] = []
     known = architecture(by_name, config or {})
-    originals = _originals(by_name.values())
+    shared = shared_elements(by_name.values())
+    originals = _originals(by_name.values()) | {
+        name: each.first for name, each in shared.items() if each.elements == by_name[name].parameters
+    }
     adapters = {next(iter(each.parts.values())).name: each for each in find_adapters(by_name)}
     taken = {spec.name for each in adapters.values() for spec in each.parts.values()}
     made = {
@@ -108,7 +121,25 @@ def plan_layers(
             skipped.extend(NotAnalysed(spec=by_name[name], skip=skip, weight=True) for name in parts)
             continue
         layers.extend(planned)
-    return LayerPlan(tuple(layers), tuple(skipped))
+    return LayerPlan(
+        tuple(_counted_once(layers, by_name, shared)),
+        tuple(skipped),
+        {name: each.elements for name, each in shared.items()},
+    )
+
+
+def _counted_once(
+    layers: Iterable[Layer], by_name: Mapping[str, TensorSpec], shared: Mapping[str, Shared]
+) -> Iterator[Layer]:
+    """Yield the layers without the parameters that those of other tensors count."""
+    for layer in layers:
+        elements = sum(shared[name].elements for name in layer.tensors if name in shared)
+        if not elements:
+            yield layer
+            continue
+        stored = sum(by_name[name].parameters for name in layer.tensors)
+        view = f"{layer.view}; shares {elements} of {stored} elements with other tensors"
+        yield replace(layer, parameters=layer.parameters * (stored - elements) // stored, view=view)
 
 
 def _originals(specs: Iterable[TensorSpec]) -> dict[str, str]:
@@ -116,6 +147,8 @@ def _originals(specs: Iterable[TensorSpec]) -> dict[str, str]:
     first_of: dict[object, str] = {}
     originals = {}
     for spec in specs:
+        if type(spec.alias) is StorageView and spec.unreadable is None:
+            continue  # compared by their elements
         if spec.alias is not None and (first := first_of.setdefault(spec.alias, spec.name)) != spec.name:
             originals[spec.name] = first
     return originals

@@ -118,10 +118,10 @@ def _alias(value: Any) -> Hashable | None:
         if value.layout != torch.strided or value.is_nested or value.is_meta or value.is_quantized:
             return None
         return StorageView(
-            (str(value.device), value.untyped_storage().data_ptr()),
-            str(value.dtype).removeprefix("torch."),
-            int(value.storage_offset()),
-            tuple(value.shape),
-            value.stride(),
+            storage=(str(value.device), value.untyped_storage().data_ptr()),
+            dtype=str(value.dtype).removeprefix("torch."),
+            offset=int(value.storage_offset()),
+            shape=tuple(value.shape),
+            stride=value.stride(),
         )
     return ("cpu", value.__array_interface__["data"][0], value.shape, value.strides)

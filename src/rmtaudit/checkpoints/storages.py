@@ -140,7 +140,9 @@ def _locate(
     alias: StorageView | None = None
     if type(data) is Storage:
         place = data.offset + tensor.offset
-        alias = StorageView(data.key, tensor.dtype, place, shape, tensor.stride)
+        alias = StorageView(
+            storage=data.key, dtype=tensor.dtype, offset=place, shape=shape, stride=tensor.stride
+        )
     unreadable = tensor.unreadable
     if unreadable is None and len(shape) > _DIMENSIONS_CAP:
         unreadable = f"{len(shape)} dimensions, more than the {_DIMENSIONS_CAP} that torch knows"

@@ -19,7 +19,7 @@ RUNS_CAP = 50_000
 """Most runs of the views of one storage that are compared; views of more count as if nothing were shared."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StorageView:
     """Where the elements of a tensor lie: an ``alias`` that says more than whether two are equal.
 

@@ -19,6 +19,7 @@ from rmtaudit.checkpoints.files import read_small
 from rmtaudit.checkpoints.sharded import check_shard_name
 from rmtaudit.checkpoints.weight_files import weight_files
 from rmtaudit.errors import CorruptError, InputError, RmtauditError, UnsafeError
+from rmtaudit.matrices.sharing import alias_within
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
@@ -255,5 +256,4 @@ def _renamed(spec: TensorSpec, name: str, prefix: str) -> TensorSpec:
     encoding = spec.encoding
     if encoding is not None:
         encoding = replace(encoding, parts=tuple(f"{prefix}{part}" for part in encoding.parts))
-    alias = None if spec.alias is None else (prefix, spec.alias)
-    return replace(spec, name=name, alias=alias, encoding=encoding)
+    return replace(spec, name=name, alias=alias_within(prefix, spec.alias), encoding=encoding)

@@ -12,6 +12,7 @@ from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.checkpoints.inert import Storage, StoredTensor
 from rmtaudit.checkpoints.state import named_tensors
 from rmtaudit.errors import InputError, UsageError
+from rmtaudit.matrices.sharing import StorageView
 from rmtaudit.matrices.tensors import ITEMSIZE, TensorSpec
 from rmtaudit.names import display_name
 
@@ -114,7 +115,13 @@ def _describe(value: Any, key: str) -> StoredTensor:
 
 def _alias(value: Any) -> Hashable | None:
     if isinstance(value, torch.Tensor):
-        if value.layout != torch.strided or value.is_nested or value.is_meta:
+        if value.layout != torch.strided or value.is_nested or value.is_meta or value.is_quantized:
             return None
-        return (str(value.device), value.data_ptr(), tuple(value.shape), value.stride())
+        return StorageView(
+            storage=(str(value.device), value.untyped_storage().data_ptr()),
+            dtype=str(value.dtype).removeprefix("torch."),
+            offset=int(value.storage_offset()),
+            shape=tuple(value.shape),
+            stride=value.stride(),
+        )
     return ("cpu", value.__array_interface__["data"][0], value.shape, value.strides)

@@ -18,6 +18,7 @@ from rmtaudit.checkpoints.files import read_small
 from rmtaudit.checkpoints.registry import extensions, open_file, plugin_readers
 from rmtaudit.checkpoints.single import FileCheckpoint
 from rmtaudit.errors import CorruptError, InputError, NotACheckpointError, UnsafeError
+from rmtaudit.matrices.sharing import alias_within
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class ShardedCheckpoint(Checkpoint):
                     )
                 home[spec.name] = name
                 self._homes[spec.name] = shard
-                alias = None if spec.alias is None else (name, spec.alias)
+                alias = alias_within(name, spec.alias)
                 tensors.append(replace(spec, alias=alias))
         self.tensors = tuple(tensors)
         self.metadata = {key: note for shard in shards.values() for key, note in shard.metadata.items()}

@@ -10,11 +10,12 @@ from rmtaudit.checkpoints.inert import Storage, StoredTensor
 from rmtaudit.checkpoints.single import FileCheckpoint
 from rmtaudit.checkpoints.values import tensor_from_bytes
 from rmtaudit.errors import CorruptError
+from rmtaudit.matrices.sharing import StorageView
 from rmtaudit.matrices.tensors import ITEMSIZE, TensorSpec
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     import torch
@@ -136,9 +137,12 @@ def _locate(
     shape, data = tensor.shape, tensor.data
     if any(not 0 <= size < _LARGEST for size in shape) or _overflows(shape):
         raise _bad(name, "its sizes are negative or overflow 2^63", where)
-    alias: Hashable = None
+    alias: StorageView | None = None
     if type(data) is Storage:
-        alias = (data.key, tensor.dtype, data.offset + tensor.offset, shape, tensor.stride)
+        place = data.offset + tensor.offset
+        alias = StorageView(
+            storage=data.key, dtype=tensor.dtype, offset=place, shape=shape, stride=tensor.stride
+        )
     unreadable = tensor.unreadable
     if unreadable is None and len(shape) > _DIMENSIONS_CAP:
         unreadable = f"{len(shape)} dimensions, more than the {_DIMENSIONS_CAP} that torch knows"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rmtaudit.matrices import roles, views
@@ -22,8 +22,15 @@ from rmtaudit.matrices.layers import (
     whole,
 )
 from rmtaudit.matrices.layouts import LONGEST_KERNEL, Layout, layout, names_kernel
-from rmtaudit.matrices.pairs import readable_pair
+from rmtaudit.matrices.parametrised import (
+    NOT_UNDONE,
+    Parametrised,
+    is_original,
+    layers_of_weight,
+    parametrised_weights,
+)
 from rmtaudit.matrices.refusals import NotAnalysed, refusal
+from rmtaudit.matrices.sharing import Shared, StorageView, shared_elements
 from rmtaudit.matrices.skips import Skip, SkipReason
 from rmtaudit.matrices.stated import layers_of_role
 from rmtaudit.matrices.tensors import TensorSpec
@@ -31,10 +38,19 @@ from rmtaudit.matrices.tensors import TensorSpec
 
 @dataclass(frozen=True, slots=True)
 class LayerPlan:
-    """Every tensor of a checkpoint, as a layer or as not analysed."""
+    """Every tensor of a checkpoint, as a layer or as not analysed.
+
+    ``shared``: by the name of the tensor, how many of its elements other tensors have that are counted before
+    it: slices and transposes of one storage.
+    """
 
     layers: tuple[Layer, ...]
     skipped: tuple[NotAnalysed, ...]
+    shared: Mapping[str, int] = field(default_factory=dict)
+
+    def counted(self, spec: TensorSpec) -> int:
+        """Return the number of elements of a tensor that no other tensor has that is counted before it."""
+        return spec.parameters - self.shared.get(spec.name, 0)
 
 
 def plan_layers(
@@ -61,24 +77,34 @@ def plan_layers(
     Returns
     -------
     LayerPlan
-        In stored order. Every tensor is in exactly one of: the ``tensors`` of a layer, ``skipped``.
+        In stored order. Every tensor is in exactly one of: the ``tensors`` of a layer, ``skipped``; only
+        the vectors of a spectral norm are in both: the layer takes them, and they are no parameters.
     """
     by_name = {spec.name: spec for spec in specs}
     layers: list[Layer] = []
     skipped: list[NotAnalysed] = []
     known = architecture(by_name, config or {})
-    originals = _originals(by_name.values())
+    shared = shared_elements(by_name.values())
+    originals = _originals(by_name.values()) | {
+        name: each.first for name, each in shared.items() if each.elements == by_name[name].parameters
+    }
     adapters = {next(iter(each.parts.values())).name: each for each in find_adapters(by_name)}
     taken = {spec.name for each in adapters.values() for spec in each.parts.values()}
-    taken |= {
-        pair.second
-        for name in by_name
-        if name not in originals and (pair := readable_pair(name, by_name)) is not None
+    made = {
+        name: each
+        for name, each in parametrised_weights(by_name).items()
+        if not originals.keys() & each.tensors
     }
+    taken |= {name for each in made.values() for name in each.tensors[1:]}
+    state = {name for each in made.values() for name in each.state}
+    stored = {**by_name, **{each.weight.name: each.weight for each in made.values()}}
     for spec in by_name.values():
         if spec.name in adapters:
             _add_adapter(adapters[spec.name], adapter_config or {}, originals, layers, skipped)
             continue
+        if spec.name in state:
+            skip = Skip(SkipReason.BUFFER)
+            skipped.append(NotAnalysed(spec=spec, skip=skip, weight=False, learned=False))
         if spec.name in taken:
             continue
         if spec.name in originals:
@@ -88,12 +114,32 @@ def plan_layers(
         if refused is not None:
             skipped.append(refused)
             continue
-        made = list(_layers_of(spec, by_name, conv, known))
-        if all(_is_vector(layer) for layer in made):
-            skipped.append(NotAnalysed(spec=spec, skip=_vector(spec, made), weight=True))
+        planned = list(_layers_of(spec, stored, conv, known, made.get(spec.name)))
+        if all(_is_vector(layer) for layer in planned):
+            skip = _vector(spec, planned)
+            parts = made[spec.name].parameters if spec.name in made else (spec.name,)
+            skipped.extend(NotAnalysed(spec=by_name[name], skip=skip, weight=True) for name in parts)
             continue
-        layers.extend(made)
-    return LayerPlan(tuple(layers), tuple(skipped))
+        layers.extend(planned)
+    return LayerPlan(
+        tuple(_counted_once(layers, by_name, shared)),
+        tuple(skipped),
+        {name: each.elements for name, each in shared.items()},
+    )
+
+
+def _counted_once(
+    layers: Iterable[Layer], by_name: Mapping[str, TensorSpec], shared: Mapping[str, Shared]
+) -> Iterator[Layer]:
+    """Yield the layers without the parameters that those of other tensors count."""
+    for layer in layers:
+        elements = sum(shared[name].elements for name in layer.tensors if name in shared)
+        if not elements:
+            yield layer
+            continue
+        stored = sum(by_name[name].parameters for name in layer.tensors)
+        view = f"{layer.view}; shares {elements} of {stored} elements with other tensors"
+        yield replace(layer, parameters=layer.parameters * (stored - elements) // stored, view=view)
 
 
 def _originals(specs: Iterable[TensorSpec]) -> dict[str, str]:
@@ -101,6 +147,8 @@ def _originals(specs: Iterable[TensorSpec]) -> dict[str, str]:
     first_of: dict[object, str] = {}
     originals = {}
     for spec in specs:
+        if type(spec.alias) is StorageView and spec.unreadable is None:
+            continue  # compared by their elements
         if spec.alias is not None and (first := first_of.setdefault(spec.alias, spec.name)) != spec.name:
             originals[spec.name] = first
     return originals
@@ -150,24 +198,21 @@ def _is_vector(layer: Layer) -> bool:
 
 
 def _layers_of(
-    spec: TensorSpec, by_name: Mapping[str, TensorSpec], conv: ConvPolicy, known: Architecture
+    spec: TensorSpec,
+    by_name: Mapping[str, TensorSpec],
+    conv: ConvPolicy,
+    known: Architecture,
+    parametrised: Parametrised | None,
 ) -> Iterator[Layer]:
-    pair = readable_pair(spec.name, by_name)
-    if pair is not None:
-        magnitude = by_name[pair.second]
-        weight = replace(spec, name=f"{pair.stem}weight")
-        for layer in _of_tensor(weight, by_name, conv):
-            yield replace(
-                layer,
-                tensor=spec.name,
-                tensors=(spec.name, magnitude.name),
-                view=f"weight norm g v/|v|, {layer.view}",
-                parameters=layer.parameters + magnitude.parameters * layer.parameters // spec.parameters,
-                build=views.after_weight_norm(layer.build),
-            )
+    """Yield the layers of a tensor, or of the weight that it makes with others."""
+    if parametrised is not None:
+        parameters = sum(by_name[name].parameters for name in parametrised.parameters)
+        planned = _layers_of(parametrised.weight, by_name, conv, known, None)
+        yield from layers_of_weight(parametrised, planned, parameters)
         return
     fused = list(fused_layers(spec, known)) if spec.role is None else []
-    yield from fused or _of_tensor(spec, by_name, conv)
+    for layer in fused or _of_tensor(spec, by_name, conv):
+        yield replace(layer, view=f"{layer.view}{NOT_UNDONE}") if is_original(spec.name) else layer
 
 
 def _of_tensor(spec: TensorSpec, by_name: Mapping[str, TensorSpec], conv: ConvPolicy) -> Iterator[Layer]:

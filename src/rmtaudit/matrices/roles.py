@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from rmtaudit.matrices.tensors import TensorSpec
 
@@ -28,29 +27,14 @@ _EXPERTS = re.compile(r"(^|[._])(experts?|exps)([._]|$)", re.IGNORECASE)
 _CONVOLUTION = re.compile(r"conv|cnn|stft|patch_embed|downsample|upsample", re.IGNORECASE)
 _TRANSPOSED = re.compile(r"conv_?t(ranspose)?(\d|\.|_|$)|deconv|conv_?transpose", re.IGNORECASE)
 
-_WEIGHT_NORM = (
-    (re.compile(r"^(?P<stem>.*)weight_v$"), "{stem}weight_g"),
-    (
-        re.compile(r"^(?P<stem>.*)parametrizations\.weight\.original1$"),
-        "{stem}parametrizations.weight.original0",
-    ),
-)
-
 _SEPARATORS = re.compile(r"([./:])")
 _DIGITS = re.compile(r"\d+")
-_LEAVES = frozenset({"weight", "kernel", "embedding", "weight_v", "original1", "default"})
+_LEAVES = frozenset(
+    {"weight", "kernel", "embedding", "weight_v", "weight_orig", "original", "original1", "default"}
+)
 
 GATES = {3: ("r", "z", "n"), 4: ("i", "f", "g", "o")}
 """Names of the stacked gates in PyTorch's order: GRU and LSTM."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two tensors that make one weight: ``stem`` names the weight they stand for."""
-
-    first: str
-    second: str
-    stem: str
 
 
 def role(name: str) -> str:
@@ -122,21 +106,3 @@ def gate_count(spec: TensorSpec, by_name: Mapping[str, TensorSpec]) -> int | Non
         return 1
     gates, rest = divmod(hidden.shape[0], hidden.shape[1])
     return gates if rest == 0 and gates in GATES else 1
-
-
-def weight_norm_pair(name: str, by_name: Mapping[str, TensorSpec]) -> Pair | None:
-    """Return direction and magnitude of a weight-normalised weight if ``name`` is its direction."""
-    return _pair(name, by_name, _WEIGHT_NORM)
-
-
-def _pair(
-    name: str, by_name: Mapping[str, TensorSpec], endings: tuple[tuple[re.Pattern[str], str], ...]
-) -> Pair | None:
-    for pattern, partner in endings:
-        match = pattern.match(name)
-        if match is None:
-            continue
-        other = partner.format(**{"rest": "", **match.groupdict()})
-        if other in by_name:
-            return Pair(name, other, match["stem"])
-    return None

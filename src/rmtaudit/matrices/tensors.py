@@ -113,8 +113,9 @@ class TensorSpec:
     dtype
         torch's name of the dtype, without ``torch.``: ``"float32"``, ``"bfloat16"``, ``"int8"`` …
     alias
-        Equal for two tensors that view the very same bytes (tied weights); ``None`` where the container
-        cannot share.
+        Equal for two tensors that view the very same bytes (tied weights); a
+        :class:`~rmtaudit.matrices.sharing.StorageView` where the container states which elements of a storage
+        a tensor has; ``None`` where the container cannot share.
     unreadable
         Why the values cannot be had, where they cannot (sparse, quantised qint8, …); ``None`` otherwise.
     skip

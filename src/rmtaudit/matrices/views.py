@@ -116,12 +116,33 @@ def squeezed(tensors: Tensors) -> Tensors:
     return (weight.squeeze(),)
 
 
-def after_weight_norm(build: Build) -> Build:
-    """Return the builder that first undoes weight norm: ``g v / |v|``, norm over all sides but 0."""
+def after(first: Build, build: Build, band: tuple[int, int] | None) -> Build:
+    """Return the builder that makes a weight of several tensors, and then the matrices of a band of it."""
+
+    def apply(tensors: Tensors) -> Tensors:
+        (weight,) = first(tensors)
+        return build((weight if band is None else weight[slice(*band)],))
+
+    return apply
+
+
+def weight_norm(axes: tuple[int, ...]) -> Build:
+    """Return the builder of ``g v / |v|`` from direction and magnitude, with the norm over some sides."""
 
     def apply(tensors: Tensors) -> Tensors:
         direction, magnitude = tensors
-        norms = direction.reshape(direction.shape[0], -1).norm(dim=1).reshape(magnitude.shape)
-        return build((direction * (magnitude / norms),))
+        norms = direction.norm(2, dim=axes, keepdim=True)
+        return (direction * (magnitude.reshape(norms.shape) / norms),)
+
+    return apply
+
+
+def spectral_norm(dim: int) -> Build:
+    """Return the builder of ``W / (u' W v)`` from ``W``, ``u`` and ``v``; ``u`` is of the side ``dim``."""
+
+    def apply(tensors: Tensors) -> Tensors:
+        weight, left, right = tensors
+        matrix = weight.movedim(dim, 0).reshape(len(left), -1)
+        return (weight / (left @ (matrix @ right)),)
 
     return apply

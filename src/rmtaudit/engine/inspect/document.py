@@ -109,8 +109,8 @@ def inspect_checkpoint(checkpoint: Checkpoint, *, conv: ConvPolicy = "flattened"
 
 def _coverage(checkpoint: Checkpoint, plan: LayerPlan) -> dict[str, Any]:
     """Return the share of the parameters that a scan would analyse, counted as in its report."""
-    excluded = sum(skip.spec.parameters for skip in plan.skipped if not (skip.counted and skip.learned))
-    parameters = sum(spec.parameters for spec in checkpoint.tensors) - excluded
+    excluded = sum(plan.counted(skip.spec) for skip in plan.skipped if not (skip.counted and skip.learned))
+    parameters = sum(map(plan.counted, checkpoint.tensors)) - excluded
     planned = sum(layer.parameters for layer in plan.layers)
     return {
         "layers": len(plan.layers),

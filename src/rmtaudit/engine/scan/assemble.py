@@ -197,7 +197,7 @@ def _coverage(
     repeats: Mapping[int, str],
     signals: Mapping[int, Signal],
 ) -> Coverage:
-    left_out = sum(skip.spec.parameters for skip in plan.skipped if not (skip.counted and skip.learned))
+    left_out = sum(plan.counted(skip.spec) for skip in plan.skipped if not (skip.counted and skip.learned))
     repeated = sum(plan.layers[index].parameters for index in repeats)
     constants = sum(
         layer.parameters
@@ -219,7 +219,7 @@ def _coverage(
         for each in rows
         if each.status != "ok"
     ]
-    parameters = sum(spec.parameters for spec in tensors) - left_out - repeated - constants
+    parameters = sum(map(plan.counted, tensors)) - left_out - repeated - constants
     analyzed = sum(each.parameters for each in rows if each.status == "ok")
     return Coverage(
         tensors=len(tensors) - sum(each.skip.reason is SkipReason.NO_UPDATE for each in plan.skipped),
@@ -227,7 +227,7 @@ def _coverage(
         weight_parameters=sum(layer.parameters for layer in plan.layers)
         - repeated
         - constants
-        + sum(skip.spec.parameters for skip in plan.skipped if skip.weight and skip.counted),
+        + sum(plan.counted(skip.spec) for skip in plan.skipped if skip.weight and skip.counted),
         parameters_analyzed=analyzed,
         fraction=analyzed / parameters if parameters else 0.0,
         skipped=tuple(skipped),

@@ -62,7 +62,7 @@ class MergedCheckpoint(Checkpoint):
         )
         merged = tuple(layer for merge in self.merges.merged for layer in _layers_of(merge, planned))
         skipped = (*_unmerged(self.merges), *_without_update(planned, self.merges, adapter, specs))
-        self.plan = LayerPlan((*own.layers, *merged), (*own.skipped, *skipped))
+        self.plan = LayerPlan((*own.layers, *merged), (*own.skipped, *skipped), own.shared)
         self.tensors = (
             *adapter.tensors,
             *(_spec_of(merge) for merge in self.merges.merged),

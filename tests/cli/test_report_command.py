@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rmtaudit.cli import cli
 from rmtaudit.cli.errors import run
-from rmtaudit.cli.scan import rendered
+from rmtaudit.cli.rendering import rendered
 from rmtaudit.cli.table import table_text
 from rmtaudit.errors import CorruptError
 from rmtaudit.report.document import dumps, results_to_dict

@@ -45,7 +45,7 @@ def report(
 
     Nothing but FILE.json is read: neither the weights nor the analyzers are needed.
     """
-    from rmtaudit.cli.scan import rendered
+    from rmtaudit.cli.rendering import rendered
     from rmtaudit.report.failing import require_analyzers
     from rmtaudit.report.files import load_reports
     from rmtaudit.report.model import FailedSubject, Report

@@ -35,6 +35,7 @@ from rmtaudit.cli.output import (
     output_options,
     require_json,
 )
+from rmtaudit.cli.rendering import finish_plots, plot_folders, rendered
 from rmtaudit.cli.verification import VerifyingCommand, code_of_verification
 from rmtaudit.errors import ChangedError, InputError, NothingAuditableError, RmtauditError
 from rmtaudit.names import display_name
@@ -152,7 +153,7 @@ def scan(
             detail=json_detail,
         )
         subjects, missing = _subjects(paths, stream=stream, quiet=quiet)
-        folders = _plot_folders(plots, subjects, plot_format)
+        folders = plot_folders(plots, subjects, plot_format)
         for path in subjects:
             if path in missing:
                 run.add_failure(path, missing[path])
@@ -203,7 +204,7 @@ class _Run:
         if report.verification is not None:
             self.codes.append(code_of_verification(report.verification))
         if plots is not None:
-            self.codes.append(_finish_plots(plots, report))
+            self.codes.append(finish_plots(plots, report))
         return INTERRUPTED not in self.codes
 
     def _attempt(self, path: Path, step: Callable[[], Result]) -> Result | None:
@@ -301,21 +302,6 @@ class _Run:
                 self.quiet = True  # nobody reads the tables any more, but the file is still wanted
 
 
-def rendered(results: list[Report | FailedSubject], format_: str, top: int, detail: str | None = None) -> str:
-    """Return the subjects in a format; JSON in full, or as a summary."""
-    from rmtaudit.report.detail import summarised
-    from rmtaudit.report.model import Report
-    from rmtaudit.report.writers import writer_for
-
-    if format_ == "table":
-        from rmtaudit.cli.table import table_text
-
-        return table_text([result for result in results if isinstance(result, Report)], top=top)
-    if detail == "summary":
-        results = [summarised(result) if isinstance(result, Report) else result for result in results]
-    return writer_for(format_)(results)
-
-
 def _checked(resolved: ResolvedSettings) -> ScanSettings:
     from rmtaudit.analyzers.registry import build_all, metric_catalogue
     from rmtaudit.engine.settings.presets import select_metrics
@@ -350,31 +336,6 @@ def _subjects(
         if subjects.note:
             click.echo(f"rmtaudit: {display_name(str(path))}: {subjects.note}", err=True)
     return tuple(result), missing
-
-
-def _plot_folders(target: Path | None, paths: tuple[Path, ...], form: str) -> dict[Path, PlotFolder]:
-    """Return the folder of each subject: the target itself if there is but one."""
-    if target is None:
-        return {}
-    from rmtaudit.report.plots import PlotFolder
-    from rmtaudit.report.plots.folder import PlotFormat, slug
-
-    several = len(set(paths)) > 1
-    return {
-        path: PlotFolder(target / slug(str(path)) if several else target, str(path), PlotFormat(form))
-        for path in set(paths)
-    }
-
-
-def _finish_plots(plots: PlotFolder, report: Report) -> int:
-    try:
-        plots.finish(report)
-    except RmtauditError as error:
-        print_error(error)
-        return code_of(error)
-    for name, reason in plots.left_out.items():
-        click.echo(f"rmtaudit: not drawn: {display_name(name)}: {reason}", err=True)
-    return FINE
 
 
 def _close(checkpoint: Checkpoint) -> None:

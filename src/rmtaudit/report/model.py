@@ -10,7 +10,7 @@ dictionaries, and keep the keys that this version does not know; all other parts
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -18,6 +18,7 @@ from rmtaudit.finding_kind import Severity
 from rmtaudit.matrices.skips import SkipReason
 from rmtaudit.report.frame import data_frame
 from rmtaudit.report.plain import Count, Number, plain
+from rmtaudit.report.provenance import Subject, Tool
 from rmtaudit.report.second_opinion import Verification
 from rmtaudit.report.verdict import UNJUDGED, UNREAD, Verdict
 
@@ -232,77 +233,6 @@ class StoppedBy(Part, frozen=True):
     message: str
     hint: str
     where: str
-
-
-class Tool(TypedDict):
-    """What was run, with every setting that may change a number. Later versions may add keys."""
-
-    version: str
-    preset: str
-    analyzers: Sequence[str]
-    options: Annotated[
-        Mapping[str, Mapping[str, Any]],
-        Meta(description="Every option of every analyzer, defaults included."),
-    ]
-    conv: Literal["flattened", "slices-pooled", "slices"]
-    solver: Literal["gram", "svd", "auto"]
-    seed: Count
-    device: str
-    include: NotRequired[
-        Annotated[Sequence[str], Meta(description="Patterns of the layers that were chosen.")]
-    ]
-    exclude: NotRequired[Annotated[Sequence[str], Meta(description="Patterns of the layers left out.")]]
-    sort: Annotated[str, Meta(description="The metric that orders a rendered table, worst first.")]
-    columns: Annotated[Sequence[str], Meta(description="The metrics that a rendered table shows.")]
-
-
-class Base(TypedDict):
-    """The model whose weights the updates of an adapter were added to."""
-
-    path: str
-    format: str
-    parameters: Annotated[Count, Meta(description="Elements of all its tensors.")]
-    merged: Annotated[Count, Meta(description="Weights with an update.")]
-    not_merged: Annotated[Count, Meta(description="Updates that could not be added; `coverage` says why.")]
-    without_update: Annotated[Count, Meta(description="Weight tensors without an update.")]
-    warnings: Sequence[str]
-
-
-class StreamedFile(TypedDict):
-    """A file that was read over the network, as the server states it."""
-
-    name: str
-    bytes: Count
-    sha256: Annotated[
-        str | None, Meta(description="Digest of the whole file as the Hub states it, not verified.")
-    ]
-
-
-class Subject(TypedDict):
-    """What was scanned. Later versions may add keys."""
-
-    path: str
-    format: str
-    digest: Annotated[
-        str | None,
-        Meta(
-            description="Digest of names, shapes, dtypes and values; null for a scan that was stopped, and "
-            "for a streamed model of which not every tensor was transferred."
-        ),
-    ]
-    parameters: Annotated[Count, Meta(description="Elements of all tensors in the container.")]
-    bytes: NotRequired[
-        Annotated[Count, Meta(description="About what these take in the container, in bytes.")]
-    ]
-    dtypes: Annotated[Mapping[str, Count], Meta(description="Elements of each dtype.")]
-    warnings: Sequence[str]
-    base: NotRequired[Base]
-    streamed: NotRequired[
-        Annotated[
-            Sequence[StreamedFile],
-            Meta(description="The files of a model that was read over the network and not stored."),
-        ]
-    ]
 
 
 class Report(Part, frozen=True, kw_only=True):

@@ -32,9 +32,9 @@ from rmtaudit.report.model import (
     Report,
     SkippedTensor,
     StoppedBy,
-    Subject,
     SummaryValue,
 )
+from rmtaudit.report.provenance import Subject
 from rmtaudit.report.verdict import UNJUDGED
 from rmtaudit.version import installed_version
 

@@ -16,7 +16,7 @@ from rmtaudit.matrices.refusals import NotAnalysed
 from rmtaudit.matrices.skips import Skip, SkipReason
 from rmtaudit.matrices.tensors import TensorSpec
 from rmtaudit.names import display_name
-from rmtaudit.report.model import Base
+from rmtaudit.report.provenance import Base
 
 if TYPE_CHECKING:
     import torch

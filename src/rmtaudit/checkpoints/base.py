@@ -72,7 +72,7 @@ class Checkpoint(ABC):
     warnings: tuple[str, ...] = ()
     config: Mapping[str, Any] = _NOTHING
     adapter_config: Mapping[str, Any] = _NOTHING
-    metadata: Mapping[str, str] = _NOTHING
+    metadata: Mapping[str, Any] = _NOTHING
     streamed: tuple[StatedFile, ...] = ()
 
     @abstractmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import MappingProxyType
 
 from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.checkpoints.components import (
@@ -39,6 +40,7 @@ from rmtaudit.errors import (
     UnsafeError,
     UsageError,
 )
+from rmtaudit.matrices.adapter_scale import scale_facts
 from rmtaudit.names import display_name
 
 _OWNED = (".distcp", ".safetensors", ".bin")
@@ -106,6 +108,9 @@ def _completed(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
     """Add the facts beside the weights, check that they are a whole model, and decode them."""
     checkpoint.config, warnings = read_config(folder)
     checkpoint.adapter_config, more = read_adapter_config(folder)
+    stated = scale_facts(checkpoint.metadata)
+    if stated:  # in the file itself
+        checkpoint.adapter_config = MappingProxyType({**checkpoint.adapter_config, **stated})
     try:
         warnings += [*more, *_check_complete(checkpoint)]
         checkpoint.warnings = (*checkpoint.warnings, *warnings)

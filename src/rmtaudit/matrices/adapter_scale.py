@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
+
+GGUF_ALPHA = "adapter.lora.alpha"
+"""The fact of a GGUF adapter (llama.cpp, ``src/llama-adapter.cpp``)."""
+
+KOHYA_ALPHA, KOHYA_RANK, KOHYA_ARGUMENTS = "ss_network_alpha", "ss_network_dim", "ss_network_args"
+"""The metadata of kohya's training scripts, all of them texts."""
 
 _PREFIX = "base_model.model."
 _LITERAL = re.compile(r"\^?(?P<name>(?:[\w\-]|\\?\.)+)\$?")
@@ -53,7 +60,9 @@ def stated_scale(config: Mapping[str, Any], stem: str, rank: int) -> Scale:
     PEFT states ``lora_alpha`` and ``r``, with exceptions for modules in ``alpha_pattern`` and
     ``rank_pattern``, and scales by alpha/r, or by alpha/sqrt(r) with ``use_rslora`` (Kalajdzievski 2023). MLX
     states the factor itself, ``lora_parameters.scale``. Where the file contradicts the tensors, or its
-    patterns are more than names, the update is left unscaled, and the words say so.
+    patterns are more than names, the update is left unscaled, and the words say so. The header of a GGUF file
+    states ``adapter.lora.alpha``, and kohya's scripts note ``ss_network_alpha`` and ``ss_network_dim``
+    (:func:`scale_facts`).
 
     Parameters
     ----------
@@ -64,6 +73,10 @@ def stated_scale(config: Mapping[str, Any], stem: str, rank: int) -> Scale:
     rank
         Rank of the stored factors.
     """
+    if GGUF_ALPHA in config:
+        return _by_alpha(config[GGUF_ALPHA], rank, "the alpha of the file")
+    if KOHYA_ALPHA in config:
+        return _by_kohya(config, rank)
     mlx = config.get("lora_parameters")
     factor = mlx.get("scale") if isinstance(mlx, Mapping) else None
     if _is_number(factor):
@@ -80,6 +93,55 @@ def stated_scale(config: Mapping[str, Any], stem: str, rank: int) -> Scale:
     if config.get("use_rslora") is True:
         return Scale(alpha / math.sqrt(rank), f"scaled by alpha/sqrt(r) = {alpha:g}/sqrt({rank})")
     return Scale(alpha / rank, f"scaled by alpha/r = {alpha:g}/{rank}")
+
+
+def scale_facts(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the header of a file states of the scale of its updates, under the names that it has there.
+
+    Parameters
+    ----------
+    metadata
+        The metadata of a GGUF or a safetensors file: not trusted.
+    """
+    names = (GGUF_ALPHA,) if GGUF_ALPHA in metadata else (KOHYA_ALPHA, KOHYA_RANK, KOHYA_ARGUMENTS)
+    return {name: metadata[name] for name in names if name in metadata and names[0] in metadata}
+
+
+def _by_kohya(config: Mapping[str, Any], rank: int) -> Scale:
+    """Return the scale by the metadata of kohya, whose alpha is for updates of the rank that it states.
+
+    Those of convolutions may have an alpha of their own, in ``ss_network_args``.
+    """
+    alphas = {_number(config.get(KOHYA_RANK)): _number(config[KOHYA_ALPHA])}
+    try:
+        arguments = json.loads(config.get(KOHYA_ARGUMENTS) or "{}")
+    except (ValueError, TypeError, RecursionError):
+        arguments = {}
+    if isinstance(arguments, dict) and arguments.get("conv_dim") is not None:
+        dim, alpha = _number(arguments["conv_dim"]), _number(arguments.get("conv_alpha", 1))
+        if alphas.get(dim, alpha) != alpha:  # one rank with two alphas
+            return UNSCALED
+        alphas[dim] = alpha
+    alpha = alphas.get(float(rank))
+    return UNSCALED if alpha is None else _by_alpha(alpha, rank, KOHYA_ALPHA)
+
+
+def _by_alpha(alpha: Any, rank: int, source: str) -> Scale:
+    """Return alpha over the rank; without an alpha, or with 0, both programs take the rank for it."""
+    if not _is_number(alpha):
+        return UNSCALED
+    if not alpha:
+        return Scale(1.0, f"unscaled, as {source} is 0")
+    return Scale(alpha / rank, f"scaled by {source}/r = {alpha:g}/{rank}")
+
+
+def _number(text: Any) -> float | None:
+    """Return a number that is stored as a text; ``None`` for anything else."""
+    try:
+        value = float(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return value if _is_number(value) else None
 
 
 def _of_module(patterns: Any, module: str, default: Any) -> tuple[Any, bool]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from rmtaudit.kernels.constants import Constant, recognise_constant
+from rmtaudit.kernels.constants.grids import is_coordinate_grid
 
 SINGLE = 2.0**-24
 
@@ -85,7 +86,57 @@ def haar(size: int) -> torch.Tensor:
 TRIL = torch.ones(40, 40).tril()
 SOBEL = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]])
 
+
+def centres(*maps: tuple[int, int], boxes: int = 3) -> torch.Tensor:
+    """Centres of the prior boxes of a detector, for maps of so many rows and columns in turn."""
+    points = [
+        torch.stack(torch.meshgrid(torch.arange(rows), torch.arange(cols), indexing="ij"), -1).flip(-1)
+        for rows, cols in maps
+    ]
+    places = [
+        ((each + 0.5) / torch.tensor([cols, rows])).reshape(-1, 2)
+        for each, (rows, cols) in zip(points, maps, strict=True)
+    ]
+    return torch.cat(places).repeat_interleave(boxes, 0).float()
+
+
+def corners(rows: int, cols: int, stride: int) -> torch.Tensor:
+    """Anchors as torchvision makes them: corners x1, y1, x2, y2 of nine boxes at every place."""
+    sizes = torch.tensor([[a, b] for a in (11.3, 22.6, 45.3) for b in (16.0, 32.0, 64.0)])
+    y, x = torch.meshgrid(torch.arange(rows) * stride, torch.arange(cols) * stride, indexing="ij")
+    shifts = torch.stack((x, y, x, y), -1).reshape(-1, 1, 4).float()
+    return (shifts + torch.cat((-sizes / 2, sizes / 2), 1)).reshape(-1, 4)
+
+
+def log_spaced(window: int) -> torch.Tensor:
+    """``relative_coords_table`` of Swin Transformer V2 (timm and transformers)."""
+    side = torch.arange(1 - window, window).float()
+    table = torch.stack(torch.meshgrid(side, side, indexing="ij"), -1)[None] / (window - 1) * 8
+    return table.sign() * torch.log2(table.abs() + 1) / math.log2(8)
+
+
+MAPS = ((30, 40), (15, 20), (8, 10), (4, 5))
 CONSTANTS = {
+    "prior boxes of four scales": (centres(*MAPS), Constant.GRID),
+    "prior boxes with a batch side": (centres(*MAPS)[None], Constant.GRID),
+    "prior boxes, coordinates first": (centres(*MAPS).T, Constant.GRID),
+    "prior boxes with sizes": (
+        torch.cat(
+            [
+                centres((19, 19), boxes=4),
+                torch.tensor([[0.1, 0.2], [0.2, 0.1], [0.3, 0.3], [0.1, 0.4]]).repeat(361, 1),
+            ],
+            1,
+        ),
+        Constant.GRID,
+    ),
+    "anchors": (corners(25, 38, 16), Constant.GRID),
+    "log-spaced coordinates": (log_spaced(8), Constant.GRID),
+    "log-spaced coordinates of a large window": (log_spaced(24), Constant.GRID),
+    "a mesh of coordinates": (
+        torch.stack(torch.meshgrid(torch.linspace(0, 1, 20), torch.linspace(-1, 1, 30), indexing="ij"), -1),
+        Constant.GRID,
+    ),
     "sines in turn": (positions(256, 96), Constant.SINUSOID),
     "with a batch side": (positions(256, 96)[None], Constant.SINUSOID),
     "with a middle side": (positions(256, 96)[:, None], Constant.SINUSOID),
@@ -162,8 +213,21 @@ def with_column(tensor: torch.Tensor, factor: float) -> torch.Tensor:
     return torch.cat([tensor[:, :7], factor * tensor[:, 7:8], tensor[:, 8:]], 1)
 
 
+def with_row(tensor: torch.Tensor, index: int) -> torch.Tensor:
+    return torch.cat([tensor[:index], 1.01 * tensor[index : index + 1], tensor[index + 1 :]])
+
+
 SMOOTH = normal(512, 64).cumsum(0)
+STEPS = normal(400, 2).cumsum(0)
 WEIGHTS = {
+    "positions in two dimensions": STEPS,
+    "positions in two dimensions, on a grid of 8 bits": (STEPS / STEPS.abs().max() * 127).round() / 127,
+    "points on a coarse lattice": (4 * normal(4000, 2)).round() / 16,
+    "positions of a grid that were trained": centres(*MAPS) + 1e-3 * normal(4800, 2),
+    "prior boxes, one of them moved": with_row(centres(*MAPS), 2000),
+    "prior boxes, shuffled": centres(*MAPS)[torch.randperm(4800, generator=torch.Generator().manual_seed(1))],
+    "lists of pairs of values": torch.tensor([[0.25, 0.5], [0.75, 0.125]]).repeat(100, 1),
+    "axial positions": torch.stack((normal(20, 1).expand(20, 30), normal(1, 30).expand(20, 30)), -1),
     "noise": normal(64, 64),
     "convolution": normal(64, 32, 3, 3),
     "depth-wise convolution": normal(64, 1, 3, 3),
@@ -208,3 +272,10 @@ WEIGHTS = {
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_weights_are_no_constants(name: str) -> None:
     assert recognise_constant(WEIGHTS[name], SINGLE) is None
+
+
+def test_a_grid_is_recognised_at_the_precision_that_it_is_stored_in() -> None:
+    half = centres(*MAPS).half().float()
+    assert recognise_constant(half, 2.0**-11) is Constant.GRID
+    assert not is_coordinate_grid(half, SINGLE)
+    assert not is_coordinate_grid(normal(25, 2).repeat_interleave(16, 0), SINGLE)

@@ -14,6 +14,7 @@ from rmtaudit.checkpoints.optional import check_installed
 from rmtaudit.checkpoints.single import FileCheckpoint
 from rmtaudit.checkpoints.values import tensor_from_bytes
 from rmtaudit.errors import CorruptError
+from rmtaudit.matrices.adapter_scale import GGUF_ALPHA
 from rmtaudit.matrices.tensors import Encoding, TensorSpec
 from rmtaudit.names import display_name
 
@@ -56,7 +57,10 @@ def open_gguf(source: FileSource, format: str) -> Checkpoint:
         warnings.append(f"{odd} tensor names are empty, very long or hold characters that do not print")
     scales = {entry.name: entry for entry in header.entries if entry.name.endswith(".scale")}
     tensors = [_tensor(entry, kinds, scales, header) for entry in header.entries]
-    return _GgufCheckpoint(source, format, tensors, warnings)
+    checkpoint = _GgufCheckpoint(source, format, tensors, warnings)
+    if GGUF_ALPHA in header.facts:
+        checkpoint.metadata = {GGUF_ALPHA: header.facts[GGUF_ALPHA]}
+    return checkpoint
 
 
 class _GgufCheckpoint(FileCheckpoint):

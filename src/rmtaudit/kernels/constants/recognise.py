@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import torch
 
+from rmtaudit.kernels.constants.grids import is_coordinate_grid
 from rmtaudit.kernels.constants.patterns import (
     has_two_values,
     is_diagonal,
@@ -44,6 +45,7 @@ class Constant(StrEnum):
     FILTER_BANK = "filter bank"
     FIXED_KERNEL = "symmetric kernel"
     WIGNER = "Wigner tensor"
+    GRID = "grid of coordinates"
     HAAR = "Haar wavelets"
 
 
@@ -101,6 +103,8 @@ def _of_structure(tensor: torch.Tensor, compact: torch.Tensor, epsilon: float) -
         return Constant.FILTER_BANK
     if is_index_table(compact):
         return Constant.INDEX_TABLE
+    if is_coordinate_grid(compact, epsilon):
+        return Constant.GRID
     if kernels_are_symmetric(tensor, epsilon):
         return Constant.FIXED_KERNEL
     return Constant.WIGNER if is_wigner_tensor(compact, epsilon) else None

@@ -78,6 +78,11 @@ def as_given(path: str | Path) -> str:
     return f"{url[1]}://{url[2]}" if url and len(url[1]) > 1 else text  # C:/folder is a path of Windows
 
 
+def is_remote(text: str) -> bool:
+    """Whether a text begins as the address of a model of the Hub or a URL that is read."""
+    return as_given(text).lower().startswith(("hf://", "http://", "https://"))
+
+
 def shown(path: str | Path) -> str:
     """Return a path as :func:`as_given`, of a URL without what may be a secret."""
     text = as_given(path)

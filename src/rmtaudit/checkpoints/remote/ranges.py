@@ -181,7 +181,7 @@ class RemoteFile:
                     if most:
                         view = view[: min(len(view), length)]
                     for chunk in reply.iter_raw():
-                        piece = chunk[skipped:][: len(view) - done]
+                        piece = memoryview(chunk)[skipped:][: len(view) - done]
                         skipped = max(0, skipped - len(chunk))
                         view[done : done + len(piece)] = piece
                         done += len(piece)

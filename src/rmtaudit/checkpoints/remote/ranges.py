@@ -29,7 +29,8 @@ _KEPT = 1 << 20  # bytes of small reads that are kept
 _GAP = 64 << 10  # pieces nearer than this are one request
 _PIECE = 16 << 20
 _PROGRESS = 1 << 20  # bytes after which a broken connection counts as the first again
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)|bytes \*/(\d+)")
+_NUMBER = r"[0-9]{1,18}"
+_RANGE = re.compile(rf"bytes ({_NUMBER})-({_NUMBER})/({_NUMBER}|\*)|bytes \*/({_NUMBER})")
 
 
 @dataclass(slots=True)
@@ -230,8 +231,8 @@ class RemoteFile:
             self._check_size(None if match[3] == "*" else int(match[3]))
             skipped, length = 0, int(match[2]) + 1 - offset
         else:
-            whole = int(headers["content-length"]) if headers.get("content-length", "").isdigit() else None
-            self._check_size(whole)
+            whole = headers.get("content-length", "")
+            self._check_size(int(whole) if re.fullmatch(_NUMBER, whole) else None)
             if self.size > max(WHOLE, 0 if offset else wanted):
                 raise InputError(
                     "RA-IN-224",

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -74,9 +75,20 @@ class HubServer:
         """The bytes of a file."""
         return (self.folder / name).read_bytes()
 
+    def digest(self, name: str) -> str:
+        """The SHA-256 of a file."""
+        return _digest(self.folder / name, (self.folder / name).stat().st_mtime_ns)
+
     def tag(self, name: str) -> str:
         """The entity tag of a file, which :attr:`versions` changes."""
-        return f'"{hashlib.md5(self.data(name)).hexdigest()}-{self.versions.get(name, 0)}"'
+        status = (self.folder / name).stat()
+        return f'"{status.st_size:x}-{status.st_mtime_ns:x}-{self.versions.get(name, 0)}"'
+
+
+@lru_cache
+def _digest(path: Path, changed: int) -> str:
+    del changed  # the key of the cache
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 class _Server(ThreadingHTTPServer):
@@ -154,14 +166,10 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
             files = sorted(each for each in hub.folder.rglob("*") if each.is_file())
             siblings = []
             for file in files:
-                data = file.read_bytes()
-                entry: dict[str, Any] = {
-                    "rfilename": file.relative_to(hub.folder).as_posix(),
-                    "size": len(data),
-                }
-                if len(data) >= LARGE:
-                    digest = hashlib.sha256(data).hexdigest()
-                    entry["lfs"] = {"sha256": digest, "size": len(data), "pointerSize": 130}
+                name, size = file.relative_to(hub.folder).as_posix(), file.stat().st_size
+                entry: dict[str, Any] = {"rfilename": name, "size": size}
+                if size >= LARGE:
+                    entry["lfs"] = {"sha256": hub.digest(name), "size": size, "pointerSize": 130}
                 siblings.append(entry)
             body = json.dumps({"id": REPOSITORY, "sha": COMMIT, "siblings": siblings}).encode()
             self._plain(200, body, {"Content-Type": "application/json"})
@@ -173,14 +181,14 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
             if match is None or not (hub.folder / match[1]).is_file():
                 self._plain(404, b"", {"X-Error-Code": "EntryNotFound"})
                 return
-            name, data = match[1], hub.data(match[1])
+            name, size = match[1], (hub.folder / match[1]).stat().st_size
             headers = {"X-Repo-Commit": COMMIT}
-            if len(data) < LARGE:
+            if size < LARGE:
                 self._file(name, headers)
                 return
-            digest = hashlib.sha256(data).hexdigest()
+            digest = hub.digest(name)
             headers |= {
-                "X-Linked-Size": str(len(data)),
+                "X-Linked-Size": str(size),
                 "X-Linked-Etag": f'"{digest}"',
                 "ETag": f'"{digest}"',
             }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext, suppress
@@ -152,6 +153,8 @@ def scan(
             stream=stream,
             detail=json_detail,
         )
+        if not run.progress:  # set before huggingface_hub is imported, which reads it then
+            os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         subjects, missing = _subjects(paths, stream=stream, quiet=quiet)
         folders = plot_folders(plots, subjects, plot_format)
         for path in subjects:

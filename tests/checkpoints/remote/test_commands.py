@@ -118,3 +118,10 @@ def test_without_the_extra_it_is_named(
 def test_an_address_that_names_no_model(given: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(cli, ["scan", given]) == 2
     assert "RA-IN-220" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("hub")
+def test_an_old_huggingface_hub(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("huggingface_hub.utils.get_session", object)  # requests, before version 1
+    assert run(cli, ["scan", "hf://org/name"]) == 2
+    assert "is too old" in capsys.readouterr().err

@@ -13,12 +13,13 @@ import torch
 from hub_server import COMMIT, HubServer
 from safetensors.torch import save_file
 
-from rmtaudit import scan
+from rmtaudit import logdet, scan
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.checkpoints.remote import client
 from rmtaudit.checkpoints.remote.addresses import HubAddress
 from rmtaudit.checkpoints.remote.trees import hub_path
+from rmtaudit.engine.sources.opening import open_source
 from rmtaudit.errors import ChangedError, InputError, RmtauditError, UnsafeError
 from rmtaudit.report.document import dumps
 from rmtaudit.report.parsing import loads
@@ -344,3 +345,34 @@ def test_components_of_a_pipeline(tmp_path: Path, hub: HubServer) -> None:
         assert [spec.name for spec in checkpoint.tensors] == ["unet.unet.weight", "vae.vae.weight"]
     with open_checkpoint("hf://org/name/vae", stream=True) as checkpoint:
         assert [spec.name for spec in checkpoint.tensors] == ["vae.weight"]
+
+
+def test_a_whole_file_may_come_without_ranges(
+    hub: HubServer, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rmtaudit.checkpoints.remote.ranges.WHOLE", 100)
+    hub.ignores_ranges = True
+    index = FileSource(hub_path(HubAddress("org/name"), stream=True) / "model.safetensors.index.json")
+    data = (model / "model.safetensors.index.json").read_bytes()
+    assert bytes(index.pread(0, index.size)) == data  # the request was for all of it
+    assert index.size == len(data) > 100
+
+
+def test_a_matrix_behind_a_url(tmp_path: Path, hub: HubServer) -> None:
+    hub.folder = tmp_path
+    matrix = np.cov(np.random.default_rng(0).standard_normal((40, 400)))
+    np.save(tmp_path / "kernel.npy", matrix)
+    save_file({"a.weight": torch.from_numpy(matrix)}, tmp_path / "model.safetensors")
+    source = open_source(f"{hub.web}/kernel.npy")
+    assert torch.equal(source.dense(), torch.from_numpy(matrix))
+    source.close()
+    source = open_source("hf://org/name/model.safetensors::a.weight")
+    assert torch.allclose(source.dense(), torch.from_numpy(matrix.T @ matrix))
+    source.close()
+    result = logdet(f"{hub.web}/kernel.npy")
+    assert result.logdet == pytest.approx(np.linalg.slogdet(matrix)[1])
+
+
+def test_a_url_of_a_folder(hub: HubServer) -> None:
+    assert "a URL of a folder" in refused(f"{hub.web}/").message
+    assert not hub.requests

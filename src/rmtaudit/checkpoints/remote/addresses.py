@@ -16,6 +16,7 @@ HUB = "https://huggingface.co"
 
 _HUB_HOSTS = frozenset({"huggingface.co", "www.huggingface.co", "hf.co"})
 _URL = re.compile(r"([a-z][a-z0-9+.-]{0,15}):/+(.*)", re.DOTALL | re.IGNORECASE)
+_PARTS = re.compile(r"(\w+)://([^/?#]*)([^?#]*)")
 _NAME = r"[A-Za-z0-9][\w.-]{0,95}"
 _REPOSITORY = re.compile(rf"{_NAME}(?:/{_NAME})?", re.ASCII)
 _REVISION = re.compile(r"[\w./+-]{1,255}", re.ASCII)
@@ -64,9 +65,8 @@ class WebAddress:
     url: str
 
     def __str__(self) -> str:
-        parts = urlsplit(self.url)
-        host = parts.netloc.rpartition("@")[2]
-        return f"{parts.scheme}://{host}{parts.path}"
+        match = _PARTS.match(self.url)
+        return f"{match[1].lower()}://{match[2].rpartition('@')[2]}{match[3]}" if match else "a URL"
 
 
 def as_given(path: str | Path) -> str:
@@ -76,6 +76,11 @@ def as_given(path: str | Path) -> str:
         return f"{text}//"
     url = _URL.fullmatch(text.replace("\\", "/") if os.name == "nt" else text)
     return f"{url[1]}://{url[2]}" if url and len(url[1]) > 1 else text  # C:/folder is a path of Windows
+
+
+def is_remote(text: str) -> bool:
+    """Whether a text begins as the address of a model of the Hub or a URL that is read."""
+    return as_given(text).lower().startswith(("hf://", "http://", "https://"))
 
 
 def shown(path: str | Path) -> str:
@@ -92,7 +97,7 @@ def address_of(path: str | Path) -> HubAddress | WebAddress | None:
     InputError
         RA-IN-094: a URL of a scheme that is not read.
     UsageError
-        RA-IN-220: ``hf://`` and no name of a model.
+        RA-IN-220: ``hf://`` and no name of a model, or ``https://`` and no URL.
     """
     text = as_given(path)
     url = _URL.fullmatch(text)
@@ -108,7 +113,14 @@ def address_of(path: str | Path) -> HubAddress | WebAddress | None:
             hint="Download it first.",
             where=display_name(text),
         )
-    return _page_of_hub(text) or WebAddress(text)
+    try:
+        page = _page_of_hub(text)
+        _ = urlsplit(text).port
+    except ValueError as error:
+        raise UsageError(
+            "RA-IN-220", f"not a URL: {display_name(str(error))}.", where=display_name(shown(text))
+        ) from error
+    return page or WebAddress(text)
 
 
 def named_model(path: str | Path) -> HubAddress | None:

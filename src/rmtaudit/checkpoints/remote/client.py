@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -84,7 +85,7 @@ class Client:
         }
         self._reached = False
         self._offline: type[Exception] = errors.OfflineModeIsEnabled
-        self._transport, self._invalid = _errors_of(self._session)
+        self._transport, self._invalid = _errors_of(self._session, library.__version__, where)
 
     @property
     def has_token(self) -> bool:
@@ -246,7 +247,7 @@ def _site(url: str) -> str:
 
 def _pause(headers: Mapping[str, str]) -> float:
     text = headers.get("retry-after", "")
-    return float(text) if text.isascii() and text.isdigit() else 0.0
+    return float(text) if re.fullmatch(r"[0-9]{1,6}", text) else 0.0
 
 
 def _problem(error: Exception) -> str:
@@ -260,10 +261,15 @@ def _problem(error: Exception) -> str:
     return words.get(type(error).__name__, f"the connection broke ({type(error).__name__})")
 
 
-def _errors_of(session: Any) -> tuple[type[Exception], type[Exception]]:
+def _errors_of(session: Any, version: str, where: str) -> tuple[type[Exception], type[Exception]]:
     """Return what a session raises for a broken connection, and for a URL that is none."""
-    for kind in type(session).__mro__:
+    for kind in type(session).__mro__:  # of httpx, or of a library that took its place
         library: Any = sys.modules.get(kind.__module__.partition(".")[0])
         if hasattr(library, "TransportError") and hasattr(library, "InvalidURL"):
             return library.TransportError, library.InvalidURL
-    raise TypeError(f"the session of huggingface_hub is {type(session).__name__}, which is not known")
+    raise InputError(
+        "RA-IN-099",
+        f"huggingface_hub {display_name(version)} is too old to read over the network.",
+        hint="pip install 'rmtaudit[hub]'",
+        where=where,
+    )

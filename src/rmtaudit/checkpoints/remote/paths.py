@@ -124,6 +124,10 @@ class RemotePath(_NativePath):
         """Return the path itself."""
         return self
 
+    def samefile(self, other_path: Any) -> bool:
+        """Whether another path is this one: no path of this machine is."""
+        return isinstance(other_path, RemotePath) and other_path.resolve() == self.resolve()
+
     def stat(self, **_: Any) -> os.stat_result:
         """Raise ``FileNotFoundError``: nothing of it is on this machine."""
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self))

@@ -6,6 +6,7 @@ what lies at the beginning, where headers are, is kept.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 from collections.abc import Iterable
@@ -28,7 +29,8 @@ _KEPT = 1 << 20  # bytes of small reads that are kept
 _GAP = 64 << 10  # pieces nearer than this are one request
 _PIECE = 16 << 20
 _PROGRESS = 1 << 20  # bytes after which a broken connection counts as the first again
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)|bytes \*/(\d+)")
+_NUMBER = r"[0-9]{1,18}"
+_RANGE = re.compile(rf"bytes ({_NUMBER})-({_NUMBER})/({_NUMBER}|\*)|bytes \*/({_NUMBER})")
 
 
 @dataclass(slots=True)
@@ -71,8 +73,9 @@ class RemoteFile:
         Its name in messages.
     size
         Its bytes, where they are known; otherwise the first read tells.
-    immutable
-        Whether nothing else can ever be at that URL, so that nobody need look at the end.
+    version
+        What tells this state of the file from any other, where nothing else can ever be at that URL; nobody
+        need look at the end then. Otherwise the entity tag of the server does.
 
     Raises
     ------
@@ -81,13 +84,13 @@ class RemoteFile:
     """
 
     def __init__(
-        self, client: Client, url: str, where: str, *, size: int | None = None, immutable: bool = False
+        self, client: Client, url: str, where: str, *, size: int | None = None, version: str = ""
     ) -> None:
         self._client = client
         self._url = url
         self._target = url
         self._where = where
-        self._immutable = immutable
+        self._version = version
         self._lock = threading.Lock()
         self._kept = _Kept()
         self._mark: tuple[str, str] | None = None
@@ -95,6 +98,13 @@ class RemoteFile:
         self.size = -1 if size is None else size
         if size is None:
             self._begin()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The state of the file: its size, and what stands for its version."""
+        version = self._version or repr(self._mark)
+        number = int.from_bytes(hashlib.sha256(version.encode()).digest()[:6])
+        return Snapshot(0, number, self.size, number)
 
     def read(self, pieces: Iterable[tuple[int, memoryview]], start: int) -> None:
         """Fill each view from its position; neighbours are one request (see :meth:`FileBytes.read`)."""
@@ -112,7 +122,7 @@ class RemoteFile:
 
     def check_unchanged(self) -> None:
         """Ask for one byte again, where the file can change. Raises ``ChangedError``."""
-        if not self._immutable and self._mark is not None and self.size > 0:
+        if not self._version and self._mark is not None and self.size > 0:
             self._fetch(0, memoryview(bytearray(1)))
 
     def _read_group(self, group: list[tuple[int, memoryview]]) -> None:
@@ -168,11 +178,11 @@ class RemoteFile:
                     if not renewed and self._has_expired(reply.status_code):
                         renewed, self._target = True, self._url
                         continue
-                    skipped, length = self._accepted(reply, offset + done)
+                    skipped, length = self._accepted(reply, offset + done, len(view) - done)
                     if most:
                         view = view[: min(len(view), length)]
                     for chunk in reply.iter_raw():
-                        piece = chunk[skipped:][: len(view) - done]
+                        piece = memoryview(chunk)[skipped:][: len(view) - done]
                         skipped = max(0, skipped - len(chunk))
                         view[done : done + len(piece)] = piece
                         done += len(piece)
@@ -195,7 +205,7 @@ class RemoteFile:
         """Whether a signed URL, to which the server redirected before, is no longer good."""
         return self._target != self._url and status in {400, 401, 403, 404, 410}
 
-    def _accepted(self, reply: Any, offset: int) -> tuple[int, int]:
+    def _accepted(self, reply: Any, offset: int, wanted: int) -> tuple[int, int]:
         """Check an answer; return the bytes of its body before the first wanted one, and those from there."""
         headers = reply.headers
         if reply.status_code == 416:
@@ -221,9 +231,9 @@ class RemoteFile:
             self._check_size(None if match[3] == "*" else int(match[3]))
             skipped, length = 0, int(match[2]) + 1 - offset
         else:
-            whole = int(headers["content-length"]) if headers.get("content-length", "").isdigit() else None
-            self._check_size(whole)
-            if self.size > WHOLE:
+            whole = headers.get("content-length", "")
+            self._check_size(int(whole) if re.fullmatch(_NUMBER, whole) else None)
+            if self.size > max(WHOLE, 0 if offset else wanted):
                 raise InputError(
                     "RA-IN-224",
                     f"the server does not serve ranges, and the file has {self.size} bytes.",
@@ -259,11 +269,11 @@ class RemoteHandle:
     def __init__(self, file: RemoteFile, where: str) -> None:
         self._file: RemoteFile | None = file
         self._where = where
-        self._snapshot = Snapshot(0, 0, file.size, 0)
+        self._snapshot = file.snapshot
 
     @property
     def snapshot(self) -> Snapshot:
-        """The state of the file at opening: of a remote one, its size."""
+        """The state of the file at opening."""
         return self._snapshot
 
     def read(self, pieces: Iterable[tuple[int, memoryview]], start: int) -> None:

@@ -108,7 +108,7 @@ class HubTree:
                 path = f"{self._repository}/resolve/{self.commit}/{quote(name)}"
                 url = f"{self._endpoint}/{path}"
                 self._open[name] = RemoteFile(
-                    self._client, url, where, size=self.files[name][0], immutable=True
+                    self._client, url, where, size=self.files[name][0], version=f"{self.commit}/{name}"
                 )
             return RemoteHandle(self._open[name], where)
 
@@ -202,6 +202,13 @@ class WebTree:
         self._where = display_name(str(address))
         self._parts = urlsplit(address.url)
         self._name = self._parts.path.rpartition("/")[2]
+        if not self._name:
+            raise InputError(
+                "RA-IN-222",
+                "a URL of a folder: nothing says which files are in it.",
+                hint="Give the URL of a file.",
+                where=self._where,
+            )
         self._client = Client("URLs", self._where)
         self._lock = threading.Lock()
         self._absent: set[str] = set()

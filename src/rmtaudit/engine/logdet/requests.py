@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rmtaudit.checkpoints.remote.addresses import is_remote
 from rmtaudit.engine.logdet.answer import LogDeterminant
 from rmtaudit.engine.logdet.run import explain, extrapolate_series, log_determinant
 from rmtaudit.engine.logdet.series import read_table
@@ -89,8 +90,9 @@ def settings_of(flags: Mapping[str, Any]) -> LogdetSettings:
 
 
 def input_paths(text: str) -> list[Path]:
-    """Return the files that a text names, of which none may be written."""
-    return [split_name(part.strip())[0] for part in text.split(" @ ") if part.strip()]
+    """Return the files of this machine that a text names, of which none may be written."""
+    parts = [part.strip() for part in text.split(" @ ") if part.strip()]
+    return [split_name(part)[0] for part in parts if not is_remote(part)]
 
 
 def npy_bytes(minors: torch.Tensor) -> bytes:

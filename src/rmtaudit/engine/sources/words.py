@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rmtaudit.checkpoints.remote.addresses import is_remote
+from rmtaudit.checkpoints.remote.locate import located
 from rmtaudit.errors import InputError, UsageError
 from rmtaudit.names import display_name
 
@@ -11,9 +13,16 @@ SEPARATOR = "::"
 
 
 def split_name(text: str) -> tuple[Path, str]:
-    """Return path and name. A path that exists as it is written is never split."""
+    """Return path and name. A path that exists as it is written is never split.
+
+    The path of ``hf://`` or of a URL is that of a tree which is read over the network: it raises as
+    :func:`~rmtaudit.checkpoints.remote.locate.located`.
+    """
     if not text or "\0" in text:
         raise InputError("RA-IN-001", "an empty path.", hint="Check the path.")
+    if is_remote(text):
+        head, _, name = text.partition(SEPARATOR)
+        return located(head, stream=True), name
     path = Path(text)
     if SEPARATOR not in text or path.exists():
         return path, ""

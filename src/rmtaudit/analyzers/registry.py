@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -107,6 +107,12 @@ def plugin_findings(problems: list[str]) -> tuple[FindingKind, ...]:
         except UsageError as error:
             problems.append(error.message)
     return tuple(dict.fromkeys(kinds))
+
+
+def options_of_own() -> dict[str, tuple[str, ...]]:
+    """Return the names of the options of each analyzer of rmtaudit; imports all of them."""
+    own = sorted(entry.name for entry in registered(GROUP) if is_own(entry))
+    return {name: tuple(field.name for field in fields(load(name).Options)) for name in own}
 
 
 def build(name: str, options: Mapping[str, Any] | None = None) -> Analyzer:

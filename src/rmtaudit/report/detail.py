@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 from msgspec.structs import replace
 
-from rmtaudit.report.model import LayerResult, Report
+from rmtaudit.errors import UsageError
+from rmtaudit.names import display_name
+from rmtaudit.report.model import Detail, LayerResult, Report
 
 _WITH: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"alpha": ("alpha_low", "alpha_high", "alpha_unstable", "alpha_null", "alpha_null_ratio")}
 )
 """Metrics that a table shows together with another."""
 _GROUPED = ("codes", "layers")
+
+
+def with_detail(report: Report, detail: Detail) -> Report:
+    """Return the report in a form; a summary stays one. Raises ``UsageError`` (RA-US-304) for others."""
+    if detail not in get_args(Detail):
+        raise UsageError("RA-US-304", f"detail is full or summary, not {display_name(repr(detail))}.")
+    return summarised(report) if detail == "summary" else report
 
 
 def summarised(report: Report) -> Report:

@@ -10,7 +10,7 @@ from rmtaudit.finding_kind import SEVERITIES, FindingKind, Severity
 from rmtaudit.matrices.skips import SkipReason
 from rmtaudit.names import display_name, suggestion
 from rmtaudit.report.catalogue import FINDINGS, finding_kind
-from rmtaudit.report.model import Finding, LayerResult, Report
+from rmtaudit.report.model import Finding, LayerFinding, LayerResult, Report
 
 NEVER = "never"
 _LEVELS: tuple[Severity, ...] = ("error", "warning")
@@ -48,7 +48,7 @@ class FailOn:
     def __str__(self) -> str:
         return ",".join([*([self.level] if self.level else []), *sorted(self.codes)]) or NEVER
 
-    def applies_to(self, finding: Finding) -> bool:
+    def applies_to(self, finding: Finding | LayerFinding) -> bool:
         """Whether a scan fails on this finding."""
         if finding.code in self.codes:
             return True

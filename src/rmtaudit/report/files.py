@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 from pathlib import Path
 
-from rmtaudit.errors import InputError, RmtauditError
-from rmtaudit.report.model import Result
+from rmtaudit.errors import InputError, OutputError, RmtauditError, UsageError
+from rmtaudit.report.formats import SUFFIXES
+from rmtaudit.report.model import FailedSubject, Report, Result
 from rmtaudit.report.parsing import loads
+from rmtaudit.report.writers import writer_for
 
 
 def load_reports(path: str | Path) -> tuple[Result, ...]:
@@ -27,6 +31,68 @@ def load_reports(path: str | Path) -> tuple[Result, ...]:
     except RmtauditError as error:
         error.where = error.where or str(path)
         raise
+
+
+def load_report(path: str | Path) -> Report:
+    """Return the one report of a file.
+
+    Raises
+    ------
+    InputError
+        As :func:`load_reports`; and RA-RP-006 where the file has several subjects, or one that could not be
+        scanned.
+    """
+    results = load_reports(path)
+    if len(results) != 1:
+        raise InputError(
+            "RA-RP-006",
+            f"The file holds {len(results)} reports, not one.",
+            hint="rmtaudit.load_reports returns all of them.",
+            where=str(path),
+        )
+    (result,) = results
+    if isinstance(result, FailedSubject):
+        raise InputError(
+            "RA-RP-006",
+            f"The subject could not be scanned: {result.error.message} [{result.error.code}]",
+            where=str(path),
+        )
+    return result
+
+
+def save_report(report: Report, path: str | Path) -> None:
+    """Write a report in the format of the file's ending: ``.json``, ``.jsonl``, ``.csv`` or ``.md``.
+
+    A reader sees the old file or the whole new one.
+
+    Raises
+    ------
+    UsageError
+        RA-US-002: the ending is none of these.
+    OutputError
+        RA-OU-003: the file cannot be written.
+    """
+    target = Path(path)
+    name = SUFFIXES.get(target.suffix.lower())
+    if name is None:
+        raise UsageError(
+            "RA-US-002",
+            f"The ending {target.suffix!r} says no format.",
+            hint=f"Endings: {', '.join(SUFFIXES)}.",
+            where=str(path),
+        )
+    text = writer_for(name)([report])
+    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
+    try:
+        try:
+            temporary.write_bytes(text.encode())
+            temporary.replace(target)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OutputError("RA-OU-003", f"Cannot be written: {reason}.", where=str(path)) from error
 
 
 def _read(file: Path) -> bytes:

@@ -9,61 +9,56 @@ dictionaries, and keep the keys that this version does not know; all other parts
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
-from rmtaudit.finding_kind import Severity
-from rmtaudit.matrices.skips import SkipReason
 from rmtaudit.report.frame import data_frame
+from rmtaudit.report.layer import (
+    IDENTITY as IDENTITY,
+)
+from rmtaudit.report.layer import (
+    Finding as Finding,
+)
+from rmtaudit.report.layer import (
+    IntegrityVerdict,
+    JointText,
+    Judgement,
+    NonNegative,
+    Part,
+    SignalVerdict,
+    SkipName,
+    Words,
+)
+from rmtaudit.report.layer import (
+    LayerFinding as LayerFinding,
+)
+from rmtaudit.report.layer import (
+    LayerResult as LayerResult,
+)
+from rmtaudit.report.layer import (
+    MetricResult as MetricResult,
+)
+from rmtaudit.report.layer import (
+    Status as Status,
+)
+from rmtaudit.report.layer import (
+    StoredEncoding as StoredEncoding,
+)
 from rmtaudit.report.plain import Count, Number, plain
 from rmtaudit.report.provenance import Subject, Tool
 from rmtaudit.report.second_opinion import Verification
-from rmtaudit.report.verdict import UNJUDGED, UNREAD, Verdict
+from rmtaudit.report.verdict import UNJUDGED, UNREAD
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Status = Literal["ok", "skipped", "failed"]
+    from rmtaudit.report.plots.drawing import Drawing
+
 Better = Literal["higher", "lower"]
 Detail = Literal["full", "summary"]
-NonNegative = Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)]
-Words = Annotated[str, Meta(min_length=1)]
-SkipName = Annotated[
-    str | None,
-    Meta(description="Name of the reason; null where nothing was skipped. Later versions may add names."),
-]
-IntegrityVerdict = Annotated[
-    Verdict,
-    Meta(description="About damage: `ok`, `warning`, `damaged`, or `unjudged` where nothing was read."),
-]
-SignalVerdict = Annotated[
-    Verdict, Meta(description="About learning: `structured`, `noise-like`, `initial`, `constant` ….")
-]
-JointText = Annotated[
-    str, Meta(description="Deprecated: `integrity` where that is `damaged`, else `signal`, as a text.")
-]
-Judgement = Annotated[Verdict, Meta(description="Deprecated: the value that `verdict` is the text of.")]
-
-IDENTITY = (
-    "name", "tensor", "kind", "view", "shape", "dtype", "matrices", "parameters", "status", "reason",
-    "integrity", "signal", "verdict", "findings",
-)  # fmt: skip
-"""The columns that a layer has in a table before those of its metrics."""
-
-_VALUE_OR_REASON = Meta(
-    extra_json_schema={
-        "if": {"properties": {"status": {"const": "ok"}}},
-        "then": {"properties": {"value": {"not": {"type": "null"}}, "reason": {"const": ""}}},
-        "else": {"properties": {"value": {"type": "null"}, "reason": {"minLength": 1}}},
-    }
-)
-"""What :class:`MetricResult` checks, in the words of JSON Schema."""
-
-
-class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A part of the document that has these keys and no others."""
 
 
 class SchemaHeader(Part, frozen=True):
@@ -75,112 +70,6 @@ class SchemaHeader(Part, frozen=True):
 
 HEADER = SchemaHeader(name="rmtaudit.report", version="1.1")
 """What is written. 1.1 adds keys to 1.0; a report of 1.0 is read as one of 1.1 that lacks them."""
-
-
-class MetricResult(Part, frozen=True):
-    """A value with its uncertainty; or null with the status and the reason. All numbers are finite."""
-
-    value: int | float | str | bool | None
-    se: Number | None
-    ci: tuple[Number, Number] | None
-    status: Status
-    reason: str
-
-    def __post_init__(self) -> None:
-        if (self.value is None) == (self.status == "ok") or bool(self.reason) == (self.status == "ok"):
-            raise ValueError(
-                "Expected a value and no reason where the status is `ok`, else null and a reason"
-            )
-
-
-class Finding(Part, frozen=True):
-    """One thing that was found: what, how severe, and the evidence."""
-
-    code: str
-    severity: Severity
-    message: str
-    evidence: Mapping[str, Any]
-
-
-class LayerFinding(Part, frozen=True, kw_only=True):
-    """A finding of a layer, as the report lists them all."""
-
-    code: str
-    severity: Severity
-    layer: Annotated[str | None, Meta(description="Name of the layer.")] = None
-    message: str
-    evidence: Mapping[str, Any]
-
-
-class StoredEncoding(Part, frozen=True):
-    """How a quantised weight lies in the file."""
-
-    scheme: Words
-    dtype: Annotated[Words, Meta(description="Of the codes.")]
-    block: Annotated[
-        tuple[Count, Count] | None,
-        Meta(description="Rows and columns that share a scale; null where one serves the whole tensor."),
-    ]
-    bits: Annotated[NonNegative, Meta(description="Bits a weight, scales and zero points included.")]
-
-
-class LayerResult(Part, frozen=True, kw_only=True):
-    """One row: a layer that was analysed, or a weight tensor that was not and why."""
-
-    name: Annotated[str, Meta(description="Of the tensor; tensor#part where it holds several layers.")]
-    tensor: str
-    kind: str
-    view: Annotated[str, Meta(description="Which matrix was made of the tensor.")]
-    shape: Annotated[
-        tuple[Count, ...],
-        Meta(description="Rows and columns of each matrix; sizes as stored where there is none."),
-    ]
-    dtype: str
-    matrices: Count
-    parameters: Count
-    bytes: Annotated[
-        Count | None, Meta(description="About what these take in the file, in bytes; null where unknown.")
-    ] = None
-    status: Status
-    reason: str
-    skip: SkipName = None
-    integrity: IntegrityVerdict = UNREAD
-    signal: SignalVerdict = UNJUDGED
-    verdict: JointText
-    judgement: Judgement = UNJUDGED
-    spectrum: Annotated[
-        Mapping[str, Any],
-        Meta(description="How the spectrum was computed. Later versions may add keys."),
-    ]
-    metrics: Mapping[str, Annotated[MetricResult, _VALUE_OR_REASON]]
-    findings: tuple[Finding, ...]
-    encoding: Annotated[
-        StoredEncoding | None,
-        Meta(description="How a quantised weight is stored; its numbers are of the weight it stands for."),
-    ] = None
-
-    @property
-    def examined(self) -> bool:
-        """Whether the values were looked at, whatever came of it."""
-        return self.status == "ok" or self.skip in (SkipReason.CONSTANT, SkipReason.NONFINITE)
-
-    def value(self, metric: str) -> float | int | str | bool | None:
-        """Return the value of a metric; ``None`` where the layer has none."""
-        return self.metrics[metric].value if metric in self.metrics else None
-
-    def number(self, metric: str) -> float | None:
-        """Return the value of a metric as a number; ``None`` where the layer has none."""
-        value = self.value(metric)
-        return None if value is None or isinstance(value, str) else float(value)
-
-    def identity(self) -> list[Any]:
-        """Return the values of :data:`IDENTITY`: a shape as ``384x1536``, findings as their codes."""
-        codes = " ".join(finding.code for finding in self.findings)
-        shape = "x".join(str(size) for size in self.shape)
-        return [
-            self.name, self.tensor, self.kind, self.view, shape, self.dtype, self.matrices, self.parameters,
-            self.status, self.reason, self.integrity.text, self.signal.text, self.verdict, codes,
-        ]  # fmt: skip
 
 
 class SkippedTensor(Part, frozen=True, kw_only=True):
@@ -270,13 +159,79 @@ class Report(Part, frozen=True, kw_only=True):
     ]
     verification: Verification | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def __getitem__(self, name: str) -> LayerResult:
+        """Return the layer of that name; raises ``KeyError`` with the nearest name where there is none."""
+        from rmtaudit.report.lookup import layer_of
+
+        return layer_of(self.layers, name)
+
+    def __contains__(self, name: object) -> bool:
+        return any(layer.name == name for layer in self.layers)
+
+    def __iter__(self) -> Iterator[LayerResult]:
+        """Iterate over the layers, in stored order."""
+        return iter(self.layers)
+
+    def __repr__(self) -> str:
+        from rmtaudit.report.glance import report_text
+
+        return report_text(self)
+
+    def failing(self, fail_on: str = "error") -> tuple[LayerFinding, ...]:
+        """Return the findings on which ``rmtaudit scan --fail-on`` would fail, as :attr:`findings` has them.
+
+        ``fail_on`` is ``error``, ``warning`` (or worse), codes with commas, or ``never``. Raises
+        ``UsageError``: RA-US-110 or RA-US-112 for a wrong text, RA-US-113 for a code that the scan
+        never raises.
+        """
+        from rmtaudit.report.failing import parse_fail_on, require_analyzers
+
+        condition = parse_fail_on(fail_on)
+        require_analyzers(condition, self.tool["analyzers"])
+        return tuple(finding for finding in self.findings if condition.applies_to(finding))
+
+    def save(self, path: str | Path, *, detail: Detail = "full") -> None:
+        """Write the report in the format of the file's ending: ``.json``, ``.jsonl``, ``.csv`` or ``.md``.
+
+        ``detail="summary"`` writes JSON in the compact form for large models. Raises ``UsageError``
+        (RA-US-002) for another ending and ``OutputError`` (RA-OU-003) where it cannot be written.
+        """
+        from rmtaudit.report.detail import with_detail
+        from rmtaudit.report.files import save_report
+
+        save_report(with_detail(self, detail), path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Report:
+        """Return the report of a JSON file of one subject.
+
+        Raises ``InputError``: RA-RP-001 to RA-RP-006. :func:`rmtaudit.load_reports` reads files of several.
+        """
+        from rmtaudit.report.files import load_report
+
+        return load_report(path)
+
+    def plot(self) -> Drawing:
+        """Return a figure of ``alpha``, ``kappa`` and ``phase`` along the layers, which a notebook shows.
+
+        Its ``save`` writes SVG, and PNG with ``rmtaudit[plots]``. Raises ``UsageError`` (RA-US-305) where no
+        layer has such a metric.
+        """
+        from rmtaudit.report.plots.drawing import report_drawing
+
+        return report_drawing(self)
+
+    def to_dict(self, *, detail: Detail = "full") -> dict[str, Any]:
         """Return the document: plain dicts, lists and scalars, keys in the published order.
+
+        ``detail="summary"`` leaves out what a table does not show.
 
         Raises ``ValueError`` for a float that is not finite and ``TypeError`` for a value that JSON has no
         form for, naming its place: both are faults of whoever built the report.
         """
-        document: dict[str, Any] = plain(self)
+        from rmtaudit.report.detail import with_detail
+
+        document: dict[str, Any] = plain(with_detail(self, detail))
         if self.verification is None:
             del document["verification"]
         return document

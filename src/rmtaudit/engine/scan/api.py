@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from rmtaudit.engine.resources.progress import Progress
+    from rmtaudit.engine.settings.presets import ResolvedSettings
     from rmtaudit.engine.settings.scan import ScanKeywords
     from rmtaudit.report.model import Report
 
@@ -77,13 +78,61 @@ def scan(
     from rmtaudit.engine.scan.run import scan_checkpoint
     from rmtaudit.engine.settings.presets import preset_settings, select_metrics
 
-    resolved = preset_settings(preset, analyzers=None if analyzers is None else list(analyzers), **keywords)
+    _require_known(keywords, preset)
+    resolved = preset_settings(preset, analyzers=analyzers, **keywords)
+    _require_effect(resolved, keywords)
     built = build_all(resolved.settings.analyzers, resolved.settings.options)
     chosen = select_metrics(resolved, metric_catalogue(built))
     with ExitStack() as opened:
         checkpoint = _opened(target, opened, stream=stream)
         model = None if base is None else _opened(base, opened, stream=stream)
         return scan_checkpoint(checkpoint, chosen, progress=progress, base=model)
+
+
+def _require_known(keywords: Mapping[str, object], preset: str) -> None:
+    """Raise ``UsageError`` (RA-US-701) for a keyword that is no setting."""
+    from rmtaudit.analyzers.registry import options_of_own
+    from rmtaudit.engine.settings.presets import preset_settings
+    from rmtaudit.engine.settings.scan import ScanKeywords
+    from rmtaudit.errors import UsageError
+    from rmtaudit.names import display_name, suggestion
+
+    known = ("preset", "analyzers", "progress", *ScanKeywords.__annotations__)
+    for name in keywords:
+        if name in known:
+            continue
+        owners = [analyzer for analyzer, options in options_of_own().items() if name in options]
+        if owners:
+            running = preset_settings(preset).settings.analyzers
+            owner = next((each for each in owners if each in running), owners[0])
+            raise UsageError(
+                "RA-US-701",
+                f"{name!r} is no setting, but an option of {' and '.join(owners)}.",
+                hint=f"Pass options={{{owner!r}: {{{name!r}: ...}}}}.",
+            )
+        shown = display_name(name)
+        raise UsageError(
+            "RA-US-701",
+            f"Unknown setting {shown!r}.{suggestion(name, known)}",
+            hint=f"Settings: {', '.join(known)}.",
+        )
+
+
+def _require_effect(resolved: ResolvedSettings, keywords: ScanKeywords) -> None:
+    """Raise ``UsageError`` (RA-CF-011) for options of an analyzer that does not run."""
+    from rmtaudit.errors import UsageError
+    from rmtaudit.names import display_name, suggestion
+
+    running = resolved.settings.analyzers
+    for name in keywords.get("options") or {}:
+        if name not in running:
+            raise UsageError(
+                "RA-CF-011",
+                f"options[{display_name(repr(name))}] has no effect: the scan does not run that analyzer."
+                f"{suggestion(str(name), running)}",
+                hint=f"It runs: {', '.join(running)}.",
+                where="argument options",
+            )
 
 
 def _opened(target: Any, opened: ExitStack, *, stream: bool) -> Checkpoint:

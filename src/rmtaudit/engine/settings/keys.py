@@ -25,7 +25,10 @@ def check_setting(key: str, value: Any, where: str) -> Any:
         return CHECKS[key](value)
     except ValueError as error:
         shown = display_name(repr(value), longest=60)
-        raise UsageError("RA-CF-006", f"{key} must be {error}, not {shown}.", where=where) from None
+        hint = f"Write [{shown}]." if key in _LISTS and isinstance(value, str) else ""
+        raise UsageError(
+            "RA-CF-006", f"{key} must be {error}, not {shown}.", hint=hint, where=where
+        ) from None
 
 
 def split_text(key: str, text: str) -> str | list[str]:

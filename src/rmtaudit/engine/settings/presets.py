@@ -7,7 +7,7 @@ environment (``RMTAUDIT_*``), the flags. Which preset is the first of them is it
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -95,15 +95,34 @@ def preset_settings(preset: str = "default", **overrides: Any) -> ResolvedSettin
     entries = [Entry(("preset",), preset, "argument preset")]
     for key, value in overrides.items():
         where = f"argument {key}"
+        if value is None:
+            continue
         if key == "options":
-            entries += [
-                Entry(("options", analyzer, option), item, where)
-                for analyzer, options in (value or {}).items()
-                for option, item in options.items()
-            ]
-        elif value is not None:
-            entries.append(Entry((key,), list(value) if isinstance(value, tuple) else value, where))
+            entries += _options(value, where)
+        elif isinstance(value, Iterable) and not isinstance(value, str | bytes):
+            entries.append(Entry((key,), list(value), where))
+        else:
+            entries.append(Entry((key,), value, where))
     return _merge(entries)
+
+
+def _options(value: object, where: str) -> Iterator[Entry]:
+    """Yield the entries of options in Python; raises ``UsageError`` (RA-CF-006) for what is no mapping."""
+    for name, options in _mapping(value, "options", where).items():
+        for option, item in _mapping(options, f"options[{name!r}]", where).items():
+            yield Entry(("options", str(name), str(option)), item, where)
+
+
+def _mapping(value: object, what: str, where: str) -> Mapping[Any, Any]:
+    if isinstance(value, Mapping):
+        return value
+    shown = display_name(repr(value), longest=60)
+    raise UsageError(
+        "RA-CF-006",
+        f"{display_name(what)} must be a mapping, not {shown}.",
+        hint='options={"powerlaw": {"bootstrap": 200}} sets an option of an analyzer.',
+        where=where,
+    )
 
 
 def flag(key: str, text: str, where: str) -> Entry:

@@ -43,7 +43,7 @@ class Zoo:
         return {name: value[index] for name, value in self.state.items()}
 
     def related(self, one: State, other: State, *, matching: bool = True) -> ModelRelation:
-        test = RelationTest(self.refs, matching=matching)
+        test = RelationTest(self.refs, matching=matching, ordered=True)
         for ref in self.refs:
             if ref.layer is not None:
                 test.add(ref.name, _matrix(ref, one), _matrix(ref, other))
@@ -76,7 +76,7 @@ def moved(state: State, change: float, seed: int) -> State:
 
 
 def permuted(family: Family, state: State, seed: int) -> State:
-    """Return the same function with hidden units in another order, and every tensor moved by half its norm."""
+    """Return the same function with its hidden units in another order, and every tensor moved by .5."""
     generator = torch.Generator().manual_seed(seed)
 
     def order(count: int) -> torch.Tensor:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from rmtaudit.engine.pairs.unit_weights import arranged, is_constant, scores_of, slopes
+from rmtaudit.engine.pairs.unit_weights import arranged, is_constant, kept_cosine, scores_of, slopes
 from rmtaudit.engine.pairs.units import Exclusion, Side, Units, plan_units
 
 if TYPE_CHECKING:
@@ -47,6 +47,12 @@ the test of the other layers says."""
 MATCHED_COSINE = 0.5
 """Mean cosine of matched units from which models are called permuted copies (uncalibrated)."""
 
+_ROUNDING = 1e-11
+"""Variance a unit below which scores differ by the rounding of float32 alone."""
+
+_SORTED = frozenset({"safetensors", "flax-msgpack", "npz", "torch-dcp"})
+"""Formats whose writers sort tensors by name."""
+
 _MATCHED_LAYERS = 3
 
 
@@ -55,7 +61,7 @@ class Relation(StrEnum):
 
     IDENTICAL = "identical"
     DERIVED = "derived"
-    """One from the other, or both from a common ancestor."""
+    """One from the other, or both from a common ancestor that may be an initialisation."""
     SAME_INITIALISATION = "same initialisation"
     PERMUTED = "permuted copy (uncalibrated)"
     INDEPENDENT = "independent"
@@ -92,7 +98,7 @@ class LayerRelation:
     slopes
         Of the regression of the candidate on the base, and of the base on the candidate.
     kept
-        The cosine that a tenth of the units exceeds.
+        The cosine that a tenth of the rows, or of the columns, exceeds.
     """
 
     name: str
@@ -174,6 +180,8 @@ class RelationTest:
         Of the decision.
     matching
         Whether units are matched without their labels where the test finds no relation.
+    ordered
+        Whether the stored order is that of registration; see :func:`~rmtaudit.engine.pairs.units.plan_units`.
     """
 
     refs: Sequence[TensorRef]
@@ -181,6 +189,7 @@ class RelationTest:
     seed: int = 0
     level: float = LEVEL
     matching: bool = True
+    ordered: bool | None = None
     _plan: dict[str, Units | Exclusion] = field(init=False)
     _generator: torch.Generator = field(init=False)
     _sums: dict[tuple[int, int], ScoreSum] = field(default_factory=dict)
@@ -191,7 +200,7 @@ class RelationTest:
     def __post_init__(self) -> None:
         import torch
 
-        self._plan = plan_units(self.refs, self.config)
+        self._plan = plan_units(self.refs, self.config, ordered=self.ordered)
         self._generator = torch.Generator().manual_seed(self.seed)
 
     def testable(self, name: str) -> bool:
@@ -222,8 +231,8 @@ class RelationTest:
         first, second = (arranged(each, units) for each in (base, candidate))
         if not (torch.isfinite(first).all() and torch.isfinite(second).all()):
             return LayerRelation(name=name, parameters=parameters, obstacle=Obstacle.NOT_FINITE)
-        scores, kept = scores_of(first, second, units)
-        if not scores.variance > 0:
+        scores = scores_of(first, second, units)
+        if not scores.variance > _ROUNDING * scores.units:
             return LayerRelation(name=name, parameters=parameters, obstacle=Obstacle.CONSTANT)
         self._sums.setdefault(units.group, ScoreSum()).add(scores)
         self._counts[units.group] = self._counts.get(units.group, 0) + 1
@@ -232,10 +241,15 @@ class RelationTest:
         return LayerRelation(
             name=name,
             parameters=parameters,
-            test=relabelling_test(scores, level=self.level, power=POWER, generator=self._generator),
+            test=relabelling_test(
+                scores,
+                level=self.level,
+                power=POWER,
+                generator=None if len(scores.first) else self._generator,
+            ),
             units=units,
             slopes=slopes(first, second),
-            kept=kept,
+            kept=kept_cosine(base, candidate),
         )
 
     def _keep(self, tensor: str, first: torch.Tensor, second: torch.Tensor) -> None:
@@ -335,10 +349,8 @@ def related(
 
     Parameters
     ----------
-    base, candidate
-        The checkpoints; they stay open.
-    pairing
-        Which of their tensors correspond.
+    base, candidate, pairing
+        The checkpoints, which stay open, and which of their tensors correspond.
     config
         The facts that say how attention heads lie; by default those of the base, then of the candidate.
     seed
@@ -356,9 +368,9 @@ def related(
     from rmtaudit.engine.pairs.reading import PairReader
     from rmtaudit.engine.pairs.refs import refs_of
 
-    facts = config if config is not None else base.config or candidate.config
+    facts = base.config or candidate.config if config is None else config
     refs, _ = refs_of(base, config=facts)
-    test = RelationTest(refs, facts, seed, level)
+    test = RelationTest(refs, facts, seed, level, ordered=base.format not in _SORTED)
     pairs = [pair for pair in pairing.pairs if pair.base.layer is not None]
     if most_layers is not None:
         pairs = sampled([pair for pair in pairs if test.testable(pair.name)], most_layers)

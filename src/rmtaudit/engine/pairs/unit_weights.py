@@ -52,23 +52,31 @@ def _even(count: int, most: int) -> slice:
     return slice(None, None, -(-count // most))
 
 
-def scores_of(first: torch.Tensor, second: torch.Tensor, units: Units) -> tuple[UnitScores, float]:
-    """Return the scores of a layer, and the cosine that a tenth of its units exceeds."""
-    import torch
-
+def scores_of(first: torch.Tensor, second: torch.Tensor, units: Units) -> UnitScores:
+    """Return the scores of a layer from the weights of its units, as :func:`arranged` returns them."""
     from rmtaudit.kernels.relation import unit_cosines, unit_scores
 
     if units.side is not Side.BOTH:
-        cosines = unit_cosines(first, second)
-        same = torch.diagonal(cosines, dim1=1, dim2=2).reshape(-1)
-        return unit_scores(cosines), float(same.quantile(_KEPT_QUANTILE))
+        return unit_scores(unit_cosines(first, second))
     rows = []
     for weights in (first, second):
         norms = weights.double().square().sum(dim=(0, 2)).sqrt()
         rows.append(weights.double() / norms.clamp_min(1e-300)[None, :, None])
     n = first.shape[1]
-    same = (rows[0] * rows[1]).sum(dim=(0, 2))
-    return unit_scores(rows[0].new_zeros((1, n, n)), *rows), float(same.quantile(_KEPT_QUANTILE))
+    return unit_scores(rows[0].new_zeros((1, n, n)), *rows)
+
+
+def kept_cosine(base: torch.Tensor, candidate: torch.Tensor) -> float:
+    """Return the cosine that a tenth of the rows exceeds, or of the columns: the larger."""
+    from torch.nn.functional import cosine_similarity
+
+    rows, columns = (_even(size, _MOST_UNITS) for size in base.shape)
+    first, second = base[rows][:, columns].float(), candidate[rows][:, columns].float()
+    return max(
+        float(cosine_similarity(first, second, dim=side).quantile(_KEPT_QUANTILE))
+        for side in (0, 1)
+        if first.shape[side] > 1
+    )
 
 
 def slopes(first: torch.Tensor, second: torch.Tensor) -> tuple[float, float]:

@@ -117,7 +117,7 @@ class _Sides:
 
 
 def plan_units(
-    refs: Sequence[TensorRef], config: Mapping[str, Any] | None = None
+    refs: Sequence[TensorRef], config: Mapping[str, Any] | None = None, *, ordered: bool | None = None
 ) -> dict[str, Units | Exclusion]:
     """Decide for every weight which units of it are relabelled.
 
@@ -127,6 +127,9 @@ def plan_units(
         Everything of a checkpoint that can be compared, in stored order.
     config
         The model's ``config.json``: the number of attention heads.
+    ordered
+        Whether the stored order is that of registration, so that producers come before consumers; by default
+        it is where names are not sorted.
 
     Returns
     -------
@@ -141,7 +144,7 @@ def plan_units(
             plan[ref.name] = excluded
         else:
             sides.append(_sides(ref))
-    _decide_hidden(sides)
+    _decide_hidden(sides, ordered)
     _decide_attention(sides, config or {})
     sizes = {each.outputs for each in sides}
     for each in sides:
@@ -173,15 +176,18 @@ def _sides(ref: TensorRef) -> _Sides:
     return _Sides(ref, rows, columns, kernel, transposed)
 
 
-def _decide_hidden(sides: Sequence[_Sides]) -> None:
+def _decide_hidden(sides: Sequence[_Sides], ordered: bool | None) -> None:
     """Mark the sides that another weight produces or consumes.
 
     Where the stored order is that of registration, a producer comes before and a consumer after. In sorted
-    files only the sizes are compared; then there has to be an input that nothing produces and an output that
-    nothing consumes, or a table of embeddings, or nothing is marked: an autoencoder has neither.
+    files, and in networks that begin with a table of embeddings, only the sizes are compared. Then there has
+    to be an input that nothing produces and an output that nothing consumes, or a table of embeddings, or
+    nothing is marked: an autoencoder has neither.
     """
-    ordered = [each.ref.name for each in sides] != sorted(each.ref.name for each in sides)
+    if ordered is None:
+        ordered = [each.ref.name for each in sides] != sorted(each.ref.name for each in sides)
     embedded = any(each.ref.kind is LayerKind.EMBEDDING for each in sides)
+    ordered = ordered and not embedded
     marks = []
     for place, each in enumerate(sides):
         before = sides[:place] if ordered else [*sides[:place], *sides[place + 1 :]]

@@ -21,17 +21,17 @@ _NEAR = 4.0
 _SYMMETRIC = 1e-4
 """Below this skewness the normal tail is used: the gamma law is nearly the same and loses precision."""
 
-_MOST_DRAWN = 1 << 28
+_MOST_DRAWN = 1 << 24
 """Scores that are gathered over all relabellings: with more, the tail is always a law."""
 
-_SKEWNESS_DRAWS, _FEWEST_DRAWS, _MOST_FOR_SKEWNESS = 1000, 200, 1 << 26
+_SKEWNESS_DRAWS, _FEWEST_DRAWS, _MOST_FOR_SKEWNESS = 1000, 200, 1 << 24
 """Relabellings from which the skewness is estimated where weights connect the units, and scores that are
 gathered for it: its standard error is .08, that of the tail at .001 a quarter, over and under alike."""
 
 _CENTRAL = 0.2
 """P-values above this do not need the skewness."""
 
-_BATCH = 1 << 22
+_BATCH = 1 << 20
 """Scores that are gathered at a time, over all relabellings of a batch."""
 
 

@@ -43,7 +43,7 @@ class Zoo:
         return {name: value[index] for name, value in self.state.items()}
 
     def related(self, one: State, other: State, *, matching: bool = True) -> ModelRelation:
-        test = RelationTest(self.refs, matching=matching, ordered=True)
+        test = RelationTest(refs=self.refs, matching=matching, ordered=True)
         for ref in self.refs:
             if ref.layer is not None:
                 test.add(ref.name, _matrix(ref, one), _matrix(ref, other))

@@ -164,7 +164,7 @@ class ModelRelation:
     matched: MatchedSimilarity | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class RelationTest:
     """The relation test of two checkpoints, given their layers one at a time.
 
@@ -370,7 +370,7 @@ def related(
 
     facts = base.config or candidate.config if config is None else config
     refs, _ = refs_of(base, config=facts)
-    test = RelationTest(refs, facts, seed, level, ordered=base.format not in _SORTED)
+    test = RelationTest(refs=refs, config=facts, seed=seed, level=level, ordered=base.format not in _SORTED)
     pairs = [pair for pair in pairing.pairs if pair.base.layer is not None]
     if most_layers is not None:
         pairs = sampled([pair for pair in pairs if test.testable(pair.name)], most_layers)

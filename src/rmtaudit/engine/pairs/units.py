@@ -90,7 +90,7 @@ class Units:
         return self.count, self.block
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Sides:
     """A weight while its sides are decided: lengths, and whether each is hidden."""
 
@@ -173,7 +173,7 @@ def _sides(ref: TensorRef) -> _Sides:
     transposed = ref.kind is LayerKind.EMBEDDING or (
         bool(ref.layer.kernel) and names_transposed_convolution(ref.name) and "stored" not in ref.layer.view
     )
-    return _Sides(ref, rows, columns, kernel, transposed)
+    return _Sides(ref=ref, rows=rows, columns=columns, kernel=kernel, transposed=transposed)
 
 
 def _decide_hidden(sides: Sequence[_Sides], ordered: bool | None) -> None:

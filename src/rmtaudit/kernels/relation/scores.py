@@ -143,7 +143,7 @@ def unit_scores(
     )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class ScoreSum:
     """``Σ T_p / sd(T_p)`` over statistics of the same units, relabelled together, added one at a time.
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmtaudit.kernels.relation import (
+    ScoreSum,
     Tail,
-    combined_scores,
     matched_similarity,
     relabelling_test,
     stouffer_p_value,
@@ -82,15 +82,28 @@ def test_combined_scores_are_scaled_and_relabelled_together() -> None:
         unit_scores(drawn(1, n, n, seed=4), drawn(1, n, n, seed=5), drawn(1, n, n, seed=6)),
         unit_scores(torch.ones(1, n, n)),
     ]
-    both = combined_scores(parts)
+    together = ScoreSum()
+    for part in parts:
+        together.add(part)
+    both = together.total()
+    assert both is not None
+    assert together.left_out == 1
     values = enumerated(both.linear[0], both.first, both.second)
     assert both.variance == pytest.approx(float(values.var(correction=0)), rel=1e-9)
     expected = sum(part.statistic / math.sqrt(part.variance) for part in parts[:2])
     assert both.statistic == pytest.approx(expected)
-    with pytest.raises(ValueError, match="no statistic varies"):
-        combined_scores(parts[2:])
+    assert ScoreSum().total() is None
     with pytest.raises(ValueError, match="different units"):
-        combined_scores([parts[0], unit_scores(drawn(1, 6, 6))])
+        together.add(unit_scores(drawn(1, 6, 6)))
+
+
+def test_sum_keeps_no_more_weights_between_units_than_allowed() -> None:
+    together = ScoreSum(most_entries=30)
+    for seed in range(3):
+        together.add(unit_scores(drawn(1, 5, 5), drawn(1, 5, 5, seed=seed), drawn(1, 5, 5, seed=seed + 9)))
+    total = together.total()
+    assert total is not None
+    assert (len(total.first), together.left_out) == (1, 2)
 
 
 def test_cosine_of_weights_between_units_is_that_of_their_rows() -> None:

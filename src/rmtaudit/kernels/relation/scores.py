@@ -13,8 +13,7 @@ together (recurrent kernels). The observed value is that of the identity.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -31,8 +30,8 @@ class UnitScores:
         Shape ``(g, n, n)``, float64: zero diagonal, rows and columns sum to 0. Empty (``g = 0``) where no
         weight connects the units to each other; there is one stratum where they are not empty.
     weight
-        The change of the statistic per unit of mean cosine, where the scores are cosines: ``strata (n - 1)``
-        over the scale of the statistic.
+        By how much ``T`` exceeds its mean where all units are equal to their namesakes, if the scores are
+        cosines: ``strata n - E T``, over the scale of the statistic.
     """
 
     linear: torch.Tensor
@@ -53,8 +52,11 @@ class UnitScores:
 
     @property
     def cosine(self) -> float:
-        """Mean cosine of units with the same label, above that of units with different ones."""
-        return self.statistic / self.weight
+        """Mean cosine of units with the same label, corrected for chance.
+
+        0 where they agree as under random relabelling, 1 where they are equal.
+        """
+        return self.statistic / self.weight if self.weight > 0 else 0.0
 
     @property
     def variance(self) -> float:
@@ -123,10 +125,10 @@ def unit_scores(
         raise ValueError("linear scores have the shape (strata, n, n) with at least 2 units")
     linear = linear.double()
     n = linear.shape[1]
-    weight = float(len(linear) * (n - 1))
+    observed = float(torch.diagonal(linear, dim1=1, dim2=2).sum())
     if first is None or second is None:
         empty = linear.new_zeros((0, n, n))
-        return UnitScores(linear=_centred(linear), first=empty, second=empty, weight=weight)
+        return _weighted(observed, UnitScores(linear=_centred(linear), first=empty, second=empty, weight=1.0))
     if first.shape != second.shape or first.shape[1:] != (n, n) or len(linear) != 1 or n < 4:
         raise ValueError("weights between units have the shape (g, n, n), with one stratum and 4 units")
     first, second = first.double(), second.double()
@@ -135,27 +137,63 @@ def unit_scores(
     a, u, v = _projected(first)
     b, x, y = _projected(second)
     moved = moved + (n - 1) * (u.T @ x + v.T @ y) - u.T @ y - v.T @ x
-    return UnitScores(linear=_centred(linear + moved[None]), first=a, second=b, weight=weight)
-
-
-def combined_scores(parts: Sequence[UnitScores]) -> UnitScores:
-    """Return the scores of ``Σ T_p / sd(T_p)`` over statistics of the same units, relabelled together.
-
-    Statistics without variance (constant weights) are left out. Raises ``ValueError`` where none is left, or
-    where the shapes differ.
-    """
-    scaled = [(part, math.sqrt(part.variance)) for part in parts]
-    kept = [(part, scale) for part, scale in scaled if scale > 0]
-    if not kept:
-        raise ValueError("no statistic varies under relabelling")
-    if len({part.linear.shape for part, _ in kept}) > 1:
-        raise ValueError("statistics of different units cannot be combined")
-    return UnitScores(
-        linear=torch.stack([part.linear / scale for part, scale in kept]).sum(dim=0),
-        first=torch.cat([part.first / scale for part, scale in kept]),
-        second=torch.cat([part.second for part, _ in kept]),
-        weight=sum(part.weight / scale for part, scale in kept),
+    observed += float((first * second).sum())
+    return _weighted(
+        observed, UnitScores(linear=_centred(linear + moved[None]), first=a, second=b, weight=1.0)
     )
+
+
+@dataclass(slots=True, kw_only=True)
+class ScoreSum:
+    """``Σ T_p / sd(T_p)`` over statistics of the same units, relabelled together, added one at a time.
+
+    Attributes
+    ----------
+    most_entries
+        Entries of the weights between units that are kept; a statistic with more is counted in ``left_out``.
+    left_out
+        Number of statistics that were left out: no variance (constant weights), or too many entries.
+    """
+
+    most_entries: int = 1 << 25
+    left_out: int = 0
+    _linear: torch.Tensor | None = None
+    _pairs: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
+    _weight: float = 0.0
+
+    def add(self, scores: UnitScores) -> None:
+        """Add a statistic. Raises ``ValueError`` for one of other units."""
+        variance = scores.variance
+        entries = sum(first.numel() for first, _ in self._pairs) + scores.first.numel()
+        if not variance > 0 or entries > self.most_entries:
+            self.left_out += 1
+            return
+        scale = math.sqrt(variance)
+        if self._linear is None:
+            self._linear = torch.zeros_like(scores.linear)
+        if self._linear.shape != scores.linear.shape:
+            raise ValueError("statistics of different units cannot be combined")
+        self._linear += scores.linear / scale
+        self._weight += scores.weight / scale
+        if len(scores.first):
+            self._pairs.append((scores.first / scale, scores.second))
+
+    def total(self) -> UnitScores | None:
+        """Return the sum; ``None`` where nothing was added."""
+        if self._linear is None:
+            return None
+        empty = self._linear.new_zeros((0, *self._linear.shape[1:]))
+        return UnitScores(
+            linear=self._linear,
+            first=torch.cat([empty, *(first for first, _ in self._pairs)]),
+            second=torch.cat([empty, *(second for _, second in self._pairs)]),
+            weight=self._weight,
+        )
+
+
+def _weighted(observed: float, scores: UnitScores) -> UnitScores:
+    expected = observed - scores.statistic
+    return replace(scores, weight=scores.units - expected)
 
 
 def _centred(linear: torch.Tensor) -> torch.Tensor:

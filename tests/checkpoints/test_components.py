@@ -10,8 +10,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import rmtaudit
 from rmtaudit.checkpoints import open_checkpoint
+from rmtaudit.engine.inspect.document import inspect_checkpoint
 from rmtaudit.errors import ChangedError, CorruptError, InputError, UnsafeError
+from rmtaudit.matrices.skips import SkipReason
 
 SBERT = [
     {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
@@ -120,6 +123,27 @@ def test_what_is_of_another_format_is_said(tmp_path: Path) -> None:
         assert len(checkpoint.tensors) == 2
         assert len(checkpoint.warnings) == 1
         assert checkpoint.warnings[0].startswith("component 'vae' was not read: no reader knows")
+
+
+def test_what_is_of_another_format_lowers_the_coverage(tmp_path: Path) -> None:
+    index = {**DIFFUSERS, "vae": ["diffusers", "AutoencoderKL"], "encoder": ["transformers", "CLIPTextModel"]}
+    (diffusers(tmp_path, index) / "vae").mkdir()
+    (tmp_path / "vae" / "model.mnn").write_bytes(b"of another program" * 900)
+    with open_checkpoint(tmp_path) as checkpoint:
+        report = rmtaudit.scan(checkpoint, analyzers=["scale"])
+        document = inspect_checkpoint(checkpoint)
+    stored = sum(spec.parameters for spec in checkpoint.tensors)
+    estimate = round(18 * 900 / 4)
+    unread = {each.name: each for each in report.coverage.skipped if each.skip is SkipReason.NOT_READ}
+    assert list(unread) == ["encoder", "vae/model.mnn"]
+    assert "no reader knows" in unread["vae/model.mnn"].reason
+    assert f"about {estimate:,} parameters by its size" in unread["vae/model.mnn"].reason
+    assert "has no weights in its folder" in unread["encoder"].reason
+    assert report.coverage.parameters == document["coverage"]["parameters"] == stored + estimate
+    assert report.coverage.fraction <= stored / (stored + estimate)
+    assert report.coverage.tensors == document["subject"]["tensors"] == 2
+    assert report.subject["parameters"] == stored
+    assert {each["name"] for each in document["tensors"] if each["decision"] == "not_read"} == set(unread)
 
 
 def test_a_damaged_component_is_refused_with_its_place(tmp_path: Path) -> None:

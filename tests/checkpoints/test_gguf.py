@@ -277,6 +277,22 @@ def test_parts_of_a_model_are_one_checkpoint(tmp_path: Path) -> None:
         open_checkpoint(tmp_path)
 
 
+def test_one_part_of_a_model_opens_all_of_it(tmp_path: Path) -> None:
+    contents = [zeros("token_embd.weight", 8, 4), zeros("output.weight", 8, 4)]
+    paths = [tmp_path / f"m-{number:05}-of-00002.gguf" for number in (1, 2)]
+    for path, tensor in zip(paths, contents, strict=True):
+        path.write_bytes(build([tensor]))
+    for path in paths:
+        with open_checkpoint(path) as checkpoint:
+            assert [spec.name for spec in checkpoint.tensors] == ["token_embd.weight", "output.weight"]
+            assert checkpoint.path == path
+            assert checkpoint.warnings == ("all 2 parts of the model were opened",)
+    paths[0].unlink()
+    with pytest.raises(InputError, match="one of 2 parts of a model, 1 of the others missing") as caught:
+        open_checkpoint(paths[1])
+    assert caught.value.code == "RA-IN-194"
+
+
 def test_a_scale_in_another_part_is_not_guessed(tmp_path: Path) -> None:
     weight = Tensor("blk.0.attn_q.weight", (1, 64), 40, bytes(36))
     (tmp_path / "m.gguf").write_bytes(build([weight], [fact("split.count", 2, 2)]))

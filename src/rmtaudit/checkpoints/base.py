@@ -42,6 +42,18 @@ class StatedFile:
     sha256: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadFile:
+    """A file with weights of the model that were not read, and why; the name is printable.
+
+    ``nbytes`` is 0 where the file that should be there is not.
+    """
+
+    name: str
+    nbytes: int
+    problem: str
+
+
 class Checkpoint(ABC):
     """An opened checkpoint: its tensors are known, their values are read one at a time.
 
@@ -61,6 +73,8 @@ class Checkpoint(ABC):
         The ``adapter_config.json`` beside the weights, likewise.
     metadata
         What the header of the file notes beside its tensors; ``{}`` where it notes nothing.
+    unread
+        Files that are part of the model and whose tensors are not known.
     streamed
         The files that are read over the network, as the server states them; none where the checkpoint is on
         this machine.
@@ -73,6 +87,7 @@ class Checkpoint(ABC):
     config: Mapping[str, Any] = _NOTHING
     adapter_config: Mapping[str, Any] = _NOTHING
     metadata: Mapping[str, Any] = _NOTHING
+    unread: tuple[UnreadFile, ...] = ()
     streamed: tuple[StatedFile, ...] = ()
 
     @abstractmethod

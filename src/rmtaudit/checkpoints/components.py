@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rmtaudit.checkpoints.base import Checkpoint
+from rmtaudit.checkpoints.base import Checkpoint, UnreadFile
 from rmtaudit.checkpoints.files import read_small
 from rmtaudit.checkpoints.sharded import check_shard_name
 from rmtaudit.checkpoints.weight_files import weight_files
@@ -120,13 +120,38 @@ def components_of(folder: Path) -> tuple[Component, ...] | None:
     return None
 
 
-def without_weights(components: Iterable[Component]) -> list[str]:
-    """Return a warning for every component that should have weights, and has none in its folder."""
+def without_weights(components: Iterable[Component]) -> list[UnreadFile]:
+    """Return every component that should have weights, and has none in its folder."""
     return [
-        f"{each.title} ({display_name(each.kind, longest=80)}) has no weights in its folder"
+        UnreadFile(
+            display_name(each.path, longest=80),
+            0,
+            f"{each.title} ({display_name(each.kind, longest=80)}) has no weights in its folder",
+        )
         for each in components
         if not each.has_weights and each.kind and not _WITHOUT_WEIGHTS.fullmatch(each.kind)
     ]
+
+
+def unread_files(folder: Path, component: Component, problem: str) -> list[UnreadFile]:
+    """Return the files with weights of a component that could not be read."""
+    inside = folder / component.path
+    names = [name for name in weight_files(inside) if "/" not in name or component.path]
+    return [
+        UnreadFile(
+            display_name(f"{component.prefix.removesuffix('.')}/{name}".lstrip("/"), longest=200),
+            _size(inside / name),
+            problem,
+        )
+        for name in names
+    ]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _components(folder: Path, listed: list[tuple[str, str]], where: str) -> tuple[Component, ...]:
@@ -178,6 +203,8 @@ class ComponentsCheckpoint(Checkpoint):
         The opened components, by what the names of their tensors begin with; this object closes them.
     warnings
         What is odd but not fatal.
+    unread
+        The files of the components that were not read.
 
     Raises
     ------
@@ -185,8 +212,15 @@ class ComponentsCheckpoint(Checkpoint):
         Two components hold a tensor of the same name.
     """
 
-    def __init__(self, path: Path, parts: Mapping[str, Checkpoint], warnings: Iterable[str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        parts: Mapping[str, Checkpoint],
+        warnings: Iterable[str],
+        unread: Iterable[UnreadFile] = (),
+    ) -> None:
         self.path = path
+        self.unread = tuple(unread)
         self._parts = dict(parts)
         self.format = "+".join(sorted({part.format for part in parts.values()}))
         self.config = parts[""].config if "" in parts else {}

@@ -20,7 +20,7 @@ from rmtaudit.checkpoints.sharded import (
     open_shards,
 )
 from rmtaudit.checkpoints.weight_files import is_weight_name, shown_list
-from rmtaudit.errors import CorruptError, InputError, UsageError
+from rmtaudit.errors import CorruptError, InputError, NotACheckpointError, UsageError
 from rmtaudit.names import display_name
 
 _STEMS = (
@@ -31,6 +31,10 @@ _STEMS = (
     "consolidated",
     "openvino_model",
 )
+_WHOLE_BY_PART = (".gguf",)
+"""Endings of models whose programs open all parts where one is given."""
+
+_PARTS_CAP = 1000
 _NUMBERED = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<extension>\.[a-z]+)")
 
 
@@ -228,6 +232,42 @@ def _open_group(folder: Path, shards: list[re.Match[str]], where: str) -> tuple[
         close_all(opened.values())
         raise
     return checkpoint, set(files)
+
+
+def open_numbered(path: Path) -> Checkpoint | None:
+    """Open all parts of a model of which one is given, by the names that llama.cpp gives them.
+
+    llama.cpp loads a model by the path of its first part. ``None`` for a file that is no such part.
+
+    Raises
+    ------
+    NotACheckpointError
+        RA-IN-194: other parts are missing.
+    InputError
+        A part cannot be read.
+    """
+    match = _NUMBERED.fullmatch(path.name)
+    count = int(match["count"]) if match else 0
+    if match is None or match["extension"] not in _WHOLE_BY_PART or not 1 < count <= _PARTS_CAP:
+        return None
+    names = [
+        f"{match['stem']}-{number:05}-of-{match['count']}{match['extension']}"
+        for number in range(1, count + 1)
+    ]
+    absent = [name for name in names if name != path.name and not path.with_name(name).is_file()]
+    if absent:
+        raise NotACheckpointError(
+            "RA-IN-194",
+            f"one of {count} parts of a model, {len(absent)} of the others missing: {shown_list(absent)}.",
+            hint="Finish the download, and give one of the parts or their folder.",
+            where=display_name(path.name),
+        )
+    opened = open_shards(path.parent, names)
+    try:
+        return ShardedCheckpoint(path, opened, [f"all {count} parts of the model were opened"])
+    except BaseException:
+        close_all(opened.values())
+        raise
 
 
 def _several(names: list[str], where: str) -> UsageError:

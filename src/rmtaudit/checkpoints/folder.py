@@ -11,11 +11,12 @@ from rmtaudit.checkpoints.components import (
     Component,
     ComponentsCheckpoint,
     components_of,
+    unread_files,
     without_weights,
 )
 from rmtaudit.checkpoints.conversions import folder_refusal, scheme_refusal
 from rmtaudit.checkpoints.facts import read_adapter_config, read_config
-from rmtaudit.checkpoints.families import families_present, open_families
+from rmtaudit.checkpoints.families import families_present, open_families, open_numbered
 from rmtaudit.checkpoints.hub import snapshot_of
 from rmtaudit.checkpoints.listing import listed
 from rmtaudit.checkpoints.partitions import check_parts
@@ -93,7 +94,10 @@ def open_checkpoint(path: str | Path, *, stream: bool = False) -> Checkpoint:
 
 def _open_path(path: Path) -> Checkpoint:
     if not _is_folder(path):
-        return _completed(open_index(path) if is_index(path) else open_file(path), path.parent)
+        whole = None if isinstance(path, RemotePath) else open_numbered(path)
+        if whole is None:
+            whole = open_index(path) if is_index(path) else open_file(path)
+        return _completed(whole, path.parent)
     try:
         path = snapshot_of(path)
     except OSError as error:
@@ -150,7 +154,8 @@ def _open_components(folder: Path, components: tuple[Component, ...]) -> Checkpo
 
     What is damaged is refused, as a shard is; what is absent or of a format that is not read is a warning.
     """
-    warnings = without_weights(components)
+    unread = without_weights(components)
+    warnings = [each.problem for each in unread]
     parts: dict[str, Checkpoint] = {}
     first: InputError | UsageError | None = None
     folders = frozenset(component.path.partition("/")[0] for component in components if component.has_weights)
@@ -170,9 +175,10 @@ def _open_components(folder: Path, components: tuple[Component, ...]) -> Checkpo
                     raise
                 first = first or error
                 warnings.append(f"{component.title} was not read: {error.message}")
+                unread += unread_files(folder, component, error.message.removesuffix("."))
         if "" not in folders:
             warnings += _not_looked_at(_others(folder, folders))
-        checkpoint = ComponentsCheckpoint(folder, parts, warnings)
+        checkpoint = ComponentsCheckpoint(folder, parts, warnings, unread)
     except BaseException:
         close_all(parts.values())
         raise

@@ -43,6 +43,8 @@ class SkipReason(StrEnum):
         The caller left it out.
     NOT_MERGED, NO_UPDATE
         An update that does not fit the weight of the base; a weight of the base that no update is for.
+    NOT_READ
+        A file of the model that no reader knows.
     BEYOND_MEMORY
         Its spectrum takes more memory than the budget.
     NOT_REACHED
@@ -79,6 +81,7 @@ class SkipReason(StrEnum):
     EXCLUDED = "excluded", "excluded: {why}", "excluded"
     NOT_MERGED = "not_merged", "not merged: {problem}", "not merged"
     NO_UPDATE = "no_update", "no update: {how}", "no update"
+    NOT_READ = "not_read", "not read: {problem}", "not read"
     BEYOND_MEMORY = (
         "beyond_memory",
         "memory: needs about {needed}, more than the budget of {budget} (--memory)",

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from rmtaudit.checkpoints.base import Checkpoint
+from rmtaudit.checkpoints.unread import unread_entries
 from rmtaudit.matrices.layers import ConvPolicy, Layer
 from rmtaudit.matrices.plan import LayerPlan, plan_layers
 from rmtaudit.matrices.refusals import NotAnalysed
@@ -74,27 +75,27 @@ def inspect_checkpoint(checkpoint: Checkpoint, *, conv: ConvPolicy = "flattened"
         config=checkpoint.config,
         adapter_config=checkpoint.adapter_config,
     )
+    unread = tuple(unread_entries(checkpoint))
+    plan = replace(plan, skipped=(*plan.skipped, *unread))
+    listed = (*checkpoint.tensors, *(each.spec for each in unread))
     layers: dict[str, list[Layer]] = {}
     for layer in plan.layers:
         for name in layer.tensors:
             layers.setdefault(name, []).append(layer)
     skipped = {skip.spec.name: skip for skip in plan.skipped}
     totals = _Totals()
-    tensors = [
-        _tensor(spec, layers.get(spec.name, ()), skipped.get(spec.name), totals)
-        for spec in checkpoint.tensors
-    ]
+    tensors = [_tensor(spec, layers.get(spec.name, ()), skipped.get(spec.name), totals) for spec in listed]
     return {
         "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
         "tool": {"version": installed_version(), "options": {"conv": conv}},
         "subject": {
             "path": str(checkpoint.path),
             "format": checkpoint.format,
-            "tensors": len(tensors),
+            "tensors": len(checkpoint.tensors),
             "parameters": sum(spec.parameters for spec in checkpoint.tensors),
             "warnings": list(checkpoint.warnings),
         },
-        "coverage": _coverage(checkpoint, plan),
+        "coverage": _coverage(listed, plan),
         "stored_as": [
             {"stored_as": label, **total.document()} for label, total in _largest(totals.stored.items())
         ],
@@ -107,10 +108,10 @@ def inspect_checkpoint(checkpoint: Checkpoint, *, conv: ConvPolicy = "flattened"
     }
 
 
-def _coverage(checkpoint: Checkpoint, plan: LayerPlan) -> dict[str, Any]:
+def _coverage(tensors: Iterable[TensorSpec], plan: LayerPlan) -> dict[str, Any]:
     """Return the share of the parameters that a scan would analyse, counted as in its report."""
     excluded = sum(plan.counted(skip.spec) for skip in plan.skipped if not (skip.counted and skip.learned))
-    parameters = sum(map(plan.counted, checkpoint.tensors)) - excluded
+    parameters = sum(map(plan.counted, tensors)) - excluded
     planned = sum(layer.parameters for layer in plan.layers)
     return {
         "layers": len(plan.layers),

@@ -11,6 +11,7 @@ from rmtaudit.analyzers.base import Analyzer, Observation
 from rmtaudit.analyzers.forensics.audit import Forensics
 from rmtaudit.analyzers.registry import metric_catalogue
 from rmtaudit.checkpoints.base import Checkpoint
+from rmtaudit.checkpoints.unread import unread_entries
 from rmtaudit.engine.scan.completion import completed, stored_bytes
 from rmtaudit.engine.scan.judge import judge
 from rmtaudit.engine.scan.merged import MergedCheckpoint
@@ -37,6 +38,9 @@ from rmtaudit.report.model import (
 from rmtaudit.report.provenance import Subject
 from rmtaudit.report.verdict import UNJUDGED
 from rmtaudit.version import installed_version
+
+_NOT_LOOKED_AT = frozenset({SkipReason.NO_UPDATE, SkipReason.NOT_READ})
+"""Reasons of entries that are no tensors of the subject."""
 
 
 def assemble_report(
@@ -67,6 +71,9 @@ def assemble_report(
     without a row were not reached. ``merged`` is an adapter with its base. ``kinds`` is the catalogue of
     findings, with those of plugins; ``remarks`` are added to the warnings of the checkpoint.
     """
+    unread = tuple(unread_entries(checkpoint))
+    plan = dataclasses.replace(plan, skipped=(*plan.skipped, *unread))
+    tensors = (*(merged or checkpoint).tensors, *(each.spec for each in unread))
     finished = [
         rows[index] if index in rows else row(layer, "skipped", Skip(SkipReason.NOT_REACHED))
         for index, layer in enumerate(plan.layers)
@@ -98,7 +105,7 @@ def assemble_report(
             "columns": list(settings.columns),
         },
         subject=_subject(checkpoint, merged, digest, remarks),
-        coverage=_coverage((merged or checkpoint).tensors, plan, finished, repeats, signals),
+        coverage=_coverage(tensors, plan, finished, repeats, signals),
         layers=tuple(completed(each, metrics) for each in judged.layers),
         summary=_summary(analyzers, finished),
         metrics=metrics,
@@ -222,7 +229,7 @@ def _coverage(
     parameters = sum(map(plan.counted, tensors)) - left_out - repeated - constants
     analyzed = sum(each.parameters for each in rows if each.status == "ok")
     return Coverage(
-        tensors=len(tensors) - sum(each.skip.reason is SkipReason.NO_UPDATE for each in plan.skipped),
+        tensors=len(tensors) - sum(each.skip.reason in _NOT_LOOKED_AT for each in plan.skipped),
         parameters=parameters,
         weight_parameters=sum(layer.parameters for layer in plan.layers)
         - repeated

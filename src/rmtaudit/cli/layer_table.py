@@ -9,7 +9,6 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from rmtaudit.cli.glyphs import Glyphs
 from rmtaudit.kernels.signal import SignalWord
 from rmtaudit.names import display_name
 from rmtaudit.report.cells import (
@@ -21,6 +20,7 @@ from rmtaudit.report.cells import (
     shown_metrics,
     signal_cell,
 )
+from rmtaudit.report.glyphs import Glyphs
 from rmtaudit.report.labels import Labels
 from rmtaudit.report.model import LayerResult, Report
 from rmtaudit.report.overview import Overview
@@ -53,9 +53,9 @@ def layer_table(report: Report, view: Overview, width: int, glyphs: Glyphs) -> t
     signal and the shape. The names are shortened last, and are then folded rather than made equal.
     """
     rows = view.rows
-    findings = _Column("finding", _findings(rows, view, glyphs))
+    findings = _Column("finding", _findings(rows, view, glyphs, whole=False))
     with_findings = any(findings.cells)
-    least_finding = min(findings.width, _LEAST_FINDING) + _GAP if with_findings else 0
+    least_finding = min(findings.width, max(_LEAST_FINDING, width // 4)) + _GAP if with_findings else 0
     labels = Labels(tuple(glyphs.text(view.texts[row.name]) for row in rows))
     full = max(map(cell_len, ("layer", *labels.texts)))
     room = width - 1 - 2 * _GAP - least_finding  # of the mark, and after the name
@@ -66,6 +66,10 @@ def layer_table(report: Report, view: Overview, width: int, glyphs: Glyphs) -> t
     columns = _fitting(report, rows, room - min(names.width, max(room, 1)), glyphs)
     used = sum(column.width + _GAP for column in columns)
     spare = room - used
+    longer = _Column("finding", _findings(rows, view, glyphs, whole=True))
+    if with_findings and full + longer.width + _GAP <= spare + least_finding:
+        findings = longer  # the reasons as sentences, where there is room for all of them
+        spare -= longer.width + _GAP - least_finding
     names = _Column("layer", labels.fitted(min(full, spare), measure=cell_len, ellipsis=glyphs.ellipsis))
     table = Table(
         box=None,
@@ -95,11 +99,11 @@ def layer_table(report: Report, view: Overview, width: int, glyphs: Glyphs) -> t
     return table, tuple(column.metric for column in columns if column.metric)
 
 
-def _findings(rows: Sequence[LayerResult], view: Overview, glyphs: Glyphs) -> tuple[str, ...]:
+def _findings(rows: Sequence[LayerResult], view: Overview, glyphs: Glyphs, *, whole: bool) -> tuple[str, ...]:
     def label(name: str) -> str:
         return view.texts.get(name, display_name(name))
 
-    return tuple(glyphs.text(finding_cell(row, label)) for row in rows)
+    return tuple(glyphs.text(finding_cell(row, label, whole=whole)) for row in rows)
 
 
 def _mark(shown_as: Integrity | None, glyphs: Glyphs) -> str:
@@ -115,7 +119,7 @@ def _fitting(report: Report, rows: Sequence[LayerResult], room: int, glyphs: Gly
     kind = _Column("kind", _texts((display_name(row.kind) for row in rows), glyphs))
     signals = [signal] if any(row.signal.word != SignalWord.STRUCTURED for row in rows) else []
     signals = signals if any(row.signal.word != SignalWord.UNJUDGED for row in rows) else []
-    wanted = [*metrics[:2], shape, *signals, *metrics[2:], kind]
+    wanted = [*metrics[:1], shape, *metrics[1:2], *signals, *metrics[2:], kind]
     taken: list[_Column] = []
     for column in wanted:
         if column.width + _GAP > room:

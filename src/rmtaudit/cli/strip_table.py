@@ -8,16 +8,17 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from rmtaudit.cli.glyphs import Glyphs
 from rmtaudit.names import display_name
+from rmtaudit.report.glyphs import Glyphs
 from rmtaudit.report.labels import Labels
 from rmtaudit.report.model import Report
 from rmtaudit.report.numbers import format_value
-from rmtaudit.report.strips import Place, Strip, drawn_metric
+from rmtaudit.report.strips import Strip, drawn_metric, scale_of
 from rmtaudit.report.verdict import Integrity
 
 _GAP = 2
 _LEAST_BARS = 8
+_STYLE: dict[str, str] = {Integrity.DAMAGED: "red", Integrity.WARNING: "yellow"}
 _NUMBERS = ("min", "median", "max")
 
 
@@ -36,13 +37,7 @@ def draw_strips(console: Console, report: Report, strips: Sequence[Strip], glyph
     )
     name_width = max(map(cell_len, names))
     narrow = [each.narrowed(max(room - name_width, _LEAST_BARS)) for each in strips]
-    values = [
-        place.value
-        for each in narrow
-        for place in each.places
-        if place is not None and place.value is not None
-    ]
-    low, high = min(values, default=0.0), max(values, default=1.0)
+    low, high = scale_of(narrow)
     bar_width = max(len(each.places) for each in narrow)
     console.print(Text(_caption(strips, narrow, drawn, (low, high), glyphs), style="dim", overflow="fold"))
     heads = "".join(f"{'':{_GAP}}{head:>{width}}" for head, width in zip(_NUMBERS, widths, strict=True))
@@ -52,7 +47,8 @@ def draw_strips(console: Console, report: Report, strips: Sequence[Strip], glyph
     for name, each, row in zip(names, narrow, numbers, strict=True):
         text = Text(name + " " * (name_width - cell_len(name) + _GAP), no_wrap=True, overflow="crop")
         for place in each.places:
-            text.append(*_sign(place, low, high, glyphs))
+            style = _STYLE.get(place.integrity, "") if place is not None else ""
+            text.append(glyphs.sign(place, low, high), style=style)
         text.append(" " * (bar_width - len(each.places)))
         text.append(
             "".join(f"{'':{_GAP}}{number:>{width}}" for number, width in zip(row, widths, strict=True))
@@ -76,19 +72,6 @@ def _caption(
         f"{display_name(drawn)} along the depth{depth}{shared}: {glyphs.bars[0]} {low} to "
         f"{glyphs.bars[-1]} {high}, {glyphs.error} damaged, {glyphs.warning} warning"
     )
-
-
-def _sign(place: Place | None, low: float, high: float, glyphs: Glyphs) -> tuple[str, str]:
-    """Return the sign of a block and its style."""
-    if place is None:
-        return " ", ""
-    if place.integrity == Integrity.DAMAGED:
-        return glyphs.error, "red"
-    if place.integrity == Integrity.WARNING:
-        return glyphs.warning, "yellow"
-    if place.value is None:
-        return glyphs.none, "dim"
-    return glyphs.bar(place.value, low, high), ""
 
 
 def _number(value: float | None) -> str:

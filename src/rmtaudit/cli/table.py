@@ -11,7 +11,6 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from rmtaudit.cli.glyphs import Glyphs, glyphs_for
 from rmtaudit.cli.grid import label_grid
 from rmtaudit.cli.layer_table import layer_table
 from rmtaudit.cli.strip_table import draw_strips
@@ -20,6 +19,7 @@ from rmtaudit.kernels.signal import SignalWord
 from rmtaudit.names import display_name
 from rmtaudit.report import sentences
 from rmtaudit.report.cells import explained
+from rmtaudit.report.glyphs import Glyphs, glyphs_for
 from rmtaudit.report.model import Report
 from rmtaudit.report.overview import ALL, overview_of
 from rmtaudit.report.verdict import Integrity

@@ -87,15 +87,20 @@ def signal_cell(layer: LayerResult) -> str:
     return display_name(str(SignalWord.UNJUDGED) if unjudged else layer.signal.text)
 
 
-def finding_cell(layer: LayerResult, label: Callable[[str], str] = str) -> str:
-    """Return the warnings and errors of a layer in words, with their codes; else why it has no numbers."""
+def finding_cell(layer: LayerResult, label: Callable[[str], str] = str, *, whole: bool = False) -> str:
+    """Return the warnings and errors of a layer in words, with their codes; else why it has no numbers.
+
+    ``whole`` adds the reason, or the remark, as a sentence. ``label`` is that of :func:`.phrases.phrase`.
+    """
     loud = [finding for finding in layer.findings if finding.severity != "info"]
     loud.sort(key=lambda finding: -SEVERITIES.index(finding.severity))
     if loud:
-        return "; ".join(f"{phrase(finding, label)} {display_name(finding.code)}" for finding in loud)
+        words = [f"{phrase(finding, label)} {display_name(finding.code)}" for finding in loud]
+        return "; ".join([*words, *[display_name(layer.reason)] * (whole and bool(layer.reason))])
+    reason = layer.reason if whole else label_of(layer.skip, layer.reason)
     if layer.status == "ok":
-        return ""
-    return display_name(f"{layer.status}: {label_of(layer.skip, layer.reason)}")
+        return display_name(reason) if whole else ""
+    return display_name(f"{layer.status}: {reason}")
 
 
 def is_shown_as(layer: LayerResult) -> Integrity | None:

@@ -29,8 +29,9 @@ def with_detail(report: Report, detail: Detail) -> Report:
 def summarised(report: Report) -> Report:
     """Return the report with the metrics of its table alone, and without spectra and evidence.
 
-    Coverage, findings with their messages and the single numbers of their evidence, integrity and signal of every layer are kept, so that the same
-    table, the same lists of findings and the same exit codes come of it.
+    Coverage, findings with their messages and the single numbers of their evidence, integrity and signal of
+    every layer are kept, so that the same table, the same lists of findings and the same exit codes come of
+    it.
     """
     columns = report.tool["columns"]
     wanted = {report.tool["sort"], *columns}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rmtaudit.finding_kind import SEVERITIES
 from rmtaudit.report.labels import Labels, labels_of
 from rmtaudit.report.model import Finding, LayerResult, Report
-from rmtaudit.report.ordering import worst_first
+from rmtaudit.report.ordering import UNTRAINED, worst_first
 from rmtaudit.report.strips import Strip, strips_of
 from rmtaudit.report.verdict import Integrity
 
@@ -61,8 +61,9 @@ class Overview:
 def overview_of(report: Report, top: int | None) -> Overview:
     """Return what is shown: the first ``top`` rows, :data:`ALL` for all, ``None`` for what needs a look.
 
-    What needs a look are the rows that are damaged, have a warning or failed, then a strip for each role of
-    repeated blocks, or the first few other rows where a model has none. Up to 16 rows are all shown.
+    What needs a look are the rows that are damaged, have a warning or failed, and up to three that are
+    noise-like or initial; then a strip for each role of repeated blocks, with a few rows of other layers. Up
+    to 16 rows are all shown.
     """
     labels = labels_of([layer.name for layer in report.layers])
     texts = {layer.name: text for layer, text in zip(report.layers, labels.texts, strict=True)}
@@ -111,6 +112,8 @@ def _in_need(rows: Sequence[LayerResult], in_strips: set[str]) -> tuple[LayerRes
             if seen[code] <= _EACH:
                 kept.append(layer)
         troubled = kept[:_MOST_TROUBLED]
-    others = [layer for layer in rows if not is_troubled(layer) and layer.name not in in_strips]
+    calm = [layer for layer in rows if not is_troubled(layer)]
+    untrained = [layer for layer in calm if layer.signal.word in UNTRAINED][:_EACH]
+    others = [layer for layer in calm if layer.name not in in_strips and layer not in untrained]
     few = _FEW if in_strips else max(_FEW, _LEAST_ROWS - len(troubled))
-    return (*troubled, *others[:few])
+    return (*troubled, *untrained, *others[:few])

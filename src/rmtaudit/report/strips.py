@@ -94,6 +94,12 @@ def drawn_metric(report: Report) -> str:
     return ratio if ratio is not None and known else metric
 
 
+def scale_of(strips: Sequence[Strip]) -> tuple[float, float]:
+    """Return the least and the greatest number that the strips draw."""
+    values = [place.value for each in strips for place in each.places if place and place.value is not None]
+    return min(values, default=0.0), max(values, default=1.0)
+
+
 def compared(layer: LayerResult, metric: str) -> float | None:
     """Return a number of a layer; ``vs_noise`` also of reports that are older than it."""
     value = layer.number(metric)

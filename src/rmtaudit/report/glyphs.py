@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from rmtaudit.names import escape
+from rmtaudit.report.strips import Place
+from rmtaudit.report.verdict import Integrity
 
 _PLAIN = str.maketrans({
     "…": "..", "×": "x", "–": "-", "—": "-", "·": "|", "→": "->", "≥": ">=", "±": "+-", "α": "alpha",
@@ -33,6 +35,16 @@ class Glyphs:
         if not self.ascii or text.isascii():
             return text
         return "".join(c if c.isascii() else escape(c) for c in text.translate(_PLAIN))
+
+    def sign(self, place: Place | None, low: float, high: float) -> str:
+        """Return the sign of a place in a strip: the mark of its integrity, else a bar between two values."""
+        if place is None:
+            return " "
+        if place.integrity == Integrity.DAMAGED:
+            return self.error
+        if place.integrity == Integrity.WARNING:
+            return self.warning
+        return self.none if place.value is None else self.bar(place.value, low, high)
 
     def bar(self, value: float, low: float, high: float) -> str:
         """Return the sign for a value between two others."""

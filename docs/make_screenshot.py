@@ -18,7 +18,7 @@ def main() -> None:
     report = rmtaudit.scan("examples/silero_vad_v6_16k.safetensors")
     console = Console(record=True, width=118, file=sys.stderr, highlight=False, force_terminal=True)
     console.print("[bold]$[/] rmtaudit scan examples/silero_vad_v6_16k.safetensors\n")
-    table.draw_report(console, report, top=25)
+    table.draw_report(console, report, top=None)
     target = ROOT / "docs" / "images" / "scan.svg"
     target.write_text(console.export_svg(title="rmtaudit scan", unique_id="rmtaudit"), encoding="utf-8")
 

@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterable
 
 _LONGEST = 200
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Categories of characters that a terminal obeys, hides or cannot show."""
 
 
 def display_name(name: str, *, longest: int = _LONGEST) -> str:
@@ -22,7 +24,9 @@ def display_name(name: str, *, longest: int = _LONGEST) -> str:
         name = f"{name[:head]}…{name[len(name) - (longest - head - 1) :]}"
     if name.isascii() and name.isprintable():
         return name
-    return "".join(_escape(character) for character in name)
+    return "".join(
+        escape(character) if unicodedata.category(character) in _HIDDEN else character for character in name
+    )
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
@@ -35,10 +39,8 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def _escape(character: str) -> str:
-    category = unicodedata.category(character)
-    if category not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:
-        return character
+def escape(character: str) -> str:
+    r"""Return a character as the escape that Python has for it: ``\x1b``, ``\u202e``, ``\U0001f916``."""
     point = ord(character)
     if point < 0x100:
         return f"\\x{point:02x}"

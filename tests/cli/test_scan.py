@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ def without_timings(text: str) -> str:
 def test_the_table_goes_to_stdout_and_nothing_to_stderr(weights: Path, capsys: Capture) -> None:
     assert run(cli, ["scan", str(weights)]) == 0
     out, err = capsys.readouterr()
-    assert "layers.2.weight" in out
+    assert "layer = layers.*.weight" in out
+    assert re.search(r"^   2  .*40×32", out, re.MULTILINE)
     assert "mean alpha" in out
     assert "of 3.76 k parameters in 3 layers" in out
     assert err == ""
@@ -135,7 +137,8 @@ def test_one_that_cannot_be_read_does_not_stop_the_others(
     assert run(cli, ["scan", str(other), str(weights)]) == 2
     out, err = capsys.readouterr()
     assert f"rmtaudit: error: {other}" in err
-    assert "layers.2.weight" in out
+    assert "layer = layers.*.weight" in out
+    assert re.search(r"^   2  .*40×32", out, re.MULTILINE)
     target = tmp_path / "r.json"
     assert run(cli, ["scan", str(other), "-o", str(target)]) == 2
     assert not target.exists()

@@ -28,7 +28,7 @@ def found(made: ModuleType) -> Any:
             name,
             alpha,
             spectrum={"method": "exact", "floor": [1.0] * 20},
-            findings=(made.finding("RA-FO-004", "warning", f"{name} here.", {"share": 0.9}),),
+            findings=(made.finding("RA-FO-004", "warning", f"{name} here.", {"share": 0.9, "rows": [1, 2]}),),
         )
         for name, alpha in (("a", 2.0), ("b", 6.0))
     )
@@ -70,7 +70,9 @@ def test_what_a_summary_leaves_out(made: ModuleType) -> None:
     assert "warning" in report.metrics
     assert list(summary.metrics) == [*report.tool["columns"], "alpha_low"]
     assert all(set(row.metrics) == set(summary.metrics) for row in summary.layers)
-    assert all(row.spectrum == {} and row.findings[0].evidence == {} for row in summary.layers)
+    assert all(row.spectrum == {} for row in summary.layers)
+    # the single numbers are those that a row of the table shows
+    assert all(row.findings[0].evidence == {"share": 0.9} for row in summary.layers)
     assert summary.causes[0].evidence == {"codes": ["RA-FO-004"], "layers": ["a", "b"]}
     assert summary.coverage == report.coverage
 

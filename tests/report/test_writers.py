@@ -100,7 +100,7 @@ def test_markdown_tables_keep_their_columns(made: ModuleType) -> None:
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(rows) == 2 + len(made.hostile_report().layers)
     columns = {len(re.findall(r"(?<!\\)\|", row)) for row in rows}
-    assert columns == {len(made.COLUMNS) + 6}
+    assert columns == {len(made.COLUMNS) + 7}
     assert "<script" not in text
 
 
@@ -109,7 +109,10 @@ def test_markdown_says_what_is_in_the_report(made: ModuleType) -> None:
     assert "mean alpha 5.167 over 3 layers" in text
     assert "99.4 % of 22.7 M parameters" in text
     assert "2.50 \\[2.50–3.50\\]" in text
-    assert text.index("encoder.layer.4.weight") < text.index("encoder.layer.2.weight")
+    assert text.startswith("## models/model.safetensors\n")
+    assert "- Names: layer = encoder.layer.\\*.weight" in text
+    assert text.index("\n| 4 |") < text.index("\n| 2 |")
+    assert "| failed: nonfinite: 3 values are not finite |" in text
     assert "Could not be scanned: No such file. (RA-IN-001)" in text
 
 

@@ -60,6 +60,11 @@ class NullAlpha(Analyzer):
             reference="Marchenko, Pastur 1967; simulated table",
         ),
         Metric(
+            name="vs_noise",
+            description="alpha over alpha_null: 1 is noise of this shape.",
+            reference="Marchenko, Pastur 1967; simulated table",
+        ),
+        Metric(
             name="alpha_null_p_value",
             description="Share of noise layers whose alpha is as small; never below the table's 0.01.",
             reference="simulated table",
@@ -121,6 +126,7 @@ class NullAlpha(Analyzer):
         null = alpha_null(fit.alpha, rows, cols)
         metrics: dict[str, MetricValue | Scalar] = {
             "alpha_null": MetricValue(value=null.median, ci=(null.low, null.high)),
+            "vs_noise": fit.alpha / null.median,
             "alpha_null_p_value": null.p_value,
             "alpha_null_ratio": (fit.alpha - 1) / (null.median - 1),
         }

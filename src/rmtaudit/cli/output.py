@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Emit = Callable[[Mapping[str, Any], Draw], None]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Result = TypeVar("Result")
 
 ALL_FORMATS = ("table", *FORMATS)
 DOCUMENT_FORMATS = ("table", "json")
@@ -93,6 +94,25 @@ def output_options(formats: Sequence[str], help_: str = _OUTPUT_HELP) -> Callabl
         return click.option("--format", "format_", type=choice, help="Format of the result.")(command)
 
     return decorate
+
+
+def rows_options(command: Callable[..., Result]) -> Callable[..., Result]:
+    """Add ``--top`` and ``--all`` to a command and give it one argument ``top``: 0 for all rows."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, top: int | None, all_rows: bool, **flags: Any) -> Result:
+        return command(*args, top=0 if all_rows else top, **flags)
+
+    every = click.option(
+        "--all", "all_rows", is_flag=True, help="Every row of the table, and every finding as a sentence."
+    )(wrapped)
+    return click.option(
+        "--top",
+        metavar="N",
+        type=click.IntRange(min=0),
+        help="The first N rows of the table, 0 for all. Without it: the rows with findings, and a strip for "
+        "each role of repeated blocks or a few other rows.",
+    )(every)
 
 
 def json_detail_option(command: Command) -> Command:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from rmtaudit.report.plots import PlotFolder
 
 
-def rendered(results: list[Report | FailedSubject], format_: str, top: int, detail: str | None = None) -> str:
+def rendered(
+    results: list[Report | FailedSubject], format_: str, top: int | None, detail: str | None = None
+) -> str:
     """Return the subjects in a format; JSON in full, or as a summary."""
     from rmtaudit.report.detail import summarised
     from rmtaudit.report.model import Report
@@ -28,6 +30,10 @@ def rendered(results: list[Report | FailedSubject], format_: str, top: int, deta
         return table_text([result for result in results if isinstance(result, Report)], top=top)
     if detail == "summary":
         results = [summarised(result) if isinstance(result, Report) else result for result in results]
+    if format_ == "markdown":
+        from rmtaudit.report.writers.markdown import write
+
+        return write(results, top=top)
     return writer_for(format_)(results)
 
 

@@ -16,6 +16,7 @@ from rmtaudit.cli.output import (
     output_file,
     output_options,
     require_json,
+    rows_options,
 )
 from rmtaudit.errors import InputError
 
@@ -24,21 +25,14 @@ from rmtaudit.errors import InputError
 @click.argument("file", metavar="FILE.json", type=click.Path(path_type=Path))
 @output_options(ALL_FORMATS, "Write to a file instead of stdout, in the format of its ending.")
 @json_detail_option
-@click.option(
-    "--top",
-    metavar="N",
-    type=click.IntRange(min=0),
-    default=25,
-    show_default=True,
-    help="Rows of the table; 0: all.",
-)
+@rows_options
 @fail_on_option
 def report(
     file: Path,
     format_: str | None,
     output: Path | None,
     json_detail: str | None,
-    top: int,
+    top: int | None,
     fail_on: str,
 ) -> int:
     """Render a report that `rmtaudit scan --format json` wrote.

@@ -35,6 +35,7 @@ from rmtaudit.cli.output import (
     output_file,
     output_options,
     require_json,
+    rows_options,
 )
 from rmtaudit.cli.rendering import finish_plots, plot_folders, rendered
 from rmtaudit.cli.verification import VerifyingCommand, code_of_verification
@@ -57,14 +58,7 @@ Result = TypeVar("Result")
 @settings_flags
 @output_options(ALL_FORMATS)
 @json_detail_option
-@click.option(
-    "--top",
-    metavar="N",
-    type=click.IntRange(min=0),
-    default=25,
-    show_default=True,
-    help="Rows of the table; 0: all.",
-)
+@rows_options
 @click.option(
     "--plots",
     metavar="DIR",
@@ -106,7 +100,7 @@ def scan(
     format_: str | None,
     output: Path | None,
     json_detail: str | None,
-    top: int,
+    top: int | None,
     plots: Path | None,
     plot_format: str,
     verify: int | None,
@@ -179,7 +173,7 @@ class _Run:
     checked: Callable[[], ScanSettings]
     format: str
     file: OutputFile | None
-    top: int
+    top: int | None
     quiet: bool
     progress: bool
     fail_on: FailOn

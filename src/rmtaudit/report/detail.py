@@ -13,7 +13,7 @@ from rmtaudit.names import display_name
 from rmtaudit.report.model import Detail, LayerResult, Report
 
 _WITH: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"alpha": ("alpha_low", "alpha_high", "alpha_unstable", "alpha_null", "alpha_null_ratio")}
+    {"alpha": ("alpha_low", "alpha_high", "alpha_unstable", "alpha_null", "alpha_null_ratio", "vs_noise")}
 )
 """Metrics that a table shows together with another."""
 _GROUPED = ("codes", "layers")
@@ -29,8 +29,9 @@ def with_detail(report: Report, detail: Detail) -> Report:
 def summarised(report: Report) -> Report:
     """Return the report with the metrics of its table alone, and without spectra and evidence.
 
-    Coverage, findings with their messages, integrity and signal of every layer are kept, so that the same
-    table, the same lists of findings and the same exit codes come of it.
+    Coverage, findings with their messages and the single numbers of their evidence, integrity and signal of
+    every layer are kept, so that the same table, the same lists of findings and the same exit codes come of
+    it.
     """
     columns = report.tool["columns"]
     wanted = {report.tool["sort"], *columns}
@@ -58,5 +59,10 @@ def summarised(report: Report) -> Report:
 
 def _layer(layer: LayerResult, wanted: set[str]) -> LayerResult:
     metrics: dict[str, Any] = {name: value for name, value in layer.metrics.items() if name in wanted}
-    findings = tuple(replace(each, evidence={}) for each in layer.findings)
+    findings = tuple(replace(each, evidence=_scalars(each.evidence)) for each in layer.findings)
     return replace(layer, metrics=metrics, spectrum={}, findings=findings)
+
+
+def _scalars(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a row of a table says of a finding: numbers and words, no lists of places."""
+    return {key: value for key, value in evidence.items() if isinstance(value, str | int | float)}

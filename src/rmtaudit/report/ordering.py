@@ -8,7 +8,9 @@ from rmtaudit.kernels.signal import SignalWord
 from rmtaudit.report.model import LayerResult, Report
 
 _NO_TROUBLE = 3
-_UNTRAINED = (SignalWord.NOISE_LIKE, SignalWord.INITIAL)
+UNTRAINED = (SignalWord.NOISE_LIKE, SignalWord.INITIAL)
+"""The signals of layers that learned nothing that can be seen."""
+
 _DIGITS = re.compile(r"([0-9]+)")
 
 
@@ -45,7 +47,7 @@ def _trouble(layer: LayerResult) -> int:
     for place, severity in enumerate(("error", "warning")):
         if severity in severities:
             return place
-    return 2 if layer.signal.word in _UNTRAINED else _NO_TROUBLE
+    return 2 if layer.signal.word in UNTRAINED else _NO_TROUBLE
 
 
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:

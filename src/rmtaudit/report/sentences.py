@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 
 from rmtaudit.kernels.signal import SignalWord
 from rmtaudit.matrices.skips import label_of
 from rmtaudit.names import display_name
+from rmtaudit.report.catalogue import FINDINGS
 from rmtaudit.report.grouping import grouped_findings
 from rmtaudit.report.model import Finding, MetricResult, Report
 from rmtaudit.report.numbers import format_value, human_count, percent
+from rmtaudit.report.overview import Overview
 from rmtaudit.report.verdict import Integrity, Verdict
 
 _METRICS_ONLY = (
@@ -66,9 +67,27 @@ def _answer(model: Verdict, layers: Sequence[Verdict], known: Sequence[str]) -> 
 
 
 def title(report: Report) -> str:
-    """Return the last part of the subject's path, printable."""
+    """Return the subject's path, printable."""
     path = report.subject["path"]
-    return display_name(PurePath(path).name or path)
+    return display_name(path, longest=max(len(path), 1))
+
+
+def headline(report: Report) -> str:
+    """Return the two words of the model: ``DAMAGED, structured``."""
+    return f"{display_name(report.integrity.word).upper()}, {display_name(report.signal.word)}"
+
+
+def left_out(view: Overview) -> list[str]:
+    """Return which layers have no row: those with findings by their code, then the others."""
+    lines = []
+    for code, count in view.hidden.items():
+        title = FINDINGS[code].title if code in FINDINGS else ""
+        lines.append(f"{count} more with {display_name(code)}{f' ({title})' if title else ''}")
+    if view.quiet:
+        lines.append(f"{view.quiet} more without a warning or an error: --all shows all")
+    elif lines:
+        lines[-1] += ": --all shows all"
+    return lines
 
 
 def subject_facts(report: Report) -> str:
@@ -101,7 +120,7 @@ def order_line(report: Report) -> str:
     way = "lowest first" if better == "higher" else "highest first"
     order = f"{sort}, {way}"
     if is_judged(report):
-        order = f"damaged, then noise-like or initial, then {order}"
+        order = f"failed, damaged, with a warning, noise-like or initial, then {order}"
         return f"worst layers first: {order}" if better else f"layers in this order: {order}"
     return f"worst layers first: {order}" if better else f"layers by {order}"
 
@@ -172,7 +191,7 @@ def remarks(report: Report) -> list[str]:
 def findings(report: Report) -> list[tuple[str, str]]:
     """Return severity and text of what was found in the model, one a cause, errors first: ``text [codes]``.
 
-    What the verdict of a layer says already is left out.
+    What the words of a layer say already is left out.
     """
     entries = list(report.causes or grouped_findings(report.layers))
     entries.sort(key=lambda finding: _SEVERITIES.index(finding.severity))

@@ -86,7 +86,11 @@ class AnalysedLayer:
 
 
 class NonfiniteError(Exception):
-    """The layer holds values that are not finite; the message says which."""
+    """The layer holds values that are not finite; the message says which, ``counts`` how many of each."""
+
+    def __init__(self, message: str, **counts: int) -> None:
+        super().__init__(message)
+        self.counts = counts
 
 
 class OneValue(StrEnum):
@@ -133,7 +137,9 @@ def analyse_layer(
         spectrum = _spectrum(matrices, work.solver) if solved else unknown(*layer.shape)
     except NonfiniteError as problem:
         observation = Observation(
-            code="RA-SC-001", message=f"The layer holds values that are not finite: {problem}.", evidence={}
+            code="RA-SC-001",
+            message=f"The layer holds values that are not finite: {problem}.",
+            evidence=dict(problem.counts),
         )
         skip = Skip.of(SkipReason.NONFINITE, problem=problem)
         return AnalysedLayer(row=row(layer, "failed", skip), observed=(observation,))
@@ -264,6 +270,8 @@ def _refuse_nonfinite(name: str, tensor: torch.Tensor) -> None:
     raise NonfiniteError(
         f"{nans} NaN and {len(bad) - nans} infinite of {flat.numel()} values, the first at {first}"
         + (f" of '{name}'" if name else ""),
+        nan=nans,
+        infinite=len(bad) - nans,
     )
 
 

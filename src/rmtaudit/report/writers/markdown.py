@@ -1,24 +1,38 @@
-"""Markdown for a pull request, a step summary or a model card: every row, worst first."""
+"""Markdown for a pull request, a step summary or a model card: the overview of the terminal, as a table."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rmtaudit.names import display_name
 from rmtaudit.report import sentences
+from rmtaudit.report.cells import (
+    explained,
+    finding_cell,
+    has_interval,
+    metric_cell,
+    shape_cell,
+    shown_metrics,
+    signal_cell,
+)
+from rmtaudit.report.glyphs import UNICODE
 from rmtaudit.report.model import FailedSubject, LayerResult, Report, Result
-from rmtaudit.report.numbers import format_metric
-from rmtaudit.report.ordering import worst_first
+from rmtaudit.report.numbers import format_value
+from rmtaudit.report.overview import ALL, Overview, overview_of
+from rmtaudit.report.strips import drawn_metric, scale_of
 
 _SPECIAL = re.compile(r"[\\`*\[\]|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"})
 
 
-def write(results: Sequence[Result]) -> str:
-    """Return one section a subject: facts, the table of layers, the summary and the coverage."""
+def write(results: Sequence[Result], *, top: int | None = ALL) -> str:
+    """Return one section a subject: the verdict and the coverage, the table of layers, and what was found.
+
+    ``top`` is how many rows the table has: all, the first so many, or, with ``None``, those that need a look.
+    """
     return "\n".join(
-        _failed_section(result) if isinstance(result, FailedSubject) else _section(result)
+        _failed_section(result) if isinstance(result, FailedSubject) else _section(result, top)
         for result in results
     )
 
@@ -29,54 +43,81 @@ def escape_markdown(text: str) -> str:
     return _SPECIAL.sub(r"\\\g<0>", printable).translate(_ENTITIES)
 
 
-def _section(report: Report) -> str:
-    columns = [name for name in report.tool["columns"] if name in report.metrics]
-    with_status = any(layer.status != "ok" or layer.reason for layer in report.layers)
+def _section(report: Report, top: int | None) -> str:
+    view = overview_of(report, top)
     judged = sentences.is_judged(report)
-    heads = ["layer", "kind", "shape", *columns, *["verdict"] * judged, *["status"] * with_status]
-    ruler = ["---", "---", "---", *["---:"] * len(columns), *["---"] * (judged + with_status)]
-    lines = [
-        f"## {escape_markdown(sentences.title(report))}",
-        "",
-        escape_markdown(sentences.subject_facts(report)),
-        "",
-        _row([escape_markdown(head) for head in heads]),
-        _row(ruler),
-        *(_row(_cells(layer, columns, judged, with_status)) for layer in worst_first(report)),
-        "",
-        *([f"- Integrity: {escape_markdown(sentences.integrity_line(report))}"] if judged else []),
-        *([f"- Signal: {escape_markdown(sentences.signal_line(report))}"] if judged else []),
-        f"- Order: {escape_markdown(sentences.order_line(report))}",
-        f"- Summary: {escape_markdown(sentences.summary_line(report))}",
-        f"- Coverage: {escape_markdown(sentences.coverage_line(report))}",
-    ]
+    heading = sentences.title(report) + (f": {sentences.headline(report)}" if judged else "")
+    lines = [f"## {escape_markdown(heading)}", "", escape_markdown(sentences.subject_facts(report)), ""]
     skipped = sentences.skipped_line(report)
-    if skipped:
-        lines.append(f"- Not analysed: {escape_markdown(skipped)}")
-    lines += [
-        f"- Without a spectrum ({escape_markdown(owner)}): {escape_markdown(text)}"
-        for owner, text in sentences.without_spectrum(report)
+    items = [
+        ("Integrity", sentences.integrity_line(report) if judged else ""),
+        ("Signal", sentences.signal_line(report) if judged else ""),
+        ("Coverage", sentences.coverage_line(report)),
+        ("Not analysed", skipped),
+        *(("Warning", remark) for remark in sentences.remarks(report)),
+        ("Names", f"layer = {view.labels.rule}" if view.labels.rule and view.rows else ""),
     ]
-    entries = sentences.findings(report)
-    lines += [f"- Finding ({how}): {escape_markdown(text)}" for how, text in entries]
+    lines += [*_items(items), "", *_table(report, view)]
+    lines += [f"\n… {escape_markdown(line)}" for line in sentences.left_out(view)]
+    lines += ["", *_strips(report, view)] if view.strips else [""]
     quiet = sentences.findings_for_information(report)
-    lines += [f"- Findings for information: {quiet}, in the JSON"] if quiet else []
-    lines += [f"- Warning: {escape_markdown(remark)}" for remark in sentences.remarks(report)]
-    lines += [f"- Run: {escape_markdown(sentences.settings_line(report))}", "", sentences.not_claimed(report)]
+    items = [
+        ("Rows", sentences.order_line(report)),
+        *((name, explained(report, name)) for name in (shown_metrics(report) if view.rows else ())),
+        ("Summary", sentences.summary_line(report)),
+        *((f"Without a spectrum ({owner})", text) for owner, text in sentences.without_spectrum(report)),
+        *((f"Finding ({how})", text) for how, text in sentences.findings(report)),
+        ("Findings for information", f"{quiet}, in the JSON" if quiet else ""),
+        ("Run", sentences.settings_line(report)),
+    ]
+    lines += [*_items(items), "", sentences.not_claimed(report)]
     return "\n".join(lines) + "\n"
 
 
-def _cells(layer: LayerResult, columns: Sequence[str], judged: bool, with_status: bool) -> list[str]:
-    shape = " × ".join(str(size) for size in layer.shape)
-    if layer.matrices > 1:
-        shape = f"{layer.matrices} × ({shape})"
-    numbers = [
-        format_metric(None if layer.status == "failed" else layer.metrics.get(name), with_se=True)
-        for name in columns
-    ]
-    status = ": ".join(part for part in (layer.status, layer.reason) if part)
-    cells = [layer.name, layer.kind, shape, *numbers, *[layer.verdict] * judged, *[status] * with_status]
-    return [escape_markdown(cell) for cell in cells]
+def _items(items: Sequence[tuple[str, str]]) -> list[str]:
+    return [f"- {escape_markdown(label)}: {escape_markdown(text)}" for label, text in items if text]
+
+
+def _table(report: Report, view: Overview) -> list[str]:
+    """Return the rows; the marks are the words of the integrity, for those who read no colours."""
+    if not view.rows:
+        return []
+    columns = shown_metrics(report)
+    judged = sentences.is_judged(report)
+    heads = ["layer", "kind", "shape"]
+    for name in columns:
+        heads.append(f"{name} [low–high]" if any(has_interval(row, name) for row in view.rows) else name)
+    heads += [*["integrity", "signal"] * judged, "finding"]
+    ruler = ["---", "---", "---", *["---:"] * len(columns), *["---"] * (2 * judged + 1)]
+    rows = [_row(_cells(row, columns, view, judged)) for row in view.rows]
+    return [_row(map(escape_markdown, heads)), _row(ruler), *rows]
+
+
+def _cells(layer: LayerResult, columns: Sequence[str], view: Overview, judged: bool) -> Iterator[str]:
+    words = [layer.integrity.word, signal_cell(layer)] if judged else []
+    finding = finding_cell(layer, lambda name: view.texts.get(name, name), whole=True)
+    numbers = [metric_cell(layer, name) for name in columns]
+    cells = [view.texts[layer.name], layer.kind, shape_cell(layer), *numbers, *words, finding]
+    return map(escape_markdown, cells)
+
+
+def _strips(report: Report, view: Overview) -> list[str]:
+    """Return the strips as a table, the bars as they are in a terminal."""
+    metric, drawn = report.tool["sort"], drawn_metric(report)
+    low, high = scale_of(view.strips)
+    bars = UNICODE.bars
+    caption = (
+        f"{drawn} along the depth: {bars[0]} {format_value(low)} to {bars[-1]} {format_value(high)}, "
+        f"{UNICODE.error} damaged, {UNICODE.warning} warning"
+    )
+    heads = ["role", drawn, f"{metric} min", "median", "max"]
+    lines = [escape_markdown(caption), ""]
+    lines += [_row(map(escape_markdown, heads)), _row(["---", "---", "---:", "---:", "---:"])]
+    for each in view.strips:
+        bars = "".join(UNICODE.sign(place, low, high) for place in each.places)
+        numbers = [format_value(value) for value in (each.least, each.median, each.greatest)]
+        lines.append(_row([escape_markdown(each.role), f"`{bars}`", *numbers]))
+    return [*lines, ""]
 
 
 def _failed_section(subject: FailedSubject) -> str:
@@ -91,5 +132,5 @@ def _failed_section(subject: FailedSubject) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(cells: Sequence[str]) -> str:
+def _row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"

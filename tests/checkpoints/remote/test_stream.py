@@ -287,12 +287,19 @@ def test_a_partly_downloaded_model_is_completed(tmp_path: Path) -> None:
         assert len(checkpoint.tensors) == 18
 
 
+def test_a_name_that_is_nearly_that_of_a_cached_model(hub: HubServer, tmp_path: Path) -> None:
+    (tmp_path / "cache" / "models--org--other-model").mkdir(parents=True)
+    assert "Did you mean 'org/other-model'?" in refused("hf://org/othr-model").hint
+    assert hub.requests
+
+
 def test_a_large_rest_is_not_transferred_for_the_digest(tmp_path: Path, hub: HubServer) -> None:
     hub.folder = tmp_path
     tensors = {"a.weight": torch.randn(64, 64), "positions": torch.arange(10_000)}
     save_file(tensors, tmp_path / "model.safetensors")
     report = scan("hf://org/name", stream=True, preset="fast")
     assert report.subject["digest"] is None
+    assert any("as the Hub states them, unverified" in warning for warning in report.subject["warnings"])
     (file,) = (file for file in report.subject["streamed"] if file["name"] == "model.safetensors")
     data = (tmp_path / "model.safetensors").read_bytes()
     assert (file["bytes"], file["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())

@@ -175,6 +175,10 @@ class Reader(ABC):
     in_archives
         Whether :meth:`open` takes a path that leads on into a zip archive (``models.zip/net.pt``), as
         :func:`rmtaudit.checkpoints.members.open_source` does.
+    by_position
+        Of a plugin: whether :meth:`open` reads the path through
+        :class:`~rmtaudit.checkpoints.files.FileSource` alone, so that it may be one that is read over the
+        network. Our own readers all do.
     """
 
     name: str
@@ -184,6 +188,7 @@ class Reader(ABC):
     companion: str = ""
     strict: bool = False
     in_archives: bool = False
+    by_position: bool = False
 
     @abstractmethod
     def recognises(self, contents: Contents) -> bool:

@@ -43,6 +43,12 @@ def cached_snapshot(repository: str, revision: str) -> Path | None:
     return folder / "snapshots" / commit if commit in names else None  # by comparison: it cannot be a path
 
 
+def cached_models() -> list[str]:
+    """Return the names of the models in the cache, sorted."""
+    folders = hub_cache().glob("models--*")
+    return sorted(folder.name.removeprefix("models--").replace("--", "/", 1) for folder in folders)
+
+
 def snapshot_of(folder: Path) -> Path:
     """Return the snapshot that a folder of the cache stands for; any other folder as it is.
 

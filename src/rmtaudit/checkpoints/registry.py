@@ -15,6 +15,7 @@ from rmtaudit.checkpoints.collector import collector_paused
 from rmtaudit.checkpoints.conversions import file_refusal, part_refusal
 from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.checkpoints.members import open_source
+from rmtaudit.checkpoints.remote.paths import RemotePath
 from rmtaudit.checkpoints.sniff import broken_download, foreign_format
 from rmtaudit.checkpoints.zips import list_entries
 from rmtaudit.entry_points import is_allowed, is_own, registered
@@ -63,13 +64,21 @@ def open_folder(folder: Path, names: Sequence[str]) -> Checkpoint | None:
 
 
 def _opened(reader: Reader, path: Path, warnings: Sequence[str]) -> Checkpoint:
+    is_plugin = type(reader).__module__.partition(".")[0] != "rmtaudit"
+    if is_plugin and not reader.by_position and isinstance(path, RemotePath) and path.streamed:
+        raise InputError(
+            "RA-IN-226",
+            f"the reader {display_name(reader.name)!r} of another package needs the file on this machine.",
+            hint="Leave out --stream, or download the file.",
+            where=display_name(path.name),
+        )
     with collector_paused():
         try:
             checkpoint = reader.open(path)
         except RmtauditError:
             raise
         except Exception as error:  # as in _load: only what a plugin raises is its fault
-            if type(reader).__module__.partition(".")[0] == "rmtaudit":
+            if not is_plugin:
                 raise
             raise _failed(reader, path, error) from error
     checkpoint.warnings = (*warnings, *checkpoint.warnings)

@@ -33,9 +33,18 @@ if TYPE_CHECKING:
     show_default=True,
     help="Rows of the table; 0: all.",
 )
+@click.option(
+    "--stream",
+    is_flag=True,
+    help="As for scan; of a model of the Hugging Face Hub, inspect never transfers more than headers.",
+)
 @document_options(quiet="With -o, no table.")
 def inspect(
-    path: Path, conv: Literal["flattened", "slices-pooled", "slices"], top: int, out: DocumentOutput
+    path: Path,
+    conv: Literal["flattened", "slices-pooled", "slices"],
+    top: int,
+    stream: bool,
+    out: DocumentOutput,
 ) -> int:
     """List the tensors of a checkpoint and what a scan would do with each.
 
@@ -44,6 +53,7 @@ def inspect(
     layers and the reasons for what is left out come without a spectrum. Exit code 3: a scan would find
     nothing to analyse.
     """
+    del stream  # headers are never worth a download
     from rmtaudit.checkpoints import open_checkpoint
     from rmtaudit.checkpoints.collector import collector_paused
     from rmtaudit.checkpoints.remote.addresses import shown

@@ -60,10 +60,11 @@ def test_a_local_path_wins(
     assert len(hub.requests) == before
 
 
+@pytest.mark.parametrize("stream", [False, True])
 def test_an_inspection_transfers_headers_alone(
-    hub: HubServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stream: bool, hub: HubServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(cli, ["inspect", "hf://org/name"]) == 0
+    assert run(cli, ["inspect", "hf://org/name", *(["--stream"] if stream else [])]) == 0
     assert "18 tensors" in capsys.readouterr().out
     assert hub.transferred < 40_000
     assert not list(tmp_path.iterdir())

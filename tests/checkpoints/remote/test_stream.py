@@ -14,8 +14,9 @@ from hub_server import COMMIT, HubServer
 from safetensors.torch import save_file
 
 from rmtaudit import logdet, scan
-from rmtaudit.checkpoints import open_checkpoint
+from rmtaudit.checkpoints import Checkpoint, Contents, Reader, open_checkpoint
 from rmtaudit.checkpoints.files import FileSource
+from rmtaudit.checkpoints.memory import StateDictCheckpoint
 from rmtaudit.checkpoints.remote import client
 from rmtaudit.checkpoints.remote.addresses import HubAddress
 from rmtaudit.checkpoints.remote.trees import hub_path
@@ -287,12 +288,19 @@ def test_a_partly_downloaded_model_is_completed(tmp_path: Path) -> None:
         assert len(checkpoint.tensors) == 18
 
 
+def test_a_name_that_is_nearly_that_of_a_cached_model(hub: HubServer, tmp_path: Path) -> None:
+    (tmp_path / "cache" / "models--org--other-model").mkdir(parents=True)
+    assert "Did you mean 'org/other-model'?" in refused("hf://org/othr-model").hint
+    assert hub.requests
+
+
 def test_a_large_rest_is_not_transferred_for_the_digest(tmp_path: Path, hub: HubServer) -> None:
     hub.folder = tmp_path
     tensors = {"a.weight": torch.randn(64, 64), "positions": torch.arange(10_000)}
     save_file(tensors, tmp_path / "model.safetensors")
     report = scan("hf://org/name", stream=True, preset="fast")
     assert report.subject["digest"] is None
+    assert any("as the Hub states them, unverified" in warning for warning in report.subject["warnings"])
     (file,) = (file for file in report.subject["streamed"] if file["name"] == "model.safetensors")
     data = (tmp_path / "model.safetensors").read_bytes()
     assert (file["bytes"], file["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
@@ -376,3 +384,45 @@ def test_a_matrix_behind_a_url(tmp_path: Path, hub: HubServer) -> None:
 def test_a_url_of_a_folder(hub: HubServer) -> None:
     assert "a URL of a folder" in refused(f"{hub.web}/").message
     assert not hub.requests
+
+
+class ForeignReader(Reader):
+    """A reader of another package, which opens paths as it likes."""
+
+    name = "foreign"
+    extensions = (".foreign",)
+
+    def recognises(self, contents: Contents) -> bool:
+        return contents.head.startswith(b"FOREIGN")
+
+    def open(self, path: Path) -> Checkpoint:
+        return StateDictCheckpoint({"a": torch.full((2, 2), path.read_bytes()[7])})
+
+
+def test_a_plugin_is_given_files_of_this_machine_alone(
+    tmp_path: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.folder = tmp_path / "model"
+    hub.folder.mkdir()
+    (hub.folder / "m.foreign").write_bytes(b"FOREIGN\x05")
+    monkeypatch.setattr("rmtaudit.checkpoints.registry.plugin_readers", lambda _: iter([ForeignReader()]))
+    assert refused("hf://org/name/m.foreign").code == "RA-IN-226"
+    with open_checkpoint("hf://org/name/m.foreign") as checkpoint:  # downloaded
+        assert checkpoint.read("a").sum() == 20
+
+
+def test_a_plugin_that_reads_by_position_is_streamed(
+    tmp_path: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class PositionalReader(ForeignReader):
+        by_position = True
+
+        def open(self, path: Path) -> Checkpoint:
+            return StateDictCheckpoint({"a": torch.full((2, 2), FileSource(path).pread(7, 1)[0])})
+
+    hub.folder = tmp_path / "model"
+    hub.folder.mkdir()
+    (hub.folder / "m.foreign").write_bytes(b"FOREIGN\x05")
+    monkeypatch.setattr("rmtaudit.checkpoints.registry.plugin_readers", lambda _: iter([PositionalReader()]))
+    with open_checkpoint("hf://org/name/m.foreign", stream=True) as checkpoint:
+        assert checkpoint.read("a").sum() == 20

@@ -187,7 +187,12 @@ class Client:
             raise self._refused(status, gated=code == "GatedRepo", absent=code == "RepoNotFound")
         if status in {404, 410}:
             what = {"RevisionNotFound": "no such revision", "RepoNotFound": "no such model"}
-            raise InputError("RA-IN-222", f"{what.get(code, 'not found')} ({status}).", where=self.where)
+            raise InputError(
+                "RA-IN-222",
+                f"{what.get(code, 'not found')} ({status}).",
+                hint="Check the name." if code else "Check the URL.",
+                where=self.where,
+            )
         raise InputError("RA-IN-225", f"the server answers {status}.", where=self.where)
 
     def _without_network(self) -> InputError:

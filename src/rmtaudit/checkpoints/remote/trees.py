@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from rmtaudit.checkpoints.base import StatedFile
-from rmtaudit.checkpoints.hub import hub_cache
+from rmtaudit.checkpoints.hub import cached_models, hub_cache
 from rmtaudit.checkpoints.local_bytes import FileBytes, LocalFile
 from rmtaudit.checkpoints.optional import require
 from rmtaudit.checkpoints.remote.addresses import HubAddress, WebAddress, endpoint
@@ -61,7 +61,12 @@ class HubTree:
         self._client = Client("models of the Hub", self._where, home=self._endpoint)
         revision = quote(self._revision, safe="")
         url = f"{self._endpoint}/api/models/{self._repository}/revision/{revision}?blobs=true"
-        table = self._client.json(url)
+        try:
+            table = self._client.json(url)
+        except InputError as error:
+            if error.code in {"RA-IN-221", "RA-IN-222"}:
+                error.hint = f"{error.hint}{suggestion(self._repository, cached_models())}".strip()
+            raise
         self.commit, self.files = self._listed(table)
         self._folders = _folders(self.files)
         self._lock = threading.Lock()

@@ -104,7 +104,9 @@ def assemble_report(
             "sort": settings.sort,
             "columns": list(settings.columns),
         },
-        subject=_subject(checkpoint, merged, digest, remarks),
+        subject=_subject(
+            checkpoint, merged, digest, [*remarks, *_unverified(checkpoint, digest, complete=complete)]
+        ),
         coverage=_coverage(tensors, plan, finished, repeats, signals),
         layers=tuple(completed(each, metrics) for each in judged.layers),
         summary=_summary(analyzers, finished),
@@ -142,6 +144,17 @@ def _subject(
             {"name": file.name, "bytes": file.size, "sha256": file.sha256} for file in checkpoint.streamed
         ]
     return subject
+
+
+def _unverified(checkpoint: Checkpoint, digest: str | None, *, complete: bool) -> list[str]:
+    """Say why a streamed model has no digest, and what stands in for one."""
+    if not checkpoint.streamed or digest is not None or not complete:
+        return []
+    stated = any(file.sha256 is not None for file in checkpoint.streamed)
+    others = (
+        "those of its files are as the Hub states them, unverified" if stated else "the server states none"
+    )
+    return [f"tensors that are not analysed were not transferred, so that the model has no digest; {others}"]
 
 
 def _metrics(analyzers: Sequence[Analyzer], rows: Sequence[LayerResult]) -> dict[str, MetricEntry]:

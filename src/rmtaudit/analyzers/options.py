@@ -38,6 +38,7 @@ def check_options(analyzer: str, options: type[Any], given: Mapping[str, Any]) -
                 "RA-US-107",
                 f"The option {analyzer}.{name} must be {describe_type(hints[name])}, "
                 f"not {display_name(repr(value))}.",
+                where=f"options.{analyzer}.{name}",
             ) from None
     try:
         return options(**checked)
@@ -91,4 +92,5 @@ def _unknown(analyzer: str, name: str, names: list[str]) -> UsageError:
         "RA-US-106",
         f"The analyzer {analyzer!r} has no option {display_name(name)!r}.{suggestion(name, names)}",
         hint=f"Its options: {', '.join(names) or 'none'}.",
+        where=f"options.{analyzer}.{display_name(name)}",
     )

@@ -34,7 +34,7 @@ class TailsOptions:
     min_tail
         Least number of eigenvalues in a tail, at least 2.
     level
-        Chance, at most, that the true law is ruled out, were the eigenvalues independent.
+        Maximum probability of rejecting the true law, were the eigenvalues independent.
     fraction
         Share of the lowest eigenvalues that the inverse gamma law is fitted to.
     confidence

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import stat
 from pathlib import Path
 
 from rmtaudit.errors import InputError
-from rmtaudit.names import display_name
+from rmtaudit.names import display_name, suggestion
 from rmtaudit.positional import CLOSED_ON_EXEC, NO_WAIT
+
+_MOST_SIBLINGS = 10_000
+"""Names of a folder that are compared with one that is not there; more take seconds."""
 
 
 def open_regular(path: Path, where: str) -> int:
@@ -33,12 +37,23 @@ def open_regular(path: Path, where: str) -> int:
     return descriptor
 
 
+def advice_for_missing(path: Path) -> str:
+    """Return what to do about a path that is not there: the nearest name beside it, if there is one."""
+    try:
+        with os.scandir(path.parent) as entries:
+            names = [entry.name for entry in itertools.islice(entries, _MOST_SIBLINGS)]
+    except (OSError, ValueError):
+        names = []
+    near = suggestion(path.name, names)
+    return f"Check the path.{near}"
+
+
 def _refused(path: Path, where: str, error: OSError) -> InputError:
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         if path.is_symlink():
             target = display_name(os.fspath(path.readlink()))
             return InputError("RA-IN-002", f"is a link to {target}, which is not there.", where=where)
-        return InputError("RA-IN-001", "no such file.", hint="Check the path.", where=where)
+        return InputError("RA-IN-001", "no such file.", hint=advice_for_missing(path), where=where)
     if error.errno in {errno.EACCES, errno.EPERM}:
         return InputError("RA-IN-004", "permission denied.", hint="Make the file readable.", where=where)
     if error.errno == errno.ENXIO:

@@ -13,6 +13,7 @@ from rmtaudit.cli.density import density
 from rmtaudit.cli.errors import leave, run
 from rmtaudit.cli.explain import explain
 from rmtaudit.cli.forecast import forecast
+from rmtaudit.cli.help import Group
 from rmtaudit.cli.inspect import inspect
 from rmtaudit.cli.logdet import logdet
 from rmtaudit.cli.report import report
@@ -20,13 +21,13 @@ from rmtaudit.cli.scan import scan
 from rmtaudit.cli.tails import tails
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="rmtaudit", message="%(prog)s %(version)s")
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(None, "-V", "--version", package_name="rmtaudit", message="%(prog)s %(version)s")
 def cli() -> None:
     """Audit neural-network checkpoints from their weights alone, with random matrix theory.
 
-    Results go to stdout; progress, hints and errors to stderr. Exit codes: 0 fine, 2 could not judge (usage,
-    unreadable input), 3 nothing to analyse or no answer, 130 interrupted; 1 is kept for gates.
+    Results go to stdout; progress, hints and errors to stderr. Exit codes: 0 fine, 1 a condition of --fail-on
+    holds, 2 could not judge (usage, unreadable input), 3 nothing to analyse or no answer, 130 interrupted.
     """
 
 

@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rmtaudit.cli.help import Command
+
 if TYPE_CHECKING:
     from rmtaudit.analyzers.registry import Installed
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("analyzers --format json", "The same for a program"),
+    ],
+)
 @click.option(
     "--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True,
     help="Format of the list.",

@@ -9,18 +9,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmtaudit.cli.flags import entries_of, settings_flags
+from rmtaudit.cli.help import Group
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
     from rmtaudit.engine.settings.presets import ResolvedSettings
 
 
-@click.group()
+@click.group(cls=Group)
 def config() -> None:
     """Show settings and schemas."""
 
 
-@config.command()
+@config.command(
+    examples=[
+        ("config show --origin", "The settings of a scan from here, and where each was written"),
+        ("config show --preset audit > rmtaudit.yaml", "Begin a configuration file from a preset"),
+    ],
+)
 @click.option("--origin", is_flag=True, help="Say where each value was written.")
 @settings_flags
 def show(origin: bool, **flags: Any) -> None:
@@ -31,7 +37,7 @@ def show(origin: bool, **flags: Any) -> None:
         click.echo(line)
 
 
-@config.command()
+@config.command(examples=[("config schema report > report.schema.json", "Keep the schema of reports")])
 @click.argument("name", type=click.Choice(["report"]))
 def schema(name: str) -> None:
     """Print the JSON Schema (2020-12) of a document: `report`."""

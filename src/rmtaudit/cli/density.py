@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmtaudit.cli.errors import FINE, INCONCLUSIVE
+from rmtaudit.cli.help import Command
 from rmtaudit.cli.output import DocumentOutput, document_options, refuse_input
 from rmtaudit.cli.source_flags import check_source, source_flags, source_options
 
@@ -37,7 +38,13 @@ _ASKED = (
 )
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("density matrix.npy", "The spectrum of a matrix"),
+        ("density eigenvalues.npy --factor 4", "Predict the spectrum of a matrix four times as large"),
+    ],
+)
 @click.argument("source", metavar="SOURCE")
 @click.option(
     "--size",
@@ -50,7 +57,7 @@ _ASKED = (
     "--holds",
     type=click.Choice(["eigenvalues", "spectra", "matrix"]),
     help="What a file holds: eigenvalues, several spectra (one a row), a matrix. An .npy file of one side "
-    "holds eigenvalues, a symmetric one is a matrix; all else is asked back.",
+    "holds eigenvalues, a symmetric one is a matrix; anything else is an error that asks for --holds.",
 )
 @click.option(
     "--method",

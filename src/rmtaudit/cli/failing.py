@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rmtaudit.cli import completion
 from rmtaudit.cli.errors import FINE, GATE_FAILED, INCONCLUSIVE
 from rmtaudit.names import display_name
 
@@ -26,6 +27,7 @@ def fail_on_option(command: Command) -> Command:
         "--fail-on",
         metavar="WHAT",
         default="never",
+        shell_complete=completion.conditions,
         show_default=True,
         help="Exit with 1 on findings of this severity or above (error, warning), or with these codes "
         "(RA-FO-001,RA-SC-001).",

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rmtaudit.cli import completion
+
 if TYPE_CHECKING:
     from rmtaudit.engine.settings.config_files import Entry
 
@@ -19,9 +21,18 @@ def settings_flags(command: Command) -> Command:
     """Add the flags to a command; :func:`entries_of` makes entries of their values."""
     for option in reversed(
         (
-            click.option("--preset", metavar="NAME", help="Start from default, fast or weightwatcher."),
             click.option(
-                "--analyzers", metavar="A,B", help="Analyzers to run, in the order of their columns."
+                "--preset",
+                metavar="NAME",
+                shell_complete=completion.preset,
+                help="Settings to start from: default, which judges; fast, metrics alone; audit, every test; "
+                "weightwatcher, the numbers of WeightWatcher.",
+            ),
+            click.option(
+                "--analyzers",
+                metavar="A,B",
+                shell_complete=completion.analyzers,
+                help="Analyzers to run, in the order of their columns.",
             ),
             click.option(
                 "--conv",
@@ -43,7 +54,7 @@ def settings_flags(command: Command) -> Command:
             click.option(
                 "--sharp",
                 type=click.Choice(["auto", "plain", "sinkhorn", "dyson", "sign-flip"]),
-                help="The null that the bulk is held against: short for --set noise.sharp=….",
+                help="Noise model that the bulk is tested against: short for --set noise.sharp=….",
             ),
             click.option(
                 "--include",
@@ -62,9 +73,17 @@ def settings_flags(command: Command) -> Command:
             click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute."),
             click.option("--seed", metavar="N", help="Seed of everything random."),
             click.option(
-                "--sort", metavar="METRIC", help="Metric that orders the table, worst layers first."
+                "--sort",
+                metavar="METRIC",
+                shell_complete=completion.metric,
+                help="Metric that orders the table, worst layers first.",
             ),
-            click.option("--columns", metavar="M,N", help="Metrics that the table shows."),
+            click.option(
+                "--columns",
+                metavar="M,N",
+                shell_complete=completion.metrics,
+                help="Metrics that the table shows.",
+            ),
         )
     ):
         command = option(command)

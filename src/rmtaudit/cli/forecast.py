@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from rmtaudit.cli.errors import FINE
+from rmtaudit.cli.help import Command
 from rmtaudit.cli.output import DocumentOutput, document_options
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("forecast eigenvalues.npy --matrix kernel", "Forecast from the eigenvalues of a kernel matrix"),
+    ],
+)
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @click.option(
     "--matrix",

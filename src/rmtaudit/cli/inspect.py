@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from rmtaudit.cli.errors import FINE, INCONCLUSIVE, note, placed, print_error
+from rmtaudit.cli.help import Command
 from rmtaudit.cli.output import DocumentOutput, document_options
 from rmtaudit.errors import NothingAuditableError, RmtauditError
 
@@ -16,7 +17,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("inspect model.gguf", "List the tensors of a file"),
+        ("inspect model/ --format json", "The same for a program"),
+    ],
+)
 @click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
 @click.option(
     "--conv",

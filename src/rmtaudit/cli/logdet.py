@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmtaudit.cli.errors import FINE, INCONCLUSIVE
+from rmtaudit.cli.help import Command
 from rmtaudit.cli.logdet_flags import logdet_flags
 from rmtaudit.cli.output import DocumentOutput, OutputFile, document_options, output_file
 from rmtaudit.cli.progress import steps_watched
@@ -33,7 +34,17 @@ _LONG = 1e11
 _PRINTED = frozenset({"explain"})
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("logdet kernel.npy", "The log-determinant of a matrix in a file"),
+        ("logdet model.safetensors::fc.weight", "That of the Gram matrix of a layer"),
+        (
+            "logdet kernel.zarr --memory 4GB --explain",
+            "The methods for a matrix larger than memory",
+        ),
+    ],
+)
 @click.argument("source", metavar="SOURCE")
 @logdet_flags
 @document_options(quiet="Nothing on stderr; with -o, no table either.")

@@ -107,7 +107,7 @@ _METHOD_OPTIONS = (
         type=click.Path(path_type=Path),
         help="Where a factor on disk goes.  [default: the user's cache]",
     ),
-    click.option("--resume", is_flag=True, help="Go on with what an interrupted run left in its scratch."),
+    click.option("--resume", is_flag=True, help="Resume an interrupted run."),
     click.option(
         "--explain", is_flag=True, help="Print the plan: every method, its cost, why it is taken or not."
     ),

@@ -9,6 +9,7 @@ import click
 
 from rmtaudit.cli.errors import COULD_NOT_JUDGE, print_error, worst
 from rmtaudit.cli.failing import code_of_findings, condition_of, fail_on_option
+from rmtaudit.cli.help import Command
 from rmtaudit.cli.output import (
     ALL_FORMATS,
     format_for,
@@ -21,7 +22,13 @@ from rmtaudit.cli.output import (
 from rmtaudit.errors import InputError
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("report report.json --top 0", "Show every layer of a saved report"),
+        ("report report.json -o report.md", "Write it as Markdown"),
+    ],
+)
 @click.argument("file", metavar="FILE.json", type=click.Path(path_type=Path))
 @output_options(ALL_FORMATS, "Write to a file instead of stdout, in the format of its ending.")
 @json_detail_option

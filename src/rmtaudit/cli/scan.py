@@ -39,7 +39,7 @@ from rmtaudit.cli.output import (
 )
 from rmtaudit.cli.rendering import finish_plots, plot_folders, rendered
 from rmtaudit.cli.verification import VerifyingCommand, code_of_verification
-from rmtaudit.errors import ChangedError, InputError, NothingAuditableError, RmtauditError
+from rmtaudit.errors import ChangedError, InputError, NothingAuditableError, RmtauditError, UsageError
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
@@ -53,7 +53,15 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-@click.command(cls=VerifyingCommand)
+@click.command(
+    cls=VerifyingCommand,
+    examples=[
+        ("scan model.safetensors", "Judge a checkpoint"),
+        ("scan model.safetensors -o report.json --fail-on error", "Keep the report, and fail on damage"),
+        ("scan org/name --stream", "Audit a model of the Hub without downloading it"),
+        ("scan adapter/ --base model/", "Audit an adapter, and its base with it merged in"),
+    ],
+)
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @settings_flags
 @output_options(ALL_FORMATS)
@@ -121,6 +129,10 @@ def scan(
     """
     from rmtaudit.engine.settings.presets import resolve_settings
     from rmtaudit.report.failing import require_analyzers
+
+    if quiet and verbose:
+        message = "--quiet and --verbose contradict each other."
+        raise UsageError("RA-US-004", message, hint="Give one of them.")
 
     format_ = format_for(format_, output)
     require_json(json_detail, format_)
@@ -303,7 +315,11 @@ def _checked(resolved: ResolvedSettings) -> ScanSettings:
     from rmtaudit.analyzers.registry import build_all, metric_catalogue
     from rmtaudit.engine.settings.presets import select_metrics
 
-    analyzers = build_all(resolved.settings.analyzers, resolved.settings.options)
+    try:
+        analyzers = build_all(resolved.settings.analyzers, resolved.settings.options)
+    except UsageError as error:
+        error.where = resolved.origins.get(error.where, error.where)  # the file and line, or the flag
+        raise
     return select_metrics(resolved, metric_catalogue(analyzers))
 
 

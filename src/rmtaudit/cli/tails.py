@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from rmtaudit.cli.errors import FINE
+from rmtaudit.cli.help import Command
 from rmtaudit.cli.output import DocumentOutput, document_options
 from rmtaudit.cli.verification import code_of_verification
 
@@ -16,7 +17,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("tails eigenvalues.npy", "Fit both tails of a sample"),
+        (
+            "tails norms.csv --side upper --bootstrap 1000",
+            "The upper tail alone, with p-values",
+        ),
+    ],
+)
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @click.option(
     "--side",
@@ -53,7 +63,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.05,
     show_default=True,
-    help="Chance, at most, that the true law is ruled out.",
+    help="Maximum probability of rejecting the true law.",
 )
 @click.option(
     "--confidence",

@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 from rmtaudit.cli.errors import FINE, INCONCLUSIVE
+from rmtaudit.cli.help import Command
 from rmtaudit.names import display_name
 
 DEFAULT_LAYERS = 3
 _SCALES = {"absolute": "", "relative": " relative", "floor": " of the floor"}
 
 
-class VerifyingCommand(click.Command):
+class VerifyingCommand(Command):
     """A command whose ``--verify`` takes a number or none: a file may follow."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from rmtaudit.checkpoints.files import read_small
 from rmtaudit.checkpoints.hub import cached_snapshot, hub_cache
 from rmtaudit.checkpoints.listing import listed
+from rmtaudit.checkpoints.regular_files import advice_for_missing
 from rmtaudit.checkpoints.remote.addresses import (
     HubAddress,
     WebAddress,
@@ -123,7 +124,7 @@ def _perhaps_of_hub(model: HubAddress, *, stream: bool, notify: Callable[[str], 
         raise InputError(
             "RA-IN-001",
             f"{missing}.",
-            hint=f"Check the path. A model of the Hugging Face Hub is hf://{name}.",
+            hint=f"{advice_for_missing(Path(name))} A model of the Hugging Face Hub is hf://{name}.",
             where=display_name(name),
         )
     try:
@@ -136,7 +137,7 @@ def _perhaps_of_hub(model: HubAddress, *, stream: bool, notify: Callable[[str], 
         raise InputError(
             "RA-IN-001",
             message if message.endswith(".") else f"{message}.",
-            hint=f"Check the path. {hint}".strip(),
+            hint=f"{advice_for_missing(Path(name))} {hint}".strip(),
             where=display_name(name),
         ) from error
 

@@ -39,7 +39,7 @@ class TailSettings:
     min_tail
         Least number of values in a tail.
     level
-        Chance, at most, that the true law is ruled out.
+        Maximum probability of rejecting the true law.
     confidence
         Coverage of the intervals.
     seed

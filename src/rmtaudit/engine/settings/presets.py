@@ -170,11 +170,13 @@ def select_metrics(resolved: ResolvedSettings, names: Iterable[str]) -> ScanSett
     for key, chosen in (("sort", (settings.sort,)), ("columns", settings.columns)):
         unknown = [name for name in chosen if name not in names]
         if unknown and key in resolved.explicit:
+            near = suggestion(unknown[0], names)
             raise UsageError(
                 "RA-CF-013",
-                f"No analyzer of this scan yields the metric {display_name(unknown[0])!r}."
-                f"{suggestion(unknown[0], names)}",
-                hint=f"Its metrics: {', '.join(names)}.",
+                f"No analyzer of this scan yields the metric {display_name(unknown[0])!r}.{near}",
+                hint="`rmtaudit analyzers` lists the metrics of each."
+                if near
+                else f"Its metrics: {', '.join(names)}.",
                 where=resolved.origins[key],
             )
     columns = tuple(name for name in settings.columns if name in names) or names[:6]

@@ -1,7 +1,7 @@
 """From the words of a command line to a matrix source.
 
 ``PATH`` or ``PATH::NAME``; two of them with `` @ `` between are a product. What a path is, is decided by its
-content, never by its ending alone; what cannot be decided is asked back, with the words that decide it.
+content, never by its ending alone; what cannot be decided is an error that names the option which decides it.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def least_spikes(
     equalised
         Eigenvalues of ``ŴᵀŴ`` for the scaled matrix, shape ``(p,)``, float64, ascending.
     level
-        Chance, at most, that the count exceeds the rank.
+        Maximum probability that the count exceeds the rank.
     draws
         Matrices with random signs to draw, at least 1, where that is needed.
     generator

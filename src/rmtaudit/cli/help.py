@@ -20,7 +20,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "What is checked": ("fail_on", "verify", "against"),
     "Where the result goes": (
-        "format_", "output", "json_detail", "sort", "columns", "top", "plots", "plot_format", "plot",
+        "format_", "output", "json_detail", "sort", "columns", "top", "all_rows", "plots", "plot_format", "plot",
         "minors", "quantiles", "explain", "origin",
     ),
     "Resources": ("memory", "threads", "device", "scratch", "resume"),

@@ -25,7 +25,7 @@ from rmtaudit.errors import InputError
 @click.command(
     cls=Command,
     examples=[
-        ("report report.json --top 0", "Show every layer of a saved report"),
+        ("report report.json --all", "Show every layer of a saved report"),
         ("report report.json -o report.md", "Write it as Markdown"),
     ],
 )

@@ -162,13 +162,13 @@ def main() -> None:
 
     print("| model | severity | finding | layers | defended by |\n|---|---|---|---:|---|")
     for model in every:
-        for group in model.report.findings:
+        for group in model.report.causes:
             if group.severity != "info":
                 defence = DEFENCES.get((model.series, group.code), "**not defended**")
                 layers = len(group.evidence["layers"])
                 codes = ", ".join(group.evidence["codes"])
                 print(f"| {model.name} | {group.severity} | {codes} | {layers} | {defence} |")
-    lines = max(sum(g.severity != "info" for g in each.report.findings) for each in every)
+    lines = max(sum(g.severity != "info" for g in each.report.causes) for each in every)
     print(f"\nMost lines of severity warning or error in one model: {lines}\n")
 
     print("| | models | rate | 95 % interval |\n|---|---|---:|---|")

@@ -266,6 +266,18 @@ def test_a_document_of_the_first_schema_is_read_with_all_values(made: ModuleType
     assert lost == LOST
 
 
+def test_the_findings_of_an_older_document_are_its_causes(made: ModuleType) -> None:
+    """Before there were ``causes``, ``findings`` had one entry a cause, and none named its layer."""
+    rows = tuple(made.layer(name, findings=(made.finding("RA-FO-004", "info", name),)) for name in "ab")
+    new = made.report(rows)
+    old = as_first(new.to_dict())
+    assert [len(old[key]) for key in ("findings", "layers")] == [1, 2]
+    (read,) = loads(dumps(old))
+    assert isinstance(read, Report)
+    assert read.causes == new.causes
+    assert [(each.layer, each.message) for each in read.findings] == [("a", "a"), ("b", "b")]
+
+
 @given(data=st.data())
 @pytest.mark.parametrize("first", [False, True])
 def test_a_mutated_document_is_read_exactly_if_it_keeps_to_the_schema(

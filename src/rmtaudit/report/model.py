@@ -109,7 +109,10 @@ class MetricEntry(Part, frozen=True):
     """What is known of a metric."""
 
     analyzer: str
-    unit: str
+    unit: Annotated[
+        str,
+        Meta(description="`w`: that of the weights, `w²` its square; empty for a pure number or a word."),
+    ]
     better: Better | None
     description: str
     reference: str
@@ -176,6 +179,11 @@ class Report(Part, frozen=True, kw_only=True):
         from rmtaudit.report.glance import report_text
 
         return report_text(self)
+
+    def _repr_html_(self) -> str:
+        from rmtaudit.report.html import report_html
+
+        return report_html(self)
 
     def failing(self, fail_on: str = "error") -> tuple[LayerFinding, ...]:
         """Return the findings on which ``rmtaudit scan --fail-on`` would fail, as :attr:`findings` has them.

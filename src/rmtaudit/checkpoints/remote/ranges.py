@@ -44,13 +44,17 @@ class _Kept:
         """Fill the start of a view from ``offset``; return how many bytes were there."""
         done = 0
         while done < len(view):
-            at = offset + done
-            data = next(
-                (data[at - start :] for start, data in self.segments if start <= at < start + len(data)), b""
+            at, left = offset + done, len(view) - done
+            piece = next(
+                (
+                    data[at - start : at - start + left]
+                    for start, data in self.segments
+                    if start <= at < start + len(data)
+                ),
+                b"",
             )
-            if not data:
+            if not piece:
                 break
-            piece = data[: len(view) - done]
             view[done : done + len(piece)] = piece
             done += len(piece)
         return done

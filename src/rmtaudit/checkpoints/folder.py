@@ -126,7 +126,8 @@ def _completed(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
 
 def _check_complete(checkpoint: Checkpoint) -> list[str]:
     """Refuse parts of a model, and schemes that cannot be undone; return warnings."""
-    path = Path(checkpoint.path)
+    path = checkpoint.path
+    path = path if isinstance(path, Path) else Path(path)  # Path of a RemotePath would be one of this machine
     refusal = scheme_refusal(checkpoint.config, display_name(path.name))
     if refusal is not None:
         raise refusal

@@ -61,7 +61,7 @@ class Answering(Client):
             if breaks:
                 raise InterruptedReplyError("the connection broke")
 
-        yield SimpleNamespace(status_code=status, headers=fields, iter_raw=body, url=url)
+        yield SimpleNamespace(status_code=status, headers=fields, iter_raw=body, url=url), ""
 
     def wait(self, failures: int, error: InterruptedReplyError) -> None:
         if failures > RETRIES:
@@ -101,7 +101,7 @@ def test_what_was_cut_is_put_together(cuts: list[int], offset: int, length: int)
             self.asked += 1
             fields = {"content-range": f"bytes {first}-{last}/{len(DATA)}", "etag": '"a"'}
             body = DATA[first : last + 1][:cut]
-            yield SimpleNamespace(status_code=206, headers=fields, iter_raw=lambda: iter([body]), url=url)
+            yield SimpleNamespace(status_code=206, headers=fields, iter_raw=lambda: iter([body]), url=url), ""
 
     file = RemoteFile(Cutting([]), "https://host/file", "file", size=len(DATA))
     for _ in range(2):  # the second from what was kept

@@ -132,17 +132,31 @@ def test_a_signed_url_that_has_expired_is_asked_for_again(hub: HubServer) -> Non
     assert len(source.pread(100_000, 10)) == 10
 
 
-@pytest.mark.parametrize("conditional", [True, False])
-def test_a_file_that_changes(hub: HubServer, conditional: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not conditional:  # a weak tag may not stand in If-Range, and is compared with that of the answer
+@pytest.mark.parametrize("on_hub", [True, False])
+@pytest.mark.parametrize("strong", [True, False])
+def test_a_file_that_changes(
+    hub: HubServer, on_hub: bool, strong: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not strong:  # a weak tag may not stand in If-Range, and is compared with that of the answer
         plain = HubServer.tag
         monkeypatch.setattr(HubServer, "tag", lambda self, name: f"W/{plain(self, name)}")
-    checkpoint = open_checkpoint("hf://org/name", stream=True)
+    checkpoint = open_checkpoint(f"hf://org/name/{SHARD}" if on_hub else f"{hub.web}/{SHARD}", stream=True)
     hub.versions[SHARD] = 1
     name = next(spec.name for spec in checkpoint.tensors if spec.nbytes > 20_000)
     with pytest.raises(ChangedError) as caught:
         checkpoint.read(name)
     assert caught.value.code == "RA-IN-007"
+    conditions = [request for request in hub.requests if "if-range" in request.headers]
+    assert bool(conditions) == (strong and not on_hub)  # of the Hub, the commit is the condition
+
+
+def test_a_file_that_the_hub_states_to_be_another(hub: HubServer, tmp_path: Path) -> None:
+    hub.folder = tmp_path
+    save_file({"a.weight": torch.zeros(64, 64)}, tmp_path / "model.safetensors")
+    path = hub_path(HubAddress("org/name"), stream=True)
+    save_file({"a.weight": torch.ones(64, 64)}, tmp_path / "model.safetensors")  # of the same size
+    with pytest.raises(ChangedError, match="the Hub has another version"):
+        open_checkpoint(path)
 
 
 def test_a_scan_of_a_file_that_changes_says_so(hub: HubServer) -> None:
@@ -379,6 +393,33 @@ def test_a_matrix_behind_a_url(tmp_path: Path, hub: HubServer) -> None:
     source.close()
     result = logdet(f"{hub.web}/kernel.npy")
     assert result.logdet == pytest.approx(np.linalg.slogdet(matrix)[1])
+
+
+@pytest.mark.parametrize(
+    "made", ["consolidated.{:02}.pth", "mp_rank_{:02}/model.pt", "model-{:05}-of-00003.safetensors"]
+)
+def test_what_is_refused_or_warned_of_is_so_over_the_network(
+    made: str, tmp_path: Path, hub: HubServer
+) -> None:
+    hub.folder = tmp_path
+    for part in range(2):
+        file = tmp_path / made.format(part)
+        file.parent.mkdir(exist_ok=True)
+        tensors = {"a.weight": torch.randn(30, 20), "norm": torch.ones(20)}
+        torch.save(tensors, file) if file.suffix != ".safetensors" else save_file(tensors, file)
+    (tmp_path / "other.onnx").write_bytes(b"x")
+
+    def seen(path: str | Path) -> object:
+        try:
+            with open_checkpoint(path, stream=True) as checkpoint:
+                return checkpoint.warnings
+        except RmtauditError as error:
+            return error.code, error.message, error.hint
+
+    first = made.format(0)
+    assert seen(tmp_path / first) == seen(f"hf://org/name/{first}")
+    assert seen(tmp_path) == seen("hf://org/name")
+    assert seen(tmp_path / first) != ()
 
 
 def test_a_url_of_a_folder(hub: HubServer) -> None:

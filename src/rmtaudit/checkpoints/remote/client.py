@@ -93,8 +93,11 @@ class Client:
         return self._token is not None
 
     @contextmanager
-    def get(self, url: str, headers: Mapping[str, str]) -> Iterator[Any]:
+    def get(self, url: str, headers: Mapping[str, str]) -> Iterator[tuple[Any, str]]:
         """Yield the answer to a GET, its body unread, after redirects; its ``url`` is the last of them.
+
+        The text beside it is the entity tag that the Hub states of the file when it redirects, ``""`` without
+        one: the SHA-256 of a file that is stored as large.
 
         Raises
         ------
@@ -105,7 +108,7 @@ class Client:
         UnsafeError
             A redirect to another scheme, or from an encrypted to an open connection.
         """
-        start = url
+        start, linked = url, ""
         if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
             raise self._without_network()
         try:
@@ -117,6 +120,7 @@ class Client:
                     "GET", url, headers=sent, follow_redirects=False, timeout=TIMEOUT
                 ) as reply:
                     self._reached = True
+                    linked = reply.headers.get("x-linked-etag", "").strip('"') or linked
                     if reply.status_code in {301, 302, 303, 307, 308} and "location" in reply.headers:
                         url = self._redirected(url, reply.headers["location"])
                         continue
@@ -124,7 +128,7 @@ class Client:
                         raise InterruptedReplyError(
                             f"the server answers {reply.status_code}", _pause(reply.headers)
                         )
-                    yield reply
+                    yield reply, linked
                     return
         except self._offline as error:
             raise self._without_network() from error
@@ -143,7 +147,7 @@ class Client:
         failures = 0
         while True:
             try:
-                with self.get(url, {}) as reply:
+                with self.get(url, {}) as (reply, _):
                     self.check_status(reply)
                     data = bytearray()
                     for chunk in reply.iter_raw():
@@ -252,7 +256,10 @@ def _site(url: str) -> str:
 
 def _pause(headers: Mapping[str, str]) -> float:
     text = headers.get("retry-after", "")
-    return float(text) if re.fullmatch(r"[0-9]{1,6}", text) else 0.0
+    spent = re.search(r"\br=0\s*;\s*t=([0-9]{1,6})", headers.get("ratelimit", ""))  # as the Hub says it
+    if re.fullmatch(r"[0-9]{1,6}", text):
+        return float(text)
+    return float(spent[1]) if spent else 0.0
 
 
 def _problem(error: Exception) -> str:

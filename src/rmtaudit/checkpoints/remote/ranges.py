@@ -29,6 +29,7 @@ _KEPT = 1 << 20  # bytes of small reads that are kept
 _GAP = 64 << 10  # pieces nearer than this are one request
 _PIECE = 16 << 20
 _PROGRESS = 1 << 20  # bytes after which a broken connection counts as the first again
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _NUMBER = r"[0-9]{1,18}"
 _RANGE = re.compile(rf"bytes ({_NUMBER})-({_NUMBER})/({_NUMBER}|\*)|bytes \*/({_NUMBER})")
 
@@ -43,13 +44,17 @@ class _Kept:
         """Fill the start of a view from ``offset``; return how many bytes were there."""
         done = 0
         while done < len(view):
-            at = offset + done
-            data = next(
-                (data[at - start :] for start, data in self.segments if start <= at < start + len(data)), b""
+            at, left = offset + done, len(view) - done
+            piece = next(
+                (
+                    data[at - start : at - start + left]
+                    for start, data in self.segments
+                    if start <= at < start + len(data)
+                ),
+                b"",
             )
-            if not data:
+            if not piece:
                 break
-            piece = data[: len(view) - done]
             view[done : done + len(piece)] = piece
             done += len(piece)
         return done
@@ -76,6 +81,8 @@ class RemoteFile:
     version
         What tells this state of the file from any other, where nothing else can ever be at that URL; nobody
         need look at the end then. Otherwise the entity tag of the server does.
+    sha256
+        The digest that the Hub states of the file, which every redirect of the Hub states again.
 
     Raises
     ------
@@ -84,13 +91,20 @@ class RemoteFile:
     """
 
     def __init__(
-        self, client: Client, url: str, where: str, *, size: int | None = None, version: str = ""
+        self,
+        client: Client,
+        url: str,
+        where: str,
+        *,
+        size: int | None = None,
+        version: str = "",
+        sha256: str | None = None,
     ) -> None:
         self._client = client
         self._url = url
         self._target = url
         self._where = where
-        self._version = version
+        self._version, self._sha256 = version, sha256
         self._lock = threading.Lock()
         self._kept = _Kept()
         self._mark: tuple[str, str] | None = None
@@ -174,7 +188,11 @@ class RemoteFile:
         while done < len(view):
             problem = InterruptedReplyError("the connection was cut")
             try:
-                with self._client.get(self._target, self._headers(offset + done, len(view) - done)) as reply:
+                with self._client.get(self._target, self._headers(offset + done, len(view) - done)) as (
+                    reply,
+                    linked,
+                ):
+                    self._check_linked(linked)
                     if not renewed and self._has_expired(reply.status_code):
                         renewed, self._target = True, self._url
                         continue
@@ -197,9 +215,13 @@ class RemoteFile:
 
     def _headers(self, offset: int, length: int) -> dict[str, str]:
         headers = {"range": f"bytes={offset}-{offset + length - 1}"}
-        if self._mark is not None and self._mark[0].startswith('"'):  # only a strong tag may stand there
+        if not self._version and self._mark is not None and self._mark[0].startswith('"'):  # a strong tag
             headers["if-range"] = self._mark[0]
         return headers
+
+    def _check_linked(self, linked: str) -> None:
+        if _SHA256.fullmatch(linked) and self._sha256 and linked != self._sha256:
+            raise self._changed("the Hub has another version of it now")
 
     def _has_expired(self, status: int) -> bool:
         """Whether a signed URL, to which the server redirected before, is no longer good."""

@@ -112,8 +112,14 @@ class HubTree:
             if name not in self._open:
                 path = f"{self._repository}/resolve/{self.commit}/{quote(name)}"
                 url = f"{self._endpoint}/{path}"
+                size, sha256 = self.files[name]
                 self._open[name] = RemoteFile(
-                    self._client, url, where, size=self.files[name][0], version=f"{self.commit}/{name}"
+                    self._client,
+                    url,
+                    where,
+                    size=size,
+                    version=f"{self.commit}/{name}",
+                    sha256=sha256,
                 )
             return RemoteHandle(self._open[name], where)
 

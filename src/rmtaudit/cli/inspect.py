@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -36,21 +35,28 @@ if TYPE_CHECKING:
     "--top",
     metavar="N",
     type=click.IntRange(min=0),
-    default=40,
-    show_default=True,
-    help="Rows of the table; 0: all.",
+    help="List the first N tensors; 0: all.  [default: up to 40; of more, those that are alike in one row]",
 )
+<<<<<<< HEAD
 @click.option(
     "--stream",
     is_flag=True,
     help="As for scan; of a model of the Hugging Face Hub, inspect never transfers more than headers.",
 )
+=======
+@click.option("--all", "everything", is_flag=True, help="List every tensor: --top 0.")
+>>>>>>> 9d9d7c1 (Inspect a header of 100,000 tensors in about a second)
 @document_options(quiet="With -o, no table.")
 def inspect(
     path: Path,
     conv: Literal["flattened", "slices-pooled", "slices"],
+<<<<<<< HEAD
     top: int,
     stream: bool,
+=======
+    top: int | None,
+    everything: bool,
+>>>>>>> 9d9d7c1 (Inspect a header of 100,000 tensors in about a second)
     out: DocumentOutput,
 ) -> int:
     """List the tensors of a checkpoint and what a scan would do with each.
@@ -65,23 +71,23 @@ def inspect(
     from rmtaudit.checkpoints.collector import collector_paused
     from rmtaudit.checkpoints.remote.addresses import shown
     from rmtaudit.checkpoints.remote.locate import located
-    from rmtaudit.engine.inspect.document import inspect_checkpoint
+    from rmtaudit.engine.inspect.document import Inspection, inspection_of
 
-    with out.open([path]) as emit:
+    with out.open([path], dumps=Inspection.text) as emit, collector_paused():
         try:
             found = located(path, stream=True, notify=note(quiet=out.quiet))
-            with open_checkpoint(found) as checkpoint, collector_paused():
-                document = inspect_checkpoint(checkpoint, conv=conv)
+            with open_checkpoint(found) as checkpoint:
+                inspection = inspection_of(checkpoint, conv=conv)
         except RmtauditError as error:
             raise placed(error, path) from error
 
-        def draw(console: Console, document: Mapping[str, Any]) -> None:
+        def draw(console: Console, inspection: Inspection) -> None:
             from rmtaudit.cli.inspect_table import draw_inspection
 
-            draw_inspection(console, document, top)
+            draw_inspection(console, inspection, 0 if everything else top)
 
-        emit(document, draw)
-    if document["coverage"]["layers"]:
+        emit(inspection, draw)
+    if inspection.summary["coverage"]["layers"]:
         return FINE
     print_error(
         NothingAuditableError(

@@ -15,7 +15,8 @@ from rmtaudit.matrices.tensors import TensorSpec
 
 PARTS = st.sampled_from(
     ["layers", "0", "7", "12", "attn", "in_proj_weight", "weight", "bias", "kernel", "weight_v", "weight_g",
-     "weight_ih_l0", "weight_hh_l0", "lora_A", "lora_B", "experts", "gate_up_proj", "c_attn", "embed_tokens",
+     "weight_ih_l0", "weight_hh_l0", 
+     "weight_orig", "weight_u", "original", "lora_A", "lora_B", "experts", "gate_up_proj", "c_attn", "embed_tokens",
      "position_ids", "mask", "conv1", "parametrizations", "original0", "original1", "norm", "a\nb"]
 )  # fmt: skip
 NAMES = st.lists(PARTS, min_size=1, max_size=5).map(".".join)
@@ -58,7 +59,7 @@ def test_alike_tensors_share_one_outcome() -> None:
         for block in range(30)
         for leaf, shape in (("q.weight", (8, 6)), ("norm.weight", (8,)), ("q.bias", (8,)))
     ]
-    assert len({id(outcome) for _, outcome in planning.plan_tensors(specs)}) == 3
+    assert len({id(outcome) for _, outcome in planning.plan_tensors(specs).outcomes}) == 3
     plan = plan_layers(specs)
     assert [layer.name for layer in plan.layers] == [f"h.{block}.q.weight" for block in range(30)]
     assert all(layer.tensors == (layer.tensor,) == (layer.name,) for layer in plan.layers)

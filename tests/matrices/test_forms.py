@@ -15,9 +15,9 @@ from rmtaudit.matrices.tensors import TensorSpec
 
 PARTS = st.sampled_from(
     ["layers", "0", "7", "12", "attn", "in_proj_weight", "weight", "bias", "kernel", "weight_v", "weight_g",
-     "weight_ih_l0", "weight_hh_l0", 
-     "weight_orig", "weight_u", "original", "lora_A", "lora_B", "experts", "gate_up_proj", "c_attn", "embed_tokens",
-     "position_ids", "mask", "conv1", "parametrizations", "original0", "original1", "norm", "a\nb"]
+     "weight_ih_l0", "weight_hh_l0", "weight_orig", "weight_u", "original", "lora_A", "lora_B", "experts",
+     "gate_up_proj", "c_attn", "embed_tokens", "position_ids", "mask", "conv1", "parametrizations",
+     "original0", "original1", "norm", "a\nb"]
 )  # fmt: skip
 NAMES = st.lists(PARTS, min_size=1, max_size=5).map(".".join)
 SHAPES = st.sampled_from(

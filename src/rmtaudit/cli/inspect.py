@@ -37,26 +37,19 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     help="List the first N tensors; 0: all.  [default: up to 40; of more, those that are alike in one row]",
 )
-<<<<<<< HEAD
+@click.option("--all", "all_rows", is_flag=True, help="List every tensor: --top 0.")
 @click.option(
     "--stream",
     is_flag=True,
     help="As for scan; of a model of the Hugging Face Hub, inspect never transfers more than headers.",
 )
-=======
-@click.option("--all", "everything", is_flag=True, help="List every tensor: --top 0.")
->>>>>>> 9d9d7c1 (Inspect a header of 100,000 tensors in about a second)
 @document_options(quiet="With -o, no table.")
 def inspect(
     path: Path,
     conv: Literal["flattened", "slices-pooled", "slices"],
-<<<<<<< HEAD
-    top: int,
-    stream: bool,
-=======
     top: int | None,
-    everything: bool,
->>>>>>> 9d9d7c1 (Inspect a header of 100,000 tensors in about a second)
+    all_rows: bool,
+    stream: bool,
     out: DocumentOutput,
 ) -> int:
     """List the tensors of a checkpoint and what a scan would do with each.
@@ -84,7 +77,7 @@ def inspect(
         def draw(console: Console, inspection: Inspection) -> None:
             from rmtaudit.cli.inspect_table import draw_inspection
 
-            draw_inspection(console, inspection, 0 if everything else top)
+            draw_inspection(console, inspection, 0 if all_rows else top)
 
         emit(inspection, draw)
     if inspection.summary["coverage"]["layers"]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,7 +83,7 @@ class FileSource:
                 f"bytes {offset} to {offset + length} were asked for, but the file has {self.size} bytes.",
                 where=self.where,
             )
-        data = bytearray(length) if length < _LARGE else _uncleared(length)
+        data = bytearray(length) if length < _LARGE or "numpy" not in sys.modules else _uncleared(length)
         self._file.read([(offset, memoryview(data))], self._start)
         return data
 
@@ -173,7 +174,10 @@ def read_small(path: Path, cap: int) -> bytes:
 
 
 def _uncleared(length: int) -> memoryview:
-    """Return memory that nobody has written to: clearing it first is a third of the time of a read."""
+    """Return memory that nobody has written to: clearing it first is a third of the time of a read.
+
+    A header alone, however large, is no reason to import NumPy: where values are read, it is there.
+    """
     import numpy as np
 
     return np.empty(length, dtype=np.uint8).data

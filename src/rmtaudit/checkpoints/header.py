@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple, NoReturn
+import math
+import re
+from collections.abc import Collection
+from typing import Annotated, Any, NamedTuple, NoReturn
+
+import msgspec
 
 from rmtaudit.errors import CorruptError, UnsafeError
 from rmtaudit.names import display_name
@@ -13,10 +18,11 @@ TENSORS_CAP = 1_000_000
 
 _LISTS_CAP = 4 * TENSORS_CAP  # an entry needs two; a header of "[],[],…" would take 20 times its size
 _LARGEST = 1 << 63
+_LONGEST_NAME = 1000
 _FIELDS = frozenset({"dtype", "shape", "data_offsets"})
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One tensor of the header; ``begin`` and ``end`` count from the first byte after the header."""
 
     name: str
@@ -51,6 +57,9 @@ def parse_header(header: bytes, where: str) -> Header:
     UnsafeError
         It opens more lists than :data:`TENSORS_CAP` tensors can need.
     """
+    regular = _parse_regular(header)
+    if regular is not None:
+        return regular
     table = _decode(header, where)
     warnings: list[str] = []
     metadata = {}
@@ -61,10 +70,82 @@ def parse_header(header: bytes, where: str) -> Header:
     if extra:
         names = ", ".join(f"'{display_name(name, longest=40)}'" for name in sorted(extra)[:5])
         warnings.append(f"entries of the header have fields that the format does not know: {names}")
-    odd = sum(not name or len(name) > 1000 or not name.isprintable() for name in table)
-    if odd:
-        warnings.append(f"{odd} tensor names are empty, very long or hold characters that do not print")
+    warnings += odd_names(table)
     return Header(entries, metadata, warnings)
+
+
+def odd_names(names: Collection[str]) -> list[str]:
+    """Return a warning about tensor names that cannot be shown as they are; nothing where there are none."""
+    lengths = {*map(len, names)}
+    if 0 not in lengths and max(lengths, default=0) <= _LONGEST_NAME and "".join(names).isprintable():
+        return []
+    odd = sum(not name or len(name) > _LONGEST_NAME or not name.isprintable() for name in names)
+    return [f"{odd} tensor names are empty, very long or hold characters that do not print"] if odd else []
+
+
+_Natural = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Fields(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """An entry of a regular header."""
+
+    dtype: str
+    shape: tuple[_Natural, ...]
+    data_offsets: tuple[_Natural, _Natural]
+
+
+_METADATA = re.compile(r'\{\s*"__metadata__"\s*:\s*')
+_FOLLOWING = re.compile(r'\s*(?:,\s*(?=")|(?=\}))')
+_ENTRIES = msgspec.json.Decoder(dict[str, _Fields])
+
+
+def _parse_regular(header: bytes) -> Header | None:
+    """Return what a header says that is as writers make it: a third of the time of the careful parser.
+
+    ``None`` for any other, valid or not, which the careful parser reads or refuses. Without escapes, each of
+    the three keys occurs at least once in the text for each entry that the text holds, also for one that a
+    later entry of the same name replaces: equal counts show that no key occurs twice.
+    """
+    try:
+        text = header.decode("utf-8")
+        metadata: dict[str, str] = {}
+        start = _METADATA.match(text)
+        if start is not None:
+            metadata, end = _NOTES.raw_decode(text, start.end())
+            if type(metadata) is not dict or not all(type(value) is str for value in metadata.values()):
+                return None
+            following = _FOLLOWING.match(text, end)
+            if following is None:
+                return None
+            text = "{" + text[following.end() :]
+        if "\\" in text or not 0 < text.count("[") <= _LISTS_CAP:
+            return None
+        table = _ENTRIES.decode(text)
+    except (ValueError, RecursionError):
+        return None
+    count = len(table)
+    keys = ('"dtype"', '"shape"', '"data_offsets"')
+    if count > TENSORS_CAP or "__metadata__" in table or any(text.count(key) != count for key in keys):
+        return None
+    shapes = {fields.shape for fields in table.values()}
+    if any(math.prod(size or 1 for size in shape) >= _LARGEST for shape in shapes):
+        return None
+    entries = [
+        Entry(name, fields.dtype, fields.shape, *fields.data_offsets) for name, fields in table.items()
+    ]
+    if not all(entry.begin <= entry.end < _LARGEST for entry in entries):
+        return None
+    return Header(entries, metadata, odd_names(table))
+
+
+def _unique_notes(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    notes = dict(pairs)
+    if len(notes) != len(pairs):
+        raise _RejectedError("a key occurs twice")
+    return notes
+
+
+_NOTES = json.JSONDecoder(object_pairs_hook=_unique_notes)
 
 
 class _RejectedError(ValueError):

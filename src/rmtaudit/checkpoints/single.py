@@ -44,7 +44,7 @@ class FileCheckpoint(Checkpoint):
         self.tensors = tuple(spec for spec, _ in tensors)
         self.warnings = tuple(warnings)
         self._source = source
-        self._places = {spec.name: (spec, place) for spec, place in tensors}
+        self._places = {known[0].name: known for known in tensors}
 
     def read(self, name: str) -> torch.Tensor:
         """Return the values of one tensor (see :meth:`Checkpoint.read`)."""

@@ -23,6 +23,8 @@ def unread_entries(checkpoint: Checkpoint) -> Iterator[NotAnalysed]:
     checkpoint
         The opened checkpoint.
     """
+    if not checkpoint.unread:
+        return
     stored = [spec for spec in checkpoint.tensors if spec.nbytes and spec.encoding is None]
     parameters = sum(spec.parameters for spec in stored)
     width = sum(spec.nbytes for spec in stored) / parameters if parameters else _USUAL_BYTES

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -36,10 +35,9 @@ if TYPE_CHECKING:
     "--top",
     metavar="N",
     type=click.IntRange(min=0),
-    default=40,
-    show_default=True,
-    help="Rows of the table; 0: all.",
+    help="List the first N tensors; 0: all.  [default: up to 40; of more, those that are alike in one row]",
 )
+@click.option("--all", "all_rows", is_flag=True, help="List every tensor: --top 0.")
 @click.option(
     "--stream",
     is_flag=True,
@@ -49,7 +47,8 @@ if TYPE_CHECKING:
 def inspect(
     path: Path,
     conv: Literal["flattened", "slices-pooled", "slices"],
-    top: int,
+    top: int | None,
+    all_rows: bool,
     stream: bool,
     out: DocumentOutput,
 ) -> int:
@@ -65,23 +64,23 @@ def inspect(
     from rmtaudit.checkpoints.collector import collector_paused
     from rmtaudit.checkpoints.remote.addresses import shown
     from rmtaudit.checkpoints.remote.locate import located
-    from rmtaudit.engine.inspect.document import inspect_checkpoint
+    from rmtaudit.engine.inspect.document import Inspection, inspection_of
 
-    with out.open([path]) as emit:
+    with out.open([path], dumps=Inspection.text) as emit, collector_paused():
         try:
             found = located(path, stream=True, notify=note(quiet=out.quiet))
-            with open_checkpoint(found) as checkpoint, collector_paused():
-                document = inspect_checkpoint(checkpoint, conv=conv)
+            with open_checkpoint(found) as checkpoint:
+                inspection = inspection_of(checkpoint, conv=conv)
         except RmtauditError as error:
             raise placed(error, path) from error
 
-        def draw(console: Console, document: Mapping[str, Any]) -> None:
+        def draw(console: Console, inspection: Inspection) -> None:
             from rmtaudit.cli.inspect_table import draw_inspection
 
-            draw_inspection(console, document, top)
+            draw_inspection(console, inspection, 0 if all_rows else top)
 
-        emit(document, draw)
-    if document["coverage"]["layers"]:
+        emit(inspection, draw)
+    if inspection.summary["coverage"]["layers"]:
         return FINE
     print_error(
         NothingAuditableError(

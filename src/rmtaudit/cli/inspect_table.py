@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -16,17 +16,26 @@ from rmtaudit.cli.table import elide
 from rmtaudit.names import display_name
 from rmtaudit.report.numbers import human_count, percent
 
+if TYPE_CHECKING:
+    from rmtaudit.engine.inspect.document import Inspection
+
 _VALUES = "What only values tell (constants, copies, values that are not finite) is found by rmtaudit scan."
 _NARROWEST = 24
 _LONGEST_SHAPE = 24
 _ANALYSED = "analysed"
+_COUNT = "tensors"
+_MOST_ROWS = 40
+"""Rows of the table unless the user says how many: those of a screen or two."""
 
 
-def draw_inspection(console: Console, document: Mapping[str, Any], top: int) -> None:
-    """Print the document of :mod:`rmtaudit.engine.inspect.document`; ``top`` rows of the table, 0 for all."""
+def draw_inspection(console: Console, inspection: Inspection, top: int | None) -> None:
+    """Print what :mod:`rmtaudit.engine.inspect.document` returns.
+
+    ``top`` is the number of tensors that are listed, 0 for all; ``None`` lists up to 40, and puts those that
+    are alike in one row where there are more.
+    """
+    document = inspection.summary
     subject = document["subject"]
-    tensors = document["tensors"]
-    shown = tensors[:top] if top else tensors
     path = PurePath(subject["path"])
     console.print(Text(display_name(path.name or str(path)), style="bold", overflow="fold"))
     facts = (
@@ -35,32 +44,58 @@ def draw_inspection(console: Console, document: Mapping[str, Any], top: int) -> 
         f"{human_count(subject['parameters'])} parameters",
     )
     console.print(Text(" · ".join(facts), style="dim"))
-    if shown:
+    if top is None and inspection.count > _MOST_ROWS:
+        groups = inspection.groups()
+        shown = groups[:_MOST_ROWS]
         console.print()
-        console.print(_tensors(shown, console.width))
-    if len(tensors) > len(shown):
-        console.print(Text(f"… and {len(tensors) - len(shown)} more: --top 0 shows all", style="dim"))
+        console.print(_tensors([each for _, each in shown], console.width, [count for count, _ in shown]))
+        left = sum(count for count, _ in groups[_MOST_ROWS:])
+        rest = f"… and {left} more; " if left else ""
+        console.print(Text(f"{rest}--all lists every tensor", style="dim"))
+    elif inspection.count:
+        tensors = inspection.tensors(top or None)
+        console.print()
+        console.print(_tensors(tensors, console.width))
+        if inspection.count > len(tensors):
+            left = inspection.count - len(tensors)
+            console.print(Text(f"… and {left} more: --top 0 shows all", style="dim"))
     console.print()
     console.print(label_grid(_totals(document)))
     console.print(Text(_VALUES, style="dim"))
 
 
-def _tensors(tensors: Sequence[Mapping[str, Any]], width: int) -> Table:
-    """Return the table: the name has what the other columns leave, and the decision the rest."""
+def _tensors(tensors: Sequence[Mapping[str, Any]], width: int, counts: Sequence[int] | None = None) -> Table:
+    """Return the table: the name has what the other columns leave, and the decision the rest.
+
+    ``counts`` are the tensors that each row stands for; there is no such column where each is one.
+    """
     shapes = [elide("×".join(map(str, each["shape"])) or "scalar", _LONGEST_SHAPE) for each in tensors]
     stored = [elide(display_name(_stored_as(each)), _LONGEST_SHAPE) for each in tensors]
     decisions = [display_name(_decision(each)) for each in tensors]
     names = [display_name(each["name"]) for each in tensors]
+    numbers = None if counts is None else [str(count) for count in counts]
     room = width - max(map(len, [*shapes, "shape"])) - max(map(len, [*stored, "stored as"])) - 6
+    if numbers is not None:
+        room -= max(map(len, [*numbers, _COUNT])) + 2
     longest = max(map(len, names))
     wanted = max(map(len, decisions))
     name_width = min(longest, max(_NARROWEST, room - min(wanted, max(room // 2, _NARROWEST))))
     decision_width = max(room - name_width, _NARROWEST)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    for head, right in (("tensor", False), ("shape", True), ("stored as", False), ("decision", False)):
+    heads = [("tensor", False), ("shape", True), ("stored as", False), ("decision", False)]
+    if numbers is not None:
+        heads.insert(1, (_COUNT, True))
+    for head, right in heads:
         table.add_column(Text(head), justify="right" if right else "left", no_wrap=True)
-    for name, shape, scheme, decision, each in zip(names, shapes, stored, decisions, tensors, strict=True):
-        cells = (elide(name, name_width), shape, scheme, elide(decision, decision_width, keep_end=False))
+    for index, each in enumerate(tensors):
+        cells = [
+            elide(names[index], name_width),
+            shapes[index],
+            stored[index],
+            elide(decisions[index], decision_width, keep_end=False),
+        ]
+        if numbers is not None:
+            cells.insert(1, numbers[index])
         table.add_row(*map(Text, cells), style="" if each["decision"] == _ANALYSED else "dim")
     return table
 

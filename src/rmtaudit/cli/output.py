@@ -25,8 +25,8 @@ from rmtaudit.report.formats import FORMATS, SUFFIXES
 if TYPE_CHECKING:
     from rich.console import Console
 
-    Draw = Callable[[Console, Mapping[str, Any]], None]
-    Emit = Callable[[Mapping[str, Any], Draw], None]
+    Draw = Callable[[Console, Any], None]
+    Emit = Callable[[Any, Draw], None]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Result = TypeVar("Result")
@@ -47,18 +47,19 @@ class DocumentOutput:
     quiet: bool
 
     @contextmanager
-    def open(self, inputs: Sequence[Path]) -> Iterator[Emit]:
+    def open(self, inputs: Sequence[Path], dumps: Callable[[Any], str] | None = None) -> Iterator[Emit]:
         """Open the file, if there is one, and give the function that writes a document and draws its table.
+
+        ``dumps`` returns a document as JSON; :func:`rmtaudit.report.document.dumps` where it is ``None``.
 
         A file gets the chosen format. The table goes to stdout as well, unless the command is quiet; without
         a file, stdout gets the chosen format. Raises ``OutputError`` as :func:`output_file`.
         """
         with output_file(self.path, inputs) if self.path else nullcontext() as file:
-            yield functools.partial(self._emit, file)
+            yield functools.partial(self._emit, file, dumps or _dumps)
 
-    def _emit(self, file: OutputFile | None, document: Mapping[str, Any], draw: Draw) -> None:
+    def _emit(self, file: OutputFile | None, dumps: Callable[[Any], str], document: Any, draw: Draw) -> None:
         from rmtaudit.cli.table import drawn_text, stdout_console
-        from rmtaudit.report.document import dumps
 
         json = self.format == "json"
         if file is not None:
@@ -67,6 +68,12 @@ class DocumentOutput:
             sys.stdout.write(dumps(document))
         elif file is None or not self.quiet:
             draw(stdout_console(), document)
+
+
+def _dumps(document: Mapping[str, Any]) -> str:
+    from rmtaudit.report.document import dumps
+
+    return dumps(document)
 
 
 def document_options(*, quiet: str) -> Callable[[Callable[..., int]], Callable[..., int]]:

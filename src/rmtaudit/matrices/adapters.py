@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from rmtaudit.matrices.forms import may_name_factors
 from rmtaudit.matrices.tensors import FLOATING, TensorSpec, Use
 
 
@@ -132,6 +133,8 @@ def find_adapters(by_name: Mapping[str, TensorSpec]) -> Iterator[Adapter]:
     A pair of factors is two names that differ in one of the word pairs a/b, down/up, in/out and right/left
     after the word ``lora``. Half a pair is none. Whether the shapes fit is for the caller to see.
     """
+    if not may_name_factors(by_name):
+        return
     groups: dict[_Place, dict[Part, list[TensorSpec]]] = {}
     for spec in by_name.values():
         placed = _place(spec.name) if is_factor(spec) else None

@@ -9,6 +9,7 @@ from typing import Any
 from rmtaudit.matrices import roles, views
 from rmtaudit.matrices.adapter_layers import AdapterError, layers_of_adapter
 from rmtaudit.matrices.adapters import Adapter, find_adapters
+from rmtaudit.matrices.forms import decides_alone, name_forms
 from rmtaudit.matrices.fused import Architecture, architecture, fused_layers
 from rmtaudit.matrices.layers import (
     CONVOLUTIONS,
@@ -80,9 +81,66 @@ def plan_layers(
         In stored order. Every tensor is in exactly one of: the ``tensors`` of a layer, ``skipped``; only
         the vectors of a spectral norm are in both: the layer takes them, and they are no parameters.
     """
-    by_name = {spec.name: spec for spec in specs}
+    planned = plan_tensors(specs, conv=conv, config=config, adapter_config=adapter_config)
     layers: list[Layer] = []
     skipped: list[NotAnalysed] = []
+    for spec, outcome in planned.outcomes:
+        layers.extend(outcome.layers_of(spec))
+        skipped.extend(outcome.skipped_of(spec))
+    return LayerPlan(tuple(layers), tuple(skipped), planned.shared)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What becomes of a tensor, and of every other that differs from it in the numbers of its name alone.
+
+    Attributes
+    ----------
+    layers
+        Its layers, under its name; empty where it is not analysed or is part of a layer of another tensor.
+    skipped
+        What is not analysed: the tensor, or every tensor of an update or of a weight.
+    """
+
+    layers: tuple[Layer, ...] = ()
+    skipped: tuple[NotAnalysed, ...] = ()
+
+    def layers_of(self, spec: TensorSpec) -> Iterator[Layer]:
+        """Yield the layers under the name of a tensor of this outcome."""
+        for layer in self.layers:
+            yield layer if layer.tensor == spec.name else _renamed(layer, spec)
+
+    def skipped_of(self, spec: TensorSpec) -> Iterator[NotAnalysed]:
+        """Yield what is not analysed, with a tensor of this outcome in place of the first."""
+        for each in self.skipped:
+            shared = len(self.skipped) == 1 and each.spec.name != spec.name
+            yield replace(each, spec=spec) if shared else each
+
+
+@dataclass(frozen=True, slots=True)
+class TensorPlan:
+    """Every tensor of a checkpoint with its outcome, in stored order; tensors that are alike share one.
+
+    ``shared`` is that of :class:`LayerPlan`.
+    """
+
+    outcomes: tuple[tuple[TensorSpec, Outcome], ...]
+    shared: Mapping[str, int]
+
+
+def plan_tensors(
+    specs: Iterable[TensorSpec],
+    *,
+    conv: ConvPolicy = "flattened",
+    config: Mapping[str, Any] | None = None,
+    adapter_config: Mapping[str, Any] | None = None,
+) -> TensorPlan:
+    """Decide what every tensor of a checkpoint is; as :func:`plan_layers`.
+
+    The decision on most tensors takes their name, shape and dtype alone, and in the name no number between
+    dots matters: those of a model of a hundred thousand tensors are taken a few dozen times.
+    """
+    by_name = {spec.name: spec for spec in specs}
     known = architecture(by_name, config or {})
     shared = shared_elements(by_name.values())
     originals = _originals(by_name.values()) | {
@@ -97,35 +155,50 @@ def plan_layers(
     }
     taken |= {name for each in made.values() for name in each.tensors[1:]}
     state = {name for each in made.values() for name in each.state}
-    stored = {**by_name, **{each.weight.name: each.weight for each in made.values()}}
-    for spec in by_name.values():
+    stored = {**by_name, **{each.weight.name: each.weight for each in made.values()}} if made else by_name
+
+    def outcome_of(spec: TensorSpec) -> Outcome:
         if spec.name in adapters:
-            _add_adapter(adapters[spec.name], adapter_config or {}, originals, layers, skipped)
-            continue
-        if spec.name in state:
-            skip = Skip(SkipReason.BUFFER)
-            skipped.append(NotAnalysed(spec=spec, skip=skip, weight=False, learned=False))
+            return _of_adapter(adapters[spec.name], adapter_config or {}, originals)
         if spec.name in taken:
-            continue
+            skip = Skip(SkipReason.BUFFER)
+            vector = NotAnalysed(spec=spec, skip=skip, weight=False, learned=False)
+            return Outcome(skipped=(vector,) if spec.name in state else ())
         if spec.name in originals:
-            skipped.append(_tied(spec, originals[spec.name]))
-            continue
+            return Outcome(skipped=(_tied(spec, originals[spec.name]),))
         refused = refusal(spec, by_name)
         if refused is not None:
-            skipped.append(refused)
-            continue
-        planned = list(_layers_of(spec, stored, conv, known, made.get(spec.name)))
+            return Outcome(skipped=(refused,))
+        planned = tuple(_layers_of(spec, stored, conv, known, made.get(spec.name)))
         if all(_is_vector(layer) for layer in planned):
             skip = _vector(spec, planned)
             parts = made[spec.name].parameters if spec.name in made else (spec.name,)
-            skipped.extend(NotAnalysed(spec=by_name[name], skip=skip, weight=True) for name in parts)
+            return Outcome(
+                skipped=tuple(NotAnalysed(spec=by_name[name], skip=skip, weight=True) for name in parts)
+            )
+        return Outcome(layers=tuple(_counted_once(planned, by_name, shared)))
+
+    special = taken | adapters.keys() | originals.keys() | made.keys() | shared.keys()
+    outcomes: list[tuple[TensorSpec, Outcome]] = []
+    alike: dict[tuple[str, tuple[int, ...], str], Outcome] = {}
+    for spec, form in zip(by_name.values(), name_forms(by_name), strict=True):
+        if spec.name in special or spec.role is not None or spec.unreadable is not None:
+            outcomes.append((spec, outcome_of(spec)))
             continue
-        layers.extend(planned)
-    return LayerPlan(
-        tuple(_counted_once(layers, by_name, shared)),
-        tuple(skipped),
-        {name: each.elements for name, each in shared.items()},
-    )
+        key = (form, spec.shape, spec.dtype)
+        outcome = alike.get(key)
+        if outcome is None:
+            outcome = outcome_of(spec)
+            if decides_alone(form, len(spec.shape)):
+                alike[key] = outcome
+        outcomes.append((spec, outcome))
+    return TensorPlan(tuple(outcomes), {name: each.elements for name, each in shared.items()})
+
+
+def _renamed(layer: Layer, spec: TensorSpec) -> Layer:
+    """Return the layer of a tensor that is alike to that of a layer."""
+    name = f"{spec.name}{layer.name[len(layer.tensor) :]}"
+    return replace(layer, name=name, tensor=spec.name, tensors=(spec.name,), encoding=spec.encoding)
 
 
 def _counted_once(
@@ -159,30 +232,27 @@ def _tied(spec: TensorSpec, original: str) -> NotAnalysed:
     return NotAnalysed(spec=spec, skip=skip, weight=len(spec.shape) > 1, counted=False)
 
 
-def _add_adapter(
-    adapter: Adapter,
-    config: Mapping[str, Any],
-    originals: Mapping[str, str],
-    layers: list[Layer],
-    skipped: list[NotAnalysed],
-) -> None:
-    """Add the layers of an adapter, or the reason why there are none for each of its tensors."""
+def _of_adapter(adapter: Adapter, config: Mapping[str, Any], originals: Mapping[str, str]) -> Outcome:
+    """Return the layers of an adapter, or the reason why there are none for each of its tensors."""
     specs = adapter.parts.values()
     if all(spec.name in originals for spec in specs if len(spec.shape) > 1):
         skip = Skip.of(SkipReason.ADAPTER, problem="part of an update that is tied")
-        skipped.extend(
-            _tied(spec, originals[spec.name])
-            if spec.name in originals
-            else NotAnalysed(spec=spec, skip=skip, weight=False)
-            for spec in specs
+        return Outcome(
+            skipped=tuple(
+                _tied(spec, originals[spec.name])
+                if spec.name in originals
+                else NotAnalysed(spec=spec, skip=skip, weight=False)
+                for spec in specs
+            )
         )
-        return
     try:
-        layers.extend(layers_of_adapter(adapter, config))
+        return Outcome(layers=tuple(layers_of_adapter(adapter, config)))
     except AdapterError as error:
         problem = f"{adapter.method.value} update that cannot be analysed: {error}"
         skip = Skip.of(SkipReason.ADAPTER, problem=problem)
-        skipped.extend(NotAnalysed(spec=spec, skip=skip, weight=len(spec.shape) > 1) for spec in specs)
+        return Outcome(
+            skipped=tuple(NotAnalysed(spec=spec, skip=skip, weight=len(spec.shape) > 1) for spec in specs)
+        )
 
 
 def _vector(spec: TensorSpec, layers: Sequence[Layer]) -> Skip:

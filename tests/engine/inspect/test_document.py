@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 import rmtaudit
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.checkpoints.memory import StateDictCheckpoint
-from rmtaudit.engine.inspect.document import ANALYSED, inspect_checkpoint
+from rmtaudit.engine.inspect.document import ANALYSED, inspect_checkpoint, inspection_of
 from rmtaudit.matrices.layers import ConvPolicy
 from rmtaudit.report.document import dumps
 
@@ -92,3 +92,39 @@ def test_a_checkpoint_without_matrices_has_no_layers() -> None:
     document = inspect_checkpoint(StateDictCheckpoint({"bias": torch.ones(3)}))
     assert document["coverage"]["layers"] == 0
     assert inspect_checkpoint(StateDictCheckpoint({}))["coverage"]["fraction"] == 0.0
+
+
+def test_the_text_is_that_of_the_document(path: Path, tmp_path: Path) -> None:
+    names = [f"layers.{i}.{leaf}" for i in range(4) for leaf in ("w", 'a"b\\c', "ü\x1b😀", "norm")]
+    tensors = {name: torch.ones(3, 4) if "norm" not in name else torch.ones(4) for name in names}
+    tensors |= {f"layers.{i}.in_proj_weight": torch.ones(12, 4) for i in range(3)}
+    save_file(tensors, tmp_path / "names.safetensors")
+    codes = {f"q.{i}.weight": torch.ones(4, 4).to(torch.float8_e4m3fn) for i in range(3)}
+    codes |= {f"q.{i}.weight_scale": torch.ones(1) for i in range(3)}
+    save_file(codes, tmp_path / "codes.safetensors")
+    for file in (path, tmp_path / "names.safetensors", tmp_path / "codes.safetensors"):
+        with open_checkpoint(file) as checkpoint:
+            inspection = inspection_of(checkpoint)
+            assert inspection.document() == inspect_checkpoint(checkpoint)
+        assert inspection.text() == dumps(inspection.document())
+    nothing = inspection_of(StateDictCheckpoint({}))
+    assert nothing.text() == dumps(nothing.document())
+
+
+def test_groups_are_the_tensors_that_are_alike(path: Path) -> None:
+    specs = {f"layers.{i}.q.weight": torch.ones(4, 3) for i in range(5)}
+    specs |= {f"layers.{i}.norm": torch.ones(4) for i in range(5)}
+    specs |= {"layers.5.q.weight": torch.ones(4, 2), "layers.6.q.weight": torch.ones(4, 3).half()}
+    groups = inspection_of(StateDictCheckpoint(specs)).groups()
+    assert [
+        (count, each["name"], each["shape"], each["dtype"], each["decision"]) for count, each in groups
+    ] == [
+        (5, "layers.#.q.weight", [4, 3], "float32", ANALYSED),
+        (5, "layers.#.norm", [4], "float32", "one_dimensional"),
+        (1, "layers.#.q.weight", [4, 2], "float32", ANALYSED),
+        (1, "layers.#.q.weight", [4, 3], "float16", ANALYSED),
+    ]
+    with open_checkpoint(path) as checkpoint:
+        inspection = inspection_of(checkpoint)
+    assert sum(count for count, _ in inspection.groups()) == inspection.count == len(MODEL)
+    assert inspection.tensors(2) == inspection.document()["tensors"][:2]

@@ -14,6 +14,7 @@ HEADER_CAP = 1 << 28
 """Largest header in bytes. The vocabularies in real ones take a few million."""
 
 _CHUNK = 1 << 18
+_WINDOW = 1 << 12
 _U64 = struct.Struct("<Q")
 
 
@@ -56,6 +57,12 @@ class Cursor:
         self._at += layout.size
         return values
 
+    def buffered(self) -> tuple[bytes, int]:
+        """Return bytes of the file that are in memory, and the place of the next one among them."""
+        if self._at + _WINDOW > len(self._buffer) and self.left > len(self._buffer) - self._at:
+            self._fill(min(_WINDOW, self.left))
+        return self._buffer, self._at
+
     def skip(self, length: int) -> None:
         """Move on without reading. Raises as :meth:`take`."""
         self._check(length)
@@ -77,6 +84,10 @@ class Cursor:
         if self._at + length <= len(self._buffer):
             return
         self._check(length)
+        self._fill(length)
+
+    def _fill(self, length: int) -> None:
+        """Have the next ``length`` bytes, which are there, in the buffer, and more that follow them."""
         self._base, self._at = self.position, 0
         wanted = min(max(length, _CHUNK), self.source.size - self._base)
         self._buffer = bytes(self.source.pread(self._base, wanted))

@@ -10,6 +10,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from rmtaudit.checkpoints.gguf.cursor import Cursor
 from rmtaudit.errors import CorruptError, UnsafeError
 from rmtaudit.names import display_name
@@ -30,6 +32,8 @@ DIMENSIONS_CAP = 4
 """Most sides of a tensor (``GGML_MAX_DIMS``)."""
 
 _NAME_CAP = 1 << 16
+_SHORT_NAME = 512
+_ROOM = 8 + _SHORT_NAME + 4 + 8 * DIMENSIONS_CAP + 4 + 8  # of an entry with such a name
 _KEPT_STRING = 4096
 _KEPT_ARRAY = 4096
 _LARGEST = 1 << 63
@@ -52,7 +56,7 @@ _STRING, _LIST = 8, 9
 Fact = int | float | str | tuple[int | float, ...]
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One tensor: its shape outermost side first, its type, its offset from the first of all values."""
 
     name: str
@@ -209,30 +213,77 @@ def _entries(cursor: Cursor, count: int) -> list[Entry]:
     where = cursor.source.where
     entries: list[Entry] = []
     seen: set[str] = set()
-    for _ in range(count):
-        name = _name(cursor, "tensor name")
-        if name in seen:
-            raise CorruptError("RA-IN-116", f"two tensors are called '{display_name(name)}'.", where=where)
-        seen.add(name)
-        (sides,) = cursor.unpack(_U32)
-        if sides > DIMENSIONS_CAP:
-            raise CorruptError(
-                "RA-IN-109",
-                f"tensor '{display_name(name)}': {sides} sides; GGUF allows {DIMENSIONS_CAP}.",
-                where=where,
-            )
-        *shape, kind, offset = cursor.unpack(_SHAPES[sides])
-        elements = 1
-        for size in shape:
-            elements *= size or 1
-        if elements >= _LARGEST or offset >= _LARGEST:
-            raise CorruptError(
-                "RA-IN-110",
-                f"tensor '{display_name(name)}': the product of its sizes, or its offset, overflows 2^63.",
-                where=where,
-            )
-        entries.append(Entry(name, tuple(shape[::-1]), kind, offset))
+    shapes: dict[tuple[int, ...], tuple[int, ...]] = {}
+    while len(entries) < count:
+        entries += _regular_entries(cursor, count - len(entries), seen, shapes)
+        if len(entries) < count:
+            entries.append(_entry(cursor, seen, shapes, where))
     return entries
+
+
+def _regular_entries(
+    cursor: Cursor, most: int, seen: set[str], shapes: dict[tuple[int, ...], tuple[int, ...]]
+) -> list[Entry]:
+    """Read the entries that lie whole in the buffer, in a quarter of the time of :func:`_entry`.
+
+    It stops before any that needs another look, which :func:`_entry` then reads or refuses.
+    """
+    data, start = cursor.buffered()
+    at = start
+    last = len(data) - _ROOM
+    length_at, sides_at = _U64.unpack_from, _U32.unpack_from
+    entries: list[Entry] = []
+    while at <= last and len(entries) < most:
+        (length,) = length_at(data, at)
+        end = at + 8 + length
+        if length > _SHORT_NAME:
+            break
+        (sides,) = sides_at(data, end)
+        if sides > DIMENSIONS_CAP:
+            break
+        layout = _SHAPES[sides]
+        *sizes, kind, offset = layout.unpack_from(data, end + 4)
+        shape = shapes.get(tuple(sizes))
+        try:
+            name = data[at + 8 : end].decode("utf-8")
+        except UnicodeDecodeError:
+            break
+        if shape is None or offset >= _LARGEST or name in seen:
+            break
+        seen.add(name)
+        entries.append(Entry(name, shape, kind, offset))
+        at = end + 4 + layout.size
+    cursor.skip(at - start)
+    return entries
+
+
+def _entry(
+    cursor: Cursor, seen: set[str], shapes: dict[tuple[int, ...], tuple[int, ...]], where: str
+) -> Entry:
+    """Read one entry. ``shapes`` keeps sizes that are within bounds, outermost first."""
+    name = _name(cursor, "tensor name")
+    if name in seen:
+        raise CorruptError("RA-IN-116", f"two tensors are called '{display_name(name)}'.", where=where)
+    seen.add(name)
+    (sides,) = cursor.unpack(_U32)
+    if sides > DIMENSIONS_CAP:
+        raise CorruptError(
+            "RA-IN-109",
+            f"tensor '{display_name(name)}': {sides} sides; GGUF allows {DIMENSIONS_CAP}.",
+            where=where,
+        )
+    *shape, kind, offset = cursor.unpack(_SHAPES[sides])
+    elements = 1
+    for size in shape:
+        elements *= size or 1
+    if elements >= _LARGEST or offset >= _LARGEST:
+        raise CorruptError(
+            "RA-IN-110",
+            f"tensor '{display_name(name)}': the product of its sizes, or its offset, overflows 2^63.",
+            where=where,
+        )
+    shapes[tuple(shape)] = tuple(shape[::-1])
+    return Entry(name, shapes[tuple(shape)], kind, offset)
 
 
 def _name(cursor: Cursor, what: str) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
 
 from rmtaudit.checkpoints.gguf.decode import EXTRA, WHAT, dequantised
 from rmtaudit.checkpoints.gguf.header import Entry, Header, parse_header
 from rmtaudit.checkpoints.gguf.roles import role_of
 from rmtaudit.checkpoints.gguf.types import OWN_DECODER, REMOVED, TYPES, WITHOUT_DECODER, GgmlType
+from rmtaudit.checkpoints.header import odd_names
 from rmtaudit.checkpoints.optional import check_installed
 from rmtaudit.checkpoints.single import FileCheckpoint
 from rmtaudit.checkpoints.values import tensor_from_bytes
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
     from rmtaudit.checkpoints.files import FileSource
 
 
-class _Place(NamedTuple):
+class _Place(msgspec.Struct, frozen=True):
     """Where the values of a tensor lie: byte of the file, type, and what they are multiplied by.
 
     ``scale`` is a tensor of one value, or of one for each matrix of a stack.
@@ -47,16 +51,14 @@ def open_gguf(source: FileSource, format: str) -> Checkpoint:
         RA-IN-099: a type needs the package ``gguf``, which is not installed.
     """
     header = parse_header(source)
-    kinds = {entry.name: _kind(entry, source.where) for entry in header.entries}
-    warnings = _check_cover(header, kinds, source)
-    used = {kind.name for kind in kinds.values() if kind.dtype is None}
+    layouts = _layouts(header, source.where)
+    warnings = _check_cover(header, layouts, source)
+    used = {layout.kind.name for layout in layouts.values() if layout.kind.dtype is None}
     if used - OWN_DECODER - WITHOUT_DECODER:
         check_installed("gguf", extra=EXTRA, what=WHAT, where=source.where)
-    odd = sum(not name or len(name) > 1000 or not name.isprintable() for name in kinds)
-    if odd:
-        warnings.append(f"{odd} tensor names are empty, very long or hold characters that do not print")
+    warnings += odd_names([entry.name for entry in header.entries])
     scales = {entry.name: entry for entry in header.entries if entry.name.endswith(".scale")}
-    tensors = [_tensor(entry, kinds, scales, header) for entry in header.entries]
+    tensors = [_tensor(entry, layouts, scales, header) for entry in header.entries]
     checkpoint = _GgufCheckpoint(source, format, tensors, warnings)
     if GGUF_ALPHA in header.facts:
         checkpoint.metadata = {GGUF_ALPHA: header.facts[GGUF_ALPHA]}
@@ -94,7 +96,41 @@ class _GgufCheckpoint(FileCheckpoint):
             some, offset = scale
             band = TensorSpec(name=some.name, shape=(stop - start,), dtype=some.dtype)
             scale = (band, offset + start * (some.nbytes // some.parameters))
-        return place._replace(offset=place.offset + start * row, scale=scale)
+        return replace(place, offset=place.offset + start * row, scale=scale)
+
+
+class _Layout(msgspec.Struct, frozen=True):
+    """What tensors of one type and one shape share: ``encoding`` is that of a weight without a scale."""
+
+    kind: GgmlType
+    size: int
+    encoding: Encoding | None
+
+
+Layouts = dict[tuple[int, tuple[int, ...]], _Layout]
+
+
+def _layouts(header: Header, where: str) -> Layouts:
+    """Return what is known of the tensors by their type and shape, of which there are few."""
+    layouts: Layouts = {}
+    for entry in header.entries:
+        key = (entry.type, entry.shape)
+        if key not in layouts:
+            kind = _kind(entry, where)
+            encoding = _encoding(kind) if kind.dtype is None else None
+            layouts[key] = _Layout(kind, _bytes(entry.shape, kind), encoding)
+    return layouts
+
+
+def _encoding(kind: GgmlType, bits: float = 0.0, parts: tuple[str, ...] = ()) -> Encoding:
+    """Return how a weight is stored; ``bits`` are those that a weight takes beside its type."""
+    return Encoding(
+        scheme=kind.name,
+        dtype=kind.name,
+        block=(1, kind.block) if kind.block > 1 else None,
+        bits=kind.bits + bits,
+        parts=parts,
+    )
 
 
 def _kind(entry: Entry, where: str) -> GgmlType:
@@ -122,7 +158,7 @@ def _kind(entry: Entry, where: str) -> GgmlType:
     return kind
 
 
-def _check_cover(header: Header, kinds: dict[str, GgmlType], source: FileSource) -> list[str]:
+def _check_cover(header: Header, layouts: Layouts, source: FileSource) -> list[str]:
     """Check that tensors are aligned, apart from each other and inside the file. Returns warnings."""
     available = source.size - header.data_start
     reached, before, gaps = 0, "", 0
@@ -135,7 +171,7 @@ def _check_cover(header: Header, kinds: dict[str, GgmlType], source: FileSource)
                 f"{header.alignment}.",
                 where=source.where,
             )
-        length = _bytes(entry.shape, kinds[entry.name])
+        length = layouts[entry.type, entry.shape].size
         if length and entry.offset < reached:
             raise CorruptError(
                 "RA-IN-114",
@@ -168,22 +204,17 @@ def _check_cover(header: Header, kinds: dict[str, GgmlType], source: FileSource)
 
 
 def _tensor(
-    entry: Entry, kinds: dict[str, GgmlType], scales: dict[str, Entry], header: Header
+    entry: Entry, layouts: Layouts, scales: dict[str, Entry], header: Header
 ) -> tuple[TensorSpec, _Place]:
     """Return what is known of a tensor, and where it lies."""
-    kind = kinds[entry.name]
-    scale, unreadable = _scale(entry, kinds, scales, header)
+    layout = layouts[entry.type, entry.shape]
+    kind, encoding = layout.kind, layout.encoding
+    scale, unreadable = _scale(entry, layouts, scales, header)
     if kind.name in WITHOUT_DECODER:
         unreadable = f"quantised ({kind.name}, a type of intermediate results)"
-    encoding = None
-    if kind.dtype is None or scale is not None:
-        encoding = Encoding(
-            scheme=kind.name,
-            dtype=kind.name,
-            block=(1, kind.block) if kind.block > 1 else None,
-            bits=kind.bits + (0 if scale is None else 8 * scale[0].nbytes / max(1, math.prod(entry.shape))),
-            parts=() if scale is None else (entry.name, scale[0].name),
-        )
+    if scale is not None:
+        bits = 8 * scale[0].nbytes / max(1, math.prod(entry.shape))
+        encoding = _encoding(kind, bits, (entry.name, scale[0].name))
     spec = TensorSpec(
         name=entry.name,
         shape=entry.shape,
@@ -196,7 +227,7 @@ def _tensor(
 
 
 def _scale(
-    entry: Entry, kinds: dict[str, GgmlType], scales: dict[str, Entry], header: Header
+    entry: Entry, layouts: Layouts, scales: dict[str, Entry], header: Header
 ) -> tuple[tuple[TensorSpec, int] | None, str | None]:
     """Return the factor that llama.cpp multiplies a weight by, and why the weight cannot be read without.
 
@@ -205,18 +236,18 @@ def _scale(
     """
     if len(entry.shape) < 2 or not entry.name.endswith(".weight"):
         return None, None
-    other = None
+    other, kind = None, layouts[entry.type, entry.shape].kind
     if scales:
         stem = entry.name.removesuffix(".weight")
         other = scales.get(f"{stem}.scale") or scales.get(f"{entry.name}.scale")
     if other is None:
-        if kinds[entry.name].name == "NVFP4" and header.facts.get("split.count", 1) != 1:
+        if kind.name == "NVFP4" and header.facts.get("split.count", 1) != 1:
             return None, "quantised (NVFP4, whose scale may lie in another part of the model)"
         return None, None
-    dtype, values = kinds[other.name].dtype, math.prod(other.shape)
+    dtype, values = layouts[other.type, other.shape].kind.dtype, math.prod(other.shape)
     each = len(entry.shape) == 3 and values == entry.shape[0]
     if dtype is None or "float" not in dtype or not (values == 1 or each):
-        return None, f"quantised ({kinds[entry.name].name}, with {values} scales of an unknown order)"
+        return None, f"quantised ({kind.name}, with {values} scales of an unknown order)"
     spec = TensorSpec(name=other.name, shape=(values,), dtype=dtype)
     return (spec, header.data_start + other.offset), None
 

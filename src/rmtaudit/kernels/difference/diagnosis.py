@@ -157,7 +157,7 @@ def diagnose(
         return Diagnosis(Kind.UNKNOWN, Unknown(UnknownReason.NONFINITE, None))
     stored = _FLOATING[candidate.dtype]
     return (
-        (None if encoded else _of_storage(base, candidate, stored))
+        (None if encoded else _of_storage(base, candidate))
         or _of_entries(A, B, base, stored)
         or _of_change(A, B, (base, candidate), generator, encoded)
     )
@@ -173,7 +173,7 @@ def _of_equal(base: torch.Tensor, candidate: torch.Tensor) -> Diagnosis:
     return Diagnosis(Kind.SAME_VALUES)
 
 
-def _of_storage(base: torch.Tensor, candidate: torch.Tensor, stored: str) -> Diagnosis | None:
+def _of_storage(base: torch.Tensor, candidate: torch.Tensor) -> Diagnosis | None:
     if bool((base.double() == 0).all()):
         return None
     rounded = find_cast(base, candidate)

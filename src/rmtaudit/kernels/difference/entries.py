@@ -151,27 +151,27 @@ def find_sparse_edit(base: torch.Tensor, candidate: torch.Tensor, dtype: str) ->
         That format.
     """
     changed = base != candidate
-    places = changed.nonzero()
-    if not len(places):
+    count = int(changed.sum())
+    if not count:
         return None
-    rows, columns = places[:, 0].unique(), places[:, 1].unique()
+    rows, columns = (changed.any(dim=side).nonzero().reshape(-1) for side in (1, 0))
     few_rows = len(rows) <= max(1, _FEW_LINES * base.shape[0]) and base.shape[0] > 1
     few_columns = len(columns) <= max(1, _FEW_LINES * base.shape[1]) and base.shape[1] > 1
-    if len(places) > max(1, _FEW * base.numel()) and not few_rows and not few_columns:
+    if count > max(1, _FEW * base.numel()) and not few_rows and not few_columns:
         return None
     before, after = base[changed], candidate[changed]
     difference = (after - before).abs()
-    if len(places) > _SINGLE:
+    if count > _SINGLE:
         unit = torch.maximum(ulp(before, dtype), ulp(after, dtype))
         if float((difference > 2 * unit).double().mean()) < 0.5:
             return None
     whole = few_rows or few_columns
     of_rows = few_rows and (not few_columns or len(rows) <= len(columns))
-    lines = (rows if of_rows else columns) if whole and len(places) > _SINGLE else rows[:0]
+    lines = (rows if of_rows else columns) if whole and count > _SINGLE else rows[:0]
     listed = tuple(int(line) for line in lines[:LISTED])
     return SparseEdit(
-        entries=len(places),
-        positions=tuple((int(row), int(column)) for row, column in places[:LISTED]),
+        entries=count,
+        positions=tuple((int(row), int(column)) for row, column in changed.nonzero()[:LISTED]),
         rows=listed if of_rows else (),
         columns=() if of_rows else listed,
         lines=len(lines),

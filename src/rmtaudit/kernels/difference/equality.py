@@ -137,7 +137,7 @@ def find_scaled(base: torch.Tensor, candidate: torch.Tensor, dtype: str) -> Scal
     """
     unit = _ULPS * ulp(candidate, dtype)
     factor = _factors(base, candidate, None)
-    if factor is None:
+    if factor is None or int(torch.count_nonzero(base)) < _LEAST_LINE:
         return None
     if bool(((candidate - factor * base).abs() <= unit).all()):
         value = float(factor)
@@ -155,6 +155,8 @@ def find_scaled(base: torch.Tensor, candidate: torch.Tensor, dtype: str) -> Scal
         factors = _factors(base, candidate, side)
         if factors is not None and bool(((candidate - factors * base).abs() <= unit).all()):
             known = factors.reshape(-1)[filled]
+            if bool((known == 0).any()):
+                return None  # whole lines were set to zero
             return Scaled(along, float(known.median()), float(known.min()), float(known.max()))
     return None
 

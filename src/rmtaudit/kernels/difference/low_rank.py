@@ -21,11 +21,15 @@ _CLEAR = 1.5
 _LARGEST_SHARE = 0.5
 """Largest rank, over the smaller side, that is called low."""
 
-_FULL = 768
-"""Smaller side up to which all singular values of the difference are computed."""
+_FULL = 96
+"""Smaller side up to which all singular values are computed at once."""
 
-_COLUMNS = (48, 160)
-"""Columns of the random range finder for larger matrices, in turn."""
+_COLUMNS = (48, 160, 512)
+"""Columns of the random range finder for larger matrices, in turn, while they are less than half of it."""
+
+_SPREAD = 8.0
+"""Where the singular values in so small a range fall by less than this factor, more columns are not tried:
+the difference is no low rank above a floor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,18 +180,18 @@ def find_low_rank(base: torch.Tensor, difference: torch.Tensor, rounding: Roundi
 def _leading_values(scaled: torch.Tensor, edge: float) -> torch.Tensor | None:
     """Return the singular values above the edge and the next one at least; ``None`` where they are many."""
     if min(scaled.shape) <= _FULL:
-        values: torch.Tensor = torch.linalg.svdvals(scaled) if _needs_svd(scaled, edge) else _values(scaled)
-        return values
+        every: torch.Tensor = torch.linalg.svdvals(scaled)
+        return every
     for columns in _COLUMNS:
+        if columns > max(_COLUMNS[0], _LARGEST_SHARE * min(scaled.shape)):
+            return None
         values = _range_values(scaled, columns)
         if float(values[-1]) <= edge:
             return values
+        left = float(scaled.square().sum() - values.square().sum())
+        if float(values[0]) < _SPREAD * float(values[-1]) and left > values[-1] ** 2 * columns:
+            return None
     return None
-
-
-def _needs_svd(scaled: torch.Tensor, edge: float) -> bool:
-    """Whether the Gram matrix cannot resolve the edge beside the largest singular value."""
-    return edge < 1e-6 * float(torch.linalg.vector_norm(scaled))
 
 
 def _values(matrix: torch.Tensor) -> torch.Tensor:
@@ -196,7 +200,8 @@ def _values(matrix: torch.Tensor) -> torch.Tensor:
 
 def _range_values(matrix: torch.Tensor, columns: int) -> torch.Tensor:
     """Return the singular values within a random range of so many columns (Halko et al. 2011, 4.4)."""
-    return torch.linalg.svdvals(_range(matrix, columns).T @ matrix)
+    values: torch.Tensor = torch.linalg.svdvals(torch.linalg.qr((_range(matrix, columns).T @ matrix).T).R)
+    return values
 
 
 def _range(matrix: torch.Tensor, columns: int) -> torch.Tensor:
@@ -204,7 +209,8 @@ def _range(matrix: torch.Tensor, columns: int) -> torch.Tensor:
         matrix.shape[1], columns, dtype=matrix.dtype, generator=torch.Generator().manual_seed(columns)
     )
     basis: torch.Tensor = torch.linalg.qr(matrix @ start).Q
-    return torch.linalg.qr(matrix @ (matrix.T @ basis)).Q
+    found: torch.Tensor = torch.linalg.qr(matrix @ (matrix.T @ basis)).Q
+    return found
 
 
 def _update_values(difference: torch.Tensor, rank: int) -> torch.Tensor:
@@ -230,7 +236,7 @@ def find_truncated(base: torch.Tensor, candidate: torch.Tensor, rounding: Roundi
     scaled = candidate * rounding.rows[:, None] * rounding.columns
     smaller = min(candidate.shape)
     edge = _MARGIN * rounding.edge
-    values = _values(scaled) if smaller <= 2 * _FULL else _range_values(scaled, smaller // 4)
+    values = _values(scaled) if smaller <= 1536 else _range_values(scaled, smaller // 4)
     rank = int((values > 4 * edge).sum())
     resolved = 4e-8 * float(values[0])  # of a Gram matrix in float64
     if not 0 < rank < smaller - 3 or rank >= len(values):

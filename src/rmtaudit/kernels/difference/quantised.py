@@ -95,6 +95,9 @@ def find_quantised(
     elif known is not None and known.block is not None:
         family, group = _unit_of_block(known.block, (candidate.shape[0], candidate.shape[1]))
     share = _nearest(base, candidate, family, group, epsilon, smallest_normal, uniform=isinstance(grid, Grid))
+    if grid is None and share < NEAREST:  # a file may keep a scale a row without saying so
+        family, group = "row", None
+        share = _nearest(base, candidate, family, group, epsilon, smallest_normal, uniform=False)
     folded = False
     compared = base
     if share < NEAREST:
@@ -156,7 +159,7 @@ def _nearest(
         if step > 0:
             reach = torch.full_like(distance, step / 2)
         else:
-            levels = stored.unique()
+            levels: torch.Tensor = torch.unique(stored)
             if len(levels) < 2:
                 continue
             place = torch.searchsorted(levels, wanted.contiguous()).clamp(1, len(levels) - 1)

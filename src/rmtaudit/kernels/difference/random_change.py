@@ -20,6 +20,13 @@ LEVEL = 1e-3
 
 _DEVIATIONS = 4.0
 _DRAWS = 4
+_POWERLESS = 0.05
+"""Standard deviation of the mean cosine beyond which a replacement could not be told: a convention."""
+
+APART = 0.2
+"""Correlation below which a change is no update any more: the base's share of the candidate's variance is
+below 4 %. Fine-tuned models stay far above it, training apart from one start ends far below."""
+
 _ROWS = 512
 """Rows of a sample on which units of two matrices are compared, at most."""
 
@@ -49,15 +56,15 @@ class Replaced:
 
     Attributes
     ----------
-    correlation
-        Of the entries, rows and columns centred.
+    cosine
+        Mean cosine of rows at the same place, rows and columns centred.
     smallest_seen
-        The correlation that would have been seen: four standard errors.
+        The mean cosine that would have been seen: four standard deviations over random relabellings.
     z
-        Sum of the cosines of rows at the same place, in standard deviations over random relabellings.
+        The sum of those cosines, in standard deviations over random relabellings of the rows.
     """
 
-    correlation: float
+    cosine: float
     smallest_seen: float
     z: float
 
@@ -79,6 +86,8 @@ class DenseUpdate:
         Of base and candidate, entry by entry.
     row_share, column_share
         Share of the change's squared norm in the tenth of the rows (columns) that changed most.
+    apart
+        Whether the correlation is below :data:`APART`.
     """
 
     spikes: int
@@ -87,6 +96,7 @@ class DenseUpdate:
     correlation: float
     row_share: float
     column_share: float
+    apart: bool
 
 
 def find_noise(
@@ -160,13 +170,15 @@ def _structure(
     norms = float(torch.linalg.vector_norm(base)), float(torch.linalg.vector_norm(candidate))
     size = float(torch.linalg.vector_norm(difference))
     product = norms[0] * norms[1]
+    correlation = float((base * candidate).sum()) / product if product else 0.0
     return DenseUpdate(
         spikes=len(spikes),
         spike_share=float(spikes.sum() / values.sum()),
         relative_norm=size / norms[0] if norms[0] else math.inf,
-        correlation=float((base * candidate).sum()) / product if product else 0.0,
+        correlation=correlation,
         row_share=_share_of_tenth(difference.square().sum(dim=1)),
         column_share=_share_of_tenth(difference.square().sum(dim=0)),
+        apart=correlation < APART,
     )
 
 
@@ -178,8 +190,9 @@ def _share_of_tenth(energy: torch.Tensor) -> float:
 def find_replaced(base: torch.Tensor, candidate: torch.Tensor) -> Replaced | None:
     """Return the evidence that nothing of the base is left; ``None`` where there is something, or no power.
 
-    Entries must be uncorrelated, rows at the same place no more alike than rows at other places, and no row
-    of the candidate may resemble any one row of the base: then its units were permuted.
+    Rows at the same place must be no more alike than rows at other places, and no row or column of the
+    candidate may resemble any one of the base: then its units were permuted. Entries may correlate all the
+    same, where all units have something in common that their inputs impose.
 
     Parameters
     ----------
@@ -191,13 +204,12 @@ def find_replaced(base: torch.Tensor, candidate: torch.Tensor) -> Replaced | Non
     Hoeffding, *A combinatorial central limit theorem*, Ann. Math. Stat. 22 (1951).
     """
     left, right = _centred(base), _centred(candidate)
-    norms = float(torch.linalg.vector_norm(left)) * float(torch.linalg.vector_norm(right))
-    if not norms:
+    rows = torch.arange(left.shape[0])[:: max(1, left.shape[0] // _ROWS)]
+    relabelled = _relabelling(_unit(left[rows]) @ _unit(right[rows]).T)
+    if relabelled is None:
         return None
-    correlation = float((left * right).sum()) / norms
-    # the variance of the sum of products of independent entries, rows and columns of any size
-    error = math.sqrt(float((left.square() * right.square()).sum())) / norms
-    if abs(correlation) > _DEVIATIONS * error or error > 0.05:
+    cosine, deviation = relabelled
+    if abs(cosine) > _DEVIATIONS * deviation or deviation > _POWERLESS:
         return None
     for ours, theirs in ((left, right), (left.T, right.T)):
         cosines = _cosines(ours, theirs)
@@ -205,11 +217,7 @@ def find_replaced(base: torch.Tensor, candidate: torch.Tensor) -> Replaced | Non
             return None
         if float(cosines.abs().amax(dim=0).median()) > 2 * math.sqrt(2 * math.log(len(ours)) / ours.shape[1]):
             return None
-    rows = torch.arange(left.shape[0])[:: max(1, left.shape[0] // _ROWS)]
-    z = _relabelling(_unit(left[rows]) @ _unit(right[rows]).T)
-    if abs(z) > _DEVIATIONS:
-        return None
-    return Replaced(correlation, _DEVIATIONS * error, z)
+    return Replaced(cosine, _DEVIATIONS * deviation, cosine / deviation)
 
 
 def _centred(matrix: torch.Tensor) -> torch.Tensor:
@@ -218,7 +226,8 @@ def _centred(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def _unit(rows: torch.Tensor) -> torch.Tensor:
-    return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(1e-300)
+    unit: torch.Tensor = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(1e-300)
+    return unit
 
 
 def _cosines(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor | None:
@@ -229,8 +238,9 @@ def _cosines(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor | None:
     return (_unit(ours).float() @ _unit(sample).float().T).double()
 
 
-def _relabelling(cosines: torch.Tensor) -> float:
+def _relabelling(cosines: torch.Tensor) -> tuple[float, float] | None:
+    """Return the mean cosine at equal places above that of all places, and its standard deviation."""
     centred = cosines - cosines.mean(dim=0, keepdim=True)
     centred = centred - centred.mean(dim=1, keepdim=True)
     spread = math.sqrt(float(centred.square().sum()) / max(1, len(centred) - 1))
-    return float(centred.diagonal().sum()) / spread if spread else 0.0
+    return (float(centred.diagonal().mean()), spread / len(centred)) if spread else None

@@ -58,9 +58,10 @@ class Survival:
         Number of those that are still resolvable: more than half of their square lies within what stands out
         of the candidate's noise, on both sides.
     angles
-        Principal angles in degrees, largest first, of the two spaces of leading directions, on the side where
-        the largest angle is larger. They have as many directions as stand in front of the widest relative
-        gap between the base's singular values: others turn freely.
+        Principal angles in degrees, largest first, of the spaces of leading singular directions of the two
+        matrices as they are, on the side where the largest angle is larger. They have as many directions as
+        stand in front of the widest relative gap between the base's singular values, among those followed:
+        others turn freely.
     share
         Share of the base's resolvable signal that survives, from 0 to 1.
     interval
@@ -107,9 +108,7 @@ def followed(base: torch.Tensor, candidate: torch.Tensor, generator: torch.Gener
     right = _jackknifed_cosine(A.T.double() @ ours.left, B.T.double() @ ours.left)
     share = (left[0] + right[0]) / 2
     reach = 1.96 * math.hypot(left[1], right[1]) / 2
-    angles = max(
-        (_angles(ours.left, theirs.left), _angles(ours.right, theirs.right)), key=lambda each: each[0]
-    )
+    angles = _top_angles(base, candidate, ours.count)
     return Survival(
         directions=ours.count,
         more=ours.capped,
@@ -169,6 +168,24 @@ def _leading(matrix: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tens
         basis = torch.linalg.qr(matrix @ torch.linalg.qr(matrix.T @ basis).Q).Q
     inner, values, Vh = torch.linalg.svd(basis.T @ matrix, full_matrices=False)
     return (basis @ inner).double(), values.double(), Vh.T.double()
+
+
+def _top_angles(base: torch.Tensor, candidate: torch.Tensor, most: int) -> tuple[float, ...]:
+    count = min(most + _OVERSAMPLED, min(base.shape))
+    ours, theirs = (_leading(each.float() / float(each.abs().max()), count) for each in (base, candidate))
+    ratios = ours[1][:most] / ours[1][1 : most + 1].clamp_min(1e-300)
+    size = int(ratios.argmax()) + 1
+    sides = [_angles(ours[side][:, :size], theirs[side][:, :size]) for side in (0, 2)]
+    return max(sides, key=lambda each: each[0])
+
+
+def spectral_norm(matrix: torch.Tensor) -> float:
+    """Return the largest singular value, by subspace iteration: within 1e-3 of it, and never above it."""
+    count = min(_OVERSAMPLED, min(matrix.shape))
+    scale = float(matrix.abs().max())
+    if scale == 0:
+        return 0.0
+    return scale * float(_leading((matrix / scale).float(), count)[1][0])
 
 
 def _angles(ours: torch.Tensor, theirs: torch.Tensor) -> tuple[float, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 
 from rmtaudit.analyzers.base import Analyzer
 from rmtaudit.engine.compare.metrics import metric_changes
@@ -155,11 +156,13 @@ def _change(base: torch.Tensor, candidate: torch.Tensor, *, weight: bool) -> Cha
 
 
 def _intact() -> DistortionResult:
-    return DistortionResult(1.0, (1.0, 1.0), 0, False, 0, (), "")
+    return replace(_without(""), value=1.0, ci=(1.0, 1.0))
 
 
 def _without(reason: str) -> DistortionResult:
-    return DistortionResult(None, None, 0, False, 0, (), reason)
+    return DistortionResult(
+        value=None, ci=None, directions=0, more=False, survived=0, angles=(), reason=reason
+    )
 
 
 def _distortion(base: torch.Tensor, candidate: torch.Tensor, generator: torch.Generator) -> DistortionResult:
@@ -169,5 +172,11 @@ def _distortion(base: torch.Tensor, candidate: torch.Tensor, generator: torch.Ge
     if kept is None:
         return _without(_NO_SIGNAL)
     return DistortionResult(
-        kept.share, kept.interval, kept.directions, kept.more, kept.survived, kept.angles, ""
+        value=kept.share,
+        ci=kept.interval,
+        directions=kept.directions,
+        more=kept.more,
+        survived=kept.survived,
+        angles=kept.angles,
+        reason="",
     )

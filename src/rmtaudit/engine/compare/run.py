@@ -41,7 +41,7 @@ _WORK = 72
 _SLACK = 64 << 20
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Run:
     """A comparison under way."""
 

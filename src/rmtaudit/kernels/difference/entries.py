@@ -30,7 +30,7 @@ _RANDOM = 0.05
 for random pruning."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SparseEdit:
     """All entries but a few are unchanged.
 
@@ -59,7 +59,7 @@ class SparseEdit:
     one_bit: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
     """Every entry is the base's or zero.
 

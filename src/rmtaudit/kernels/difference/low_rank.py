@@ -32,7 +32,7 @@ _SPREAD = 8.0
 the difference is no low rank above a floor."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LowRankUpdate:
     """The candidate is the base and an update of low rank, rounded.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -11,6 +11,7 @@ from rmtaudit.kernels.forensics.codebooks import CodeBook, repeats_values
 from rmtaudit.kernels.forensics.grids import Grid
 from rmtaudit.kernels.forensics.lattices import fit_lattice
 from rmtaudit.kernels.forensics.quantisation import quantisation
+from rmtaudit.kernels.forensics.samples import strided
 from rmtaudit.kernels.forensics.schemes import quantisation_scheme
 from rmtaudit.kernels.forensics.units import Family, units
 
@@ -22,7 +23,7 @@ _SLACK = 1.02
 _PARTS: dict[str, Family] = {"rows": "group along rows", "columns": "group along columns"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Quantised:
     """The candidate is the base, rounded to a few levels.
 
@@ -61,6 +62,17 @@ class KnownEncoding:
     block: tuple[int, int] | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Levels:
+    """The units that share levels, whether these are equally spaced, and the rounding of the values."""
+
+    family: Family
+    group: int | None
+    uniform: bool
+    epsilon: float
+    smallest_normal: float
+
+
 def find_quantised(
     base: torch.Tensor,
     candidate: torch.Tensor,
@@ -94,18 +106,23 @@ def find_quantised(
         family, group = grid.family, grid.group
     elif known is not None and known.block is not None:
         family, group = _unit_of_block(known.block, (candidate.shape[0], candidate.shape[1]))
-    share = _nearest(base, candidate, family, group, epsilon, smallest_normal, uniform=isinstance(grid, Grid))
+    levels = _Levels(
+        family=family,
+        group=group,
+        uniform=isinstance(grid, Grid),
+        epsilon=epsilon,
+        smallest_normal=smallest_normal,
+    )
+    share = _nearest(base, candidate, levels)
     if grid is None and share < NEAREST:  # a file may keep a scale a row without saying so
-        family, group = "row", None
-        share = _nearest(base, candidate, family, group, epsilon, smallest_normal, uniform=False)
+        levels = replace(levels, family="row", group=None)
+        share = _nearest(base, candidate, levels)
     folded = False
     compared = base
     if share < NEAREST:
         factors = line_factors(base, candidate, 1)
         scaled = base * factors
-        better = _nearest(
-            scaled, candidate, family, group, epsilon, smallest_normal, uniform=isinstance(grid, Grid)
-        )
+        better = _nearest(scaled, candidate, levels)
         if better >= NEAREST:
             share, folded, compared = better, True, scaled
     norm = float(torch.linalg.vector_norm(compared, dtype=torch.float64))
@@ -116,8 +133,8 @@ def find_quantised(
     return Quantised(
         scheme=name,
         bits=None if grid is None else grid.bits,
-        unit=family,
-        group=group,
+        unit=levels.family,
+        group=levels.group,
         nearest=share,
         relative_error=error / norm if norm else 0.0,
         folded_rows=folded,
@@ -133,46 +150,35 @@ def _unit_of_block(block: tuple[int, int], shape: tuple[int, int]) -> tuple[Fami
     return "tensor", None
 
 
-def _nearest(
-    base: torch.Tensor,
-    candidate: torch.Tensor,
-    family: Family,
-    group: int | None,
-    epsilon: float,
-    smallest_normal: float,
-    *,
-    uniform: bool,
-) -> float:
+def _nearest(base: torch.Tensor, candidate: torch.Tensor, levels: _Levels) -> float:
     """Return the share of entries on the level nearest to the base's value, over up to 64 units.
 
     The levels of a uniform grid are half a step apart at most from what they round; those of any other unit
     are the values that it holds.
     """
     near = total = 0
-    for before, after in zip(_units(base, family, group), _units(candidate, family, group), strict=True):
+    for before, after in zip(_units(base, levels), _units(candidate, levels), strict=True):
         wanted, stored = before.double(), after.double()
         step = 0.0
-        if uniform:
-            lattice = fit_lattice(stored, epsilon, smallest_normal)
+        if levels.uniform:
+            lattice = fit_lattice(stored, levels.epsilon, levels.smallest_normal)
             step = 0.0 if lattice is None else lattice.step
         distance = (stored - wanted).abs()
         if step > 0:
             reach = torch.full_like(distance, step / 2)
         else:
-            levels: torch.Tensor = torch.unique(stored)
-            if len(levels) < 2:
+            used: torch.Tensor = torch.unique(stored)
+            if len(used) < 2:
                 continue
-            place = torch.searchsorted(levels, wanted.contiguous()).clamp(1, len(levels) - 1)
-            reach = torch.minimum((levels[place] - wanted).abs(), (levels[place - 1] - wanted).abs())
-        tolerance = 4 * epsilon * torch.maximum(stored.abs(), wanted.abs())
+            place = torch.searchsorted(used, wanted.contiguous()).clamp(1, len(used) - 1)
+            reach = torch.minimum((used[place] - wanted).abs(), (used[place - 1] - wanted).abs())
+        tolerance = 4 * levels.epsilon * torch.maximum(stored.abs(), wanted.abs())
         near += int((distance <= _SLACK * reach + tolerance).sum())
         total += len(stored)
     return near / total if total else 0.0
 
 
-def _units(matrix: torch.Tensor, family: Family, group: int | None) -> list[torch.Tensor]:
-    if family == "tensor":  # the sample of the forensics depends on the zeros, which differ between the two
-        from rmtaudit.kernels.forensics.samples import strided
-
+def _units(matrix: torch.Tensor, levels: _Levels) -> list[torch.Tensor]:
+    if levels.family == "tensor":  # that of the forensics depends on the zeros, which differ between the two
         return [strided(matrix.contiguous(), 65_536)]
-    return list(units(matrix.contiguous(), family, group))
+    return list(units(matrix.contiguous(), levels.family, levels.group))

@@ -69,7 +69,7 @@ class Replaced:
     z: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DenseUpdate:
     """The change has structure, and of many directions.
 

@@ -26,7 +26,7 @@ _BLOCKS = 20
 """Blocks of rows, and of columns, that the jackknife leaves out in turn."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resolvable:
     """The directions of a matrix that stand out of noise, rows and columns scaled to equal size.
 
@@ -46,7 +46,7 @@ class Resolvable:
     capped: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Survival:
     """What is left of the resolvable directions of a base.
 
@@ -119,12 +119,11 @@ def followed(base: torch.Tensor, candidate: torch.Tensor, generator: torch.Gener
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Leading(Resolvable):
-    """Also the number above this matrix's own edge, and the number in front of the widest gap."""
+    """Also the number above this matrix's own edge."""
 
-    resolved: int = 0
-    separated: int = 0
+    resolved: int
 
 
 def _resolvable(matrix: torch.Tensor, generator: torch.Generator, least: int = 0) -> _Leading:
@@ -133,9 +132,13 @@ def _resolvable(matrix: torch.Tensor, generator: torch.Generator, least: int = 0
     U, values, V = _leading(matrix, count)
     resolved = int((values.square() > _edge(matrix, generator)).sum())
     kept = max(min(resolved, MOST), least)
-    ratios = values[:kept] / values[1 : kept + 1].clamp_min(1e-300)
-    separated = int(ratios.argmax()) + 1 if kept else 0
-    return _Leading(U[:, :kept], V[:, :kept], kept, resolved > MOST, min(resolved, kept), separated)
+    return _Leading(
+        left=U[:, :kept],
+        right=V[:, :kept],
+        count=kept,
+        capped=resolved > MOST,
+        resolved=min(resolved, kept),
+    )
 
 
 def _edge(matrix: torch.Tensor, generator: torch.Generator) -> float:

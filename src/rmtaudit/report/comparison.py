@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from rmtaudit.report.frame import data_frame
-from rmtaudit.report.model import MetricResult, Part
+from rmtaudit.report.layer import MetricResult, Part
 from rmtaudit.report.plain import Count, Number, plain
 
 if TYPE_CHECKING:

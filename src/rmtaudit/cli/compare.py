@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rmtaudit.cli.errors import FINE, INCONCLUSIVE, placed, print_error
+from rmtaudit.cli.errors import FINE, INCONCLUSIVE, note, placed, print_error
+from rmtaudit.cli.help import Command
 from rmtaudit.cli.output import format_for, output_file, output_options
 from rmtaudit.errors import NothingAuditableError, RmtauditError
 
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
 FORMATS = ("table", "json", "markdown")
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("compare base/ tuned/", "Say what a fine-tune did to a model"),
+        ("compare model.safetensors model.gguf --no-metrics", "Check a conversion"),
+        ("compare base/ tuned/ -o comparison.json", "The same for a program"),
+    ],
+)
 @click.argument("base", metavar="BASE", type=click.Path(path_type=Path))
 @click.argument("candidate", metavar="CANDIDATE", type=click.Path(path_type=Path))
 @click.option(
@@ -97,20 +105,21 @@ def _compared(base: Path, candidate: Path, settings: CompareSettings, *, quiet: 
     from rmtaudit.engine.compare.run import compare_checkpoints
 
     with (
-        _opened(base) as first,
-        _opened(candidate) as second,
+        _opened(base, quiet=quiet) as first,
+        _opened(candidate, quiet=quiet) as second,
         watch(candidate.name or str(candidate), enabled=not quiet) as watcher,
     ):
         return compare_checkpoints(first, second, settings, progress=watcher)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Checkpoint]:
+def _opened(path: Path, *, quiet: bool) -> Iterator[Checkpoint]:
     """Open a checkpoint; an error names it as the user wrote it."""
     from rmtaudit.checkpoints import open_checkpoint
+    from rmtaudit.checkpoints.remote.locate import located
 
     try:
-        checkpoint = open_checkpoint(path)
+        checkpoint = open_checkpoint(located(path, notify=note(quiet=quiet)))
     except RmtauditError as error:
         raise placed(error, path) from error
     with checkpoint:

@@ -10,6 +10,7 @@ import pytest
 
 import rmtaudit
 from rmtaudit import errors
+from rmtaudit.engine.compare.settings import CompareKeywords, CompareSettings
 from rmtaudit.engine.density.settings import DensityKeywords, DensitySettings
 from rmtaudit.engine.logdet.settings import LogdetKeywords, LogdetSettings
 from rmtaudit.engine.samples.forecast import ForecastKeywords, ForecastSettings
@@ -58,6 +59,7 @@ def test_the_import_is_free() -> None:
 @pytest.mark.parametrize(
     ("keywords", "settings", "elsewhere"),
     [
+        (CompareKeywords, CompareSettings, set()),
         (DensityKeywords, DensitySettings, set()),
         (LogdetKeywords, LogdetSettings, set()),
         (TailKeywords, TailSettings, set()),

@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rmtaudit.checkpoints import open_checkpoint
+    from rmtaudit.engine.compare import compare
     from rmtaudit.engine.density import density
     from rmtaudit.engine.logdet.api import logdet
     from rmtaudit.engine.samples.api import forecast, tails
     from rmtaudit.engine.scan.api import scan
+    from rmtaudit.report.comparison import Comparison
     from rmtaudit.report.files import load_reports
     from rmtaudit.report.model import Report
 
     __version__: str
 
 __all__ = [
+    "Comparison",
     "Report",
     "__version__",
+    "compare",
     "density",
     "forecast",
     "load_reports",
@@ -32,7 +36,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Comparison": "rmtaudit.report.comparison",
     "Report": "rmtaudit.report.model",
+    "compare": "rmtaudit.engine.compare",
     "density": "rmtaudit.engine.density",
     "forecast": "rmtaudit.engine.samples.api",
     "load_reports": "rmtaudit.report.files",

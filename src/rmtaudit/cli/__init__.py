@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from rmtaudit.cli.analyzers import analyzers
+from rmtaudit.cli.compare import compare
 from rmtaudit.cli.config import config
 from rmtaudit.cli.density import density
 from rmtaudit.cli.errors import leave, run
@@ -32,6 +33,7 @@ def cli() -> None:
 
 
 cli.add_command(scan)
+cli.add_command(compare)
 cli.add_command(inspect)
 cli.add_command(report)
 cli.add_command(tails)

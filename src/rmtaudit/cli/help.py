@@ -16,7 +16,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "preset", "analyzers", "conv", "assigned", "bootstrap", "sharp", "pseudo", "size", "factor", "up_to",
         "unshift", "method", "probes", "steps", "smallest", "side", "fraction", "min_tail", "level", "sample",
         "samples", "sampling", "block_size", "ridge", "replicas", "kpm", "points", "tolerance", "confidence",
-        "assume_random_order", "assume_free", "assume_smooth", "seed",
+        "metrics", "assume_random_order", "assume_free", "assume_smooth", "seed",
     ),
     "What is checked": ("fail_on", "verify", "against"),
     "Where the result goes": (

@@ -70,15 +70,22 @@ def by_suffix(base: Named, candidate: Named) -> Iterator[Couple]:
     yield from _by_suffix(base, candidate, clear=True)
 
 
-def by_likeliest_suffix(base: Named, candidate: Named) -> Iterator[Couple]:
-    """Yield references as :func:`by_suffix` does, the first in stored order where several would do."""
-    yield from _by_suffix(base, candidate, clear=False)
+def by_likeliest_suffix(base: Named, candidate: Named, matched: Iterable[Couple]) -> Iterator[Couple]:
+    """Yield references as :func:`by_suffix` does; where several would do, as most of ``matched`` are."""
+    prior = Counter(_prefixes(ref.name, other.name) for ref, other in matched)
+    yield from _by_suffix(base, candidate, clear=False, prior=prior)
 
 
-def _by_suffix(base: Named, candidate: Named, *, clear: bool) -> Iterator[Couple]:
+def _by_suffix(
+    base: Named, candidate: Named, *, clear: bool, prior: Mapping[Change, int] | None = None
+) -> Iterator[Couple]:
     left, right = dict(base), dict(candidate)
     while left and right:
-        votes = _votes(left, right).most_common()
+        counted = _votes(left, right)
+        for change, number in (prior or {}).items():
+            if change in counted:
+                counted[change] += number
+        votes = counted.most_common()
         if not votes:
             return
         (change, count), *others = votes

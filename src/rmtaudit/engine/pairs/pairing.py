@@ -134,7 +134,8 @@ def paired(base: Checkpoint, candidate: Checkpoint, *, content: bool = True) -> 
     _match_fused(matching)
     if content and matching.base and matching.candidate:
         matching.take(by_content(base, candidate, matching.base, matching.candidate), Match.CONTENT)
-    matching.take(by_likeliest_suffix(matching.base, matching.candidate), Match.SUFFIX)
+    matched = [(pair.base, pair.candidate) for pair in matching.pairs]
+    matching.take(by_likeliest_suffix(matching.base, matching.candidate, matched), Match.SUFFIX)
     matching.take(_by_unique_shape(matching.base, matching.candidate), Match.SHAPE)
     place = {ref.name: index for index, ref in enumerate(refs)}
     first = {pair.name: place.get(pair.name, place.get(pair.base.spec.name, 0)) for pair in matching.pairs}

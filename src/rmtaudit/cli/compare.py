@@ -1,0 +1,137 @@
+"""``rmtaudit compare``: what happened between two checkpoints."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rmtaudit.cli.errors import FINE, INCONCLUSIVE, note, placed, print_error
+from rmtaudit.cli.help import Command
+from rmtaudit.cli.output import format_for, output_file, output_options
+from rmtaudit.errors import NothingAuditableError, RmtauditError
+
+if TYPE_CHECKING:
+    from rmtaudit.checkpoints import Checkpoint
+    from rmtaudit.engine.compare.settings import CompareSettings
+    from rmtaudit.report.comparison import Comparison
+
+FORMATS = ("table", "json", "markdown")
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        ("compare base/ tuned/", "Say what a fine-tune did to a model"),
+        ("compare model.safetensors model.gguf --no-metrics", "Check a conversion"),
+        ("compare base/ tuned/ -o comparison.json", "The same for a program"),
+    ],
+)
+@click.argument("base", metavar="BASE", type=click.Path(path_type=Path))
+@click.argument("candidate", metavar="CANDIDATE", type=click.Path(path_type=Path))
+@click.option(
+    "--metrics/--no-metrics",
+    default=True,
+    show_default=True,
+    help="Compute alpha, norms and ranks of both sides of every layer that changed.",
+)
+@click.option(
+    "--top",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=25,
+    show_default=True,
+    help="Rows of the table; 0: all.",
+)
+@click.option("--memory", metavar="SIZE", help="Budget for matrices in flight: 4GB, 50%, bytes.")
+@click.option("--threads", metavar="N", type=click.IntRange(min=1), help="Pairs worked on at the same time.")
+@click.option("--seed", metavar="N", type=click.IntRange(min=0), default=0, help="Seed of everything random.")
+@output_options(FORMATS)
+@click.option("-q", "--quiet", is_flag=True, help="No progress; with -o, no table either.")
+def compare(
+    base: Path,
+    candidate: Path,
+    metrics: bool,
+    top: int,
+    memory: str | None,
+    threads: int | None,
+    seed: int,
+    format_: str | None,
+    output: Path | None,
+    quiet: bool,
+) -> int:
+    """Say what happened between two checkpoints: fine-tuned, merged, pruned, quantised, converted.
+
+    BASE and CANDIDATE are files or folders as `rmtaudit scan` takes them. Tensors are matched by name, by
+    place and by content; each pair gets a diagnosis with its numbers, the size of the change, and the share
+    of the base's signal that survives. Exit code 3: nothing could be compared.
+    """
+    from rmtaudit.engine.compare.settings import CompareSettings
+    from rmtaudit.engine.resources.memory_size import parse_memory
+
+    chosen = format_for(format_, output, FORMATS)
+    with output_file(output, [base, candidate]) if output else nullcontext() as file:
+        budget = None if memory is None else parse_memory(memory)
+        settings = CompareSettings(metrics=metrics, memory=budget, threads=threads, seed=seed)
+        result = _compared(base, candidate, settings, quiet=quiet)
+        if file is not None:
+            file.write(_rendered(result, chosen, top))
+        if file is None and chosen != "table":
+            sys.stdout.write(_rendered(result, chosen, top))
+        elif file is None or not quiet:
+            from rmtaudit.cli.compare_table import draw_comparison
+            from rmtaudit.cli.table import stdout_console
+
+            draw_comparison(stdout_console(), result, top)
+    if result.coverage.compared:
+        return FINE
+    print_error(
+        NothingAuditableError(
+            "RA-NA-001",
+            "No tensor of the two could be compared.",
+            hint="The report lists what has no counterpart. Are these the same architecture?",
+            where=str(candidate),
+        )
+    )
+    return INCONCLUSIVE
+
+
+def _compared(base: Path, candidate: Path, settings: CompareSettings, *, quiet: bool) -> Comparison:
+    from rmtaudit.cli.progress import watch
+    from rmtaudit.engine.compare.run import compare_checkpoints
+
+    with (
+        _opened(base, quiet=quiet) as first,
+        _opened(candidate, quiet=quiet) as second,
+        watch(candidate.name or str(candidate), enabled=not quiet) as watcher,
+    ):
+        return compare_checkpoints(first, second, settings, progress=watcher)
+
+
+@contextmanager
+def _opened(path: Path, *, quiet: bool) -> Iterator[Checkpoint]:
+    """Open a checkpoint; an error names it as the user wrote it."""
+    from rmtaudit.checkpoints import open_checkpoint
+    from rmtaudit.checkpoints.remote.locate import located
+
+    try:
+        checkpoint = open_checkpoint(located(path, notify=note(quiet=quiet)))
+    except RmtauditError as error:
+        raise placed(error, path) from error
+    with checkpoint:
+        yield checkpoint
+
+
+def _rendered(result: Comparison, format_: str, top: int) -> str:
+    if format_ == "json":
+        return result.to_json()
+    if format_ == "markdown":
+        return result.to_markdown()
+    from rmtaudit.cli.compare_table import draw_comparison
+    from rmtaudit.cli.table import drawn_text
+
+    return drawn_text(lambda console: draw_comparison(console, result, top))

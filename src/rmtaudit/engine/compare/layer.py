@@ -1,0 +1,182 @@
+"""The comparison of one pair: diagnosis, change, distortion, metrics."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from msgspec.structs import replace
+
+from rmtaudit.analyzers.base import Analyzer
+from rmtaudit.engine.compare.metrics import metric_changes
+from rmtaudit.engine.pairs import Pair, PairValues, TensorRef
+from rmtaudit.kernels.difference.arrangement import Rearranged
+from rmtaudit.kernels.difference.diagnosis import Diagnosis, Kind, diagnose
+from rmtaudit.kernels.difference.quantised import KnownEncoding
+from rmtaudit.kernels.difference.subspaces import LEAST_SIDE, followed, spectral_norm
+from rmtaudit.report.comparison import (
+    ChangeResult,
+    DiagnosisResult,
+    DistortionResult,
+    LayerComparison,
+    MetricChange,
+)
+from rmtaudit.report.comparison_words import sentence_of
+
+_EQUAL = frozenset({Kind.IDENTICAL, Kind.SAME_VALUES})
+_LISTED = 20
+_NO_WEIGHT = "no weight matrix"
+_SMALL = f"a side is shorter than {LEAST_SIDE}: noise cannot be told from signal"
+_NO_SIGNAL = "no direction of the base stands out of noise"
+_NONFINITE = "values that are not finite"
+
+
+def compare_pair(values: PairValues, analyzers: tuple[Analyzer, ...], seed: int) -> LayerComparison:
+    """Return the comparison of one pair.
+
+    Parameters
+    ----------
+    values
+        The pair and its matrices in one orientation, stored dtypes.
+    analyzers
+        For the metrics of weight matrices that changed; none computes none.
+    seed
+        Of everything random.
+    """
+    pair, base, candidate = values
+    generator = _generator(seed, pair.name)
+    encoding = pair.candidate.encoding
+    encoded = None if encoding is None else KnownEncoding(encoding.scheme, encoding.block)
+    if encoding is not None and encoding == pair.base.encoding:
+        encoded = None  # the base lies on the same levels: they do not explain a change
+    diagnosis = diagnose(base, candidate, generator=generator, encoded=encoded)
+    weight = pair.base.layer is not None
+    metrics: Mapping[str, MetricChange] = {}
+    change: ChangeResult | None = ChangeResult(0, 0 if weight else None)
+    if diagnosis.kind in _EQUAL:
+        distortion = _intact() if weight else _without(_NO_WEIGHT)
+    elif not _is_finite(base) or not _is_finite(candidate):
+        change, distortion = None, _without(_NONFINITE)
+    else:
+        if isinstance(diagnosis.evidence, Rearranged):
+            candidate = diagnosis.evidence.undone(candidate)
+        change = _change(base, candidate, weight=weight)
+        distortion = _distortion(base, candidate, generator) if weight else _without(_NO_WEIGHT)
+        if weight and analyzers and pair.candidate.layer is not None and bool(candidate.double().any()):
+            metrics = metric_changes((pair.base, base), (pair.candidate, candidate), analyzers, seed)
+    return _row(
+        pair,
+        diagnosis=DiagnosisResult(
+            kind=str(diagnosis.kind),
+            sentence=sentence_of(str(diagnosis.kind), numbers_of(diagnosis)),
+            numbers=numbers_of(diagnosis),
+        ),
+        change=change,
+        distortion=distortion,
+        metrics=metrics,
+    )
+
+
+def skipped_pair(pair: Pair, status: str, reason: str) -> LayerComparison:
+    """Return the row of a pair that was not compared, and why."""
+    return _row(pair, status=status, reason=reason)
+
+
+def numbers_of(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Return the evidence of a diagnosis as plain values; permutations are cut to 20 places."""
+    if diagnosis.evidence is None:
+        return {}
+    numbers = _plain(dataclasses.asdict(diagnosis.evidence))
+    if isinstance(diagnosis.evidence, Rearranged):
+        numbers |= {side: numbers[side][:_LISTED] for side in ("rows", "columns")}
+    return numbers
+
+
+def _plain(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers without infinite ones, which a document does not hold."""
+    return {
+        key: _plain(value)
+        if isinstance(value, Mapping)
+        else None
+        if isinstance(value, float) and not math.isfinite(value)
+        else value
+        for key, value in numbers.items()
+    }
+
+
+def _row(pair: Pair, *, status: str = "ok", reason: str = "", **parts: Any) -> LayerComparison:
+    empty: dict[str, Any] = {"diagnosis": None, "change": None, "distortion": None, "metrics": {}}
+    return LayerComparison(
+        name=pair.base.name,
+        candidate=pair.candidate.name,
+        kind=None if pair.base.kind is None else str(pair.base.kind),
+        shape=pair.base.shape,
+        parameters=pair.base.parameters,
+        dtypes=(_stored(pair.base), _stored(pair.candidate)),
+        match=str(pair.how),  # type: ignore[arg-type]
+        layout=str(pair.layout),  # type: ignore[arg-type]
+        status=status,  # type: ignore[arg-type]
+        reason=reason,
+        **(empty | parts),
+    )
+
+
+def _stored(ref: TensorRef) -> str:
+    return ref.dtype if ref.encoding is None else ref.encoding.scheme
+
+
+def _generator(seed: int, name: str) -> torch.Generator:
+    text = f"{seed}\0compare\0{name}".encode(errors="surrogatepass")
+    return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(text).digest()[:8], "little") >> 1)
+
+
+def _is_finite(matrix: torch.Tensor) -> bool:
+    if not matrix.is_floating_point():
+        return True
+    wide = matrix.float() if matrix.element_size() == 1 else matrix
+    return bool(torch.isfinite(wide).all())
+
+
+def _change(base: torch.Tensor, candidate: torch.Tensor, *, weight: bool) -> ChangeResult | None:
+    if base.is_complex() or candidate.is_complex():
+        return None
+    wide = base.double()
+    difference = candidate.double() - wide
+    norm = float(torch.linalg.vector_norm(wide))
+    if norm == 0:
+        return None
+    spectral = None
+    if weight and min(base.shape) > 1:
+        spectral = spectral_norm(difference) / spectral_norm(wide)
+    return ChangeResult(float(torch.linalg.vector_norm(difference)) / norm, spectral)
+
+
+def _intact() -> DistortionResult:
+    return replace(_without(""), value=1.0, ci=(1.0, 1.0))
+
+
+def _without(reason: str) -> DistortionResult:
+    return DistortionResult(
+        value=None, ci=None, directions=0, more=False, survived=0, angles=(), reason=reason
+    )
+
+
+def _distortion(base: torch.Tensor, candidate: torch.Tensor, generator: torch.Generator) -> DistortionResult:
+    if min(base.shape) < LEAST_SIDE:
+        return _without(_SMALL)
+    kept = followed(base, candidate, generator)
+    if kept is None:
+        return _without(_NO_SIGNAL)
+    return DistortionResult(
+        value=kept.share,
+        ci=kept.interval,
+        directions=kept.directions,
+        more=kept.more,
+        survived=kept.survived,
+        angles=kept.angles,
+        reason="",
+    )

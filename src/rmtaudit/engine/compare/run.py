@@ -1,0 +1,205 @@
+"""How a comparison is carried out: one thread reads pairs, a few compare them, a gate keeps the budget."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from rmtaudit.analyzers.base import Analyzer
+from rmtaudit.checkpoints.base import Checkpoint
+from rmtaudit.engine.compare.layer import compare_pair, skipped_pair
+from rmtaudit.engine.compare.metrics import metric_analyzers
+from rmtaudit.engine.compare.settings import CompareSettings
+from rmtaudit.engine.compare.summary import summarise
+from rmtaudit.engine.pairs import Pair, Pairing, PairReader, PairValues, TensorRef, paired
+from rmtaudit.engine.resources.memory import MemoryGate, free_memory
+from rmtaudit.engine.resources.pool import Pool
+from rmtaudit.engine.resources.progress import Progress
+from rmtaudit.kernels.spectra import openblas
+from rmtaudit.matrices.skips import Skip, SkipReason
+from rmtaudit.names import display_name
+from rmtaudit.report.comparison import (
+    COMPARISON_HEADER,
+    ComparedSubject,
+    Comparison,
+    ComparisonCoverage,
+    ComparisonTool,
+    LayerComparison,
+    Unmatched,
+)
+from rmtaudit.version import installed_version
+
+_WORK = 72
+"""Bytes an entry that a comparison takes beyond the values: nine matrices of float64."""
+
+_SLACK = 64 << 20
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """A comparison under way."""
+
+    pairing: Pairing
+    analyzers: tuple[Analyzer, ...]
+    seed: int
+    progress: Callable[[Progress], None]
+    rows: dict[str, LayerComparison] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    parameters: int = 0
+
+    def finish(self, row: LayerComparison) -> None:
+        with self.lock:
+            self.rows[row.name] = row
+            self.parameters += row.parameters
+            step = Progress(
+                done=len(self.rows),
+                total=len(self.pairing.pairs),
+                name=row.name,
+                parameters_done=self.parameters,
+                parameters_total=sum(pair.base.parameters for pair in self.pairing.pairs),
+            )
+        self.progress(step)
+
+
+def compare_checkpoints(
+    base: Checkpoint,
+    candidate: Checkpoint,
+    settings: CompareSettings,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+) -> Comparison:
+    """Compare two opened checkpoints, which stay open.
+
+    Parameters
+    ----------
+    base, candidate
+        The two.
+    settings
+        How to compare.
+    progress
+        Told after every pair, from any thread.
+
+    Raises
+    ------
+    InputError
+        A tensor that names do not match cannot be read, or a file changed while it was read.
+    """
+    with _one_thread_each():
+        pairing = paired(base, candidate)
+        run = _Run(
+            pairing=pairing,
+            analyzers=metric_analyzers() if settings.metrics else (),
+            seed=settings.seed,
+            progress=progress or (lambda _: None),
+        )
+        _compare_all(run, base, candidate, settings)
+    base.check_unchanged()
+    candidate.check_unchanged()
+    rows = [run.rows[pair.name] for pair in pairing.pairs]
+    unmatched = sum(ref.layer is not None for ref in (*pairing.only_base, *pairing.only_candidate))
+    return Comparison(
+        schema=COMPARISON_HEADER,
+        tool=ComparisonTool(
+            version=installed_version(), options={"metrics": settings.metrics}, seed=settings.seed
+        ),
+        base=_subject(base),
+        candidate=_subject(candidate),
+        summary=summarise(rows, unmatched),
+        coverage=_coverage(pairing, rows),
+        relation=None,
+        claim=None,
+        layers=rows,
+        notes=pairing.notes,
+    )
+
+
+def _compare_all(run: _Run, base: Checkpoint, candidate: Checkpoint, settings: CompareSettings) -> None:
+    budget = free_memory() // 2 if settings.memory is None else settings.memory
+    reader = PairReader(base, candidate, budget=budget, work=_WORK)
+    largest = max((_size(pair) for pair in run.pairing.pairs), default=0)
+    gate = MemoryGate(min(budget, 2 * largest + _SLACK))
+    pool = Pool(settings.threads or _cpus(), initialise=lambda: torch.set_num_threads(1))
+
+    def skip(pair: Pair, reason: Skip) -> None:
+        status = "failed" if reason.reason is SkipReason.UNREADABLE else "skipped"
+        run.finish(skipped_pair(pair, status, reason.sentence))
+
+    try:
+        for values in reader.values(run.pairing, skip):
+            size = _size(values.pair)
+            gate.acquire(size)
+            pool.submit(_task(run, values, gate, size))
+        pool.join()
+    finally:
+        pool.abandon()
+
+
+def _size(pair: Pair) -> int:
+    return pair.base.bytes_read + pair.candidate.bytes_read + _WORK * pair.base.parameters
+
+
+def _task(run: _Run, values: PairValues, gate: MemoryGate, size: int) -> Callable[[], None]:
+    def work() -> None:
+        try:
+            row = compare_pair(values, run.analyzers, run.seed)
+        except Exception as error:  # a fault of ours in one pair is recorded, and must not lose the others
+            problem = display_name(f"{type(error).__name__}: {error}")
+            skip = Skip.of(SkipReason.INTERNAL_ERROR, problem=problem)
+            row = skipped_pair(values.pair, "failed", skip.sentence)
+        finally:
+            gate.release(size)
+        run.finish(row)
+
+    return work
+
+
+def _subject(checkpoint: Checkpoint) -> ComparedSubject:
+    return ComparedSubject(
+        path=str(checkpoint.path),
+        format=checkpoint.format,
+        tensors=len(checkpoint.tensors),
+        parameters=sum(spec.parameters for spec in checkpoint.tensors),
+    )
+
+
+def _coverage(pairing: Pairing, rows: list[LayerComparison]) -> ComparisonCoverage:
+    compared = sum(row.parameters for row in rows if row.status == "ok")
+    total = sum(row.parameters for row in rows) + sum(ref.parameters for ref in pairing.only_base)
+    others = sum(pair.candidate.parameters for pair in pairing.pairs)
+    return ComparisonCoverage(
+        pairs=len(rows),
+        compared=sum(row.status == "ok" for row in rows),
+        parameters_base=total,
+        parameters_candidate=others + sum(ref.parameters for ref in pairing.only_candidate),
+        parameters_compared=compared,
+        fraction=compared / total if total else 0.0,
+        only_base=_unmatched(pairing.only_base),
+        only_candidate=_unmatched(pairing.only_candidate),
+    )
+
+
+def _unmatched(refs: tuple[TensorRef, ...]) -> list[Unmatched]:
+    return [Unmatched(ref.name, ref.shape, ref.layer is not None) for ref in refs]
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Give every BLAS and torch one thread a caller, and back what they had."""
+    openblas.load()
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)

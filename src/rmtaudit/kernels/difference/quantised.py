@@ -1,0 +1,184 @@
+"""Quantisation: the candidate lies on levels, and each entry on the level nearest to the base's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from rmtaudit.kernels.difference.equality import line_factors
+from rmtaudit.kernels.forensics.codebooks import CodeBook, repeats_values
+from rmtaudit.kernels.forensics.grids import Grid
+from rmtaudit.kernels.forensics.lattices import fit_lattice
+from rmtaudit.kernels.forensics.quantisation import quantisation
+from rmtaudit.kernels.forensics.samples import strided
+from rmtaudit.kernels.forensics.schemes import quantisation_scheme
+from rmtaudit.kernels.forensics.units import Family, units
+
+NEAREST = 0.95
+"""Share of the entries that must lie on the nearest level of their unit: a convention. Rounding to nearest
+gives 1 up to ties and clipping, a fine-tuned or another model .25 to .52 (``specs``: claims of origin)."""
+
+_SLACK = 1.02
+_PARTS: dict[str, Family] = {"rows": "group along rows", "columns": "group along columns"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantised:
+    """The candidate is the base, rounded to a few levels.
+
+    Attributes
+    ----------
+    scheme
+        Its name; that which the file states where it does.
+    bits
+        Bits that count the levels; ``None`` where only the file's scheme is known.
+    unit
+        What shares a scale: ``tensor``, ``row``, ``group along rows`` …
+    group
+        Length of a group; ``None`` where a unit is no group.
+    nearest
+        Share of the entries, of a sample of units, whose level is the nearest one to the base's value.
+    relative_error
+        Frobenius norm of the difference over that of the base.
+    folded_rows
+        Whether the rows of the base were multiplied by a factor each first, as batch norm is folded in.
+    """
+
+    scheme: str
+    bits: int | None
+    unit: str
+    group: int | None
+    nearest: float
+    relative_error: float
+    folded_rows: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KnownEncoding:
+    """What a file states of its quantised weight: the scheme, and rows and columns that share a scale."""
+
+    scheme: str
+    block: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Levels:
+    """The units that share levels, whether these are equally spaced, and the rounding of the values."""
+
+    family: Family
+    group: int | None
+    uniform: bool
+    epsilon: float
+    smallest_normal: float
+
+
+def find_quantised(
+    base: torch.Tensor,
+    candidate: torch.Tensor,
+    *,
+    epsilon: float,
+    smallest_normal: float,
+    known: KnownEncoding | None = None,
+) -> Quantised | None:
+    """Return the quantisation of the candidate, whether or not it is one of this base; ``None`` for none.
+
+    Compare ``nearest`` with :data:`NEAREST` to tell one of this base from that of another.
+
+    Parameters
+    ----------
+    base, candidate
+        Equal shapes, finite, float64 or float32.
+    epsilon, smallest_normal
+        Unit round-off and smallest normal number of the format that the candidate was last rounded to.
+    known
+        What the candidate's file states.
+    """
+    grid: Grid | CodeBook | None = None
+    if min(candidate.shape) > 1 and bool((candidate != 0).any()) and repeats_values(candidate):
+        uniform, book = quantisation(candidate, epsilon=epsilon, smallest_normal=smallest_normal)
+        grid = uniform or book
+    if grid is None and known is None:
+        return None
+    family: Family = "tensor"
+    group: int | None = None
+    if grid is not None:
+        family, group = grid.family, grid.group
+    elif known is not None and known.block is not None:
+        family, group = _unit_of_block(known.block, (candidate.shape[0], candidate.shape[1]))
+    levels = _Levels(
+        family=family,
+        group=group,
+        uniform=isinstance(grid, Grid),
+        epsilon=epsilon,
+        smallest_normal=smallest_normal,
+    )
+    share = _nearest(base, candidate, levels)
+    if grid is None and share < NEAREST:  # a file may keep a scale a row without saying so
+        levels = replace(levels, family="row", group=None)
+        share = _nearest(base, candidate, levels)
+    folded = False
+    compared = base
+    if share < NEAREST:
+        factors = line_factors(base, candidate, 1)
+        scaled = base * factors
+        better = _nearest(scaled, candidate, levels)
+        if better >= NEAREST:
+            share, folded, compared = better, True, scaled
+    norm = float(torch.linalg.vector_norm(compared, dtype=torch.float64))
+    error = float(torch.linalg.vector_norm(candidate - compared, dtype=torch.float64))
+    name = known.scheme if known is not None else None
+    if name is None:
+        name = quantisation_scheme(candidate, grid, epsilon=epsilon, smallest_normal=smallest_normal) or ""
+    return Quantised(
+        scheme=name,
+        bits=None if grid is None else grid.bits,
+        unit=levels.family,
+        group=levels.group,
+        nearest=share,
+        relative_error=error / norm if norm else 0.0,
+        folded_rows=folded,
+    )
+
+
+def _unit_of_block(block: tuple[int, int], shape: tuple[int, int]) -> tuple[Family, int | None]:
+    rows, columns = block
+    if rows == 1:
+        return ("row", None) if columns >= shape[1] else (_PARTS["rows"], columns)
+    if columns == 1:
+        return ("column", None) if rows >= shape[0] else (_PARTS["columns"], rows)
+    return "tensor", None
+
+
+def _nearest(base: torch.Tensor, candidate: torch.Tensor, levels: _Levels) -> float:
+    """Return the share of entries on the level nearest to the base's value, over up to 64 units.
+
+    The levels of a uniform grid are half a step apart at most from what they round; those of any other unit
+    are the values that it holds.
+    """
+    near = total = 0
+    for before, after in zip(_units(base, levels), _units(candidate, levels), strict=True):
+        wanted, stored = before.double(), after.double()
+        step = 0.0
+        if levels.uniform:
+            lattice = fit_lattice(stored, levels.epsilon, levels.smallest_normal)
+            step = 0.0 if lattice is None else lattice.step
+        distance = (stored - wanted).abs()
+        if step > 0:
+            reach = torch.full_like(distance, step / 2)
+        else:
+            used: torch.Tensor = torch.unique(stored)
+            if len(used) < 2:
+                continue
+            place = torch.searchsorted(used, wanted.contiguous()).clamp(1, len(used) - 1)
+            reach = torch.minimum((used[place] - wanted).abs(), (used[place - 1] - wanted).abs())
+        tolerance = 4 * levels.epsilon * torch.maximum(stored.abs(), wanted.abs())
+        near += int((distance <= _SLACK * reach + tolerance).sum())
+        total += len(stored)
+    return near / total if total else 0.0
+
+
+def _units(matrix: torch.Tensor, levels: _Levels) -> list[torch.Tensor]:
+    if levels.family == "tensor":  # that of the forensics depends on the zeros, which differ between the two
+        return [strided(matrix.contiguous(), 65_536)]
+    return list(units(matrix.contiguous(), levels.family, levels.group))

@@ -1,0 +1,224 @@
+"""The directions of a base that stand out of noise, and what of them is left in a candidate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from rmtaudit.kernels.noise.sign_flip import flipped_gram, largest_eigenvalue
+from rmtaudit.kernels.noise.spike_bound import largest_square
+from rmtaudit.kernels.noise.tracy_widom import MEAN, soft_edge, upper_quantile
+from rmtaudit.kernels.noise.variance_profile import Profile, sinkhorn
+from rmtaudit.kernels.spectra.gram import tall
+
+MOST = 32
+"""Directions that are followed at most, the strongest ones."""
+
+LEAST_SIDE = 16
+_OVERSAMPLED = 16
+_ITERATIONS = 4
+_LEVEL = 1e-3
+_CONCENTRATED = 0.1
+"""As in :mod:`rmtaudit.kernels.noise.spike_bound`: single entries may outweigh the edge."""
+_BLOCKS = 20
+"""Blocks of rows, and of columns, that the jackknife leaves out in turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolvable:
+    """The directions of a matrix that stand out of noise, rows and columns scaled to equal size.
+
+    Attributes
+    ----------
+    left, right
+        Shapes ``(rows, k)`` and ``(columns, k)``, orthonormal, float64.
+    count
+        ``k``: at most :data:`MOST`.
+    capped
+        Whether there are more.
+    """
+
+    left: torch.Tensor
+    right: torch.Tensor
+    count: int
+    capped: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survival:
+    """What is left of the resolvable directions of a base.
+
+    Attributes
+    ----------
+    directions
+        Number of directions of the base that were followed; ``more`` says whether there are others.
+    survived
+        Number of those that are still resolvable: more than half of their square lies within what stands out
+        of the candidate's noise, on both sides.
+    angles
+        Principal angles in degrees, largest first, of the spaces of leading singular directions of the two
+        matrices as they are, on the side where the largest angle is larger. They have as many directions as
+        stand in front of the widest relative gap between the base's singular values, among those followed:
+        others turn freely.
+    share
+        Share of the base's resolvable signal that survives, from 0 to 1.
+    interval
+        Its 95 % interval, by the jackknife over blocks of rows and of columns.
+    """
+
+    directions: int
+    more: bool
+    survived: int
+    angles: tuple[float, ...]
+    share: float
+    interval: tuple[float, float]
+
+
+def followed(base: torch.Tensor, candidate: torch.Tensor, generator: torch.Generator) -> Survival | None:
+    r"""Return what is left in a candidate of the directions of a base that stand out of noise.
+
+    Rows and columns of both are scaled by the scales that make those of the base equal (Sinkhorn). With the
+    leading singular directions ``U, V`` of the base that stand above the edge of noise, the share is the
+    squared cosine of ``A V`` and ``B V`` as vectors, averaged with that of ``Aᵀ U`` and ``Bᵀ U``: a factor
+    does not change it, a negative cosine counts as 0. ``None`` where no direction stands out, or the smaller
+    side is below 16.
+
+    Parameters
+    ----------
+    base, candidate
+        Equal shapes, floating, finite.
+    generator
+        On the CPU.
+    """
+    if min(base.shape) < LEAST_SIDE:
+        return None
+    profile = sinkhorn(base)
+    if min(profile.support) < LEAST_SIDE:
+        return None
+    rows, columns = profile.rows.float(), profile.cols.float()
+    A = base.float() * rows[:, None] * columns
+    B = candidate.float() * rows[:, None] * columns
+    ours = _resolvable(A, generator)
+    if not ours.count:
+        return None
+    theirs = _resolvable(B, generator, least=ours.count)
+    left = _jackknifed_cosine(A.double() @ ours.right, B.double() @ ours.right)
+    right = _jackknifed_cosine(A.T.double() @ ours.left, B.T.double() @ ours.left)
+    share = (left[0] + right[0]) / 2
+    reach = 1.96 * math.hypot(left[1], right[1]) / 2
+    angles = _top_angles(base, candidate, ours.count)
+    return Survival(
+        directions=ours.count,
+        more=ours.capped,
+        survived=_survivors(ours, theirs),
+        angles=angles,
+        share=share,
+        interval=(max(0.0, share - reach), min(1.0, share + reach)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Leading(Resolvable):
+    """Also the number above this matrix's own edge."""
+
+    resolved: int
+
+
+def _resolvable(matrix: torch.Tensor, generator: torch.Generator, least: int = 0) -> _Leading:
+    """Return the leading directions above the edge of noise, ``least`` of them at least."""
+    count = min(MOST + _OVERSAMPLED, min(matrix.shape))
+    U, values, V = _leading(matrix, count)
+    resolved = int((values.square() > _edge(matrix, generator)).sum())
+    kept = max(min(resolved, MOST), least)
+    return _Leading(
+        left=U[:, :kept],
+        right=V[:, :kept],
+        count=kept,
+        capped=resolved > MOST,
+        resolved=min(resolved, kept),
+    )
+
+
+def _edge(matrix: torch.Tensor, generator: torch.Generator) -> float:
+    """Return the eigenvalue that the largest of noise with these sizes of entries exceeds once in 1000."""
+    standing = tall(matrix)
+    profile = sinkhorn(standing)
+    alive = int((profile.rows > 0).sum()), int((profile.cols > 0).sum())
+    n, p = max(alive), max(1, min(alive))
+    variance = float(torch.linalg.vector_norm(standing, dtype=torch.float64)) ** 2 / (n * p)
+    centre, width = soft_edge(n, p)
+    flat = Profile(
+        torch.ones(standing.shape[0], dtype=torch.float64), torch.ones(standing.shape[1], dtype=torch.float64)
+    )
+    if largest_square(standing, flat) / max(variance, 1e-300) > _CONCENTRATED * centre:
+        top = largest_eigenvalue(flipped_gram(standing, flat, generator)) / variance
+        centre = max(centre, top - MEAN * width)
+    return variance * (centre + width * upper_quantile(_LEVEL))
+
+
+def _leading(matrix: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the leading singular directions and values, by subspace iteration in float32.
+
+    References
+    ----------
+    Halko, Martinsson, Tropp, *Finding structure with randomness*, SIAM Review 53 (2011), algorithm 4.4.
+    """
+    start = torch.randn(matrix.shape[1], count, generator=torch.Generator().manual_seed(count))
+    basis: torch.Tensor = torch.linalg.qr(matrix @ start).Q
+    for _ in range(_ITERATIONS):
+        basis = torch.linalg.qr(matrix @ torch.linalg.qr(matrix.T @ basis).Q).Q
+    inner, values, Vh = torch.linalg.svd(basis.T @ matrix, full_matrices=False)
+    return (basis @ inner).double(), values.double(), Vh.T.double()
+
+
+def _top_angles(base: torch.Tensor, candidate: torch.Tensor, most: int) -> tuple[float, ...]:
+    count = min(most + _OVERSAMPLED, min(base.shape))
+    ours, theirs = (_leading(each.float() / float(each.abs().max()), count) for each in (base, candidate))
+    ratios = ours[1][:most] / ours[1][1 : most + 1].clamp_min(1e-300)
+    size = int(ratios.argmax()) + 1
+    sides = [_angles(ours[side][:, :size], theirs[side][:, :size]) for side in (0, 2)]
+    return max(sides, key=lambda each: each[0])
+
+
+def spectral_norm(matrix: torch.Tensor) -> float:
+    """Return the largest singular value, by subspace iteration: within 1e-3 of it, and never above it."""
+    count = min(_OVERSAMPLED, min(matrix.shape))
+    scale = float(matrix.abs().max())
+    if scale == 0:
+        return 0.0
+    return scale * float(_leading((matrix / scale).float(), count)[1][0])
+
+
+def _angles(ours: torch.Tensor, theirs: torch.Tensor) -> tuple[float, ...]:
+    """Return the principal angles in degrees, largest first; from the sines where they are small."""
+    outside = theirs - ours @ (ours.T @ theirs)
+    sines = torch.linalg.svdvals(outside).clamp(max=1.0)
+    return tuple(float(angle) for angle in torch.rad2deg(torch.asin(sines)))
+
+
+def _survivors(ours: Resolvable, theirs: _Leading) -> int:
+    kept = [
+        (their[:, : theirs.resolved].T @ our).square().sum(dim=0)
+        for our, their in ((ours.left, theirs.left), (ours.right, theirs.right))
+    ]
+    return int(((kept[0] > 0.5) & (kept[1] > 0.5)).sum())
+
+
+def _jackknifed_cosine(X: torch.Tensor, Y: torch.Tensor) -> tuple[float, float]:
+    """Return the squared cosine of two matrices, 0 for a negative one, and its standard error."""
+    blocks = torch.arange(len(X)) * min(_BLOCKS, len(X)) // len(X)
+    parts = torch.zeros(int(blocks[-1]) + 1, 3, dtype=torch.float64)
+    sums = torch.stack([(X * Y).sum(1), X.square().sum(1), Y.square().sum(1)], dim=1)
+    parts.index_add_(0, blocks, sums)
+    total = parts.sum(dim=0)
+    value = float(_squared_cosine(total[None]))
+    without = _squared_cosine(total - parts)
+    count = len(parts)
+    error = math.sqrt((count - 1) * float((without - without.mean()).square().mean()))
+    return value, error
+
+
+def _squared_cosine(sums: torch.Tensor) -> torch.Tensor:
+    return (sums[:, 0].clamp_min(0).square() / (sums[:, 1] * sums[:, 2]).clamp_min(1e-300)).clamp(max=1.0)

@@ -3,8 +3,8 @@
     pip install onnxruntime coremltools
     pytest -W ignore tests/checkpoints/test_second_sources.py
 
-Warnings are those of coremltools. Neither is needed to read a file, so that the tests are skipped without them. The numbers of the last run are
-in docs/formats/onnx.md and docs/formats/coreml.md.
+Warnings are those of coremltools. Neither is needed to read a file, so that the tests are skipped without
+them. The numbers of the last run are in docs/formats/onnx.md and docs/formats/coreml.md.
 """
 
 from __future__ import annotations
@@ -124,14 +124,26 @@ def test_the_projections_of_attention(scale: str, tmp_path: Path) -> None:
     torch.testing.assert_close(attention.transpose(0, 1).reshape(length, side), expected, rtol=0, atol=1e-5)
 
 
+class _Outputs(torch.nn.Module):
+    """The outputs of a recurrent module without its last state."""
+
+    def __init__(self, module: torch.nn.LSTM) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.module(given)[0]
+        return outputs
+
+
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_the_gates_of_core_ml(bidirectional: bool, tmp_path: Path) -> None:
     """Each gate of a converted LSTM is that of PyTorch; Core ML calls the candidate z, PyTorch g."""
     coremltools = pytest.importorskip("coremltools", reason="coremltools is not installed")
-    module = torch.nn.LSTM(20, 16, bidirectional=bidirectional).eval()
-    given = torch.randn(5, 1, 20)
+    module = torch.nn.LSTM(20, 16, batch_first=True, bidirectional=bidirectional).eval()
+    given = torch.randn(1, 5, 20)
     model = coremltools.convert(
-        torch.jit.trace(module, given),
+        torch.jit.trace(_Outputs(module).eval(), given),
         inputs=[coremltools.TensorType(shape=given.shape)],
         convert_to="mlprogram",
         minimum_deployment_target=coremltools.target.iOS15,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.checkpoints.schemes import codes, four_bit_floats, packed_integers
+from rmtaudit.checkpoints.schemes.sides import stated_inputs, stated_outputs
 from rmtaudit.matrices.tensors import TensorSpec
 
 Shared = Callable[..., Path]
@@ -145,6 +147,37 @@ def test_blocks_come_from_the_configuration(shared: Shared, tmp_path: Path) -> N
         '{"quantization_config": {"quant_method": "fp8", "weight_block_size": [96, 107]}}'
     )
     assert distance(tmp_path) > 0.01
+
+
+def test_quanto_is_decoded_where_the_configuration_states_a_side(shared: Shared, tmp_path: Path) -> None:
+    folder = shared("golden", "quantised", "quanto_int4")
+    for name in ("model.safetensors", "expected.npz"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "hidden_size": 256}))
+    assert distance(tmp_path) == 0
+    for size in (100, 384, -256, None):  # none that the groups fit
+        (tmp_path / "config.json").write_text(json.dumps({**config, "hidden_size": size}))
+        with open_checkpoint(tmp_path) as checkpoint:
+            assert any("does not tell the shape" in warning for warning in checkpoint.warnings)
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "outputs"),
+    [
+        ("model.layers.0.self_attn.q_proj.weight", 64, None),
+        ("model.layers.0.mlp.experts.3.gate_proj.weight", 64, None),
+        ("model.layers.0.self_attn.o_proj.weight", None, 64),
+        ("model.layers.0.mlp.down_proj.weight", None, 64),
+        ("vision_model.encoder.layers.0.self_attn.q_proj.weight", None, None),
+        ("model.layers.0.cross_attn.k_proj.weight", None, None),
+        ("lm_head.weight", None, None),
+    ],
+)
+def test_the_sides_that_a_configuration_states(name: str, inputs: int | None, outputs: int | None) -> None:
+    config = {"hidden_size": 64}
+    assert (stated_inputs(name, config), stated_outputs(name, config)) == (inputs, outputs)
+    assert stated_inputs(name, {"hidden_size": 64, "text_config": {"hidden_size": 32}}) is None
 
 
 def test_quanto_is_decoded_where_a_bias_tells_its_rows(shared: Shared, tmp_path: Path) -> None:

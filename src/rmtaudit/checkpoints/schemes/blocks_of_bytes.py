@@ -99,7 +99,8 @@ def hqq(module: Module, facts: Facts) -> Decoded | Refused | None:
 def quanto_int4(module: Module, facts: Facts) -> Decoded | Refused | None:
     """int4 of quanto: groups as rows, the first half of them in the low nibbles, ``q scale - shift``.
 
-    The shape of the weight is not in the file; the bias of the layer tells the number of its rows.
+    The shape of the weight is not in the file. The bias of the layer tells the number of its rows; the
+    ``hidden_size`` in ``config.json`` tells one side of a projection from or to the residual stream.
     """
     scale, shift = module.parts.get("weight._scale"), module.parts.get("weight._shift")
     if (
@@ -115,7 +116,9 @@ def quanto_int4(module: Module, facts: Facts) -> Decoded | Refused | None:
     groups = 2 * half
     if scale.shape != (groups, 1) or shift.shape != scale.shape:
         return None
-    rows = facts.outputs(module.name)
+    rows, inputs = facts.outputs(module.name), facts.inputs(module.name)
+    if not rows and inputs and groups * size % inputs == 0:
+        rows = groups * size // inputs
     if not rows or groups * size % rows or groups * size // rows % size:
         return Refused("quanto int4, whose file does not tell the shape of the weight")
 

@@ -12,6 +12,7 @@ from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.checkpoints.schemes import blocks_of_bytes, eight_bit, four_bit_floats, packed_integers
 from rmtaudit.checkpoints.schemes.modules import Facts, Module, quantised_modules
 from rmtaudit.checkpoints.schemes.scheme import Decoded, Refused
+from rmtaudit.checkpoints.schemes.sides import stated_inputs, stated_outputs
 from rmtaudit.matrices.skips import SkipReason
 from rmtaudit.matrices.tensors import Role, TensorSpec, Use
 from rmtaudit.names import display_name
@@ -72,7 +73,10 @@ def decode_modules(checkpoint: Checkpoint) -> Checkpoint:
         mlx=mlx if isinstance(mlx, Mapping) else {},
         metadata=checkpoint.metadata,
         read=checkpoint.read,
-        outputs=lambda weight: rows.get(f"{weight.removesuffix('weight')}bias"),
+        outputs=lambda weight: (
+            rows.get(f"{weight.removesuffix('weight')}bias") or stated_outputs(weight, checkpoint.config)
+        ),
+        inputs=lambda weight: stated_inputs(weight, checkpoint.config),
     )
     modules = quantised_modules(checkpoint.tensors, facts)
     return _DecodedCheckpoint(checkpoint, modules, facts) if modules else checkpoint

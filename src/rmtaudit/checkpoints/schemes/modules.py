@@ -67,7 +67,8 @@ class Facts:
 
     ``quantisation`` is ``quantization_config`` of ``config.json`` (Transformers) and ``mlx`` its
     ``quantization``; both are empty where there is none. ``read`` returns the values of a small tensor, and
-    ``outputs`` the number of rows of a weight by its name, if the bias of its layer tells it.
+    ``outputs`` and ``inputs`` the number of rows and of columns of a weight by its name, if the bias of its
+    layer or ``config.json`` states it.
     """
 
     quantisation: Mapping[str, Any]
@@ -75,6 +76,7 @@ class Facts:
     metadata: Mapping[str, str]
     read: Callable[[str], torch.Tensor]
     outputs: Callable[[str], int | None]
+    inputs: Callable[[str], int | None] = lambda _: None
 
 
 def quantised_modules(specs: Iterable[TensorSpec], facts: Facts) -> list[Module]:

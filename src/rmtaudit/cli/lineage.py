@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmtaudit.cli.errors import FINE, INCONCLUSIVE, print_error
+from rmtaudit.cli.help import Command
 from rmtaudit.cli.output import DocumentOutput, document_options
 from rmtaudit.errors import NothingAuditableError, UsageError
 
@@ -16,7 +17,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        ("lineage models/", "Draw the family tree of a folder"),
+        ("lineage models/ -o lineage.json --dot lineage.dot", "Keep it as JSON and as a graph"),
+    ],
+)
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--dot",
@@ -24,7 +31,14 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Also write the tree as a graph for Graphviz.",
 )
-@click.option("--seed", metavar="N", type=click.IntRange(min=0), default=0, show_default=True, help="Seed.")
+@click.option(
+    "--seed",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of what is drawn.",
+)
 @document_options(quiet="With -o, no table.")
 def lineage(target: Path, dot: Path | None, seed: int, out: DocumentOutput) -> int:
     """Draw the family tree of a folder of models.

@@ -16,6 +16,7 @@ from rmtaudit.cli.explain import explain
 from rmtaudit.cli.forecast import forecast
 from rmtaudit.cli.help import Group
 from rmtaudit.cli.inspect import inspect
+from rmtaudit.cli.lineage import lineage
 from rmtaudit.cli.logdet import logdet
 from rmtaudit.cli.report import report
 from rmtaudit.cli.scan import scan
@@ -35,6 +36,7 @@ def cli() -> None:
 cli.add_command(scan)
 cli.add_command(compare)
 cli.add_command(inspect)
+cli.add_command(lineage)
 cli.add_command(report)
 cli.add_command(tails)
 cli.add_command(forecast)

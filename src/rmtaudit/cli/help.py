@@ -20,8 +20,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "What is checked": ("fail_on", "verify", "against"),
     "Where the result goes": (
-        "format_", "output", "json_detail", "sort", "columns", "top", "all_rows", "plots", "plot_format", "plot",
-        "minors", "quantiles", "explain", "origin",
+        "format_", "output", "json_detail", "sort", "columns", "top", "all_rows", "plots", "plot_format",
+        "plot", "minors", "quantiles", "explain", "origin", "dot",
     ),
     "Resources": ("memory", "threads", "device", "scratch", "resume"),
     "Messages": ("quiet", "verbose", "no_progress", "_click_default_help"),

@@ -33,8 +33,8 @@ _LEAST_COSINE, _CLEAR_COSINE = 0.2, 0.5
 """Median cosine of units below which related models are never called derived, and from which they always
 are. A fine-tune to a relative change of 4.7 has .21 (benchmarks/relation.py)."""
 
-_FULL_SLOPE = 0.7
-"""Between the two: the slope of the regression of one model on the other from which they are derived. It is 1
+_FULL_SLOPE = (0.7, 1.25)
+"""Between the two: slopes of the regression of one model on the other with which they are derived. It is 1
 where one model is the other plus a change, and smaller both ways where both left a common start."""
 
 _KEPT_COSINE = 0.8
@@ -393,7 +393,8 @@ def sampled(pairs: Sequence[Pair], most: int) -> list[Pair]:
 def _is_derived(layers: Sequence[LayerRelation]) -> bool:
     """Whether related models share what was learned, and not only where they started."""
     cosine = median(layer.test.cosine for layer in layers if layer.test is not None)
-    slope = max(median(layer.slopes[way] for layer in layers) for way in (0, 1))
+    slopes = [median(layer.slopes[way] for layer in layers) for way in (0, 1)]
     if median(layer.kept for layer in layers) >= _KEPT_COSINE or cosine >= _CLEAR_COSINE:
         return True
-    return cosine >= _LEAST_COSINE and slope >= _FULL_SLOPE
+    least, most = _FULL_SLOPE
+    return cosine >= _LEAST_COSINE and any(least <= slope <= most for slope in slopes)

@@ -20,5 +20,7 @@ def stouffer_p_value(p_values: Sequence[float]) -> float:
     """Return one p-value for independent one-sided ones, equal weights; 1 for none."""
     if not p_values:
         return 1.0
+    if len(p_values) == 1:
+        return max(SMALLEST_P, p_values[0])
     score = sum(upper_normal(p_value) for p_value in p_values) / math.sqrt(len(p_values))
     return max(SMALLEST_P, math.erfc(score / math.sqrt(2)) / 2)

@@ -1,0 +1,78 @@
+"""``rmtaudit lineage``: where models come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rmtaudit.cli.errors import FINE, INCONCLUSIVE, print_error
+from rmtaudit.cli.help import Command
+from rmtaudit.cli.output import DocumentOutput, document_options
+from rmtaudit.errors import NothingAuditableError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        ("lineage models/", "Draw the family tree of a folder"),
+        ("lineage models/ -o lineage.json --dot lineage.dot", "Keep it as JSON and as a graph"),
+    ],
+)
+@click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--dot",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Also write the tree as a graph for Graphviz.",
+)
+@click.option(
+    "--seed",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of what is drawn.",
+)
+@document_options(quiet="With -o, no table.")
+def lineage(target: Path, dot: Path | None, seed: int, out: DocumentOutput) -> int:
+    """Draw the family tree of a folder of models.
+
+    Every file of weights in DIR and in its subfolders is a model. All pairs are compared: copies by their
+    digests, then the relation test on a sample of layers, then on all layers where the sample does not
+    decide. Exit code 3: fewer than two models could be read.
+    """
+    from contextlib import nullcontext
+
+    from rmtaudit.cli.output import output_file
+    from rmtaudit.engine.lineage.document import dot_of, lineage_of_folder
+
+    if not target.is_dir():
+        raise UsageError("RA-US-801", "Is no folder.", hint="Name a folder of models.", where=str(target))
+    with out.open([target]) as emit, output_file(dot) if dot else nullcontext() as graph:
+        document = lineage_of_folder(target, seed=seed)
+
+        def draw(console: Console, document: Mapping[str, Any]) -> None:
+            from rmtaudit.cli.lineage_table import draw_lineage
+
+            draw_lineage(console, document)
+
+        emit(document, draw)
+        if graph is not None:
+            graph.write(dot_of(document))
+    if document["subject"]["models"] >= 2:
+        return FINE
+    print_error(
+        NothingAuditableError(
+            "RA-NA-004",
+            "Fewer than two models could be read.",
+            hint="The result lists what could not be read.",
+            where=str(target),
+        )
+    )
+    return INCONCLUSIVE

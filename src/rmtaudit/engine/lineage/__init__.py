@@ -1,0 +1,1 @@
+"""The relations of the models of a folder, as a graph."""

@@ -1,0 +1,147 @@
+"""The graph of a folder of models, as a document of strict JSON and as DOT."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rmtaudit.engine.lineage.models import models_of
+from rmtaudit.engine.lineage.relations import RELATED, PairResult, relation_of_models, tree_of
+from rmtaudit.engine.resources.progress import Progress
+from rmtaudit.version import installed_version
+
+if TYPE_CHECKING:
+    from rmtaudit.engine.pairs import ModelRelation
+
+SCHEMA_NAME = "rmtaudit.lineage"
+SCHEMA_VERSION = "1.0"
+FAMILY_LEVEL = 1e-3
+"""Probability of one false edge or more among all pairs of a folder of independent models, at most."""
+
+_PAIR_LEVEL = 1e-4
+
+
+def lineage_of_folder(
+    folder: Path, *, seed: int = 0, progress: Callable[[Progress], None] | None = None
+) -> dict[str, Any]:
+    """Return the relations of all models of a folder.
+
+    Parameters
+    ----------
+    folder
+        Its files of weights, and those of its subfolders, are the models.
+    seed
+        Of what is drawn.
+    progress
+        Told after every pair.
+
+    Returns
+    -------
+    dict
+        The document ``rmtaudit.lineage`` (docs/lineage.md): plain values, keys in published order.
+
+    Raises
+    ------
+    InputError
+        A model changed while it was read.
+    """
+    models, unread = models_of(folder)
+    couples = list(itertools.combinations(models, 2))
+    level = min(_PAIR_LEVEL, FAMILY_LEVEL / max(1, len(couples)))
+    pairs: list[PairResult] = []
+    for one, other in couples:
+        pairs.append(relation_of_models(one, other, level=level, seed=seed))
+        if progress is not None:
+            name = f"{one.name}, {other.name}"
+            step = len(pairs)
+            progress(
+                Progress(
+                    done=step,
+                    total=len(couples),
+                    name=name,
+                    parameters_done=step,
+                    parameters_total=len(couples),
+                )
+            )
+    tree, families = tree_of(pairs)
+    return {
+        "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
+        "tool": {"version": installed_version(), "seed": seed},
+        "subject": {"path": str(folder), "models": len(models), "unread": len(unread)},
+        "level": {"pair": level, "family": FAMILY_LEVEL, "pairs": len(couples)},
+        "models": [
+            {
+                "name": model.name,
+                "format": model.format,
+                "parameters": model.parameters,
+                "bits": model.bits,
+                "digest": model.digest,
+                "family": families.get(model.name, model.name),
+            }
+            for model in models
+        ],
+        "unread": [{"name": each.name, "code": each.code, "message": each.message} for each in unread],
+        "counts": dict(Counter(str(pair.kind) for pair in pairs).most_common()),
+        "pairs": [_pair(pair, (pair.first, pair.second) in tree) for pair in pairs],
+    }
+
+
+def _pair(pair: PairResult, in_tree: bool) -> dict[str, Any]:
+    relation = pair.relation
+    return {
+        "first": pair.first,
+        "second": pair.second,
+        "kind": str(pair.kind),
+        "related": pair.kind in RELATED,
+        "tree": in_tree,
+        "source": pair.source,
+        "evidence": None if relation is None else _evidence(pair, relation),
+    }
+
+
+def _evidence(pair: PairResult, relation: ModelRelation) -> dict[str, Any]:
+    matched = relation.matched
+    return {
+        "p_value": relation.p_value,
+        "cosine": relation.cosine,
+        "detectable_cosine": relation.detectable,
+        "relative_change": pair.change,
+        "layers": pair.layers,
+        "tested": sum(layer.test is not None for layer in relation.layers),
+        "identical": relation.identical,
+        "sampled": pair.sampled,
+        "matched_cosine": None if matched is None else matched.cosine,
+        "obstacle": None if relation.obstacle is None else str(relation.obstacle),
+    }
+
+
+def dot_of(document: Mapping[str, Any]) -> str:
+    """Return the trees of a document in the DOT language of Graphviz: an arrow where the source is known."""
+    lines = ["digraph lineage {", "  rankdir=LR;", "  node [shape=box];"]
+    lines += [f"  {_quoted(model['name'])};" for model in document["models"]]
+    for pair in document["pairs"]:
+        if not pair["tree"]:
+            continue
+        ends = [pair["first"], pair["second"]]
+        if pair["source"] == pair["second"]:
+            ends.reverse()
+        style = "" if pair["source"] else ", dir=none"
+        label = _quoted(edge_label(pair))
+        lines.append(f"  {_quoted(ends[0])} -> {_quoted(ends[1])} [label={label}{style}];")
+    return "\n".join([*lines, "}", ""])
+
+
+def edge_label(pair: Mapping[str, Any]) -> str:
+    """Return the kind of a pair with its relative change."""
+    change = None if pair["evidence"] is None else pair["evidence"]["relative_change"]
+    return str(pair["kind"]) if not change else f"{pair['kind']}, change {change:.2g}"
+
+
+def _quoted(text: str) -> str:
+    from rmtaudit.names import display_name
+
+    escaped = display_name(text, longest=400).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

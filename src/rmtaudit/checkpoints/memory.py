@@ -117,8 +117,11 @@ def _alias(value: Any) -> Hashable | None:
     if isinstance(value, torch.Tensor):
         if value.layout != torch.strided or value.is_nested or value.is_meta or value.is_quantized:
             return None
+        place = value.untyped_storage().data_ptr()
+        if not place:  # a subclass that keeps its values elsewhere
+            return None
         return StorageView(
-            storage=(str(value.device), value.untyped_storage().data_ptr()),
+            storage=(str(value.device), place),
             dtype=str(value.dtype).removeprefix("torch."),
             offset=int(value.storage_offset()),
             shape=tuple(value.shape),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ import rmtaudit
 from rmtaudit.checkpoints.memory import StateDictCheckpoint
 from rmtaudit.engine.scan.merged import MergedCheckpoint
 from rmtaudit.errors import UsageError
+from rmtaudit.matrices.plan import plan_layers
 from rmtaudit.matrices.skips import SkipReason
+from rmtaudit.matrices.tensors import Role, Use
 
 OUT, IN, RANK = 24, 16, 3
 GENERATOR = torch.Generator().manual_seed(5)
@@ -230,3 +233,59 @@ def test_the_report_of_a_file(tmp_path: Path) -> None:
     assert report.subject["base"]["without_update"] == 1
     (left,) = (each for each in report.coverage.skipped if each.skip is SkipReason.NO_UPDATE)
     assert left.name == "base:model.k.weight"
+
+
+def test_an_adapter_of_mlx() -> None:
+    a, b = draw(OUT, RANK), draw(RANK, OUT)  # inputs x rank, rank x outputs
+    adapter = {"model.layers.0.q.lora_a": a, "model.layers.0.q.lora_b": b}
+    config = {"lora_parameters": {"scale": 20.0}}
+    found = merged(adapter, {"model.layers.0.q.weight": SQUARE}, config).read(
+        "merged:model.layers.0.q.weight"
+    )
+    check(found, SQUARE + 20 * (a @ b).T)
+
+
+@pytest.mark.parametrize(
+    ("axes", "sides", "shape"),
+    [
+        ("IO", (IN, OUT), (OUT, IN)),
+        ("OI", (OUT, IN), (OUT, IN)),
+        ("HWIO", (3, 3, 4, OUT), (OUT, 4 * 9)),
+        ("HWIM", (3, 3, 4, 2), (8, 9)),
+        ("1HWO", (1, 3, 3, OUT), (OUT, 9)),
+    ],
+)
+def test_a_base_that_states_the_order_of_its_sides(
+    axes: str, sides: tuple[int, ...], shape: tuple[int, int]
+) -> None:
+    weight, a, b = draw(*sides), draw(2, shape[1]), draw(shape[0], 2)
+    base = StateDictCheckpoint({"m.q.weight": weight})
+    use = Use.DENSE if len(axes) == 2 else Use.CONVOLUTION
+    base.tensors = (replace(base.tensors[0], role=Role(use=use, axes=axes)),)
+    adapter = StateDictCheckpoint({"m.q.lora_A.weight": a, "m.q.lora_B.weight": b})
+    adapter.adapter_config = {"r": 2, "lora_alpha": 4}
+    checkpoint = MergedCheckpoint(adapter, base, conv="flattened")
+    (layer,) = (each for each in checkpoint.plan.layers if each.tensor == "merged:m.q.weight")
+    (original,) = plan_layers(base.tensors).layers
+    (matrix,) = layer.build((checkpoint.read("merged:m.q.weight"),))
+    check(matrix, original.build((weight,))[0] + 2 * b @ a)
+
+
+@pytest.mark.parametrize("scheme", ["bnb_nf4", "gptq_v1", "awq_gemm", "mlx_affine_4bit_g64", "ct_nvfp4"])
+def test_a_quantised_base_is_decoded_first(scheme: str, shared: Callable[..., Path], tmp_path: Path) -> None:
+    folder = shared("golden", "quantised", scheme)
+    with rmtaudit.open_checkpoint(folder) as checkpoint:
+        (spec,) = (each for each in checkpoint.tensors if each.encoding is not None)
+        weight = checkpoint.read(spec.name)
+    a, b = draw(RANK, weight.shape[1]), draw(weight.shape[0], RANK)
+    stem = spec.name.removesuffix(".weight")
+    save_file(lora(f"base_model.model.{stem}", a, b), tmp_path / "adapter_model.safetensors")
+    (tmp_path / "adapter_config.json").write_text(json.dumps(PEFT))
+    with rmtaudit.open_checkpoint(tmp_path) as adapter, rmtaudit.open_checkpoint(folder) as base:
+        found = MergedCheckpoint(adapter, base, conv="flattened").read(f"merged:{spec.name}")
+    check(found, weight + SCALE * b @ a)
+    assert spec.encoding is not None
+    report = rmtaudit.scan(tmp_path, base=folder, analyzers=["scale"])
+    row = next(row for row in report.layers if row.name.startswith("merged:"))
+    assert row.encoding is not None
+    assert row.encoding.scheme == spec.encoding.scheme

@@ -21,6 +21,22 @@ from rmtaudit.report.model import Report
 from rmtaudit.report.parsing import loads
 
 
+def test_layers_that_were_left_out_have_no_row_unless_all_are_asked_for(made: ModuleType) -> None:
+    rows = (
+        *(made.layer(f"layers.{block}.up.weight") for block in range(5)),
+        *(
+            made.without_metrics(f"layers.{block}.down.weight", "skipped", "excluded: matches 'x' of exclude")
+            for block in range(20)
+        ),
+    )
+    report = made.report(rows)
+    short = table_text([report], top=None)
+    assert "down" not in short
+    assert "15 more" not in short
+    assert "down" in table_text([report], top=0)
+    assert "down" not in table_text([made.report(rows[5:])], top=None)
+
+
 def lines(text: str) -> list[str]:
     return text.split("\n")
 

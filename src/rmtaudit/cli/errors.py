@@ -1,7 +1,7 @@
 """The one place that knows the exit codes, and how an error looks on stderr.
 
-0 fine · 1 kept for gates · 2 could not judge: usage, unreadable or unsafe input, internal error ·
-3 inconclusive: nothing auditable · 130 interrupted · 141 whoever read stdout went away.
+0 fine · 1 a condition of --fail-on holds · 2 could not judge: usage, unreadable or unsafe input, internal
+error · 3 inconclusive: nothing auditable · 130 interrupted · 141 whoever read stdout went away.
 """
 
 from __future__ import annotations

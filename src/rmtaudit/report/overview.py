@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rmtaudit.finding_kind import SEVERITIES
+from rmtaudit.matrices.skips import SkipReason
 from rmtaudit.report.labels import Labels, labels_of
 from rmtaudit.report.model import Finding, LayerResult, Report
 from rmtaudit.report.ordering import UNTRAINED, worst_first
@@ -37,7 +38,7 @@ class Overview:
     Attributes
     ----------
     labels
-        The texts for the names of all layers, in the order of the report.
+        The texts for the names of the layers that may have a row, in the order of the report.
     texts
         The same by name.
     rows
@@ -63,11 +64,16 @@ def overview_of(report: Report, top: int | None) -> Overview:
 
     What needs a look are the rows that are damaged, have a warning or failed, and up to three that are
     noise-like or initial; then a strip for each role of repeated blocks, with a few rows of other layers. Up
-    to 16 rows are all shown.
+    to 16 rows are all shown. Layers that the caller left out have a row only among all; the coverage counts
+    them.
     """
-    labels = labels_of([layer.name for layer in report.layers])
-    texts = {layer.name: text for layer, text in zip(report.layers, labels.texts, strict=True)}
     rows = worst_first(report)
+    if top != ALL:
+        rows = tuple(layer for layer in rows if layer.skip != SkipReason.EXCLUDED)
+    candidates = {layer.name for layer in rows}
+    names = [layer.name for layer in report.layers if layer.name in candidates]
+    labels = labels_of(names)
+    texts = dict(zip(names, labels.texts, strict=True))
     strips: tuple[Strip, ...] = ()
     if top is not None:
         shown = rows[:top] if top != ALL else rows

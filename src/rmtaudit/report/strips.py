@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rmtaudit.matrices.roles import role
+from rmtaudit.matrices.skips import SkipReason
 from rmtaudit.report.model import LayerResult, Report
 from rmtaudit.report.ordering import natural_key
 from rmtaudit.report.verdict import Integrity
@@ -80,7 +81,7 @@ def strips_of(report: Report, texts: Mapping[str, str]) -> tuple[Strip, ...]:
     """
     groups: defaultdict[tuple[str, str], list[LayerResult]] = defaultdict(list)
     for layer in report.layers:
-        if _NUMBERS.search(layer.name):
+        if _NUMBERS.search(layer.name) and layer.skip != SkipReason.EXCLUDED:
             groups[layer.kind, role(layer.name)].append(layer)
     metric, drawn = report.tool["sort"], drawn_metric(report)
     return tuple(_strip(group, metric, drawn, texts) for group in groups.values() if len(group) >= _LEAST)

@@ -119,10 +119,10 @@ def test_a_slow_server_is_waited_for(hub: HubServer) -> None:
 
 def test_a_silent_server_is_given_up(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     source = shard_of()
-    monkeypatch.setattr(client, "TIMEOUT", 0.05)
+    monkeypatch.setattr(client, "TIMEOUT", 0.3)
     monkeypatch.setattr(client, "RETRIES", 1)
-    hub.pause = 0.3
-    with pytest.raises(InputError, match="no byte in"):
+    hub.pause = 1.5
+    with pytest.raises(InputError, match=r"no byte in|no connection in time"):
         source.pread(0, 65536)
 
 

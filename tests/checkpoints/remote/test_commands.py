@@ -141,3 +141,13 @@ def test_the_query_of_a_matrix_is_in_no_document(
     assert f"{hub.web}/kernel.npy" in said.out
     assert run(cli, [command, f"{hub.web}/absent.npy?signature=SECRET"]) == 2
     assert "SECRET" not in capsys.readouterr().err
+
+
+def test_a_comparison_streams(
+    hub: HubServer, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(cli, ["compare", str(model), "hf://org/name", "--stream", "--no-metrics", "-q"]) == 0
+    assert "identical" in capsys.readouterr().out
+    stored = sum(file.stat().st_size for file in model.glob("*.safetensors"))
+    assert hub.transferred <= 1.05 * stored
+    assert not list(tmp_path.iterdir())

@@ -243,8 +243,8 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
                 for begin in range(0, len(body), hub.chunk):
                     if hub.pause:
                         time.sleep(hub.pause)
-                    self.wfile.write(body[begin : begin + hub.chunk])
                     self.request_seen.sent += len(body[begin : begin + hub.chunk])
+                    self.wfile.write(body[begin : begin + hub.chunk])
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True
             if cut:

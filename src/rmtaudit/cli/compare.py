@@ -47,6 +47,11 @@ FORMATS = ("table", "json", "markdown")
     show_default=True,
     help="Rows of the table; 0: all.",
 )
+@click.option(
+    "--stream",
+    is_flag=True,
+    help="Read models of the Hugging Face Hub over the network, layer by layer, and write nothing to disk.",
+)
 @click.option("--memory", metavar="SIZE", help="Budget for matrices in flight: 4GB, 50%, bytes.")
 @click.option("--threads", metavar="N", type=click.IntRange(min=1), help="Pairs worked on at the same time.")
 @click.option("--seed", metavar="N", type=click.IntRange(min=0), default=0, help="Seed of everything random.")
@@ -57,6 +62,7 @@ def compare(
     candidate: Path,
     metrics: bool,
     top: int,
+    stream: bool,
     memory: str | None,
     threads: int | None,
     seed: int,
@@ -70,6 +76,7 @@ def compare(
     place and by content; each pair gets a diagnosis with its numbers, the size of the change, and the share
     of the base's signal that survives. Exit code 3: nothing could be compared.
     """
+    from rmtaudit.checkpoints.remote.addresses import shown
     from rmtaudit.engine.compare.settings import CompareSettings
     from rmtaudit.engine.resources.memory_size import parse_memory
 
@@ -77,7 +84,7 @@ def compare(
     with output_file(output, [base, candidate]) if output else nullcontext() as file:
         budget = None if memory is None else parse_memory(memory)
         settings = CompareSettings(metrics=metrics, memory=budget, threads=threads, seed=seed)
-        result = _compared(base, candidate, settings, quiet=quiet)
+        result = _compared(base, candidate, settings, stream=stream, quiet=quiet)
         if file is not None:
             file.write(_rendered(result, chosen, top))
         if file is None and chosen != "table":
@@ -94,32 +101,34 @@ def compare(
             "RA-NA-001",
             "No tensor of the two could be compared.",
             hint="The report lists what has no counterpart. Are these the same architecture?",
-            where=str(candidate),
+            where=shown(candidate),
         )
     )
     return INCONCLUSIVE
 
 
-def _compared(base: Path, candidate: Path, settings: CompareSettings, *, quiet: bool) -> Comparison:
+def _compared(
+    base: Path, candidate: Path, settings: CompareSettings, *, stream: bool, quiet: bool
+) -> Comparison:
     from rmtaudit.cli.progress import watch
     from rmtaudit.engine.compare.run import compare_checkpoints
 
     with (
-        _opened(base, quiet=quiet) as first,
-        _opened(candidate, quiet=quiet) as second,
+        _opened(base, stream=stream, quiet=quiet) as first,
+        _opened(candidate, stream=stream, quiet=quiet) as second,
         watch(candidate.name or str(candidate), enabled=not quiet) as watcher,
     ):
         return compare_checkpoints(first, second, settings, progress=watcher)
 
 
 @contextmanager
-def _opened(path: Path, *, quiet: bool) -> Iterator[Checkpoint]:
+def _opened(path: Path, *, stream: bool, quiet: bool) -> Iterator[Checkpoint]:
     """Open a checkpoint; an error names it as the user wrote it."""
     from rmtaudit.checkpoints import open_checkpoint
     from rmtaudit.checkpoints.remote.locate import located
 
     try:
-        checkpoint = open_checkpoint(located(path, notify=note(quiet=quiet)))
+        checkpoint = open_checkpoint(located(path, stream=stream, notify=note(quiet=quiet)))
     except RmtauditError as error:
         raise placed(error, path) from error
     with checkpoint:

@@ -159,7 +159,7 @@ def scan(
             stream=stream,
             detail=json_detail,
         )
-        if not run.progress:  # set before huggingface_hub is imported, which reads it then
+        if not (run.progress and sys.stderr.isatty()):  # before huggingface_hub is imported and reads it
             os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         subjects, missing = _subjects(paths, stream=stream, quiet=quiet)
         folders = plot_folders(plots, subjects, plot_format)

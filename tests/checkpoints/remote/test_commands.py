@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hub_server import COMMIT, HubServer
 
@@ -126,3 +127,27 @@ def test_an_old_huggingface_hub(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     monkeypatch.setattr("huggingface_hub.utils.get_session", object)  # requests, before version 1
     assert run(cli, ["scan", "hf://org/name"]) == 2
     assert "is too old" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["logdet", "density"])
+def test_the_query_of_a_matrix_is_in_no_document(
+    command: str, hub: HubServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.folder = tmp_path
+    np.save(tmp_path / "kernel.npy", 2 * np.eye(20))
+    assert run(cli, [command, f"{hub.web}/kernel.npy?signature=SECRET", "--format", "json"]) == 0
+    said = capsys.readouterr()
+    assert "SECRET" not in said.out + said.err
+    assert f"{hub.web}/kernel.npy" in said.out
+    assert run(cli, [command, f"{hub.web}/absent.npy?signature=SECRET"]) == 2
+    assert "SECRET" not in capsys.readouterr().err
+
+
+def test_a_comparison_streams(
+    hub: HubServer, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(cli, ["compare", str(model), "hf://org/name", "--stream", "--no-metrics", "-q"]) == 0
+    assert "identical" in capsys.readouterr().out
+    stored = sum(file.stat().st_size for file in model.glob("*.safetensors"))
+    assert hub.transferred <= 1.05 * stored
+    assert not list(tmp_path.iterdir())

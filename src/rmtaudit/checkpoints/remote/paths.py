@@ -48,6 +48,9 @@ class RemoteTree(Protocol):
 _TREES: dict[str, RemoteTree] = {}
 """The trees of this process by the text of their root: a path is a name, and finds its tree here."""
 
+_FILES: dict[str, tuple[RemoteTree, str]] = {}
+"""Files whose tree shares its root with others, and their names in it."""
+
 
 if sys.platform == "win32":
     from pathlib import WindowsPath as _NativePath
@@ -143,6 +146,9 @@ class RemotePath(_NativePath):
         return io.BytesIO(bytes(data))
 
     def _found(self) -> tuple[RemoteTree, str] | None:
+        file = _FILES.get(str(self))
+        if file is not None:
+            return file
         for parent in (self, *self.parents):
             tree = _TREES.get(str(parent))
             if tree is not None:
@@ -162,3 +168,15 @@ def rooted(root: str, tree: RemoteTree) -> RemotePath:
     path = RemotePath(root)
     _TREES[str(path)] = tree
     return path
+
+
+def rooted_file(root: str, name: str, tree: RemoteTree, *, alone: bool) -> RemotePath:
+    """Return the path of a file below a root that the trees of several files share.
+
+    What lies beside the file is looked for in its tree, unless it is ``alone`` and another tree is there.
+    """
+    path = RemotePath(root)
+    if not alone or str(path) not in _TREES:
+        _TREES[str(path)] = tree
+    _FILES[str(path / name)] = (tree, name)
+    return path / name

@@ -17,7 +17,7 @@ from rmtaudit.checkpoints.local_bytes import FileBytes, LocalFile
 from rmtaudit.checkpoints.optional import require
 from rmtaudit.checkpoints.remote.addresses import HubAddress, WebAddress, endpoint
 from rmtaudit.checkpoints.remote.client import Client
-from rmtaudit.checkpoints.remote.paths import RemotePath, rooted
+from rmtaudit.checkpoints.remote.paths import RemotePath, rooted, rooted_file
 from rmtaudit.checkpoints.remote.ranges import RemoteFile, RemoteHandle
 from rmtaudit.errors import ChangedError, InputError
 from rmtaudit.names import display_name, suggestion
@@ -281,7 +281,7 @@ def web_path(address: WebAddress) -> RemotePath:
     """Return the path of a file behind a URL. Raises ``InputError``."""
     tree = WebTree(address)
     folder, _, name = str(address).rpartition("/")
-    return rooted(folder, tree) / name
+    return rooted_file(folder, name, tree, alone=bool(urlsplit(address.url).query))
 
 
 def _folders(files: Iterable[str]) -> set[str]:

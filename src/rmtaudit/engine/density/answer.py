@@ -22,6 +22,7 @@ from rmtaudit.engine.density.whole_answer import MOST_QUANTILES, WholeResult, wh
 from rmtaudit.engine.settings.keywords import settings_from
 from rmtaudit.engine.sources import SourceOptions
 from rmtaudit.engine.sources.in_memory import in_memory
+from rmtaudit.engine.sources.words import without_secrets
 from rmtaudit.errors import InputError, OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def _opened(
     from rmtaudit.matrices.sources.arrays import declared_symmetry
 
     if isinstance(source, (str, Path)):
-        return open_file(str(source), options, settings), str(source)
+        return open_file(str(source), options, settings), without_secrets(str(source))
     if _is_array(source) and options.kernel is None and options.laplacian is None:
         flat = torch.as_tensor(source)
         if flat.ndim == 1:

@@ -15,7 +15,7 @@ from rmtaudit.engine.logdet.series import read_table
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.engine.resources.memory_size import parse_memory
 from rmtaudit.engine.sources import SourceOptions, open_source
-from rmtaudit.engine.sources.words import split_name
+from rmtaudit.engine.sources.words import split_name, without_secrets
 from rmtaudit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def npy_bytes(minors: torch.Tensor) -> bytes:
 
 def _named(subject: Mapping[str, Any], text: str, options: SourceOptions) -> dict[str, Any]:
     """Return a subject with the words that name it on a command line."""
-    return {**subject, "source": text, "options": asdict(options)}
+    return {**subject, "source": without_secrets(text), "options": asdict(options)}
 
 
 def _check_no_source_options(options: SourceOptions) -> None:

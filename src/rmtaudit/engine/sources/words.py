@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rmtaudit.checkpoints.remote.addresses import is_remote
+from rmtaudit.checkpoints.remote.addresses import is_remote, shown
 from rmtaudit.checkpoints.remote.locate import located
 from rmtaudit.errors import InputError, UsageError
 from rmtaudit.names import display_name
@@ -28,6 +28,15 @@ def split_name(text: str) -> tuple[Path, str]:
         return path, ""
     head, _, name = text.partition(SEPARATOR)
     return Path(head), name
+
+
+def without_secrets(text: str) -> str:
+    """Return a text that names matrices, of its URLs neither the query nor the user."""
+    parts = []
+    for part in text.split(" @ "):
+        head, separator, name = part.strip().partition(SEPARATOR)
+        parts.append(f"{shown(head)}{separator}{name}" if is_remote(part.strip()) else part)
+    return " @ ".join(parts)
 
 
 def choose(name: str, names: list[str], where: str, what: str) -> str:

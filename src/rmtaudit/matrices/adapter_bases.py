@@ -17,6 +17,15 @@ PREFIXES = re.compile(
 )
 """What adapters put before the name of a module: PEFT, diffusers and kohya."""
 
+_COMPONENTS = {
+    "lora_unet_": "unet", "lora_transformer_": "transformer", "lora_te_": "text_encoder",
+    "lora_te1_": "text_encoder", "lora_te2_": "text_encoder_2", "lora_te3_": "text_encoder_3",
+}  # fmt: skip
+"""The folders in a pipeline of diffusers of what kohya's prefixes name."""
+
+_PROCESSOR = re.compile(r"\.processor\.(?:(to_[qkv])|(to_out))_lora$")
+"""The attention processors of the first adapters of diffusers: which projection they update."""
+
 _WEIGHT = re.compile(r"[./](?:base_layer[./])?(?:weight|kernel|embedding)$")
 _FUSED = {
     "q_proj": (("qkv_proj", "W_pack", "Wqkv", "wqkv"), "q"),
@@ -78,8 +87,11 @@ class BaseIndex:
         return "the base has no weight of this name"
 
     def _match(self, stem: str) -> str | list[str]:
-        bare = stem
+        bare = _PROCESSOR.sub(lambda match: f".{match[1] or 'to_out.0'}", stem)
+        component = next((name for prefix, name in _COMPONENTS.items() if bare.startswith(prefix)), "")
         candidates = [bare]
+        if component:
+            candidates.append(f"{component}_{PREFIXES.sub('', bare, count=1)}")
         while (prefix := PREFIXES.match(bare)) is not None:
             bare = bare[prefix.end() :]
             candidates.append(bare)

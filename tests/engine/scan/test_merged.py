@@ -85,6 +85,25 @@ def test_kohya_names_and_its_stored_alpha() -> None:
     check(checkpoint.read("merged:down_blocks.0.to_q.weight"), W + 2 * B @ A)
 
 
+@pytest.mark.parametrize(
+    ("stem", "weight"),
+    [
+        ("lora_unet_mid_block_to_q", "unet.mid_block.to_q.weight"),
+        ("lora_te2_text_model_q_proj", "text_encoder_2.text_model.q_proj.weight"),
+        ("unet.mid_block.to_q", "mid_block.to_q.weight"),
+        ("unet.mid_block.attn1.processor.to_k_lora", "unet.mid_block.attn1.to_k.weight"),
+        ("mid_block.attn1.processor.to_out_lora", "mid_block.attn1.to_out.0.weight"),
+    ],
+)
+def test_the_components_of_a_pipeline(stem: str, weight: str) -> None:
+    adapter = {f"{stem}.down.weight": A, f"{stem}.up.weight": B}
+    if not stem.endswith("_lora"):
+        adapter = {f"{stem}.lora_down.weight": A, f"{stem}.lora_up.weight": B}
+    others = {"text_encoder.text_model.q_proj.weight": W + 1, "unet.other.weight": W}
+    found = merged(adapter, {weight: W, **others}, {}).read(f"merged:{weight}")
+    check(found, W + B @ A)
+
+
 def test_an_unstated_scale_is_no_reason_to_guess() -> None:
     with pytest.raises(UsageError, match="nothing states the scale"):
         merged(lora("m.q"), {"m.q.weight": W}, {})

@@ -89,6 +89,16 @@ def test_exit_codes(
     )
 
 
+def test_the_flag_may_be_repeated(models: Callable[[str], str], capsys: Capture) -> None:
+    for flags, expected in (
+        (["--fail-on", "RA-SC-001", "--fail-on", "RA-MO-001"], 1),
+        (["--fail-on", "RA-SC-002", "--fail-on", "RA-MO-001"], 0),
+        (["--fail-on", "never", "--fail-on", "error"], 2),
+    ):
+        assert run(cli, ["scan", models("nan"), *FAST, *flags, "--quiet"]) == expected
+    assert "never stands alone" in capsys.readouterr().err
+
+
 def test_one_line_names_the_findings_and_their_layers(models: Callable[[str], str], capsys: Capture) -> None:
     assert run(cli, ["scan", models("nan"), *FAST, "--fail-on", "error"]) == 1
     assert capsys.readouterr().err == (

@@ -26,22 +26,22 @@ def fail_on_option(command: Command) -> Command:
     return click.option(
         "--fail-on",
         metavar="WHAT",
-        default="never",
+        multiple=True,
         shell_complete=completion.conditions,
-        show_default=True,
         help="Exit with 1 on findings of this severity or above (error, warning), or with these codes "
-        "(RA-FO-001,RA-SC-001).",
+        "(RA-FO-001,RA-SC-001); never is the default. Repeatable.",
     )(command)
 
 
-def condition_of(text: str) -> FailOn:
-    """Return the condition of the flag; raises ``UsageError`` (RA-US-110, RA-US-112).
+def condition_of(texts: Sequence[str]) -> FailOn:
+    """Return the condition of the flags; raises ``UsageError`` (RA-US-110, RA-US-112).
 
     Plugins are imported only for a code that is none of our own.
     """
     from rmtaudit.errors import UsageError
-    from rmtaudit.report.failing import parse_fail_on
+    from rmtaudit.report.failing import NEVER, parse_fail_on
 
+    text = ",".join(texts) if texts else NEVER
     try:
         return parse_fail_on(text)
     except UsageError as error:

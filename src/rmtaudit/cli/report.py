@@ -40,7 +40,7 @@ def report(
     output: Path | None,
     json_detail: str | None,
     top: int | None,
-    fail_on: str,
+    fail_on: tuple[str, ...],
 ) -> int:
     """Render a report that `rmtaudit scan --format json` wrote.
 

@@ -112,7 +112,7 @@ def scan(
     plots: Path | None,
     plot_format: str,
     verify: int | None,
-    fail_on: str,
+    fail_on: tuple[str, ...],
     base: Path | None,
     stream: bool,
     quiet: bool,

@@ -23,7 +23,8 @@ _OTHERS = {
     "RA-FO-012": "noise",
     "RA-FO-030": "",  # every scan looks for overwritten pages
     "RA-NF-003": "traps",
-    "RA-MO-003": "noise",
+    "RA-MO-002": "forensics",  # whose log10_rms is compared
+    "RA-MO-003": "noise",  # which says that the other layers are trained
 }
 
 

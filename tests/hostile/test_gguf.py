@@ -18,6 +18,9 @@ from hypothesis import strategies as st
 
 import rmtaudit.checkpoints.gguf.tensors  # noqa: F401  # start-up is not what the tests measure
 from rmtaudit.checkpoints import open_checkpoint
+from rmtaudit.checkpoints.files import FileSource
+from rmtaudit.checkpoints.gguf import header as parsing
+from rmtaudit.checkpoints.gguf.header import Header, parse_header
 from rmtaudit.errors import InputError
 
 
@@ -233,3 +236,32 @@ def test_the_seeds_are_valid(write: Write) -> None:
             assert checkpoint.warnings == ()
             for spec in checkpoint.tensors:
                 checkpoint.read(spec.name)
+
+
+MANY = build([Tensor(f"blk.{i}.{'n' * (90 * i)}", (2, 4), 0, bytes(32)) for i in range(8)]) + bytes(600)
+
+
+def parsed(path: Path) -> Header | tuple[str, str]:
+    source = FileSource(path)
+    try:
+        return parse_header(source)
+    except InputError as error:
+        return error.code, error.message
+    finally:
+        source.abandon()
+
+
+@settings(max_examples=150)
+@given(changes=st.lists(st.tuples(st.integers(24, 3000), st.integers(0, 255)), max_size=3))
+def test_entries_read_together_are_those_read_one_by_one(
+    changes: list[tuple[int, int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    data = bytearray(MANY)
+    for at, value in changes:
+        data[at] = value
+    path = tmp_path_factory.getbasetemp() / "many.gguf"
+    path.write_bytes(data)
+    together = parsed(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parsing, "_regular_entries", lambda *_: [])
+        assert parsed(path) == together

@@ -13,7 +13,9 @@ from clock import Clock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rmtaudit.checkpoints import header as parsing
 from rmtaudit.checkpoints import open_checkpoint
+from rmtaudit.checkpoints.header import Header, parse_header
 from rmtaudit.errors import CorruptError, InputError
 
 Bytes = Callable[..., bytes]
@@ -278,3 +280,47 @@ def test_any_value_of_a_field_opens_or_raises_input_error(
     path = write(safetensors_bytes(entry(**{field: value}), DATA))
     error = outcome(path)
     assert error is None or str(error).isprintable()
+
+
+PIECES = st.sampled_from(
+    [b"", b",", b"{", b"}", b'"w":', b'"a":', b'"__metadata__":{"k":"v"},', b'"shape":[1],', b"1", b"1.0",
+     b"-1", b"true", b"null", b'"dtype"', b"\\", b'\\"', b"\\u0041", b" ", b"\n", b"\xc3\xa9", b"\xff", b"[",
+     b"]", b"0", b'"x":{"dtype":"U8","shape":[4],"data_offsets":[24,28]},', b'"more":1,',
+     b"9223372036854775808"]
+)  # fmt: skip
+NOTED = b'{"__metadata__":{"note":"a \\"b\\" {c}"},"w":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},'
+REGULAR = (
+    NOTED + b'"v":{"dtype":"U8","shape":[8],"data_offsets":[16,24]}}   ',
+    b'{"__metadata__":{}}',
+    b'{"a.0":{"dtype":"F16","shape":[],"data_offsets":[0,2]},"b":{"shape":[0],"data_offsets":[2,2],"dtype":"I8"}}',
+)
+
+
+def careful(header: bytes) -> Header | CorruptError:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parsing, "_parse_regular", lambda _header: None)
+        try:
+            return parse_header(header, "m")
+        except CorruptError as error:
+            return error
+
+
+def test_regular_headers_take_the_fast_way() -> None:
+    for header in REGULAR[::2]:
+        assert parsing._parse_regular(header) == careful(header)
+    assert parse_header(REGULAR[0], "m").metadata == {"note": 'a "b" {c}'}
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    header=st.sampled_from(REGULAR),
+    cuts=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 3), PIECES), max_size=3),
+)
+def test_the_fast_way_says_what_the_careful_one_does(
+    header: bytes, cuts: list[tuple[int, int, bytes]]
+) -> None:
+    for at, length, piece in cuts:
+        header = header[:at] + piece + header[at + length :]
+    fast = parsing._parse_regular(header) if header.startswith(b"{") else None
+    if fast is not None:
+        assert fast == careful(header)

@@ -14,7 +14,14 @@ from pathlib import Path
 from rmtaudit.checkpoints.base import Checkpoint, Contents, Reader
 from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.checkpoints.members import head_of
-from rmtaudit.checkpoints.registry import HEAD, contents_of, open_file, own_readers, reader_for
+from rmtaudit.checkpoints.registry import (
+    HEAD,
+    contents_of,
+    open_file,
+    open_in_archive,
+    own_readers,
+    reader_for,
+)
 from rmtaudit.checkpoints.zips import ZipEntry, list_entries
 from rmtaudit.errors import InputError, NotACheckpointError, RmtauditError, UnsafeError, UsageError
 from rmtaudit.names import display_name
@@ -66,7 +73,17 @@ def open_only(path: Path) -> Checkpoint:
     UsageError
         There are several.
     """
-    members = _members_of(path)
+    kept: dict[str, Checkpoint] = {}
+    try:
+        members = _members_of(path, kept)
+        return _open_chosen(path, members, kept)
+    finally:
+        for each in kept.values():
+            each.close()
+
+
+def _open_chosen(path: Path, members: Members, kept: dict[str, Checkpoint]) -> Checkpoint:
+    """Open the one model; it is taken out of ``kept`` where it is open already."""
     if len(members.models) > 1:
         shown = _list(members.models)
         raise UsageError(
@@ -76,7 +93,7 @@ def open_only(path: Path) -> Checkpoint:
             where=display_name(path.name),
         )
     chosen = next(iter(members.models or members.others))
-    checkpoint = open_file(path / chosen)
+    checkpoint = kept.pop(chosen, None) or open_file(path / chosen)
     checkpoint.path = path
     checkpoint.format = f"{checkpoint.format} in zip"
     left = [name for name in members.others if name != chosen]
@@ -95,8 +112,11 @@ def _is_archive(path: Path) -> bool:
     return contents.head.startswith(b"PK") and reader_for(path)[0].name == "zip"
 
 
-def _members_of(path: Path) -> Members:
-    """Return the checkpoints of an archive. Raises ``InputError`` where there is none."""
+def _members_of(path: Path, kept: dict[str, Checkpoint] | None = None) -> Members:
+    """Return the checkpoints of an archive. Raises ``InputError`` where there is none.
+
+    The first that holds a matrix stays open in ``kept``, where that is given: often it is the only one.
+    """
     source = FileSource(path)
     try:
         entries = list_entries(source)
@@ -113,9 +133,21 @@ def _members_of(path: Path) -> Members:
         )
     members = Members()
     for name in candidates:
-        holds = _holds_matrix(path / name)
-        if holds is not None:
-            (members.models if holds else members.others).append(name)
+        try:
+            checkpoint = open_in_archive(path / name)
+        except NotACheckpointError:
+            continue
+        except InputError:  # it must not be passed over
+            members.models.append(name)
+            continue
+        if checkpoint is None:
+            continue
+        holds = any(len(spec.shape) > 1 for spec in checkpoint.tensors)
+        (members.models if holds else members.others).append(name)
+        if holds and kept == {}:
+            kept[name] = checkpoint
+        else:
+            checkpoint.close()
     if not members.models and not members.others:
         raise _nothing(source.where)
     return members
@@ -133,22 +165,6 @@ def _is_candidate(source: FileSource, entry: ZipEntry, readers: Sequence[Reader]
         ending in (*reader.extensions, *reader.other_extensions) and reader.may_know(contents)
         for reader in readers
     )
-
-
-def _holds_matrix(path: Path) -> bool | None:
-    """Whether a member holds a matrix; ``None`` if it is no checkpoint that is read inside an archive.
-
-    One that cannot be read counts as one with a matrix: it must not be passed over.
-    """
-    try:
-        if not reader_for(path)[0].in_archives:
-            return None
-        with open_file(path) as checkpoint:
-            return any(len(spec.shape) > 1 for spec in checkpoint.tensors)
-    except NotACheckpointError:
-        return None
-    except InputError:
-        return True
 
 
 def _nothing(where: str) -> NotACheckpointError:

@@ -48,6 +48,12 @@ def open_file(path: Path) -> Checkpoint:
     return _opened(reader, path, warnings)
 
 
+def open_in_archive(path: Path) -> Checkpoint | None:
+    """Open a member of an archive; ``None`` where its reader takes none. Raises as :func:`open_file`."""
+    reader, warnings = reader_for(path)
+    return _opened(reader, path, warnings) if reader.in_archives else None
+
+
 def open_own_folder(folder: Path, names: Sequence[str]) -> Checkpoint | None:
     """Open a folder as a whole, where a reader of ours knows it; ``None`` where none does."""
     contents = Contents(names=tuple(sorted(names)), folder=True)

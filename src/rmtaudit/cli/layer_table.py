@@ -27,7 +27,9 @@ from rmtaudit.report.overview import Overview
 from rmtaudit.report.verdict import Integrity
 
 _GAP = 2
-_LEAST_NAME = 24
+_LEAST_NAME, _LONGEST_NAME = 24, 40
+"""A name is not shortened to fewer cells, nor are columns left out for more, where others fit in fewer."""
+
 _LEAST_FINDING = 26
 _LONGEST_CELL = 24
 _MARK_STYLE = {Integrity.DAMAGED: "red", Integrity.WARNING: "yellow", Integrity.UNJUDGED: "red"}
@@ -62,7 +64,7 @@ def layer_table(report: Report, view: Overview, width: int, glyphs: Glyphs) -> t
     room = width - 1 - 2 * _GAP - least_finding  # of the mark, and after the name
     metrics = [_metric(rows, name, glyphs) for name in shown_metrics(report)]
     first = metrics[0].width + _GAP if metrics else 0
-    wanted = min(full, max(_LEAST_NAME, min(width // 2, room - first)))
+    wanted = min(full, max(_LEAST_NAME, min(_LONGEST_NAME, width // 2, room - first)))
     names = _Column("layer", labels.fitted(wanted, measure=cell_len, ellipsis=glyphs.ellipsis))
     columns = _fitting(metrics, rows, room - min(names.width, max(room, 1)), glyphs)
     used = sum(column.width + _GAP for column in columns)

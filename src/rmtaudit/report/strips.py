@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from rmtaudit.matrices.roles import role
 from rmtaudit.matrices.skips import SkipReason
+from rmtaudit.names import display_name
 from rmtaudit.report.model import LayerResult, Report
 from rmtaudit.report.ordering import natural_key
 from rmtaudit.report.verdict import Integrity
@@ -130,6 +131,8 @@ def _strip(group: Sequence[LayerResult], metric: str, drawn: str, texts: Mapping
         places = [by_depth.get(depth) for depth in range(first, last + 1)]
     values = [value for layer in ordered if (value := layer.number(metric)) is not None]
     shown = role(texts[ordered[0].name])
+    if shown == "#":  # the only role: nothing but the number is left of its names
+        shown = display_name(role(ordered[0].name))
     return Strip(
         role=shown.removeprefix("#.") if shown.count("#") == 1 else shown,
         names=tuple(layer.name for layer in ordered),

@@ -29,7 +29,12 @@ def test_a_block_that_lacks_the_layer_leaves_a_gap(made: ModuleType) -> None:
 
 def test_a_hostile_role_is_printable(made: ModuleType) -> None:
     (strip,) = strips(made.report(tuple(made.layer(f"h.{n}.\x1b[31m.w") for n in range(4))))
-    assert strip.role == "h.#.\\x1b[31m.w"
+    assert strip.role == "\\x1b[31m"
+
+
+def test_a_hostile_role_without_a_rest_is_printable(made: ModuleType) -> None:
+    (strip,) = strips(made.report(tuple(made.layer(f"\x1b[31m.{n}.w") for n in range(4))))
+    assert strip.role.isprintable()
 
 
 def test_where_two_numbers_count_the_order_of_the_names_is_the_depth(made: ModuleType) -> None:

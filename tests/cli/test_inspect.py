@@ -42,6 +42,17 @@ def test_the_table(path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert "\x1b[31m" not in out
 
 
+def test_names_that_are_shortened_stay_distinct(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    names = [f"model.layers.{n}.self_attention.{p}_projection.weight" for n in range(9) for p in "qkv"]
+    save_file({name: torch.randn(8, 6) for name in names}, tmp_path / "n.safetensors")
+    assert run(cli, ["inspect", str(tmp_path / "n.safetensors"), "--top", "0"]) == 0
+    rows = re.findall(r"^(\S+) +8×6 ", capsys.readouterr().out, re.MULTILINE)
+    assert len(set(rows)) == len(rows) == len(names)
+
+
 def test_the_document(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(cli, ["inspect", str(path), "--format", "json"]) == 0
     document = json.loads(capsys.readouterr().out)

@@ -261,6 +261,30 @@ def test_the_first_rows_alone_are_a_list(made: ModuleType) -> None:
     assert "… 1 more with RA-FO-002 (quantisation grid)\n… 126 more without a warning" in text
 
 
+def test_rows_by_name(made: ModuleType) -> None:
+    report = llama(made)
+    text = table_text([replace(report, tool={**report.tool, "sort": "layer"})], top=0)
+    names = re.findall(r"^[✗! ]  (\S+proj)", text, re.MULTILINE)
+    assert names[3:8] == [
+        "0.mlp.down_proj",
+        "0.mlp.up_proj",
+        "0.self_attn.o_proj",
+        "0.self_attn.q_proj",
+        "1.mlp.down_proj",
+    ]
+    assert "noise-like or initial, then by name" in text
+
+
+def test_an_ascii_terminal_tells_apart_what_only_unicode_does(made: ModuleType) -> None:
+    rows = tuple(made.layer(name) for name in ("a…b", "a..b", "a\\u2026b"))
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding="ascii")
+    table.draw_report(Console(file=file, width=100), made.report(rows), 0)
+    file.flush()
+    names = re.findall(r"^   (a\S+(?: \(2\))?)  ", raw.getvalue().decode(), re.MULTILINE)
+    assert sorted(names) == ["a..b", "a\\u2026b", "a\\u2026b (2)"]
+
+
 def test_many_rows_with_one_finding_are_counted(made: ModuleType) -> None:
     dead = (made.finding("RA-FO-005", "warning", "dead.", {"dead_rows": 9, "dead_columns": 0}),)
     text = table_text(

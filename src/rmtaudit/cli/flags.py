@@ -76,7 +76,7 @@ def settings_flags(command: Command) -> Command:
                 "--sort",
                 metavar="METRIC",
                 shell_complete=completion.metric,
-                help="Metric that orders the table, worst layers first.",
+                help="Metric that orders the table, worst layers first; layer: by name.",
             ),
             click.option(
                 "--columns",

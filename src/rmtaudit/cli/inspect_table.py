@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +15,7 @@ from rich.text import Text
 from rmtaudit.cli.grid import label_grid
 from rmtaudit.cli.table import elide
 from rmtaudit.names import display_name
+from rmtaudit.report.labels import whole_labels
 from rmtaudit.report.numbers import human_count, percent
 
 if TYPE_CHECKING:
@@ -72,14 +74,16 @@ def _tensors(tensors: Sequence[Mapping[str, Any]], width: int, counts: Sequence[
     shapes = [elide("×".join(map(str, each["shape"])) or "scalar", _LONGEST_SHAPE) for each in tensors]
     stored = [elide(display_name(_stored_as(each)), _LONGEST_SHAPE) for each in tensors]
     decisions = [display_name(_decision(each)) for each in tensors]
-    names = [display_name(each["name"]) for each in tensors]
+    labels = whole_labels([each["name"] for each in tensors])
     numbers = None if counts is None else [str(count) for count in counts]
     room = width - max(map(len, [*shapes, "shape"])) - max(map(len, [*stored, "stored as"])) - 6
     if numbers is not None:
         room -= max(map(len, [*numbers, _COUNT])) + 2
-    longest = max(map(len, names))
+    longest = max(map(cell_len, labels.texts))
     wanted = max(map(len, decisions))
     name_width = min(longest, max(_NARROWEST, room - min(wanted, max(room // 2, _NARROWEST))))
+    names = labels.fitted(name_width, measure=cell_len)
+    name_width = max(map(cell_len, names))
     decision_width = max(room - name_width, _NARROWEST)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     heads = [("tensor", False), ("shape", True), ("stored as", False), ("decision", False)]
@@ -89,7 +93,7 @@ def _tensors(tensors: Sequence[Mapping[str, Any]], width: int, counts: Sequence[
         table.add_column(Text(head), justify="right" if right else "left", no_wrap=True)
     for index, each in enumerate(tensors):
         cells = [
-            elide(names[index], name_width),
+            names[index],
             shapes[index],
             stored[index],
             elide(decisions[index], decision_width, keep_end=False),

@@ -21,13 +21,15 @@ from rmtaudit.report.cells import (
     signal_cell,
 )
 from rmtaudit.report.glyphs import Glyphs
-from rmtaudit.report.labels import Labels
+from rmtaudit.report.labels import Labels, told_apart
 from rmtaudit.report.model import LayerResult, Report
 from rmtaudit.report.overview import Overview
 from rmtaudit.report.verdict import Integrity
 
 _GAP = 2
-_LEAST_NAME = 24
+_LEAST_NAME, _LONGEST_NAME = 24, 40
+"""A name is not shortened to fewer cells, nor are columns left out for more, where others fit in fewer."""
+
 _LEAST_FINDING = 26
 _LONGEST_CELL = 24
 _MARK_STYLE = {Integrity.DAMAGED: "red", Integrity.WARNING: "yellow", Integrity.UNJUDGED: "red"}
@@ -56,14 +58,15 @@ def layer_table(report: Report, view: Overview, width: int, glyphs: Glyphs) -> t
     findings = _Column("finding", _findings(rows, view, glyphs, whole=False))
     with_findings = any(findings.cells)
     least_finding = min(findings.width, max(_LEAST_FINDING, width // 4)) + _GAP if with_findings else 0
-    labels = Labels(tuple(glyphs.text(view.texts[row.name]) for row in rows))
+    printed = [view.texts[row.name] for row in rows]
+    labels = Labels(told_apart(printed, [glyphs.name(text) for text in printed]))
     full = max(map(cell_len, ("layer", *labels.texts)))
     room = width - 1 - 2 * _GAP - least_finding  # of the mark, and after the name
-    names = _Column(
-        "layer",
-        labels.fitted(min(full, max(_LEAST_NAME, width // 3)), measure=cell_len, ellipsis=glyphs.ellipsis),
-    )
-    columns = _fitting(report, rows, room - min(names.width, max(room, 1)), glyphs)
+    metrics = [_metric(rows, name, glyphs) for name in shown_metrics(report)]
+    first = metrics[0].width + _GAP if metrics else 0
+    wanted = min(full, max(_LEAST_NAME, min(_LONGEST_NAME, width // 2, room - first)))
+    names = _Column("layer", labels.fitted(wanted, measure=cell_len, ellipsis=glyphs.ellipsis))
+    columns = _fitting(metrics, rows, room - min(names.width, max(room, 1)), glyphs)
     used = sum(column.width + _GAP for column in columns)
     spare = room - used
     longer = _Column("finding", _findings(rows, view, glyphs, whole=True))
@@ -111,9 +114,10 @@ def _mark(shown_as: Integrity | None, glyphs: Glyphs) -> str:
     return marks.get(shown_as, glyphs.unknown)
 
 
-def _fitting(report: Report, rows: Sequence[LayerResult], room: int, glyphs: Glyphs) -> list[_Column]:
+def _fitting(
+    metrics: Sequence[_Column], rows: Sequence[LayerResult], room: int, glyphs: Glyphs
+) -> list[_Column]:
     """Return the columns between the name and the finding that fit, each with its gap."""
-    metrics = [_metric(rows, name, glyphs) for name in shown_metrics(report)]
     shape = _Column("shape", _texts(map(shape_cell, rows), glyphs), right=True)
     signal = _Column("signal", _texts(map(signal_cell, rows), glyphs))
     kind = _Column("kind", _texts((display_name(row.kind) for row in rows), glyphs))

@@ -10,10 +10,10 @@ from rich.text import Text
 
 from rmtaudit.names import display_name
 from rmtaudit.report.glyphs import Glyphs
-from rmtaudit.report.labels import Labels
+from rmtaudit.report.labels import Labels, told_apart
 from rmtaudit.report.model import Report
 from rmtaudit.report.numbers import format_value
-from rmtaudit.report.strips import Strip, drawn_metric, scale_of
+from rmtaudit.report.strips import Strip, drawn_metric, ranged_metric, scale_of
 from rmtaudit.report.verdict import Integrity
 
 _GAP = 2
@@ -24,13 +24,14 @@ _NUMBERS = ("min", "median", "max")
 
 def draw_strips(console: Console, report: Report, strips: Sequence[Strip], glyphs: Glyphs) -> None:
     """Print the strips: bars on one scale, marks where a layer has a finding, and the range of the metric."""
-    metric, drawn = report.tool["sort"], drawn_metric(report)
+    metric, drawn = ranged_metric(report), drawn_metric(report)
     numbers = [[_number(value) for value in (each.least, each.median, each.greatest)] for each in strips]
     widths = [max(len(head), *(len(row[place]) for row in numbers)) for place, head in enumerate(_NUMBERS)]
     room = console.width - sum(width + _GAP for width in widths) - _GAP
     full = max(cell_len(each.role) for each in strips)
     longest = max(len(each.places) for each in strips)
-    names = Labels(tuple(glyphs.text(each.role) for each in strips)).fitted(
+    roles = [each.role for each in strips]
+    names = Labels(told_apart(roles, [glyphs.name(role) for role in roles])).fitted(
         max(min(full, room - min(longest, max(room // 2, _LEAST_BARS))), 4),
         measure=cell_len,
         ellipsis=glyphs.ellipsis,

@@ -36,6 +36,10 @@ class Glyphs:
             return text
         return "".join(c if c.isascii() else escape(c) for c in text.translate(_PLAIN))
 
+    def name(self, text: str) -> str:
+        """Return a printable name in the characters that the terminal shows: what it lacks is escaped."""
+        return text if not self.ascii else "".join(c if c.isascii() else escape(c) for c in text)
+
     def sign(self, place: Place | None, low: float, high: float) -> str:
         """Return the sign of a place in a strip: the mark of its integrity, else a bar between two values."""
         if place is None:

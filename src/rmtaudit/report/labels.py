@@ -31,6 +31,8 @@ _SHARE = 0.75
 """Share of the names that must have the prefix and the suffix that are stripped."""
 
 _STEP = 4
+_MOST_COMPARISONS = 1_000_000
+"""About a second, for the tens of thousands of layers of a mixture of experts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,12 @@ def labels_of(names: Sequence[str], *, printable: Callable[[str], str] | None = 
         texts = [show(text) for text in raw]
         if len(set(texts)) == len(set(names)):
             return Labels(tuple(texts), f"{prefix and show(prefix)}*{suffix and show(suffix)}")
-    return Labels(_told_apart(names, [show(name) for name in names]))
+    return Labels(told_apart(names, [show(name) for name in names]))
+
+
+def whole_labels(names: Sequence[str]) -> Labels:
+    """Return the names as they are, printable, with nothing stripped."""
+    return Labels(told_apart(names, [_printable(name) for name in names]))
 
 
 def _printable(name: str) -> str:
@@ -140,7 +147,7 @@ def _is_whole(name: str, prefix: str, suffix: str) -> bool:
     return bool((prefix and name.startswith(prefix)) or (suffix and name.endswith(suffix)))
 
 
-def _told_apart(names: Sequence[str], texts: Sequence[str]) -> tuple[str, ...]:
+def told_apart(names: Sequence[str], texts: Sequence[str]) -> tuple[str, ...]:
     """Return the texts, with the place of the name where different names look the same."""
     owners: defaultdict[str, list[str]] = defaultdict(list)
     for name, text in dict(zip(names, texts, strict=True)).items():
@@ -177,15 +184,22 @@ class _Known:
     def __init__(self, texts: Iterable[str]) -> None:
         self.forward = sorted(texts)
         self.backward = sorted(text[::-1] for text in self.forward)
+        self.budget = _MOST_COMPARISONS
         self.frequency = Counter(token for text in self.forward for token in _TOKEN.findall(text))
 
     def only(self, text: str, runs: Sequence[_Run]) -> bool:
-        """Whether no other text has these runs in this order, the first and the last at its ends."""
+        """Whether no other text has these runs in this order, the first and the last at its ends.
+
+        False as well where that would take too many comparisons: the text is then shown in full.
+        """
         first, last = runs[0].text, runs[-1].text
         if first or not last:
             candidates = _with_prefix(self.forward, first)
         else:
             candidates = [other[::-1] for other in _with_prefix(self.backward, last[::-1])]
+        self.budget -= len(candidates)
+        if self.budget < 0:
+            return False
         return all(other == text or not _matches(other, runs) for other in candidates)
 
 
@@ -231,7 +245,7 @@ def _fitted(text: str, width: int, known: _Known, measure: Callable[[str], int],
     while True:
         runs = _shortened(text, room, known.frequency, measure, ellipsis)
         short = _joined(runs, ellipsis)
-        if len(runs) == 1 or measure(short) >= measure(text):
+        if len(runs) == 1 or measure(short) >= measure(text) or known.budget < 0:
             return text
         if known.only(text, runs):
             return short

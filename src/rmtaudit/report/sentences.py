@@ -114,13 +114,11 @@ def settings_line(report: Report) -> str:
 def order_line(report: Report) -> str:
     """Return by what the rows are ordered."""
     sort = report.tool["sort"]
-    if sort not in report.metrics:
-        return "layers by name"
-    better = report.metrics[sort].better
+    better = report.metrics[sort].better if sort in report.metrics else None
     way = "lowest first" if better == "higher" else "highest first"
-    order = f"{sort}, {way}"
+    order = f"{sort}, {way}" if sort in report.metrics else "name"
     if is_judged(report):
-        order = f"failed, damaged, with a warning, noise-like or initial, then {order}"
+        order = f"failed, damaged, with a warning, noise-like or initial, then by {order}"
         return f"worst layers first: {order}" if better else f"layers in this order: {order}"
     return f"worst layers first: {order}" if better else f"layers by {order}"
 

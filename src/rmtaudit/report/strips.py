@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from rmtaudit.matrices.roles import role
 from rmtaudit.matrices.skips import SkipReason
+from rmtaudit.names import display_name
 from rmtaudit.report.model import LayerResult, Report
 from rmtaudit.report.ordering import natural_key
 from rmtaudit.report.verdict import Integrity
@@ -75,7 +76,7 @@ class Strip:
 
 
 def strips_of(report: Report, texts: Mapping[str, str]) -> tuple[Strip, ...]:
-    """Return the strips of a report by the metric ``tool["sort"]``, in the order of their first layers.
+    """Return the strips of a report by :func:`ranged_metric`, in the order of their first layers.
 
     ``texts`` are those that a table shows for the names.
     """
@@ -83,13 +84,19 @@ def strips_of(report: Report, texts: Mapping[str, str]) -> tuple[Strip, ...]:
     for layer in report.layers:
         if _NUMBERS.search(layer.name) and layer.skip != SkipReason.EXCLUDED:
             groups[layer.kind, role(layer.name)].append(layer)
-    metric, drawn = report.tool["sort"], drawn_metric(report)
+    metric, drawn = ranged_metric(report), drawn_metric(report)
     return tuple(_strip(group, metric, drawn, texts) for group in groups.values() if len(group) >= _LEAST)
+
+
+def ranged_metric(report: Report) -> str:
+    """Return the metric whose range the strips state: that of the order, or the first column."""
+    sort, columns = report.tool["sort"], report.tool["columns"]
+    return sort if sort in report.metrics or not columns else columns[0]
 
 
 def drawn_metric(report: Report) -> str:
     """Return the metric that the strips draw: that of the order, or its ratio to noise."""
-    metric = report.tool["sort"]
+    metric = ranged_metric(report)
     ratio = _RATIO.get(metric)
     known = ratio is not None and any(compared(layer, ratio) is not None for layer in report.layers)
     return ratio if ratio is not None and known else metric
@@ -124,6 +131,8 @@ def _strip(group: Sequence[LayerResult], metric: str, drawn: str, texts: Mapping
         places = [by_depth.get(depth) for depth in range(first, last + 1)]
     values = [value for layer in ordered if (value := layer.number(metric)) is not None]
     shown = role(texts[ordered[0].name])
+    if shown == "#":  # the only role: nothing but the number is left of its names
+        shown = display_name(role(ordered[0].name))
     return Strip(
         role=shown.removeprefix("#.") if shown.count("#") == 1 else shown,
         names=tuple(layer.name for layer in ordered),

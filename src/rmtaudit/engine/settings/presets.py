@@ -22,6 +22,9 @@ from rmtaudit.engine.settings.strict_yaml import parse_scalar
 from rmtaudit.errors import UsageError
 from rmtaudit.names import display_name, suggestion
 
+BY_NAME = "layer"
+"""The value of ``sort`` for the order of the names, in which the blocks are counted."""
+
 _PREFIX = "RMTAUDIT_"
 _NOT_SETTINGS = frozenset({"RMTAUDIT_PLUGINS", "RMTAUDIT_DEBUG"})
 
@@ -167,8 +170,11 @@ def select_metrics(resolved: ResolvedSettings, names: Iterable[str]) -> ScanSett
         RA-CF-013 for a metric that the user asked for and no analyzer of the scan yields.
     """
     settings, names = resolved.settings, tuple(names)
-    for key, chosen in (("sort", (settings.sort,)), ("columns", settings.columns)):
-        unknown = [name for name in chosen if name not in names]
+    for key, chosen, known in (
+        ("sort", (settings.sort,), (*names, BY_NAME)),
+        ("columns", settings.columns, names),
+    ):
+        unknown = [name for name in chosen if name not in known]
         if unknown and key in resolved.explicit:
             near = suggestion(unknown[0], names)
             raise UsageError(
@@ -180,7 +186,7 @@ def select_metrics(resolved: ResolvedSettings, names: Iterable[str]) -> ScanSett
                 where=resolved.origins[key],
             )
     columns = tuple(name for name in settings.columns if name in names) or names[:6]
-    sort = settings.sort if settings.sort in names else columns[0]
+    sort = settings.sort if settings.sort in (*names, BY_NAME) else columns[0]
     return replace(settings, columns=columns, sort=sort)
 
 

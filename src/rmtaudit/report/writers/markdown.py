@@ -20,7 +20,7 @@ from rmtaudit.report.glyphs import UNICODE
 from rmtaudit.report.model import FailedSubject, LayerResult, Report, Result
 from rmtaudit.report.numbers import format_value
 from rmtaudit.report.overview import ALL, Overview, overview_of
-from rmtaudit.report.strips import drawn_metric, scale_of
+from rmtaudit.report.strips import drawn_metric, ranged_metric, scale_of
 
 _SPECIAL = re.compile(r"[\\`*\[\]|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"})
@@ -103,7 +103,7 @@ def _cells(layer: LayerResult, columns: Sequence[str], view: Overview, judged: b
 
 def _strips(report: Report, view: Overview) -> list[str]:
     """Return the strips as a table, the bars as they are in a terminal."""
-    metric, drawn = report.tool["sort"], drawn_metric(report)
+    metric, drawn = ranged_metric(report), drawn_metric(report)
     low, high = scale_of(view.strips)
     bars = UNICODE.bars
     caption = (

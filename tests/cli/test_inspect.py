@@ -148,5 +148,5 @@ def test_a_header_of_a_hundred_thousand_tensors_takes_about_a_second(
         file.truncate(8 + len(text) + at)
     clock = Clock()
     assert run(cli, ["inspect", str(tmp_path / "m.safetensors"), *flags]) == 0
-    assert clock.seconds() < 2  # measured: 0.8 to 1.1 for the table, 1.0 to 1.3 for the document
+    assert clock.seconds() < 3  # measured: 0.7 to 1.2 for the table, 0.9 to 1.5 for the document
     assert "50000" in capsys.readouterr().out

@@ -50,6 +50,8 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
             "base's parameters",
         )
     ]
+    if comparison.relation is not None:
+        lines.insert(0, ("relation", str(comparison.relation["sentence"])))
     if summary.distortion is not None and summary.distortion_ci is not None:
         low, high = summary.distortion_ci
         lines.append(

@@ -122,6 +122,21 @@ def test_the_numbers_are_those_of_a_scan(state: State) -> None:
             assert change.base == layer.metrics[name]
 
 
+def test_the_relation_of_the_two_models_is_named() -> None:
+    shapes = {"fc1.weight": (60, 30), "fc2.weight": (50, 60), "fc3.weight": (10, 50)}
+    base = {name: torch.randn(shape, generator=_generator(1)) for name, shape in shapes.items()}
+    other = {name: torch.randn(shape, generator=_generator(2)) for name, shape in shapes.items()}
+    tuned = {name: value + 0.5 * other[name] for name, value in base.items()}
+    words = []
+    for candidate in (base, tuned, other):
+        comparison = rmtaudit.compare(base, candidate)
+        assert comparison.relation is not None
+        words.append(comparison.relation["word"])
+        assert f"relation: {comparison.relation['sentence']}" in repr(comparison)
+    assert words == ["identical", "derived", "independent"]
+    assert "would have been detected" in repr(comparison)
+
+
 def test_the_document_follows_its_schema_and_is_reproducible(state: State) -> None:
     edited = {
         name: EDITS[edit][0](tensor, _generator(3)) if tensor.dim() > 1 else tensor + 1

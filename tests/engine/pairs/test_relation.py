@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from rmtaudit.checkpoints import open_checkpoint
-from rmtaudit.engine.pairs import opened, paired
-from rmtaudit.engine.pairs.relation import ModelRelation, Obstacle, Relation, related
+from rmtaudit.engine.pairs import ModelRelation, Relation, opened, paired, related
+from rmtaudit.engine.pairs.relation import Obstacle
 
 State = dict[str, torch.Tensor]
 SHAPES = {"fc1.weight": (60, 30), "fc2.weight": (50, 60), "fc3.weight": (40, 50), "fc4.weight": (10, 40)}

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -17,7 +18,19 @@ from rmtaudit.engine.compare.layer import compare_pair, skipped_pair
 from rmtaudit.engine.compare.metrics import metric_analyzers
 from rmtaudit.engine.compare.settings import CompareSettings
 from rmtaudit.engine.compare.summary import summarise
-from rmtaudit.engine.pairs import Pair, Pairing, PairReader, PairValues, TensorRef, paired
+from rmtaudit.engine.pairs import (
+    ModelRelation,
+    Pair,
+    Pairing,
+    PairReader,
+    PairValues,
+    RelationTest,
+    TensorRef,
+    evidence_of,
+    paired,
+    relation_test,
+    sentence_of,
+)
 from rmtaudit.engine.resources.memory import MemoryGate, free_memory
 from rmtaudit.engine.resources.pool import Pool
 from rmtaudit.engine.resources.progress import Progress
@@ -98,7 +111,8 @@ def compare_checkpoints(
             seed=settings.seed,
             progress=progress or (lambda _: None),
         )
-        _compare_all(run, base, candidate, settings)
+        test = relation_test(base, candidate, seed=settings.seed)
+        _compare_all(run, base, candidate, settings, test)
     base.check_unchanged()
     candidate.check_unchanged()
     rows = [run.rows[pair.name] for pair in pairing.pairs]
@@ -112,14 +126,25 @@ def compare_checkpoints(
         candidate=_subject(candidate),
         summary=summarise(rows, unmatched),
         coverage=_coverage(pairing, rows),
-        relation=None,
+        relation=_relation(test.result()),
         claim=None,
         layers=rows,
         notes=pairing.notes,
     )
 
 
-def _compare_all(run: _Run, base: Checkpoint, candidate: Checkpoint, settings: CompareSettings) -> None:
+def _relation(relation: ModelRelation) -> dict[str, Any]:
+    return {
+        "word": str(relation.relation),
+        "sentence": sentence_of(relation),
+        "level": relation.level,
+        **evidence_of(relation),
+    }
+
+
+def _compare_all(
+    run: _Run, base: Checkpoint, candidate: Checkpoint, settings: CompareSettings, test: RelationTest
+) -> None:
     budget = free_memory() // 2 if settings.memory is None else settings.memory
     reader = PairReader(base, candidate, budget=budget, work=_WORK)
     largest = max((_size(pair) for pair in run.pairing.pairs), default=0)
@@ -134,6 +159,8 @@ def _compare_all(run: _Run, base: Checkpoint, candidate: Checkpoint, settings: C
         for values in reader.values(run.pairing, skip):
             size = _size(values.pair)
             gate.acquire(size)
+            if values.pair.base.layer is not None:
+                test.add(values.pair.name, values.base, values.candidate)
             pool.submit(_task(run, values, gate, size))
         pool.join()
     finally:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rmtaudit.engine.lineage.models import models_of
 from rmtaudit.engine.lineage.relations import RELATED, PairResult, relation_of_models, tree_of
+from rmtaudit.engine.pairs import evidence_of
 from rmtaudit.engine.resources.progress import Progress
 from rmtaudit.version import installed_version
 
@@ -103,18 +104,11 @@ def _pair(pair: PairResult, in_tree: bool) -> dict[str, Any]:
 
 
 def _evidence(pair: PairResult, relation: ModelRelation) -> dict[str, Any]:
-    matched = relation.matched
     return {
-        "p_value": relation.p_value,
-        "cosine": relation.cosine,
-        "detectable_cosine": relation.detectable,
         "relative_change": pair.change,
         "layers": pair.layers,
-        "tested": sum(layer.test is not None for layer in relation.layers),
-        "identical": relation.identical,
         "sampled": pair.sampled,
-        "matched_cosine": None if matched is None else matched.cosine,
-        "obstacle": None if relation.obstacle is None else str(relation.obstacle),
+        **evidence_of(relation),
     }
 
 

@@ -4,7 +4,9 @@ from rmtaudit.engine.pairs.opening import opened
 from rmtaudit.engine.pairs.pairing import Layout, Match, Pair, Pairing, paired
 from rmtaudit.engine.pairs.reading import PairReader, PairValues
 from rmtaudit.engine.pairs.refs import TensorRef, refs_of
-from rmtaudit.engine.pairs.relation import ModelRelation, Relation, RelationTest, related
+from rmtaudit.engine.pairs.relating import related, relation_test
+from rmtaudit.engine.pairs.relation import ModelRelation, Relation, RelationTest
+from rmtaudit.engine.pairs.relation_evidence import evidence_of, sentence_of
 
 __all__ = [
     "Layout",
@@ -17,8 +19,11 @@ __all__ = [
     "Relation",
     "RelationTest",
     "TensorRef",
+    "evidence_of",
     "opened",
     "paired",
     "refs_of",
     "related",
+    "relation_test",
+    "sentence_of",
 ]

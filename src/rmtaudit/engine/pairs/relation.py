@@ -18,8 +18,6 @@ from rmtaudit.engine.pairs.units import Exclusion, Side, Units, plan_units
 if TYPE_CHECKING:
     import torch
 
-    from rmtaudit.checkpoints.base import Checkpoint
-    from rmtaudit.engine.pairs.pairing import Pair, Pairing
     from rmtaudit.engine.pairs.refs import TensorRef
     from rmtaudit.kernels.relation import MatchedSimilarity, RelabellingTest, ScoreSum
 
@@ -49,9 +47,6 @@ MATCHED_COSINE = 0.5
 
 _ROUNDING = 1e-11
 """Variance a unit below which scores differ by the rounding of float32 alone."""
-
-_SORTED = frozenset({"safetensors", "flax-msgpack", "npz", "torch-dcp"})
-"""Formats whose writers sort tensors by name."""
 
 _MATCHED_LAYERS = 3
 
@@ -333,61 +328,6 @@ class RelationTest:
             if first.shape[1] > 1
         ]
         return max(matched, key=lambda each: each.cosine, default=None)
-
-
-def related(
-    base: Checkpoint,
-    candidate: Checkpoint,
-    pairing: Pairing,
-    *,
-    config: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    level: float = LEVEL,
-    most_layers: int | None = None,
-) -> ModelRelation:
-    """Return the relation of two opened checkpoints.
-
-    Parameters
-    ----------
-    base, candidate, pairing
-        The checkpoints, which stay open, and which of their tensors correspond.
-    config
-        The facts that say how attention heads lie; by default those of the base, then of the candidate.
-    seed
-        Of what is drawn.
-    level
-        Of the decision.
-    most_layers
-        Test an even sample of so many layers; ``None`` for all.
-
-    Raises
-    ------
-    InputError
-        The bytes of a tensor cannot be had.
-    """
-    from rmtaudit.engine.pairs.reading import PairReader
-    from rmtaudit.engine.pairs.refs import refs_of
-
-    facts = base.config or candidate.config if config is None else config
-    refs, _ = refs_of(base, config=facts)
-    test = RelationTest(refs=refs, config=facts, seed=seed, level=level, ordered=base.format not in _SORTED)
-    pairs = [pair for pair in pairing.pairs if pair.base.layer is not None]
-    if most_layers is not None:
-        pairs = sampled([pair for pair in pairs if test.testable(pair.name)], most_layers)
-    reader = PairReader(base, candidate)
-    for pair in pairs:
-        if reader.refusal(pair) is None:
-            _, first, second = reader.read(pair)
-            test.add(pair.name, first, second)
-    return test.result()
-
-
-def sampled(pairs: Sequence[Pair], most: int) -> list[Pair]:
-    """Return an even sample of pairs, the first and the last among them."""
-    if len(pairs) <= most:
-        return list(pairs)
-    step = (len(pairs) - 1) / max(1, most - 1)
-    return [pairs[round(index * step)] for index in range(most)]
 
 
 def _is_derived(layers: Sequence[LayerRelation]) -> bool:

@@ -18,6 +18,7 @@ from rmtaudit.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from rmtaudit.checkpoints.levels import Levels
     from rmtaudit.matrices.tensors import TensorSpec
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -102,6 +103,14 @@ class Checkpoint(ABC):
     def read_band(self, name: str, start: int, stop: int) -> torch.Tensor:
         """Return ``read(name)[start:stop]``; formats that can read less than the whole tensor override it."""
         return self.read(name)[start:stop]
+
+    def levels(self, name: str) -> Levels | None:
+        """Return the values that each weight of a quantised tensor could have been stored as.
+
+        ``None`` for tensors that are stored as numbers, and for schemes whose levels are not known.
+        """
+        del name
+        return None
 
     def position(self, name: str) -> tuple[str, int] | None:
         """Return the printable name of the file and the position of the first byte of a tensor in it.

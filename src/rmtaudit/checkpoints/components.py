@@ -25,6 +25,7 @@ from rmtaudit.names import display_name
 if TYPE_CHECKING:
     import torch
 
+    from rmtaudit.checkpoints.levels import Levels
     from rmtaudit.matrices.tensors import TensorSpec
 
 Error = TypeVar("Error", bound=RmtauditError)
@@ -256,6 +257,11 @@ class ComponentsCheckpoint(Checkpoint):
         """Return a range of the first side of one tensor."""
         part, inner = self._homes[name]
         return part.read_band(inner, start, stop)
+
+    def levels(self, name: str) -> Levels | None:
+        """Return the levels of a quantised tensor."""
+        part, inner = self._homes[name]
+        return part.levels(inner)
 
     def position(self, name: str) -> tuple[str, int] | None:
         """Return the file within the folder and the position of the first byte of a tensor in it."""

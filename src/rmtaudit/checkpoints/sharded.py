@@ -24,6 +24,8 @@ from rmtaudit.names import display_name
 if TYPE_CHECKING:
     import torch
 
+    from rmtaudit.checkpoints.levels import Levels
+
 INDEX_CAP = 100_000_000
 """Largest index in bytes."""
 
@@ -121,6 +123,10 @@ class ShardedCheckpoint(Checkpoint):
     def read_band(self, name: str, start: int, stop: int) -> torch.Tensor:
         """Return a range of the first side of one tensor."""
         return self._homes[name].read_band(name, start, stop)
+
+    def levels(self, name: str) -> Levels | None:
+        """Return the levels of a quantised tensor."""
+        return self._homes[name].levels(name)
 
     def position(self, name: str) -> tuple[str, int] | None:
         """Return the shard and the position of the first byte of a tensor in it."""

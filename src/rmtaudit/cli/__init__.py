@@ -13,6 +13,7 @@ from rmtaudit.cli.config import config
 from rmtaudit.cli.density import density
 from rmtaudit.cli.errors import leave, run
 from rmtaudit.cli.explain import explain
+from rmtaudit.cli.extract_lora import extract_lora
 from rmtaudit.cli.forecast import forecast
 from rmtaudit.cli.help import Group
 from rmtaudit.cli.inspect import inspect
@@ -21,6 +22,7 @@ from rmtaudit.cli.logdet import logdet
 from rmtaudit.cli.report import report
 from rmtaudit.cli.scan import scan
 from rmtaudit.cli.tails import tails
+from rmtaudit.cli.whatif import whatif
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -42,6 +44,8 @@ cli.add_command(tails)
 cli.add_command(forecast)
 cli.add_command(logdet)
 cli.add_command(density)
+cli.add_command(extract_lora)
+cli.add_command(whatif)
 cli.add_command(analyzers)
 cli.add_command(config)
 cli.add_command(explain)

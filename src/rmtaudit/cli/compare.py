@@ -29,6 +29,7 @@ FORMATS = ("table", "json", "markdown")
         ("compare base/ tuned/", "Say what a fine-tune did to a model"),
         ("compare model.safetensors model.gguf --no-metrics", "Check a conversion"),
         ("compare base/ tuned/ -o comparison.json", "The same for a program"),
+        ("compare base/ model.gguf --claim 'Q4_K_M of BASE'", "Check what a file is claimed to be"),
     ],
 )
 @click.argument("base", metavar="BASE", type=click.Path(path_type=Path))
@@ -52,6 +53,14 @@ FORMATS = ("table", "json", "markdown")
     is_flag=True,
     help="Read models of the Hugging Face Hub over the network, layer by layer, and write nothing to disk.",
 )
+@click.option(
+    "--claim",
+    metavar="CLAIM",
+    help=(
+        "Check a claim instead: 'Q4_K_M of BASE', 'bf16 of BASE', 'lora:ADAPTER', 'lora:ADAPTER@0.5' or "
+        "'merge: .5 A + .5 B'. Exit codes: 0 consistent, 1 inconsistent, 3 cannot be told."
+    ),
+)
 @click.option("--memory", metavar="SIZE", help="Budget for matrices in flight: 4GB, 50%, bytes.")
 @click.option("--threads", metavar="N", type=click.IntRange(min=1), help="Pairs worked on at the same time.")
 @click.option("--seed", metavar="N", type=click.IntRange(min=0), default=0, help="Seed of everything random.")
@@ -63,6 +72,7 @@ def compare(
     metrics: bool,
     top: int,
     stream: bool,
+    claim: str | None,
     memory: str | None,
     threads: int | None,
     seed: int,
@@ -81,6 +91,14 @@ def compare(
     from rmtaudit.engine.resources.memory_size import parse_memory
 
     chosen = format_for(format_, output, FORMATS)
+    if claim is not None:
+        from rmtaudit.cli.claim import check
+
+        with (
+            _opened(base, stream=stream, quiet=quiet) as first,
+            _opened(candidate, stream=stream, quiet=quiet) as second,
+        ):
+            return check((first, second), claim, chosen, output=output, quiet=quiet)
     with output_file(output, [base, candidate]) if output else nullcontext() as file:
         budget = None if memory is None else parse_memory(memory)
         settings = CompareSettings(metrics=metrics, memory=budget, threads=threads, seed=seed)

@@ -9,19 +9,22 @@ import click
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "What is read": (
-        "base", "stream", "include", "exclude", "view", "symmetric", "kernel", "nu", "length", "laplacian",
-        "dtype", "shape", "shift", "series", "select", "holds", "matrix", "population", "signal", "outputs",
+        "base", "parents", "stream", "include", "exclude", "view", "symmetric", "kernel", "nu", "length",
+        "laplacian", "dtype", "shape", "shift", "series", "select", "holds", "matrix", "population", "signal",
+        "outputs",
     ),
     "What is computed": (
         "preset", "analyzers", "conv", "assigned", "bootstrap", "sharp", "pseudo", "size", "factor", "up_to",
         "unshift", "method", "probes", "steps", "smallest", "side", "fraction", "min_tail", "level", "sample",
         "samples", "sampling", "block_size", "ridge", "replicas", "kpm", "points", "tolerance", "confidence",
-        "metrics", "assume_random_order", "assume_free", "assume_smooth", "seed",
+        "metrics", "rank", "quantise", "truncate", "prune", "assume_random_order", "assume_free",
+        "assume_smooth", "seed",
     ),
-    "What is checked": ("fail_on", "verify", "against"),
+    "What is checked": ("fail_on", "claim", "verify", "against"),
     "Where the result goes": (
         "format_", "output", "json_detail", "sort", "columns", "top", "all_rows", "plots", "plot_format",
         "plot", "minors", "quantiles", "explain", "origin", "dot",
+        "folder", "force",
     ),
     "Resources": ("memory", "threads", "device", "scratch", "resume"),
     "Messages": ("quiet", "verbose", "no_progress", "_click_default_help"),

@@ -22,9 +22,20 @@ if TYPE_CHECKING:
     examples=[
         ("lineage models/", "Draw the family tree of a folder"),
         ("lineage models/ -o lineage.json --dot lineage.dot", "Keep it as JSON and as a graph"),
+        ("lineage merge/ --base base/ --parents math/ --parents code/", "Explain a merge"),
     ],
 )
-@click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("target", metavar="DIR|TARGET", type=click.Path(path_type=Path))
+@click.option(
+    "--base", metavar="B", type=click.Path(path_type=Path), help="The base of a merge; needs --parents."
+)
+@click.option(
+    "--parents",
+    metavar="P",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A candidate parent of the merge TARGET; repeat it for each.",
+)
 @click.option(
     "--dot",
     metavar="FILE",
@@ -40,18 +51,32 @@ if TYPE_CHECKING:
     help="Seed of what is drawn.",
 )
 @document_options(quiet="With -o, no table.")
-def lineage(target: Path, dot: Path | None, seed: int, out: DocumentOutput) -> int:
-    """Draw the family tree of a folder of models.
+def lineage(
+    target: Path,
+    base: Path | None,
+    parents: tuple[Path, ...],
+    dot: Path | None,
+    seed: int,
+    out: DocumentOutput,
+) -> int:
+    """Draw the family tree of a folder of models, or explain a merge by its base and parents.
 
     Every file of weights in DIR and in its subfolders is a model. All pairs are compared: copies by their
     digests, then the relation test on a sample of layers, then on all layers where the sample does not
     decide. Exit code 3: fewer than two models could be read.
+
+    With --base and --parents, TARGET is one model: the coefficient of each parent in the change from the base
+    to TARGET, with its interval, and what else was done to it.
     """
     from contextlib import nullcontext
 
     from rmtaudit.cli.output import output_file
     from rmtaudit.engine.lineage.document import dot_of, lineage_of_folder
 
+    if base is not None or parents:
+        from rmtaudit.cli.merge import explain
+
+        return explain(target, base, parents, out)
     if not target.is_dir():
         raise UsageError("RA-US-801", "Is no folder.", hint="Name a folder of models.", where=str(target))
     with out.open([target]) as emit, output_file(dot) if dot else nullcontext() as graph:

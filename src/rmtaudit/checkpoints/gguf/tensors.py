@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
+from rmtaudit.checkpoints.gguf.codes import CODES, with_constant_codes
 from rmtaudit.checkpoints.gguf.decode import EXTRA, WHAT, dequantised
 from rmtaudit.checkpoints.gguf.header import Entry, Header, parse_header
 from rmtaudit.checkpoints.gguf.roles import role_of
 from rmtaudit.checkpoints.gguf.types import OWN_DECODER, REMOVED, TYPES, WITHOUT_DECODER, GgmlType
 from rmtaudit.checkpoints.header import odd_names
+from rmtaudit.checkpoints.levels import levels_of
 from rmtaudit.checkpoints.optional import check_installed
 from rmtaudit.checkpoints.single import FileCheckpoint
 from rmtaudit.checkpoints.values import tensor_from_bytes
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from rmtaudit.checkpoints.base import Checkpoint
     from rmtaudit.checkpoints.files import FileSource
+    from rmtaudit.checkpoints.levels import Levels
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -73,12 +76,30 @@ class _GgufCheckpoint(FileCheckpoint):
             return self.read(name)[start:stop]
         return super().read_band(name, start, stop)
 
+    def levels(self, name: str) -> Levels | None:
+        """Return the levels of a quantised tensor; ``None`` for types whose codes stand for groups."""
+        spec, place = self._readable(name)
+        if place.kind.name not in CODES:
+            return None
+        data = self._source.pread(place.offset, _bytes(spec.shape, place.kind))
+
+        def decode(code: int) -> torch.Tensor:
+            constant = with_constant_codes(data, place.kind, code)
+            return self._scaled(
+                dequantised(constant, place.kind, spec.shape, self._source.where), spec, place
+            )
+
+        return levels_of(decode, CODES[place.kind.name].codes)
+
     def _values(self, spec: TensorSpec, place: Any) -> torch.Tensor:
         data = self._source.pread(place.offset, _bytes(spec.shape, place.kind))
         if place.kind.dtype is None:
             values = dequantised(data, place.kind, spec.shape, self._source.where)
         else:
             values = tensor_from_bytes(data, place.kind.dtype, spec.shape)
+        return self._scaled(values, spec, place)
+
+    def _scaled(self, values: torch.Tensor, spec: TensorSpec, place: Any) -> torch.Tensor:
         if place.scale is None:
             return values
         factor = tensor_from_bytes(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.checkpoints.schemes import blocks_of_bytes, eight_bit, four_bit_floats, packed_integers
+from rmtaudit.checkpoints.schemes.constant_codes import decoded_levels
 from rmtaudit.checkpoints.schemes.modules import Facts, Module, quantised_modules
 from rmtaudit.checkpoints.schemes.scheme import Decoded, Refused
 from rmtaudit.checkpoints.schemes.sides import stated_inputs, stated_outputs
@@ -19,6 +20,8 @@ from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
     import torch
+
+    from rmtaudit.checkpoints.levels import Levels
 
 SCHEMES: tuple[Callable[[Module, Facts], Decoded | Refused | None], ...] = (
     packed_integers.pack_quantized,
@@ -151,6 +154,15 @@ class _DecodedCheckpoint(Checkpoint):
             return self.read(name)[start:stop]
         bands = {label: self._inner.read_band(weight.source(label), start, stop) for label in answer.takes}
         return answer.decode(bands).contiguous()
+
+    def levels(self, name: str) -> Levels | None:
+        """Return the levels of a quantised weight, from what its decoder makes of constant codes."""
+        weight = self._weights.get(name)
+        if weight is None:
+            return self._inner.levels(name)
+        answer = weight.decoded
+        tensors = {label: self._inner.read(weight.source(label)) for label in answer.takes}
+        return decoded_levels(answer, weight.module.label, tensors)
 
     def position(self, name: str) -> tuple[str, int] | None:
         """Return the file and the position of the first byte of a tensor that is not decoded."""

@@ -1,0 +1,102 @@
+"""``rmtaudit whatif``: how far an edit would take every layer, before it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rmtaudit.cli.errors import FINE, placed
+from rmtaudit.cli.help import Command
+from rmtaudit.cli.output import DocumentOutput, document_options
+from rmtaudit.errors import RmtauditError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rmtaudit.engine.whatif import Edit
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        ("whatif model.safetensors --quantise int4-g128", "Before quantising"),
+        ("whatif model.safetensors --truncate 64", "Before a low-rank approximation"),
+        ("whatif model.safetensors --prune 0.5 --format json", "Before pruning half of the entries"),
+    ],
+)
+@click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
+@click.option(
+    "--quantise",
+    metavar="SCHEME",
+    help="Round to bf16, fp16, fp8, int8, int8-g32, int4, int4-g128, int4-g32, "
+    "int3-g128, int2-g64, nf4 or mxfp4.",
+)
+@click.option(
+    "--truncate",
+    metavar="RANK|ENERGY",
+    type=float,
+    help="Keep that many singular values (1 or more), or that share of their squares (below 1).",
+)
+@click.option(
+    "--prune", metavar="SHARE", type=float, help="Set that share of each layer's entries, the smallest, to 0."
+)
+@click.option(
+    "--top",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=40,
+    show_default=True,
+    help="Rows of the table; 0: all.",
+)
+@document_options(quiet="With -o, no table.")
+def whatif(
+    path: Path,
+    quantise: str | None,
+    truncate: float | None,
+    prune: float | None,
+    top: int,
+    out: DocumentOutput,
+) -> int:
+    """Show how far an edit would take every layer of a checkpoint, the furthest first.
+
+    PATH is a file or folder as `rmtaudit scan` takes it; nothing is written to it. Give one of --quantise,
+    --truncate and --prune. The distortion of a layer is no measure of harm: which layer's edit costs a model
+    most is not in its weights alone.
+    """
+    from rmtaudit.checkpoints import open_checkpoint
+    from rmtaudit.engine.whatif import preview
+
+    edit = _edit(quantise, truncate, prune)
+    with out.open([path]) as emit:
+        try:
+            with open_checkpoint(path) as checkpoint:
+                document = preview(checkpoint, edit)
+        except RmtauditError as error:
+            raise placed(error, path) from error
+
+        def draw(console: Console, document: Mapping[str, Any]) -> None:
+            from rmtaudit.cli.edit_tables import draw_whatif
+
+            draw_whatif(console, document, top)
+
+        emit(document, draw)
+    return FINE
+
+
+def _edit(quantise: str | None, truncate: float | None, prune: float | None) -> Edit:
+    from rmtaudit.engine.whatif import Prune, Quantise, Truncate
+
+    if sum(value is not None for value in (quantise, truncate, prune)) != 1:
+        raise UsageError("RA-US-815", "Give one of --quantise, --truncate and --prune.")
+    if quantise is not None:
+        return Quantise(quantise)
+    if prune is not None:
+        return Prune(prune)
+    if truncate is not None and truncate >= 1:
+        if truncate != int(truncate):
+            raise UsageError("RA-US-815", f"--truncate {truncate:g} is neither a rank nor a share.")
+        return Truncate(rank=int(truncate))
+    return Truncate(energy=truncate)

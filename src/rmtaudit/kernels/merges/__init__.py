@@ -1,0 +1,1 @@
+"""Merged models: the coefficients of the parents, and what else was done."""

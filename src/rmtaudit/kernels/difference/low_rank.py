@@ -27,6 +27,10 @@ _FULL = 96
 _COLUMNS = (48, 160, 512)
 """Columns of the random range finder for larger matrices, in turn, while they are less than half of it."""
 
+_MOST_KEPT = 320
+"""Columns in which a truncation is looked for where the smaller side is above 1536: larger ranks than this
+are not found there."""
+
 _SPREAD = 8.0
 """Where the singular values in so small a range fall by less than this factor, more columns are not tried:
 the difference is no low rank above a floor."""
@@ -236,7 +240,7 @@ def find_truncated(base: torch.Tensor, candidate: torch.Tensor, rounding: Roundi
     scaled = candidate * rounding.rows[:, None] * rounding.columns
     smaller = min(candidate.shape)
     edge = _MARGIN * rounding.edge
-    values = _values(scaled) if smaller <= 1536 else _range_values(scaled, smaller // 4)
+    values = _values(scaled) if smaller <= 1536 else _range_values(scaled, _MOST_KEPT)
     rank = int((values > 4 * edge).sum())
     resolved = 4e-8 * float(values[0])  # of a Gram matrix in float64
     if not 0 < rank < smaller - 3 or rank >= len(values):

@@ -8,7 +8,7 @@ import torch
 
 from rmtaudit.kernels.difference.equality import line_factors
 from rmtaudit.kernels.forensics.codebooks import CodeBook, repeats_values
-from rmtaudit.kernels.forensics.grids import Grid
+from rmtaudit.kernels.forensics.grids import Grid, uniform_grid
 from rmtaudit.kernels.forensics.lattices import fit_lattice
 from rmtaudit.kernels.forensics.quantisation import quantisation
 from rmtaudit.kernels.forensics.samples import strided
@@ -20,6 +20,9 @@ NEAREST = 0.95
 gives 1 up to ties and clipping, a fine-tuned or another model .25 to .52 (``specs``: claims of origin)."""
 
 _SLACK = 1.02
+_TABLE = 16
+"""Levels of the tables of four bits."""
+
 _PARTS: dict[str, Family] = {"rows": "group along rows", "columns": "group along columns"}
 
 
@@ -96,8 +99,7 @@ def find_quantised(
     """
     grid: Grid | CodeBook | None = None
     if min(candidate.shape) > 1 and bool((candidate != 0).any()) and repeats_values(candidate):
-        uniform, book = quantisation(candidate, epsilon=epsilon, smallest_normal=smallest_normal)
-        grid = uniform or book
+        grid = _levels_of(candidate, epsilon, smallest_normal)
     if grid is None and known is None:
         return None
     family: Family = "tensor"
@@ -139,6 +141,21 @@ def find_quantised(
         relative_error=error / norm if norm else 0.0,
         folded_rows=folded,
     )
+
+
+def _levels_of(candidate: torch.Tensor, epsilon: float, smallest_normal: float) -> Grid | CodeBook | None:
+    """Return the grid or the code book of a matrix; tables are tried only where they could lie on the grid.
+
+    A table of 16 levels that lies on a uniform grid leaves levels out: the grid has more than 17, of which
+    no unit uses more than 16.
+    """
+    uniform = uniform_grid(candidate, epsilon=epsilon, smallest_normal=smallest_normal)
+    if uniform is not None:
+        sample = next(iter(units(candidate, uniform.family, uniform.group)))
+        if uniform.levels <= _TABLE + 1 or len(torch.unique(sample)) > _TABLE:
+            return uniform
+    grid, book = quantisation(candidate, epsilon=epsilon, smallest_normal=smallest_normal)
+    return grid or book
 
 
 def _unit_of_block(block: tuple[int, int], shape: tuple[int, int]) -> tuple[Family, int | None]:

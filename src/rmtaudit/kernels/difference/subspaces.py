@@ -11,14 +11,20 @@ from rmtaudit.kernels.noise.sign_flip import flipped_gram, largest_eigenvalue
 from rmtaudit.kernels.noise.spike_bound import largest_square
 from rmtaudit.kernels.noise.tracy_widom import MEAN, soft_edge, upper_quantile
 from rmtaudit.kernels.noise.variance_profile import Profile, sinkhorn
-from rmtaudit.kernels.spectra.gram import tall
+from rmtaudit.kernels.spectra.gram import gram, tall
 
 MOST = 32
 """Directions that are followed at most, the strongest ones."""
 
 LEAST_SIDE = 16
 _OVERSAMPLED = 16
-_ITERATIONS = 4
+_ITERATIONS = 3
+_OBLONG = 4
+"""Ratio of the sides from which the Gram matrix of the shorter one is cheaper than iteration."""
+_FEW, _STEPS = 8, 6
+"""Columns and steps of the subspace in which a spectral norm is sought."""
+_ANGLES = 8
+"""Directions among which the widest gap is looked for, at most."""
 _LEVEL = 1e-3
 _CONCENTRATED = 0.1
 """As in :mod:`rmtaudit.kernels.noise.spike_bound`: single entries may outweigh the edge."""
@@ -104,8 +110,9 @@ def followed(base: torch.Tensor, candidate: torch.Tensor, generator: torch.Gener
     if not ours.count:
         return None
     theirs = _resolvable(B, generator, least=ours.count)
-    left = _jackknifed_cosine(A.double() @ ours.right, B.double() @ ours.right)
-    right = _jackknifed_cosine(A.T.double() @ ours.left, B.T.double() @ ours.left)
+    V, U = ours.right.float(), ours.left.float()
+    left = _jackknifed_cosine((A @ V).double(), (B @ V).double())
+    right = _jackknifed_cosine((A.T @ U).double(), (B.T @ U).double())
     share = (left[0] + right[0]) / 2
     reach = 1.96 * math.hypot(left[1], right[1]) / 2
     angles = _top_angles(base, candidate, ours.count)
@@ -158,23 +165,41 @@ def _edge(matrix: torch.Tensor, generator: torch.Generator) -> float:
     return variance * (centre + width * upper_quantile(_LEVEL))
 
 
-def _leading(matrix: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the leading singular directions and values, by subspace iteration in float32.
+def _leading(
+    matrix: torch.Tensor, count: int, iterations: int = _ITERATIONS
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the leading singular directions and values: exactly where one side is much the longer one.
+
+    Otherwise by subspace iteration in float32.
 
     References
     ----------
     Halko, Martinsson, Tropp, *Finding structure with randomness*, SIAM Review 53 (2011), algorithm 4.4.
     """
-    start = torch.randn(matrix.shape[1], count, generator=torch.Generator().manual_seed(count))
+    rows, columns = matrix.shape
+    if max(rows, columns) >= _OBLONG * min(rows, columns):
+        short, values, long = _of_oblong(tall(matrix), count)
+        return (long, values, short) if rows >= columns else (short, values, long)
+    start = torch.randn(columns, count, generator=torch.Generator().manual_seed(count))
     basis: torch.Tensor = torch.linalg.qr(matrix @ start).Q
-    for _ in range(_ITERATIONS):
-        basis = torch.linalg.qr(matrix @ torch.linalg.qr(matrix.T @ basis).Q).Q
+    for _ in range(iterations):
+        basis = torch.linalg.qr(matrix @ (matrix.T @ basis)).Q
     inner, values, Vh = torch.linalg.svd(basis.T @ matrix, full_matrices=False)
     return (basis @ inner).double(), values.double(), Vh.T.double()
 
 
+def _of_oblong(matrix: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the directions of the columns, the values and the directions of the rows of a tall matrix."""
+    values, vectors = torch.linalg.eigh(gram(matrix, dtype=matrix.dtype).double())
+    values = values.flip(0)[:count].clamp_min(0).sqrt()
+    short = vectors.flip(1)[:, :count]
+    long = (matrix @ short.to(matrix.dtype)).double() / values.clamp_min(1e-300)
+    return short, values, long
+
+
 def _top_angles(base: torch.Tensor, candidate: torch.Tensor, most: int) -> tuple[float, ...]:
-    count = min(most + _OVERSAMPLED, min(base.shape))
+    most = min(most, _ANGLES)
+    count = min(2 * _ANGLES, min(base.shape))
     ours, theirs = (_leading(each.float() / float(each.abs().max()), count) for each in (base, candidate))
     ratios = ours[1][:most] / ours[1][1 : most + 1].clamp_min(1e-300)
     size = int(ratios.argmax()) + 1
@@ -184,11 +209,15 @@ def _top_angles(base: torch.Tensor, candidate: torch.Tensor, most: int) -> tuple
 
 def spectral_norm(matrix: torch.Tensor) -> float:
     """Return the largest singular value, by subspace iteration: within 1e-3 of it, and never above it."""
-    count = min(_OVERSAMPLED, min(matrix.shape))
-    scale = float(matrix.abs().max())
+    count = min(_FEW, min(matrix.shape))
+    scale = max(map(abs, map(float, torch.aminmax(matrix))))
     if scale == 0:
         return 0.0
-    return scale * float(_leading((matrix / scale).float(), count)[1][0])
+    narrow = (matrix / scale).float()
+    basis = torch.randn(matrix.shape[1], count, generator=torch.Generator().manual_seed(count))
+    for _ in range(_STEPS):
+        basis = torch.linalg.qr(narrow.T @ (narrow @ basis)).Q
+    return scale * float(torch.linalg.svdvals((narrow @ basis).double())[0])
 
 
 def _angles(ours: torch.Tensor, theirs: torch.Tensor) -> tuple[float, ...]:

@@ -20,6 +20,7 @@ from typing import NoReturn
 
 import click
 
+from rmtaudit.engine.resources.pool import wait_for_tasks
 from rmtaudit.errors import NothingAuditableError, OutputError, RmtauditError, StoppedWorkError
 from rmtaudit.names import display_name
 
@@ -55,8 +56,9 @@ def leave(code: int) -> NoReturn:
 
     To free every object that torch holds takes a third of a second, and its destructors have been seen to
     abort. What others have registered for the end of the process is done before, as ``multiprocessing`` does
-    it.
+    it. Tasks that an interrupt left behind are not waited for: threads cannot harm what is not taken apart.
     """
+    atexit.unregister(wait_for_tasks)
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):

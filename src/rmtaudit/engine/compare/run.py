@@ -149,13 +149,12 @@ def _compare_all(
     reader = PairReader(base, candidate, budget=budget, work=_WORK)
     largest = max((_size(pair) for pair in run.pairing.pairs), default=0)
     gate = MemoryGate(min(budget, 2 * largest + _SLACK))
-    pool = Pool(settings.threads or _cpus(), initialise=lambda: torch.set_num_threads(1))
 
     def skip(pair: Pair, reason: Skip) -> None:
         status = "failed" if reason.reason is SkipReason.UNREADABLE else "skipped"
         run.finish(skipped_pair(pair, status, reason.sentence))
 
-    try:
+    with Pool(settings.threads or _cpus(), initialise=lambda: torch.set_num_threads(1)) as pool:
         for values in reader.values(run.pairing, skip):
             size = _size(values.pair)
             gate.acquire(size)
@@ -163,8 +162,6 @@ def _compare_all(
                 test.add(values.pair.name, values.base, values.candidate)
             pool.submit(_task(run, values, gate, size))
         pool.join()
-    finally:
-        pool.abandon()
 
 
 def _size(pair: Pair) -> int:

@@ -158,18 +158,16 @@ def scan_checkpoint(
     threads = settings.threads or _cpus()
     complete, problem, hashed = True, None, False
     with _one_thread_each():
-        pool = Pool(threads, initialise=lambda: torch.set_num_threads(1))
         try:
-            _read_all(scan, pool, budget)
-            pool.join()
+            with Pool(threads, initialise=lambda: torch.set_num_threads(1)) as pool:
+                _read_all(scan, pool, budget)
+                pool.join()
             hashed = _hash_the_rest(scan)
             scanned.check_unchanged()
         except KeyboardInterrupt:
             complete = False
         except RmtauditError as error:
             complete, problem = False, error
-        finally:
-            pool.abandon()
     with scan.lock:  # after an interrupt, layers under way go on and would still add theirs
         rows, observed, seconds = dict(scan.rows), dict(scan.observed), dict(scan.seconds)
         signals = dict(scan.signals)

@@ -17,6 +17,7 @@ from rmtaudit.engine.pairs import Pair, PairValues, TensorRef
 from rmtaudit.kernels.difference.arrangement import Rearranged
 from rmtaudit.kernels.difference.diagnosis import Diagnosis, Kind, diagnose
 from rmtaudit.kernels.difference.quantised import KnownEncoding
+from rmtaudit.kernels.difference.samples import is_finite, is_zero
 from rmtaudit.kernels.difference.subspaces import LEAST_SIDE, followed, spectral_norm
 from rmtaudit.report.comparison import (
     ChangeResult,
@@ -59,14 +60,14 @@ def compare_pair(values: PairValues, analyzers: tuple[Analyzer, ...], seed: int)
     change: ChangeResult | None = ChangeResult(0, 0 if weight else None)
     if diagnosis.kind in _EQUAL:
         distortion = _intact() if weight else _without(_NO_WEIGHT)
-    elif not _is_finite(base) or not _is_finite(candidate):
+    elif not is_finite(base) or not is_finite(candidate):
         change, distortion = None, _without(_NONFINITE)
     else:
         if isinstance(diagnosis.evidence, Rearranged):
             candidate = diagnosis.evidence.undone(candidate)
         change = _change(base, candidate, weight=weight)
         distortion = _distortion(base, candidate, generator) if weight else _without(_NO_WEIGHT)
-        if weight and analyzers and pair.candidate.layer is not None and bool(candidate.double().any()):
+        if weight and analyzers and pair.candidate.layer is not None and not is_zero(candidate):
             metrics = metric_changes((pair.base, base), (pair.candidate, candidate), analyzers, seed)
     return _row(
         pair,
@@ -132,13 +133,6 @@ def _stored(ref: TensorRef) -> str:
 def _generator(seed: int, name: str) -> torch.Generator:
     text = f"{seed}\0compare\0{name}".encode(errors="surrogatepass")
     return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(text).digest()[:8], "little") >> 1)
-
-
-def _is_finite(matrix: torch.Tensor) -> bool:
-    if not matrix.is_floating_point():
-        return True
-    wide = matrix.float() if matrix.element_size() == 1 else matrix
-    return bool(torch.isfinite(wide).all())
 
 
 def _change(base: torch.Tensor, candidate: torch.Tensor, *, weight: bool) -> ChangeResult | None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 
 from rmtaudit.kernels.noise.sign_flip import flipped_gram, largest_eigenvalue
-from rmtaudit.kernels.noise.spike_bound import largest_square
 from rmtaudit.kernels.noise.tracy_widom import MEAN, soft_edge, upper_quantile
 from rmtaudit.kernels.noise.variance_profile import Profile, sinkhorn
 from rmtaudit.kernels.spectra.gram import gram, tall
@@ -20,12 +19,17 @@ LEAST_SIDE = 16
 _OVERSAMPLED = 16
 _ITERATIONS = 3
 _OBLONG = 4
-"""Ratio of the sides from which the Gram matrix of the shorter one is cheaper than iteration."""
+_SHORT = 768
+"""Ratio of the sides from which, and shorter side up to which, iteration on the Gram matrix of the shorter
+side is cheaper than on the matrix."""
+_GRAM_ITERATIONS = 6
 _FEW, _STEPS = 8, 6
 """Columns and steps of the subspace in which a spectral norm is sought."""
 _ANGLES = 8
 """Directions among which the widest gap is looked for, at most."""
 _LEVEL = 1e-3
+_VANISHING = 1e-18
+"""Lines whose entries are all below this share of the largest one count as empty, as in Sinkhorn's scaling."""
 _CONCENTRATED = 0.1
 """As in :mod:`rmtaudit.kernels.noise.spike_bound`: single entries may outweigh the edge."""
 _BLOCKS = 20
@@ -110,7 +114,7 @@ def followed(base: torch.Tensor, candidate: torch.Tensor, generator: torch.Gener
     if not ours.count:
         return None
     theirs = _resolvable(B, generator, least=ours.count)
-    V, U = ours.right.float(), ours.left.float()
+    V, U = ours.right[:, : ours.count].float(), ours.left[:, : ours.count].float()
     left = _jackknifed_cosine((A @ V).double(), (B @ V).double())
     right = _jackknifed_cosine((A.T @ U).double(), (B.T @ U).double())
     share = (left[0] + right[0]) / 2
@@ -151,33 +155,32 @@ def _resolvable(matrix: torch.Tensor, generator: torch.Generator, least: int = 0
 def _edge(matrix: torch.Tensor, generator: torch.Generator) -> float:
     """Return the eigenvalue that the largest of noise with these sizes of entries exceeds once in 1000."""
     standing = tall(matrix)
-    profile = sinkhorn(standing)
-    alive = int((profile.rows > 0).sum()), int((profile.cols > 0).sum())
+    largest = [torch.linalg.vector_norm(standing, math.inf, dim=side) for side in (1, 0)]
+    top = float(largest[0].max())
+    alive = [int((each > _VANISHING * top).sum()) for each in largest]
     n, p = max(alive), max(1, min(alive))
     variance = float(torch.linalg.vector_norm(standing, dtype=torch.float64)) ** 2 / (n * p)
     centre, width = soft_edge(n, p)
-    flat = Profile(
-        torch.ones(standing.shape[0], dtype=torch.float64), torch.ones(standing.shape[1], dtype=torch.float64)
-    )
-    if largest_square(standing, flat) / max(variance, 1e-300) > _CONCENTRATED * centre:
-        top = largest_eigenvalue(flipped_gram(standing, flat, generator)) / variance
-        centre = max(centre, top - MEAN * width)
+    if top**2 / max(variance, 1e-300) > _CONCENTRATED * centre:
+        flat = Profile(*(torch.ones(size, dtype=torch.float64) for size in standing.shape))
+        flipped = largest_eigenvalue(flipped_gram(standing, flat, generator)) / variance
+        centre = max(centre, flipped - MEAN * width)
     return variance * (centre + width * upper_quantile(_LEVEL))
 
 
 def _leading(
     matrix: torch.Tensor, count: int, iterations: int = _ITERATIONS
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the leading singular directions and values: exactly where one side is much the longer one.
+    """Return the leading singular directions and values, by subspace iteration in float32.
 
-    Otherwise by subspace iteration in float32.
+    On the Gram matrix of the shorter side, where that is cheaper.
 
     References
     ----------
     Halko, Martinsson, Tropp, *Finding structure with randomness*, SIAM Review 53 (2011), algorithm 4.4.
     """
     rows, columns = matrix.shape
-    if max(rows, columns) >= _OBLONG * min(rows, columns):
+    if _is_oblong(matrix):
         short, values, long = _of_oblong(tall(matrix), count)
         return (long, values, short) if rows >= columns else (short, values, long)
     start = torch.randn(columns, count, generator=torch.Generator().manual_seed(count))
@@ -190,11 +193,32 @@ def _leading(
 
 def _of_oblong(matrix: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the directions of the columns, the values and the directions of the rows of a tall matrix."""
-    values, vectors = torch.linalg.eigh(gram(matrix, dtype=matrix.dtype).double())
+    product = gram(matrix, dtype=matrix.dtype)
+    if len(product) > 2 * count:
+        space = _iterated(product, count, _GRAM_ITERATIONS)
+        values, inner = torch.linalg.eigh(space.T @ product.double() @ space)
+        vectors = space @ inner
+    else:
+        values, vectors = torch.linalg.eigh(product.double())
     values = values.flip(0)[:count].clamp_min(0).sqrt()
     short = vectors.flip(1)[:, :count]
     long = (matrix @ short.to(matrix.dtype)).double() / values.clamp_min(1e-300)
     return short, values, long
+
+
+def _iterated(product: torch.Tensor, count: int, iterations: int) -> torch.Tensor:
+    """Return an orthonormal basis, float64, near the space of the leading eigenvectors of a Gram matrix."""
+    basis = torch.randn(
+        len(product), count, dtype=product.dtype, generator=torch.Generator().manual_seed(count)
+    )
+    for _ in range(iterations):
+        basis = torch.linalg.qr(product @ basis).Q
+    space: torch.Tensor = torch.linalg.qr(basis.double()).Q
+    return space
+
+
+def _is_oblong(matrix: torch.Tensor) -> bool:
+    return min(matrix.shape) <= _SHORT or max(matrix.shape) >= _OBLONG * min(matrix.shape)
 
 
 def _top_angles(base: torch.Tensor, candidate: torch.Tensor, most: int) -> tuple[float, ...]:
@@ -213,7 +237,10 @@ def spectral_norm(matrix: torch.Tensor) -> float:
     scale = max(map(abs, map(float, torch.aminmax(matrix))))
     if scale == 0:
         return 0.0
-    narrow = (matrix / scale).float()
+    narrow = tall((matrix / scale).float())
+    if _is_oblong(narrow):
+        space = _iterated(gram(narrow, dtype=narrow.dtype), count, 2 * _STEPS)
+        return scale * float(torch.linalg.svdvals((narrow @ space.float()).double())[0])
     basis = torch.randn(matrix.shape[1], count, generator=torch.Generator().manual_seed(count))
     for _ in range(_STEPS):
         basis = torch.linalg.qr(narrow.T @ (narrow @ basis)).Q

@@ -157,7 +157,9 @@ def find_sparse_edit(base: torch.Tensor, candidate: torch.Tensor, dtype: str) ->
     changed = base != candidate
     count = int(torch.count_nonzero(changed))
     height, width = base.shape
-    most = max(1, _FEW * height * width, width * max(1, _FEW_LINES * height), height * max(1, _FEW_LINES * width))
+    most = max(
+        1, _FEW * height * width, width * max(1, _FEW_LINES * height), height * max(1, _FEW_LINES * width)
+    )
     if not 0 < count <= most:
         return None
     rows, columns = (changed.any(dim=side).nonzero().reshape(-1) for side in (1, 0))

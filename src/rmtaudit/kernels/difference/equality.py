@@ -178,9 +178,7 @@ def _is_multiple(
     return _is_near(base, candidate, factors, dtype)
 
 
-def _is_near(
-    base: torch.Tensor, candidate: torch.Tensor, factors: torch.Tensor | float, dtype: str
-) -> bool:
+def _is_near(base: torch.Tensor, candidate: torch.Tensor, factors: torch.Tensor | float, dtype: str) -> bool:
     distance = (candidate - factors * base).abs_()
     return bool((distance <= _ULPS * ulp(candidate, dtype)).all())
 

@@ -242,7 +242,7 @@ def _range(matrix: torch.Tensor, columns: int) -> torch.Tensor:
 
 
 def _update_values(difference: torch.Tensor, basis: torch.Tensor | None, rounding: Rounding) -> torch.Tensor:
-    """Return the leading singular values; the space of the scaled difference, unscaled, holds their directions."""
+    """Return the leading singular values: their directions lie in the space of the scaled ones, unscaled."""
     if basis is None:
         return _values(difference)
     is_tall = difference.shape[0] >= difference.shape[1]

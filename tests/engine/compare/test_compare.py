@@ -286,6 +286,7 @@ def _check(comparison: Comparison, done: dict[str, str]) -> None:
     assert not wrong
 
 
+@pytest.mark.slow
 def test_edits_of_minilm_get_their_diagnoses(minilm: Path) -> None:
     state = load_file(minilm)
     edited, done = _of_real_layers(state, list(_SMALL), seed=0)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from rmtaudit.kernels.difference.arrangement import Rearranged
 from rmtaudit.kernels.difference.diagnosis import Diagnosis, Kind, Unknown, UnknownReason, diagnose
+from rmtaudit.kernels.difference.formats import ulp
 from rmtaudit.kernels.difference.random_change import DenseUpdate, Noise
 
 
@@ -230,3 +231,21 @@ def test_what_cannot_be_judged_says_why() -> None:
         evidence = _diagnose(*pair).evidence
         assert isinstance(evidence, Unknown)
         assert evidence.reason is reason
+
+
+@pytest.mark.parametrize("rank", [8, 16])
+def test_small_updates_are_found_where_most_entries_of_bfloat16_did_not_change(rank: int) -> None:
+    weight = _trained().bfloat16()
+    update = EDITS[f"LoRA {rank}, .5 %"][0](weight.float(), _generator(2)).bfloat16()
+    diagnosis = _diagnose(weight, update)
+
+    assert bool((update == weight).float().mean() > 0.2)
+    assert diagnosis.kind is Kind.LOW_RANK_UPDATE
+    assert _numbers(diagnosis)["rank"] == rank
+
+
+def test_the_unit_in_the_last_place_is_that_of_the_format() -> None:
+    values = torch.tensor([0.0, 1.0, -1.5, 2.0, 3e-40, 1 - 2**-9])
+
+    units = ulp(values, "bfloat16").tolist()
+    assert units == [2.0**-133, 2.0**-7, 2.0**-7, 2.0**-6, 2.0**-133, 2.0**-8]

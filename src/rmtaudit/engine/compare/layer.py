@@ -12,11 +12,13 @@ import torch
 from msgspec.structs import replace
 
 from rmtaudit.analyzers.base import Analyzer
-from rmtaudit.engine.compare.metrics import metric_changes
+from rmtaudit.engine.compare.metrics import Measured, measured, metric_changes
 from rmtaudit.engine.pairs import Pair, PairValues, TensorRef
 from rmtaudit.kernels.difference.arrangement import Rearranged
 from rmtaudit.kernels.difference.diagnosis import Diagnosis, Kind, diagnose
+from rmtaudit.kernels.difference.low_rank import LowRankUpdate
 from rmtaudit.kernels.difference.quantised import KnownEncoding
+from rmtaudit.kernels.difference.samples import is_finite, is_zero
 from rmtaudit.kernels.difference.subspaces import LEAST_SIDE, followed, spectral_norm
 from rmtaudit.report.comparison import (
     ChangeResult,
@@ -59,15 +61,18 @@ def compare_pair(values: PairValues, analyzers: tuple[Analyzer, ...], seed: int)
     change: ChangeResult | None = ChangeResult(0, 0 if weight else None)
     if diagnosis.kind in _EQUAL:
         distortion = _intact() if weight else _without(_NO_WEIGHT)
-    elif not _is_finite(base) or not _is_finite(candidate):
+    elif not is_finite(base) or not is_finite(candidate):
         change, distortion = None, _without(_NONFINITE)
     else:
         if isinstance(diagnosis.evidence, Rearranged):
             candidate = diagnosis.evidence.undone(candidate)
-        change = _change(base, candidate, weight=weight)
-        distortion = _distortion(base, candidate, generator) if weight else _without(_NO_WEIGHT)
-        if weight and analyzers and pair.candidate.layer is not None and bool(candidate.double().any()):
-            metrics = metric_changes((pair.base, base), (pair.candidate, candidate), analyzers, seed)
+        sides: tuple[Measured, Measured] | None = None
+        if weight and analyzers and pair.candidate.layer is not None and not is_zero(candidate):
+            sides = measured(pair.base, base), measured(pair.candidate, candidate)
+            metrics = metric_changes(*sides, analyzers, seed)
+        known = sides and math.sqrt(float(sides[0].spectrum.eigenvalues[-1]))
+        change = _change(base, candidate, weight=weight, diagnosis=diagnosis, largest=known)
+        distortion = _distortion(base, candidate, generator, sides) if weight else _without(_NO_WEIGHT)
     return _row(
         pair,
         diagnosis=DiagnosisResult(
@@ -134,14 +139,15 @@ def _generator(seed: int, name: str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(text).digest()[:8], "little") >> 1)
 
 
-def _is_finite(matrix: torch.Tensor) -> bool:
-    if not matrix.is_floating_point():
-        return True
-    wide = matrix.float() if matrix.element_size() == 1 else matrix
-    return bool(torch.isfinite(wide).all())
-
-
-def _change(base: torch.Tensor, candidate: torch.Tensor, *, weight: bool) -> ChangeResult | None:
+def _change(
+    base: torch.Tensor,
+    candidate: torch.Tensor,
+    *,
+    weight: bool,
+    diagnosis: Diagnosis,
+    largest: float | None,
+) -> ChangeResult | None:
+    """Return the relative change; ``largest`` is the base's largest singular value, where it is known."""
     if base.is_complex() or candidate.is_complex():
         return None
     wide = base.double()
@@ -151,7 +157,10 @@ def _change(base: torch.Tensor, candidate: torch.Tensor, *, weight: bool) -> Cha
         return None
     spectral = None
     if weight and min(base.shape) > 1:
-        spectral = spectral_norm(difference) / spectral_norm(wide)
+        update = diagnosis.evidence
+        known = update.singular_values[0] if isinstance(update, LowRankUpdate) else None
+        spectral = spectral_norm(difference) if known is None else known
+        spectral /= spectral_norm(wide) if largest is None else largest
     return ChangeResult(float(torch.linalg.vector_norm(difference)) / norm, spectral)
 
 
@@ -165,10 +174,16 @@ def _without(reason: str) -> DistortionResult:
     )
 
 
-def _distortion(base: torch.Tensor, candidate: torch.Tensor, generator: torch.Generator) -> DistortionResult:
+def _distortion(
+    base: torch.Tensor,
+    candidate: torch.Tensor,
+    generator: torch.Generator,
+    sides: tuple[Measured, Measured] | None,
+) -> DistortionResult:
     if min(base.shape) < LEAST_SIDE:
         return _without(_SMALL)
-    kept = followed(base, candidate, generator)
+    products = None if sides is None else (sides[0].product, sides[1].product)
+    kept = followed(base, candidate, generator, products)
     if kept is None:
         return _without(_NO_SIGNAL)
     return DistortionResult(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,7 +12,8 @@ import torch
 from rmtaudit.analyzers.base import Analysis, Analyzer, LayerInput, MetricValue, failed
 from rmtaudit.analyzers.registry import build_all
 from rmtaudit.engine.pairs import TensorRef
-from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
+from rmtaudit.kernels.spectra.eigenvalues import spectrum_and_gram
+from rmtaudit.kernels.spectra.spectrum import Spectrum
 from rmtaudit.matrices.tensors import UNIT_ROUNDOFF
 from rmtaudit.names import display_name
 from rmtaudit.report.comparison import MetricChange
@@ -30,34 +32,47 @@ def metric_analyzers() -> tuple[Analyzer, ...]:
     return tuple(build_all(_ANALYZERS, _OPTIONS))
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A layer, its matrix, the spectrum and the Gram matrix of its smaller side."""
+
+    ref: TensorRef
+    matrix: torch.Tensor
+    spectrum: Spectrum
+    product: torch.Tensor
+
+
+def measured(ref: TensorRef, matrix: torch.Tensor) -> Measured:
+    """Return the spectrum of a finite matrix, which has any floating dtype."""
+    wide = matrix if matrix.element_size() >= 4 else matrix.float()
+    return Measured(ref, wide, *spectrum_and_gram(wide))
+
+
 def metric_changes(
-    base: tuple[TensorRef, torch.Tensor],
-    candidate: tuple[TensorRef, torch.Tensor],
-    analyzers: tuple[Analyzer, ...],
-    seed: int,
+    base: Measured, candidate: Measured, analyzers: tuple[Analyzer, ...], seed: int
 ) -> dict[str, MetricChange]:
     """Return every metric of both matrices, by name.
 
     Parameters
     ----------
     base, candidate
-        The reference of a layer and its matrix, finite.
+        From :func:`measured`.
     analyzers
         From :func:`metric_analyzers`.
     seed
         Of the analyzers.
     """
-    ours, theirs = (_values(ref, matrix, analyzers, seed) for ref, matrix in (base, candidate))
+    ours, theirs = (_values(each, analyzers, seed) for each in (base, candidate))
     return {name: _change(ours[name], theirs[name]) for name in ours}
 
 
-def _values(
-    ref: TensorRef, matrix: torch.Tensor, analyzers: tuple[Analyzer, ...], seed: int
-) -> dict[str, MetricValue]:
-    wide = matrix if matrix.element_size() >= 4 else matrix.float()
-    spectrum = gram_eigenvalues(wide)
+def _values(side: Measured, analyzers: tuple[Analyzer, ...], seed: int) -> dict[str, MetricValue]:
     given = LayerInput(
-        layer=_layer(ref), spectrum=spectrum, matrices=(wide,), epsilon=UNIT_ROUNDOFF[ref.dtype], seed=seed
+        layer=_layer(side.ref),
+        spectrum=side.spectrum,
+        matrices=(side.matrix,),
+        epsilon=UNIT_ROUNDOFF[side.ref.dtype],
+        seed=seed,
     )
     values: dict[str, MetricValue] = {}
     for analyzer in analyzers:

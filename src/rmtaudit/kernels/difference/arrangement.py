@@ -56,7 +56,7 @@ def find_rearranged(base: torch.Tensor, candidate: torch.Tensor) -> Rearranged |
     base, candidate
         Equal shapes, finite, float64, rounded to the same format, and not equal.
     """
-    size = base.abs().sum()
+    size = torch.linalg.vector_norm(base, 1)
     if abs(float(base.sum() - candidate.sum())) > _CLOSE * float(size):
         return None
     ours, theirs = _hashed(base), _hashed(candidate)

@@ -19,7 +19,7 @@ from rmtaudit.kernels.difference.equality import (
     find_scaled,
     within_one_unit,
 )
-from rmtaudit.kernels.difference.formats import cast
+from rmtaudit.kernels.difference.formats import cast, rounding_variance
 from rmtaudit.kernels.difference.low_rank import (
     LowRankUpdate,
     Truncated,
@@ -36,6 +36,7 @@ from rmtaudit.kernels.difference.random_change import (
     find_noise,
     find_replaced,
 )
+from rmtaudit.kernels.difference.samples import is_finite, is_zero
 from rmtaudit.kernels.forensics.rounding import rounded_to
 
 _FLOATING = {
@@ -152,9 +153,9 @@ def diagnose(
         return _of_equal(base, candidate)
     if base.dtype not in _FLOATING or candidate.dtype not in _FLOATING:
         return Diagnosis(Kind.UNKNOWN, Unknown(UnknownReason.NOT_FLOATING, None))
-    A, B = base.double(), candidate.double()
-    if not bool(torch.isfinite(A).all()) or not bool(torch.isfinite(B).all()):
+    if not is_finite(base) or not is_finite(candidate):
         return Diagnosis(Kind.UNKNOWN, Unknown(UnknownReason.NONFINITE, None))
+    A, B = base.double(), candidate.double()
     stored = _FLOATING[candidate.dtype]
     return (
         (None if encoded else _of_storage(base, candidate))
@@ -174,7 +175,7 @@ def _of_equal(base: torch.Tensor, candidate: torch.Tensor) -> Diagnosis:
 
 
 def _of_storage(base: torch.Tensor, candidate: torch.Tensor) -> Diagnosis | None:
-    if bool((base.double() == 0).all()):
+    if is_zero(base):
         return None
     rounded = find_cast(base, candidate)
     return None if rounded is None else Diagnosis(Kind.CAST, rounded)
@@ -182,12 +183,12 @@ def _of_storage(base: torch.Tensor, candidate: torch.Tensor) -> Diagnosis | None
 
 def _of_entries(A: torch.Tensor, B: torch.Tensor, base: torch.Tensor, stored: str) -> Diagnosis | None:
     """Return the explanations that act on entries: factors, other places, single edits, zeros."""
-    if bool((A != 0).any()) and bool((B != 0).any()):
+    if not is_zero(A) and not is_zero(B):
         scaled = find_scaled(A, B, stored)
         if scaled is not None:
             return Diagnosis(Kind.SCALED, scaled)
-    narrow = cast(base, stored).double()
-    for values in (A, narrow) if not torch.equal(A, narrow) else (A,):
+    narrow = A if _FLOATING[base.dtype] == stored else cast(base, stored).double()
+    for values in (A,) if narrow is A or torch.equal(A, narrow) else (A, narrow):
         rearranged = find_rearranged(values, B)
         if rearranged is not None:
             return Diagnosis(Kind.REARRANGED, rearranged)
@@ -217,7 +218,7 @@ def _of_change(
     levels = find_quantised(A, B, epsilon=facts.eps / 2, smallest_normal=facts.smallest_normal, known=encoded)
     if levels is not None and levels.nearest >= NEAREST:
         return Diagnosis(Kind.QUANTISED, levels)
-    if norm == 0 or float(A.std()) == 0:
+    if norm == 0 or _is_constant(A):
         return Diagnosis(Kind.UNKNOWN, Unknown(UnknownReason.CONSTANT_BASE, relative))
     small = min(A.shape) < LEAST_SIDE
     rounding = rounding_of(A, B, dtypes)
@@ -242,9 +243,12 @@ def _of_change(
     return _of_dense_change(A, B, rounding_energy=_energy(B, dtypes), generator=generator)
 
 
-def _energy(B: torch.Tensor, dtypes: tuple[str, str]) -> float:
-    from rmtaudit.kernels.difference.formats import rounding_variance
+def _is_constant(A: torch.Tensor) -> bool:
+    low, high = torch.aminmax(A)
+    return A.numel() > 1 and bool(low == high)
 
+
+def _energy(B: torch.Tensor, dtypes: tuple[str, str]) -> float:
     return float(rounding_variance(B, dtypes[1]).sum())
 
 

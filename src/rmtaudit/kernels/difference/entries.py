@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from rmtaudit.kernels.difference.formats import ulp
+from rmtaudit.kernels.difference.samples import even_rows
 from rmtaudit.kernels.forensics.sparsity import zero_pattern
 
 LISTED = 20
@@ -100,6 +101,9 @@ def find_pruned(base: torch.Tensor, candidate: torch.Tensor) -> Pruned | None:
     base, candidate
         Equal shapes, finite, float64; the base rounded to the candidate's format.
     """
+    few = even_rows(candidate)
+    if bool(((even_rows(base) != few) & (few != 0)).any()):
+        return None
     changed = base != candidate
     count = int(changed.sum())
     if count < _PRUNED * base.numel() or bool((candidate[changed] != 0).any()):
@@ -151,8 +155,12 @@ def find_sparse_edit(base: torch.Tensor, candidate: torch.Tensor, dtype: str) ->
         That format.
     """
     changed = base != candidate
-    count = int(changed.sum())
-    if not count:
+    count = int(torch.count_nonzero(changed))
+    height, width = base.shape
+    most = max(
+        1, _FEW * height * width, width * max(1, _FEW_LINES * height), height * max(1, _FEW_LINES * width)
+    )
+    if not 0 < count <= most:
         return None
     rows, columns = (changed.any(dim=side).nonzero().reshape(-1) for side in (1, 0))
     few_rows = len(rows) <= max(1, _FEW_LINES * base.shape[0]) and base.shape[0] > 1

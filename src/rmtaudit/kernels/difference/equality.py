@@ -8,9 +8,8 @@ from typing import Literal
 import torch
 
 from rmtaudit.kernels.difference.formats import NARROW, cast, truncated, ulp
-from rmtaudit.kernels.forensics.samples import strided
+from rmtaudit.kernels.difference.samples import even_rows
 
-_SAMPLE = 4096
 _ULPS = 2.0
 """Units in the last place between a stored multiple and the exact one: the factor itself was rounded, and
 batch norm is folded in as a quotient, a product, or both."""
@@ -77,7 +76,10 @@ def equal_values(base: torch.Tensor, candidate: torch.Tensor) -> bool:
             return True
     else:
         base, candidate = _comparable(base), _comparable(candidate)
-    return bool(((base == candidate) | (base.isnan() & candidate.isnan())).all())
+    return all(
+        bool(((ours == theirs) | (ours.isnan() & theirs.isnan())).all())
+        for ours, theirs in ((even_rows(base), even_rows(candidate)), (base, candidate))
+    )
 
 
 def find_cast(base: torch.Tensor, candidate: torch.Tensor) -> Cast | None:
@@ -88,7 +90,7 @@ def find_cast(base: torch.Tensor, candidate: torch.Tensor) -> Cast | None:
     base, candidate
         Equal shapes, finite, floating, not equal in values.
     """
-    first, second = strided(base, _SAMPLE), strided(candidate, _SAMPLE)
+    first, second = even_rows(base), even_rows(candidate)
     for dtype in NARROW:
         for rounding, rounded in (("nearest", cast), ("toward zero", truncated)):
             if not _equal(rounded(first, dtype), second):
@@ -101,9 +103,11 @@ def find_cast(base: torch.Tensor, candidate: torch.Tensor) -> Cast | None:
 
 def within_one_unit(base: torch.Tensor, candidate: torch.Tensor, dtype: str) -> bool:
     """Whether no entry differs by more than a unit in the last place of the candidate's format."""
-    difference = (candidate.double() - base.double()).abs()
-    unit = torch.maximum(ulp(candidate, dtype), ulp(base, dtype))
-    return bool((difference <= unit).all())
+    for ours, theirs in ((even_rows(base), even_rows(candidate)), (base, candidate)):
+        difference = (theirs.double() - ours.double()).abs()
+        if not bool((difference <= torch.maximum(ulp(theirs, dtype), ulp(ours, dtype))).all()):
+            return False
+    return True
 
 
 def cast_of(
@@ -135,30 +139,48 @@ def find_scaled(base: torch.Tensor, candidate: torch.Tensor, dtype: str) -> Scal
     dtype
         The format that the candidate was last rounded to.
     """
-    unit = _ULPS * ulp(candidate, dtype)
     factor = _factors(base, candidate, None)
     if factor is None or int(torch.count_nonzero(base)) < _LEAST_LINE:
         return None
-    if bool(((candidate - factor * base).abs() <= unit).all()):
+    if _is_multiple(base, candidate, factor, dtype):
         value = float(factor)
         near = round(value)
-        if near and bool(((candidate - near * base).abs() <= unit).all()):
+        if near and _is_multiple(base, candidate, near, dtype):
             value = float(near)
         return Scaled("matrix", value, value, value)
     along: Literal["rows", "columns"]
     for along, side in (("rows", 1), ("columns", 0)):
         if base.shape[side] < _LEAST_LINE:
             continue
+        ours, theirs = (even_rows(each if side else each.T) for each in (base, candidate))
+        few = _factors(ours, theirs, 1)
+        if few is not None and not _is_multiple(ours, theirs, few, dtype):
+            continue
         filled = torch.count_nonzero(base, dim=side) >= _LEAST_LINE
         if int(filled.sum()) < _SHARE * len(filled):
             continue
         factors = _factors(base, candidate, side)
-        if factors is not None and bool(((candidate - factors * base).abs() <= unit).all()):
+        if factors is not None and _is_multiple(base, candidate, factors, dtype):
             known = factors.reshape(-1)[filled]
             if bool((known == 0).any()):
                 return None  # whole lines were set to zero
             return Scaled(along, float(known.median()), float(known.min()), float(known.max()))
     return None
+
+
+def _is_multiple(
+    base: torch.Tensor, candidate: torch.Tensor, factors: torch.Tensor | float, dtype: str
+) -> bool:
+    """Whether every entry is that of the base times the factor, to rounding; a few rows are tried first."""
+    one_factor = not isinstance(factors, torch.Tensor) or factors.ndim == 0
+    if one_factor and not _is_near(even_rows(base), even_rows(candidate), factors, dtype):
+        return False
+    return _is_near(base, candidate, factors, dtype)
+
+
+def _is_near(base: torch.Tensor, candidate: torch.Tensor, factors: torch.Tensor | float, dtype: str) -> bool:
+    distance = (candidate - factors * base).abs_()
+    return bool((distance <= _ULPS * ulp(candidate, dtype)).all())
 
 
 def line_factors(base: torch.Tensor, candidate: torch.Tensor, side: int | None) -> torch.Tensor:
@@ -169,8 +191,9 @@ def line_factors(base: torch.Tensor, candidate: torch.Tensor, side: int | None) 
 
 def _factors(base: torch.Tensor, candidate: torch.Tensor, side: int | None) -> torch.Tensor | None:
     if side is None:
-        power = base.square().sum()
-        return (base * candidate).sum() / power if float(power) > 0 else None
+        ours, theirs = base.reshape(-1), candidate.reshape(-1)
+        power = torch.dot(ours, ours)
+        return torch.dot(ours, theirs) / power if float(power) > 0 else None
     power = base.square().sum(dim=side, keepdim=True)
     product = (base * candidate).sum(dim=side, keepdim=True)
     return torch.where(power > 0, product / power.clamp_min(torch.finfo(power.dtype).tiny), 0.0)

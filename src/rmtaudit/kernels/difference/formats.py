@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import torch
 
+_EXPONENT = 0x7FF0_0000_0000_0000
+"""The bits of the exponent of a float64: alone, they are the power of two below its magnitude."""
+
 NARROW = ("float8_e4m3fn", "float8_e5m2", "bfloat16", "float16", "float32")
 """Formats that weights are cast to, fewest bits of mantissa first (torch's names)."""
 
@@ -19,8 +22,8 @@ def ulp(values: torch.Tensor, dtype: str) -> torch.Tensor:
         torch's name of the format.
     """
     facts = torch.finfo(getattr(torch, dtype))
-    exponent = torch.frexp(values.double().abs())[1].double() - 1
-    return float(facts.eps) * torch.exp2(exponent).clamp_min(float(facts.smallest_normal))
+    power = (values.double().view(torch.int64) & _EXPONENT).view(torch.float64)
+    return power.clamp_min_(float(facts.smallest_normal)).mul_(float(facts.eps))
 
 
 def rounding_variance(values: torch.Tensor, dtype: str) -> torch.Tensor:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import torch
 
 from rmtaudit.kernels.difference.formats import rounding_variance
-from rmtaudit.kernels.spectra.gram import eigenvalues, gram, tall
+from rmtaudit.kernels.spectra.gram import eigenvalues, gram, row_bands, tall
 
 _SWEEPS = 6
+_EVEN = 1e-3
+"""Rounding errors of the rows are even enough to within this share; the edge holds for any scales."""
 _MARGIN = 1.05
 """Singular values count above the edge of the rounding errors times this: its fluctuation, and what a
 finite matrix adds to the asymptotic edge."""
@@ -30,6 +32,9 @@ _COLUMNS = (48, 160, 512)
 _MOST_KEPT = 320
 """Columns in which a truncation is looked for where the smaller side is above 1536: larger ranks than this
 are not found there."""
+
+_WHOLE = 1536
+"""Smaller side up to which a truncation is looked for among all singular values."""
 
 _SPREAD = 8.0
 """Where the singular values in so small a range fall by less than this factor, more columns are not tried:
@@ -119,14 +124,26 @@ def rounding_of(base: torch.Tensor, candidate: torch.Tensor, dtypes: tuple[str, 
     Bandeira, van Handel, *Sharp nonasymptotic bounds on the norm of random matrices with independent
     entries*, Ann. Probab. 44 (2016), for the edge.
     """
-    variance = rounding_variance(candidate, dtypes[1])
-    if torch.finfo(getattr(torch, dtypes[0])).eps > torch.finfo(getattr(torch, dtypes[1])).eps:
-        variance += rounding_variance(base, dtypes[0])
-    variance += 4 * rounding_variance(candidate - base, dtypes[1])
+    coarser = torch.finfo(getattr(torch, dtypes[0])).eps > torch.finfo(getattr(torch, dtypes[1])).eps
+    variance = torch.empty(base.shape, dtype=torch.float64)
+    for band in row_bands(base.shape):
+        ours, theirs = base[band], candidate[band]
+        torch.add(
+            rounding_variance(theirs, dtypes[1]),
+            rounding_variance(theirs - ours, dtypes[1]),
+            alpha=4,
+            out=variance[band],
+        )
+        if coarser:
+            variance[band] += rounding_variance(ours, dtypes[0])
     rows = torch.ones(variance.shape[0], dtype=torch.float64)
     columns = torch.ones(variance.shape[1], dtype=torch.float64)
     for _ in range(_SWEEPS):
-        rows = 1 / (variance @ columns / len(columns)).clamp_min(1e-300)
+        mean = (variance @ columns / len(columns)).clamp_min(1e-300)
+        uneven = float((mean * rows - 1).abs().max())
+        if uneven < _EVEN:
+            break
+        rows = 1 / mean
         columns = 1 / (variance.T @ rows / len(rows)).clamp_min(1e-300)
     by_row, by_column = rows * (variance @ columns), columns * (variance.T @ rows)
     return Rounding(
@@ -153,9 +170,10 @@ def find_low_rank(base: torch.Tensor, difference: torch.Tensor, rounding: Roundi
     scaled = difference * rounding.rows[:, None] * rounding.columns
     smaller = min(scaled.shape)
     edge = _MARGIN * rounding.edge
-    values = _leading_values(scaled, edge)
-    if values is None:
+    leading = _leading_values(scaled, edge)
+    if leading is None:
         return None
+    values, basis = leading
     rank = int((values > edge).sum())
     if not 0 < rank <= max(1, _LARGEST_SHARE * smaller) or rank == smaller:
         return None
@@ -164,11 +182,11 @@ def find_low_rank(base: torch.Tensor, difference: torch.Tensor, rounding: Roundi
     least = rank if above >= _CLEAR else int((values > _CLEAR * edge).sum())
     if not least:
         return None
-    left = float(scaled.square().sum() - values[:rank].square().sum())
+    left = float(torch.linalg.vector_norm(scaled)) ** 2 - float(values[:rank].square().sum())
     if left > 2 * rounding.energy:
         return None
-    own = _update_values(difference, rank)
-    total = float(difference.square().sum())
+    own = _update_values(difference, basis, rounding)[:rank]
+    total = float(torch.linalg.vector_norm(difference)) ** 2
     energy = float(own.square().sum())
     norm = float(torch.linalg.vector_norm(base))
     return LowRankUpdate(
@@ -181,18 +199,23 @@ def find_low_rank(base: torch.Tensor, difference: torch.Tensor, rounding: Roundi
     )
 
 
-def _leading_values(scaled: torch.Tensor, edge: float) -> torch.Tensor | None:
-    """Return the singular values above the edge and the next one at least; ``None`` where they are many."""
+def _leading_values(scaled: torch.Tensor, edge: float) -> tuple[torch.Tensor, torch.Tensor | None] | None:
+    """Return the singular values above the edge and the next one at least; ``None`` where they are many.
+
+    With them a basis of the space in which they were found, on the shorter side; ``None`` for all of it.
+    """
     if min(scaled.shape) <= _FULL:
-        every: torch.Tensor = torch.linalg.svdvals(scaled)
-        return every
+        return torch.linalg.svdvals(scaled), None
+    standing = tall(scaled)
+    energy = float(torch.linalg.vector_norm(scaled)) ** 2
     for columns in _COLUMNS:
         if columns > max(_COLUMNS[0], _LARGEST_SHARE * min(scaled.shape)):
             return None
-        values = _range_values(scaled, columns)
+        basis = _range(standing.T, columns)
+        values = _values_within(standing, basis)
         if float(values[-1]) <= edge:
-            return values
-        left = float(scaled.square().sum() - values.square().sum())
+            return values, basis
+        left = energy - float(values.square().sum())
         if float(values[0]) < _SPREAD * float(values[-1]) and left > values[-1] ** 2 * columns:
             return None
     return None
@@ -202,13 +225,14 @@ def _values(matrix: torch.Tensor) -> torch.Tensor:
     return eigenvalues(gram(tall(matrix))).flip(0).sqrt()
 
 
-def _range_values(matrix: torch.Tensor, columns: int) -> torch.Tensor:
-    """Return the singular values within a random range of so many columns (Halko et al. 2011, 4.4)."""
-    values: torch.Tensor = torch.linalg.svdvals(torch.linalg.qr((_range(matrix, columns).T @ matrix).T).R)
+def _values_within(matrix: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
+    """Return the singular values of a tall matrix on the space of a basis of its columns' side."""
+    values: torch.Tensor = torch.linalg.svdvals(torch.linalg.qr(matrix @ basis, mode="r").R)
     return values
 
 
 def _range(matrix: torch.Tensor, columns: int) -> torch.Tensor:
+    """Return a basis of the leading range of a matrix, so many columns (Halko et al. 2011, 4.4)."""
     start = torch.randn(
         matrix.shape[1], columns, dtype=matrix.dtype, generator=torch.Generator().manual_seed(columns)
     )
@@ -217,10 +241,14 @@ def _range(matrix: torch.Tensor, columns: int) -> torch.Tensor:
     return found
 
 
-def _update_values(difference: torch.Tensor, rank: int) -> torch.Tensor:
-    if min(difference.shape) <= _FULL:
-        return _values(difference)[:rank]
-    return _range_values(difference, min(rank + 16, min(difference.shape)))[:rank]
+def _update_values(difference: torch.Tensor, basis: torch.Tensor | None, rounding: Rounding) -> torch.Tensor:
+    """Return the leading singular values: their directions lie in the space of the scaled ones, unscaled."""
+    if basis is None:
+        return _values(difference)
+    is_tall = difference.shape[0] >= difference.shape[1]
+    scales = rounding.columns if is_tall else rounding.rows
+    space: torch.Tensor = torch.linalg.qr(basis / scales[:, None]).Q
+    return _values_within(tall(difference), space)
 
 
 def find_truncated(base: torch.Tensor, candidate: torch.Tensor, rounding: Rounding) -> Truncated | None:
@@ -237,10 +265,15 @@ def find_truncated(base: torch.Tensor, candidate: torch.Tensor, rounding: Roundi
     rounding
         Of the two matrices, from :func:`rounding_of`.
     """
-    scaled = candidate * rounding.rows[:, None] * rounding.columns
     smaller = min(candidate.shape)
     edge = _MARGIN * rounding.edge
-    values = _values(scaled) if smaller <= 1536 else _range_values(scaled, _MOST_KEPT)
+    if _has_full_rank(candidate, rounding, 4 * edge):
+        return None
+    scaled = candidate * rounding.rows[:, None] * rounding.columns
+    standing = tall(scaled)
+    values = (
+        _values(scaled) if smaller <= _WHOLE else _values_within(standing, _range(standing.T, _MOST_KEPT))
+    )
     rank = int((values > 4 * edge).sum())
     resolved = 4e-8 * float(values[0])  # of a Gram matrix in float64
     if not 0 < rank < smaller - 3 or rank >= len(values):
@@ -268,3 +301,25 @@ def find_truncated(base: torch.Tensor, candidate: torch.Tensor, rounding: Roundi
     energy = float(candidate.square().sum() / base.square().sum())
     shrunk = float(torch.linalg.matrix_norm(core - torch.diag(S[:rank]))) > 8 * noise + 1e-5 * norm
     return Truncated(rank=rank, energy=energy, shrunk=shrunk, largest_angle=angle)
+
+
+def _has_full_rank(candidate: torch.Tensor, rounding: Rounding, threshold: float) -> bool:
+    """Whether so many scaled singular values are seen above a threshold that nothing was truncated.
+
+    A part of the rows, and for a large matrix of the columns, has no larger singular values than the whole
+    one. That all of the part's are above the threshold is shown by a Cholesky factor of its Gram matrix less
+    the squared threshold, and less what rounding may add to an eigenvalue.
+    """
+    long, short = (0, 1) if candidate.shape[0] >= candidate.shape[1] else (1, 0)
+    size = candidate.shape[short]
+    kept = size if size <= _WHOLE else 2 * _MOST_KEPT
+    chosen = [slice(None), slice(None)]
+    chosen[short] = slice(0, kept)
+    chosen[long] = slice(None, None, max(1, candidate.shape[long] // (2 * kept)))
+    part = candidate[chosen[0], chosen[1]] * rounding.rows[chosen[0], None] * rounding.columns[chosen[1]]
+    product = gram(tall(part))
+    if len(product) != kept:
+        return False
+    shift = threshold**2 + 64 * torch.finfo(torch.float64).eps * float(product.trace())
+    product.diagonal().sub_(shift)
+    return int(torch.linalg.cholesky_ex(product).info) == 0

@@ -61,6 +61,21 @@ def gram_eigenvalues(matrix: torch.Tensor) -> Spectrum:
     return _spectrum(values, scale, rows, cols, _gram_floor(values, min(rows, cols)))
 
 
+def spectrum_and_gram(matrix: torch.Tensor) -> tuple[Spectrum, torch.Tensor]:
+    """Return the spectrum, and the Gram matrix of the smaller side that it is of, up to a power of two.
+
+    The Gram matrix is float64 and symmetric; that of a square matrix is ``WᵀW``. Parameters and errors are
+    those of :func:`gram_eigenvalues`, on the CPU.
+    """
+    rows, cols = _shape(matrix)
+    scale = _power_of_two(matrix)
+    product = _gram(matrix.detach(), 1 / scale)
+    upper = torch.from_numpy(product.copy())
+    values = _solve(product)
+    mirrored = upper.triu_().add_(upper.triu(1).T)
+    return _spectrum(values, scale, rows, cols, _gram_floor(values, min(rows, cols))), mirrored
+
+
 def singular_values(matrix: torch.Tensor) -> Spectrum:
     """Return the exact spectrum of ``WᵀW`` from the singular values of ``W`` (float64 SVD).
 

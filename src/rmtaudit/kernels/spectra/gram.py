@@ -20,14 +20,19 @@ def tall(matrix: torch.Tensor) -> torch.Tensor:
     return matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
 
 
+def row_bands(shape: torch.Size | tuple[int, int]) -> Iterator[slice]:
+    """Yield bands of rows that stay in a core's cache as float64, with a size fixed by the shape alone."""
+    rows, cols = shape
+    step = max(64, _BLOCK_BYTES // (8 * max(1, cols)))
+    for start in range(0, rows, step):
+        yield slice(start, min(start + step, rows))
+
+
 def row_blocks(
     matrix: torch.Tensor, dtype: torch.dtype = torch.float64
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """Yield fresh contiguous copies of bands of rows, with a size fixed by the shape alone."""
-    rows, cols = matrix.shape
-    step = max(64, _BLOCK_BYTES // (8 * max(1, cols)))
-    for start in range(0, rows, step):
-        band = slice(start, min(start + step, rows))
+    for band in row_bands(matrix.shape):
         copy = torch.empty(matrix[band].shape, dtype=dtype, device=matrix.device)
         yield band, copy.copy_(matrix[band])
 

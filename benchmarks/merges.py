@@ -1,6 +1,6 @@
 """Coefficients and kinds of merges: the tables of docs/lineage.md.
 
-    OMP_NUM_THREADS=1 python benchmarks/merges.py BASE FINE_TUNED [--merges 300] [--kinds 10]
+    OMP_NUM_THREADS=1 python benchmarks/merges.py BASE FINE_TUNED [--merges 300] [--kinds 20]
 
 Parents are made of one real fine-tune: the change of layer ``l`` of the first parent is the real one, that of
 the others is the real change of another layer of the same shape, so that sizes, rows and tails are real and
@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from scipy.stats import beta
 
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.engine.pairs import PairReader, paired
@@ -77,11 +78,12 @@ def regress(stored: Matrices, base: Matrices, parents: list[Matrices]) -> MergeS
     return sum(sums[1:], sums[0])
 
 
-def coverage(base: Matrices, pool: list[Matrices], merges: int, seed: int) -> None:
-    generator = random.Random(seed)
-    print("| storage | coefficients | covered | non-parent at 1 % | smallest R2 |\n|---|---:|---:|---:|---:|")
-    for name, store in STORES.items():
+def coverage(base: Matrices, pool: list[Matrices], merges: int, seed: int, stores: list[str]) -> None:
+    print("| storage | merges | covered | non-parent at 1 % | smallest R2 |\n|---|---:|---:|---:|---:|")
+    for name in stores:
+        store = STORES[name]
         covered, called, smallest = [], [], 1.0
+        generator = random.Random(seed)
         for _ in range(merges):
             chosen = generator.sample(pool, 3)
             c = (generator.uniform(0.1, 0.9), generator.uniform(0.1, 0.9))
@@ -91,11 +93,15 @@ def coverage(base: Matrices, pool: list[Matrices], merges: int, seed: int) -> No
             smallest = min(smallest, fit.r_squared or 0.0)
             covered += [k.low <= v <= k.high for k, v in zip(fit.coefficients, c, strict=False)]
             called.append(fit.coefficients[2].p_value < 0.01)
-        share = sum(covered) / len(covered)
-        print(
-            f"| {name} | {len(covered)} | {share:.3f} | {sum(called) / merges:.3f} | {smallest:.4f} |",
-            flush=True,
-        )
+        print(f"| {name} | {merges} | {share(covered)} | {share(called)} | {smallest:.4f} |", flush=True)
+
+
+def share(outcomes: list[bool]) -> str:
+    """Return a share with its 95 % interval (Clopper and Pearson 1934)."""
+    k, n = sum(outcomes), len(outcomes)
+    low = float(beta.ppf(0.025, k, n - k + 1)) if k else 0.0
+    high = float(beta.ppf(0.975, k + 1, n - k)) if k < n else 1.0
+    return f"{k / n:.3f} ({low:.3f} to {high:.3f})"
 
 
 def trimmed(D: torch.Tensor, density: float) -> torch.Tensor:
@@ -129,6 +135,9 @@ def merged(
             v * P * (torch.rand(P.shape, generator=g) < density) / density
             for v, P in zip(c, D[:2], strict=False)
         )
+    if kind == "dare with sign election":
+        masked = [P * (torch.rand(P.shape, generator=g) < density) / density for P in D[:2]]
+        return W + ties(masked, c[:2], 1.0)
     if kind == "slerp":
         return slerp(W + D[0], W + D[1], c[1])
     linear = W + c[0] * D[0] + c[1] * D[1]
@@ -145,7 +154,7 @@ def judge(
     floor = 0.0
     for i, (T, room) in enumerate(stored):
         changes = [P[i] for P in parents]
-        part = pattern_sums(T - base[i], changes, [k.value for k in fit.coefficients], room)
+        part = pattern_sums(T - base[i], changes, room)
         patterns = part if patterns is None else patterns + part
         floor += float((room.double() ** 2).sum()) / 3
     assert patterns is not None
@@ -158,14 +167,25 @@ def judge(
     return merge_verdict(fit, patterns, slerps, floor=floor, entries=entries, allowance=allowance)
 
 
-KINDS = ("linear", "slerp", "ties", "dare", "missing parent", "trained afterwards")
+KINDS = (
+    "linear",
+    "slerp",
+    "ties",
+    "dare",
+    "dare with sign election",
+    "missing parent",
+    "trained afterwards",
+)
 
 
-def kinds(base: Matrices, pool: list[Matrices], repeats: int, seed: int, made: list[str]) -> None:
+def kinds(
+    base: Matrices, pool: list[Matrices], repeats: int, seed: int, made: list[str], stores: list[str]
+) -> None:
     generator, g = random.Random(seed), torch.Generator().manual_seed(seed)
     print("\n| made | storage | named |\n|---|---|---|")
     for kind in made:
-        for name, store in STORES.items():
+        for name in stores:
+            store = STORES[name]
             answers: Counter[str] = Counter()
             for _ in range(repeats):
                 chosen = generator.sample(pool, 3)
@@ -189,16 +209,17 @@ def main() -> None:
     parser.add_argument("base", type=Path)
     parser.add_argument("tuned", type=Path)
     parser.add_argument("--merges", type=int, default=300)
-    parser.add_argument("--kinds", type=int, default=10)
+    parser.add_argument("--kinds", type=int, default=20)
     parser.add_argument("--made", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--stores", nargs="+", choices=list(STORES), default=list(STORES))
     parser.add_argument("--matrices", type=int, default=12)
     parser.add_argument("--seed", type=int, default=7)
     asked = parser.parse_args()
     base, pool = real_change(asked.base, asked.tuned, asked.matrices)
     if asked.merges:
-        coverage(base, pool, asked.merges, asked.seed)
+        coverage(base, pool, asked.merges, asked.seed, asked.stores)
     if asked.kinds:
-        kinds(base, pool, asked.kinds, asked.seed, asked.made)
+        kinds(base, pool, asked.kinds, asked.seed, asked.made, asked.stores)
 
 
 if __name__ == "__main__":

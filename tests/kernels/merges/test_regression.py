@@ -83,12 +83,11 @@ def _judged(kind: str, seed: int) -> MergeVerdict:
     parents = [changes[:2] for _, changes in matrices]
     fit = fit_merge(_sums([T - W for T, (W, _) in zip(stored, matrices, strict=True)], parents))
     assert fit is not None
-    values = [c.value for c in fit.coefficients]
     patterns: PatternSums | None = None
     slerps, floor = [], 0.0
     for target, (base, _), P in zip(stored, matrices, parents, strict=True):
         room = torch.ldexp(torch.ones_like(target), torch.frexp(target).exponent - 9)
-        part = pattern_sums(target - base, P, values, room)
+        part = pattern_sums(target - base, P, room)
         patterns = part if patterns is None else patterns + part
         floor += float(room.double().square().sum()) / 3
         slerp = fit_slerp(target, base + P[0], base + P[1])
@@ -105,6 +104,9 @@ def _made(
     first, second, other = changes
     if kind == "linear":
         return base + 0.4 * first + 0.6 * second
+    if kind == "unexplained":  # a weighted sum whose weights differ between matrices
+        share = float(torch.rand((), generator=generator))
+        return base + share * first + (1 - share) * second
     if kind == "missing parent":
         return base + 0.3 * first + 0.4 * second + 0.3 * other
     if kind == "trained afterwards":
@@ -123,10 +125,35 @@ def _made(
     return (math.sin(0.4 * angle) * A + math.sin(0.6 * angle) * B) / math.sin(angle)
 
 
-@pytest.mark.parametrize("kind", ["linear", "slerp", "ties", "dare", "missing parent", "trained afterwards"])
+@pytest.mark.parametrize(
+    "kind", ["linear", "slerp", "ties", "dare", "missing parent", "trained afterwards", "unexplained"]
+)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_kinds_are_told_apart(kind: str, seed: int) -> None:
     assert _judged(kind, seed).kind is MergeKind(kind)
+
+
+@pytest.mark.parametrize("small", [0.1, 0.2, 0.3])
+def test_unequal_weights_are_no_sign_election(small: float) -> None:
+    first, second, other = _weights(3, 31)
+    change = small * first + (0.9 - small) * second + 0.2 * other
+    sums = pattern_sums(change, [first, second], torch.full_like(change, 1e-6))
+    fit = fit_merge(sums.conflict)
+    assert fit is not None
+    for coefficient in fit.coefficients:
+        assert abs(coefficient.value - 1) < 4 * coefficient.standard_error
+
+
+def test_residuals_in_proportion_to_changes_are_a_random_mask() -> None:
+    first, second, other = _weights(3, 32)
+    mask = (torch.rand(first.shape, generator=torch.Generator().manual_seed(3)) < 0.4) / 0.4
+    room = torch.full_like(first, 1e-6)
+    for change, expected in ((0.5 * first * mask + second, 1.0), (0.5 * first + second + other, 0.0)):
+        sums = pattern_sums(change - second, [first], room)
+        fit = fit_merge(sums.spread)
+        assert fit is not None
+        share = fit.coefficients[1].value * float(sums.spread.xx[0, 1] / sums.spread.xy[0])
+        assert share == pytest.approx(expected, abs=0.1)
 
 
 def test_slerp_finds_its_fraction() -> None:

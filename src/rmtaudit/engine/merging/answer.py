@@ -109,6 +109,7 @@ class MergeAnswer:
             "unchanged": None if verdict is None or verdict.unchanged is None else list(verdict.unchanged),
             "rejected": None if verdict is None else verdict.rejected,
             "slope": None if verdict is None else verdict.slope,
+            "spread": None if verdict is None else verdict.spread,
             "fractions": None if self.fractions is None else list(self.fractions),
             "layers": [
                 {

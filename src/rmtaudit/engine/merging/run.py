@@ -85,7 +85,7 @@ def _explained(readers: _Readers, regression: Regression, names: tuple[str, ...]
         room = rounding_of(
             matrices.target, matrices.pair.candidate.dtype, matrices.levels.read(matrices.pair)
         )
-        part = pattern_sums(matrices.change, matrices.parents, values, room)
+        part = pattern_sums(matrices.change, matrices.parents, room)
         patterns = part if patterns is None else patterns + part
         own_floor = float(room.double().square().sum()) / 3
         residual = matrices.change.double()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from rmtaudit.kernels.merges.regression import MergeSums, merge_sums
+
 BINS = 10
 """Bins of entries by the size of their largest change among the parents, as ranks within the matrix."""
 
@@ -31,41 +33,48 @@ class PatternSums:
         Of each bin: entries whose expected change is visible; those of them that did not change; and those
         that changed by one step of rounding, of which there are twice as many as unchanged ones if the
         changes have a smooth density at zero. Shape ``(bins,)``, int64.
-    weighted_xx, weighted_xy
-        Of each bin: the sums of ``p^2`` and of ``p y`` for the fitted change ``p``. Shape ``(bins,)``.
-    conflict_xx, conflict_xy
-        Sums over the entries where the weighted parents disagree in sign, with ``2 p`` regressors: first the
-        parents where they agree with the sign of the weighted sum, then where they do not. Shapes
-        ``(2 p, 2 p)`` and ``(2 p,)``.
+    conflict
+        Over the entries where the weighted parents disagree in sign: the change on the part of the fitted
+        change with the sign of the weighted sum, then on the part against it. Both coefficients are 1 in a
+        weighted sum, whatever the weights are.
+    extremes
+        The change on the fitted change in the lowest bin, then in the highest.
+    spread
+        Squared residuals about the matrix's own coefficients, less the variance of the rounding, on a
+        constant, then on the sum of the squared weighted parents. Each entry is weighted by the inverse of
+        the latter plus its mean, so that heavy tails do not decide.
+    within
+        Sum of those squared residuals.
     """
 
     visible: torch.Tensor
     unchanged: torch.Tensor
     nearby: torch.Tensor
-    weighted_xx: torch.Tensor
-    weighted_xy: torch.Tensor
-    conflict_xx: torch.Tensor
-    conflict_xy: torch.Tensor
+    conflict: MergeSums
+    extremes: MergeSums
+    spread: MergeSums
+    within: float
 
     def __add__(self, other: PatternSums) -> PatternSums:
         return PatternSums(
             visible=self.visible + other.visible,
             unchanged=self.unchanged + other.unchanged,
             nearby=self.nearby + other.nearby,
-            weighted_xx=self.weighted_xx + other.weighted_xx,
-            weighted_xy=self.weighted_xy + other.weighted_xy,
-            conflict_xx=self.conflict_xx + other.conflict_xx,
-            conflict_xy=self.conflict_xy + other.conflict_xy,
+            conflict=self.conflict + other.conflict,
+            extremes=self.extremes + other.extremes,
+            spread=self.spread + other.spread,
+            within=self.within + other.within,
         )
 
 
 def pattern_sums(
     change: torch.Tensor,
     parents: Sequence[torch.Tensor],
-    coefficients: Sequence[float],
     rounding: torch.Tensor,
 ) -> PatternSums:
-    """Return the pattern sums of one matrix.
+    """Return the pattern sums of one matrix, with the least-squares coefficients of this matrix.
+
+    Merges whose coefficients differ from layer to layer therefore show no pattern.
 
     Parameters
     ----------
@@ -73,38 +82,50 @@ def pattern_sums(
         Target minus base, shape ``(rows, cols)``, real floating dtype, finite.
     parents
         Each parent minus base, of the same shape.
-    coefficients
-        Of the regression over all matrices, in the order of the parents.
     rounding
         Largest rounding error of each entry of the target, of the same shape.
     """
-    y = change.reshape(-1).double()
-    X = torch.stack([parent.reshape(-1).double() for parent in parents])
-    room = rounding.reshape(-1).double()
-    weights = torch.tensor(list(coefficients), dtype=torch.float64, device=X.device)
-    weighted = weights[:, None] * X
+    y = change.double()
+    X = torch.stack([parent.double() for parent in parents])
+    room = rounding.double()
+    weighted = _own_coefficients(y, X).to(X.device)[:, None, None] * X
     fitted = weighted.sum(0)
-    # Trimming keeps the entries of the highest ranks: the largest rank among the parents decides.
-    ranks = torch.zeros_like(y)
-    steps = torch.arange(y.numel(), dtype=torch.float64, device=y.device) / y.numel()
-    for row in X:
-        own = torch.empty_like(y)
-        own[row.abs().argsort()] = steps
-        ranks = torch.maximum(ranks, own)
-    bins = (ranks ** len(X) * BINS).long()  # independent ranks make bins of equal counts
+    bins = _bins(X)
     visible = fitted.abs() > _VISIBLE * room
     unchanged = visible & (y.abs() <= _EDGE * room)
     nearby = visible & (y.abs() <= 3 * _EDGE * room) & ~unchanged
-    signs = torch.sign(fitted)
-    agrees = weighted * signs > 0
-    conflict = visible & ~agrees.all(0)
-    split = torch.cat([X * agrees, X * ~agrees])[:, conflict]
+    agrees = weighted * torch.sign(fitted) > 0
+    conflict = ~agrees.all(0) & (weighted != 0).all(0)
+    lowest, highest = bins == 0, bins == BINS - 1
+    residual = y - fitted
+    sizes = weighted.square().sum(0)
+    scale = 1 / (sizes + sizes.mean()).clamp(min=torch.finfo(torch.float64).tiny)
     return PatternSums(
         visible=torch.bincount(bins[visible], minlength=BINS).cpu(),
         unchanged=torch.bincount(bins[unchanged], minlength=BINS).cpu(),
         nearby=torch.bincount(bins[nearby], minlength=BINS).cpu(),
-        weighted_xx=torch.bincount(bins, weights=fitted * fitted, minlength=BINS).cpu(),
-        weighted_xy=torch.bincount(bins, weights=fitted * y, minlength=BINS).cpu(),
-        conflict_xx=(split @ split.T).cpu(),
-        conflict_xy=(split @ y[conflict]).cpu(),
+        conflict=merge_sums(
+            y * conflict, [(weighted * agrees).sum(0) * conflict, (weighted * ~agrees).sum(0) * conflict]
+        ),
+        extremes=merge_sums(y * (lowest | highest), [fitted * lowest, fitted * highest]),
+        spread=merge_sums(scale * (residual.square() - room.square() / 3), [scale, scale * sizes]),
+        within=float(residual.square().sum()),
     )
+
+
+def _bins(X: torch.Tensor) -> torch.Tensor:
+    """Return the bin of each entry: trimming keeps the highest ranks, so the largest rank decides."""
+    count = X[0].numel()
+    steps = torch.arange(count, dtype=torch.float64, device=X.device) / count
+    ranks = torch.zeros(count, dtype=torch.float64, device=X.device)
+    for parent in X.reshape(len(X), -1):
+        own = torch.empty_like(ranks)
+        own[parent.abs().argsort()] = steps
+        ranks = torch.maximum(ranks, own)
+    return (ranks ** len(X) * BINS).long().reshape(X.shape[1:])  # independent ranks make bins of equal counts
+
+
+def _own_coefficients(y: torch.Tensor, X: torch.Tensor) -> torch.Tensor:
+    rows = X.reshape(len(X), -1)
+    inverse: torch.Tensor = torch.linalg.pinv((rows @ rows.T).cpu(), hermitian=True)
+    return inverse @ (rows @ y.reshape(-1)).cpu()

@@ -136,9 +136,10 @@ INJURIES = (
         meaning="One half of the rows looks freshly drawn, the other trained: loaded or trained in part.",
         test=(
             "In one half the squared cosines between rows, the sizes along and across them are those of "
-            "random order (within "
-            "3.5 standard deviations), in the other the cosines are not (more than 10). Both sides at "
-            "least 64."
+            "random order (within 3.5 standard deviations), in the other the cosines are not (more than 10). "
+            "The rows of the other half have the larger squared cosines with all rows (a rank-sum score of "
+            "more than 4: 6 in 100,000 layers whose halves are alike have it in one direction or the "
+            "other). Both sides at least 64."
         ),
         calibration=_MEASURED,
         limits=(

@@ -168,3 +168,13 @@ def test_two_of_four_beside_dead_columns_and_rows() -> None:
     assert found.pattern == NofM(2, 4, "rows")
     assert found.dead_columns == (5, 18, 19)
     assert zero_pattern(W.T.contiguous()).pattern == NofM(2, 4, "columns")
+
+
+def test_the_contrast_of_alike_halves_is_standard_normal_and_changes_sign_with_their_order() -> None:
+    scores = []
+    for seed in range(200):
+        W = gaussian(96, 64, seed) + 0.2 * gaussian(96, 1, seed + 1000) @ gaussian(1, 64, seed + 2000)
+        scores.append(line_order(W).contrast)
+        assert line_order(W.flip(0)).contrast == pytest.approx(-scores[-1])
+    assert abs(np.mean(scores)) < 4 / np.sqrt(200)
+    assert abs(np.std(scores) - 1) < 4 / np.sqrt(400)

@@ -31,6 +31,10 @@ RANDOM, STRUCTURED, UNEVEN = 3.5, 10.0, 8.0
 """Scores, in standard deviations: of lines in random order (below), of trained lines, of lines of unequal
 size (above)."""
 
+CONTRAST = 4.0
+"""Rank-sum score from which the halves of the rows differ, in standard deviations: were the rows dealt to the
+halves at random, 6 layers in 100,000 would reach it, whatever the rows have in common."""
+
 SIDE = 64
 """Least side of a matrix for findings that small layers give by chance: single weights and offsets."""
 
@@ -221,13 +225,13 @@ def line_orders(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
     for name, order in (("rows", traces.injuries.ordered_rows), ("columns", traces.injuries.ordered_columns)):
         if order is None:
             continue
-        half = _random_half(order) if name == "rows" else None
+        half = random_half(order) if name == "rows" else None
         if half is not None:
             yield Observation(
                 code="RA-FO-028",
                 message=f"The {half} half of the rows holds entries in random order, the other half is "
                 "trained: drawn anew, or never trained.",
-                evidence={"half": half} | _scores(order.halves[half == "second"]),
+                evidence={"half": half, "contrast": order.contrast} | _scores(order.halves[half == "second"]),
             )
         elif _is_random(order.whole) and order.whole.sizes > UNEVEN:
             yield Observation(
@@ -238,12 +242,18 @@ def line_orders(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
             )
 
 
-def _random_half(order: LineOrder) -> str | None:
-    for name, half, other in (
-        ("first", order.halves[0], order.halves[1]),
-        ("second", order.halves[1], order.halves[0]),
+def random_half(order: LineOrder) -> str | None:
+    """Return the half that is in random order while the other is not, where the two differ beyond chance.
+
+    One half may be below the first threshold and the other above the second one by chance, where the rows
+    share little: they must not be halves of one layer.
+    """
+    for name, half, other, contrast in (
+        ("first", order.halves[0], order.halves[1], order.contrast),
+        ("second", order.halves[1], order.halves[0], -order.contrast),
     ):
-        if _is_random(half) and abs(half.sizes) < RANDOM and other.products > STRUCTURED:
+        in_order = _is_random(half) and abs(half.sizes) < RANDOM
+        if in_order and other.products > STRUCTURED and contrast > CONTRAST:
             return name
     return None
 

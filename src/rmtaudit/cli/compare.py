@@ -46,8 +46,9 @@ FORMATS = ("table", "json", "markdown")
     type=click.IntRange(min=0),
     default=25,
     show_default=True,
-    help="Rows of the table; 0: all.",
+    help="Rows of the table, those that changed most first; 0: all.",
 )
+@click.option("--all", "all_rows", is_flag=True, help="Every row of the table, vectors too.")
 @click.option(
     "--stream",
     is_flag=True,
@@ -71,6 +72,7 @@ def compare(
     candidate: Path,
     metrics: bool,
     top: int,
+    all_rows: bool,
     stream: bool,
     claim: str | None,
     memory: str | None,
@@ -104,14 +106,14 @@ def compare(
         settings = CompareSettings(metrics=metrics, memory=budget, threads=threads, seed=seed)
         result = _compared(base, candidate, settings, stream=stream, quiet=quiet)
         if file is not None:
-            file.write(_rendered(result, chosen, top))
+            file.write(_rendered(result, chosen, top, all_rows=all_rows))
         if file is None and chosen != "table":
-            sys.stdout.write(_rendered(result, chosen, top))
+            sys.stdout.write(_rendered(result, chosen, top, all_rows=all_rows))
         elif file is None or not quiet:
             from rmtaudit.cli.compare_table import draw_comparison
             from rmtaudit.cli.table import stdout_console
 
-            draw_comparison(stdout_console(), result, top)
+            draw_comparison(stdout_console(), result, top, all_rows=all_rows)
     if result.coverage.compared:
         return FINE
     print_error(
@@ -153,7 +155,7 @@ def _opened(path: Path, *, stream: bool, quiet: bool) -> Iterator[Checkpoint]:
         yield checkpoint
 
 
-def _rendered(result: Comparison, format_: str, top: int) -> str:
+def _rendered(result: Comparison, format_: str, top: int, *, all_rows: bool) -> str:
     if format_ == "json":
         return result.to_json()
     if format_ == "markdown":
@@ -161,4 +163,4 @@ def _rendered(result: Comparison, format_: str, top: int) -> str:
     from rmtaudit.cli.compare_table import draw_comparison
     from rmtaudit.cli.table import drawn_text
 
-    return drawn_text(lambda console: draw_comparison(console, result, top))
+    return drawn_text(lambda console: draw_comparison(console, result, top, all_rows=all_rows))

@@ -13,12 +13,13 @@ UNCHANGED = frozenset({"identical", "same_values"})
 _SHOWN = 20
 
 
-def changed(comparison: Comparison) -> list[LayerComparison]:
-    """Return the pairs that are not equal, those that changed most first."""
+def changed(comparison: Comparison, *, vectors: bool = True) -> list[LayerComparison]:
+    """Return the pairs that are not equal, those that changed most first, matrices before vectors."""
     rows = [
         layer
         for layer in comparison.layers
-        if layer.diagnosis is None or layer.diagnosis.kind not in UNCHANGED
+        if (layer.diagnosis is None or layer.diagnosis.kind not in UNCHANGED)
+        and (vectors or layer.kind is not None)
     ]
     return sorted(rows, key=_size, reverse=True)
 
@@ -41,7 +42,7 @@ def cells(layer: LayerComparison) -> tuple[str, ...]:
 
 
 def facts(comparison: Comparison) -> list[tuple[str, str]]:
-    """Return the labelled lines under the table: coverage, distortion, what has no counterpart, notes."""
+    """Return the labelled lines above the table: relation, coverage, distortion, what is unmatched, notes."""
     coverage, summary = comparison.coverage, comparison.summary
     lines = [
         (

@@ -116,7 +116,9 @@ def _noise(numbers: Numbers) -> str:
 def _dense(numbers: Numbers) -> str:
     if numbers["apart"]:
         return f"has little in common with the base (correlation {numbers['correlation']:.3f})"
-    spikes = f", of which {numbers['spikes']} directions stand above noise" if numbers["spikes"] else ""
+    count = numbers["spikes"]
+    verb = "direction stands" if count == 1 else "directions stand"
+    spikes = f", of which {count} {verb} above noise" if count else ""
     return (
         f"carries a dense update of relative norm {format_value(numbers['relative_norm'])}{spikes} "
         f"(correlation with the base {numbers['correlation']:.3f})"
@@ -125,7 +127,7 @@ def _dense(numbers: Numbers) -> str:
 
 def _replaced(numbers: Numbers) -> str:
     return (
-        "shows nothing of the base: replaced, trained independently, or relabelled (a mean cosine of "
+        "shows nothing of the base: replaced, trained apart or relabelled (a mean cosine of "
         f"{_short(numbers['smallest_seen'])} would have been seen)"
     )
 

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
+os.environ["COLUMNS"] = "80"  # no test depends on the terminal that it runs in
 os.environ.setdefault("HF_ENDPOINT", "http://127.0.0.1:9")  # no test asks the Hub: nothing listens there
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -35,7 +35,7 @@ SHARED = (
 """What every command on a matrix shares: opening a file, the matrix that it becomes, memory and threads,
 printable names, and writing a document. The test also bounds the modules with all of these."""
 MOST_ENTERED = 14
-MOST_ENTERED_IN_ALL = 37
+MOST_ENTERED_IN_ALL = 40
 MOST_LAYERS = 7
 MOST_LINES = 400
 

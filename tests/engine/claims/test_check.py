@@ -12,8 +12,11 @@ from safetensors.torch import save_file
 
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.engine.claims import Answer, ClaimAnswer, Ground, check_claim, parse_claim
+from rmtaudit.engine.claims.codes import _answer
+from rmtaudit.engine.claims.limits import limit_of
 from rmtaudit.engine.claims.parse import AdapterClaim, CastClaim, MergeClaim, QuantisedClaim
 from rmtaudit.errors import NothingAuditableError, UsageError
+from rmtaudit.kernels.claims.codes import CodeCounts
 
 State = dict[str, torch.Tensor]
 NOISY = "layers.1.v_proj.weight"
@@ -232,3 +235,19 @@ def test_document_is_strict_json(tmp_path: Path, base: State) -> None:
     assert document["schema"] == {"name": "rmtaudit.claim", "version": "1.0"}
     assert document["answer"] == "consistent"
     assert all(tensor["reason"] for tensor in document["tensors"])
+
+
+@pytest.mark.parametrize(
+    ("scheme", "answer"),
+    [
+        ("GPTQ int4", Answer.UNDECIDED),
+        ("AWQ int4", Answer.UNDECIDED),
+        ("NVFP4", Answer.UNDECIDED),
+        ("Q4_K", Answer.INCONSISTENT),
+    ],
+)
+def test_codes_beyond_a_limit_that_was_not_measured_prove_nothing(scheme: str, answer: Answer) -> None:
+    counts = CodeCounts(judged=10_000, misplaced=5_000, squared_steps=4.0 * 10_000, inside=10_000)
+    result = _answer("w", scheme, counts, limit_of(scheme), torch.zeros(100, 100))
+    assert result.answer is answer
+    assert result.ground is (Ground.CODES_DIFFER if answer is Answer.INCONSISTENT else Ground.NOT_CALIBRATED)

@@ -28,7 +28,7 @@ class Ground(StrEnum):
     EQUAL = "equal"
     CODES_FIT = "codes fit"
     CODES_DIFFER = "codes differ"
-    BETWEEN = "codes between"
+    NOT_CALIBRATED = "not calibrated"
     VALUES_DIFFER = "values differ"
     OTHER_SCHEME = "other scheme"
     NOT_QUANTISED = "not quantised"
@@ -52,7 +52,10 @@ _GROUNDS = {
         "for {share:.2%} of the codes another level is nearer to the base, where honest files have "
         "{limit:.2%} at most"
     ),
-    Ground.BETWEEN: "{rms:.2f} steps from the base on average, between the limits of this scheme",
+    Ground.NOT_CALIBRATED: (
+        "for {share:.2%} of the codes another level is nearer to the base ({rms:.2f} steps from it on "
+        "average), and how many honest files of {scheme} have was not measured"
+    ),
     Ground.VALUES_DIFFER: "{different} of {entries} entries differ",
     Ground.OTHER_SCHEME: "stored as {scheme}",
     Ground.NOT_QUANTISED: "stored as numbers, not quantised",

@@ -52,14 +52,14 @@ def check_codes(values: PairValues, levels: Levels, config: Mapping[str, Any]) -
 
 
 def _answer(name: str, scheme: str, counts: CodeCounts, limit: Limit, stored: torch.Tensor) -> TensorAnswer:
-    if limit.test is Test.DISTANCE:
-        far, near = counts.rms >= limit.far, counts.rms <= limit.near
-        answer = Answer.INCONSISTENT if far else Answer.CONSISTENT if near else Answer.UNDECIDED
-        ground = Ground.CODES_DIFFER if far else Ground.CODES_FIT if near else Ground.BETWEEN
+    distant = limit.test is Test.DISTANCE
+    fits = counts.rms <= limit.near if distant else limit.allows(counts.misplaced, counts.judged)
+    if fits:
+        answer, ground = Answer.CONSISTENT, Ground.CODES_FIT
+    elif limit.measured:
+        answer, ground = Answer.INCONSISTENT, Ground.CODES_DIFFER
     else:
-        fits = limit.allows(counts.misplaced, counts.judged)
-        answer = Answer.CONSISTENT if fits else Answer.INCONSISTENT
-        ground = Ground.CODES_FIT if fits else Ground.CODES_DIFFER
+        answer, ground = Answer.UNDECIDED, Ground.NOT_CALIBRATED
     return TensorAnswer(
         name=name,
         answer=answer,

@@ -30,14 +30,16 @@ class Limit:
         What is counted.
     share
         Share of misplaced codes that honest files have at most.
-    near, far
-        Root mean square distance in steps: up to the first, codes fit; from the second, they do not.
+    near
+        Root mean square distance in steps up to which codes fit.
+    measured
+        Whether the limit comes from honest files. Where it does not, codes beyond it are no evidence.
     """
 
     test: Test
     share: float
     near: float = math.inf
-    far: float = math.inf
+    measured: bool = True
 
     def allows(self, misplaced: int, judged: int) -> bool:
         """Whether a count is within the share and four standard errors of chance."""
@@ -53,13 +55,15 @@ class Limit:
 _GGUF = {
     "Q2_K": 1e-4, "Q3_K": 1e-4, "Q4_K": 1e-4, "Q5_K": 1e-4, "Q6_K": 1e-4,
     "Q4_0": 0.012, "Q4_1": 0.012, "Q5_0": 0.012, "Q5_1": 0.015, "Q8_0": 0.012,
-    "IQ4_NL": 5e-4, "IQ4_XS": 0.002, "MXFP4": 1e-4, "NVFP4": 1e-4,
+    "IQ4_NL": 5e-4, "IQ4_XS": 0.002, "MXFP4": 1e-4,
 }  # fmt: skip
 _OTHER = (
     ("NF4, double quantisation", Limit(Test.NEAREST, 0.02)),
-    ("FP4, double quantisation", Limit(Test.NEAREST, 0.02)),
-    ("GPTQ", Limit(Test.DISTANCE, 1.0, near=0.5, far=1.0)),
-    ("AWQ", Limit(Test.SCALED, 0.05)),
+    ("FP4, double quantisation", Limit(Test.NEAREST, 0.02, measured=False)),
+    ("NVFP4", Limit(Test.NEAREST, 1e-4, measured=False)),
+    ("HQQ", Limit(Test.NEAREST, 0.002, measured=False)),
+    ("GPTQ", Limit(Test.DISTANCE, 1.0, near=0.5, measured=False)),
+    ("AWQ", Limit(Test.SCALED, 0.05, measured=False)),
 )
 _DEFAULT = Limit(Test.NEAREST, 0.002)
 """Shares: half as much again as the largest of honest tensors in ``benchmarks/claims.py``, at least 1e-4."""

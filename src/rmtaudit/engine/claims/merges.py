@@ -14,6 +14,10 @@ from rmtaudit.kernels.merges.verdict import ARITHMETIC, CODES, MergeKind
 _EXACT = 0.001
 """Room for coefficients, which are written with three digits or fewer."""
 
+_FAR = 5.0
+"""Standard errors from which a coefficient is another one. Between the 95 % interval and this nothing is
+said: the interval covers .90 to .96 of honest merges (``benchmarks/merges.py``)."""
+
 
 def check_merge(base: Checkpoint, candidate: Checkpoint, claim: MergeClaim, words: str) -> ClaimAnswer:
     """Return whether a candidate is ``base + sum of c (parent - base)``, with the claimed coefficients.
@@ -39,10 +43,10 @@ def _tensors(merge: MergeAnswer, claim: MergeClaim, candidate: Checkpoint) -> tu
             numbers={"coefficients": "undetermined"},
         )
         return (ground, *left_out)
-    wrong = any(
-        not (k.low - _EXACT <= value <= k.high + _EXACT)
-        for k, (value, _) in zip(merge.regression.coefficients, claim.terms, strict=True)
-    )
+    fitted = [(k, value) for k, (value, _) in zip(merge.regression.coefficients, claim.terms, strict=True)]
+    inside = all(k.low - _EXACT <= value <= k.high + _EXACT for k, value in fitted)
+    wrong = any(abs(k.value - value) > _FAR * k.standard_error + _EXACT for k, value in fitted)
+    unless_off = Answer.INCONSISTENT if wrong else Answer.CONSISTENT if inside else Answer.UNDECIDED
     coefficients = ", ".join(f"{k.value:.4g}" for k in merge.regression.coefficients)
     codes = any(spec.encoding is not None for spec in candidate.tensors)
     allowance = CODES if codes else ARITHMETIC
@@ -50,11 +54,10 @@ def _tensors(merge: MergeAnswer, claim: MergeClaim, candidate: Checkpoint) -> tu
     answers = []
     for layer in merge.layers:
         off = not linear and layer.excess > allowance
-        bad = wrong or off
         answers.append(
             TensorAnswer(
                 name=layer.name,
-                answer=Answer.INCONSISTENT if bad else Answer.CONSISTENT,
+                answer=Answer.INCONSISTENT if off else unless_off,
                 ground=Ground.RESIDUAL if off else Ground.COEFFICIENTS,
                 parameters=1,
                 numbers={"excess": layer.excess, "coefficients": coefficients},

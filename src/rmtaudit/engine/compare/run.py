@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from threadpoolctl import threadpool_limits
 
 from rmtaudit.analyzers.base import Analyzer
 from rmtaudit.checkpoints.base import Checkpoint
@@ -34,7 +31,7 @@ from rmtaudit.engine.pairs import (
 from rmtaudit.engine.resources.memory import MemoryGate, free_memory
 from rmtaudit.engine.resources.pool import Pool
 from rmtaudit.engine.resources.progress import Progress
-from rmtaudit.kernels.spectra import openblas
+from rmtaudit.engine.resources.threads import cpus, one_thread_each
 from rmtaudit.matrices.skips import Skip, SkipReason
 from rmtaudit.names import display_name
 from rmtaudit.report.comparison import (
@@ -103,7 +100,7 @@ def compare_checkpoints(
     InputError
         A tensor that names do not match cannot be read, or a file changed while it was read.
     """
-    with _one_thread_each():
+    with one_thread_each():
         pairing = paired(base, candidate)
         run = _Run(
             pairing=pairing,
@@ -154,7 +151,7 @@ def _compare_all(
         status = "failed" if reason.reason is SkipReason.UNREADABLE else "skipped"
         run.finish(skipped_pair(pair, status, reason.sentence))
 
-    with Pool(settings.threads or _cpus(), initialise=lambda: torch.set_num_threads(1)) as pool:
+    with Pool(settings.threads or cpus(), initialise=lambda: torch.set_num_threads(1)) as pool:
         for values in reader.values(run.pairing, skip):
             size = _size(values.pair)
             gate.acquire(size)
@@ -210,20 +207,3 @@ def _coverage(pairing: Pairing, rows: list[LayerComparison]) -> ComparisonCovera
 
 def _unmatched(refs: tuple[TensorRef, ...]) -> list[Unmatched]:
     return [Unmatched(ref.name, ref.shape, ref.layer is not None) for ref in refs]
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Give every BLAS and torch one thread a caller, and back what they had."""
-    openblas.load()
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +19,7 @@ from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.engine.logdet.target import Facts, Quantity, Target, subject_of, target_of
 from rmtaudit.engine.logdet.tiling import dense_bytes
 from rmtaudit.engine.resources.memory import free_memory
-from rmtaudit.engine.resources.threads import threads
+from rmtaudit.engine.resources.threads import cpus, threads
 from rmtaudit.errors import UsageError
 from rmtaudit.matrices.sources import AsymmetricError, Ground, MatrixSource, settle_symmetry
 from rmtaudit.matrices.sources.symmetry import Symmetry
@@ -154,7 +153,7 @@ def prepare(source: MatrixSource, settings: LogdetSettings) -> tuple[Target, Pla
         target,
         settings,
         budget=budget,
-        threads=settings.threads or _cpus(),
+        threads=settings.threads or cpus(),
         scratch=scratch,
         kept=kept_factor(target.facts, settings, budget),
     )
@@ -325,7 +324,3 @@ def _symmetry_words(source: MatrixSource, outcome: Outcome) -> str:
             "read compared"
         )
     return "every pair that was read compared"
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,11 @@ from rmtaudit.kernels.spectra.openblas import load
 _Handlers = dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None]
 
 
+def cpus() -> int:
+    """Return the number of CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     """Have OpenBLAS, MKL and torch use ``count`` threads."""
@@ -27,6 +33,14 @@ def threads(count: int) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Have every BLAS and torch use one thread a caller: the callers are threads themselves."""
+    load()
+    with threads(1):
+        yield
 
 
 @contextmanager

@@ -6,17 +6,14 @@ hands it to workers with one BLAS thread each. Rows come out in stored order wha
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
-from threadpoolctl import threadpool_limits
 
 from rmtaudit.analyzers.base import Observation
 from rmtaudit.analyzers.registry import build_all
@@ -26,6 +23,7 @@ from rmtaudit.engine.resources.memory import MemoryGate, free_memory
 from rmtaudit.engine.resources.memory_size import format_bytes
 from rmtaudit.engine.resources.pool import Pool
 from rmtaudit.engine.resources.progress import Progress
+from rmtaudit.engine.resources.threads import cpus, one_thread_each
 from rmtaudit.engine.scan.assemble import assemble_report
 from rmtaudit.engine.scan.jobs import Job, jobs_of, sizes_without_spectrum
 from rmtaudit.engine.scan.merged import MergedCheckpoint
@@ -35,7 +33,6 @@ from rmtaudit.engine.scan.worker import AnalysedLayer, LayerWork, NoSpectrum, an
 from rmtaudit.engine.settings.scan import Device, ScanSettings
 from rmtaudit.errors import CorruptError, RmtauditError, UsageError
 from rmtaudit.kernels.signal import Signal
-from rmtaudit.kernels.spectra import openblas
 from rmtaudit.kernels.spectra.spectrum import Spectrum
 from rmtaudit.matrices.layers import Layer, LayerKind
 from rmtaudit.matrices.plan import LayerPlan, plan_layers
@@ -155,9 +152,9 @@ def scan_checkpoint(
     )
     scan.parameters_total = sum(layer.parameters for layer in _selected(scan))
     budget = free_memory() // 2 if settings.memory is None else settings.memory
-    threads = settings.threads or _cpus()
+    threads = settings.threads or cpus()
     complete, problem, hashed = True, None, False
-    with _one_thread_each():
+    with one_thread_each():
         try:
             with Pool(threads, initialise=lambda: torch.set_num_threads(1)) as pool:
                 _read_all(scan, pool, budget)
@@ -370,22 +367,3 @@ def _device(device: Device) -> torch.device:
     if device == "cuda" and not available:
         raise UsageError("RA-US-201", "There is no CUDA device here.", hint="Use --device cpu, or auto.")
     return torch.device("cuda" if available and device != "cpu" else "cpu")
-
-
-def _cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Give every BLAS and torch one thread a caller, and back what they had."""
-    openblas.load()
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)

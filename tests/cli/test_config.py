@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import pytest
@@ -9,6 +11,7 @@ import yaml
 
 from rmtaudit.cli import cli
 from rmtaudit.cli.errors import run
+from rmtaudit.report.gate import gate_schema
 from rmtaudit.report.schema import report_schema
 
 Capture = pytest.CaptureFixture[str]
@@ -45,10 +48,11 @@ def test_show_says_where_each_value_is_from(
     assert lines["threads"] == "null  # built-in"
 
 
-def test_the_schema_is_printed(capsys: Capture) -> None:
-    assert run(cli, ["config", "schema", "report"]) == 0
+@pytest.mark.parametrize(("name", "schema"), [("report", report_schema), ("gate", gate_schema)])
+def test_the_schema_is_printed(name: str, schema: Callable[[], dict[str, Any]], capsys: Capture) -> None:
+    assert run(cli, ["config", "schema", name]) == 0
     out = capsys.readouterr().out
-    assert json.loads(out) == report_schema()
+    assert json.loads(out) == schema()
 
 
 def test_analyzers_are_listed(capsys: Capture) -> None:

@@ -38,13 +38,17 @@ def show(origin: bool, **flags: Any) -> None:
 
 
 @config.command(examples=[("config schema report > report.schema.json", "Keep the schema of reports")])
-@click.argument("name", type=click.Choice(["report"]))
+@click.argument("name", type=click.Choice(["report", "gate"]))
 def schema(name: str) -> None:
-    """Print the JSON Schema (2020-12) of a document: `report`."""
+    """Print the JSON Schema (2020-12) of a document.
+
+    `report`: what a scan writes; `gate`: what a gate writes.
+    """
+    from rmtaudit.report.gate import gate_schema
     from rmtaudit.report.schema import report_schema
 
-    del name  # there is one
-    click.echo(json.dumps(report_schema(), indent=2))
+    schemas = {"report": report_schema, "gate": gate_schema}
+    click.echo(json.dumps(schemas[name](), indent=2))
 
 
 def settings_lines(resolved: ResolvedSettings, *, origins: bool) -> Iterator[str]:

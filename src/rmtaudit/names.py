@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -10,18 +11,29 @@ _LONGEST = 200
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Categories of characters that a terminal obeys, hides or cannot show."""
 
+_CI_COMMAND = re.compile(
+    r"##(?=[a-z]*\[)|::(?=(?:add-mask|add-matcher|add-path|debug|echo|endgroup|error|group|notice|remove-matcher"
+    r"|save-state|set-env|set-output|stop-commands|warning)\b)",
+    re.IGNORECASE,
+)
+"""Where a runner takes a line of a log for a command: GitHub's ``::error::`` and ``##[error]``, Azure's
+``##vso[…]``, TeamCity's ``##teamcity[…]``."""
+
 
 def display_name(name: str, *, longest: int = _LONGEST) -> str:
     r"""Return ``name`` as one line of printable text.
 
     Control characters (C0, C1, escape sequences, line ends), format characters (bidirectional overrides,
-    zero-width marks) and lone surrogates are written as ``\x1b``, ``\u202e`` …; a name longer than
+    zero-width marks) and lone surrogates are written as ``\x1b``, ``\u202e`` …, and so is the first
+    character of what a CI runner would obey in a log (``::error::``, ``##vso[``); a name longer than
     ``longest`` characters keeps its two ends around ``…``. The result is plain text, not markup: give it
     to ``rich.text.Text``, never to a string that is parsed.
     """
     if len(name) > longest:
         head = longest // 2
         name = f"{name[:head]}…{name[len(name) - (longest - head - 1) :]}"
+    if "::" in name or "##" in name:
+        name = _CI_COMMAND.sub(lambda match: f"{escape(match[0][0])}{match[0][1:]}", name)
     if name.isascii() and name.isprintable():
         return name
     return "".join(

@@ -24,7 +24,21 @@ def dumps(document: Mapping[str, Any], *, compact: bool = False) -> str:
     """
     if compact:
         return f"{_lines(document, 0)}\n"
-    return json.dumps(document, allow_nan=False, ensure_ascii=True, indent=2) + "\n"
+    return json_text(document, indent=2) + "\n"
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """Return a value as strict JSON in ASCII, in one line without spaces unless it is indented."""
+    separators = (",", ":") if indent is None else (",", ": ")
+    return inert(json.dumps(value, allow_nan=False, ensure_ascii=True, indent=indent, separators=separators))
+
+
+def inert(text: str) -> str:
+    """Return JSON of which no line is a command to a CI system that reads the log.
+
+    ``##``, which can only stand in a string, is written as ``#`` and an escape: the same string.
+    """
+    return text.replace("##", "#\\u0023")
 
 
 _LISTS = ("reports", "layers", "skipped", "findings", "causes")
@@ -39,13 +53,9 @@ def _lines(value: Any, depth: int) -> str:
         if key == "coverage":
             text = _lines(item, depth + 1)
         elif key in _LISTS and item:
-            each = (_lines(one, depth + 2) if key == "reports" else _line(one) for one in item)
+            each = (_lines(one, depth + 2) if key == "reports" else json_text(one) for one in item)
             text = f"[{inner} {f',{inner} '.join(each)}{inner}]"
         else:
-            text = _line(item)
-        parts.append(f"{_line(key)}: {text}")
+            text = json_text(item)
+        parts.append(f"{json_text(key)}: {text}")
     return f"{{{inner}{f',{inner}'.join(parts)}{outer}}}"
-
-
-def _line(value: Any) -> str:
-    return json.dumps(value, allow_nan=False, ensure_ascii=True, separators=(",", ":"))

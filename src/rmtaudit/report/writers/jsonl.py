@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rmtaudit.report.document import inert
 from rmtaudit.report.model import Report, Result
 
 
@@ -15,7 +16,7 @@ def write(results: Sequence[Result]) -> str:
     ``{"event": "layer", "subject": PATH, …}`` a layer, ``{"event": "summary", …}`` once a subject, and
     ``{"event": "error", …}`` for a subject that could not be scanned.
     """
-    lines = [json.dumps(event, allow_nan=False, ensure_ascii=True) for event in _events(results)]
+    lines = [inert(json.dumps(event, allow_nan=False, ensure_ascii=True)) for event in _events(results)]
     return "".join(f"{line}\n" for line in lines)
 
 

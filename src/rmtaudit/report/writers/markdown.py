@@ -23,7 +23,12 @@ from rmtaudit.report.overview import ALL, Overview, overview_of
 from rmtaudit.report.strips import drawn_metric, ranged_metric, scale_of
 
 _SPECIAL = re.compile(r"[\\`*\[\]|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
-_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"})
+_OBEYED = re.compile(r"[&<>@]|:(?=[/\w])|#(?=\w)|(?<=www)\.", re.IGNORECASE)
+"""What makes an entity, HTML, a mention, an address, an emoji or a reference to an issue."""
+_NAMED = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_BLOCK = re.compile(r"^(?: (?= )|#|[-+=](?=[-+=]*\s*$|\s)|\d{1,9}(?=[.)](?:\s|$)))")
+"""What makes a line a heading, an item of a list, a rule or code."""
+_EMAIL = re.compile(r"(?<=[\w.+-])&#64;")
 
 
 def write(results: Sequence[Result], *, top: int | None = ALL) -> str:
@@ -38,9 +43,12 @@ def write(results: Sequence[Result], *, top: int | None = ALL) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Return Markdown that shows hostile text as it is: one line, no markup, HTML, table cell or mention."""
+    """Return Markdown that shows hostile text as it is: one line; no markup, HTML, cell, link or mention."""
     printable = display_name(text, longest=max(len(text), 1))
-    return _SPECIAL.sub(r"\\\g<0>", printable).translate(_ENTITIES)
+    plain = _SPECIAL.sub(r"\\\g<0>", printable)
+    escaped = _OBEYED.sub(lambda match: _NAMED.get(match[0], f"&#{ord(match[0])};"), plain)
+    escaped = _BLOCK.sub(lambda match: f"{match[0][:-1]}&#{ord(match[0][-1])};", escaped)
+    return _EMAIL.sub("&#64;<!-- -->", escaped)  # GitHub looks for addresses of mail after entities
 
 
 def _section(report: Report, top: int | None) -> str:

@@ -114,7 +114,7 @@ def test_the_shell_completes() -> None:
 def test_completion_imports_no_torch() -> None:
     code = (
         "import sys; from rmtaudit.cli import completion\n"
-        "for complete in (completion.preset, completion.metrics, completion.analyzers, completion.subject):\n"
+        "for complete in (completion.preset, completion.columns, completion.analyzers, completion.subject):\n"
         "    assert complete(None, None, '')\n"
         "sys.exit('torch' in sys.modules)"
     )
@@ -125,7 +125,7 @@ def test_a_list_is_completed_word_by_word() -> None:
     from rmtaudit.cli import completion
 
     context, parameter = click.Context(cli), click.Option(["--columns"])
-    offered = [item.value for item in completion.metrics(context, parameter, "alpha,stable_r")]
+    offered = [item.value for item in completion.columns(context, parameter, "alpha,stable_r")]
     assert offered == ["alpha,stable_rank"]
     again = [item.value for item in completion.analyzers(context, parameter, "scale,sc")]
     assert "scale,scale" not in again

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from rmtaudit.cli.progress import line_every, watch
-from rmtaudit.engine.resources.progress import Progress
+from rmtaudit.cli.progress import expected_line, line_every, watch
+from rmtaudit.engine.resources.progress import Estimate, Progress
 
 
 def test_off_a_terminal_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,3 +40,23 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert out == ""
     assert r"model [red]\x1b[31m" in err
     assert "1/2 layers" in err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "fast", "threads", "line"),
+    [
+        (
+            240.0, 61.0, 2,
+            "226 layers; about 4 minutes on 2 CPUs. "
+            "`--preset fast`, which does not judge, would take about 1 minute.",
+        ),
+        (70.0, 14.0, 1,
+            "226 layers; about 1 minute on 1 CPU. "
+            "`--preset fast`, which does not judge, would take about 10 seconds."),
+        (7200.0, None, 8, "226 layers; about 2.0 hours on 8 CPUs."),
+    ],
+)  # fmt: skip
+def test_what_a_long_scan_will_take(seconds: float, fast: float | None, threads: int, line: str) -> None:
+    estimate = Estimate(layers=226, threads=threads, seconds=seconds, seconds_fast=fast)
+    assert expected_line(estimate) == line
+    assert ", without the transfer." in expected_line(estimate, streamed=True)

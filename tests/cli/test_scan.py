@@ -294,3 +294,35 @@ def test_the_models_of_an_archive_are_scanned_one_by_one(tmp_path: Path, capsys:
     assert "without a weight matrix were left out: optimizer.pt" in printed.err
     assert run(cli, ["scan", str(archive / "b/net.pt"), "--format", "json", "--preset", "fast"]) == 0
     assert json.loads(capsys.readouterr().out)["layers"][0]["shape"] == [30, 40]
+
+
+def test_a_long_scan_says_so_on_stderr_unless_quiet(
+    weights: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rmtaudit.engine.scan import cost
+
+    monkeypatch.setattr(cost, "WORTH_SAYING", 0.001)
+    assert run(cli, ["scan", str(weights)]) == 0
+    out, err = capsys.readouterr()
+    assert re.search(
+        r"^rmtaudit: 3 layers; about 10 seconds on \d+ CPUs?\. `--preset fast`", err, re.MULTILINE
+    )
+    assert "layers; about" not in out
+    for flag in ("--quiet", "--no-progress"):
+        assert run(cli, ["scan", str(weights), flag]) == 0
+        assert "layers; about" not in capsys.readouterr().err
+
+
+def test_columns_are_metrics_and_properties(weights: Path, capsys: Capture) -> None:
+    columns = "alpha,dtype,kind,parameters,finding"
+    assert run(cli, ["scan", str(weights), "--columns", columns, "--sort", "shape"]) == 0
+    out, _ = capsys.readouterr()
+    line = next(line for line in out.splitlines() if "  layer " in line)
+    assert re.split(r"\s{2,}", line.strip())[2:5] == ["dtype", "kind", "parameters"]
+    assert "shape, largest first" in out
+
+
+@pytest.mark.parametrize("flag", ["--sort", "--columns"])
+def test_a_property_is_suggested(weights: Path, capsys: Capture, flag: str) -> None:
+    assert run(cli, ["scan", str(weights), flag, "paramters"]) == 2
+    assert "Did you mean 'parameters'" in capsys.readouterr().err

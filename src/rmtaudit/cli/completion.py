@@ -33,6 +33,12 @@ def _metrics() -> dict[str, str]:
     }
 
 
+def _columns() -> dict[str, str]:
+    from rmtaudit.report.columns import PROPERTIES
+
+    return _metrics() | dict(PROPERTIES)
+
+
 def _findings() -> dict[str, str]:
     from rmtaudit.report.catalogue import FINDINGS
 
@@ -45,7 +51,7 @@ def _conditions() -> dict[str, str]:
 
 
 def _subjects() -> dict[str, str]:
-    return _findings() | _metrics()
+    return _findings() | _columns()
 
 
 def _one(known: Callable[[], dict[str, str]]) -> Complete:
@@ -78,8 +84,8 @@ def _items(rows: Iterable[tuple[str, str]], start: str, prefix: str) -> list[Com
 
 
 preset = _one(_presets)
-metric = _one(_metrics)
+column = _one(_columns)
 subject = _one(_subjects)
 analyzers = _list(_analyzers)
-metrics = _list(_metrics)
+columns = _list(_columns)
 conditions = _list(_conditions)

@@ -32,7 +32,7 @@ _LONGEST = 4000
 )
 @click.argument("subject", required=False, shell_complete=completion.subject)
 def explain(subject: str | None) -> None:
-    """Explain a finding, a metric (a column of the table) or an error code.
+    """Explain a finding, a metric or another column of the table, or an error code.
 
     SUBJECT is a code such as RA-FO-001 or RA-IN-021, or the name of a metric such as stable_rank. Without
     one, all findings are listed.
@@ -48,6 +48,7 @@ def explain(subject: str | None) -> None:
 def _explanation(subject: str) -> Iterator[str]:
     """Yield the lines about a subject. Plugins are imported only for what is none of our own codes."""
     from rmtaudit.report.catalogue import FINDINGS
+    from rmtaudit.report.columns import PROPERTIES
     from rmtaudit.report.error_codes import error_codes
 
     code = subject.upper()
@@ -63,6 +64,11 @@ def _explanation(subject: str) -> Iterator[str]:
         yield from _finding(kinds[code])
         return
     metrics = _metrics()
+    if subject in PROPERTIES and subject not in metrics:
+        yield f"{subject}: a property of a layer, for --sort and --columns"
+        yield ""
+        yield _filled(f"Meaning: {PROPERTIES[subject]}")
+        return
     if subject not in metrics:
         raise _unknown(subject, kinds=kinds, errors=errors, metrics=metrics)
     for number, (analyzer, metric) in enumerate(metrics[subject]):

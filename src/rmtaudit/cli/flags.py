@@ -74,15 +74,17 @@ def settings_flags(command: Command) -> Command:
             click.option("--seed", metavar="N", help="Seed of everything random."),
             click.option(
                 "--sort",
-                metavar="METRIC",
-                shell_complete=completion.metric,
-                help="Metric that orders the table, worst layers first; layer: by name.",
+                metavar="COLUMN",
+                shell_complete=completion.column,
+                help="Column that orders the table: a metric, worst layers first, or a property of a layer: "
+                "layer (by name), kind, shape, parameters, signal, ….",
             ),
             click.option(
                 "--columns",
-                metavar="M,N",
-                shell_complete=completion.metrics,
-                help="Metrics that the table shows.",
+                metavar="A,B",
+                shell_complete=completion.columns,
+                help="Columns that the table shows: metrics, and properties of a layer: kind, shape, dtype, "
+                "parameters, matrices, view, integrity, signal.",
             ),
         )
     ):

@@ -12,14 +12,12 @@ from rich.text import Text
 from rmtaudit.kernels.signal import SignalWord
 from rmtaudit.names import display_name
 from rmtaudit.report.cells import (
+    cell,
     finding_cell,
-    has_interval,
+    head,
     is_shown_as,
-    metric_cell,
-    shape_cell,
-    shown_metrics,
-    signal_cell,
 )
+from rmtaudit.report.columns import has_chosen_properties, is_numeric, shown_columns
 from rmtaudit.report.glyphs import Glyphs
 from rmtaudit.report.labels import Labels, told_apart
 from rmtaudit.report.model import LayerResult, Report
@@ -41,7 +39,7 @@ class _Column:
     head: str
     cells: tuple[str, ...]
     right: bool = False
-    metric: str = ""
+    key: str = ""
 
     @property
     def width(self) -> int:
@@ -62,11 +60,11 @@ def layer_table(report: Report, view: Overview, width: int, glyphs: Glyphs) -> t
     labels = Labels(told_apart(printed, [glyphs.name(text) for text in printed]))
     full = max(map(cell_len, ("layer", *labels.texts)))
     room = width - 1 - 2 * _GAP - least_finding  # of the mark, and after the name
-    metrics = [_metric(rows, name, glyphs) for name in shown_metrics(report)]
-    first = metrics[0].width + _GAP if metrics else 0
+    between = [_column(report, rows, name, glyphs) for name in shown_columns(report)]
+    first = next((column.width + _GAP for column in _by_need(report, between, rows)), 0)
     wanted = min(full, max(_LEAST_NAME, min(_LONGEST_NAME, width // 2, room - first)))
     names = _Column("layer", labels.fitted(wanted, measure=cell_len, ellipsis=glyphs.ellipsis))
-    columns = _fitting(metrics, rows, room - min(names.width, max(room, 1)), glyphs)
+    columns = _fitting(report, between, rows, room - min(names.width, max(room, 1)))
     used = sum(column.width + _GAP for column in columns)
     spare = room - used
     longer = _Column("finding", _findings(rows, view, glyphs, whole=True))
@@ -99,7 +97,7 @@ def layer_table(report: Report, view: Overview, width: int, glyphs: Glyphs) -> t
         cells += [Text(column.cells[index], style=quiet) for column in columns]
         cells += [Text(findings.cells[index], style=style or quiet)] if with_findings else []
         table.add_row(*cells)
-    return table, tuple(column.metric for column in columns if column.metric)
+    return table, tuple(column.key for column in columns if column.key in report.metrics)
 
 
 def _findings(rows: Sequence[LayerResult], view: Overview, glyphs: Glyphs, *, whole: bool) -> tuple[str, ...]:
@@ -115,34 +113,36 @@ def _mark(shown_as: Integrity | None, glyphs: Glyphs) -> str:
 
 
 def _fitting(
-    metrics: Sequence[_Column], rows: Sequence[LayerResult], room: int, glyphs: Glyphs
+    report: Report, columns: Sequence[_Column], rows: Sequence[LayerResult], room: int
 ) -> list[_Column]:
     """Return the columns between the name and the finding that fit, each with its gap."""
-    shape = _Column("shape", _texts(map(shape_cell, rows), glyphs), right=True)
-    signal = _Column("signal", _texts(map(signal_cell, rows), glyphs))
-    kind = _Column("kind", _texts((display_name(row.kind) for row in rows), glyphs))
-    signals = [signal] if any(row.signal.word != SignalWord.STRUCTURED for row in rows) else []
-    signals = signals if any(row.signal.word != SignalWord.UNJUDGED for row in rows) else []
-    wanted = [*metrics[:1], shape, *metrics[1:2], *signals, *metrics[2:], kind]
     taken: list[_Column] = []
-    for column in wanted:
+    for column in _by_need(report, columns, rows):
         if column.width + _GAP > room:
-            if column in metrics:
+            if column.key in report.metrics:
                 break
             continue
         taken.append(column)
         room -= column.width + _GAP
-    shown = [kind, shape, *metrics, *signals]
-    return [column for column in shown if any(column is each for each in taken)]
+    return [column for column in columns if any(column is each for each in taken)]
 
 
-def _metric(rows: Sequence[LayerResult], name: str, glyphs: Glyphs) -> _Column:
-    head = display_name(name)
-    if any(has_interval(row, name) for row in rows):
-        head += " [low–high]"
-    return _Column(
-        glyphs.text(head), _texts((metric_cell(row, name) for row in rows), glyphs), right=True, metric=name
-    )
+def _by_need(report: Report, columns: Sequence[_Column], rows: Sequence[LayerResult]) -> list[_Column]:
+    """Return the columns in the order in which they get room: as chosen, or as the metrics leave it."""
+    if has_chosen_properties(report):
+        return list(columns)
+    by_key = {column.key: column for column in columns}
+    metrics = [column for column in columns if column.key in report.metrics]
+    words = {row.signal.word for row in rows}
+    is_telling = words not in ({SignalWord.STRUCTURED}, {SignalWord.UNJUDGED}, set())
+    signals = [by_key["signal"]] if is_telling else []
+    return [*metrics[:1], by_key["shape"], *metrics[1:2], *signals, *metrics[2:], by_key["kind"]]
+
+
+def _column(report: Report, rows: Sequence[LayerResult], name: str, glyphs: Glyphs) -> _Column:
+    cells = _texts((cell(report, row, name) for row in rows), glyphs)
+    right = is_numeric(name, report.metrics)
+    return _Column(glyphs.text(head(report, rows, name)), cells, right=right, key=name)
 
 
 def _texts(texts: Iterable[str], glyphs: Glyphs) -> tuple[str, ...]:

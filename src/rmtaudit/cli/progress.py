@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
-    from rmtaudit.engine.resources.progress import Progress
+    from rmtaudit.engine.resources.progress import Estimate, Progress
 
 Watcher = Callable[["Progress"], None]
 
@@ -32,6 +32,37 @@ def watch(subject: str, *, enabled: bool) -> Iterator[Watcher | None]:
             yield watcher
     else:
         yield line_every(_EVERY, name)
+
+
+def expectation(*, streamed: bool) -> Callable[[Estimate], None]:
+    """Return what prints on stderr how long a scan will take."""
+
+    def say(estimate: Estimate) -> None:
+        print(f"rmtaudit: {expected_line(estimate, streamed=streamed)}", file=sys.stderr, flush=True)
+
+    return say
+
+
+def expected_line(estimate: Estimate, *, streamed: bool = False) -> str:
+    """Return how many layers there are, how long they will take, and what would be faster."""
+    cpus = f"{estimate.threads} CPU{'s' * (estimate.threads != 1)}"
+    layers = f"{estimate.layers:,} layer{'s' * (estimate.layers != 1)}"
+    transfer = ", without the transfer" if streamed else ""
+    line = f"{layers}; about {_duration(estimate.seconds)} on {cpus}{transfer}."
+    if estimate.seconds_fast is None:
+        return line
+    return (
+        f"{line} `--preset fast`, which does not judge, would take about {_duration(estimate.seconds_fast)}."
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 50:
+        return f"{max(round(seconds / 10), 1) * 10} seconds"
+    minutes = max(round(seconds / 60), 1)
+    if minutes < 100:
+        return f"{minutes} minute{'s' * (minutes != 1)}"
+    return f"{seconds / 3600:.1f} hours"
 
 
 def line_every(seconds: float, name: str, clock: Callable[[], float] = time.monotonic) -> Watcher:

@@ -251,18 +251,27 @@ class _Run:
         settings: ScanSettings,
         plots: PlotFolder | None,
     ) -> Report:
-        from rmtaudit.cli.progress import watch
+        from rmtaudit.cli.progress import expectation, watch
         from rmtaudit.engine.scan.run import scan_checkpoint
 
         checkpoint, base = checkpoints
         draw = plots.draw_layer if plots else None
+        expect = expectation(streamed=bool(checkpoint.streamed)) if self.progress else None
         with watch(path.name or str(path), enabled=self.progress) as watcher:
             if self.verify is None:
-                return scan_checkpoint(checkpoint, settings, progress=watcher, inspect=draw, base=base)
+                return scan_checkpoint(
+                    checkpoint, settings, progress=watcher, inspect=draw, base=base, expect=expect
+                )
             from rmtaudit.engine.scan.verification import scan_and_verify
 
             return scan_and_verify(
-                checkpoint, settings, layers=self.verify, progress=watcher, inspect=draw, base=base
+                checkpoint,
+                settings,
+                layers=self.verify,
+                progress=watcher,
+                inspect=draw,
+                base=base,
+                expect=expect,
             )
 
     def add_failure(self, path: Path, error: RmtauditError) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
@@ -10,8 +10,9 @@ from rmtaudit.finding_kind import SEVERITIES
 from rmtaudit.kernels.signal import SignalWord
 from rmtaudit.matrices.skips import label_of
 from rmtaudit.names import display_name
+from rmtaudit.report.columns import PROPERTIES
 from rmtaudit.report.model import LayerResult, Report
-from rmtaudit.report.numbers import format_metric
+from rmtaudit.report.numbers import format_metric, human_count
 from rmtaudit.report.phrases import phrase
 from rmtaudit.report.strips import compared
 from rmtaudit.report.verdict import Integrity
@@ -34,9 +35,25 @@ _INTERVAL = "; [low–high]: interval that counts the choice of the tail"
 _NEAR_BEST = "; [low–high]: range over tails that fit as well"
 
 
-def shown_metrics(report: Report) -> list[str]:
-    """Return the metrics of ``tool["columns"]`` that the report has, in their order."""
-    return [name for name in report.tool["columns"] if name in report.metrics]
+def cell(report: Report, layer: LayerResult, name: str) -> str:
+    """Return the text of a column between the name and the finding: a metric, or a property of the layer."""
+    if name in report.metrics:
+        return metric_cell(layer, name)
+    if name == "shape":
+        return shape_cell(layer)
+    if name == "signal":
+        return signal_cell(layer)
+    if name == "integrity":
+        return display_name(layer.integrity.word)
+    if name == "parameters":
+        return human_count(layer.parameters)
+    return display_name(str(getattr(layer, name)))
+
+
+def head(report: Report, rows: Iterable[LayerResult], name: str) -> str:
+    """Return the head of a column, which is its key; ``alpha [low–high]`` where a row has the interval."""
+    with_interval = name in report.metrics and any(has_interval(row, name) for row in rows)
+    return f"{display_name(name)} [low–high]" if with_interval else display_name(name)
 
 
 def metric_cell(layer: LayerResult, name: str) -> str:
@@ -64,6 +81,8 @@ def has_interval(layer: LayerResult, name: str) -> bool:
 def explained(report: Report, name: str) -> str:
     """Return what a column means, in a few words."""
     words = _KNOWN.get(name)
+    if words is None and name not in report.metrics:
+        return PROPERTIES[name]
     if words is None:
         words = display_name(report.metrics[name].description).rstrip(".")
     if name == _ALPHA:

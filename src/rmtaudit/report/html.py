@@ -13,21 +13,19 @@ from html import escape
 from rmtaudit.names import display_name
 from rmtaudit.report import sentences
 from rmtaudit.report.cells import (
+    cell,
     explained,
     finding_cell,
-    has_interval,
+    head,
     is_shown_as,
-    metric_cell,
-    shape_cell,
-    shown_metrics,
-    signal_cell,
 )
+from rmtaudit.report.columns import is_numeric, shown_columns
 from rmtaudit.report.glyphs import UNICODE
 from rmtaudit.report.labels import Labels
 from rmtaudit.report.model import LayerResult, Report
 from rmtaudit.report.numbers import format_value
 from rmtaudit.report.overview import Overview, overview_of
-from rmtaudit.report.strips import Strip, drawn_metric, scale_of
+from rmtaudit.report.strips import Strip, drawn_metric, ranged_metric, scale_of
 from rmtaudit.report.verdict import Integrity
 
 _LONGEST_NAME = 60
@@ -69,7 +67,7 @@ def report_html(report: Report) -> str:
     view = overview_of(report, None)
     judged = sentences.is_judged(report)
     words = f" <b{_classed(report.integrity.word)}>{_text(sentences.headline(report))}</b>" if judged else ""
-    shown = shown_metrics(report) if view.rows else []
+    shown = shown_columns(report, after=["signal"] * judged)
     answers = [
         ("integrity", sentences.integrity_line(report) if judged else ""),
         ("signal", sentences.signal_line(report) if judged else ""),
@@ -80,7 +78,7 @@ def report_html(report: Report) -> str:
     ]
     notes = [
         ("rows", sentences.order_line(report) if view.rows else ""),
-        *((name, explained(report, name)) for name in shown),
+        *((name, explained(report, name)) for name in shown if view.rows and name in report.metrics),
         ("summary", sentences.summary_line(report)),
         ("run", sentences.settings_line(report)),
     ]
@@ -90,7 +88,7 @@ def report_html(report: Report) -> str:
         f"<div><b>{_text(sentences.title(report))}</b>{words}</div>",
         f'<div class="quiet">{_text(sentences.subject_facts(report))}</div>',
         _list(answers),
-        _table(view, shown, judged),
+        _table(report, view, shown),
         *(f'<div class="quiet">… {_text(line)}</div>' for line in _left_out(view)),
         _strips(report, view.strips),
         _list(notes),
@@ -115,16 +113,16 @@ def _list(items: Iterable[tuple[str, str]]) -> str:
     return f"<dl>{lines}</dl>"
 
 
-def _table(view: Overview, metrics: Sequence[str], judged: bool) -> str:
+def _table(report: Report, view: Overview, columns: Sequence[str]) -> str:
     if not view.rows:
         return ""
     names = Labels(tuple(view.texts[row.name] for row in view.rows)).fitted(_LONGEST_NAME)
-    heads = ["<th></th><th>layer</th><th>kind</th>", '<th class="n">shape</th>']
-    for name in metrics:
-        interval = " [low–high]" if any(has_interval(row, name) for row in view.rows) else ""
-        heads.append(f'<th class="n">{_text(name)}{interval}</th>')
-    heads += ["<th>signal</th>"] * judged + ["<th>finding</th>"]
-    rows = [_row(name, row, metrics, view, judged) for name, row in zip(names, view.rows, strict=True)]
+    heads = ["<th></th><th>layer</th>"]
+    for name in columns:
+        number = ' class="n"' if is_numeric(name, report.metrics) else ""
+        heads.append(f"<th{number}>{_text(head(report, view.rows, name))}</th>")
+    heads.append("<th>finding</th>")
+    rows = [_row(report, name, row, columns, view) for name, row in zip(names, view.rows, strict=True)]
     return f"<table><thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
@@ -137,27 +135,30 @@ def _left_out(view: Overview) -> list[str]:
     return lines
 
 
-def _row(name: str, layer: LayerResult, metrics: Sequence[str], view: Overview, judged: bool) -> str:
+def _row(report: Report, name: str, layer: LayerResult, columns: Sequence[str], view: Overview) -> str:
     shown_as = is_shown_as(layer)
     word = "" if shown_as is None else str(shown_as)
     finding = finding_cell(layer, lambda other: view.texts.get(other, other))
     cells = [
         f"<td{_classed(word)}>{_MARK.get(word, '')}</td>",
         f"<td{_classed(word)}>{_text(name)}</td>",
-        f"<td>{_text(layer.kind)}</td>",
-        f'<td class="n">{_text(shape_cell(layer))}</td>',
-        *(f'<td class="n">{_text(metric_cell(layer, metric))}</td>' for metric in metrics),
-        *[f'<td class="w">{_text(signal_cell(layer))}</td>'] * judged,
+        *(f"<td{_column_class(report, each)}>{_text(cell(report, layer, each))}</td>" for each in columns),
         f"<td{_classed(word)}>{_text(finding)}</td>",
     ]
     quiet = ' class="quiet"' if layer.status == "skipped" else ""
     return f"<tr{quiet}>{''.join(cells)}</tr>"
 
 
+def _column_class(report: Report, name: str) -> str:
+    if is_numeric(name, report.metrics):
+        return ' class="n"'
+    return ' class="w"' if name in ("signal", "integrity") else ""
+
+
 def _strips(report: Report, strips: Sequence[Strip]) -> str:
     if not strips:
         return ""
-    metric, drawn = report.tool["sort"], drawn_metric(report)
+    metric, drawn = ranged_metric(report), drawn_metric(report)
     narrow = [each.narrowed(_MOST_BLOCKS) for each in strips]
     low, high = scale_of(narrow)
     bars = UNICODE.bars

@@ -28,8 +28,12 @@ class Tool(TypedDict):
         Annotated[Sequence[str], Meta(description="Patterns of the layers that were chosen.")]
     ]
     exclude: NotRequired[Annotated[Sequence[str], Meta(description="Patterns of the layers left out.")]]
-    sort: Annotated[str, Meta(description="The metric that orders a rendered table, worst first.")]
-    columns: Annotated[Sequence[str], Meta(description="The metrics that a rendered table shows.")]
+    sort: Annotated[
+        str, Meta(description="The metric or property that orders a rendered table, worst first.")
+    ]
+    columns: Annotated[
+        Sequence[str], Meta(description="The metrics and properties that a rendered table shows.")
+    ]
 
 
 class Base(TypedDict):

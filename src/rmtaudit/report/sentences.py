@@ -9,6 +9,7 @@ from rmtaudit.kernels.signal import SignalWord
 from rmtaudit.matrices.skips import label_of
 from rmtaudit.names import display_name
 from rmtaudit.report.catalogue import FINDINGS
+from rmtaudit.report.columns import FINDING, NAME, NUMERIC, PROPERTIES
 from rmtaudit.report.grouping import grouped_findings
 from rmtaudit.report.model import Finding, MetricResult, Report
 from rmtaudit.report.numbers import format_value, human_count, percent
@@ -116,7 +117,12 @@ def order_line(report: Report) -> str:
     sort = report.tool["sort"]
     better = report.metrics[sort].better if sort in report.metrics else None
     way = "lowest first" if better == "higher" else "highest first"
-    order = f"{sort}, {way}" if sort in report.metrics else "name"
+    if sort in report.metrics:
+        order = f"{sort}, {way}"
+    elif sort in NUMERIC:
+        order = f"{sort}, largest first"
+    else:
+        order = sort if sort in PROPERTIES and sort not in (NAME, FINDING) else "name"
     if is_judged(report):
         order = f"failed, damaged, with a warning, noise-like or initial, then by {order}"
         return f"worst layers first: {order}" if better else f"layers in this order: {order}"

@@ -89,9 +89,9 @@ def strips_of(report: Report, texts: Mapping[str, str]) -> tuple[Strip, ...]:
 
 
 def ranged_metric(report: Report) -> str:
-    """Return the metric whose range the strips state: that of the order, or the first column."""
-    sort, columns = report.tool["sort"], report.tool["columns"]
-    return sort if sort in report.metrics or not columns else columns[0]
+    """Return the metric whose range the strips state: that of the order, or the first in a column."""
+    wanted = (report.tool["sort"], *report.tool["columns"], *report.metrics)
+    return next((name for name in wanted if name in report.metrics), "")
 
 
 def drawn_metric(report: Report) -> str:

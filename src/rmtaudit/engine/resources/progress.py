@@ -24,3 +24,25 @@ class Progress:
     name: str
     parameters_done: int
     parameters_total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """How long a scan will take, before it starts.
+
+    Attributes
+    ----------
+    layers
+        Layers that will be analysed.
+    threads
+        Layers worked on at the same time.
+    seconds
+        Estimated time, without the time to read.
+    seconds_fast
+        The same with the preset ``fast``; ``None`` for a scan that uses it.
+    """
+
+    layers: int
+    threads: int
+    seconds: float
+    seconds_fast: float | None

@@ -22,9 +22,10 @@ from rmtaudit.engine.resources.digest import ContentDigest, digest_of_values
 from rmtaudit.engine.resources.memory import MemoryGate, free_memory
 from rmtaudit.engine.resources.memory_size import format_bytes
 from rmtaudit.engine.resources.pool import Pool
-from rmtaudit.engine.resources.progress import Progress
+from rmtaudit.engine.resources.progress import Estimate, Progress
 from rmtaudit.engine.resources.threads import cpus, one_thread_each
 from rmtaudit.engine.scan.assemble import assemble_report
+from rmtaudit.engine.scan.cost import Matrices, estimate_scan
 from rmtaudit.engine.scan.jobs import Job, jobs_of, sizes_without_spectrum
 from rmtaudit.engine.scan.merged import MergedCheckpoint
 from rmtaudit.engine.scan.pages import observed_pages
@@ -88,6 +89,7 @@ def scan_checkpoint(
     progress: Callable[[Progress], None] | None = None,
     inspect: Inspect | None = None,
     base: Checkpoint | None = None,
+    expect: Callable[[Estimate], None] | None = None,
 ) -> Report:
     """Analyse every weight matrix of an opened checkpoint.
 
@@ -105,6 +107,8 @@ def scan_checkpoint(
     base
         The opened model that an adapter was trained on; it stays open. The merged weights are analysed in
         addition to the updates.
+    expect
+        Given how long it will take before anything is read, where that is more than a minute and known.
 
     Returns
     -------
@@ -156,6 +160,8 @@ def scan_checkpoint(
     complete, problem, hashed = True, None, False
     with one_thread_each():
         try:
+            if expect is not None:
+                _announce(scan, settings, threads, budget, expect)
             with Pool(threads, initialise=lambda: torch.set_num_threads(1)) as pool:
                 _read_all(scan, pool, budget)
                 pool.join()
@@ -190,6 +196,19 @@ def scan_checkpoint(
         complete=complete,
         error=problem,
     )
+
+
+def _announce(
+    scan: _Scan, settings: ScanSettings, threads: int, budget: int, expect: Callable[[Estimate], None]
+) -> None:
+    """Pass on how long the scan will take; nothing where layers beyond the budget or a GPU change that."""
+    jobs = jobs_of(scan.plan, scan.specs, scan.work, scan.excluded)
+    if scan.work.device.type != "cpu" or any(job.size > budget for job in jobs):
+        return
+    layers = [Matrices(layer.shape, layer.matrices) for layer in _selected(scan)]
+    estimate = estimate_scan(layers, settings, threads=threads)
+    if estimate is not None:
+        expect(estimate)
 
 
 def _read_all(scan: _Scan, pool: Pool, budget: int) -> None:

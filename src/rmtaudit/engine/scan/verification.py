@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rmtaudit.checkpoints.base import Checkpoint
-    from rmtaudit.engine.resources.progress import Progress
+    from rmtaudit.engine.resources.progress import Estimate, Progress
     from rmtaudit.engine.settings.scan import ScanSettings
     from rmtaudit.kernels.spectra.spectrum import Spectrum
 
@@ -37,6 +37,7 @@ def scan_and_verify(
     progress: Callable[[Progress], None] | None = None,
     inspect: Inspect | None = None,
     base: Checkpoint | None = None,
+    expect: Callable[[Estimate], None] | None = None,
 ) -> Report:
     """Scan a checkpoint and add a second opinion on a few layers, unless the scan was stopped.
 
@@ -56,7 +57,7 @@ def scan_and_verify(
         if inspect is not None:
             inspect(row, spectrum)
 
-    report = scan_checkpoint(checkpoint, settings, progress=progress, inspect=keep, base=base)
+    report = scan_checkpoint(checkpoint, settings, progress=progress, inspect=keep, base=base, expect=expect)
     if not report.complete:
         return report
     return replace(report, verification=verify_scan(checkpoint, report, spectra, layers=layers))

@@ -21,9 +21,7 @@ from rmtaudit.engine.settings.scan import ScanSettings
 from rmtaudit.engine.settings.strict_yaml import parse_scalar
 from rmtaudit.errors import UsageError
 from rmtaudit.names import display_name, suggestion
-
-BY_NAME = "layer"
-"""The value of ``sort`` for the order of the names, in which the blocks are counted."""
+from rmtaudit.report.columns import PROPERTIES
 
 _PREFIX = "RMTAUDIT_"
 _NOT_SETTINGS = frozenset({"RMTAUDIT_PLUGINS", "RMTAUDIT_DEBUG"})
@@ -153,7 +151,9 @@ def assignments(text: str, where: str) -> list[Entry]:
 
 
 def select_metrics(resolved: ResolvedSettings, names: Iterable[str]) -> ScanSettings:
-    """Return the settings with ``sort`` and ``columns`` that the scan's metrics can fill.
+    """Return the settings with ``sort`` and ``columns`` that the scan can fill.
+
+    Both take metrics and the properties of a layer (:data:`rmtaudit.report.columns.PROPERTIES`).
 
     A preset's choice gives way where the chosen analyzers do not yield it; what the user wrote does not.
 
@@ -167,26 +167,24 @@ def select_metrics(resolved: ResolvedSettings, names: Iterable[str]) -> ScanSett
     Raises
     ------
     UsageError
-        RA-CF-013 for a metric that the user asked for and no analyzer of the scan yields.
+        RA-CF-013 for what the user asked for and is no property, nor a metric of the scan.
     """
     settings, names = resolved.settings, tuple(names)
-    for key, chosen, known in (
-        ("sort", (settings.sort,), (*names, BY_NAME)),
-        ("columns", settings.columns, names),
-    ):
+    known = (*names, *PROPERTIES)
+    for key, chosen in (("sort", (settings.sort,)), ("columns", settings.columns)):
         unknown = [name for name in chosen if name not in known]
         if unknown and key in resolved.explicit:
-            near = suggestion(unknown[0], names)
+            near = suggestion(unknown[0], known)
             raise UsageError(
                 "RA-CF-013",
                 f"No analyzer of this scan yields the metric {display_name(unknown[0])!r}.{near}",
                 hint="`rmtaudit analyzers` lists the metrics of each."
                 if near
-                else f"Its metrics: {', '.join(names)}.",
+                else f"Its metrics: {', '.join(names)}; properties of a layer: {', '.join(PROPERTIES)}.",
                 where=resolved.origins[key],
             )
-    columns = tuple(name for name in settings.columns if name in names) or names[:6]
-    sort = settings.sort if settings.sort in (*names, BY_NAME) else columns[0]
+    columns = tuple(name for name in settings.columns if name in known) or names[:6]
+    sort = settings.sort if settings.sort in known else columns[0]
     return replace(settings, columns=columns, sort=sort)
 
 

@@ -43,9 +43,10 @@ class ScanSettings:
     exclude
         Patterns likewise; layers that match one are not analysed.
     sort
-        The metric that orders the table, worst first.
+        The metric, or property of a layer, that orders the table, worst first.
     columns
-        The metrics that the table shows.
+        The metrics and properties that the table shows. Without a property, it also shows ``kind``,
+        ``shape`` and ``signal``.
     """
 
     preset: str = "default"

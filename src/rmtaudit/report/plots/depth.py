@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rmtaudit.names import display_name
+from rmtaudit.report.labels import labels_of
 from rmtaudit.report.plots.chart import BLUE, GREEN, PINK, VERMILION, Axis, Chart, Panel, Points, span
 
 if TYPE_CHECKING:
@@ -61,9 +62,8 @@ def depth_chart(report: Report) -> Chart | None:
 def _layers(rows: Sequence[LayerResult]) -> Axis:
     """Return the axis of layers, with the name of every one, or of every second, third and so on."""
     stride = -(-len(rows) // _NAMED)
-    ticks = tuple(
-        (float(at), display_name(rows[at].name, longest=_LONGEST)) for at in range(0, len(rows), stride)
-    )
+    names = labels_of([row.name for row in rows]).fitted(_LONGEST)
+    ticks = tuple((float(at), display_name(names[at])) for at in range(0, len(rows), stride))
     return Axis(label="", low=-0.7, high=len(rows) - 0.3, ticks=ticks, turned=True)
 
 

@@ -8,14 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from rmtaudit.names import display_name
 from rmtaudit.report import sentences
 from rmtaudit.report.cells import (
+    cell,
     explained,
     finding_cell,
-    has_interval,
-    metric_cell,
-    shape_cell,
-    shown_metrics,
-    signal_cell,
+    head,
 )
+from rmtaudit.report.columns import FINDING, NAME, shown_columns
 from rmtaudit.report.glyphs import UNICODE
 from rmtaudit.report.model import FailedSubject, LayerResult, Report, Result
 from rmtaudit.report.numbers import format_value
@@ -71,7 +69,7 @@ def _section(report: Report, top: int | None) -> str:
     quiet = sentences.findings_for_information(report)
     items = [
         ("Rows", sentences.order_line(report)),
-        *((name, explained(report, name)) for name in (shown_metrics(report) if view.rows else ())),
+        *((name, explained(report, name)) for name in _explained_columns(report, view)),
         ("Summary", sentences.summary_line(report)),
         *((f"Without a spectrum ({owner})", text) for owner, text in sentences.without_spectrum(report)),
         *((f"Finding ({how})", text) for how, text in sentences.findings(report)),
@@ -90,23 +88,26 @@ def _table(report: Report, view: Overview) -> list[str]:
     """Return the rows; the marks are the words of the integrity, for those who read no colours."""
     if not view.rows:
         return []
-    columns = shown_metrics(report)
-    judged = sentences.is_judged(report)
-    heads = ["layer", "kind", "shape"]
-    for name in columns:
-        heads.append(f"{name} [low–high]" if any(has_interval(row, name) for row in view.rows) else name)
-    heads += [*["integrity", "signal"] * judged, "finding"]
-    ruler = ["---", "---", "---", *["---:"] * len(columns), *["---"] * (2 * judged + 1)]
-    rows = [_row(_cells(row, columns, view, judged)) for row in view.rows]
-    return [_row(map(escape_markdown, heads)), _row(ruler), *rows]
+    columns = _columns(report)
+    heads = [NAME, *(head(report, view.rows, name) for name in columns), FINDING]
+    ruler = ["---:" if name in report.metrics else "---" for name in columns]
+    rows = [_row(_cells(report, row, columns, view)) for row in view.rows]
+    return [_row(map(escape_markdown, heads)), _row(["---", *ruler, "---"]), *rows]
 
 
-def _cells(layer: LayerResult, columns: Sequence[str], view: Overview, judged: bool) -> Iterator[str]:
-    words = [layer.integrity.word, signal_cell(layer)] if judged else []
+def _columns(report: Report) -> list[str]:
+    judged = ["integrity", "signal"] if sentences.is_judged(report) else []
+    return shown_columns(report, after=judged)
+
+
+def _explained_columns(report: Report, view: Overview) -> list[str]:
+    return [name for name in _columns(report) if name in report.metrics] if view.rows else []
+
+
+def _cells(report: Report, layer: LayerResult, columns: Sequence[str], view: Overview) -> Iterator[str]:
     finding = finding_cell(layer, lambda name: view.texts.get(name, name), whole=True)
-    numbers = [metric_cell(layer, name) for name in columns]
-    cells = [view.texts[layer.name], layer.kind, shape_cell(layer), *numbers, *words, finding]
-    return map(escape_markdown, cells)
+    between = [cell(report, layer, name) for name in columns]
+    return map(escape_markdown, [view.texts[layer.name], *between, finding])
 
 
 def _strips(report: Report, view: Overview) -> list[str]:

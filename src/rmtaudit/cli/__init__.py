@@ -11,6 +11,7 @@ from rmtaudit.cli.analyzers import analyzers
 from rmtaudit.cli.compare import compare
 from rmtaudit.cli.config import config
 from rmtaudit.cli.density import density
+from rmtaudit.cli.doctor import doctor
 from rmtaudit.cli.errors import leave, run
 from rmtaudit.cli.explain import explain
 from rmtaudit.cli.extract_lora import extract_lora
@@ -49,6 +50,7 @@ cli.add_command(whatif)
 cli.add_command(analyzers)
 cli.add_command(config)
 cli.add_command(explain)
+cli.add_command(doctor)
 
 
 def main() -> None:

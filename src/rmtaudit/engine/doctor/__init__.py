@@ -1,0 +1,1 @@
+"""``rmtaudit doctor``: what this installation can do, and what is missing."""

@@ -1,0 +1,69 @@
+"""Whether the linear algebra of this machine is right, tested on matrices whose eigenvalues are known.
+
+Some builds of OpenBLAS have kernels that return wrong numbers on processors newer than they are. A wrong
+spectrum would look like a property of the model, so it is worth a tenth of a second to know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
+from rmtaudit.kernels.spectra.openblas import Driver, load
+
+SIZE = 384
+"""Rows of the test matrices: several of the blocks that BLAS kernels work in, and a fraction of a second."""
+TOLERANCE = 1e-12
+"""Largest error of an eigenvalue relative to the largest one: some 50 times ``SIZE`` roundings of float64
+divided by the root of ``SIZE``; a faulty kernel is wrong in the first digits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """The largest relative error of a route to eigenvalues, on a matrix whose eigenvalues are known."""
+
+    route: str
+    error: float
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the error is no more than rounding."""
+        return self.error <= TOLERANCE
+
+
+def accuracies() -> tuple[Accuracy, ...]:
+    """Return the accuracy of every route to eigenvalues that rmtaudit takes on the CPU.
+
+    The matrix is ``H D H`` with a Householder reflection ``H`` and the eigenvalues ``D`` = 1, 2, … n.
+    """
+    exact = np.arange(1.0, SIZE + 1)
+    vector = np.cos(np.arange(SIZE) ** 2 * 0.1)
+    reflection = np.eye(SIZE) - 2 * np.outer(vector, vector) / (vector @ vector)
+    symmetric = _product(reflection * exact, reflection)
+    factor = np.sqrt(exact)[:, None] * reflection
+    routes = {
+        "Gram matrix and eigenvalues": gram_eigenvalues(torch.from_numpy(factor)).eigenvalues.numpy(),
+        "eigenvalues by torch": torch.linalg.eigvalsh(torch.from_numpy(symmetric)).numpy(),
+    }
+    library = load()
+    if library is not None:
+        for driver in get_args(Driver):
+            routes[f"eigenvalues by OpenBLAS ({driver})"] = library.symmetric_eigenvalues(
+                symmetric.copy(), driver=driver
+            )
+    return tuple(Accuracy(route=route, error=_error(values, exact)) for route, values in routes.items())
+
+
+def _product(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return a product without BLAS, whose kernels are what is tested."""
+    product: npt.NDArray[np.float64] = np.einsum("ij,jk->ik", left, right, optimize=False)
+    return (product + product.T) / 2
+
+
+def _error(values: npt.NDArray[np.float64], exact: npt.NDArray[np.float64]) -> float:
+    return float(np.abs(np.sort(values) - exact).max() / exact[-1])

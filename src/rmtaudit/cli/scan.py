@@ -37,7 +37,7 @@ from rmtaudit.cli.output import (
     require_json,
     rows_options,
 )
-from rmtaudit.cli.rendering import finish_plots, plot_folders, rendered
+from rmtaudit.cli.rendering import collector_for, finish_plots, inspector, plot_folders, rendered
 from rmtaudit.cli.verification import VerifyingCommand, code_of_verification
 from rmtaudit.errors import ChangedError, InputError, NothingAuditableError, RmtauditError, UsageError
 from rmtaudit.names import display_name
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from rmtaudit.report.failing import FailOn
     from rmtaudit.report.model import FailedSubject, Report
     from rmtaudit.report.plots import PlotFolder
+    from rmtaudit.report.plots.esd import EsdCollector
 
 Result = TypeVar("Result")
 
@@ -195,6 +196,7 @@ class _Run:
     stream: bool = False
     results: list[Report | FailedSubject] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
+    spectra: dict[int, EsdCollector] = field(default_factory=dict)
 
     def scan(self, path: Path, plots: PlotFolder | None = None) -> bool:
         """Scan one subject and show what can be shown at once; false if the user has interrupted it."""
@@ -255,12 +257,21 @@ class _Run:
         from rmtaudit.engine.scan.run import scan_checkpoint
 
         checkpoint, base = checkpoints
-        draw = plots.draw_layer if plots else None
+        collector = collector_for(self.format)
+        if collector is not None:
+            self.spectra[len(self.results)] = collector
+        draw = inspector(plots, collector)
         expect = expectation(streamed=bool(checkpoint.streamed)) if self.progress else None
         with watch(path.name or str(path), enabled=self.progress) as watcher:
             if self.verify is None:
                 return scan_checkpoint(
-                    checkpoint, settings, progress=watcher, inspect=draw, base=base, expect=expect
+                    checkpoint,
+                    settings,
+                    progress=watcher,
+                    inspect=draw,
+                    inspect_all=plots is not None,
+                    base=base,
+                    expect=expect,
                 )
             from rmtaudit.engine.scan.verification import scan_and_verify
 
@@ -293,9 +304,9 @@ class _Run:
         if len(self.results) <= 1 and not any(isinstance(result, Report) for result in self.results):
             return  # nothing was scanned: the error is on stderr, and no file is better than an empty one
         if self.file is not None:
-            self.file.write(rendered(self.results, self.format, self.top, self.detail))
+            self.file.write(rendered(self.results, self.format, self.top, self.detail, self.spectra))
         elif self.format not in ("table", "jsonl"):
-            sys.stdout.write(rendered(self.results, self.format, self.top, self.detail))
+            sys.stdout.write(rendered(self.results, self.format, self.top, self.detail, self.spectra))
 
     def say_timings(self) -> None:
         """Say how long each part of the last subject took."""

@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from rmtaudit.cli.errors import (
-    COULD_NOT_JUDGE,
-    FINE,
-    INCONCLUSIVE,
     INTERRUPTED,
     code_of,
     internal_error,
@@ -25,7 +22,7 @@ from rmtaudit.cli.errors import (
     print_error,
     worst,
 )
-from rmtaudit.cli.failing import code_of_findings, condition_of, fail_on_option
+from rmtaudit.cli.failing import code_of_findings, code_of_report, condition_of, fail_on_option
 from rmtaudit.cli.flags import entries_of, settings_flags
 from rmtaudit.cli.output import (
     ALL_FORMATS,
@@ -39,7 +36,7 @@ from rmtaudit.cli.output import (
 )
 from rmtaudit.cli.rendering import collector_for, finish_plots, inspector, plot_folders, rendered
 from rmtaudit.cli.verification import VerifyingCommand, code_of_verification
-from rmtaudit.errors import ChangedError, InputError, NothingAuditableError, RmtauditError, UsageError
+from rmtaudit.errors import ChangedError, RmtauditError, UsageError
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
@@ -209,7 +206,7 @@ class _Run:
         if report is None:
             return INTERRUPTED not in self.codes
         self.results.append(report)
-        self.codes.append(_judge(report, path))
+        self.codes.append(code_of_report(report, path))
         self._show(report)
         self.codes.append(code_of_findings(report, self.fail_on))
         if report.verification is not None:
@@ -374,27 +371,6 @@ def _subjects(
 def _close(checkpoint: Checkpoint) -> None:
     with suppress(ChangedError):  # the scan has looked for that itself, and its report says so
         checkpoint.close()
-
-
-def _judge(report: Report, path: Path) -> int:
-    """Return the exit code that a report comes to, and say why where that is not 0."""
-    if report.error is not None:
-        stop = report.error
-        print_error(InputError(stop.code, stop.message, hint=stop.hint, where=stop.where))
-        return COULD_NOT_JUDGE
-    if not report.complete:
-        done = sum(layer.status == "ok" for layer in report.layers)
-        click.echo(f"rmtaudit: interrupted: {done} layers were finished and are in the report", err=True)
-        return INTERRUPTED
-    if not any(layer.status == "ok" for layer in report.layers):
-        error = NothingAuditableError(
-            "RA-NA-001",
-            "No weight matrix could be analysed.",
-            hint="The report lists every tensor with the reason.",
-        )
-        print_error(placed(error, path))
-        return INCONCLUSIVE
-    return FINE
 
 
 def _say_settings(resolved: ResolvedSettings) -> None:

@@ -9,15 +9,8 @@ from markupsafe import Markup
 
 from rmtaudit.names import display_name
 from rmtaudit.report import sentences
-from rmtaudit.report.cells import (
-    explained,
-    finding_cell,
-    has_interval,
-    metric_cell,
-    shape_cell,
-    shown_metrics,
-    signal_cell,
-)
+from rmtaudit.report.cells import cell, explained, finding_cell, head
+from rmtaudit.report.columns import FINDING, NAME, NUMERIC, is_numeric, shown_columns
 from rmtaudit.report.labels import Labels, labels_of
 from rmtaudit.report.model import FailedSubject, LayerResult, Report, Result
 from rmtaudit.report.numbers import format_value
@@ -43,6 +36,8 @@ from rmtaudit.report.plots.esd import EsdCollector
 from rmtaudit.report.strips import drawn_metric, ranged_metric, scale_of, strips_of
 
 _NAME = 60
+_FACETS = frozenset({"kind", "dtype", "view", "integrity", "signal"})
+"""Columns with few values, among which a reader chooses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +156,9 @@ def report_view(
         findings=tuple(each for each in found if each.state.word != "info"),
         quiet_findings=tuple(each for each in found if each.state.word == "info"),
         strips=_strips(report, texts),
-        table=_table(report, shown, labels, texts, drawn, ident) if report.layers else None,
+        table=_table(report, shown, labels=labels, texts=texts, drawn=drawn, ident=ident)
+        if report.layers
+        else None,
         gallery=drawn,
         skipped=_skipped(report, ident),
         provenance=provenance(report),
@@ -203,32 +200,34 @@ def _failed(subject: FailedSubject, ident: str) -> FailedView:
 def _table(
     report: Report,
     shown: Sequence[LayerResult],
+    *,
     labels: Labels,
     texts: Mapping[str, str],
     drawn: Gallery,
     ident: str,
 ) -> Table:
     judged = sentences.is_judged(report)
-    metrics = shown_metrics(report)
+    names = shown_columns(
+        report, before=[*["integrity"] * judged, "kind", "shape"], after=["signal"] * judged
+    )
     columns = [
-        Column(label="layer", explained=labels.rule),
-        *[Column(label="integrity", facet=True)] * judged,
+        Column(label=NAME, explained=labels.rule),
+        *(
+            Column(
+                label=head(report, shown, name),
+                numeric=is_numeric(name, report.metrics),
+                explained=explained(report, name) if name in report.metrics else "",
+                facet=name in _FACETS,
+            )
+            for name in names
+        ),
+        Column(label=FINDING),
     ]
-    columns += [Column(label="kind", facet=True), Column(label="shape", numeric=True)]
-    for name in metrics:
-        interval = " [low–high]" if any(has_interval(layer, name) for layer in shown) else ""
-        columns.append(Column(label=f"{name}{interval}", numeric=True, explained=explained(report, name)))
-    columns += [*[Column(label="signal", facet=True)] * judged, Column(label="findings")]
     rows = []
     for number, layer in enumerate(shown):
-        state = state_of(layer.integrity.word)
-        cells = [Cell(text=_short(texts[layer.name]), href=drawn.places.get(layer.name, ""))]
-        cells += [Cell(text=state.word, tone=state.tone)] * judged
-        cells += [
-            Cell(text=layer.kind),
-            Cell(text=shape_cell(layer), sort=float(layer.parameters)),
-            *(Cell(text=metric_cell(layer, name), sort=layer.number(name)) for name in metrics),
-            *[Cell(text=signal_cell(layer))] * judged,
+        cells = [
+            Cell(text=_short(texts[layer.name]), href=drawn.places.get(layer.name, "")),
+            *(_cell(report, layer, name) for name in names),
             Cell(text=finding_cell(layer, lambda name: texts.get(name, name))),
         ]
         rows.append(Row(id=_row_id(ident, number), cells=tuple(cells)))
@@ -241,6 +240,14 @@ def _table(
         left_out=f"{missing} more layers are in the JSON report." if missing else "",
         noun="layers",
     )
+
+
+def _cell(report: Report, layer: LayerResult, name: str) -> Cell:
+    if name == "integrity":
+        state = state_of(layer.integrity.word)
+        return Cell(text=state.word, tone=state.tone)
+    number = float(layer.parameters) if name in NUMERIC - {"matrices"} else layer.number(name)
+    return Cell(text=cell(report, layer, name), sort=float(layer.matrices) if name == "matrices" else number)
 
 
 def _row_id(ident: str, number: int) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rmtaudit.engine.compare.settings import CompareSettings
     from rmtaudit.report.comparison import Comparison
 
-FORMATS = ("table", "json", "markdown")
+FORMATS = ("table", "json", "markdown", "html")
 
 
 @click.command(
@@ -160,6 +160,8 @@ def _rendered(result: Comparison, format_: str, top: int, *, all_rows: bool) -> 
         return result.to_json()
     if format_ == "markdown":
         return result.to_markdown()
+    if format_ == "html":
+        return result.to_html()
     from rmtaudit.cli.compare_table import draw_comparison
     from rmtaudit.cli.table import drawn_text
 

@@ -1,14 +1,24 @@
-"""``--fail-on``: the flag, the line that names what failed, and the exit code."""
+"""``--fail-on``: the flag, the line that names what failed, and the exit codes of a report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from rmtaudit.cli import completion
-from rmtaudit.cli.errors import FINE, GATE_FAILED, INCONCLUSIVE
+from rmtaudit.cli.errors import (
+    COULD_NOT_JUDGE,
+    FINE,
+    GATE_FAILED,
+    INCONCLUSIVE,
+    INTERRUPTED,
+    placed,
+    print_error,
+)
+from rmtaudit.errors import InputError, NothingAuditableError
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
@@ -99,3 +109,24 @@ def _layers_with_reasons(layers: Sequence[LayerResult]) -> str:
     first = layers[0]
     what = f"{count} layers were not judged, as" if count > 1 else "one layer was not judged:"
     return f"{what} {display_name(first.name)} ({display_name(first.reason, longest=200)})"
+
+
+def code_of_report(report: Report, path: Path) -> int:
+    """Return the exit code that a report comes to, and say why where that is not 0."""
+    if report.error is not None:
+        stop = report.error
+        print_error(InputError(stop.code, stop.message, hint=stop.hint, where=stop.where))
+        return COULD_NOT_JUDGE
+    if not report.complete:
+        done = sum(layer.status == "ok" for layer in report.layers)
+        click.echo(f"rmtaudit: interrupted: {done} layers were finished and are in the report", err=True)
+        return INTERRUPTED
+    if not any(layer.status == "ok" for layer in report.layers):
+        error = NothingAuditableError(
+            "RA-NA-001",
+            "No weight matrix could be analysed.",
+            hint="The report lists every tensor with the reason.",
+        )
+        print_error(placed(error, path))
+        return INCONCLUSIVE
+    return FINE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +13,23 @@ from rmtaudit.errors import RmtauditError
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
-    from rmtaudit.report.model import FailedSubject, Report
+    from rmtaudit.kernels.spectra.spectrum import Spectrum
+    from rmtaudit.report.model import FailedSubject, LayerResult, Report
     from rmtaudit.report.plots import PlotFolder
+    from rmtaudit.report.plots.esd import EsdCollector
 
 
 def rendered(
-    results: list[Report | FailedSubject], format_: str, top: int | None, detail: str | None = None
+    results: list[Report | FailedSubject],
+    format_: str,
+    top: int | None,
+    detail: str | None = None,
+    spectra: Mapping[int, EsdCollector] | None = None,
 ) -> str:
-    """Return the subjects in a format; JSON in full, or as a summary."""
+    """Return the subjects in a format; JSON in full, or as a summary.
+
+    ``spectra`` are those that a page shows, by the place of the subject, for reports that were just made.
+    """
     from rmtaudit.report.detail import summarised
     from rmtaudit.report.model import Report
     from rmtaudit.report.writers import writer_for
@@ -34,7 +44,38 @@ def rendered(
         from rmtaudit.report.writers.markdown import write
 
         return write(results, top=top)
+    if format_ == "html":
+        from rmtaudit.report.page.scan import scan_page
+
+        drawn = spectra or {}
+        return scan_page(results, top=top, esd=[drawn.get(place) for place in range(len(results))])
     return writer_for(format_)(results)
+
+
+def collector_for(format_: str) -> EsdCollector | None:
+    """Return what keeps the spectra of a subject for its page; ``None`` for a format without any."""
+    if format_ != "html":
+        return None
+    from rmtaudit.report.plots.esd import EsdCollector
+
+    return EsdCollector()
+
+
+def inspector(*receivers: PlotFolder | EsdCollector | None) -> Callable[[LayerResult, Spectrum], None] | None:
+    """Return what a scan gives each layer and its spectrum to; ``None`` where nobody draws them."""
+    from rmtaudit.report.plots import PlotFolder
+
+    takers = [
+        each.draw_layer if isinstance(each, PlotFolder) else each.add
+        for each in receivers
+        if each is not None
+    ]
+
+    def inspect(row: LayerResult, spectrum: Spectrum) -> None:
+        for take in takers:
+            take(row, spectrum)
+
+    return inspect if takers else None
 
 
 def plot_folders(target: Path | None, paths: tuple[Path, ...], form: str) -> dict[Path, PlotFolder]:

@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from rmtaudit.cli.errors import (
-    COULD_NOT_JUDGE,
-    FINE,
-    INCONCLUSIVE,
     INTERRUPTED,
     code_of,
     internal_error,
@@ -25,7 +22,7 @@ from rmtaudit.cli.errors import (
     print_error,
     worst,
 )
-from rmtaudit.cli.failing import code_of_findings, condition_of, fail_on_option
+from rmtaudit.cli.failing import code_of_findings, code_of_report, condition_of, fail_on_option
 from rmtaudit.cli.flags import entries_of, settings_flags
 from rmtaudit.cli.output import (
     ALL_FORMATS,
@@ -37,9 +34,9 @@ from rmtaudit.cli.output import (
     require_json,
     rows_options,
 )
-from rmtaudit.cli.rendering import finish_plots, plot_folders, rendered
+from rmtaudit.cli.rendering import collector_for, finish_plots, inspector, plot_folders, rendered
 from rmtaudit.cli.verification import VerifyingCommand, code_of_verification
-from rmtaudit.errors import ChangedError, InputError, NothingAuditableError, RmtauditError, UsageError
+from rmtaudit.errors import ChangedError, RmtauditError, UsageError
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
@@ -49,6 +46,7 @@ if TYPE_CHECKING:
     from rmtaudit.report.failing import FailOn
     from rmtaudit.report.model import FailedSubject, Report
     from rmtaudit.report.plots import PlotFolder
+    from rmtaudit.report.plots.esd import EsdCollector
 
 Result = TypeVar("Result")
 
@@ -195,6 +193,7 @@ class _Run:
     stream: bool = False
     results: list[Report | FailedSubject] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
+    spectra: dict[int, EsdCollector] = field(default_factory=dict)
 
     def scan(self, path: Path, plots: PlotFolder | None = None) -> bool:
         """Scan one subject and show what can be shown at once; false if the user has interrupted it."""
@@ -207,7 +206,7 @@ class _Run:
         if report is None:
             return INTERRUPTED not in self.codes
         self.results.append(report)
-        self.codes.append(_judge(report, path))
+        self.codes.append(code_of_report(report, path))
         self._show(report)
         self.codes.append(code_of_findings(report, self.fail_on))
         if report.verification is not None:
@@ -255,12 +254,21 @@ class _Run:
         from rmtaudit.engine.scan.run import scan_checkpoint
 
         checkpoint, base = checkpoints
-        draw = plots.draw_layer if plots else None
+        collector = collector_for(self.format)
+        if collector is not None:
+            self.spectra[len(self.results)] = collector
+        draw = inspector(plots, collector)
         expect = expectation(streamed=bool(checkpoint.streamed)) if self.progress else None
         with watch(path.name or str(path), enabled=self.progress) as watcher:
             if self.verify is None:
                 return scan_checkpoint(
-                    checkpoint, settings, progress=watcher, inspect=draw, base=base, expect=expect
+                    checkpoint,
+                    settings,
+                    progress=watcher,
+                    inspect=draw,
+                    inspect_all=plots is not None,
+                    base=base,
+                    expect=expect,
                 )
             from rmtaudit.engine.scan.verification import scan_and_verify
 
@@ -293,9 +301,9 @@ class _Run:
         if len(self.results) <= 1 and not any(isinstance(result, Report) for result in self.results):
             return  # nothing was scanned: the error is on stderr, and no file is better than an empty one
         if self.file is not None:
-            self.file.write(rendered(self.results, self.format, self.top, self.detail))
+            self.file.write(rendered(self.results, self.format, self.top, self.detail, self.spectra))
         elif self.format not in ("table", "jsonl"):
-            sys.stdout.write(rendered(self.results, self.format, self.top, self.detail))
+            sys.stdout.write(rendered(self.results, self.format, self.top, self.detail, self.spectra))
 
     def say_timings(self) -> None:
         """Say how long each part of the last subject took."""
@@ -363,27 +371,6 @@ def _subjects(
 def _close(checkpoint: Checkpoint) -> None:
     with suppress(ChangedError):  # the scan has looked for that itself, and its report says so
         checkpoint.close()
-
-
-def _judge(report: Report, path: Path) -> int:
-    """Return the exit code that a report comes to, and say why where that is not 0."""
-    if report.error is not None:
-        stop = report.error
-        print_error(InputError(stop.code, stop.message, hint=stop.hint, where=stop.where))
-        return COULD_NOT_JUDGE
-    if not report.complete:
-        done = sum(layer.status == "ok" for layer in report.layers)
-        click.echo(f"rmtaudit: interrupted: {done} layers were finished and are in the report", err=True)
-        return INTERRUPTED
-    if not any(layer.status == "ok" for layer in report.layers):
-        error = NothingAuditableError(
-            "RA-NA-001",
-            "No weight matrix could be analysed.",
-            hint="The report lists every tensor with the reason.",
-        )
-        print_error(placed(error, path))
-        return INCONCLUSIVE
-    return FINE
 
 
 def _say_settings(resolved: ResolvedSettings) -> None:

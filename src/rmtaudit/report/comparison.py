@@ -182,6 +182,12 @@ class Comparison(Part, frozen=True, kw_only=True):
 
         return markdown(self)
 
+    def to_html(self) -> str:
+        """Return one self-contained page: the summary, what changed along the depth, and every pair."""
+        from rmtaudit.report.page.comparison import comparison_page
+
+        return comparison_page(self)
+
     def to_pandas(self) -> pd.DataFrame:
         """Return one row a pair, with the numbers of the change and of every metric.
 

@@ -61,7 +61,7 @@ def load_report(path: str | Path) -> Report:
 
 
 def save_report(report: Report, path: str | Path) -> None:
-    """Write a report in the format of the file's ending: ``.json``, ``.jsonl``, ``.csv`` or ``.md``.
+    """Write a report in the format of the ending: ``.json``, ``.jsonl``, ``.csv``, ``.md`` or ``.html``.
 
     A reader sees the old file or the whole new one.
 

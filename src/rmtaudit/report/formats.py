@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-FORMATS = ("json", "jsonl", "csv", "markdown")
+FORMATS = ("json", "jsonl", "csv", "markdown", "html")
 
 SUFFIXES = MappingProxyType(
-    {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".md": "markdown", ".markdown": "markdown"}
+    {
+        ".json": "json",
+        ".jsonl": "jsonl",
+        ".csv": "csv",
+        ".md": "markdown",
+        ".markdown": "markdown",
+        ".html": "html",
+        ".htm": "html",
+    }
 )
 """The format that the ending of a file implies."""

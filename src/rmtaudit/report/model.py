@@ -199,7 +199,7 @@ class Report(Part, frozen=True, kw_only=True):
         return tuple(finding for finding in self.findings if condition.applies_to(finding))
 
     def save(self, path: str | Path, *, detail: Detail = "full") -> None:
-        """Write the report in the format of the file's ending: ``.json``, ``.jsonl``, ``.csv`` or ``.md``.
+        """Write the report in the format of the ending: ``.json``, ``.jsonl``, ``.csv``, ``.md``, ``.html``.
 
         ``detail="summary"`` writes JSON in the compact form for large models. Raises ``UsageError``
         (RA-US-002) for another ending and ``OutputError`` (RA-OU-003) where it cannot be written.

@@ -88,6 +88,7 @@ def scan_checkpoint(
     *,
     progress: Callable[[Progress], None] | None = None,
     inspect: Inspect | None = None,
+    inspect_all: bool = True,
     base: Checkpoint | None = None,
     expect: Callable[[Estimate], None] | None = None,
 ) -> Report:
@@ -104,6 +105,8 @@ def scan_checkpoint(
     inspect
         Given every layer that was analysed, from any thread: its row and its spectrum, which the scan then
         lets go.
+    inspect_all
+        Whether spectra are computed for ``inspect`` where no analyzer needs them.
     base
         The opened model that an adapter was trained on; it stays open. The merged weights are analysed in
         addition to the updates.
@@ -130,7 +133,7 @@ def scan_checkpoint(
         solver=settings.solver,
         device=_device(settings.device),
         seed=settings.seed,
-        shown=inspect is not None,
+        shown=inspect is not None and inspect_all,
     )
     merged = None if base is None else MergedCheckpoint(checkpoint, base, conv=settings.conv)
     scanned = merged or checkpoint

@@ -98,11 +98,7 @@ def layer_chart(row: LayerResult, spectrum: Spectrum) -> Chart:
     ValueError
         If fewer than 8 eigenvalues are resolved, or all are equal: there is nothing to draw.
     """
-    values = spectrum.resolved.numpy()
-    if len(values) < LEAST:
-        raise ValueError(f"{len(values)} resolved eigenvalues, fewer than {LEAST}")
-    if not values[-1] > values[0] * (1 + 1e-6):
-        raise ValueError("the eigenvalues are all equal")
+    values = _drawable(spectrum)
     total = len(spectrum.eigenvalues)
     bulk, tail, htmp = _bulk(spectrum), _tail(row, total), _htmp(row, spectrum)
     return Chart(
@@ -122,12 +118,36 @@ def layer_chart(row: LayerResult, spectrum: Spectrum) -> Chart:
     )
 
 
+def density_panels(row: LayerResult, spectrum: Spectrum, points: int = _POINTS) -> tuple[Panel, Panel]:
+    """Return the density of a layer, linear and on logarithms, as :func:`layer_chart` has them.
+
+    The panels hold the counts of bins and ``points`` points of each curve, and nothing of the size of the
+    layer. Raises ``ValueError`` as :func:`layer_chart`.
+    """
+    values = _drawable(spectrum)
+    total = len(spectrum.eigenvalues)
+    bulk, tail, htmp = _bulk(spectrum), _tail(row, total), _htmp(row, spectrum)
+    return (
+        _density(values, total, bulk, points),
+        _log_density(values, total, bulk=bulk, tail=tail, htmp=htmp, points=points),
+    )
+
+
 def layer_title(row: LayerResult) -> str:
     """Return what stands over the figure: the name, made printable in ASCII, the shape and the phase."""
     name = display_name(row.name, longest=_TITLE).encode("ascii", "backslashreplace").decode()
     title = f"{name} · {' x '.join(map(str, row.shape))}"
     phase = row.metrics.get("phase")
     return title if phase is None or phase.value is None else f"{title} · {phase.value}"
+
+
+def _drawable(spectrum: Spectrum) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = spectrum.resolved.numpy()
+    if len(values) < LEAST:
+        raise ValueError(f"{len(values)} resolved eigenvalues, fewer than {LEAST}")
+    if not values[-1] > values[0] * (1 + 1e-6):
+        raise ValueError("the eigenvalues are all equal")
+    return values
 
 
 def _bulk(spectrum: Spectrum) -> _Bulk | None:
@@ -158,7 +178,7 @@ def _htmp(row: LayerResult, spectrum: Spectrum) -> HTMP | None:
     return HTMP.of(Ensemble(float(kappa.value), size, longer), float(spectrum.eigenvalues.mean()))
 
 
-def _density(values: NDArray[np.float64], total: int, bulk: _Bulk | None) -> Panel:
+def _density(values: NDArray[np.float64], total: int, bulk: _Bulk | None, points: int = _POINTS) -> Panel:
     end = float(np.quantile(values, 0.9))
     if bulk is not None:
         end = max(end, 1.3 * bulk.fit.lambda_plus)
@@ -168,7 +188,7 @@ def _density(values: NDArray[np.float64], total: int, bulk: _Bulk | None) -> Pan
     marks: list[Mark] = [Steps(edges=edges, heights=heights, colour=SKY)]
     highest = 1.05 * float(heights.max())
     if bulk is not None:
-        at = np.linspace(bulk.fit.lambda_minus, bulk.fit.lambda_plus, _POINTS)
+        at = np.linspace(bulk.fit.lambda_minus, bulk.fit.lambda_plus, points)
         pdf = bulk.pdf(at)
         marks.append(Line(x=at, y=pdf, colour=BLUE))
         # square noise has no bound at 0
@@ -191,6 +211,7 @@ def _log_density(
     bulk: _Bulk | None,
     tail: _Tail | None,
     htmp: HTMP | None,
+    points: int = _POINTS,
 ) -> Panel:
     first = _log_start(values)
     edges = np.geomspace(first, values[-1] * (1 + 1e-9), _LOG_BINS + 1)
@@ -200,16 +221,16 @@ def _log_density(
     centres = np.sqrt(edges[1:] * edges[:-1])[filled]
     marks: list[Mark] = [Points(x=centres, y=heights, colour=SKY, label="eigenvalues")]
     if bulk is not None:
-        at = np.geomspace(max(bulk.fit.lambda_minus, first), bulk.fit.lambda_plus, _POINTS + 2)[1:-1]
+        at = np.geomspace(max(bulk.fit.lambda_minus, first), bulk.fit.lambda_plus, points + 2)[1:-1]
         label = f"Marchenko-Pastur, N x KS = {bulk.fit.n_ks:.1f}, {bulk.fit.spikes} above"
         marks.append(Line(x=at, y=bulk.pdf(at), colour=BLUE, label=label))
     if tail is not None:
-        at = np.geomspace(tail.xmin, values[-1], _POINTS)
+        at = np.geomspace(tail.xmin, values[-1], points)
         error = "" if tail.se is None else f" ± {tail.se:.2f}"
         label = f"power law, alpha = {tail.alpha:.2f}{error}"
         marks.append(Line(x=at, y=tail.pdf(at), colour=VERMILION, dash=Dash.DASHED, label=label))
     if htmp is not None:
-        at = np.geomspace(first, values[-1], _POINTS)
+        at = np.geomspace(first, values[-1], points)
         label = f"HTMP, kappa = {htmp.kappa / (1 - 1 / total):.3g}"
         pdf = htmp.pdf(torch.from_numpy(at)).numpy()
         marks.append(Line(x=at, y=pdf, colour=GREEN, dash=Dash.DASH_DOT, label=label))

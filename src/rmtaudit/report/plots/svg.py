@@ -30,7 +30,7 @@ _FAR = 1e4
 """Coordinates are cut here, so that no viewer meets a number that it cannot hold."""
 
 
-def chart_svg(chart: Chart, prefix: str) -> str:
+def chart_svg(chart: Chart, prefix: str, label: str = "") -> str:
     """Return a chart as an ``<svg>`` element.
 
     Parameters
@@ -39,15 +39,18 @@ def chart_svg(chart: Chart, prefix: str) -> str:
         What is drawn. Its title is also what a screen reader says.
     prefix
         Of every id; letters, digits and ``-``, starting with a letter. Different for figures on one page.
+    label
+        What a screen reader says instead of the title, for a chart that has none.
     """
     height, boxes = panel_boxes(chart)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" id="{prefix}svg" width="{chart.width:g}pt" '
         f'height="{height:g}pt" viewBox="0 0 {chart.width:g} {height:g}" role="img" '
-        f'aria-label="{escape(chart.title, quote=True)}" font-family="{_FONT}" font-size="7.5">',
+        f'aria-label="{escape(label or chart.title, quote=True)}" font-family="{_FONT}" font-size="7.5">',
         f'<rect width="{chart.width:g}" height="{height:g}" fill="#fff"/>',
-        _text(chart.width / 2, 14, chart.title, anchor="middle", size=9),
     ]
+    if chart.title:
+        parts.append(_text(chart.width / 2, 14, chart.title, anchor="middle", size=9))
     index = 0
     for row_number, row in enumerate(chart.rows):
         for panel, box in zip(row, boxes[row_number], strict=True):

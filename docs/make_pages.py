@@ -1,0 +1,84 @@
+"""Make the pictures of docs/html.md: pages of a damaged model and of a comparison, in Chromium.
+
+Run it from the project's root: ``python docs/make_pages.py``. It needs Chromium on the path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from rmtaudit.cli import cli
+from rmtaudit.cli.errors import run
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGES = ROOT / "docs" / "images"
+EXAMPLE = ROOT / "examples" / "resnet20_cifar10.safetensors"
+MOST_BYTES = 150_000
+
+
+def main() -> int:
+    """Write docs/images/page-*.png; return 1 where Chromium is missing."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        print("Chromium is not on the path.", file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        damaged, tuned = Path("resnet20_damaged.safetensors"), Path("resnet20_tuned.safetensors")
+        save_file(damaged_weights(), damaged)
+        save_file(tuned_weights(), tuned)
+        scan, comparison = Path("scan.html"), Path("compare.html")
+        run(cli, ["scan", str(damaged), "-o", str(scan), "-q"])
+        run(cli, ["compare", str(EXAMPLE), str(tuned), "-o", str(comparison), "-q", "--no-metrics"])
+        shoot(browser, scan, IMAGES / "page-scan.png", (1100, 860))
+        shoot(browser, comparison, IMAGES / "page-compare.png", (1100, 860))
+    return 0
+
+
+def damaged_weights() -> dict[str, torch.Tensor]:
+    """Return the example with one layer of low rank and one with a NaN."""
+    weights = load_file(EXAMPLE)
+    names = [name for name, weight in weights.items() if weight.ndim == 4 and weight.shape[0] >= 32]
+    flat = weights[names[3]].flatten(1).double()
+    left, values, right = torch.linalg.svd(flat, full_matrices=False)
+    low = (left[:, :6] * values[:6]) @ right[:6]
+    weights[names[3]] = low.float().reshape(weights[names[3]].shape).contiguous()
+    weights[names[6]].view(-1)[40] = float("nan")
+    return weights
+
+
+def tuned_weights() -> dict[str, torch.Tensor]:
+    """Return the example with a small update of rank 2 on every second convolution."""
+    weights = load_file(EXAMPLE)
+    generator = torch.Generator().manual_seed(0)
+    for name in [name for name, weight in weights.items() if weight.ndim == 4][1::2]:
+        flat = weights[name].flatten(1)
+        rows, columns = flat.shape
+        update = torch.randn(rows, 2, generator=generator) @ torch.randn(2, columns, generator=generator)
+        scale = 0.04 * flat.norm() / update.norm()
+        weights[name] = (flat + scale * update).reshape(weights[name].shape).contiguous()
+    return weights
+
+
+def shoot(browser: str, page: Path, target: Path, size: tuple[int, int]) -> None:
+    """Write the top of a page as PNG; raises ``RuntimeError`` where the file is too large for the docs."""
+    width, height = size
+    options = ["--headless", "--no-sandbox", "--hide-scrollbars", f"--window-size={width},{height}"]
+    subprocess.run(
+        [browser, *options, f"--screenshot={target}", page.resolve().as_uri()],
+        check=True,
+        capture_output=True,
+    )
+    if target.stat().st_size > MOST_BYTES:
+        raise RuntimeError(f"{target.name} has {target.stat().st_size} bytes, more than {MOST_BYTES}.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

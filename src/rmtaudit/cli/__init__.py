@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from rmtaudit.cli.analyzers import analyzers
+from rmtaudit.cli.cache import cache
 from rmtaudit.cli.compare import compare
 from rmtaudit.cli.config import config
 from rmtaudit.cli.density import density
@@ -41,6 +42,7 @@ cli.add_command(compare)
 cli.add_command(inspect)
 cli.add_command(lineage)
 cli.add_command(report)
+cli.add_command(cache)
 cli.add_command(tails)
 cli.add_command(forecast)
 cli.add_command(logdet)

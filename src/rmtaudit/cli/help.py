@@ -24,7 +24,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Where the result goes": (
         "format_", "output", "json_detail", "sort", "columns", "top", "all_rows", "plots", "plot_format",
         "plot", "minors", "quantiles", "explain", "origin", "dot",
-        "folder", "force",
+        "folder", "force", "dry_run",
     ),
     "Resources": ("memory", "threads", "device", "scratch", "resume"),
     "Messages": ("quiet", "verbose", "no_progress", "_click_default_help"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clock import Clock
@@ -20,12 +21,12 @@ Capture = pytest.CaptureFixture[str]
 def filled(folder: Path, count: int = 2) -> RecordStore:
     """Return a store of so many models, with an index."""
     store = RecordStore(folder / "store", create=True)
-    written = []
+    written: list[tuple[Kind, str, dict[str, Any]]] = []
     for number in range(count):
         file = folder / f"model{number}.npy"
         file.write_bytes(b"weights")
         summary = {"format": "npy", "parameters": 1000 * number, "preset": "fast"}
-        body = {"summary": summary, "layers": [], "tensors": [], "report": None}
+        body: dict[str, Any] = {"summary": summary, "layers": [], "tensors": [], "report": None}
         name = store.put(Kind.MODEL, {"number": number}, body)
         written.append((Kind.MODEL, name, body))
         source = {"path": str(file), "model": name, "files": {str(file): state_of(str(file))}}

@@ -25,6 +25,7 @@ from rmtaudit.cli.report import report
 from rmtaudit.cli.scan import scan
 from rmtaudit.cli.tails import tails
 from rmtaudit.cli.whatif import whatif
+from rmtaudit.cli.zoo import zoo
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -42,6 +43,7 @@ cli.add_command(compare)
 cli.add_command(inspect)
 cli.add_command(lineage)
 cli.add_command(report)
+cli.add_command(zoo)
 cli.add_command(cache)
 cli.add_command(tails)
 cli.add_command(forecast)

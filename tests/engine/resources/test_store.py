@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from rmtaudit.engine.resources.store import Index, Kind, RecordStore, key_digest
-from rmtaudit.engine.resources.store import records as records_module
 from rmtaudit.engine.resources.store.upkeep import collect_garbage, state_of, verify_store
 from rmtaudit.errors import OutputError, UsageError
 
@@ -111,7 +110,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing_half_written(
     def refuse(_: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(records_module.os, "fsync", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(OutputError, match=code):
         store.put(Kind.LAYER, {"a": 1}, {})
     monkeypatch.undo()

@@ -40,8 +40,6 @@ class Kind(StrEnum):
         The report of a model, with the digests of its tensors.
     LAYER
         The analysis of one layer.
-    UNIT
-        What a task learned about a part of a model that is not finished.
     SOURCE
         Which model a path holds, and the state of its files when it was read.
     PAIR
@@ -50,7 +48,6 @@ class Kind(StrEnum):
 
     MODEL = "models"
     LAYER = "layers"
-    UNIT = "units"
     SOURCE = "sources"
     PAIR = "pairs"
 

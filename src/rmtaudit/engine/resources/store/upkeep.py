@@ -79,9 +79,8 @@ def verify_store(store: RecordStore) -> Checked:
 def garbage_of(store: RecordStore, *, least_age: float = LEAST_AGE) -> Iterator[Garbage]:
     """Yield what can be removed.
 
-    Left-over temporary files, damaged records, what is known of parts of models that were never finished,
-    sources whose files are gone or have changed, the models that no source has any more, and the layers that
-    no model has. Files that are younger than ``least_age`` seconds are kept.
+    Left-over temporary files, damaged records, sources whose files are gone or have changed, the models that
+    no source has any more, and the layers that no model has. Files younger than ``least_age`` seconds stay.
     """
     latest = time.time() - least_age
     models: dict[str, Sequence[str]] = {}
@@ -100,9 +99,6 @@ def garbage_of(store: RecordStore, *, least_age: float = LEAST_AGE) -> Iterator[
         yield from aged(path, "left over by a process that was ended")
     for kind in Kind:
         for path in store.files(kind):
-            if kind is Kind.UNIT:
-                yield from aged(path, "part of a model that was not finished")
-                continue
             try:
                 record = read_record(path)
             except (OSError, CorruptError):

@@ -39,6 +39,7 @@ def analysed_once(
     layer: Layer,
     tensors: tuple[torch.Tensor, ...],
     work: LayerWork,
+    *,
     known: KnownLayers | None,
     digests: tuple[str, ...],
     no_spectrum: NoSpectrum | None = None,

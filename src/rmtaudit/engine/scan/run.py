@@ -290,7 +290,9 @@ def _run_job(scan: _Scan, job: Job, tensors: tuple[torch.Tensor, ...], gate: Mem
         for index in job.indices:
             layer = scan.plan.layers[index]
             try:
-                analysed = analysed_once(layer, tensors, scan.work, scan.known, digests, job.no_spectrum)
+                analysed = analysed_once(
+                    layer, tensors, scan.work, known=scan.known, digests=digests, no_spectrum=job.no_spectrum
+                )
             except (
                 Exception
             ) as error:  # a fault of ours in one layer is recorded, and must not lose the others

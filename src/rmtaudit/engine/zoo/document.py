@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
-
 from rmtaudit.engine.resources.store import Index, RecordStore
 from rmtaudit.engine.resources.store.records import write_whole
 from rmtaudit.engine.settings.scan import ScanSettings
@@ -77,8 +75,3 @@ def audit_zoo(
         reason = error.strerror or type(error).__name__
         raise OutputError("RA-OU-003", f"Cannot be written: {reason}.", where=str(out / DOCUMENT)) from error
     return zoo
-
-
-def with_relations(zoo: Zoo, relations: object) -> Zoo:
-    """Return the zoo with the graph of its models."""
-    return msgspec.structs.replace(zoo, relations=relations)

@@ -20,6 +20,7 @@ from rmtaudit.engine.zoo.subjects import ZooSubject
 from rmtaudit.engine.zoo.summary import audited, not_audited
 from rmtaudit.engine.zoo.tasks import Outcome, Task, carry_out, source_key, task_settings
 from rmtaudit.errors import OutputError
+from rmtaudit.report.provenance import Tool
 from rmtaudit.report.zoo import ModelError, Quarantined, ZooModel
 
 _EVERY = 32
@@ -43,7 +44,7 @@ class AuditedZoo:
     """What came of the models of a zoo, and of the run."""
 
     models: tuple[ZooModel, ...] = ()
-    tool: Mapping[str, Any]
+    tool: Tool
     records: dict[str, str] = field(default_factory=dict)
     workers: int = 0
     bytes: int = 0
@@ -111,7 +112,7 @@ def audit_models(
     layer_key, report_key = layer_settings(chosen), report_settings(chosen)
     started = time.monotonic()
     with Index(store) as index:
-        run = _Run(store, index, subjects, report_key, options.budget, rehash)
+        run = _Run(store, index, report_key, budget=options.budget, rehash=rehash)
         result = run.result
         todo = [subject for subject in subjects if not run.reuse(subject)]
         result.models_reused = len(subjects) - len(todo)
@@ -161,8 +162,8 @@ class _Run:
         self,
         store: RecordStore,
         index: Index,
-        subjects: Sequence[ZooSubject],
         report_key: Mapping[str, Any],
+        *,
         budget: int,
         rehash: bool,
     ) -> None:
@@ -174,7 +175,6 @@ class _Run:
         self.entries: dict[str, ZooModel] = {}
         self.open: dict[str, _Open] = {}
         self.result = AuditedZoo(tool=_tool(report_key))
-        del subjects
 
     def reuse(self, subject: ZooSubject) -> bool:
         """Take what the store knows of a model whose files have not changed; whether it knows it."""
@@ -306,14 +306,18 @@ def _size(path: str) -> int:
         return 1
 
 
-def _tool(report_key: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "version": report_key["program"]["rmtaudit"],
-        "preset": report_key["preset"],
-        "analyzers": list(report_key["analyzers"]),
-        "options": report_key["analyzers"],
-        **{
-            key: report_key[key]
-            for key in ("conv", "solver", "seed", "device", "include", "exclude", "sort", "columns")
-        },
-    }
+def _tool(report_key: Mapping[str, Any]) -> Tool:
+    return Tool(
+        version=report_key["program"]["rmtaudit"],
+        preset=report_key["preset"],
+        analyzers=list(report_key["analyzers"]),
+        options=report_key["analyzers"],
+        conv=report_key["conv"],
+        solver=report_key["solver"],
+        seed=report_key["seed"],
+        device=report_key["device"],
+        include=report_key["include"],
+        exclude=report_key["exclude"],
+        sort=report_key["sort"],
+        columns=report_key["columns"],
+    )

@@ -315,7 +315,7 @@ def _part(task: Task, checkpoint: Checkpoint, store: RecordStore) -> Outcome:
             with suppress(CorruptError):  # the scan of the model says so
                 tensors, digests = _read(checkpoint, job, specs)
                 for index in job.indices:
-                    analysed_once(plan.layers[index], tensors, work, kept, digests)
+                    analysed_once(plan.layers[index], tensors, work, known=kept, digests=digests)
                 del tensors
     return Outcome(
         computed=kept.computed, reused=kept.reused, layers=len(names), first=names[0] if names else ""

@@ -144,7 +144,7 @@ def _checked(task: Task) -> Outcome:
                 parts = 0 if task.whole else _parts_of(checkpoint, task.settings)
                 if parts > 1:
                     return Outcome(parts=parts)
-                kept = _Kept(store, task.layer_key)
+                kept = _Kept(store=store, settings=task.layer_key)
                 report = scan_checkpoint(checkpoint, task.settings, known=kept)
             if report.error is not None:
                 return Outcome(error=(report.error.code, report.error.message, report.error.hint))
@@ -222,7 +222,7 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(canonical(value)).hexdigest()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Kept:
     """The layers of a store, for one scan."""
 
@@ -302,7 +302,7 @@ def _groups_of_part(groups: list[list[Job]], part: tuple[int, int]) -> Iterator[
 
 def _part(task: Task, checkpoint: Checkpoint, store: RecordStore) -> Outcome:
     """Analyse the layers of a part and keep them: the scan of the model then finds them in the store."""
-    settings, kept = task.settings, _Kept(store, task.layer_key)
+    settings, kept = task.settings, _Kept(store=store, settings=task.layer_key)
     plan, work, groups = _planned(checkpoint, settings)
     specs = {spec.name: spec for spec in checkpoint.tensors}
     names: list[str] = []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
@@ -29,6 +31,20 @@ class Snapshot:
     def of(cls, status: os.stat_result) -> Self:
         """Take the four facts from a ``stat`` result."""
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+_OPENED: ContextVar[dict[Path, Snapshot] | None] = ContextVar("opened", default=None)
+
+
+@contextmanager
+def opened_files() -> Iterator[Mapping[Path, Snapshot]]:
+    """Yield the local files that are opened in this context, with their state when they first were."""
+    opened: dict[Path, Snapshot] = {}
+    token = _OPENED.set(opened)
+    try:
+        yield opened
+    finally:
+        _OPENED.reset(token)
 
 
 class FileBytes(Protocol):
@@ -91,6 +107,8 @@ class LocalFile:
         self._parked = False
         self._descriptor: int | None = open_regular(path, where)
         self._snapshot = Snapshot.of(os.fstat(self._descriptor))
+        if (opened := _OPENED.get()) is not None:
+            opened.setdefault(path, self._snapshot)
 
     @property
     def snapshot(self) -> Snapshot:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rmtaudit.checkpoints.listing import listed
-from rmtaudit.checkpoints.registry import extensions
+from rmtaudit.checkpoints.registry import extensions, own_readers
 from rmtaudit.names import display_name
 
 _NOT_READ = (
@@ -59,6 +59,23 @@ def weight_files(folder: Path) -> list[str]:
         inside, _ = _entries(folder / subfolder)
         names += [f"{subfolder}/{name}" for name in inside if _is_weights(name, endings)]
     return names
+
+
+def weights_among(names: Iterable[str]) -> list[str]:
+    """Return the names of a folder that are those of models: weights, and first files with a second one."""
+    given = list(names)
+    present, endings = set(given), _endings()
+    second: set[str] = set()
+    first: list[str] = []
+    for reader in own_readers():
+        for name in given if reader.companion else ():
+            path = Path(name)
+            companion = f"{path.stem}{reader.companion}"
+            if path.suffix.lower() in reader.extensions and companion in present:
+                first.append(name)
+                second.add(companion)
+    weights = {name for name in given if _is_weights(name, endings)} | set(first)
+    return sorted(weights - second)
 
 
 def shown_list(names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from rmtaudit.cli.analyzers import analyzers
+from rmtaudit.cli.cache import cache
 from rmtaudit.cli.compare import compare
 from rmtaudit.cli.config import config
 from rmtaudit.cli.density import density
@@ -24,6 +25,7 @@ from rmtaudit.cli.report import report
 from rmtaudit.cli.scan import scan
 from rmtaudit.cli.tails import tails
 from rmtaudit.cli.whatif import whatif
+from rmtaudit.cli.zoo import zoo
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -41,6 +43,8 @@ cli.add_command(compare)
 cli.add_command(inspect)
 cli.add_command(lineage)
 cli.add_command(report)
+cli.add_command(zoo)
+cli.add_command(cache)
 cli.add_command(tails)
 cli.add_command(forecast)
 cli.add_command(logdet)

@@ -24,9 +24,9 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Where the result goes": (
         "format_", "output", "json_detail", "sort", "columns", "top", "all_rows", "plots", "plot_format",
         "plot", "minors", "quantiles", "explain", "origin", "dot",
-        "folder", "force",
+        "folder", "force", "dry_run",
     ),
-    "Resources": ("memory", "threads", "device", "scratch", "resume"),
+    "Resources": ("memory", "threads", "device", "scratch", "resume", "scheduler", "worker_memory", "rehash"),
     "Messages": ("quiet", "verbose", "no_progress", "_click_default_help"),
 }  # fmt: skip
 """Parameters by the heading that they stand under, in the order of the headings. A name means the same in

@@ -146,8 +146,9 @@ class Quarantined(Part, frozen=True):
     """A task that was given up, after it had killed its worker several times or failed."""
 
     model: str
-    layers: Annotated[Count, Meta(description="Layers of the model that the task was to analyse.")]
-    first: Annotated[str, Meta(description="Name of the first of them; empty for a task without layers.")]
+    part: Annotated[
+        str, Meta(description="`part 3 of 8` of a large model; empty for a model that is one task.")
+    ]
     reason: str
 
 

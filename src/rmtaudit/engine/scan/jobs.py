@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from rmtaudit.engine.resources.memory_size import format_bytes
 from rmtaudit.engine.scan.worker import LayerWork, NoSpectrum
 from rmtaudit.matrices.layers import Layer
 from rmtaudit.matrices.plan import LayerPlan
+from rmtaudit.matrices.skips import Skip, SkipReason
 from rmtaudit.matrices.tensors import ITEMSIZE, TensorSpec
 
 
@@ -79,8 +81,23 @@ def _working_size(layer: Layer, work: LayerWork, with_matrix: bool) -> int:
     return gram + (dense + gram if with_matrix else 0)
 
 
-def sizes_without_spectrum(job: Job, plan: LayerPlan, work: LayerWork) -> list[int]:
-    """Return the bytes, without the tensors of a job, of each analyzer that needs no spectrum."""
+def within_budget(job: Job, plan: LayerPlan, work: LayerWork, budget: int) -> Job | Skip:
+    """Return a job as it is carried out within a budget of bytes.
+
+    Where a spectrum takes more, analyzers that need none look at the layers, as far as there is room; if none
+    is left, the result is why the layers are skipped.
+    """
+    if job.size <= budget:
+        return job
+    skip = Skip.of(
+        SkipReason.BEYOND_MEMORY,
+        needed=format_bytes(job.size, round_up=True),
+        budget=format_bytes(budget),
+    )
+    room = budget - job.stored
     shapes = [plan.layers[index].shape for index in job.indices]
     alone = work.analyzers_for(spectrum=False)
-    return [each.working_bytes(*shape) for each in alone for shape in shapes]
+    sizes = [size for each in alone for shape in shapes if (size := each.working_bytes(*shape)) <= room]
+    if not sizes:
+        return skip
+    return replace(job, size=job.stored + max(sizes), no_spectrum=NoSpectrum(skip, room))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -20,22 +20,23 @@ from rmtaudit.analyzers.registry import build_all
 from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.engine.resources.digest import ContentDigest, digest_of_values
 from rmtaudit.engine.resources.memory import MemoryGate, free_memory
-from rmtaudit.engine.resources.memory_size import format_bytes
 from rmtaudit.engine.resources.pool import Pool
 from rmtaudit.engine.resources.progress import Estimate, Progress
 from rmtaudit.engine.resources.threads import cpus, one_thread_each
 from rmtaudit.engine.scan.assemble import assemble_report
 from rmtaudit.engine.scan.cost import Matrices, estimate_scan
-from rmtaudit.engine.scan.jobs import Job, jobs_of, sizes_without_spectrum
+from rmtaudit.engine.scan.jobs import Job, jobs_of, within_budget
+from rmtaudit.engine.scan.known import KnownLayers, analysed_once
 from rmtaudit.engine.scan.merged import MergedCheckpoint
 from rmtaudit.engine.scan.pages import observed_pages
+from rmtaudit.engine.scan.repeats import has_two_values, repeat_key, skip_of_repeat
 from rmtaudit.engine.scan.selection import select_layers
-from rmtaudit.engine.scan.worker import AnalysedLayer, LayerWork, NoSpectrum, analyse_layer, row
+from rmtaudit.engine.scan.worker import AnalysedLayer, LayerWork, row
 from rmtaudit.engine.settings.scan import Device, ScanSettings
 from rmtaudit.errors import CorruptError, RmtauditError, UsageError
 from rmtaudit.kernels.signal import Signal
 from rmtaudit.kernels.spectra.spectrum import Spectrum
-from rmtaudit.matrices.layers import Layer, LayerKind
+from rmtaudit.matrices.layers import Layer
 from rmtaudit.matrices.plan import LayerPlan, plan_layers
 from rmtaudit.matrices.skips import Skip, SkipReason
 from rmtaudit.matrices.tensors import TensorSpec
@@ -54,11 +55,6 @@ Inspect = Callable[[LayerResult, Spectrum], None]
 """Is given the row, without findings, and the spectrum of every layer that was analysed."""
 
 
-_PARTS = frozenset({LayerKind.ATTENTION, LayerKind.RECURRENT, LayerKind.EXPERTS})
-"""Kinds of layers that share a tensor and should have learned different things. Slices of a stack may be
-constants."""
-
-
 @dataclass(slots=True, kw_only=True)
 class _Scan:
     """A scan under way."""
@@ -69,6 +65,7 @@ class _Scan:
     specs: dict[str, TensorSpec]
     progress: Callable[[Progress], None]
     inspect: Inspect | None
+    known: KnownLayers | None
     excluded: Mapping[int, Skip]
     rows: dict[int, LayerResult] = field(default_factory=dict)
     observed: dict[int, tuple[Observation, ...]] = field(default_factory=dict)
@@ -91,6 +88,7 @@ def scan_checkpoint(
     inspect_all: bool = True,
     base: Checkpoint | None = None,
     expect: Callable[[Estimate], None] | None = None,
+    known: KnownLayers | None = None,
 ) -> Report:
     """Analyse every weight matrix of an opened checkpoint.
 
@@ -112,6 +110,8 @@ def scan_checkpoint(
         addition to the updates.
     expect
         Given how long it will take before anything is read, where that is more than a minute and known.
+    known
+        Analyses of layers that were made before, and where new ones are kept.
 
     Returns
     -------
@@ -156,6 +156,7 @@ def scan_checkpoint(
         specs={spec.name: spec for spec in scanned.tensors},
         progress=progress or (lambda _: None),
         inspect=inspect,
+        known=known,
     )
     scan.parameters_total = sum(layer.parameters for layer in _selected(scan))
     budget = free_memory() // 2 if settings.memory is None else settings.memory
@@ -170,6 +171,14 @@ def scan_checkpoint(
                 pool.join()
             hashed = _hash_the_rest(scan)
             scanned.check_unchanged()
+            if known is not None:
+                known.note_tensors(
+                    {
+                        spec.name: scan.digest.of(spec.name)
+                        for spec in scan.checkpoint.tensors
+                        if scan.digest.has(spec.name)
+                    }
+                )
         except KeyboardInterrupt:
             complete = False
         except RmtauditError as error:
@@ -218,20 +227,13 @@ def _read_all(scan: _Scan, pool: Pool, budget: int) -> None:
     jobs = sorted(jobs_of(scan.plan, scan.specs, scan.work, scan.excluded), key=lambda job: -job.size)
     largest = max((_float64_size(layer) for layer in _selected(scan)), default=0)
     gate = MemoryGate(min(budget, 3 * largest + _SLACK))
-    originals: dict[tuple[str, ...], str] = {}
+    originals: dict[Hashable, str] = {}
     for job in jobs:
-        if job.size > budget:
-            skip = Skip.of(
-                SkipReason.BEYOND_MEMORY,
-                needed=format_bytes(job.size, round_up=True),
-                budget=format_bytes(budget),
-            )
-            room = budget - job.stored
-            sizes = [size for size in sizes_without_spectrum(job, scan.plan, scan.work) if size <= room]
-            if not sizes:
-                _finish_all(scan, job, "skipped", skip)
-                continue
-            job = replace(job, size=job.stored + max(sizes), no_spectrum=NoSpectrum(skip, room))
+        admitted = within_budget(job, scan.plan, scan.work, budget)
+        if isinstance(admitted, Skip):
+            _finish_all(scan, job, "skipped", admitted)
+            continue
+        job = admitted
         gate.acquire(job.size)
         started = time.perf_counter()
         try:
@@ -247,10 +249,8 @@ def _read_all(scan: _Scan, pool: Pool, budget: int) -> None:
             gate.release(job.size)
             for index in job.indices:
                 scan.repeats[index] = original
-            if _is_shared_table(scan, job, original):
-                skip = Skip.of(SkipReason.TIED, what="values", original=original)
-            else:
-                skip = Skip.of(SkipReason.COPY, original=original)
+            skip = skip_of_repeat(job, scan.plan, original)
+            if skip.reason is SkipReason.COPY:
                 scan.copies.update(dict.fromkeys(job.indices, original))
             _finish_all(scan, job, "skipped", skip)
             continue
@@ -272,45 +272,27 @@ def _read(scan: _Scan, job: Job) -> tuple[torch.Tensor, ...]:
 
 
 def _repeats(
-    scan: _Scan, job: Job, tensors: tuple[torch.Tensor, ...], originals: dict[tuple[str, ...], str]
+    scan: _Scan, job: Job, tensors: tuple[torch.Tensor, ...], originals: dict[Hashable, str]
 ) -> str | None:
-    """Return the name of the tensor or part of one whose very values these are, if there was one.
-
-    Parts are compared within their tensor: query, key and value, gates, experts. Tensors of one or two
-    values are never taken for copies of each other: many layers start as zeros, and identities and masks
-    are equal by construction.
-    """
-    layer = scan.plan.layers[job.indices[0]]
-    if job.band is None:
-        key, name = tuple(scan.digest.of(name) for name in job.tensors), job.tensors[0]
-    elif layer.kind in _PARTS:
-        key, name = (layer.tensor, digest_of_values(tensors[0])), layer.name
-    else:
+    """Return the name of the tensor or part of one whose very values these are, if there was one."""
+    keyed = repeat_key(job, scan.plan, tensors, scan.digest.of)
+    if keyed is None:
         return None
-    original = originals.setdefault(key, name)
-    if original == name:
+    original = originals.setdefault(*keyed)
+    if original == keyed[1]:
         return None
-    return None if _has_two_values(tensors[0].reshape(-1)) else original
-
-
-def _has_two_values(values: torch.Tensor) -> bool:
-    others = values[values != values[0]]
-    return bool((others == others[:1]).all())
-
-
-def _is_shared_table(scan: _Scan, job: Job, original: str) -> bool:
-    """Whether one of the two is an embedding: a head may share it, and both are stored then."""
-    names = {original, *job.tensors}
-    kinds = {layer.kind for layer in scan.plan.layers if layer.tensor in names}
-    return LayerKind.EMBEDDING in kinds
+    return None if has_two_values(tensors[0]) else original
 
 
 def _run_job(scan: _Scan, job: Job, tensors: tuple[torch.Tensor, ...], gate: MemoryGate) -> None:
     try:
+        digests = _digests(scan, job, tensors)
         for index in job.indices:
             layer = scan.plan.layers[index]
             try:
-                analysed = analyse_layer(layer, tensors, scan.work, job.no_spectrum)
+                analysed = analysed_once(
+                    layer, tensors, scan.work, known=scan.known, digests=digests, no_spectrum=job.no_spectrum
+                )
             except (
                 Exception
             ) as error:  # a fault of ours in one layer is recorded, and must not lose the others
@@ -325,6 +307,15 @@ def _run_job(scan: _Scan, job: Job, tensors: tuple[torch.Tensor, ...], gate: Mem
     finally:
         del tensors
         gate.release(job.size)
+
+
+def _digests(scan: _Scan, job: Job, tensors: tuple[torch.Tensor, ...]) -> tuple[str, ...]:
+    """Return the digests of the tensors of a job; none where nobody asks for them."""
+    if scan.known is None:
+        return ()
+    if job.band is None:
+        return tuple(scan.digest.of(name) for name in job.tensors)
+    return tuple(digest_of_values(values) for values in tensors)
 
 
 def _overwritten(scan: _Scan, job: Job, tensors: tuple[torch.Tensor, ...]) -> tuple[Observation, ...]:

@@ -1,0 +1,157 @@
+"""``rmtaudit zoo``: audit many models."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rmtaudit.cli.errors import COULD_NOT_JUDGE, FINE, INCONCLUSIVE, INTERRUPTED, worst
+from rmtaudit.cli.flags import entries_of, settings_flags
+from rmtaudit.cli.help import Command
+from rmtaudit.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rmtaudit.engine.settings.scan import ScanSettings
+    from rmtaudit.engine.zoo.run import ZooProgress
+    from rmtaudit.report.zoo import Zoo
+
+_FIRST, _EVERY = 2.0, 10.0
+"""Seconds to the first line of progress, and between two."""
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        ("zoo models/ --out audit/", "Audit every model of a folder; again, to go on"),
+        ("zoo zoo.yaml --out audit/ --preset fast", "Audit the models of a manifest"),
+        ("zoo models/ --out audit/ --scheduler tcp://head:8786", "Audit them on a cluster"),
+    ],
+)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option(
+    "--out",
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder of the result: zoo.json and the store. What is in it already is not computed again.",
+)
+@settings_flags
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Use the workers of a Dask scheduler, tcp://HOST:PORT, instead of processes of this machine.",
+)
+@click.option(
+    "--worker-memory",
+    metavar="SIZE",
+    help="Memory at which a worker is ended: 8GB. Its share of the machine.",
+)
+@click.option(
+    "--rehash", is_flag=True, help="Read every file again, even where it seems unchanged since the last run."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Nothing on stdout and no progress; errors alone.")
+@click.option("--no-progress", is_flag=True, help="No progress on stderr.")
+def zoo(
+    paths: tuple[str, ...],
+    folder: Path,
+    scheduler: str | None,
+    worker_memory: str | None,
+    rehash: bool,
+    quiet: bool,
+    no_progress: bool,
+    **flags: Any,
+) -> int:
+    """Audit all models of folders, patterns or a manifest, on all CPUs or on a cluster.
+
+    PATH is a folder with checkpoints at any depth, a checkpoint, a pattern in quotes, the cache of the
+    Hugging Face Hub, or a manifest (.yaml) with the names, families and qualities of models. A model that
+    cannot be audited is reported, and stops nothing. The same command goes on where the last one stopped:
+    models whose files have not changed, and layers that were seen before, are not computed again.
+
+    --threads is the number of workers, --memory the budget for the matrices of each.
+    """
+    from rmtaudit.engine.resources.memory_size import parse_memory
+    from rmtaudit.engine.settings.presets import resolve_settings
+    from rmtaudit.engine.zoo.cluster import ClusterOptions
+    from rmtaudit.engine.zoo.document import DOCUMENT, audit_zoo
+
+    resolved = resolve_settings(entries_of(flags))
+    settings = _checked(resolved)
+    try:
+        memory = None if worker_memory is None else parse_memory(worker_memory)
+    except ValueError as error:
+        raise UsageError("RA-CF-006", f"--worker-memory must be {error}.", where="--worker-memory") from None
+    cluster = ClusterOptions(
+        scheduler=scheduler,
+        workers=settings.threads,
+        memory=memory,
+        budget=settings.memory,
+        device=settings.device,
+    )
+    result = audit_zoo(
+        paths, folder, settings, cluster, rehash=rehash, progress=_shown(enabled=not (quiet or no_progress))
+    )
+    if not quiet:
+        from rmtaudit.cli.table import stdout_console
+        from rmtaudit.cli.zoo_table import draw_zoo
+
+        draw_zoo(stdout_console(), result)
+        click.echo(f"Written to {folder / DOCUMENT}")
+    return _code(result)
+
+
+def _code(result: Zoo) -> int:
+    codes = {"ok": FINE, "inconclusive": INCONCLUSIVE, "failed": COULD_NOT_JUDGE}
+    interrupted = [] if result.run.complete else [INTERRUPTED]
+    return worst([codes[model.status] for model in result.models] + interrupted)
+
+
+def _checked(resolved: Any) -> ScanSettings:
+    from rmtaudit.analyzers.registry import build_all, metric_catalogue
+    from rmtaudit.engine.settings.presets import select_metrics
+
+    analyzers = build_all(resolved.settings.analyzers, resolved.settings.options)
+    return select_metrics(resolved, metric_catalogue(analyzers))
+
+
+def _shown(*, enabled: bool) -> Callable[[ZooProgress], None]:
+    """Return what shows the progress on stderr, a line now and then."""
+    from rmtaudit.engine.resources.memory_size import format_bytes
+
+    next_at = time.monotonic() + _FIRST
+    dashboard = False
+
+    def watcher(step: ZooProgress) -> None:
+        nonlocal next_at, dashboard
+        if not enabled:
+            return
+        if step.dashboard and not dashboard:
+            dashboard = True
+            print(f"rmtaudit: dashboard of the workers: {step.dashboard}", file=sys.stderr, flush=True)
+        if time.monotonic() < next_at:
+            return
+        next_at = time.monotonic() + _EVERY
+        left = ""
+        if step.bytes:
+            seconds = step.seconds * (step.bytes_total - step.bytes) / step.bytes
+            left = f", about {_duration(seconds)} left"
+        line = (
+            f"rmtaudit: {step.models:,} of {step.models_total:,} models, "
+            f"{format_bytes(step.bytes)} of {format_bytes(step.bytes_total)}{left}"
+        )
+        print(line, file=sys.stderr, flush=True)
+
+    return watcher
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rmtaudit.errors import CorruptError
@@ -18,31 +19,39 @@ _CHUNK = 1 << 18
 _PIECE = 1 << 20
 
 
-def unpacked(
-    source: FileSource, entry: ZipEntry, offset: int, code: str, *, checksum: bool = True
-) -> Iterator[bytes]:
-    """Yield the unpacked bytes of an entry, at most a megabyte at a time.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """An entry and where it lies.
 
-    Their number is compared with the directory, at the end.
-
-    Parameters
+    Attributes
     ----------
     source, entry
         The archive and its entry.
     offset
         Position of the first packed byte.
     code
-        Of the error.
-    checksum
-        Whether the checksum is compared too.
+        Of the error for bytes that are damaged.
+    """
+
+    source: FileSource
+    entry: ZipEntry
+    offset: int
+    code: str
+
+
+def unpacked(packed: Packed, *, checksum: bool = True) -> Iterator[bytes]:
+    """Yield the unpacked bytes of an entry, at most a megabyte at a time.
+
+    Their number is compared with the directory, at the end; where ``checksum``, so are they.
 
     Raises
     ------
     CorruptError
         The packed bytes are damaged, or more or fewer than the directory says, or others.
     """
+    entry = packed.entry
     done = found = 0
-    for piece in _pieces(source, entry, offset, code):
+    for piece in _pieces(packed):
         done += len(piece)
         if done > entry.unpacked:
             break
@@ -51,56 +60,54 @@ def unpacked(
         yield piece
     if done != entry.unpacked:
         fault = f"{entry.unpacked} bytes are announced, but {done} were unpacked"
-        raise _damaged(entry, fault, code, source.where)
+        raise _damaged(packed, fault)
     if checksum:
-        check(entry, found, code, source.where)
+        check(packed, found)
 
 
-def unpacked_range(
-    source: FileSource, entry: ZipEntry, offset: int, code: str, start: int, into: memoryview
-) -> None:
+def unpacked_range(packed: Packed, start: int, into: memoryview) -> None:
     """Fill ``into`` with the unpacked bytes from ``start`` on, without other memory than two small buffers.
 
-    The checksum is compared where this is the end of the entry. Other parameters and errors are those of
-    :func:`unpacked`.
+    The checksum is compared where this is the end of the entry. Raises as :func:`unpacked`.
     """
     done, stop = 0, start + len(into)
-    for piece in unpacked(source, entry, offset, code, checksum=stop == entry.unpacked):
+    for piece in unpacked(packed, checksum=stop == packed.entry.unpacked):
         first, last = max(done, start), min(done + len(piece), stop)
         if first < last:
             into[first - start : last - start] = piece[first - done : last - done]
         done += len(piece)
-        if done >= stop and stop < entry.unpacked:
+        if done >= stop and stop < packed.entry.unpacked:
             return
 
 
-def first_bytes(source: FileSource, entry: ZipEntry, offset: int, code: str, length: int) -> bytes:
-    """Return at most so many of the first unpacked bytes; parameters and errors as :func:`unpacked`."""
-    packed = bytes(source.pread(offset, min(entry.size, length)))
+def first_bytes(packed: Packed, length: int) -> bytes:
+    """Return at most so many of the first unpacked bytes. Raises as :func:`unpacked`."""
+    data = bytes(packed.source.pread(packed.offset, min(packed.entry.size, length)))
     try:
-        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, length)
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, length)
     except zlib.error as error:
-        raise _damaged(entry, str(error), code, source.where) from error
+        raise _damaged(packed, str(error)) from error
 
 
-def check(entry: ZipEntry, checksum: int, code: str, where: str) -> None:
+def check(packed: Packed, checksum: int) -> None:
     """Compare the CRC-32 of all unpacked bytes of an entry. Raises ``CorruptError``."""
-    if checksum != entry.checksum:
-        raise _damaged(entry, "the checksum differs from that in the archive", code, where)
+    if checksum != packed.entry.checksum:
+        raise _damaged(packed, "the checksum differs from that in the archive")
 
 
-def _pieces(source: FileSource, entry: ZipEntry, offset: int, code: str) -> Iterator[bytes]:
+def _pieces(packed: Packed) -> Iterator[bytes]:
     """Yield the unpacked bytes, at most one more than the directory announces."""
     decoder = zlib.decompressobj(-zlib.MAX_WBITS)
+    source, entry = packed.source, packed.entry
     position, left = 0, entry.unpacked + 1
     try:
         while position < entry.size and not decoder.eof:
             length = min(_CHUNK, entry.size - position)
-            packed = bytes(source.pread(offset + position, length))
+            data = bytes(source.pread(packed.offset + position, length))
             position += length
-            while packed and not decoder.eof:
-                piece = decoder.decompress(packed, min(_PIECE, left))
-                packed = decoder.unconsumed_tail
+            while data and not decoder.eof:
+                piece = decoder.decompress(data, min(_PIECE, left))
+                data = decoder.unconsumed_tail
                 if piece:
                     yield piece
                 left -= len(piece)
@@ -113,15 +120,15 @@ def _pieces(source: FileSource, entry: ZipEntry, offset: int, code: str) -> Iter
             yield piece
             left -= len(piece)
     except zlib.error as error:
-        raise _damaged(entry, str(error), code, source.where) from error
+        raise _damaged(packed, str(error)) from error
     if not decoder.eof:
-        raise _damaged(entry, "its packed bytes end early", code, source.where)
+        raise _damaged(packed, "its packed bytes end early")
 
 
-def _damaged(entry: ZipEntry, fault: str, code: str, where: str) -> CorruptError:
+def _damaged(packed: Packed, fault: str) -> CorruptError:
     return CorruptError(
-        code,
-        f"the entry '{display_name(entry.name)}' is damaged: {fault}.",
+        packed.code,
+        f"the entry '{display_name(packed.entry.name)}' is damaged: {fault}.",
         hint="Re-download it.",
-        where=where,
+        where=packed.source.where,
     )

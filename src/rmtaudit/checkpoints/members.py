@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from rmtaudit.checkpoints.files import FileSource
-from rmtaudit.checkpoints.inflate import first_bytes, unpacked
+from rmtaudit.checkpoints.inflate import Packed, first_bytes, unpacked
 from rmtaudit.checkpoints.remote.paths import RemotePath
 from rmtaudit.checkpoints.zips import ZipEntry, list_entries, packed_offset
 from rmtaudit.errors import CorruptError, InputError, UnsafeError
@@ -91,7 +91,7 @@ def head_of(source: FileSource, entry: ZipEntry, length: int) -> bytes:
     start = packed_offset(source, entry)
     if entry.stored:
         return bytes(source.pread(start, min(entry.size, length)))
-    return first_bytes(source, entry, start, _DAMAGED, length)
+    return first_bytes(Packed(source=source, entry=entry, offset=start, code=_DAMAGED), length)
 
 
 class _InflatedSource(FileSource):
@@ -157,7 +157,7 @@ def _inflated(source: FileSource, entry: ZipEntry) -> bytearray:
             where=source.where,
         )
     result = bytearray()
-    for piece in unpacked(source, entry, 0, _DAMAGED):
+    for piece in unpacked(Packed(source=source, entry=entry, offset=0, code=_DAMAGED)):
         result += piece
     return result
 

@@ -6,7 +6,7 @@ one window. Source: the encoding guide of Protocol Buffers (protobuf.dev/program
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.errors import CorruptError
@@ -36,7 +36,7 @@ def tag(number: int, kind: int) -> int:
     return number << 3 | kind
 
 
-def tags(*numbers: int) -> tuple[int, ...]:
+def tags(numbers: Iterable[int]) -> tuple[int, ...]:
     """Return the tags of fields of type :data:`BYTES`: messages, texts and packed numbers."""
     return tuple(tag(number, BYTES) for number in numbers)
 

@@ -23,18 +23,18 @@ DEEPEST = 64
 _TEXT_CAP = 256  # bytes of an attribute that is a text
 _SETTING_CAP = 128  # bytes of an attribute that is remembered
 
-_PRODUCER, _MODEL_GRAPH, _MODEL_FUNCTION = tags(2, 7, 25)
+_PRODUCER, _MODEL_GRAPH, _MODEL_FUNCTION = tags((2, 7, 25))
 _TRAINING = 20
-_GRAPH_NODE, _GRAPH_TENSOR, _GRAPH_ANNOTATION, _GRAPH_SPARSE = tags(1, 5, 14, 15)
+_GRAPH_NODE, _GRAPH_TENSOR, _GRAPH_ANNOTATION, _GRAPH_SPARSE = tags((1, 5, 14, 15))
 _FUNCTION_NAME, _FUNCTION_INPUT, _FUNCTION_OUTPUT, _FUNCTION_NODE, _FUNCTION_DOMAIN, _FUNCTION_OVERLOAD = (
-    tags(1, 4, 5, 7, 10, 13)
+    tags((1, 4, 5, 7, 10, 13))
 )
-_INPUT, _OUTPUT, _OPERATOR, _ATTRIBUTE, _DOMAIN, _OVERLOAD = tags(1, 2, 4, 5, 7, 8)
-_NAME, _TEXT, _TENSOR, _GRAPH, _TENSORS, _GRAPHS, _SPARSE, _SPARSES = tags(1, 4, 5, 6, 10, 11, 22, 23)
+_INPUT, _OUTPUT, _OPERATOR, _ATTRIBUTE, _DOMAIN, _OVERLOAD = tags((1, 2, 4, 5, 7, 8))
+_NAME, _TEXT, _TENSOR, _GRAPH, _TENSORS, _GRAPHS, _SPARSE, _SPARSES = tags((1, 4, 5, 6, 10, 11, 22, 23))
 _INTEGER, _INTEGERS, _PACKED_INTEGERS = tag(3, VARINT), tag(8, VARINT), tag(8, BYTES)
 _FLOATS = frozenset(tag(number, kind) for number in (2, 7) for kind in (FIXED32, BYTES))
-_ANNOTATED, _ANNOTATION = tags(1, 2)
-_KEY, _VALUE = tags(1, 2)
+_ANNOTATED, _ANNOTATION = tags((1, 2))
+_KEY, _VALUE = tags((1, 2))
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -38,9 +38,9 @@ _CODES = Codes(
     numbers="RA-IN-125",
     duplicate="RA-IN-126",
 )
-_NAME, _RAW, _ENTRY = tags(8, 9, 13)
+_NAME, _RAW, _ENTRY = tags((8, 9, 13))
 _TYPE, _LOCATION = tag(2, VARINT), tag(14, VARINT)
-_SPARSE_VALUES, _KEY, _TEXT = tags(1, 1, 2)
+_SPARSE_VALUES, _KEY, _TEXT = tags((1, 1, 2))
 _DIMS, _SPARSE_DIMS = 1, 3
 _EXTERNAL = 1
 """Of ``TensorProto.DataLocation``: the values are in another file."""

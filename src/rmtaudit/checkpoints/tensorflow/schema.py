@@ -50,12 +50,12 @@ _LIST_CAP = 1 << 16  # numbers of an attribute
 _REPEATED_CAP = 1 << 20
 """Most elements that one stored value may stand for: a vector of ones, not a file of nothing."""
 
-_NODE, _LIBRARY = tags(1, 2)
-_FUNCTION, _FUNCTION_NODE = tags(1, 3)
-_NAME, _OPERATOR, _INPUT, _ATTRIBUTE = tags(1, 2, 3, 5)
-_KEY, _VALUE = tags(1, 2)
+_NODE, _LIBRARY = tags((1, 2))
+_FUNCTION, _FUNCTION_NODE = tags((1, 3))
+_NAME, _OPERATOR, _INPUT, _ATTRIBUTE = tags((1, 2, 3, 5))
+_KEY, _VALUE = tags((1, 2))
 _INTEGER, _BOOLEAN = tag(3, VARINT), tag(5, VARINT)
-_LIST, _TENSOR = tags(1, 8)
+_LIST, _TENSOR = tags((1, 8))
 _INTEGERS, _PACKED_INTEGERS = tag(3, VARINT), tag(3, BYTES)
 _TYPE, _SHAPE, _CONTENT = tag(1, VARINT), tag(2, BYTES), tag(4, BYTES)
 _SIDE, _LENGTH = tag(2, BYTES), tag(1, VARINT)

@@ -19,7 +19,7 @@ from rmtaudit.checkpoints.sharded import (
     open_index,
     open_shards,
 )
-from rmtaudit.checkpoints.weight_files import is_weight_name, shown_list
+from rmtaudit.checkpoints.weight_files import NUMBERED, is_weight_name, parts_of, shown_list
 from rmtaudit.errors import CorruptError, InputError, NotACheckpointError, UsageError
 from rmtaudit.names import display_name
 
@@ -31,11 +31,6 @@ _STEMS = (
     "consolidated",
     "openvino_model",
 )
-_WHOLE_BY_PART = (".gguf",)
-"""Endings of models whose programs open all parts where one is given."""
-
-_PARTS_CAP = 1000
-_NUMBERED = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<extension>\.[a-z]+)")
 
 
 def families_present(names: list[str], readers: Iterable[Reader]) -> list[Family]:
@@ -154,7 +149,7 @@ class Family:
             check_contained(folder / index)
             sharded = open_index(folder / index)
             return sharded, set(sharded.shards)
-        whole = [name for name in self.files if not _NUMBERED.fullmatch(name)]
+        whole = [name for name in self.files if not NUMBERED.fullmatch(name)]
         usual = _usual(whole)
         if usual is not None:
             check_contained(folder / usual)
@@ -207,7 +202,7 @@ def _groups(names: list[str]) -> dict[str, list[re.Match[str]]]:
     """Return numbered shards, by what they have in common."""
     groups: dict[str, list[re.Match[str]]] = {}
     for name in names:
-        match = _NUMBERED.fullmatch(name)
+        match = NUMBERED.fullmatch(name)
         if match:
             groups.setdefault(f"{match['stem']}-*-of-{match['count']}{match['extension']}", []).append(match)
     return groups
@@ -246,25 +241,21 @@ def open_numbered(path: Path) -> Checkpoint | None:
     InputError
         A part cannot be read.
     """
-    match = _NUMBERED.fullmatch(path.name)
-    count = int(match["count"]) if match else 0
-    if match is None or match["extension"] not in _WHOLE_BY_PART or not 1 < count <= _PARTS_CAP:
+    names = parts_of(path.name)
+    if not names:
         return None
-    names = [
-        f"{match['stem']}-{number:05}-of-{match['count']}{match['extension']}"
-        for number in range(1, count + 1)
-    ]
     absent = [name for name in names if name != path.name and not path.with_name(name).is_file()]
     if absent:
         raise NotACheckpointError(
             "RA-IN-194",
-            f"one of {count} parts of a model, {len(absent)} of the others missing: {shown_list(absent)}.",
+            f"one of {len(names)} parts of a model, {len(absent)} of the others missing: "
+            f"{shown_list(absent)}.",
             hint="Finish the download, and give one of the parts or their folder.",
             where=display_name(path.name),
         )
     opened = open_shards(path.parent, names)
     try:
-        return ShardedCheckpoint(path, opened, [f"all {count} parts of the model were opened"])
+        return ShardedCheckpoint(path, opened, [f"all {len(names)} parts of the model were opened"])
     except BaseException:
         close_all(opened.values())
         raise

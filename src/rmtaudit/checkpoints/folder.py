@@ -94,7 +94,7 @@ def open_checkpoint(path: str | Path, *, stream: bool = False) -> Checkpoint:
 
 def _open_path(path: Path) -> Checkpoint:
     if not _is_folder(path):
-        whole = None if isinstance(path, RemotePath) else open_numbered(path)
+        whole = open_numbered(path)
         if whole is None:
             whole = open_index(path) if is_index(path) else open_file(path)
         return _completed(whole, path.parent)

@@ -6,10 +6,10 @@ bounds: DEFLATE turns a megabyte into a gigabyte of zeros, and weights into hard
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path, PurePosixPath
 
 from rmtaudit.checkpoints.files import FileSource
+from rmtaudit.checkpoints.inflate import Packed, first_bytes, unpacked
 from rmtaudit.checkpoints.remote.paths import RemotePath
 from rmtaudit.checkpoints.zips import ZipEntry, list_entries, packed_offset
 from rmtaudit.errors import CorruptError, InputError, UnsafeError
@@ -28,7 +28,7 @@ _ABSENT = frozenset({"RA-IN-001", "RA-IN-222"})
 STREAMED_CAP = 1 << 20
 """Bytes of a deflated member that are transferred for it, where the archive is not on this machine."""
 
-_PIECE = 1 << 20
+_DAMAGED = "RA-IN-186"  # the code of a deflated entry whose stream, size or checksum is wrong
 _SMALL = 1 << 16  # a ratio means little for members below this size
 
 
@@ -89,13 +89,9 @@ def head_of(source: FileSource, entry: ZipEntry, length: int) -> bytes:
     if entry.encrypted or not (entry.stored or entry.deflated):
         return b""
     start = packed_offset(source, entry)
-    packed = bytes(source.pread(start, min(entry.size, length)))
     if entry.stored:
-        return packed
-    try:
-        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, length)
-    except zlib.error as error:
-        raise _damaged(entry, str(error), source.where) from error
+        return bytes(source.pread(start, min(entry.size, length)))
+    return first_bytes(Packed(source=source, entry=entry, offset=start, code=_DAMAGED), length)
 
 
 class _InflatedSource(FileSource):
@@ -160,33 +156,10 @@ def _inflated(source: FileSource, entry: ZipEntry) -> bytearray:
             hint="Unpack the archive, if you trust it, and give the file.",
             where=source.where,
         )
-    machine = zlib.decompressobj(-zlib.MAX_WBITS)
     result = bytearray()
-    try:
-        for begin in range(0, entry.size, _PIECE):
-            piece = source.pread(begin, min(_PIECE, entry.size - begin))
-            result += machine.decompress(piece, entry.unpacked + 1 - len(result))
-            if machine.eof or machine.unconsumed_tail or len(result) > entry.unpacked:
-                break
-    except zlib.error as error:
-        raise _damaged(entry, str(error), source.where) from error
-    if len(result) != entry.unpacked or not machine.eof:
-        fault = (
-            f"{len(result)} of {entry.unpacked} bytes" if len(result) <= entry.unpacked else "too many bytes"
-        )
-        raise _damaged(entry, fault, source.where)
-    if zlib.crc32(result) != entry.checksum:
-        raise _damaged(entry, "the checksum differs", source.where)
+    for piece in unpacked(Packed(source=source, entry=entry, offset=0, code=_DAMAGED)):
+        result += piece
     return result
-
-
-def _damaged(entry: ZipEntry, fault: str, where: str) -> CorruptError:
-    return CorruptError(
-        "RA-IN-186",
-        f"the entry '{display_name(entry.name)}' does not unpack: {fault}.",
-        hint="Re-download it.",
-        where=where,
-    )
 
 
 def _archive_of(path: Path) -> Path | None:

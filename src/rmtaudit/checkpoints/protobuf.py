@@ -6,9 +6,7 @@ one window. Source: the encoding guide of Protocol Buffers (protobuf.dev/program
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
 
 from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.errors import CorruptError
@@ -19,23 +17,28 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 FIELDS_CAP = 20_000_000
 """Most fields that are looked at in one file: a graph of 100,000 operators has fewer than 2,000,000."""
 
+Field = tuple[int, int, int, int]
+"""One field of a message: its tag, its value, and the positions where its bytes begin and end in the file.
+
+The tag is :func:`tag` of the field's number and wire type. The value is the number of a field of type
+:data:`VARINT` (unsigned, 64 bits), and 0 for the others. A plain tuple, since a file may have millions.
+"""
+
 _FIXED = {FIXED64: 8, FIXED32: 4}
 _WINDOW = 1 << 15
 _LONGEST_KEY = 20  # a tag and a length, each a varint of at most 10 bytes
+_UNFINISHED = b"\x80" * _LONGEST_KEY
+"""Stands behind the end of the file: a number that runs into it never ends, and is refused."""
 
 
-class Field(NamedTuple):
-    """One field of a message.
+def tag(number: int, kind: int) -> int:
+    """Return what stands in front of a field of a number and a wire type."""
+    return number << 3 | kind
 
-    Its bytes lie from ``start`` to ``end`` in the file; ``value`` is the number of a field of type
-    :data:`VARINT` (unsigned, 64 bits), and 0 for the others.
-    """
 
-    number: int
-    kind: int
-    value: int
-    start: int
-    end: int
+def tags(numbers: Iterable[int]) -> tuple[int, ...]:
+    """Return the tags of fields of type :data:`BYTES`: messages, texts and packed numbers."""
+    return tuple(tag(number, BYTES) for number in numbers)
 
 
 class Wire:
@@ -66,22 +69,25 @@ class Wire:
         """
         position = start
         data, base = self._window, self._base
+        last = len(data) - _LONGEST_KEY  # of the places in the window where a key may begin
+        count, most = 0, self._left
         while position < end:
-            self._left -= 1
-            if self._left < 0:
-                raise self._corrupt(f"more than {FIELDS_CAP} fields", position)
+            count += 1
+            if count > most:
+                raise self.corrupt(f"more than {FIELDS_CAP} fields", position)
             index = position - base
-            if index < 0 or index + _LONGEST_KEY > len(data):
+            if not 0 <= index <= last:
                 data, base = self._at(position)
+                last = len(data) - _LONGEST_KEY
                 index = position - base
             key = data[index]
             index += 1
             if key > 0x7F:
                 key, index = self._varint(data, index - 1, base)
             kind = key & 7
-            length = value = 0
+            value = 0
             if kind == BYTES:
-                length = data[index] if index < len(data) else 0x80
+                length = data[index]
                 index += 1
                 if length > 0x7F:
                     length, index = self._varint(data, index - 1, base)
@@ -89,7 +95,7 @@ class Wire:
                 position = begin + length
             elif kind == VARINT:
                 begin = base + index
-                value = data[index] if index < len(data) else 0x80
+                value = data[index]
                 index += 1
                 if value > 0x7F:
                     value, index = self._varint(data, index - 1, base)
@@ -98,61 +104,78 @@ class Wire:
                 begin = base + index
                 position = begin + _FIXED[kind]
             else:
-                raise self._corrupt(f"a field of type {kind}", position)
+                raise self.corrupt(f"a field of type {kind}", position)
             if position > end or key < 8:
-                raise self._corrupt(
+                raise self.corrupt(
                     f"field {key >> 3} ends at {position}, the message around it at {end}", begin
                 )
-            yield Field(key >> 3, kind, value, begin, position)
+            yield key, value, begin, position
+        self._left -= count
 
-    def content(self, field: Field, cap: int) -> bytes:
-        """Return the bytes of a field of at most ``cap`` bytes. Raises ``CorruptError`` for a longer one."""
-        length = field.end - field.start
-        if field.kind != BYTES or length > cap:
-            raise self._corrupt(
-                f"field {field.number} has {length} bytes (type {field.kind}); at most {cap} make sense",
-                field.start,
-            )
-        data, base = self._at(field.start)
-        index = field.start - base
-        if index + length <= len(data):
-            return data[index : index + length]
-        return bytes(self.source.pread(field.start, length))
+    def span(self, field: Field) -> tuple[int, int]:
+        """Return where the bytes of a field are. Raises ``CorruptError`` for a field of a number."""
+        key, _, start, end = field
+        if key & 7 == VARINT:
+            raise self.corrupt(f"field {key >> 3} is a number where bytes should be", start)
+        return start, end
 
-    def text(self, field: Field, cap: int = 1 << 16) -> str:
-        """Return the text of a field; bytes that are not UTF-8 become escapes."""
-        return self.content(field, cap).decode("utf-8", "backslashreplace")
+    def number(self, field: Field) -> int:
+        """Return the number of a field. Raises ``CorruptError`` for a field of bytes."""
+        key, value, start, _ = field
+        if key & 7 != VARINT:
+            raise self.corrupt(f"field {key >> 3} has bytes where a number should be", start)
+        return value
+
+    def content(self, start: int, end: int, cap: int) -> bytes:
+        """Return at most ``cap`` bytes between two positions. Raises ``CorruptError`` for more."""
+        data, base = self._window, self._base
+        if start >= base and end <= base + len(data) and end - start <= cap:
+            return data[start - base : end - base]
+        if end - start > cap:
+            raise self.corrupt(f"{end - start} bytes; at most {cap} make sense", start)
+        if end - start > _WINDOW >> 1:
+            return bytes(self.source.pread(start, end - start))
+        data, base = self._at(start, end - start)
+        return data[start - base : end - base]
+
+    def text(self, start: int, end: int, cap: int = 1 << 16) -> str:
+        """Return the text between two positions; bytes that are not UTF-8 become escapes."""
+        return self.content(start, end, cap).decode("utf-8", "backslashreplace")
 
     def varints(self, field: Field, cap: int) -> list[int]:
         """Return the signed numbers of a repeated field, packed or not: at most ``cap`` of them."""
-        if field.kind == VARINT:
-            return [signed(field.value)]
-        data = self.content(field, 10 * cap)
+        key, value, start, end = field
+        if key & 7 == VARINT:
+            return [signed(value)]
+        if key & 7 != BYTES:
+            raise self.corrupt(f"field {key >> 3} of type {key & 7} for whole numbers", start)
+        data = self.content(start, end, 10 * cap)
         numbers: list[int] = []
         index = 0
         while index < len(data):
-            value, index = self._varint(data, index, field.start)
+            value, index = self._varint(data, index, start)
             numbers.append(signed(value))
         if len(numbers) > cap:
-            raise self._corrupt(f"field {field.number} has {len(numbers)} numbers", field.start)
+            raise self.corrupt(f"field {key >> 3} has {len(numbers)} numbers", start)
         return numbers
 
-    def float32(self, field: Field) -> float:
-        """Return the number of a field of four bytes."""
-        if field.kind != FIXED32:
-            raise self._corrupt(f"field {field.number} is no number of four bytes", field.start)
-        (number,) = struct.unpack("<f", self.source.pread(field.start, 4))
-        return float(number)
+    def corrupt(self, fault: str, position: int) -> CorruptError:
+        """Return the error for a message that is damaged at a position."""
+        return CorruptError(
+            self._code,
+            f"a damaged message at position {position}: {fault}.",
+            hint="Re-download it.",
+            where=self.source.where,
+        )
 
-    def _at(self, position: int) -> tuple[bytes, int]:
-        """Return a window that holds the key of the field at a position, and where it begins."""
+    def _at(self, position: int, length: int = 0) -> tuple[bytes, int]:
+        """Return a window that holds the key of the field at a position, or so many bytes, and its begin."""
         index = position - self._base
-        if index >= 0 and index + _LONGEST_KEY <= len(self._window):
-            return self._window, self._base
-        if 0 <= index < len(self._window) and self._base + len(self._window) == self.source.size:
-            return self._window, self._base
-        length = min(_WINDOW, self.source.size - position)
-        self._window, self._base = bytes(self.source.pread(position, length)), position
+        if not 0 <= index <= len(self._window) - max(length, _LONGEST_KEY):
+            size = min(_WINDOW, self.source.size - position)
+            self._window, self._base = bytes(self.source.pread(position, size)), position
+            if position + size == self.source.size:
+                self._window += _UNFINISHED
         return self._window, self._base
 
     def _varint(self, data: bytes, index: int, base: int) -> tuple[int, int]:
@@ -167,15 +190,7 @@ class Wire:
             shift += 7
             if shift >= 70:
                 break
-        raise self._corrupt("a number of more than 10 bytes, or one that is cut off", base + start)
-
-    def _corrupt(self, fault: str, position: int) -> CorruptError:
-        return CorruptError(
-            self._code,
-            f"a damaged message at position {position}: {fault}.",
-            hint="Re-download it.",
-            where=self.source.where,
-        )
+        raise self.corrupt("a number of more than 10 bytes, or one that is cut off", base + start)
 
 
 def signed(value: int) -> int:

@@ -7,6 +7,7 @@ file, and ``RMTAUDIT_PLUGINS=name,name`` lets in only those named (unset or empt
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -166,7 +167,7 @@ def _zip_names(source: FileSource) -> tuple[str, ...]:
 
 def own_readers() -> list[Reader]:
     """Return rmtaudit's own readers. Raises ``UsageError`` (RA-IN-019) where the package is not installed."""
-    own = [_load(entry) for entry in registered(GROUP) if is_own(entry)]
+    own = [_own_reader(entry) for entry in registered(GROUP) if is_own(entry)]
     if not own:
         raise UsageError(
             "RA-IN-019",
@@ -208,6 +209,12 @@ def plugin_readers(problems: list[str]) -> Iterator[Reader]:
             yield _load(entry)
         except UsageError as error:
             problems.append(error.message)
+
+
+@lru_cache(maxsize=64)
+def _own_reader(entry: EntryPoint) -> Reader:
+    """Return a reader of ours, which keeps nothing of the files that it opens: one serves all of them."""
+    return _load(entry)
 
 
 def _load(entry: EntryPoint) -> Reader:

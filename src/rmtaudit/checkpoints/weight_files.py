@@ -34,9 +34,33 @@ SHOWN = 8
 """Names in a list before it is cut."""
 
 
+NUMBERED = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<extension>\.[a-z]+)")
+"""Names of numbered shards."""
+
+_WHOLE_BY_PART = (".gguf",)
+"""Endings of models whose programs open all parts where one is given."""
+
+_PARTS_CAP = 1000
+
+
 def is_weight_name(name: str) -> bool:
     """Whether a file of this name is not known to be something else: an optimizer, a tokenizer."""
     return not _NOT_WEIGHTS.fullmatch(name)
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """Return the names of all parts of a model of which a file is one, as llama.cpp names them.
+
+    Empty for the name of a file that is no such part.
+    """
+    match = NUMBERED.fullmatch(name)
+    count = int(match["count"]) if match else 0
+    if match is None or match["extension"] not in _WHOLE_BY_PART or not 1 < count <= _PARTS_CAP:
+        return ()
+    return tuple(
+        f"{match['stem']}-{number:05}-of-{match['count']}{match['extension']}"
+        for number in range(1, count + 1)
+    )
 
 
 def weight_files(folder: Path) -> list[str]:

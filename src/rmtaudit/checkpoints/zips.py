@@ -7,8 +7,9 @@ applied, and inflates.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from rmtaudit.errors import CorruptError, UnsafeError
 from rmtaudit.names import display_name
@@ -28,8 +29,7 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 _ENCRYPTED = 0x0001 | 0x0040 | 0x2000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ZipEntry:
+class ZipEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One file of the archive.
 
     Attributes
@@ -147,9 +147,13 @@ def packed_offset(source: FileSource, entry: ZipEntry) -> int:
 
 def _directory(source: FileSource) -> tuple[int, int, int]:
     """Return position, size and number of entries of the central directory."""
-    length = min(source.size, _END.size + 0xFFFF)
+    length = min(source.size, _END.size)
     tail = bytes(source.pread(source.size - length, length))
-    at = tail.rfind(b"PK\x05\x06")
+    at = 0 if tail.startswith(b"PK\x05\x06") and tail.endswith(b"\0\0") else -1
+    if at < 0:  # a comment may stand behind the record
+        length = min(source.size, _END.size + 0xFFFF)
+        tail = bytes(source.pread(source.size - length, length))
+        at = tail.rfind(b"PK\x05\x06")
     if at < 0 or at + _END.size > length:
         raise CorruptError(
             "RA-IN-056",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
+import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +30,20 @@ from rmtaudit.report.document import dumps
 from rmtaudit.report.parsing import loads
 
 SHARD = "model-00001-of-00002.safetensors"
+
+
+def _load(name: str) -> Any:
+    path = Path(__file__).parents[2] / "fuzz" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # a NamedTuple looks for the module that it is defined in
+    spec.loader.exec_module(module)
+    return module
+
+
+gguf = _load("fuzz_gguf")
 
 
 def refused(path: str) -> RmtauditError:
@@ -357,6 +374,22 @@ def test_formats_that_are_read_by_position_are_streamed(tmp_path: Path, hub: Hub
             for spec in local.tensors:
                 assert torch.equal(remote.read(spec.name), local.read(spec.name))
             assert hub.transferred - before <= 1.05 * file.stat().st_size, file.name
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "downloaded"])
+def test_one_part_of_a_gguf_model_opens_all_of_it(tmp_path: Path, hub: HubServer, stream: bool) -> None:
+    hub.folder = tmp_path / "gguf"
+    hub.folder.mkdir()
+    names = [f"m-0000{number}-of-00002.gguf" for number in (1, 2)]
+    for name, tensor in zip(names, ("token_embd.weight", "output.weight"), strict=True):
+        body = gguf.build([gguf.Tensor(tensor, (8, 4), 0, bytes(128))])
+        (hub.folder / name).write_bytes(body)
+    assert refused(f"{hub.web}/{names[1]}?signature=1").code == "RA-IN-194"  # signed for one file alone
+    for name in names:
+        with open_checkpoint(f"hf://org/name/{name}", stream=stream) as checkpoint:
+            assert [spec.name for spec in checkpoint.tensors] == ["token_embd.weight", "output.weight"]
+    with open_checkpoint(f"{hub.web}/{names[1]}") as checkpoint:
+        assert len(checkpoint.tensors) == 2
 
 
 def test_an_archive_that_has_to_be_unpacked_is_not_streamed(tmp_path: Path, hub: HubServer) -> None:

@@ -15,6 +15,8 @@ from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.checkpoints.schemes import codes, four_bit_floats, packed_integers
 from rmtaudit.checkpoints.schemes.sides import stated_inputs, stated_outputs
+from rmtaudit.matrices.plan import plan_layers
+from rmtaudit.matrices.skips import SkipReason
 from rmtaudit.matrices.tensors import TensorSpec
 
 Shared = Callable[..., Path]
@@ -178,6 +180,21 @@ def test_the_sides_that_a_configuration_states(name: str, inputs: int | None, ou
     config = {"hidden_size": 64}
     assert (stated_inputs(name, config), stated_outputs(name, config)) == (inputs, outputs)
     assert stated_inputs(name, {"hidden_size": 64, "text_config": {"hidden_size": 32}}) is None
+
+
+def test_quanto_as_it_lies_there_is_skipped_as_a_whole(shared: Shared) -> None:
+    """Neither the file nor its configuration states a side: 64 x 256, 128 x 128 … would fit."""
+    reason = "quanto int4, whose file does not tell the shape of the weight"
+    with open_checkpoint(shared("golden", "quantised", "quanto_int4")) as checkpoint:
+        plan = plan_layers(checkpoint.tensors, config=checkpoint.config)
+    assert plan.layers == ()
+    skipped = {each.spec.name.rpartition(".")[2]: each for each in plan.skipped}
+    assert len(plan.skipped) == len(checkpoint.tensors) == 3
+    assert skipped["_data"].reason == f"quantised ({reason})"
+    assert skipped["_data"].skip.reason is SkipReason.QUANTISED
+    for part in ("_scale", "_shift"):
+        assert skipped[part].reason == f"part of a quantised weight ({reason})"
+        assert skipped[part].skip.reason is SkipReason.QUANTISATION_PARAMETER
 
 
 def test_quanto_is_decoded_where_a_bias_tells_its_rows(shared: Shared, tmp_path: Path) -> None:

@@ -135,6 +135,20 @@ def test_no_adapter_and_no_match_are_refused() -> None:
         merged(lora("m.q"), {"other.weight": W})
 
 
+def test_an_adapter_for_another_base_than_gguf_is_told_what_to_do() -> None:
+    adapter = StateDictCheckpoint(lora("model.layers.0.self_attn.q_proj"))
+    adapter.adapter_config = PEFT
+    base = StateDictCheckpoint({"blk.0.attn_q.weight": W})
+    base.format = "gguf"
+    with pytest.raises(UsageError, match="no weight of this name") as raised:
+        MergedCheckpoint(adapter, base, conv="flattened")
+    assert "convert_lora_to_gguf.py" in raised.value.hint
+    adapter.format = "gguf"
+    with pytest.raises(UsageError) as raised:
+        MergedCheckpoint(adapter, base, conv="flattened")
+    assert "convert_lora_to_gguf.py" not in raised.value.hint
+
+
 def test_weights_stored_inputs_first() -> None:
     base = {"h.0.attn.c_attn.weight": draw(IN, 3 * IN), "h.0.mlp.c_proj.weight": draw(IN, IN)}
     a, b = draw(RANK, IN), draw(3 * IN, RANK)

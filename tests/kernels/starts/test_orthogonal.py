@@ -53,6 +53,50 @@ def test_zero_lines_are_left_out() -> None:
     assert not is_orthogonal(values, 65, 35, SINGLE)
 
 
+FORMATS = {torch.float32: SINGLE, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
+SHAPES = [
+    (8, 256),
+    (8, 2048),
+    (8, 16384),
+    (4096, 8),
+    (9, 65536),
+    (12, 1200),
+    (24, 8192),
+    (64, 1024),
+    (64, 64),
+]
+
+
+@pytest.mark.parametrize("dtype", FORMATS, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_orthogonal_starts_are_told_from_noise_at_every_aspect(
+    shape: tuple[int, int], dtype: torch.dtype
+) -> None:
+    rows, cols = shape
+    for seed, gain in enumerate((0.02, 1.0, 2.0**0.5, 7.3)):
+        start = torch.linalg.qr(normal(max(shape), min(shape), seed=seed).float()).Q  # as torch makes it
+        start = (gain * (start if rows >= cols else start.T)).to(dtype).double()
+        assert is_orthogonal(gram_eigenvalues(start).eigenvalues, rows, cols, FORMATS[dtype])
+        noise = normal(rows, cols, seed=seed)
+        for law in (noise, noise.sign(), noise.clamp(-1, 1)):
+            stored = (gain * law).to(dtype).double()
+            assert not is_orthogonal(gram_eigenvalues(stored).eigenvalues, rows, cols, FORMATS[dtype])
+
+
+@pytest.mark.parametrize("dtype", FORMATS, ids=str)
+def test_blocks_and_scaled_rows_are_told_from_noise(dtype: torch.dtype) -> None:
+    epsilon = FORMATS[dtype]
+    for rows, cols in ((16, 16384), (16, 2), (32, 4096), (4096, 8), (64, 96)):
+        for seed in range(3):
+            noise = normal(rows, cols, seed=seed).to(dtype).double()
+            assert orthogonal_blocks(noise, epsilon) is None
+            assert scaled_orthogonal(noise, epsilon) is None
+    heads = torch.cat([(1 + head) * basis(4096, 16, head).T for head in range(4)]).to(dtype).double()
+    assert orthogonal_blocks(heads, epsilon) == 4
+    rows_apart = torch.linspace(1, 3, 16, dtype=torch.float64)[:, None] * basis(4096, 16).T
+    assert scaled_orthogonal(rows_apart.to(dtype).double(), epsilon) == 16
+
+
 @pytest.mark.parametrize("gates", [3, 4])
 def test_one_gate_of_a_recurrent_start_is_told_from_noise(gates: int) -> None:
     for seed in range(10):

@@ -11,9 +11,9 @@ from rmtaudit.checkpoints.coreml.blobs import Blobs
 from rmtaudit.checkpoints.coreml.checkpoint import coreml_checkpoint
 from rmtaudit.checkpoints.coreml.mil import MalformedProgramError
 from rmtaudit.checkpoints.coreml.program import Operation
-from rmtaudit.checkpoints.coreml.wire import MalformedMessageError
 from rmtaudit.checkpoints.files import FileSource, read_small
 from rmtaudit.checkpoints.lazy import LazyCheckpoint
+from rmtaudit.checkpoints.protobuf import Wire
 from rmtaudit.errors import CorruptError, NotACheckpointError, UnsafeError
 from rmtaudit.names import display_name
 
@@ -43,7 +43,7 @@ def open_package(folder: Path, format: str) -> LazyCheckpoint:
     source = FileSource(path)
     blobs = Blobs(path.parent, folder, where)
     try:
-        functions = _functions(_program(source, where), where, compiled=compiled)
+        functions = _functions(source, where, compiled=compiled)
         return coreml_checkpoint(folder, format, (source, functions), blobs)
     except BaseException:
         for each in (source, *blobs.sources):
@@ -51,21 +51,21 @@ def open_package(folder: Path, format: str) -> LazyCheckpoint:
         raise
 
 
-def _program(source: FileSource, where: str) -> memoryview:
+def _functions(source: FileSource, where: str, *, compiled: bool) -> dict[str, list[Operation]]:
     if source.size > PROGRAM_CAP:
         raise UnsafeError(
             "RA-IN-214", f"a program of {source.size} bytes; at most {PROGRAM_CAP} are read.", where=where
         )
-    return memoryview(source.pread(0, source.size))
-
-
-def _functions(data: memoryview, where: str, *, compiled: bool) -> dict[str, list[Operation]]:
-    try:
-        found = mil.functions(bytes(data).decode("utf-8", "replace")) if compiled else spec.functions(data)
-    except (MalformedMessageError, MalformedProgramError) as error:
-        raise CorruptError(
-            "RA-IN-210", f"a damaged program: {error}.", hint="Re-download it.", where=where
-        ) from error
+    if not compiled:
+        found = spec.functions(Wire(source, "RA-IN-210"))
+    else:
+        text = bytes(source.pread(0, source.size)).decode("utf-8", "replace")
+        try:
+            found = mil.functions(text)
+        except MalformedProgramError as error:
+            raise CorruptError(
+                "RA-IN-210", f"a damaged program: {error}.", hint="Re-download it.", where=where
+            ) from error
     if found is None:
         raise NotACheckpointError(
             "RA-IN-211",

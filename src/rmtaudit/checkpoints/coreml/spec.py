@@ -6,9 +6,17 @@ import struct
 from collections.abc import Iterator
 
 from rmtaudit.checkpoints.coreml.program import Operation, Value
-from rmtaudit.checkpoints.coreml.wire import MalformedMessageError, fields, message, number, text, varint
+from rmtaudit.checkpoints.protobuf import Field, Wire
 
 _ML_PROGRAM = 502
+_NUMBERS_CAP = 1 << 25
+"""Most numbers of a value that the program holds itself: the program has at most 256 MiB."""
+
+_TEXT_CAP = 1 << 16
+
+Span = tuple[int, int]
+"""Where the bytes of a message begin and end in the file."""
+
 _TYPES = {
     1: "bool", 2: "string", 10: "fp16", 11: "fp32", 12: "fp64", 13: "bf16", 40: "fp8e4m3fn", 41: "fp8e5m2",
     21: "int8", 22: "int16", 23: "int32", 24: "int64", 25: "int4",
@@ -22,170 +30,167 @@ _IN_BYTES = {
 }  # fmt: skip
 
 
-def functions(data: memoryview) -> dict[str, list[Operation]] | None:
+def functions(wire: Wire) -> dict[str, list[Operation]] | None:
     """Return the operators of each function of a model; ``None`` for a model that is no ML program.
 
     Raises
     ------
-    MalformedMessageError
-        The bytes are not such a message.
+    CorruptError
+        The file is not such a message.
     """
-    program = [message(value) for key, value in fields(data) if key == _ML_PROGRAM]
+    program = [wire.span(each) for each in wire.fields(0, wire.source.size) if each[0] >> 3 == _ML_PROGRAM]
     if not program:
         return None
     result: dict[str, list[Operation]] = {}
-    for key, value in fields(program[0]):
-        if key == 2:
-            name, body = _entry(value)
-            result[name] = list(_function(body))
+    for each in wire.fields(*program[0]):
+        if each[0] >> 3 == 2:
+            name, body = _entry(wire, each)
+            result[name] = list(_function(wire, body))
     return result
 
 
-def _entry(value: int | memoryview) -> tuple[str, memoryview]:
+def _entry(wire: Wire, field: Field) -> tuple[str, Span]:
     """Return key and value of an entry of a map."""
-    name, body = "", memoryview(b"")
-    for key, part in fields(message(value)):
-        if key == 1:
-            name = text(part)
-        elif key == 2:
-            body = message(part)
+    name, body = "", (0, 0)
+    for each in wire.fields(*wire.span(field)):
+        if each[0] >> 3 == 1:
+            name = _text(wire, each)
+        elif each[0] >> 3 == 2:
+            body = wire.span(each)
     return name, body
 
 
-def _function(data: memoryview) -> Iterator[Operation]:
-    for key, value in fields(data):
-        if key == 3:
-            yield from _block(_entry(value)[1], _NESTED)
+def _function(wire: Wire, function: Span) -> Iterator[Operation]:
+    for each in wire.fields(*function):
+        if each[0] >> 3 == 3:
+            yield from _block(wire, _entry(wire, each)[1], _NESTED)
 
 
-def _block(data: memoryview, left: int) -> Iterator[Operation]:
+def _block(wire: Wire, block: Span, left: int) -> Iterator[Operation]:
     if left == 0:
-        raise MalformedMessageError(f"blocks nested more than {_NESTED} deep")
-    for key, value in fields(data):
-        if key == 3:
-            yield from _operation(message(value), left)
+        raise wire.corrupt(f"blocks nested more than {_NESTED} deep", block[0])
+    for each in wire.fields(*block):
+        if each[0] >> 3 == 3:
+            yield from _operation(wire, wire.span(each), left)
 
 
-def _operation(data: memoryview, left: int) -> Iterator[Operation]:
+def _operation(wire: Wire, operation: Span, left: int) -> Iterator[Operation]:
     kind, outputs, shape = "", [], None
     inputs: dict[str, str | Value] = {}
-    for key, value in fields(data):
-        if key == 1:
-            kind = text(value)
-        elif key == 2:
-            name, body = _entry(value)
-            binding = _binding(body)
+    for each in wire.fields(*operation):
+        number = each[0] >> 3
+        if number == 1:
+            kind = _text(wire, each)
+        elif number == 2:
+            name, body = _entry(wire, each)
+            binding = _binding(wire, body)
             if binding is not None:
                 inputs[name] = binding
-        elif key == 3:
-            name, sizes = _output(message(value))
+        elif number == 3:
+            name, sizes = _output(wire, wire.span(each))
             outputs.append(name)
             shape = sizes if shape is None else shape
-        elif key == 4:
-            yield from _block(message(value), left - 1)
-        elif key == 5:
-            name, body = _entry(value)
-            inputs.setdefault(name, _value(body))
+        elif number == 4:
+            yield from _block(wire, wire.span(each), left - 1)
+        elif number == 5:
+            name, body = _entry(wire, each)
+            inputs.setdefault(name, _value(wire, body))
     yield Operation(type=kind, outputs=tuple(outputs), shape=shape or (), inputs=inputs)
 
 
-def _binding(data: memoryview) -> str | Value | None:
+def _binding(wire: Wire, argument: Span) -> str | Value | None:
     """Return the first of the bindings of an argument."""
-    for key, value in fields(data):
-        if key == 1:
-            for inner, part in fields(message(value)):
-                if inner == 1:
-                    return text(part)
-                if inner == 2:
-                    return _value(message(part))
+    for each in wire.fields(*argument):
+        if each[0] >> 3 == 1:
+            for inner in wire.fields(*wire.span(each)):
+                if inner[0] >> 3 == 1:
+                    return _text(wire, inner)
+                if inner[0] >> 3 == 2:
+                    return _value(wire, wire.span(inner))
     return None
 
 
-def _output(data: memoryview) -> tuple[str, tuple[int, ...]]:
+def _output(wire: Wire, output: Span) -> tuple[str, tuple[int, ...]]:
     name = ""
     shape: tuple[int, ...] = ()
-    for key, value in fields(data):
-        if key == 1:
-            name = text(value)
-        elif key == 2:
-            _, shape = _type(message(value))
+    for each in wire.fields(*output):
+        if each[0] >> 3 == 1:
+            name = _text(wire, each)
+        elif each[0] >> 3 == 2:
+            _, shape = _type(wire, wire.span(each))
     return name, shape
 
 
-def _type(data: memoryview) -> tuple[str, tuple[int, ...]]:
+def _type(wire: Wire, message: Span) -> tuple[str, tuple[int, ...]]:
     """Return the type of elements and the sizes of a tensor type; no type for lists and the like."""
     kind, sizes = "", []
-    for key, value in fields(data):
-        if key != 1:
+    for each in wire.fields(*message):
+        if each[0] >> 3 != 1:
             continue
-        for inner, part in fields(message(value)):
-            if inner == 1:
-                kind = _TYPES.get(number(part), f"type {number(part)}")
-            elif inner == 3:
-                sizes.append(_size(message(part)))
+        for inner in wire.fields(*wire.span(each)):
+            if inner[0] >> 3 == 1:
+                kind = _TYPES.get(wire.number(inner), f"type {wire.number(inner)}")
+            elif inner[0] >> 3 == 3:
+                sizes.append(_size(wire, wire.span(inner)))
     return kind, tuple(sizes)
 
 
-def _size(data: memoryview) -> int:
-    for key, value in fields(data):
-        if key == 1:
-            return sum(number(part) for inner, part in fields(message(value)) if inner == 1)
+def _size(wire: Wire, dimension: Span) -> int:
+    for each in wire.fields(*dimension):
+        if each[0] >> 3 == 1:
+            constant = wire.fields(*wire.span(each))
+            return sum(wire.number(inner) for inner in constant if inner[0] >> 3 == 1)
     return 0
 
 
-def _value(data: memoryview) -> Value:
+def _value(wire: Wire, message: Span) -> Value:
     kind = ""
     shape: tuple[int, ...] = ()
     file, offset = "", 0
     numbers: tuple[float, ...] | None = None
-    for key, value in fields(data):
-        if key == 2:
-            kind, shape = _type(message(value))
-        elif key == 3:
-            numbers = _immediate(message(value), kind)
-        elif key == 5:
-            for inner, part in fields(message(value)):
-                if inner == 1:
-                    file = text(part)
-                elif inner == 2:
-                    offset = number(part)
+    for each in wire.fields(*message):
+        number = each[0] >> 3
+        if number == 2:
+            kind, shape = _type(wire, wire.span(each))
+        elif number == 3:
+            numbers = _immediate(wire, wire.span(each), kind)
+        elif number == 5:
+            for inner in wire.fields(*wire.span(each)):
+                if inner[0] >> 3 == 1:
+                    file = _text(wire, inner)
+                elif inner[0] >> 3 == 2:
+                    offset = wire.number(inner)
     return Value(type=kind, shape=shape, file=file, offset=offset, numbers=numbers)
 
 
-def _immediate(data: memoryview, kind: str) -> tuple[float, ...] | None:
+def _immediate(wire: Wire, message: Span, kind: str) -> tuple[float, ...] | None:
     """Return the numbers of an immediate tensor; ``None`` for text, lists and dictionaries."""
-    for key, value in fields(data):
-        if key == 1:
-            for inner, part in fields(message(value)):
-                return _numbers(inner, message(part), kind)
+    for each in wire.fields(*message):
+        if each[0] >> 3 == 1:
+            for inner in wire.fields(*wire.span(each)):
+                return _numbers(wire, inner[0] >> 3, wire.span(inner), kind)
     return None
 
 
-def _numbers(field: int, data: memoryview, kind: str) -> tuple[float, ...] | None:
-    packed = [value for key, value in fields(data) if key == 1]
+def _numbers(wire: Wire, field: int, message: Span, kind: str) -> tuple[float, ...] | None:
+    packed = [each for each in wire.fields(*message) if each[0] >> 3 == 1]
     code = {1: "f", 6: "d"}.get(field)
     if field == 7:
         code = _IN_BYTES.get(kind)
         if code is None:
             return None
     if code is not None:
-        raw = b"".join(bytes(message(part)) for part in packed)
-        return struct.unpack(
-            f"<{len(raw) // struct.calcsize(code)}{code}", raw[: len(raw) - len(raw) % struct.calcsize(code)]
-        )
+        size = struct.calcsize(code)
+        raw = b"".join(wire.content(start, end, size * _NUMBERS_CAP) for start, end in map(wire.span, packed))
+        return struct.unpack(f"<{len(raw) // size}{code}", raw[: len(raw) - len(raw) % size])
     if field not in {2, 3, 5}:
         return None
-    result: list[float] = []
-    for part in packed:
-        if isinstance(part, int):
-            result.append(_signed(part))
-            continue
-        at = 0
-        while at < len(part):
-            found, at = varint(part, at)
-            result.append(_signed(found))
-    return tuple(result)
+    return tuple(number for each in packed for number in wire.varints(each, _NUMBERS_CAP))
 
 
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >> 63 else value
+def _text(wire: Wire, field: Field) -> str:
+    start, end = wire.span(field)
+    try:
+        return wire.content(start, end, _TEXT_CAP).decode()
+    except UnicodeDecodeError as error:
+        raise wire.corrupt("a text that is not UTF-8", start) from error

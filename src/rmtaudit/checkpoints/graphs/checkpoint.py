@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from rmtaudit.checkpoints.files import FileSource
 from rmtaudit.checkpoints.graphs.expressions import Expression, Leaf, Pieces, evaluated

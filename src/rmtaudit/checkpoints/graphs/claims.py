@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+import msgspec
 
 from rmtaudit.checkpoints.graphs.expressions import (
     Dequantised,
@@ -29,8 +31,7 @@ _WHOLE = frozenset({"int64", "int32", "uint64", "uint32", "bool", "string"})
 """dtypes of constants that are no weights where no operator takes them as codes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """What one operator does with one value.
 
     Attributes
@@ -135,14 +136,14 @@ def _weight(constant: Constant, claims: Sequence[Claim]) -> tuple[TensorSpec, Ex
 
 def _other(constant: Constant, claim: Claim) -> tuple[TensorSpec, Expression]:
     expression = claim.expression if isinstance(claim.expression, Dequantised) else Leaf(constant)
-    spec = replace(_plain(constant, None), role=claim.role)
+    spec = msgspec.structs.replace(_plain(constant, None), role=claim.role)
     if isinstance(expression, Dequantised):
-        spec = replace(spec, dtype=expression.dtype, unreadable=constant.unreadable)
+        spec = msgspec.structs.replace(spec, dtype=expression.dtype, unreadable=constant.unreadable)
     return spec, expression
 
 
 def _aimless(constant: Constant, claim: Claim) -> tuple[TensorSpec, Expression]:
-    spec = replace(
+    spec = msgspec.structs.replace(
         _plain(constant, None),
         shape=claim.expression.shape,
         dtype=_dtype(claim.expression),
@@ -247,7 +248,7 @@ def _pulled_back(claim: Claim, role: Role) -> Claim:
     if use is Use.CONVOLUTION and not set(axes) & set("DHW"):
         use = Use.DENSE
     role = replace(role, use=use, axes="".join(axes), parts=parts)
-    return replace(claim, expression=expression, role=role)
+    return msgspec.structs.replace(claim, expression=expression, role=role)
 
 
 def _placed(parts: tuple[Part, ...], ranges: tuple[tuple[int, int], ...]) -> tuple[Part, ...]:

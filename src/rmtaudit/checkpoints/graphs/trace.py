@@ -32,6 +32,8 @@ class Trace(ABC):
 
     def value(self, scope: Scope, name: str) -> Expression | None:
         """Return how a value comes of constants; ``None`` where it depends on more than one of them."""
+        if (scope, name) in self._known:
+            return self._known[scope, name]
         place = scope.lookup(name) if name else None
         if place is None:
             return None

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rmtaudit.checkpoints.arrays import steps
+from rmtaudit.checkpoints.inflate import Packed, check, unpacked_range
 from rmtaudit.checkpoints.npz.header import START, NpyHeader, header_length, parse_header
-from rmtaudit.checkpoints.npz.inflate import check, unpacked_range
 from rmtaudit.checkpoints.single import FileCheckpoint
 from rmtaudit.checkpoints.values import tensor_from_bytes
 from rmtaudit.checkpoints.zips import ZipEntry, list_entries, packed_offset
@@ -30,6 +30,7 @@ UNSUSPICIOUS = 64 << 20
 """Bytes that an archive may unpack to at any ratio."""
 
 _SPARSE = ("data", "indices", "indptr", "row", "col", "shape", "format")
+_DAMAGED = "RA-IN-183"  # the code of an entry whose bytes are not those that were written
 _DEFLATE = 8
 
 
@@ -147,12 +148,12 @@ class NumpyCheckpoint(FileCheckpoint):
         entry, first = place.entry, place.header.length + place.skipped
         if entry is not None and entry.method == _DEFLATE:
             data = memoryview(bytearray(length)) if length < 1 << 20 else _memory(length)
-            unpacked_range(self._source, entry, place.offset, first, data)
+            unpacked_range(_packed(self._source, entry, place.offset), first, data)
             return data
         values = self._source.pread(place.offset + first, length)
         if entry is not None and length == place.header.nbytes:
             start = zlib.crc32(self._source.pread(place.offset, place.header.length))
-            check(entry, zlib.crc32(values, start), self._source.where)
+            check(_packed(self._source, entry, place.offset), zlib.crc32(values, start))
         return values
 
 
@@ -199,8 +200,12 @@ def _head(source: FileSource, entry: ZipEntry, offset: int, length: int) -> byte
     if entry.method != _DEFLATE:
         return bytes(source.pread(offset, length))
     data = bytearray(length)
-    unpacked_range(source, entry, offset, 0, memoryview(data))
+    unpacked_range(_packed(source, entry, offset), 0, memoryview(data))
     return bytes(data)
+
+
+def _packed(source: FileSource, entry: ZipEntry, offset: int) -> Packed:
+    return Packed(source=source, entry=entry, offset=offset, code=_DAMAGED)
 
 
 def _check_size(header: NpyHeader, name: str, size: int, where: str) -> None:

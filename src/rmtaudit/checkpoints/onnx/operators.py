@@ -12,7 +12,7 @@ from rmtaudit.checkpoints.graphs.claims import Claim, none
 from rmtaudit.checkpoints.graphs.expressions import Dequantised, Expression, leaf_of
 from rmtaudit.checkpoints.graphs.gates import Cell, equal_parts, gate_names
 from rmtaudit.checkpoints.graphs.model import Node, Scope
-from rmtaudit.checkpoints.onnx.trace import OnnxTrace
+from rmtaudit.checkpoints.onnx.trace import FOLLOWED, OnnxTrace
 from rmtaudit.matrices.tensors import FLOATING, Role, Use
 
 Claims = Iterator[Claim]
@@ -65,7 +65,7 @@ def claims_of(trace: OnnxTrace, scope: Scope, node: Node) -> Claims:
     handler = _HANDLERS.get(node.op)
     if handler is not None:
         yield from handler(trace, scope, node)
-    for output in node.outputs[:1]:
+    for output in node.outputs[:1] if node.op in FOLLOWED else ():
         value = trace.value(scope, output)
         if isinstance(value, Dequantised) and value.scale is not None:
             yield Claim(expression=value, role=None, scheme=_scheme(value))

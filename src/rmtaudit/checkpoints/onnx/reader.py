@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,6 +95,8 @@ def _is_text(data: bytes) -> bool:
 
 def _resolve(model: Model, files: object) -> None:
     """Give constants whose values are in other files their places; equal ranges are one tensor."""
+    from msgspec.structs import replace
+
     from rmtaudit.checkpoints.graphs.places import bytes_of
     from rmtaudit.checkpoints.onnx.external import ExternalFiles
 

@@ -9,17 +9,32 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from rmtaudit.checkpoints.graphs.messages import CONSTANTS_CAP, Span
 from rmtaudit.checkpoints.graphs.model import Constant, Node, Scope
 from rmtaudit.checkpoints.graphs.places import Numbers, Typed
 from rmtaudit.checkpoints.onnx.external import Location
 from rmtaudit.checkpoints.onnx.tensors import TensorParser
-from rmtaudit.checkpoints.protobuf import BYTES, FIXED32, VARINT, Field, Wire
-from rmtaudit.errors import CorruptError, UnsafeError
-from rmtaudit.names import display_name
+from rmtaudit.checkpoints.protobuf import BYTES, FIXED32, VARINT, Wire, tag, tags
+from rmtaudit.errors import CorruptError
 
 DEEPEST = 64
 """Most graphs inside one another."""
-_TENSORS_CAP = 1_000_000
+
+_TEXT_CAP = 256  # bytes of an attribute that is a text
+_SETTING_CAP = 128  # bytes of an attribute that is remembered
+
+_PRODUCER, _MODEL_GRAPH, _MODEL_FUNCTION = tags((2, 7, 25))
+_TRAINING = 20
+_GRAPH_NODE, _GRAPH_TENSOR, _GRAPH_ANNOTATION, _GRAPH_SPARSE = tags((1, 5, 14, 15))
+_FUNCTION_NAME, _FUNCTION_INPUT, _FUNCTION_OUTPUT, _FUNCTION_NODE, _FUNCTION_DOMAIN, _FUNCTION_OVERLOAD = (
+    tags((1, 4, 5, 7, 10, 13))
+)
+_INPUT, _OUTPUT, _OPERATOR, _ATTRIBUTE, _DOMAIN, _OVERLOAD = tags((1, 2, 4, 5, 7, 8))
+_NAME, _TEXT, _TENSOR, _GRAPH, _TENSORS, _GRAPHS, _SPARSE, _SPARSES = tags((1, 4, 5, 6, 10, 11, 22, 23))
+_INTEGER, _INTEGERS, _PACKED_INTEGERS = tag(3, VARINT), tag(8, VARINT), tag(8, BYTES)
+_FLOATS = frozenset(tag(number, kind) for number in (2, 7) for kind in (FIXED32, BYTES))
+_ANNOTATED, _ANNOTATION = tags((1, 2))
+_KEY, _VALUE = tags((1, 2))
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -70,131 +85,153 @@ class Parser:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        self._where = wire.source.where
         self._model = Model()
-        self._tensors = 0
-        self._tensors_of = TensorParser(wire, self._model.locations)
+        self._unnamed = 0
+        self._tensors = TensorParser(wire, self._model.locations)
+        self._settings: dict[bytes, dict[str, Any]] = {}
 
     def model(self) -> Model:
         """Return the model. Raises ``CorruptError`` where it breaks the format."""
         graphs = 0
-        for each in self._wire.fields(0, self._wire.source.size):
-            if each.number == 2 and each.kind == BYTES:
-                self._model.producer = self._wire.text(each)
-            elif each.number == 7 and each.kind == BYTES:
+        for key, _, start, end in self._wire.fields(0, self._wire.source.size):
+            if key == _PRODUCER:
+                self._model.producer = self._wire.text(start, end)
+            elif key == _MODEL_GRAPH:
                 graphs += 1
-                self._graph(each, None, 0)
-            elif each.number == 25 and each.kind == BYTES:
-                self._function(each)
-            elif each.number == 20:
+                self._graph((start, end), None, 0)
+            elif key == _MODEL_FUNCTION:
+                self._function((start, end))
+            elif key >> 3 == _TRAINING:
                 self._model.warnings.append("what the file holds for further training was not looked at")
         if graphs != 1:
-            raise self._tensors_of.corrupt("RA-IN-121", f"{graphs} graphs; a model has one")
+            raise self._tensors.corrupt("RA-IN-121", f"{graphs} graphs; a model has one")
         return self._model
 
-    def _graph(self, message: Field, parent: Scope | None, depth: int) -> None:
+    def _graph(self, message: Span, parent: Scope | None, depth: int) -> None:
         if depth > DEEPEST:
             raise CorruptError(
                 "RA-IN-122",
                 f"graphs are nested more than {DEEPEST} deep.",
                 hint="Do not trust the file.",
-                where=self._where,
+                where=self._wire.source.where,
             )
         scope = Scope(parent=parent)
         self._model.scopes.append(scope)
-        for each in self._wire.fields(message.start, message.end):
-            if each.kind != BYTES:
-                continue
-            if each.number == 1:
-                self._node(each, scope, depth)
-            elif each.number == 5:
-                self._add(self._tensors_of.tensor(each, scope), scope)
-            elif each.number == 15:
-                self._add(self._tensors_of.sparse(each, ""), scope)
-            elif each.number == 14:
-                self._annotation(each)
+        for key, _, start, end in self._wire.fields(*message):
+            if key == _GRAPH_NODE:
+                self._node((start, end), scope, depth)
+            elif key == _GRAPH_TENSOR:
+                self._tensors.add(self._tensors.tensor((start, end), scope), scope)
+            elif key == _GRAPH_SPARSE:
+                self._tensors.add(self._tensors.sparse((start, end), ""), scope)
+            elif key == _GRAPH_ANNOTATION:
+                self._annotation((start, end))
 
-    def _function(self, message: Field) -> None:
+    def _function(self, message: Span) -> None:
         name = domain = overload = ""
         inputs: list[str] = []
         outputs: list[str] = []
         scope = Scope()
         self._model.scopes.append(scope)
-        for each in self._wire.fields(message.start, message.end):
-            if each.kind != BYTES:
-                continue
-            if each.number == 1:
-                name = self._wire.text(each)
-            elif each.number == 4:
-                inputs.append(self._wire.text(each))
-            elif each.number == 5:
-                outputs.append(self._wire.text(each))
-            elif each.number == 7:
-                self._node(each, scope, 1)
-            elif each.number == 10:
-                domain = self._wire.text(each)
-            elif each.number == 13:
-                overload = self._wire.text(each)
+        for key, _, start, end in self._wire.fields(*message):
+            if key == _FUNCTION_NODE:
+                self._node((start, end), scope, 1)
+            elif key == _FUNCTION_NAME:
+                name = self._wire.text(start, end)
+            elif key == _FUNCTION_INPUT:
+                inputs.append(self._wire.text(start, end))
+            elif key == _FUNCTION_OUTPUT:
+                outputs.append(self._wire.text(start, end))
+            elif key == _FUNCTION_DOMAIN:
+                domain = self._wire.text(start, end)
+            elif key == _FUNCTION_OVERLOAD:
+                overload = self._wire.text(start, end)
         function = Function(inputs=tuple(inputs), outputs=tuple(outputs), body=scope)
         self._model.functions[operator_name(domain, name, overload)] = function
 
-    def _node(self, message: Field, scope: Scope, depth: int) -> None:
+    def _node(self, message: Span, scope: Scope, depth: int) -> None:
+        text = self._wire.text
         inputs: list[str] = []
         outputs: list[str] = []
         op = domain = overload = ""
-        stored: list[Field] = []
-        for each in self._wire.fields(message.start, message.end):
-            if each.kind != BYTES:
-                continue
-            if each.number == 1:
-                inputs.append(self._wire.text(each))
-            elif each.number == 2:
-                outputs.append(self._wire.text(each))
-            elif each.number == 4:
-                op = self._wire.text(each)
-            elif each.number == 7:
-                domain = self._wire.text(each)
-            elif each.number == 8:
-                overload = self._wire.text(each)
-            elif each.number == 5:
-                stored.append(each)
+        stored: list[Span] = []
+        for key, _, start, end in self._wire.fields(*message):
+            if key == _INPUT:
+                inputs.append(text(start, end))
+            elif key == _OUTPUT:
+                outputs.append(text(start, end))
+            elif key == _ATTRIBUTE:
+                stored.append((start, end))
+            elif key == _OPERATOR:
+                op = text(start, end)
+            elif key == _DOMAIN:
+                domain = text(start, end)
+            elif key == _OVERLOAD:
+                overload = text(start, end)
         name = operator_name(domain, op, overload)
         attributes: dict[str, Any] = {}
-        if name != "Constant":
-            scope.nodes.append(
-                Node(op=name, inputs=tuple(inputs), outputs=tuple(outputs), attributes=attributes)
-            )
+        if name == "Constant":
+            for each in stored:
+                self._attribute(each, attributes, scope, depth, outputs)
+            return
+        scope.nodes.append(Node(op=name, inputs=tuple(inputs), outputs=tuple(outputs), attributes=attributes))
         for each in stored:
-            self._attribute(each, attributes, scope, depth, outputs if name == "Constant" else [])
+            self._setting(each, attributes, scope, depth)
+
+    def _setting(self, message: Span, attributes: dict[str, Any], scope: Scope, depth: int) -> None:
+        """Parse an attribute of an operator; many operators have the same small ones, parsed once."""
+        start, end = message
+        if end - start > _SETTING_CAP:
+            self._attribute(message, attributes, scope, depth, [])
+            return
+        stored = self._wire.content(start, end, _SETTING_CAP)
+        known = self._settings.get(stored)
+        if known is None:
+            known = {}
+            if self._attribute(message, known, scope, depth, []):
+                self._settings[stored] = known
+        attributes.update(known)
 
     def _attribute(
-        self, message: Field, attributes: dict[str, Any], scope: Scope, depth: int, outputs: list[str]
-    ) -> None:
-        """Parse an attribute: small numbers, bodies, and, of ``Constant``, its tensor."""
+        self, message: Span, attributes: dict[str, Any], scope: Scope, depth: int, outputs: list[str]
+    ) -> bool:
+        """Parse an attribute: small numbers, bodies, and, of ``Constant``, its tensor.
+
+        Returns
+        -------
+        bool
+            Whether it is only numbers and text: no body and no tensor, which are parts of the model.
+        """
+        wire, tensors = self._wire, self._tensors
         name = ""
         integers: list[int] = []
-        floats: list[tuple[int, int]] = []
-        for each in self._wire.fields(message.start, message.end):
-            if each.number == 1 and each.kind == BYTES:
-                name = self._wire.text(each)
-            elif each.number == 3 and each.kind == VARINT:
-                attributes[name] = self._wire.varints(each, 1)[0]
-            elif each.number == 8 and each.kind in {VARINT, BYTES}:
-                integers.extend(self._wire.varints(each, _TENSORS_CAP))
-            elif each.number in {2, 7} and each.kind in {FIXED32, BYTES}:
-                floats.append((each.start, each.end))
-            elif each.number == 4 and each.kind == BYTES and each.end - each.start <= 256:
-                attributes[name] = self._wire.text(each)
-            elif each.number in {6, 11} and each.kind == BYTES:
-                self._graph(each, scope, depth + 1)
-            elif each.number in {5, 10} and each.kind == BYTES:
-                tensor = self._tensors_of.tensor(each, scope, outputs[0] if outputs else "")
+        floats: list[Span] = []
+        plain = True
+        for each in wire.fields(*message):
+            key, _, start, end = each
+            if key == _NAME:
+                name = wire.text(start, end)
+            elif key == _INTEGER:
+                attributes[name] = wire.varints(each, 1)[0]
+            elif key in {_INTEGERS, _PACKED_INTEGERS}:
+                integers.extend(wire.varints(each, CONSTANTS_CAP))
+            elif key in _FLOATS:
+                floats.append((start, end))
+            elif key == _TEXT and end - start <= _TEXT_CAP:
+                attributes[name] = wire.text(start, end)
+            elif key in {_GRAPH, _GRAPHS}:
+                plain = False
+                self._graph((start, end), scope, depth + 1)
+            elif key in {_TENSOR, _TENSORS}:
+                plain = False
+                tensor = tensors.tensor((start, end), scope, outputs[0] if outputs else "")
                 if outputs:
-                    self._add(tensor, scope)
+                    tensors.add(tensor, scope)
                 else:
-                    self._add_attribute(tensor, name, scope)
-            elif each.number in {22, 23} and each.kind == BYTES:
-                self._add(self._tensors_of.sparse(each, outputs[0] if outputs else ""), scope)
+                    self._add_unnamed(tensor, name, scope)
+            elif key in {_SPARSE, _SPARSES}:
+                plain = False
+                tensors.add(tensors.sparse((start, end), outputs[0] if outputs else ""), scope)
         if integers:
             attributes[name] = tuple(integers)
         if outputs and name in {"value_int", "value_ints"}:
@@ -202,52 +239,42 @@ class Parser:
             values = numbers if isinstance(numbers, tuple) else (numbers or 0,)
             shape = (len(values),) if name == "value_ints" else ()
             place: Any = Numbers(values)
-            self._add(Constant(name=outputs[0], shape=shape, dtype="int64", place=place), scope)
+            tensors.add(Constant(name=outputs[0], shape=shape, dtype="int64", place=place), scope)
         elif outputs and floats and name in {"value_float", "value_floats"}:
             count = sum(end - start for start, end in floats) // 4
             shape = () if name == "value_float" and count == 1 else (count,)
-            place = Typed(source=self._wire.source, spans=tuple(floats), stored="float32", code="RA-IN-125")
-            self._add(Constant(name=outputs[0], shape=shape, dtype="float32", place=place), scope)
+            place = Typed(source=wire.source, spans=tuple(floats), stored="float32", code="RA-IN-125")
+            tensors.add(Constant(name=outputs[0], shape=shape, dtype="float32", place=place), scope)
+        return plain
 
-    def _annotation(self, message: Field) -> None:
+    def _annotation(self, message: Span) -> None:
         """Parse a ``TensorAnnotation``: which tensors are the scale and the zero point of a tensor."""
         tensor = ""
         parameters: dict[str, str] = {}
-        for each in self._wire.fields(message.start, message.end):
-            if each.number == 1 and each.kind == BYTES:
-                tensor = self._wire.text(each)
-            elif each.number == 2 and each.kind == BYTES:
+        for key, _, start, end in self._wire.fields(*message):
+            if key == _ANNOTATED:
+                tensor = self._wire.text(start, end)
+            elif key == _ANNOTATION:
                 entry = {
-                    inner.number: self._wire.text(inner)
-                    for inner in self._wire.fields(each.start, each.end)
-                    if inner.kind == BYTES
+                    inner: self._wire.text(first, last)
+                    for inner, _, first, last in self._wire.fields(start, end)
+                    if inner in {_KEY, _VALUE}
                 }
-                parameters[entry.get(1, "")] = entry.get(2, "")
+                parameters[entry.get(_KEY, "")] = entry.get(_VALUE, "")
         if "SCALE_TENSOR" in parameters:
             self._model.annotations[tensor] = (
                 parameters["SCALE_TENSOR"],
                 parameters.get("ZERO_POINT_TENSOR", ""),
             )
 
-    def _add(self, constant: Constant, scope: Scope) -> None:
-        self._tensors += 1
-        if self._tensors > _TENSORS_CAP:
-            raise self._tensors_of.corrupt("RA-IN-121", f"more than {_TENSORS_CAP} tensors")
-        if constant.name in scope.constants:
-            raise UnsafeError(
-                "RA-IN-126",
-                f"two tensors of one graph are called '{display_name(constant.name)}'.",
-                hint="Do not trust the file.",
-                where=self._where,
-            )
-        scope.constants[constant.name] = constant
-
-    def _add_attribute(self, tensor: Constant, attribute: str, scope: Scope) -> None:
+    def _add_unnamed(self, tensor: Constant, attribute: str, scope: Scope) -> None:
         """Add the tensor of an attribute of any operator but ``Constant``: nobody can name it."""
         if tensor.elements > 1 and tensor.dtype != "string":
-            self._tensors += 1
-            label = f"{tensor.name or attribute}#{self._tensors}"
-            self._add(Constant(name=label, shape=tensor.shape, dtype=tensor.dtype, place=tensor.place), scope)
+            self._unnamed += 1
+            label = f"{tensor.name or attribute}#{self._tensors.count + self._unnamed}"
+            self._tensors.add(
+                Constant(name=label, shape=tensor.shape, dtype=tensor.dtype, place=tensor.place), scope
+            )
 
 
 def operator_name(domain: str, name: str, overload: str = "") -> str:

@@ -25,6 +25,12 @@ _SAME = frozenset(
     {"Identity", "Cast", "CastLike", "QuantizeLinear", "Dropout", "MemcpyFromHost", "MemcpyToHost"}
 )
 _SCALING = frozenset({"Mul", "Div"})
+FOLLOWED = _SAME | _SCALING | {
+    "DequantizeLinear", "com.microsoft::DequantizeLinear", "Sub", "Concat", "Transpose", "Slice", "Split",
+    "Reshape", "Flatten", "Squeeze", "Unsqueeze",
+}  # fmt: skip
+"""The operators whose outputs may come of constants, as far as a weight is concerned."""
+
 _FLOATS = FLOATING | {"float4_e2m1fn"}
 
 
@@ -60,6 +66,8 @@ class OnnxTrace(Trace):
 
     def _made(self, scope: Scope, node: Node, index: int) -> Expression | None:
         op = node.op
+        if op not in FOLLOWED:
+            return None
         if op in {"DequantizeLinear", "com.microsoft::DequantizeLinear"}:
             return self._dequantised(scope, node)
         if op == "Concat":

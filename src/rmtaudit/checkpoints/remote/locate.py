@@ -22,7 +22,7 @@ from rmtaudit.checkpoints.remote.addresses import (
 )
 from rmtaudit.checkpoints.remote.paths import RemotePath
 from rmtaudit.checkpoints.sharded import INDEX_CAP, is_index, is_there
-from rmtaudit.checkpoints.weight_files import weight_files
+from rmtaudit.checkpoints.weight_files import parts_of, weight_files
 from rmtaudit.errors import InputError, RmtauditError
 from rmtaudit.names import display_name
 
@@ -143,9 +143,9 @@ def _perhaps_of_hub(model: HubAddress, *, stream: bool, notify: Callable[[str], 
 
 
 def _is_complete(path: Path) -> bool:
-    """Whether a file of the cache is there, or a folder of it has weights and every shard of its indices."""
+    """Whether a file of the cache is there with its parts, or a folder with weights and all their shards."""
     if not path.is_dir():
-        return path.exists()
+        return path.exists() and all(path.with_name(name).exists() for name in parts_of(path.name))
     if not weight_files(path):
         return False
     files, _ = listed(path)

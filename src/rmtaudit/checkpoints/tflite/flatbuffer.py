@@ -16,7 +16,11 @@ READS_CAP = 20_000_000
 
 _PAGE = 1 << 15
 _PAGES = 64
-_FORMATS = {"u1": "<B", "i1": "<b", "u2": "<H", "u4": "<I", "i4": "<i", "u8": "<Q"}
+_FIELDS_CAP = 64  # of a table: the schema has fewer than 30
+_FORMATS = {
+    kind: struct.Struct(form)
+    for kind, form in {"u1": "<B", "i1": "<b", "u2": "<H", "u4": "<I", "i4": "<i", "u8": "<Q"}.items()
+}
 
 
 class Buffer:
@@ -34,6 +38,7 @@ class Buffer:
         self.source = source
         self._code = code
         self._pages: dict[int, bytes] = {}
+        self._lists: dict[int, tuple[int, ...]] = {}
         self._left = READS_CAP
 
     def root(self) -> Table:
@@ -43,8 +48,32 @@ class Buffer:
     def number(self, position: int, kind: str) -> int:
         """Return a number at a position. Raises ``CorruptError`` outside the file."""
         form = _FORMATS[kind]
-        (value,) = struct.unpack(form, self.bytes(position, struct.calcsize(form)))
-        return int(value)
+        page, offset = divmod(position, _PAGE)
+        data = self._pages.get(page)
+        if data is None or offset + form.size > len(data) or self._left <= 0:
+            data, offset = self.bytes(position, form.size), 0
+        else:
+            self._left -= 1
+        number: int = form.unpack_from(data, offset)[0]
+        return number
+
+    def fields(self, position: int) -> tuple[int, ...]:
+        """Return the places of the fields of a table, whose list is at a position: tables share such lists.
+
+        Raises
+        ------
+        CorruptError
+            The list leaves the file, or is none.
+        """
+        places = self._lists.get(position)
+        if places is None:
+            length = self.number(position, "u2")
+            if length < 4 or length % 2:
+                raise self.corrupt(f"a list of fields of {length} bytes", position)
+            length = min(length, 4 + 2 * _FIELDS_CAP)
+            places = struct.unpack(f"<{length // 2 - 2}H", self.bytes(position + 4, length - 4))
+            self._lists[position] = places
+        return places
 
     def bytes(self, position: int, length: int) -> bytes:
         """Return bytes at a position. Raises ``CorruptError`` outside the file."""
@@ -81,11 +110,7 @@ class Table:
     def __init__(self, buffer: Buffer, position: int) -> None:
         self._buffer = buffer
         self.position = position
-        vtable = position - buffer.number(position, "i4")
-        self._vtable = vtable
-        self._length = buffer.number(vtable, "u2")
-        if self._length < 4 or self._length % 2:
-            raise buffer.corrupt(f"a list of fields of {self._length} bytes", vtable)
+        self._fields = buffer.fields(position - buffer.number(position, "i4"))
 
     def number(self, field: int, kind: str, default: int = 0) -> int:
         """Return a number, or its default."""
@@ -141,8 +166,5 @@ class Table:
 
     def _field(self, field: int) -> int:
         """Return the position of a field; 0 where it is left out."""
-        at = 4 + 2 * field
-        if at + 2 > self._length:
-            return 0
-        offset = self._buffer.number(self._vtable + at, "u2")
+        offset = self._fields[field] if field < len(self._fields) else 0
         return self.position + offset if offset else 0

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.checkpoints.files import FileSource

@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     import torch
 
 
+_OF_NAMES = "Give the model that the adapter was trained on, under the names that it had then."
+_OF_GGUF = (
+    "A GGUF base has the names of llama.cpp, and permuted rows of q and k. Give the model that the adapter "
+    "was trained on, or convert the adapter with llama.cpp: python convert_lora_to_gguf.py --base MODEL "
+    "ADAPTER"
+)
+
+
 class MergedCheckpoint(Checkpoint):
     """The tensors of an adapter, then the weights of its base with the updates added.
 
@@ -86,9 +94,12 @@ class MergedCheckpoint(Checkpoint):
             "RA-US-202",
             f"none of its {len(self.merges.unmerged)} updates can be merged with the base: "
             f"{display_name(first.name)}: {problems[0]}.",
-            hint="Give the model that the adapter was trained on, under the names that it had then.",
+            hint=_OF_GGUF if self._only_base_is_gguf() else _OF_NAMES,
             where=where,
         )
+
+    def _only_base_is_gguf(self) -> bool:
+        return self.base.format.startswith("gguf") and not self.adapter.format.startswith("gguf")
 
     def read(self, name: str) -> torch.Tensor:
         """Return a tensor of the adapter, or a merged weight (see :meth:`Checkpoint.read`)."""

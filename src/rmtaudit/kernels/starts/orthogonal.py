@@ -12,13 +12,30 @@ _COARSEST = 0.1
 _COMPUTED, _COMPUTED_PER_LENGTH = 64 * 2.0**-24, 8 * 2.0**-24
 """How far the singular values of a float32 QR factorisation, and of cosines of float32 angles, are from 1."""
 
+_NOISE = 0.5
+"""Largest tolerance, in units of what independent entries give.
+
+The Gram matrix of ``n x m`` independent entries, ``n <= m``, differs from a multiple of the identity by
+``n (n + 1)/2`` normal numbers of standard deviation ``1/√m`` (``√2/√m`` on the diagonal). For all to be below
+half of that has probability 1e-16 for ``n = 8``. Their eigenvalues spread over about ``√(n/m)`` and more.
+"""
+
+_BY_CHANCE = 1e-9
+"""Probability with which independent entries may pass for orthogonal blocks."""
+
 
 def spread_tolerance(rows: int, cols: int, epsilon: float) -> float:
     """Return by how much ``σ_max/σ_min`` of a stored orthogonal matrix may exceed 1.
 
     Rounding with unit round-off ``epsilon`` changes an entry of ``σ/√max(rows, cols)`` by at most ``epsilon``
-    times that, and so a singular value by at most about ``epsilon σ (√rows + √cols)/√max(rows, cols)``.
+    times that, and so a singular value by at most about ``epsilon σ (√rows + √cols)/√max(rows, cols)``. Where
+    one side is much longer, that is more than the spread of independent entries, and the errors average out:
+    then half of the spread of noise is the tolerance.
     """
+    return min(_rounding(rows, cols, epsilon), _NOISE * math.sqrt(min(rows, cols) / max(rows, cols)))
+
+
+def _rounding(rows: int, cols: int, epsilon: float) -> float:
     sides = (math.sqrt(rows) + math.sqrt(cols)) / math.sqrt(max(rows, cols))
     return 8 * epsilon * sides + _COMPUTED + _COMPUTED_PER_LENGTH * max(rows, cols)
 
@@ -38,11 +55,11 @@ def is_orthogonal(eigenvalues: torch.Tensor, rows: int, cols: int, epsilon: floa
 
     Notes
     -----
-    Needs at least 8 singular values, and says no where the tolerance would exceed 0.1 (fp8).
+    Needs at least 8 singular values, and says no where rounding alone may spread them by 0.1 (fp8).
     """
     tolerance = spread_tolerance(rows, cols, epsilon)
     values = eigenvalues[len(eigenvalues) - min(rows, cols) :]
-    if len(values) < _LEAST or tolerance > _COARSEST or not values[0] > 0:
+    if len(values) < _LEAST or _rounding(rows, cols, epsilon) > _COARSEST or not values[0] > 0:
         return False
     return math.sqrt(float(values[-1]) / float(values[0])) - 1 <= tolerance
 
@@ -84,6 +101,8 @@ def orthogonal_blocks(matrix: torch.Tensor, epsilon: float) -> int | None:
         height, rest = divmod(rows, count)
         if rest or height < _LEAST:
             continue
+        if not _beyond_chance(count, height, cols, epsilon):
+            continue
         blocks = matrix.reshape(count, height, cols)
         if _block_is_orthogonal(blocks[0], epsilon) and all(
             _block_is_orthogonal(block, epsilon) for block in blocks[1:]
@@ -104,9 +123,12 @@ def scaled_orthogonal(matrix: torch.Tensor, epsilon: float) -> int | None:
     if rows <= cols:
         lengths = wide.norm(dim=1, keepdim=True)
         even = wide / lengths.clamp(min=1e-300)
-        return rows if _block_is_orthogonal(even, epsilon) else None
+        sure = _beyond_chance(1, rows, cols, epsilon, scales=rows)
+        return rows if sure and _block_is_orthogonal(even, epsilon) else None
     for count in (count for count in range(2, _MOST_BLOCKS + 1) if rows % count == 0):
         if rows // count < _LEAST or count * cols * cols > 1 << 24:
+            continue
+        if not _beyond_chance(1, rows, cols, epsilon, scales=count):
             continue
         blocks = wide.reshape(count, -1, cols)
         grams = (blocks.mT @ blocks).reshape(count, -1)
@@ -114,7 +136,7 @@ def scaled_orthogonal(matrix: torch.Tensor, epsilon: float) -> int | None:
         weights = torch.linalg.lstsq((grams @ grams.T), (grams @ identity)[:, None]).solution[:, 0]
         if not bool((weights > 0).all()):
             continue
-        if _flat((weights @ grams).view(cols, cols), spread_tolerance(rows, cols, epsilon)):
+        if _flat((weights @ grams).view(cols, cols), rows, cols, epsilon):
             return count
     return None
 
@@ -122,13 +144,29 @@ def scaled_orthogonal(matrix: torch.Tensor, epsilon: float) -> int | None:
 def _block_is_orthogonal(block: torch.Tensor, epsilon: float) -> bool:
     wide = block.double()
     product = wide @ wide.T if wide.shape[0] <= wide.shape[1] else wide.T @ wide
-    return _flat(product, spread_tolerance(block.shape[0], block.shape[1], epsilon))
+    return _flat(product, block.shape[0], block.shape[1], epsilon)
 
 
-def _flat(product: torch.Tensor, tolerance: float) -> bool:
-    """Whether a Gram matrix is a multiple of the identity, to a relative error of twice the tolerance."""
+def _flat(product: torch.Tensor, rows: int, cols: int, epsilon: float) -> bool:
+    """Whether the Gram matrix of ``rows x cols`` entries is a multiple of the identity within rounding."""
     scale = float(product.diagonal().mean())
-    if not scale > 0 or tolerance > _COARSEST:
+    if not scale > 0 or _rounding(rows, cols, epsilon) > _COARSEST:
         return False
     identity = torch.eye(len(product), dtype=product.dtype, device=product.device)
-    return float((product / scale - identity).abs().max()) <= 2 * tolerance
+    return float((product / scale - identity).abs().max()) <= _gram_tolerance(rows, cols, epsilon)
+
+
+def _gram_tolerance(rows: int, cols: int, epsilon: float) -> float:
+    """Return by how much the entries of a Gram matrix of mean diagonal 1 may differ from the identity."""
+    return min(2 * _rounding(rows, cols, epsilon), _NOISE / math.sqrt(max(rows, cols)))
+
+
+def _beyond_chance(blocks: int, rows: int, cols: int, epsilon: float, *, scales: int = 1) -> bool:
+    """Whether blocks of independent entries would not pass for orthogonal ones.
+
+    ``scales`` is the number of scales that are fitted to each block: as many comparisons say nothing.
+    """
+    small, large = min(rows, cols), max(rows, cols)
+    comparisons = blocks * (small * (small + 1) // 2 - scales)
+    each = 2 / math.sqrt(2 * math.pi) * _gram_tolerance(rows, cols, epsilon) * math.sqrt(large)
+    return comparisons > 0 and each**comparisons <= _BY_CHANCE

@@ -86,7 +86,6 @@ def test_every_flag_of_the_commands_exists() -> None:
     known = set(re.findall(r"--[a-z-]+", page("cli.md")))
     for name in (
         "commands/scan.md",
-        "commands/gate.md",
         "commands/report.md",
         "commands/tails.md",
         "commands/logdet.md",

@@ -151,7 +151,8 @@ NOT_SEEN = [
     ("finding: error", {"h.0": {"status": "failed", "reason": "unreadable: x", "metrics": {}}}, "not exam"),
     ("finding: error", {"h.0": {"status": "skipped", "reason": SKIPPED, "skip": "beyond_memory",
      "metrics": {}}}, "not examined"),
-    ("metric: coverage, threshold: 1", {"h.0": {}}, "coverage"),
+    ("metric: coverage, threshold: 1", {"h.0": {}, "h.1": {"status": "failed", "reason": "unreadable: x",
+     "metrics": {}}}, "1 weight tensor was not analysed"),
 ]  # fmt: skip
 
 

@@ -167,9 +167,9 @@ def _rules(group: _Group) -> Iterator[str]:
             f"alpha-{slug}",
             "alpha beyond the model's own intervals by half the widest of them is no accident of the fit.",
             group,
-            "alpha",
-            (low, high),
-            alphas,
+            metric="alpha",
+            limits=(low, high),
+            estimates=alphas,
         )
     norms = _estimates(group, "log10_spectral_norm")
     if norms:
@@ -179,9 +179,9 @@ def _rules(group: _Group) -> Iterator[str]:
             f"norm-{slug}",
             "Fine-tuning moves the largest singular value by less than a factor of 2; a lost scale by more.",
             group,
-            "log10_spectral_norm",
-            (low, high),
-            norms,
+            metric="log10_spectral_norm",
+            limits=(low, high),
+            estimates=norms,
         )
 
 
@@ -189,6 +189,7 @@ def _rule(
     identifier: str,
     why: str,
     group: _Group,
+    *,
     metric: str,
     limits: tuple[float, float],
     estimates: Sequence[Estimate],

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rmtaudit.engine.gate.estimates import Estimate, Limits, aggregated, change_of, estimate_of
 from rmtaudit.engine.gate.judged import Judged, unseen
 from rmtaudit.engine.gate.policy import DIRECTIONS, MODEL_FACTS, PAIR_METRICS, Rule
+from rmtaudit.engine.gate.seen import share_seen, unseen_layers
 from rmtaudit.engine.gate.subject import Candidate
 from rmtaudit.names import display_name, suggestion
 from rmtaudit.report.comparison import LayerComparison
@@ -83,8 +84,9 @@ def judge_fact(rule: Rule, candidate: Candidate) -> Judged:
     judged = _judged(rule, None, exact, baseline)
     if rule.metric == "coverage" and judged.outcome == "failed":
         # What was not analysed may be sound or not: that is no failure of the model.
-        skipped = sum(layer.status != "ok" for layer in candidate.report.layers)
-        text = f"{judged.text}: {skipped} weight tensors were not analysed"
+        count = unseen_layers(candidate.report)
+        what = f": {count} weight {'tensor was' if count == 1 else 'tensors were'} not analysed"
+        text = f"{judged.text}{what if count else ''}"
         return Judged(layer=None, outcome="inconclusive", text=text, evidence=judged.evidence)
     return judged
 
@@ -152,17 +154,21 @@ def _judged(
 ) -> Judged:
     if isinstance(baseline, str):
         return unseen(layer, baseline, rule.metric)
-    results = [_by_demand(rule, layer, estimate, baseline, demand, prefix) for demand in _demands(rule)]
+    results = [
+        _by_demand(rule, demand, layer=layer, estimate=estimate, baseline=baseline, prefix=prefix)
+        for demand in _demands(rule)
+    ]
     order = ("failed", "inconclusive", "passed")
     return min(results, key=lambda each: (order.index(each.outcome), -each.excess))
 
 
 def _by_demand(
     rule: Rule,
+    demand: _Demand,
+    *,
     layer: str | None,
     estimate: Estimate,
     baseline: Estimate | None,
-    demand: _Demand,
     prefix: str,
 ) -> Judged:
     compared = estimate
@@ -171,7 +177,7 @@ def _by_demand(
         compared = change_of(estimate, baseline, relative=demand.relative)
     outcome = demand.limits.outcome(compared)
     limit = demand.limits.nearest(compared)
-    shown = _shown(rule, estimate, baseline, compared, demand, prefix)
+    shown = _shown(rule, demand, estimate=estimate, baseline=baseline, compared=compared, prefix=prefix)
     return Judged(
         layer=layer,
         outcome=outcome,
@@ -208,10 +214,11 @@ def _demands(rule: Rule) -> Iterator[_Demand]:
 
 def _shown(
     rule: Rule,
+    demand: _Demand,
+    *,
     estimate: Estimate,
     baseline: Estimate | None,
     compared: Estimate,
-    demand: _Demand,
     prefix: str,
 ) -> str:
     interval = (
@@ -254,8 +261,8 @@ def _finite(value: float) -> float | None:
 def _fact(metric: str, candidate: Candidate) -> float | str:
     report = candidate.report
     if metric == "coverage":
-        weights = report.coverage.weight_parameters
-        return report.coverage.parameters_analyzed / weights if weights else "has no weight matrix"
+        seen = share_seen(report)
+        return "has no weight matrix" if seen is None else seen
     if metric == "parameters":
         return float(report.subject["parameters"])
     if candidate.comparison is None:

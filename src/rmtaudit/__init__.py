@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rmtaudit.checkpoints import open_checkpoint
     from rmtaudit.engine.compare import compare
     from rmtaudit.engine.density import density
+    from rmtaudit.engine.gate.api import gate
     from rmtaudit.engine.logdet.api import logdet
     from rmtaudit.engine.samples.api import forecast, tails
     from rmtaudit.engine.scan.api import scan
@@ -28,6 +29,7 @@ __all__ = [
     "compare",
     "density",
     "forecast",
+    "gate",
     "load_reports",
     "logdet",
     "open_checkpoint",
@@ -41,6 +43,7 @@ _HOMES = {
     "compare": "rmtaudit.engine.compare",
     "density": "rmtaudit.engine.density",
     "forecast": "rmtaudit.engine.samples.api",
+    "gate": "rmtaudit.engine.gate.api",
     "load_reports": "rmtaudit.report.files",
     "logdet": "rmtaudit.engine.logdet.api",
     "open_checkpoint": "rmtaudit.checkpoints",

@@ -11,6 +11,7 @@ import yaml
 
 from rmtaudit.cli import cli
 from rmtaudit.cli.errors import run
+from rmtaudit.engine.gate.policy import policy_schema
 from rmtaudit.report.gate import gate_schema
 from rmtaudit.report.schema import report_schema
 
@@ -48,7 +49,9 @@ def test_show_says_where_each_value_is_from(
     assert lines["threads"] == "null  # built-in"
 
 
-@pytest.mark.parametrize(("name", "schema"), [("report", report_schema), ("gate", gate_schema)])
+@pytest.mark.parametrize(
+    ("name", "schema"), [("report", report_schema), ("gate", gate_schema), ("policy", policy_schema)]
+)
 def test_the_schema_is_printed(name: str, schema: Callable[[], dict[str, Any]], capsys: Capture) -> None:
     assert run(cli, ["config", "schema", name]) == 0
     out = capsys.readouterr().out

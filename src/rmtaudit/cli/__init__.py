@@ -17,6 +17,7 @@ from rmtaudit.cli.errors import leave, run
 from rmtaudit.cli.explain import explain
 from rmtaudit.cli.extract_lora import extract_lora
 from rmtaudit.cli.forecast import forecast
+from rmtaudit.cli.gate import gate
 from rmtaudit.cli.help import Group
 from rmtaudit.cli.inspect import inspect
 from rmtaudit.cli.lineage import lineage
@@ -33,13 +34,15 @@ from rmtaudit.cli.zoo import zoo
 def cli() -> None:
     """Audit neural-network checkpoints from their weights alone, with random matrix theory.
 
-    Results go to stdout; progress, hints and errors to stderr. Exit codes: 0 fine, 1 a condition of --fail-on
-    holds, 2 could not judge (usage, unreadable input), 3 nothing to analyse or no answer, 130 interrupted.
+    Results go to stdout; progress, hints and errors to stderr. Exit codes: 0 fine, 1 a gate or a condition
+    of --fail-on failed, 2 could not judge (usage, unreadable input), 3 nothing to analyse or no answer,
+    130 interrupted.
     """
 
 
 cli.add_command(scan)
 cli.add_command(compare)
+cli.add_command(gate)
 cli.add_command(inspect)
 cli.add_command(lineage)
 cli.add_command(report)

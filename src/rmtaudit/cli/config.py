@@ -38,16 +38,17 @@ def show(origin: bool, **flags: Any) -> None:
 
 
 @config.command(examples=[("config schema report > report.schema.json", "Keep the schema of reports")])
-@click.argument("name", type=click.Choice(["report", "gate"]))
+@click.argument("name", type=click.Choice(["report", "gate", "policy"]))
 def schema(name: str) -> None:
     """Print the JSON Schema (2020-12) of a document.
 
-    `report`: what a scan writes; `gate`: what a gate writes.
+    `report`: what a scan writes; `gate`: what a gate writes; `policy`: what a gate is given.
     """
+    from rmtaudit.engine.gate.policy import policy_schema
     from rmtaudit.report.gate import gate_schema
     from rmtaudit.report.schema import report_schema
 
-    schemas = {"report": report_schema, "gate": gate_schema}
+    schemas = {"report": report_schema, "gate": gate_schema, "policy": policy_schema}
     click.echo(json.dumps(schemas[name](), indent=2))
 
 

@@ -9,9 +9,9 @@ import click
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "What is read": (
-        "base", "parents", "stream", "include", "exclude", "view", "symmetric", "kernel", "nu", "length",
-        "laplacian", "dtype", "shape", "shift", "series", "select", "holds", "matrix", "population", "signal",
-        "outputs",
+        "base", "baseline", "parents", "stream", "include", "exclude", "view", "symmetric", "kernel", "nu",
+        "length", "laplacian", "dtype", "shape", "shift", "series", "select", "holds", "matrix", "population",
+        "signal", "outputs",
     ),
     "What is computed": (
         "preset", "analyzers", "conv", "assigned", "bootstrap", "sharp", "pseudo", "size", "factor", "up_to",
@@ -20,11 +20,11 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "metrics", "rank", "quantise", "truncate", "prune", "assume_random_order", "assume_free",
         "assume_smooth", "seed",
     ),
-    "What is checked": ("fail_on", "claim", "verify", "against"),
+    "What is checked": ("policy", "fail_on", "claim", "verify", "against"),
     "Where the result goes": (
         "format_", "output", "json_detail", "sort", "columns", "top", "all_rows", "plots", "plot_format",
         "plot", "minors", "quantiles", "explain", "origin", "dot",
-        "folder", "force", "dry_run",
+        "folder", "force", "dry_run", "init", "out",
     ),
     "Resources": ("memory", "threads", "device", "scratch", "resume", "scheduler", "worker_memory", "rehash"),
     "Messages": ("quiet", "verbose", "no_progress", "_click_default_help"),

@@ -169,3 +169,6 @@ _SENTENCES: Mapping[str, Callable[[Numbers], str]] = {
     "dense_update": _dense,
     "unknown": _unknown,
 }
+
+DIAGNOSES = tuple(_SENTENCES)
+"""The kinds of diagnosis of :mod:`rmtaudit.kernels.difference.diagnosis`, without importing torch."""

@@ -141,6 +141,14 @@ class Suppression(Part, frozen=True, kw_only=True):
     used: Annotated[Count, Meta(description="Checks that it changed.")]
 
 
+class LeftOut(Part, frozen=True, kw_only=True):
+    """A rule that its `only_with` left out, because there was no baseline, or only a report of one."""
+
+    rule: str
+    title: str
+    reason: str
+
+
 class GateSubject(Part, frozen=True, kw_only=True):
     """What came of one checkpoint."""
 
@@ -154,6 +162,9 @@ class GateSubject(Part, frozen=True, kw_only=True):
     error: Annotated[GateError | None, Meta(description="Null unless `outcome` is `unreadable`.")]
     checks: tuple[Check, ...]
     metrics: Annotated[Mapping[str, GateMetric], Meta(description="A few numbers of the whole model.")]
+    left_out: Annotated[
+        tuple[LeftOut, ...], Meta(description="Rules for cases with a baseline, where this is none.")
+    ] = ()
 
     def checks_of(self, outcome: CheckOutcome) -> tuple[Check, ...]:
         """Return the checks of an outcome, in order."""

@@ -8,10 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 from rmtaudit.names import display_name
+from rmtaudit.report.derivations import ClaimHeader, ClaimResult, ClaimTensor, Version
 from rmtaudit.version import installed_version
-
-SCHEMA_NAME = "rmtaudit.claim"
-SCHEMA_VERSION = "1.0"
 
 
 class Answer(StrEnum):
@@ -145,27 +143,27 @@ class ClaimAnswer:
 
     def document(self) -> dict[str, Any]:
         """Return the answer as a document of strict JSON."""
-        return {
-            "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
-            "tool": {"version": installed_version()},
-            "claim": self.claim,
-            "base": self.base,
-            "candidate": self.candidate,
-            "answer": self.answer.value,
-            "word": self.word or None,
-            "sentence": self.sentence,
-            "tensors": [
-                {
-                    "name": tensor.name,
-                    "answer": tensor.answer.value,
-                    "ground": tensor.ground.value,
-                    "reason": tensor.reason,
-                    "parameters": tensor.parameters,
-                    "numbers": dict(tensor.numbers),
-                }
+        return ClaimResult(
+            schema=ClaimHeader(),
+            tool=Version(version=installed_version()),
+            claim=self.claim,
+            base=self.base,
+            candidate=self.candidate,
+            answer=self.answer.value,
+            word=self.word or None,
+            sentence=self.sentence,
+            tensors=[
+                ClaimTensor(
+                    name=tensor.name,
+                    answer=tensor.answer.value,
+                    ground=tensor.ground.value,
+                    reason=tensor.reason,
+                    parameters=tensor.parameters,
+                    numbers=dict(tensor.numbers),
+                )
                 for tensor in self.tensors
             ],
-        }
+        ).to_dict()
 
 
 _COVERED = 0.9

@@ -13,9 +13,16 @@ from rmtaudit.engine.pairs import Pair, PairReader, paired
 from rmtaudit.engine.pairs.levels import LevelReader
 from rmtaudit.errors import CorruptError, NothingAuditableError, UsageError
 from rmtaudit.kernels.merges.patterns import PatternSums, pattern_sums
-from rmtaudit.kernels.merges.regression import MergeSums, Regression, fit_merge, merge_sums
+from rmtaudit.kernels.merges.regression import (
+    MergeSums,
+    Regression,
+    corrected_for_rounding,
+    fit_merge,
+    merge_sums,
+    without_first,
+)
 from rmtaudit.kernels.merges.slerp import Slerp, fit_slerp
-from rmtaudit.kernels.merges.verdict import ARITHMETIC, CODES, merge_verdict
+from rmtaudit.kernels.merges.verdict import ARITHMETIC, CODES, MergeKind, merge_verdict
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +57,7 @@ def explain_merge(target: Checkpoint, base: Checkpoint, parents: Sequence[Checkp
     readers = _Readers(base, target, parents)
     sums: MergeSums | None = None
     for matrices in readers.matrices():
-        part = merge_sums(matrices.change, matrices.parents)
+        part = merge_sums(matrices.change, [matrices.base, *matrices.parents])
         sums = part if sums is None else sums + part
     if sums is None:
         raise NothingAuditableError(
@@ -59,7 +66,7 @@ def explain_merge(target: Checkpoint, base: Checkpoint, parents: Sequence[Checkp
             hint="Base, target and parents must be models of one architecture.",
             where=str(target.path),
         )
-    regression = fit_merge(sums)
+    regression = fit_merge(without_first(sums))
     names = tuple(str(parent.path) for parent in parents)
     if regression is None:
         return MergeAnswer(
@@ -72,10 +79,12 @@ def explain_merge(target: Checkpoint, base: Checkpoint, parents: Sequence[Checkp
             layers=(),
             left_out=tuple(readers.left_out),
         )
-    return _explained(readers, regression, names)
+    return _explained(readers, regression, sums, names)
 
 
-def _explained(readers: _Readers, regression: Regression, names: tuple[str, ...]) -> MergeAnswer:
+def _explained(
+    readers: _Readers, regression: Regression, sums: MergeSums, names: tuple[str, ...]
+) -> MergeAnswer:
     values = [coefficient.value for coefficient in regression.coefficients]
     patterns: PatternSums | None = None
     slerps: list[Slerp] = []
@@ -117,6 +126,8 @@ def _explained(readers: _Readers, regression: Regression, names: tuple[str, ...]
         entries=entries,
         allowance=CODES if 2 * codes > entries else ARITHMETIC,
     )
+    if verdict.kind is MergeKind.LINEAR:
+        regression = corrected_for_rounding(regression, sums)
     fractions = [fit.fraction for fit in slerps]
     return MergeAnswer(
         target=str(readers.target.path),

@@ -24,14 +24,16 @@ _INSIDE = 0.05
 """The same for consistent: between the two levels nothing is said."""
 
 
-def check_merge(base: Checkpoint, candidate: Checkpoint, claim: MergeClaim, words: str) -> ClaimAnswer:
+def check_merge(
+    base: Checkpoint, candidate: Checkpoint, claim: MergeClaim, words: str, *, memory: int
+) -> ClaimAnswer:
     """Return whether a candidate is ``base + sum of c (parent - base)``, with the claimed coefficients.
 
     Where the coefficients sum to 1, that is the weighted sum of the parents whatever the base is.
     """
     with ExitStack() as stack:
         parents = [stack.enter_context(open_checkpoint(path)) for _, path in claim.terms]
-        merge = explain_merge(candidate, base, parents)
+        merge = explain_merge(candidate, base, parents, memory=memory)
     return concluded(words, str(base.path), str(candidate.path), _tensors(merge, claim, candidate))
 
 

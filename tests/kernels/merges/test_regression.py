@@ -98,7 +98,9 @@ def _uneven(W: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("store", [_clipped, _uneven])
 def test_rounding_makes_no_bias(store: Callable[[torch.Tensor], torch.Tensor]) -> None:
     """The mean error over merges is that of chance, where the plain coefficients are off by more."""
-    plain_scores, scores, covered = [], [], []
+    plain_scores: list[float] = []
+    scores: list[float] = []
+    covered: list[bool] = []
     claimed = (0.3, 0.6)
     for seed in range(30):
         generator = torch.Generator().manual_seed(900 + seed)

@@ -1,11 +1,13 @@
 """The relation test on networks that are trained here: false alarms, power, words, permuted copies.
 
-    python benchmarks/relation.py
+    python benchmarks/relation.py [--only FAMILY] [--networks N] [--seeds N …] [--level-only]
 
 Pairs that share a network are independent of each other as far as a variance can tell: under independent
 uniform relabellings of A, B and C, the relabellings of A against B and of A against C are independent, and so
 are any two of the three. P-values are therefore pairwise independent, and the number of false alarms among
-all pairs of a family has the variance of a binomial one.
+all pairs of a family has the variance of a binomial one. The second standard error does not rely on that: it
+adds the covariances of all pairs that share a network, as estimated from the outcomes (dyadic clusters,
+Aronow, Samii and Assenova 2015). Each of ``--seeds`` trains networks of its own; all are pooled.
 
 docs/lineage.md has what this prints.
 """
@@ -18,6 +20,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from relation_networks import FAMILIES, Family, State, accuracy, initial, trained
@@ -58,11 +61,21 @@ def _matrix(ref: TensorRef, state: State) -> torch.Tensor:
     return ref.layer.build((stored,))[0]
 
 
-def false_alarms(zoo: Zoo, family: Family) -> Iterator[tuple[float, Relation]]:
-    for one, other in itertools.combinations(range(family.networks), 2):
+@dataclass(frozen=True)
+class Outcome:
+    """The test of one independent pair; networks of all families and seeds have numbers of their own."""
+
+    networks: tuple[int, int]
+    p_value: float
+    relation: Relation
+
+
+def false_alarms(zoo: Zoo, first: int) -> Iterator[Outcome]:
+    """Test all pairs; the networks are numbered from ``first``."""
+    for one, other in itertools.combinations(range(len(next(iter(zoo.state.values())))), 2):
         result = zoo.related(zoo.network(one), zoo.network(other), matching=False)
         assert result.p_value is not None
-        yield result.p_value, result.relation
+        yield Outcome((first + one, first + other), result.p_value, result.relation)
 
 
 def moved(state: State, change: float, seed: int) -> State:
@@ -123,69 +136,95 @@ def share(results: list[ModelRelation]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", help="one family")
-    only = parser.parse_args().only
+    parser.add_argument("--only", nargs="+", choices=[family.name for family in FAMILIES])
+    parser.add_argument("--networks", type=int, help="of each family; default: as many as the family says")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--level-only", action="store_true", help="no derived and no permuted networks")
+    asked = parser.parse_args()
     torch.set_num_threads(1)
-    everything: list[float] = []
-    words: Counter[Relation] = Counter()
+    everything: list[Outcome] = []
+    number = 0
     for family in FAMILIES:
-        if only not in (None, family.name):
+        if asked.only and family.name not in asked.only:
             continue
-        started = time.process_time()
-        start = initial(family, family.networks, 1)
-        zoo = Zoo(trained(family, start, 1))
-        right = accuracy(family, zoo.state)
-        print(f"\n{family.name}: {family.networks} networks, accuracy {right.mean():.3f}", end="")
-        print(f", trained in {time.process_time() - started:.0f} CPU s")
-        started = time.process_time()
-        results = list(false_alarms(zoo, family))
-        p_values = [p for p, _ in results]
-        everything += p_values
-        words.update(word for _, word in results)
-        print(f"  independent pairs: {len(results)} in {time.process_time() - started:.0f} CPU s; ", end="")
-        print_levels(p_values)
-        for change in CHANGES:
-            pairs = [(zoo.network(i), moved(zoo.network(i), change, i)) for i in range(DERIVED)]
-            print(f"  random change {change:g}: {share([zoo.related(*pair) for pair in pairs])}")
-        few = {name: value[:DERIVED] for name, value in zoo.state.items()}
-        tuned = Zoo(trained(family, few, 2, shuffled=True))
-        changes = [
-            float(sum((tuned.network(i)[n] - v).norm() ** 2 for n, v in zoo.network(i).items()) ** 0.5)
-            / float(sum(v.norm() ** 2 for v in zoo.network(i).values()) ** 0.5)
-            for i in range(DERIVED)
-        ]
-        results_of = [zoo.related(zoo.network(i), tuned.network(i)) for i in range(DERIVED)]
-        print(f"  tuned on shuffled labels (change {sum(changes) / DERIVED:.2f}): {share(results_of)}")
-        again = Zoo(trained(family, {name: value[:DERIVED] for name, value in start.items()}, 3))
-        results_of = [zoo.related(zoo.network(i), again.network(i)) for i in range(DERIVED)]
-        print(f"  same initialisation, other minibatches: {share(results_of)}", end="; ")
-        print_cosines(results_of)
-        apart = Zoo(trained(family, {n: v[:DERIVED] for n, v in start.items()}, 4, shuffled=True))
-        results_of = [zoo.related(zoo.network(i), apart.network(i)) for i in range(DERIVED)]
-        print(f"  same initialisation, shuffled labels: {share(results_of)}", end="; ")
-        print_cosines(results_of)
-        results_of = [
-            zoo.related(zoo.network(i), permuted(family, zoo.network(i), i)) for i in range(DERIVED)
-        ]
-        others = [
-            zoo.related(zoo.network(i), zoo.network(j)) for i, j in itertools.combinations(range(DERIVED), 2)
-        ]
-        print(f"  permuted copies, moved by .5: {share(results_of)}; ", end="")
-        print_matched(results_of)
-        print(f"  independent pairs, matched: {share(others)}; ", end="")
-        print_matched(others)
-    print(f"\nall {len(everything)} independent pairs: ", end="")
+        networks, outcomes = asked.networks or family.networks, []
+        for seed in asked.seeds:
+            started = time.process_time()
+            start = initial(family, networks, seed)
+            zoo = Zoo(trained(family, start, seed))
+            right = accuracy(family, zoo.state).mean()
+            print(f"\n{family.name}: {networks} networks of seed {seed}, accuracy {right:.3f}", end="")
+            print(f", trained in {time.process_time() - started:.0f} CPU s", flush=True)
+            outcomes += false_alarms(zoo, number)
+            number += networks
+            if not asked.level_only and seed == asked.seeds[0]:
+                print_relatives(family, zoo, start)
+        print_levels(outcomes)
+        everything += outcomes
+    print("\nall families: ", end="")
     print_levels(everything)
+    words = Counter(outcome.relation for outcome in everything)
     print(", ".join(f"{count} {word}" for word, count in words.items()))
 
 
-def print_levels(p_values: list[float]) -> None:
+def print_relatives(family: Family, zoo: Zoo, start: State) -> None:
+    """Print the relations of networks that were derived from those of the zoo."""
+    for change in CHANGES:
+        pairs = [(zoo.network(i), moved(zoo.network(i), change, i)) for i in range(DERIVED)]
+        print(f"  random change {change:g}: {share([zoo.related(*pair) for pair in pairs])}")
+    few = {name: value[:DERIVED] for name, value in zoo.state.items()}
+    tuned = Zoo(trained(family, few, 2, shuffled=True))
+    changes = [
+        float(sum((tuned.network(i)[n] - v).norm() ** 2 for n, v in zoo.network(i).items()) ** 0.5)
+        / float(sum(v.norm() ** 2 for v in zoo.network(i).values()) ** 0.5)
+        for i in range(DERIVED)
+    ]
+    results_of = [zoo.related(zoo.network(i), tuned.network(i)) for i in range(DERIVED)]
+    print(f"  tuned on shuffled labels (change {sum(changes) / DERIVED:.2f}): {share(results_of)}")
+    again = Zoo(trained(family, {name: value[:DERIVED] for name, value in start.items()}, 3))
+    results_of = [zoo.related(zoo.network(i), again.network(i)) for i in range(DERIVED)]
+    print(f"  same initialisation, other minibatches: {share(results_of)}", end="; ")
+    print_cosines(results_of)
+    apart = Zoo(trained(family, {n: v[:DERIVED] for n, v in start.items()}, 4, shuffled=True))
+    results_of = [zoo.related(zoo.network(i), apart.network(i)) for i in range(DERIVED)]
+    print(f"  same initialisation, shuffled labels: {share(results_of)}", end="; ")
+    print_cosines(results_of)
+    results_of = [zoo.related(zoo.network(i), permuted(family, zoo.network(i), i)) for i in range(DERIVED)]
+    others = [
+        zoo.related(zoo.network(i), zoo.network(j)) for i, j in itertools.combinations(range(DERIVED), 2)
+    ]
+    print(f"  permuted copies, moved by .5: {share(results_of)}; ", end="")
+    print_matched(results_of)
+    print(f"  independent pairs, matched: {share(others)}; ", end="")
+    print_matched(others)
+
+
+def print_levels(outcomes: list[Outcome]) -> None:
+    """Print the rates of false alarms, and how far they are off in binomial and in dyadic standard errors."""
     parts = []
     for level in LEVELS:
-        rate = sum(p <= level for p in p_values) / len(p_values)
-        error = math.sqrt(level * (1 - level) / len(p_values))
-        parts.append(f"{level:g}: {rate:.4f} ({(rate - level) / error:+.1f} se)")
-    print("false alarms at " + ", ".join(parts))
+        alarms = [outcome.p_value <= level for outcome in outcomes]
+        rate = sum(alarms) / len(alarms)
+        binomial = math.sqrt(level * (1 - level) / len(alarms))
+        dyadic = dyadic_error(outcomes, [alarm - level for alarm in alarms])
+        off = rate - level
+        parts.append(f"{level:g}: {rate:.4f} ({off / binomial:+.1f} binomial, {off / dyadic:+.1f} dyadic se)")
+    print(f"  {len(outcomes)} independent pairs, false alarms at {', '.join(parts)}", flush=True)
+
+
+def dyadic_error(outcomes: list[Outcome], deviations: list[float]) -> float:
+    """Return the standard error of a mean, with the covariances of pairs that share a network.
+
+    The sum over networks of the squared sum over their pairs counts each pair's own square twice. It is not
+    below the binomial error: estimated covariances that are negative by chance do not shorten it.
+    """
+    sums: Counter[int] = Counter()
+    for outcome, deviation in zip(outcomes, deviations, strict=True):
+        for network in outcome.networks:
+            sums[network] += deviation  # type: ignore[assignment]
+    own = sum(deviation**2 for deviation in deviations)
+    shared = sum(total**2 for total in sums.values()) - own
+    return math.sqrt(max(shared, own)) / len(deviations)
 
 
 def print_cosines(results: list[ModelRelation]) -> None:

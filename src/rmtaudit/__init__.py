@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rmtaudit.checkpoints import open_checkpoint
+    from rmtaudit.engine.claims.api import check_claim
     from rmtaudit.engine.compare import compare
     from rmtaudit.engine.density import density
     from rmtaudit.engine.gate.api import gate
+    from rmtaudit.engine.lineage.document import lineage
     from rmtaudit.engine.logdet.api import logdet
+    from rmtaudit.engine.merging.api import explain_merge
     from rmtaudit.engine.samples.api import forecast, tails
     from rmtaudit.engine.scan.api import scan
     from rmtaudit.report.comparison import Comparison
@@ -26,10 +29,13 @@ __all__ = [
     "Comparison",
     "Report",
     "__version__",
+    "check_claim",
     "compare",
     "density",
+    "explain_merge",
     "forecast",
     "gate",
+    "lineage",
     "load_reports",
     "logdet",
     "open_checkpoint",
@@ -40,10 +46,13 @@ __all__ = [
 _HOMES = {
     "Comparison": "rmtaudit.report.comparison",
     "Report": "rmtaudit.report.model",
+    "check_claim": "rmtaudit.engine.claims.api",
     "compare": "rmtaudit.engine.compare",
     "density": "rmtaudit.engine.density",
+    "explain_merge": "rmtaudit.engine.merging.api",
     "forecast": "rmtaudit.engine.samples.api",
     "gate": "rmtaudit.engine.gate.api",
+    "lineage": "rmtaudit.engine.lineage.document",
     "load_reports": "rmtaudit.report.files",
     "logdet": "rmtaudit.engine.logdet.api",
     "open_checkpoint": "rmtaudit.checkpoints",

@@ -5,15 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import platformdirs
 import pytest
 import yaml
 
 from rmtaudit.cli import cli
+from rmtaudit.cli.config import SCHEMAS as NAMES
 from rmtaudit.cli.errors import run
 from rmtaudit.engine.gate.policy import policy_schema
 from rmtaudit.report.gate import gate_schema
 from rmtaudit.report.schema import report_schema
+from rmtaudit.report.schemas import SCHEMAS
 
 Capture = pytest.CaptureFixture[str]
 
@@ -56,6 +59,15 @@ def test_the_schema_is_printed(name: str, schema: Callable[[], dict[str, Any]], 
     assert run(cli, ["config", "schema", name]) == 0
     out = capsys.readouterr().out
     assert json.loads(out) == schema()
+
+
+def test_every_published_schema_is_printed(capsys: Capture) -> None:
+    assert {*SCHEMAS, "policy"} == set(NAMES)
+    for name in NAMES:
+        assert run(cli, ["config", "schema", name]) == 0
+        printed = json.loads(capsys.readouterr().out)
+        jsonschema.Draft202012Validator.check_schema(printed)
+        assert name == "policy" or printed["$id"].startswith(f"urn:rmtaudit:{name}:")
 
 
 def test_analyzers_are_listed(capsys: Capture) -> None:

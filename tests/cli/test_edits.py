@@ -131,8 +131,21 @@ def test_claims_have_exit_codes(base: Path, tuned: Path, capsys: pytest.CaptureF
     assert document["answer"] == "inconsistent"
     assert run(cli, ["compare", str(base), str(tuned), "--claim", "Q9 of BASE"]) == 2
     assert "RA-US-812" in capsys.readouterr().err
-    assert run(cli, ["compare", str(base), str(tuned), "--claim", "fp32", "--format", "markdown"]) == 2
-    assert "RA-US-817" in capsys.readouterr().err
+    assert run(cli, ["compare", str(base), str(tuned), "--claim", "fp32", "--format", "markdown"]) == 1
+    text = capsys.readouterr().out
+    assert "Inconsistent with the claim" in text
+    assert r"| model.layers.0.mlp.up\_proj.weight | inconsistent |" in text
+
+
+def test_a_claim_takes_a_memory_budget_and_threads(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["compare", str(base), str(base), "--claim", "fp32 of BASE", "--format", "json"]
+    assert run(cli, asked) == 0
+    usual = json.loads(capsys.readouterr().out)
+    assert run(cli, [*asked, "--threads", "3"]) == 0
+    assert json.loads(capsys.readouterr().out) == usual
+    assert run(cli, [*asked, "--memory", "1000"]) == 3
+    tensors = json.loads(capsys.readouterr().out)["tensors"]
+    assert "beyond memory" in {tensor["ground"] for tensor in tensors}
 
 
 def test_a_merge_is_explained(base: Path, tuned: Path, capsys: pytest.CaptureFixture[str]) -> None:

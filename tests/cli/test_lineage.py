@@ -58,3 +58,44 @@ def test_exit_codes(zoo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "RA-NA-004" in capsys.readouterr().err
     assert run(cli, ["lineage", str(zoo / "base.pt")]) == 2
     assert "RA-US-801" in capsys.readouterr().err
+
+
+def test_several_models_by_their_paths(zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    apart = zoo / "apart"
+    apart.mkdir()
+    (zoo / "tuned.pt").rename(apart / "tuned.pt")
+    paths = [str(zoo / "base.pt"), str(apart / "tuned.pt")]
+    assert run(cli, ["lineage", *paths, "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["subject"] == {"path": str(zoo), "models": 2, "unread": 0}
+    assert [model["name"] for model in document["models"]] == ["base.pt", "apart/tuned.pt"]
+    assert document["counts"] == {"derived": 1}
+    assert run(cli, ["lineage", *paths, "--base", paths[0], "--parents", paths[1]]) == 2
+    assert "RA-US-818" in capsys.readouterr().err
+
+
+def test_progress_of_the_pairs(
+    zoo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rmtaudit.cli.progress._FIRST", 0.0)
+    assert run(cli, ["lineage", str(zoo)]) == 0
+    assert "1 of 3 pairs after" in capsys.readouterr().err
+    assert run(cli, ["lineage", str(zoo), "-q"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_fine_tunes_in_numbered_files_are_models_and_not_parts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their norms are equal and their matrices are not, as in parts of one model; but they are near."""
+    generator = torch.Generator().manual_seed(6)
+    shapes = {"a.weight": (40, 20), "b.weight": (30, 40), "c.weight": (10, 30)}
+    base = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    norm = torch.rand(20, generator=generator)
+    for number in range(3):
+        state = {name: W + 0.2 * torch.randn(W.shape, generator=generator) for name, W in base.items()}
+        torch.save({**state, "norm.weight": norm}, tmp_path / f"p{number}.pt")
+    assert run(cli, ["lineage", str(tmp_path), "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["subject"]["models"] == 3
+    assert document["counts"] == {"derived": 3}

@@ -47,6 +47,11 @@ _EQUAL_SHARE = 0.25
 """Largest share of equal matrices between two parts: position tables and routers are kept in every part."""
 
 
+_NEAR = 0.5
+"""Cosine of two matrices, their means taken off, from which they are versions of one matrix, as fine-tunes
+with frozen norms are. Two slices of a matrix are other rows or columns of it, and agree by chance only."""
+
+
 def check_parts(path: Path, checkpoint: Checkpoint | None = None) -> list[str]:
     """Refuse a file that holds a part of every matrix, its siblings beside it.
 
@@ -170,7 +175,8 @@ def _are_parts(
     """Whether what two files hold says that they are parts of one model.
 
     Copies of one model agree in everything, models of one kind in nothing; parts agree in the vectors that
-    are not split and differ in the matrices. ``trusted``: the name says so too, and vectors are not asked.
+    are not split and differ in the matrices. Fine-tunes of one model do so too if they share frozen vectors,
+    but their matrices are near each other. ``trusted``: the name says so too, and neither is asked.
     """
     readable = [pair for pair in pairs if pair[0].unreadable is None and pair[1].unreadable is None]
     matrices = [pair for pair in readable if len(pair[0].shape) > 1]
@@ -180,9 +186,11 @@ def _are_parts(
     compared = sorted(matrices, key=lambda pair: pair[0].parameters)[:_MOST]
     if sum(_equal(a, b, pair) for pair in compared) > _EQUAL_SHARE * len(compared):
         return False
-    return trusted or any(
-        _equal(a, b, pair) and not _is_constant(a, pair[0]) for pair in vectors[: 2 * _MOST]
-    )
+    if trusted:
+        return True
+    if all(_equal(a, b, pair) or _near(a, b, pair) for pair in compared):
+        return False
+    return any(_equal(a, b, pair) and not _is_constant(a, pair[0]) for pair in vectors[: 2 * _MOST])
 
 
 def _equal(a: Checkpoint, b: Checkpoint, pair: tuple[TensorSpec, TensorSpec]) -> bool:
@@ -192,6 +200,15 @@ def _equal(a: Checkpoint, b: Checkpoint, pair: tuple[TensorSpec, TensorSpec]) ->
     if (first.shape, first.dtype) != (second.shape, second.dtype):
         return False
     return torch.equal(a.read(first.name), b.read(second.name))
+
+
+def _near(a: Checkpoint, b: Checkpoint, pair: tuple[TensorSpec, TensorSpec]) -> bool:
+    """Whether two matrices are so close to each other that they are versions of one matrix."""
+    if pair[0].shape != pair[1].shape:
+        return False
+    first, second = (each.read(spec.name).flatten().double() for each, spec in zip((a, b), pair, strict=True))
+    first, second = first - first.mean(), second - second.mean()
+    return float(first @ second) >= _NEAR * float(first.norm() * second.norm())
 
 
 def _is_constant(checkpoint: Checkpoint, spec: TensorSpec) -> bool:

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from rmtaudit.cli.errors import FINE, GATE_FAILED, INCONCLUSIVE
 from rmtaudit.cli.output import output_file
-from rmtaudit.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,23 +22,31 @@ _SHOWN = 10
 
 
 def check(
-    sides: tuple[Checkpoint, Checkpoint], claim: str, format_: str, *, output: Path | None, quiet: bool
+    sides: tuple[Checkpoint, Checkpoint],
+    claim: str,
+    format_: str,
+    *,
+    output: Path | None,
+    quiet: bool,
+    memory: int | None = None,
+    threads: int | None = None,
 ) -> int:
     """Write the answer to a claim about the second of two checkpoints, and return the exit code."""
     from rmtaudit.cli.table import drawn_text, stdout_console
     from rmtaudit.engine.claims import Answer, check_claim
     from rmtaudit.report.document import dumps
 
-    if format_ not in ("table", "json"):
-        raise UsageError(
-            "RA-US-817", f"An answer to a claim has no format {format_}.", hint="Use table or json."
-        )
     with output_file(output, [Path(side.path) for side in sides]) if output else nullcontext() as file:
-        answer = check_claim(*sides, claim)
-        text = dumps(answer.document()) if format_ == "json" else drawn_text(lambda c: _draw(c, answer))
+        answer = check_claim(*sides, claim, memory=memory, threads=threads)
+        if format_ == "json":
+            text = dumps(answer.document())
+        elif format_ == "markdown":
+            text = answer.to_markdown()
+        else:
+            text = drawn_text(lambda console: _draw(console, answer))
         if file is not None:
             file.write(text)
-        if file is None and format_ == "json":
+        if file is None and format_ != "table":
             sys.stdout.write(text)
         elif file is None or not quiet:
             _draw(stdout_console(), answer)

@@ -93,6 +93,7 @@ def compare(
     from rmtaudit.engine.resources.memory_size import parse_memory
 
     chosen = format_for(format_, output, FORMATS)
+    budget = None if memory is None else parse_memory(memory)
     if claim is not None:
         from rmtaudit.cli.claim import check
 
@@ -100,9 +101,16 @@ def compare(
             _opened(base, stream=stream, quiet=quiet) as first,
             _opened(candidate, stream=stream, quiet=quiet) as second,
         ):
-            return check((first, second), claim, chosen, output=output, quiet=quiet)
+            return check(
+                (first, second),
+                claim,
+                chosen,
+                output=output,
+                quiet=quiet,
+                memory=budget,
+                threads=threads,
+            )
     with output_file(output, [base, candidate]) if output else nullcontext() as file:
-        budget = None if memory is None else parse_memory(memory)
         settings = CompareSettings(metrics=metrics, memory=budget, threads=threads, seed=seed)
         result = _compared(base, candidate, settings, stream=stream, quiet=quiet)
         if file is not None:

@@ -37,19 +37,33 @@ def show(origin: bool, **flags: Any) -> None:
         click.echo(line)
 
 
-@config.command(examples=[("config schema report > report.schema.json", "Keep the schema of reports")])
-@click.argument("name", type=click.Choice(["report", "gate", "policy"]))
+SCHEMAS = ("report", "gate", "policy", "comparison", "lineage", "merge", "claim", "whatif", "extraction")
+"""Documents whose schema is published: those of :mod:`rmtaudit.report.schemas`, and policies."""
+
+
+@config.command(
+    examples=[
+        ("config schema report > report.schema.json", "Keep the schema of reports"),
+        ("config schema lineage", "The schema of the family tree of a folder of models"),
+    ]
+)
+@click.argument("name", type=click.Choice(SCHEMAS))
 def schema(name: str) -> None:
     """Print the JSON Schema (2020-12) of a document.
 
-    `report`: what a scan writes; `gate`: what a gate writes; `policy`: what a gate is given.
+    `report` is what `scan` writes, `policy` what `gate` is given, `gate` what it writes, `comparison` what
+    `compare` writes, `claim` what `compare --claim` writes, `lineage` and `merge` what `lineage` writes,
+    `whatif` what `whatif` writes, and `extraction` what `extract-lora` writes.
     """
-    from rmtaudit.engine.gate.policy import policy_schema
-    from rmtaudit.report.gate import gate_schema
-    from rmtaudit.report.schema import report_schema
+    if name == "policy":
+        from rmtaudit.engine.gate.policy import policy_schema
 
-    schemas = {"report": report_schema, "gate": gate_schema, "policy": policy_schema}
-    click.echo(json.dumps(schemas[name](), indent=2))
+        printed = policy_schema()
+    else:
+        from rmtaudit.report.schemas import document_schema
+
+        printed = document_schema(name)
+    click.echo(json.dumps(printed, indent=2))
 
 
 def settings_lines(resolved: ResolvedSettings, *, origins: bool) -> Iterator[str]:

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     cls=Command,
     examples=[
         ("lineage models/", "Draw the family tree of a folder"),
+        ("lineage a.safetensors b.safetensors c.gguf", "Relate three models"),
         ("lineage models/ -o lineage.json --dot lineage.dot", "Keep it as JSON and as a graph"),
         ("lineage merge/ --base base/ --parents math/ --parents code/", "Explain a merge"),
     ],
 )
-@click.argument("target", metavar="DIR|TARGET", type=click.Path(path_type=Path))
+@click.argument("targets", metavar="DIR|MODEL…", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--base", metavar="B", type=click.Path(path_type=Path), help="The base of a merge; needs --parents."
 )
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     metavar="P",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="A candidate parent of the merge TARGET; repeat it for each.",
+    help="A candidate parent of the merge MODEL; repeat it for each.",
 )
 @click.option(
     "--dot",
@@ -50,37 +51,46 @@ if TYPE_CHECKING:
     show_default=True,
     help="Seed of what is drawn.",
 )
-@document_options(quiet="With -o, no table.")
+@document_options(quiet="No progress; with -o, no table.")
 def lineage(
-    target: Path,
+    targets: tuple[Path, ...],
     base: Path | None,
     parents: tuple[Path, ...],
     dot: Path | None,
     seed: int,
     out: DocumentOutput,
 ) -> int:
-    """Draw the family tree of a folder of models, or explain a merge by its base and parents.
+    """Draw the family tree of a folder of models or of several models, or explain a merge by its parents.
 
-    Every file of weights in DIR and in its subfolders is a model. All pairs are compared: copies by their
-    digests, then the relation test on a sample of layers, then on all layers where the sample does not
-    decide. Exit code 3: fewer than two models could be read.
+    Every file of weights in DIR and in its subfolders is a model; with two arguments or more, each is a model
+    as `rmtaudit scan` takes it. All pairs are compared: copies by their digests, then the relation test on a
+    sample of layers, then on all layers where the sample does not decide. Exit code 3: fewer than two models
+    could be read.
 
-    With --base and --parents, TARGET is one model: the coefficient of each parent in the change from the base
-    to TARGET, with its interval, and what else was done to it.
+    With --base and --parents, MODEL is one merge: the coefficient of each parent in the change from the base
+    to MODEL, with its interval, and what else was done to it.
     """
     from contextlib import nullcontext
 
     from rmtaudit.cli.output import output_file
-    from rmtaudit.engine.lineage.document import dot_of, lineage_of_folder
+    from rmtaudit.cli.progress import steps_watched
+    from rmtaudit.engine.lineage.document import dot_of
+    from rmtaudit.engine.lineage.document import lineage as related
 
     if base is not None or parents:
         from rmtaudit.cli.merge import explain
 
-        return explain(target, base, parents, out)
-    if not target.is_dir():
-        raise UsageError("RA-US-801", "Is no folder.", hint="Name a folder of models.", where=str(target))
-    with out.open([target]) as emit, output_file(dot) if dot else nullcontext() as graph:
-        document = lineage_of_folder(target, seed=seed)
+        if len(targets) > 1:
+            raise UsageError("RA-US-818", "With --base and --parents, name one merge.", where=str(targets[1]))
+        return explain(targets[0], base, parents, out)
+    with (
+        out.open(targets) as emit,
+        output_file(dot) if dot else nullcontext() as graph,
+        steps_watched("pairs", enabled=not out.quiet) as watcher,
+    ):
+        document = related(
+            *targets, seed=seed, progress=lambda step: watcher(step.done, step.total)
+        ).to_dict()
 
         def draw(console: Console, document: Mapping[str, Any]) -> None:
             from rmtaudit.cli.lineage_table import draw_lineage
@@ -97,7 +107,7 @@ def lineage(
             "RA-NA-004",
             "Fewer than two models could be read.",
             hint="The result lists what could not be read.",
-            where=str(target),
+            where=document["subject"]["path"],
         )
     )
     return INCONCLUSIVE

@@ -87,19 +87,20 @@ def plain_text(comparison: Comparison) -> str:
 
 def markdown(comparison: Comparison) -> str:
     """Return the comparison as GitHub's Markdown."""
-    lines = [f"**{_escaped(comparison.summary.sentence)}**", ""]
+    lines = [f"**{escaped(comparison.summary.sentence)}**", ""]
     rows = changed(comparison)
     if rows:
         lines += [f"| {' | '.join(HEADS)} |", f"|{'---|' * len(HEADS)}"]
-        lines += [f"| {' | '.join(map(_escaped, cells(layer)))} |" for layer in rows[:_SHOWN]]
+        lines += [f"| {' | '.join(map(escaped, cells(layer)))} |" for layer in rows[:_SHOWN]]
         if len(rows) > _SHOWN:
             lines.append(f"\n… and {len(rows) - _SHOWN} more.")
         lines.append("")
-    lines += [f"- {label}: {_escaped(text)}" for label, text in facts(comparison)]
+    lines += [f"- {label}: {escaped(text)}" for label, text in facts(comparison)]
     return "\n".join(lines) + "\n"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return text as Markdown shows it literally, also in a cell of a table."""
     for mark in "\\`*_|<>[]":
         text = text.replace(mark, f"\\{mark}")
     return text

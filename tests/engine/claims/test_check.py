@@ -14,9 +14,11 @@ from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.engine.claims import Answer, ClaimAnswer, Ground, check_claim, parse_claim
 from rmtaudit.engine.claims.codes import _answer
 from rmtaudit.engine.claims.limits import limit_of
+from rmtaudit.engine.claims.merges import claim_agreement
 from rmtaudit.engine.claims.parse import AdapterClaim, CastClaim, MergeClaim, QuantisedClaim
 from rmtaudit.errors import NothingAuditableError, UsageError
 from rmtaudit.kernels.claims.codes import CodeCounts
+from rmtaudit.kernels.merges.regression import fit_merge, merge_sums
 
 State = dict[str, torch.Tensor]
 NOISY = "layers.1.v_proj.weight"
@@ -222,6 +224,28 @@ def test_merges(tmp_path: Path, base: State) -> None:
     assert "0.3, 0.7" in wrong.sentence
     answer = _checked(tmp_path, base, _noisy(merged, 0.5), right)
     assert (answer.answer, _wrong(answer)) == (Answer.INCONSISTENT, [NOISY])
+
+
+@pytest.mark.parametrize(
+    ("errors", "answer"),
+    [
+        (0.0, Answer.CONSISTENT),
+        (2.1, Answer.CONSISTENT),  # .036 of one coefficient, .072 of two
+        (2.5, Answer.UNDECIDED),  # .025 of two
+        (3.4, Answer.UNDECIDED),  # .0013 of two
+        (3.6, Answer.INCONSISTENT),  # .0006 of two
+    ],
+)
+def test_levels_of_claimed_coefficients(errors: float, answer: Answer) -> None:
+    generator = torch.Generator().manual_seed(15)
+    change, first, second = (torch.randn(64, 64, generator=generator) for _ in range(3))
+    fit = fit_merge(merge_sums(change, [first, second]))
+    assert fit is not None
+    one, other = fit.coefficients
+    rounding = 0.001
+    assert claim_agreement(fit, [one.value, other.value + rounding]) is Answer.CONSISTENT
+    off = other.value + rounding + errors * other.standard_error
+    assert claim_agreement(fit, [one.value, off]) is answer
 
 
 def test_checkpoints_without_a_common_tensor_are_refused(tmp_path: Path, base: State) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from rmtaudit.engine.lineage.document import dot_of, lineage_of_folder
+from rmtaudit.engine.lineage.document import dot_of, lineage
 from rmtaudit.engine.lineage.relations import Kind, PairResult, tree_of
 from rmtaudit.report.document import dumps
 
@@ -58,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def document(folder: Path) -> dict[str, Any]:
-    return lineage_of_folder(folder)
+    return lineage(folder).to_dict()
 
 
 def kinds(document: dict[str, Any]) -> dict[tuple[str, str], str]:
@@ -115,7 +115,7 @@ def test_every_key_is_described_and_the_document_is_strict_and_reproducible(
     page = PAGE.read_text(encoding="utf-8")
     assert [key for key in sorted(keys(document) - words) if f"`{key}`" not in page] == []
     assert [word for word in words if f"`{word}`" not in page] == []
-    assert dumps(lineage_of_folder(folder)) == dumps(document)
+    assert dumps(lineage(folder).to_dict()) == dumps(document)
 
 
 def test_dot_has_every_model_and_every_edge_of_the_tree(document: dict[str, Any]) -> None:
@@ -148,6 +148,6 @@ def test_sharded_models_and_folders_of_several_models(tmp_path: Path) -> None:
     torch.save(base, tmp_path / "one" / "pytorch_model.bin")
     torch.save(moved(base, 0.2, 3), tmp_path / "two" / "a.pt")
     torch.save(moved(base, 0.2, 4), tmp_path / "two" / "b.pt")
-    document = lineage_of_folder(tmp_path)
+    document = lineage(tmp_path).to_dict()
     names = [model["name"] for model in document["models"]]
     assert names in (["one", "two/a.pt", "two/b.pt"], ["one", "two"])

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 
 from rmtaudit.kernels.merges.patterns import PatternSums, pattern_sums
-from rmtaudit.kernels.merges.regression import MergeSums, fit_merge, merge_sums
+from rmtaudit.kernels.merges.regression import (
+    Coefficient,
+    MergeSums,
+    corrected_for_rounding,
+    fit_merge,
+    merge_sums,
+    without_first,
+)
 from rmtaudit.kernels.merges.slerp import fit_slerp
 from rmtaudit.kernels.merges.verdict import ARITHMETIC, MergeKind, MergeVerdict, merge_verdict
 
@@ -71,6 +80,73 @@ def test_intervals_cover_and_non_parents_stay_out() -> None:
         called.append(fit.coefficients[2].p_value < 0.01)
     assert 0.88 <= sum(covered) / len(covered) <= 0.99
     assert sum(called) <= 4
+
+
+def _clipped(W: torch.Tensor) -> torch.Tensor:
+    """Round to steps of a third, and clip what is beyond two standard deviations."""
+    return (3 * W).round().clamp(-6, 6) / 3
+
+
+def _uneven(W: torch.Tensor) -> torch.Tensor:
+    """Round to levels that lie further apart the larger they are."""
+    table = torch.linspace(-1, 1, 16) ** 3
+    blocks = W.reshape(-1, 32)
+    size = blocks.abs().amax(1, keepdim=True)
+    return (table[torch.bucketize(blocks / size, (table[1:] + table[:-1]) / 2)] * size).reshape(W.shape)
+
+
+@pytest.mark.parametrize("store", [_clipped, _uneven])
+def test_rounding_makes_no_bias(store: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """The mean error over merges is that of chance, where the plain coefficients are off by more."""
+    plain_scores: list[float] = []
+    scores: list[float] = []
+    covered: list[bool] = []
+    claimed = (0.3, 0.6)
+    for seed in range(30):
+        generator = torch.Generator().manual_seed(900 + seed)
+        base, *parents = (torch.randn(128, 256, generator=generator) for _ in range(3))
+        parents = [0.2 * P for P in parents]
+        target = store(base + claimed[0] * parents[0] + claimed[1] * parents[1])
+        sums = merge_sums(target - base, [base, *parents])
+        plain = fit_merge(without_first(sums))
+        assert plain is not None
+        fit = corrected_for_rounding(plain, sums)
+        assert (fit.residual, fit.r_squared) == (plain.residual, plain.r_squared)
+        for estimates, to in ((plain, plain_scores), (fit, scores)):
+            to += [
+                (k.value - v) / k.standard_error for k, v in zip(estimates.coefficients, claimed, strict=True)
+            ]
+        covered += [k.low <= v <= k.high for k, v in zip(fit.coefficients, claimed, strict=True)]
+        assert abs(fit.total.value - 0.9) < 5 * fit.total.standard_error
+    chance = len(scores) ** -0.5
+    assert abs(sum(plain_scores)) > 5 * chance * len(scores)
+    assert abs(sum(scores)) < 4 * chance * len(scores)
+    assert 0.89 <= sum(covered) / len(covered) <= 0.99
+
+
+def test_sums_without_the_first_column_are_those_of_the_others() -> None:
+    change, base, first, second = _weights(4, 8)
+    direct = merge_sums(change, [first, second])
+    shorter = without_first(merge_sums(change, [base, first, second]))
+    for name in ("xx", "xy", "yy", "score_score", "score_gram", "gram_gram"):
+        torch.testing.assert_close(getattr(shorter, name), getattr(direct, name))
+
+
+def test_a_base_that_the_parents_make_up_leaves_the_coefficients_as_they_are() -> None:
+    change, base = _weights(2, 9)
+    sums = merge_sums(change, [base, 0.1 * base])
+    fit = fit_merge(without_first(sums))
+    assert fit is not None
+    assert corrected_for_rounding(fit, sums) is fit
+
+
+def test_p_value_of_a_claimed_coefficient() -> None:
+    k = Coefficient(value=0.5, standard_error=0.01, low=0.48, high=0.52, p_value=0.0)
+    assert k.p_value_of(0.5) == 1
+    assert k.p_value_of(0.52) == pytest.approx(0.0455, abs=1e-4)
+    assert k.p_value_of(0.53, room=0.01) == pytest.approx(0.0455, abs=1e-4)
+    exact = replace(k, standard_error=0.0)
+    assert (exact.p_value_of(0.5), exact.p_value_of(0.6)) == (1, 0)
 
 
 def _judged(kind: str, seed: int) -> MergeVerdict:

@@ -28,7 +28,13 @@ _ERRORS = 5.0
 """Standard errors of a scale that rounding explains: one module in a million beyond."""
 
 
-def check_adapter(base: Checkpoint, candidate: Checkpoint, claim: AdapterClaim, words: str) -> ClaimAnswer:
+_WORK = 64
+"""Bytes an entry that the sums and roundings in float64 take: eight arrays, counted."""
+
+
+def check_adapter(
+    base: Checkpoint, candidate: Checkpoint, claim: AdapterClaim, words: str, *, memory: int
+) -> ClaimAnswer:
     """Return whether every update of an adapter is in the candidate, with the scale of the claim.
 
     For each weight the update ``U`` is computed from its factors, and ``candidate - base = s U`` is solved
@@ -55,23 +61,38 @@ def check_adapter(base: Checkpoint, candidate: Checkpoint, claim: AdapterClaim, 
                 hint="Give the adapter that the claim means, trained on this base.",
                 where=claim.path,
             )
-        tensors = tuple(_tensors(base, candidate, merges.merged, adapter, claim.scale or 1.0))
+        tensors = tuple(_tensors(base, candidate, merges.merged, adapter, claim.scale or 1.0, memory=memory))
     updates = [tensor for tensor in tensors if "scale" in tensor.numbers]
     return concluded(words, str(base.path), str(candidate.path), tensors, word=_word(updates))
 
 
 def _tensors(
-    base: Checkpoint, candidate: Checkpoint, merges: tuple[Merge, ...], adapter: Checkpoint, scale: float
+    base: Checkpoint,
+    candidate: Checkpoint,
+    merges: tuple[Merge, ...],
+    adapter: Checkpoint,
+    scale: float,
+    *,
+    memory: int,
 ) -> Iterator[TensorAnswer]:
     pairing = paired(base, candidate, content=False)
     by_tensor: dict[str, Pair] = {}
     for pair in pairing.pairs:
         by_tensor.setdefault(pair.base.spec.name, pair)
+    replaying = PairReader(base, candidate, budget=memory, work=_WORK)
     for merge in merges:
         place = by_tensor.get(merge.base.name)
+        if place is not None and replaying.refusal(place) is not None:
+            yield TensorAnswer(
+                name=merge.base.name,
+                answer=Answer.UNDECIDED,
+                ground=Ground.BEYOND_MEMORY,
+                parameters=merge.base.parameters,
+            )
+            continue
         yield _update(base, candidate, merge, adapter=adapter, pair=place, wanted=scale)
     updated = {merge.base.name for merge in merges}
-    reader = PairReader(base, candidate)
+    reader = PairReader(base, candidate, budget=memory)
     for pair in pairing.pairs:
         if pair.base.spec.name in updated or reader.refusal(pair) is not None:
             continue

@@ -8,10 +8,9 @@ from enum import StrEnum
 from typing import Any
 
 from rmtaudit.names import display_name
+from rmtaudit.report.comparison_text import escaped
+from rmtaudit.report.derivations import ClaimHeader, ClaimResult, ClaimTensor, Version
 from rmtaudit.version import installed_version
-
-SCHEMA_NAME = "rmtaudit.claim"
-SCHEMA_VERSION = "1.0"
 
 
 class Answer(StrEnum):
@@ -143,29 +142,42 @@ class ClaimAnswer:
         detail = f": {count}'{display_name(first.name, longest=80)}': {first.reason}" if first else ""
         return f"{start[0].upper()}{start[1:]}{detail}."
 
+    def to_markdown(self) -> str:
+        """Return the sentence, and a row for each tensor that is not consistent, as GitHub's Markdown."""
+        lines = [f"**{escaped(display_name(self.candidate))}**: {escaped(self.sentence)}", ""]
+        lines += [f"Claim: {escaped(display_name(self.claim, longest=200))}", ""]
+        others = [tensor for tensor in self.tensors if tensor.answer is not Answer.CONSISTENT]
+        if others:
+            lines += ["| tensor | answer | reason |", "|---|---|---|"]
+        lines += [
+            f"| {escaped(display_name(tensor.name))} | {tensor.answer} | {escaped(tensor.reason)} |"
+            for tensor in others
+        ]
+        return "\n".join(lines).rstrip("\n") + "\n"
+
     def document(self) -> dict[str, Any]:
         """Return the answer as a document of strict JSON."""
-        return {
-            "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
-            "tool": {"version": installed_version()},
-            "claim": self.claim,
-            "base": self.base,
-            "candidate": self.candidate,
-            "answer": self.answer.value,
-            "word": self.word or None,
-            "sentence": self.sentence,
-            "tensors": [
-                {
-                    "name": tensor.name,
-                    "answer": tensor.answer.value,
-                    "ground": tensor.ground.value,
-                    "reason": tensor.reason,
-                    "parameters": tensor.parameters,
-                    "numbers": dict(tensor.numbers),
-                }
+        return ClaimResult(
+            schema=ClaimHeader(),
+            tool=Version(version=installed_version()),
+            claim=self.claim,
+            base=self.base,
+            candidate=self.candidate,
+            answer=self.answer.value,
+            word=self.word or None,
+            sentence=self.sentence,
+            tensors=[
+                ClaimTensor(
+                    name=tensor.name,
+                    answer=tensor.answer.value,
+                    ground=tensor.ground.value,
+                    reason=tensor.reason,
+                    parameters=tensor.parameters,
+                    numbers=dict(tensor.numbers),
+                )
                 for tensor in self.tensors
             ],
-        }
+        ).to_dict()
 
 
 _COVERED = 0.9

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rmtaudit.checkpoints.base import Checkpoint
@@ -14,6 +15,8 @@ from rmtaudit.engine.claims.merges import check_merge
 from rmtaudit.engine.claims.parse import AdapterClaim, CastClaim, MergeClaim, QuantisedClaim, parse_claim
 from rmtaudit.engine.pairs import Pair, PairReader, PairValues, TensorRef, paired
 from rmtaudit.engine.pairs.levels import LevelReader
+from rmtaudit.engine.resources.memory import MemoryGate, free_memory
+from rmtaudit.engine.resources.pool import Pool
 from rmtaudit.errors import CorruptError, NothingAuditableError
 from rmtaudit.matrices.tensors import FLOATING
 
@@ -27,7 +30,14 @@ _SUPER_BLOCK = 256
 """Weights of a block of most types of llama.cpp: other types serve rows that are no multiple of it."""
 
 
-def check_claim(base: Checkpoint, candidate: Checkpoint, claim: str | Claim) -> ClaimAnswer:
+def check_claim(
+    base: Checkpoint,
+    candidate: Checkpoint,
+    claim: str | Claim,
+    *,
+    memory: int | None = None,
+    threads: int | None = None,
+) -> ClaimAnswer:
     """Return whether a candidate agrees with what is claimed of it.
 
     Parameters
@@ -36,6 +46,12 @@ def check_claim(base: Checkpoint, candidate: Checkpoint, claim: str | Claim) -> 
         Opened checkpoints; they stay open.
     claim
         As :func:`~rmtaudit.engine.claims.parse.parse_claim` reads it.
+    memory
+        Bytes for the matrices in flight; half of what is free where ``None``. A tensor that needs more is
+        not told.
+    threads
+        Tensors of a cast or of a quantisation that are checked at the same time; as many as there are CPUs
+        where ``None``. Adapters and merges are checked one matrix at a time.
 
     Raises
     ------
@@ -46,14 +62,15 @@ def check_claim(base: Checkpoint, candidate: Checkpoint, claim: str | Claim) -> 
     InputError
         A checkpoint that the claim names cannot be read.
     """
-    said = parse_claim(claim) if isinstance(claim, str) else claim
+    parsed = parse_claim(claim) if isinstance(claim, str) else claim
     words = claim if isinstance(claim, str) else repr(claim)
     names = (words, str(base.path), str(candidate.path))
-    if isinstance(said, MergeClaim):
-        return check_merge(base, candidate, said, words)
-    if isinstance(said, AdapterClaim):
-        return check_adapter(base, candidate, said, words)
-    tensors = tuple(_tensors(base, candidate, said))
+    budget = free_memory() // 2 if memory is None else memory
+    if isinstance(parsed, MergeClaim):
+        return check_merge(base, candidate, parsed, words, memory=budget)
+    if isinstance(parsed, AdapterClaim):
+        return check_adapter(base, candidate, parsed, words, memory=budget)
+    tensors = _tensors(base, candidate, parsed, budget, threads)
     if not any(tensor.ground is not Ground.MISSING for tensor in tensors):
         raise NothingAuditableError(
             "RA-NA-009",
@@ -65,30 +82,72 @@ def check_claim(base: Checkpoint, candidate: Checkpoint, claim: str | Claim) -> 
 
 
 def _tensors(
-    base: Checkpoint, candidate: Checkpoint, claim: CastClaim | QuantisedClaim
-) -> Iterator[TensorAnswer]:
+    base: Checkpoint,
+    candidate: Checkpoint,
+    claim: CastClaim | QuantisedClaim,
+    budget: int,
+    threads: int | None,
+) -> tuple[TensorAnswer, ...]:
+    """Read the pairs in order, and check as many at the same time as the memory allows."""
+    import torch
+
+    from rmtaudit.engine.resources.threads import cpus, one_thread_each
+
     pairing = paired(base, candidate, content=False)
-    reader, levels = PairReader(base, candidate, work=_WORK), LevelReader(candidate)
+    reader, levels = PairReader(base, candidate, budget=budget, work=_WORK), LevelReader(candidate)
     main = isinstance(claim, QuantisedClaim) and any(
         pair.candidate.encoding is not None and _named(pair.candidate.encoding.scheme, claim.schemes)
         for pair in pairing.pairs
     )
-    for pair in pairing.pairs:
-        refused = _refused(pair, reader)
-        if refused is not None:
-            yield _undecided(pair.base, refused)
-            continue
-        try:
-            values = reader.read(pair)
-        except CorruptError:
-            yield _undecided(pair.base, Ground.UNREADABLE)
-            continue
-        if isinstance(claim, CastClaim):
-            yield check_cast(pair.name, values.base, values.candidate, claim.dtype)
-        else:
-            yield _quantised(values, levels, claim, base, main=main)
-    for ref in (*pairing.only_base, *pairing.only_candidate):
-        yield _undecided(ref, Ground.MISSING)
+    gate = MemoryGate(budget)
+    answers: dict[int, TensorAnswer] = {}
+
+    def submit(place: int, pair: Pair, check: Callable[[], TensorAnswer]) -> None:
+        def work() -> None:
+            try:
+                answers[place] = check()
+            finally:
+                gate.release(_size(pair))
+
+        pool.submit(work)
+
+    initialise = partial(torch.set_num_threads, 1)
+    with one_thread_each(), Pool(threads or cpus(), initialise=initialise) as pool:
+        for place, pair in enumerate(pairing.pairs):
+            refused = _refused(pair, reader)
+            if refused is not None:
+                answers[place] = _undecided(pair.base, refused)
+                continue
+            gate.acquire(_size(pair))
+            try:
+                values = reader.read(pair)
+                check = _check(values, levels, claim, base, main=main)
+            except CorruptError:
+                gate.release(_size(pair))
+                answers[place] = _undecided(pair.base, Ground.UNREADABLE)
+                continue
+            submit(place, pair, check)
+        pool.join()
+    unmatched = [_undecided(ref, Ground.MISSING) for ref in (*pairing.only_base, *pairing.only_candidate)]
+    return (*(answers[place] for place in range(len(pairing.pairs))), *unmatched)
+
+
+def _size(pair: Pair) -> int:
+    return pair.base.bytes_read + pair.candidate.bytes_read + _WORK * pair.base.parameters
+
+
+def _check(
+    values: PairValues,
+    levels: LevelReader,
+    claim: CastClaim | QuantisedClaim,
+    base: Checkpoint,
+    *,
+    main: bool,
+) -> Callable[[], TensorAnswer]:
+    """Return what is left to be computed for a pair once everything is read."""
+    if isinstance(claim, CastClaim):
+        return partial(check_cast, values.pair.name, values.base, values.candidate, claim.dtype)
+    return _quantised(values, levels, claim, base, main=main)
 
 
 def _refused(pair: Pair, reader: PairReader) -> Ground | None:
@@ -99,25 +158,26 @@ def _refused(pair: Pair, reader: PairReader) -> Ground | None:
 
 def _quantised(
     values: PairValues, levels: LevelReader, claim: QuantisedClaim, base: Checkpoint, *, main: bool
-) -> TensorAnswer:
+) -> Callable[[], TensorAnswer]:
     pair = values.pair
     encoding = pair.candidate.encoding
     if encoding is None:
-        return _stored_as_numbers(values, main=main)
+        return partial(_stored_as_numbers, values, main=main)
     # Other types are for some tensors of a file of the claimed type, and for rows that it does not fit.
     others = claim.others if main or pair.candidate.spec.shape[-1] % _SUPER_BLOCK else ()
     if not _named(encoding.scheme, claim.schemes) and not _named(encoding.scheme, others):
-        return TensorAnswer(
+        other_scheme = TensorAnswer(
             name=pair.name,
             answer=Answer.INCONSISTENT,
             ground=Ground.OTHER_SCHEME,
             parameters=pair.base.parameters,
             numbers={"scheme": encoding.scheme},
         )
+        return lambda: other_scheme
     known = levels.read(pair)
     if known is None:
-        return _undecided(pair.base, Ground.UNKNOWN_LEVELS, scheme=encoding.scheme)
-    return check_codes(values, known, base.config)
+        return partial(_undecided, pair.base, Ground.UNKNOWN_LEVELS, scheme=encoding.scheme)
+    return partial(check_codes, values, known, base.config)
 
 
 def _stored_as_numbers(values: PairValues, *, main: bool) -> TensorAnswer:

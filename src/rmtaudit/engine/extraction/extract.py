@@ -14,13 +14,12 @@ from rmtaudit.errors import CorruptError, NothingAuditableError
 from rmtaudit.kernels.edits.factors import Factors, update_factors
 from rmtaudit.matrices.fused import architecture, stores_inputs_first
 from rmtaudit.matrices.layers import LayerKind
+from rmtaudit.report.derivations import AdapterExtraction, ExtractionHeader, ModuleUpdate, Version
 from rmtaudit.version import installed_version
 
 if TYPE_CHECKING:
     import torch
 
-SCHEMA_NAME = "rmtaudit.extraction"
-SCHEMA_VERSION = "1.0"
 _WORK = 64
 """Bytes an entry that a singular value decomposition in float64 takes: measured, rounded up."""
 
@@ -76,27 +75,27 @@ class Extraction:
 
     def document(self, base: str, candidate: str, out: str) -> dict[str, Any]:
         """Return the result as a document of strict JSON."""
-        return {
-            "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
-            "tool": {"version": installed_version()},
-            "base": base,
-            "candidate": candidate,
-            "adapter": out,
-            "parameters": sum(tensor.numel() for tensor in self.factors.values()),
-            "unchanged": self.unchanged,
-            "left_out": list(self.left_out),
-            "updates": [
-                {
-                    "module": update.module,
-                    "shape": list(update.shape),
-                    "rank": update.rank,
-                    "resolved": update.resolved,
-                    "relative_change": update.relative_change,
-                    "relative_error": update.relative_error,
-                }
+        return AdapterExtraction(
+            schema=ExtractionHeader(),
+            tool=Version(version=installed_version()),
+            base=base,
+            candidate=candidate,
+            adapter=out,
+            parameters=sum(tensor.numel() for tensor in self.factors.values()),
+            unchanged=self.unchanged,
+            left_out=list(self.left_out),
+            updates=[
+                ModuleUpdate(
+                    module=update.module,
+                    shape=list(update.shape),
+                    rank=update.rank,
+                    resolved=update.resolved,
+                    relative_change=update.relative_change,
+                    relative_error=update.relative_error,
+                )
                 for update in self.updates
             ],
-        }
+        ).to_dict()
 
 
 def extract_adapter(

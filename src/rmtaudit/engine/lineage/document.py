@@ -1,4 +1,4 @@
-"""The graph of a folder of models, as a document of strict JSON and as DOT."""
+"""The graph of several models, as a document of strict JSON and as DOT."""
 
 from __future__ import annotations
 
@@ -6,34 +6,40 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rmtaudit.engine.lineage.models import models_of
 from rmtaudit.engine.lineage.relations import RELATED, PairResult, relation_of_models, tree_of
 from rmtaudit.engine.pairs import evidence_of
 from rmtaudit.engine.resources.progress import Progress
+from rmtaudit.errors import UsageError
+from rmtaudit.report.derivations import (
+    Lineage,
+    LineageHeader,
+    LineageLevel,
+    LineageModel,
+    LineagePair,
+    LineageSubject,
+    RelationEvidence,
+    SeededVersion,
+    UnreadModel,
+)
 from rmtaudit.version import installed_version
 
-if TYPE_CHECKING:
-    from rmtaudit.engine.pairs import ModelRelation
-
-SCHEMA_NAME = "rmtaudit.lineage"
-SCHEMA_VERSION = "1.0"
 FAMILY_LEVEL = 1e-3
 """Probability of one false edge or more among all pairs of a folder of independent models, at most."""
 
 _PAIR_LEVEL = 1e-4
 
 
-def lineage_of_folder(
-    folder: Path, *, seed: int = 0, progress: Callable[[Progress], None] | None = None
-) -> dict[str, Any]:
-    """Return the relations of all models of a folder.
+def lineage(*paths: str | Path, seed: int = 0, progress: Callable[[Progress], None] | None = None) -> Lineage:
+    """Return the relations of all models of a folder, or of several models.
 
     Parameters
     ----------
-    folder
-        Its files of weights, and those of its subfolders, are the models.
+    *paths
+        One folder: its files of weights, and those of its subfolders, are the models. Or two models or more:
+        files, or folders that are checkpoints.
     seed
         Of what is drawn.
     progress
@@ -41,15 +47,25 @@ def lineage_of_folder(
 
     Returns
     -------
-    dict
-        The document ``rmtaudit.lineage`` (docs/lineage.md): plain values, keys in published order.
+    Lineage
+        The document ``rmtaudit.lineage`` (docs/lineage.md); ``to_dict()`` returns plain values.
 
     Raises
     ------
+    UsageError
+        RA-US-801: one path that is no folder, or no path.
     InputError
         A model changed while it was read.
     """
-    models, unread = models_of(folder)
+    places = [Path(path) for path in paths]
+    if len(places) < 2 and not (places and places[0].is_dir()):
+        raise UsageError(
+            "RA-US-801",
+            "Is no folder.",
+            hint="Name a folder of models, or two models or more.",
+            where=str(places[0]) if places else "",
+        )
+    folder, models, unread = models_of(places)
     couples = list(itertools.combinations(models, 2))
     level = min(_PAIR_LEVEL, FAMILY_LEVEL / max(1, len(couples)))
     pairs: list[PairResult] = []
@@ -68,48 +84,43 @@ def lineage_of_folder(
                 )
             )
     tree, families = tree_of(pairs)
-    return {
-        "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
-        "tool": {"version": installed_version(), "seed": seed},
-        "subject": {"path": str(folder), "models": len(models), "unread": len(unread)},
-        "level": {"pair": level, "family": FAMILY_LEVEL, "pairs": len(couples)},
-        "models": [
-            {
-                "name": model.name,
-                "format": model.format,
-                "parameters": model.parameters,
-                "bits": model.bits,
-                "digest": model.digest,
-                "family": families.get(model.name, model.name),
-            }
+    return Lineage(
+        schema=LineageHeader(),
+        tool=SeededVersion(version=installed_version(), seed=seed),
+        subject=LineageSubject(path=str(folder), models=len(models), unread=len(unread)),
+        level=LineageLevel(pair=level, family=FAMILY_LEVEL, pairs=len(couples)),
+        models=[
+            LineageModel(
+                name=model.name,
+                format=model.format,
+                parameters=model.parameters,
+                bits=model.bits,
+                digest=model.digest,
+                family=families.get(model.name, model.name),
+            )
             for model in models
         ],
-        "unread": [{"name": each.name, "code": each.code, "message": each.message} for each in unread],
-        "counts": dict(Counter(str(pair.kind) for pair in pairs).most_common()),
-        "pairs": [_pair(pair, (pair.first, pair.second) in tree) for pair in pairs],
-    }
+        unread=[UnreadModel(name=each.name, code=each.code, message=each.message) for each in unread],
+        counts=dict(Counter(str(pair.kind) for pair in pairs).most_common()),
+        pairs=[_pair(pair, (pair.first, pair.second) in tree) for pair in pairs],
+    )
 
 
-def _pair(pair: PairResult, in_tree: bool) -> dict[str, Any]:
+def _pair(pair: PairResult, in_tree: bool) -> LineagePair:
     relation = pair.relation
-    return {
-        "first": pair.first,
-        "second": pair.second,
-        "kind": str(pair.kind),
-        "related": pair.kind in RELATED,
-        "tree": in_tree,
-        "source": pair.source,
-        "evidence": None if relation is None else _evidence(pair, relation),
-    }
-
-
-def _evidence(pair: PairResult, relation: ModelRelation) -> dict[str, Any]:
-    return {
-        "relative_change": pair.change,
-        "layers": pair.layers,
-        "sampled": pair.sampled,
-        **evidence_of(relation),
-    }
+    return LineagePair(
+        first=pair.first,
+        second=pair.second,
+        kind=str(pair.kind),
+        related=pair.kind in RELATED,
+        tree=in_tree,
+        source=pair.source,
+        evidence=None
+        if relation is None
+        else RelationEvidence(
+            relative_change=pair.change, layers=pair.layers, sampled=pair.sampled, **evidence_of(relation)
+        ),
+    )
 
 
 def dot_of(document: Mapping[str, Any]) -> str:

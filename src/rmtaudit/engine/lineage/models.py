@@ -1,8 +1,12 @@
-"""The models of a folder: one for each file of weights, and one for each folder that is a checkpoint."""
+"""The models of a folder: one for each file of weights, and one for each folder that is a checkpoint.
+
+Or several models, each by its path.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +31,7 @@ class Model:
     Attributes
     ----------
     name
-        Path relative to the folder, with forward slashes.
+        Path relative to the folder that all models are in, with forward slashes.
     path
         What is opened.
     format
@@ -57,16 +61,28 @@ class Unread:
     message: str
 
 
-def models_of(folder: Path) -> tuple[tuple[Model, ...], tuple[Unread, ...]]:
-    """Return the models of a folder, by name, and what could not be read. All bytes are read and hashed."""
+def models_of(paths: Sequence[Path]) -> tuple[Path, tuple[Model, ...], tuple[Unread, ...]]:
+    """Return the models of one folder, or several models by their paths. All bytes are read and hashed.
+
+    Returns
+    -------
+    tuple
+        The folder that the names of the models are relative to, the models, and what could not be read.
+    """
+    if len(paths) == 1:
+        folder, places = paths[0], {name: paths[0] / name for name in _names(paths[0])}
+    else:
+        absolute = [Path(os.path.normpath(path.absolute())) for path in paths]  # links stay as they are
+        folder = Path(os.path.commonpath([path.parent for path in absolute]))
+        places = {path.relative_to(folder).as_posix(): path for path in absolute}
     models, unread = [], []
-    for name in _names(folder):
+    for name, path in places.items():
         try:
-            with open_checkpoint(folder / name) as checkpoint:
-                models.append(_model(name, folder / name, checkpoint))
+            with open_checkpoint(path) as checkpoint:
+                models.append(_model(name, path, checkpoint))
         except RmtauditError as error:
             unread.append(Unread(name=name, code=error.code, message=error.message))
-    return tuple(models), tuple(unread)
+    return folder, tuple(models), tuple(unread)
 
 
 def _names(folder: Path) -> Iterator[str]:

@@ -8,10 +8,15 @@ from typing import Any
 from rmtaudit.kernels.merges.regression import Coefficient, Regression
 from rmtaudit.kernels.merges.verdict import MergeKind, MergeVerdict
 from rmtaudit.names import display_name
+from rmtaudit.report.derivations import (
+    FittedCoefficient,
+    Merge,
+    MergeHeader,
+    MergeLayer,
+    MergeParent,
+    Version,
+)
 from rmtaudit.version import installed_version
-
-SCHEMA_NAME = "rmtaudit.merge"
-SCHEMA_VERSION = "1.0"
 
 _LEVEL = 0.01
 """Parents whose coefficient differs from 0 at this level are named."""
@@ -89,39 +94,39 @@ class MergeAnswer:
     def document(self) -> dict[str, Any]:
         """Return the answer as a document of strict JSON."""
         regression, verdict = self.regression, self.verdict
-        return {
-            "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
-            "tool": {"version": installed_version()},
-            "target": self.target,
-            "base": self.base,
-            "kind": None if verdict is None else verdict.kind.value,
-            "sentence": self.sentence,
-            "parents": [
-                {
-                    "path": name,
-                    "coefficient": None if regression is None else _number(regression.coefficients[i]),
-                }
+        return Merge(
+            schema=MergeHeader(),
+            tool=Version(version=installed_version()),
+            target=self.target,
+            base=self.base,
+            kind=None if verdict is None else verdict.kind.value,
+            sentence=self.sentence,
+            parents=[
+                MergeParent(
+                    path=name,
+                    coefficient=None if regression is None else _number(regression.coefficients[i]),
+                )
                 for i, name in enumerate(self.parents)
             ],
-            "sum": None if regression is None else _number(regression.total),
-            "r_squared": None if regression is None else regression.r_squared,
-            "excess": None if verdict is None else _finite(verdict.excess),
-            "unchanged": None if verdict is None or verdict.unchanged is None else list(verdict.unchanged),
-            "rejected": None if verdict is None else verdict.rejected,
-            "slope": None if verdict is None else verdict.slope,
-            "spread": None if verdict is None else verdict.spread,
-            "fractions": None if self.fractions is None else list(self.fractions),
-            "layers": [
-                {
-                    "name": layer.name,
-                    "change": layer.change,
-                    "residual": layer.residual,
-                    "excess": _finite(layer.excess),
-                }
+            sum=None if regression is None else _number(regression.total),
+            r_squared=None if regression is None else regression.r_squared,
+            excess=None if verdict is None else _finite(verdict.excess),
+            unchanged=None if verdict is None else verdict.unchanged,
+            rejected=None if verdict is None else verdict.rejected,
+            slope=None if verdict is None else verdict.slope,
+            spread=None if verdict is None else verdict.spread,
+            fractions=self.fractions,
+            layers=[
+                MergeLayer(
+                    name=layer.name,
+                    change=layer.change,
+                    residual=layer.residual,
+                    excess=_finite(layer.excess),
+                )
                 for layer in self.layers
             ],
-            "left_out": list(self.left_out),
-        }
+            left_out=list(self.left_out),
+        ).to_dict()
 
 
 _SENTENCES = {
@@ -149,13 +154,13 @@ _SENTENCES = {
 }
 
 
-def _number(coefficient: Coefficient) -> dict[str, float | list[float]]:
-    return {
-        "value": coefficient.value,
-        "se": coefficient.standard_error,
-        "ci": [coefficient.low, coefficient.high],
-        "p_value": coefficient.p_value,
-    }
+def _number(coefficient: Coefficient) -> FittedCoefficient:
+    return FittedCoefficient(
+        value=coefficient.value,
+        se=coefficient.standard_error,
+        ci=(coefficient.low, coefficient.high),
+        p_value=coefficient.p_value,
+    )
 
 
 def _finite(value: float) -> float | None:

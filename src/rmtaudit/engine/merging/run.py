@@ -11,11 +11,19 @@ from rmtaudit.engine.merging.answer import MergeAnswer, MergedLayer
 from rmtaudit.engine.merging.rounding import rounding_of
 from rmtaudit.engine.pairs import Pair, PairReader, paired
 from rmtaudit.engine.pairs.levels import LevelReader
+from rmtaudit.engine.resources.memory import free_memory
 from rmtaudit.errors import CorruptError, NothingAuditableError, UsageError
 from rmtaudit.kernels.merges.patterns import PatternSums, pattern_sums
-from rmtaudit.kernels.merges.regression import MergeSums, Regression, fit_merge, merge_sums
+from rmtaudit.kernels.merges.regression import (
+    MergeSums,
+    Regression,
+    corrected_for_rounding,
+    fit_merge,
+    merge_sums,
+    without_first,
+)
 from rmtaudit.kernels.merges.slerp import Slerp, fit_slerp
-from rmtaudit.kernels.merges.verdict import ARITHMETIC, CODES, merge_verdict
+from rmtaudit.kernels.merges.verdict import ARITHMETIC, CODES, MergeKind, merge_verdict
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +34,9 @@ _WORK = 120
 MOST_PARENTS = 16
 
 
-def explain_merge(target: Checkpoint, base: Checkpoint, parents: Sequence[Checkpoint]) -> MergeAnswer:
+def explain_merge(
+    target: Checkpoint, base: Checkpoint, parents: Sequence[Checkpoint], *, memory: int | None = None
+) -> MergeAnswer:
     """Return the coefficients of the parents in ``target - base``, and what the coefficients do not explain.
 
     Weight matrices that all checkpoints have are used. Every checkpoint is read twice, one matrix at a time.
@@ -35,6 +45,9 @@ def explain_merge(target: Checkpoint, base: Checkpoint, parents: Sequence[Checkp
     ----------
     target, base, parents
         Opened checkpoints; they stay open.
+    memory
+        Bytes for the matrices in flight; half of what is free where ``None``. Layers that need more are left
+        out.
 
     Raises
     ------
@@ -47,10 +60,10 @@ def explain_merge(target: Checkpoint, base: Checkpoint, parents: Sequence[Checkp
         raise UsageError(
             "RA-US-811", f"A merge is explained by 1 to {MOST_PARENTS} parents, not {len(parents)}."
         )
-    readers = _Readers(base, target, parents)
+    readers = _Readers(base, target, parents, free_memory() // 2 if memory is None else memory)
     sums: MergeSums | None = None
     for matrices in readers.matrices():
-        part = merge_sums(matrices.change, matrices.parents)
+        part = merge_sums(matrices.change, [matrices.base, *matrices.parents])
         sums = part if sums is None else sums + part
     if sums is None:
         raise NothingAuditableError(
@@ -59,7 +72,7 @@ def explain_merge(target: Checkpoint, base: Checkpoint, parents: Sequence[Checkp
             hint="Base, target and parents must be models of one architecture.",
             where=str(target.path),
         )
-    regression = fit_merge(sums)
+    regression = fit_merge(without_first(sums))
     names = tuple(str(parent.path) for parent in parents)
     if regression is None:
         return MergeAnswer(
@@ -72,10 +85,12 @@ def explain_merge(target: Checkpoint, base: Checkpoint, parents: Sequence[Checkp
             layers=(),
             left_out=tuple(readers.left_out),
         )
-    return _explained(readers, regression, names)
+    return _explained(readers, regression, sums, names)
 
 
-def _explained(readers: _Readers, regression: Regression, names: tuple[str, ...]) -> MergeAnswer:
+def _explained(
+    readers: _Readers, regression: Regression, sums: MergeSums, names: tuple[str, ...]
+) -> MergeAnswer:
     values = [coefficient.value for coefficient in regression.coefficients]
     patterns: PatternSums | None = None
     slerps: list[Slerp] = []
@@ -117,6 +132,8 @@ def _explained(readers: _Readers, regression: Regression, names: tuple[str, ...]
         entries=entries,
         allowance=CODES if 2 * codes > entries else ARITHMETIC,
     )
+    if verdict.kind is MergeKind.LINEAR:
+        regression = corrected_for_rounding(regression, sums)
     fractions = [fit.fraction for fit in slerps]
     return MergeAnswer(
         target=str(readers.target.path),
@@ -145,16 +162,18 @@ class _Matrices:
 class _Readers:
     """Reads the layers that all checkpoints have, as often as asked."""
 
-    def __init__(self, base: Checkpoint, target: Checkpoint, parents: Sequence[Checkpoint]) -> None:
+    def __init__(
+        self, base: Checkpoint, target: Checkpoint, parents: Sequence[Checkpoint], budget: int
+    ) -> None:
         self.base, self.target = base, target
         self._pairs = [
             pair for pair in paired(base, target, content=False).pairs if pair.base.layer is not None
         ]
-        self._reader = PairReader(base, target, work=_WORK)
+        self._reader = PairReader(base, target, budget=budget, work=_WORK)
         self._levels = LevelReader(target)
         self._parents: list[tuple[PairReader, Mapping[str, Pair]]] = [
             (
-                PairReader(base, parent),
+                PairReader(base, parent, budget=budget),
                 {pair.name: pair for pair in paired(base, parent, content=False).pairs},
             )
             for parent in parents

@@ -10,13 +10,12 @@ from rmtaudit.engine.resources.memory import free_memory
 from rmtaudit.errors import CorruptError, NothingAuditableError, UsageError
 from rmtaudit.matrices.layers import LayerKind
 from rmtaudit.matrices.plan import plan_layers
+from rmtaudit.report.derivations import EditedLayer, Version, Whatif, WhatifHeader, WhatifSubject
 from rmtaudit.version import installed_version
 
 if TYPE_CHECKING:
     import torch
 
-SCHEMA_NAME = "rmtaudit.whatif"
-SCHEMA_VERSION = "1.0"
 _WORK = 64
 """Bytes an entry that the edit and the two spectra take in float64: measured, rounded up."""
 
@@ -69,7 +68,7 @@ def preview(checkpoint: Checkpoint, edit: Edit) -> dict[str, Any]:
 
     _check(edit)
     plan = plan_layers(checkpoint.tensors, config=checkpoint.config)
-    rows: list[dict[str, Any]] = []
+    rows: list[EditedLayer] = []
     left_out: list[str] = []
     budget = free_memory() // 2
     for layer in plan.layers:
@@ -91,28 +90,28 @@ def preview(checkpoint: Checkpoint, edit: Edit) -> dict[str, Any]:
                 break
             result = distortion(weight, _edited(weight, edit))
             rows.append(
-                {
-                    "name": layer.name if len(matrices) == 1 else f"{layer.name}[{index}]",
-                    "shape": list(weight.shape),
-                    "parameters": weight.numel(),
-                    "relative_error": result.relative_error,
-                    "spectral_error": result.spectral_error,
-                    "kept": result.kept,
-                }
+                EditedLayer(
+                    name=layer.name if len(matrices) == 1 else f"{layer.name}[{index}]",
+                    shape=list(weight.shape),
+                    parameters=weight.numel(),
+                    relative_error=result.relative_error,
+                    spectral_error=result.spectral_error,
+                    kept=result.kept,
+                )
             )
     if not rows:
         raise NothingAuditableError(
             "RA-NA-011", "No weight matrix could be edited and compared.", where=str(checkpoint.path)
         )
-    rows.sort(key=lambda row: (-row["relative_error"], row["name"]))
-    return {
-        "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
-        "tool": {"version": installed_version()},
-        "subject": {"path": str(checkpoint.path), "format": checkpoint.format},
-        "edit": _described(edit),
-        "layers": rows,
-        "left_out": left_out,
-    }
+    rows.sort(key=lambda row: (-row.relative_error, row.name))
+    return Whatif(
+        schema=WhatifHeader(),
+        tool=Version(version=installed_version()),
+        subject=WhatifSubject(path=str(checkpoint.path), format=checkpoint.format),
+        edit=_described(edit),
+        layers=rows,
+        left_out=left_out,
+    ).to_dict()
 
 
 def _check(edit: Edit) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -73,6 +73,10 @@ class Coefficient:
     high: float
     p_value: float
 
+    def p_value_of(self, value: float, *, room: float = 0.0) -> float:
+        """Return the two-sided p-value of a coefficient within ``room`` of a value."""
+        return _p_value(max(0.0, abs(self.value - value) - room), self.standard_error)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Regression:
@@ -121,6 +125,18 @@ def merge_sums(change: torch.Tensor, parents: Sequence[torch.Tensor]) -> MergeSu
     )
 
 
+def without_first(sums: MergeSums) -> MergeSums:
+    """Return the sums of the same change on all columns but the first."""
+    return replace(
+        sums,
+        xx=sums.xx[1:, 1:],
+        xy=sums.xy[1:],
+        score_score=sums.score_score[1:, 1:],
+        score_gram=sums.score_gram[1:, 1:, 1:],
+        gram_gram=sums.gram_gram[1:, 1:, 1:, 1:],
+    )
+
+
 def fit_merge(sums: MergeSums) -> Regression | None:
     """Return the least-squares coefficients; ``None`` where the parents do not determine them.
 
@@ -133,6 +149,53 @@ def fit_merge(sums: MergeSums) -> Regression | None:
     sums
         Of all matrices together.
     """
+    solution = _solved(sums)
+    if solution is None:
+        return None
+    values, covariance = solution
+    total = float(sums.yy)
+    residual = max(0.0, total - float(values @ sums.xy))
+    coefficients, whole = _coefficients(values, covariance)
+    return Regression(
+        coefficients=coefficients,
+        total=whole,
+        r_squared=1 - residual / total if total > 0 else None,
+        residual=residual,
+    )
+
+
+def corrected_for_rounding(regression: Regression, sums: MergeSums) -> Regression:
+    """Return the coefficients of a weighted sum without the bias that rounding the target makes.
+
+    The target is ``T = v + e`` with ``v = W + sum c P`` and the rounding error ``e``. Levels that end at the
+    largest weight of a block, or that lie apart unevenly, have an ``e`` whose mean depends on ``v``: if it is
+    ``a v``, then ``T - W = a W + sum (1 + a) c P`` and a noise without a slope. The regression on base and
+    parents estimates ``a`` and ``b = (1 + a) c``; the coefficients are ``b / (1 + a)``, their errors by the
+    delta method. For normal weights and changes it is right whatever the mean of ``e`` is (Stein's lemma).
+
+    Not for targets that are no weighted sum: what is left of them may depend on the base for other reasons.
+
+    Parameters
+    ----------
+    regression
+        On the parents alone. Its residual and R² stay.
+    sums
+        Of the change on the base, then on the parents. Where the base is a combination of the parents'
+        changes, the regression is returned as it is.
+    """
+    solution = _solved(sums)
+    if solution is None or float(solution[0][0]) <= -1:
+        return regression
+    values, covariance = solution
+    scale = 1 + float(values[0])
+    jacobian = torch.eye(len(values), dtype=torch.float64)[1:] / scale
+    jacobian[:, 0] = -values[1:] / scale**2
+    coefficients, total = _coefficients(values[1:] / scale, jacobian @ covariance @ jacobian.T)
+    return replace(regression, coefficients=coefficients, total=total)
+
+
+def _solved(sums: MergeSums) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Return the coefficients and their covariance."""
     sizes = sums.xx.diagonal().clamp(min=0).sqrt()
     if sums.clusters < 2 or bool((sizes == 0).any()):
         return None
@@ -143,30 +206,33 @@ def fit_merge(sums: MergeSums) -> Regression | None:
     values = inverse @ sums.xy
     mixed = torch.einsum("abc,c->ab", sums.score_gram, values)
     middle = sums.score_score - mixed - mixed.T + torch.einsum("abcd,b,d->ac", sums.gram_gram, values, values)
-    covariance = inverse @ middle @ inverse * (sums.clusters / (sums.clusters - 1))
-    total = float(sums.yy)
-    residual = max(0.0, total - float(values @ sums.xy))
-    return Regression(
-        coefficients=tuple(
-            _coefficient(float(value), float(variance))
-            for value, variance in zip(values, covariance.diagonal(), strict=True)
-        ),
-        total=_coefficient(float(values.sum()), float(covariance.sum())),
-        r_squared=1 - residual / total if total > 0 else None,
-        residual=residual,
-    )
+    return values, inverse @ middle @ inverse * (sums.clusters / (sums.clusters - 1))
+
+
+def _coefficients(
+    values: torch.Tensor, covariance: torch.Tensor
+) -> tuple[tuple[Coefficient, ...], Coefficient]:
+    """Return the coefficients, and their sum."""
+    each = zip(values.tolist(), covariance.diagonal().tolist(), strict=True)
+    whole = _coefficient(float(values.sum()), float(covariance.sum()))
+    return tuple(_coefficient(value, variance) for value, variance in each), whole
 
 
 def _coefficient(value: float, variance: float) -> Coefficient:
     error = math.sqrt(max(variance, 0.0))
-    score = abs(value) / error if error > 0 else (math.inf if value else 0.0)
     return Coefficient(
         value=value,
         standard_error=error,
         low=value - _NORMAL_95 * error,
         high=value + _NORMAL_95 * error,
-        p_value=math.erfc(score / math.sqrt(2)),
+        p_value=_p_value(abs(value), error),
     )
+
+
+def _p_value(distance: float, error: float) -> float:
+    if error > 0:
+        return math.erfc(distance / error / math.sqrt(2))
+    return 0.0 if distance else 1.0
 
 
 _NORMAL_95 = 1.959963984540054

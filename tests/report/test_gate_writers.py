@@ -340,7 +340,7 @@ def test_a_statement_names_the_files_and_holds_the_document() -> None:
     assert statement["_type"] == "https://in-toto.io/Statement/v1"
     assert statement["subject"] == [
         {"name": "model", "digest": {"sha256": DIGEST}},
-        {"name": "models/model.safetensors", "digest": {"rmtauditTensorsV1": "ab" * 32}},
+        {"name": "tensors of models/model.safetensors", "digest": {"rmtauditTensorsV1": "ab" * 32}},
     ]
     assert statement["predicateType"] == "urn:rmtaudit:gate:1.0"
     assert statement["predicate"] == document(subject(check())).to_dict()

@@ -125,8 +125,9 @@ def _rule(code: str) -> dict[str, Any]:
         if code in _CAN_RUN_CODE:
             properties = {"tags": ["security"], "security-severity": "9.0"}
     texts = [meaning, *(f"{heading}: {text}" for heading, text in sections if text != meaning)]
-    marked = [escape_markdown(meaning)]
-    marked += [f"**{heading}**: {escape_markdown(text)}" for heading, text in sections if text != meaning]
+    escape = escape_markdown if kind is not None else str  # the list of errors is Markdown
+    marked = [escape(meaning)]
+    marked += [f"**{heading}**: {escape(text)}" for heading, text in sections if text != meaning]
     return {
         "id": code,
         "name": code,

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
+from gates import sound_model
+
+import rmtaudit
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
@@ -81,6 +84,15 @@ class Runner:
         )
 
 
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the report of a sound model, which is judged without torch."""
+    folder = tmp_path_factory.mktemp("report")
+    sound_model(folder / "sound.safetensors")
+    rmtaudit.scan(folder / "sound.safetensors", threads=1).save(folder / "report.json")
+    return folder / "report.json"
+
+
 @pytest.fixture
 def runner(tmp_path: Path) -> Runner:
     runner = Runner(tmp_path)
@@ -116,17 +128,17 @@ def test_the_install_step_installs_the_checkout_of_the_action(tmp_path: Path) ->
     assert log.read_text().splitlines()[1].endswith(f" {ROOT}")
 
 
-def test_the_gate_step_passes_a_sound_model(runner: Runner) -> None:
-    shutil.copy(DATA / "whole.safetensors", runner.workspace / "a model.safetensors")
+def test_the_gate_step_passes_a_sound_model(runner: Runner, report: Path) -> None:
+    shutil.copy(report, runner.workspace / "a report.json")
     done = runner.run(
         "gate",
-        checkpoint="a model.safetensors\n",
+        checkpoint="a report.json\n",
         policy="lenient",
         also="junit=gate.xml\nsarif=gate.sarif\n",
     )
     assert done.returncode == 0, done.stderr
     assert {path.name for path in runner.workspace.iterdir()} == {
-        "a model.safetensors", "rmtaudit-gate.json", "gate.xml", "gate.sarif",
+        "a report.json", "rmtaudit-gate.json", "gate.xml", "gate.sarif",
     }  # fmt: skip
     outputs = runner.output.read_text()
     assert "\npassed\n" in outputs
@@ -156,12 +168,12 @@ def test_no_input_runs_anything(runner: Runner) -> None:
     assert not list(runner.workspace.rglob("pwned"))
 
 
-def test_the_template_for_gitlab_runs_the_gate(tmp_path: Path) -> None:
+def test_the_template_for_gitlab_runs_the_gate(tmp_path: Path, report: Path) -> None:
     job = GITLAB[".rmtaudit-gate"]
     executable(tmp_path / "bin" / "rmtaudit", COMMAND)
-    shutil.copy(DATA / "whole.safetensors", tmp_path)
+    shutil.copy(report, tmp_path)
     variables = {key: value for key, value in job["variables"].items() if key.startswith("GATE_")}
-    variables |= {"GATE_CHECKPOINT": "whole.safetensors", "GATE_POLICY": "lenient"}
+    variables |= {"GATE_CHECKPOINT": "report.json", "GATE_POLICY": "lenient"}
     done = subprocess.run(
         ["sh", "-ec", "\n".join(job["script"])],
         cwd=tmp_path,
@@ -205,7 +217,7 @@ def test_pre_commit_runs_the_hook(tmp_path: Path) -> None:
     run("git", "add", ".", cwd=hooks)
     run("git", "commit", "-qm", "Hooks", cwd=hooks)
     revision = run("git", "rev-parse", "HEAD", cwd=hooks).stdout.strip()
-    shutil.copy(DATA / "whole.safetensors", models)
+    sound_model(models / "sound.safetensors")
     (models / "notes.txt").write_text("no model")
     hook = {"id": "rmtaudit-gate-system", "args": ["--policy", "lenient", "--quiet"]}
     configuration = {"repos": [{"repo": str(hooks), "rev": revision, "hooks": [hook]}]}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from gates import check, document, hostile, subject
@@ -20,9 +21,10 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_gate_is_logged_to_a_store_of_files(store: Path) -> None:
+def test_a_gate_is_logged_to_a_store_of_files(store: Path, made: ModuleType) -> None:
     gate = document(subject(check()))
-    (run,) = [path for path in store.rglob(log_to_mlflow(gate, [])) if path.is_dir()]
+    report = made.report([made.layer("h.0")])
+    (run,) = [path for path in store.rglob(log_to_mlflow(gate, [report])) if path.is_dir()]
     metrics = {path.name: float(path.read_text().split()[1]) for path in (run / "metrics").iterdir()}
     assert metrics["rmtaudit.alpha"] == 3.1
     assert (metrics["rmtaudit.alpha.low"], metrics["rmtaudit.alpha.high"]) == (2.9, 3.3)
@@ -30,6 +32,7 @@ def test_a_gate_is_logged_to_a_store_of_files(store: Path) -> None:
     assert (run / "tags" / "rmtaudit.outcome").read_text() == "failed"
     stored = json.loads((run / "artifacts" / "rmtaudit" / "gate.json").read_text())
     assert stored == gate.to_dict()
+    assert json.loads((run / "artifacts" / "rmtaudit" / "report.json").read_text()) == report.to_dict()
 
 
 @pytest.mark.filterwarnings("ignore")

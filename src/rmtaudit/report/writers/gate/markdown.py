@@ -14,6 +14,7 @@ from rmtaudit.report.writers.gate import GateResult
 from rmtaudit.report.writers.gate.words import (
     counts,
     evidence_lines,
+    left_out_line,
     one_line,
     policy_line,
     suppression_line,
@@ -127,7 +128,9 @@ def _heading(subject: GateSubject) -> list[str]:
         if subject.coverage.skipped:
             number = subject.coverage.skipped
             facts.append(f"{number} weight tensor{'s' * (number != 1)} not analysed")
-    return [*lines, escape_markdown("; ".join(fact for fact in facts if fact)), ""]
+    lines += [escape_markdown("; ".join(fact for fact in facts if fact)), ""]
+    left_out = left_out_line(subject)
+    return [*lines, escape_markdown(left_out), ""] if left_out else lines
 
 
 def _row(check: Check) -> str:

@@ -26,7 +26,8 @@ from referencing.jsonschema import DRAFT7
 
 from rmtaudit.names import display_name
 from rmtaudit.report.document import json_text
-from rmtaudit.report.gate import CheckEvidence, GateDocument
+from rmtaudit.report.formats import GATE_FORMATS
+from rmtaudit.report.gate import CheckEvidence, GateDocument, LeftOut, Suppression
 from rmtaudit.report.model import Finding, Result
 from rmtaudit.report.writers.gate import GATE_WRITERS, GateResult, gate_writer, sarif
 from rmtaudit.report.writers.gate.markdown import MOST_BYTES, summary
@@ -210,7 +211,7 @@ def test_sarif_keeps_to_the_number_of_results_that_github_takes(
     findings = [("RA-FO-003", "info", str(i)) for i in range(3)] + [("RA-SC-001", "error", "x")]
     run = json.loads(text_of("sarif", document(subject()), report_with(made, *findings)))["runs"][0]
     assert [result["level"] for result in run["results"]] == ["error", "note"]
-    assert "2 of the mildest" in run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"]
+    assert "2 of the mildest" in run["invocations"][0]["toolExecutionNotifications"][-1]["message"]["text"]
 
 
 @pytest.mark.parametrize(
@@ -340,12 +341,34 @@ def test_a_statement_names_the_files_and_holds_the_document() -> None:
     assert statement["_type"] == "https://in-toto.io/Statement/v1"
     assert statement["subject"] == [
         {"name": "model", "digest": {"sha256": DIGEST}},
-        {"name": "models/model.safetensors", "digest": {"rmtauditTensorsV1": "ab" * 32}},
+        {"name": "tensors of models/model.safetensors", "digest": {"rmtauditTensorsV1": "ab" * 32}},
     ]
     assert statement["predicateType"] == "urn:rmtaudit:gate:1.0"
     assert statement["predicate"] == document(subject(check())).to_dict()
     second = json.loads(lines[1])["predicate"]
     assert (second["outcome"], second["exit_code"], len(second["subjects"])) == ("passed", 0, 1)
+
+
+def test_every_format_lists_the_exceptions_of_the_policy() -> None:
+    granted = Suppression(
+        rule="no-damage", layer="h.0", finding=None, reason="Pruned on purpose.", expires="2030-01-01",
+        expired=False, used=1,
+    )  # fmt: skip
+    for name in GATE_WRITERS:
+        text = text_of(name, document(subject(), suppressions=(granted,)))
+        assert "Pruned on purpose." in text, name
+        assert "2030-01-01" in text, name
+
+
+def test_rules_that_did_not_apply_are_named() -> None:
+    left_out = (LeftOut(rule="signal-kept", title="Kept.", reason="It is for gates with a baseline."),)
+    gate = document(subject(left_out=left_out))
+    for name in ("junit", "markdown"):
+        assert "Left out: signal-kept. It is for gates with a baseline." in text_of(name, gate)
+
+
+def test_the_formats_are_those_of_the_command_line() -> None:
+    assert tuple(GATE_WRITERS) == GATE_FORMATS
 
 
 # --- hostile names
@@ -388,6 +411,7 @@ def assert_nothing_is_injected(name: str, made: ModuleType) -> None:
     assert [len(suite.findall("testcase")) for suite in root] == [6, 1]
     assert {element.tag for element in root.iter()} == {
         "testsuites", "testsuite", "properties", "property", "testcase", "failure", "error", "skipped",
+        "system-out",
     }  # fmt: skip
     log = json.loads(texts["sarif"])
     assert len(log["runs"][0]["results"]) == 2

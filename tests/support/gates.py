@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import torch
+from safetensors.torch import save_file
 
 from rmtaudit.report.gate import (
     EXIT_CODES,
@@ -148,6 +152,13 @@ def document(*subjects: GateSubject, **changes: Any) -> GateDocument:
         ),
     }
     return GateDocument(**(values | changes))
+
+
+def sound_model(path: Path) -> None:
+    """Write a small checkpoint in which nothing is damaged."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"a.weight": (48, 32), "b.weight": (64, 48)}
+    save_file({name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}, path)
 
 
 def hostile(name: str) -> GateDocument:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmtaudit.cli.errors import FINE, placed, print_error
-from rmtaudit.cli.gate_output import FORMATS, GateOutput, parse_output, rendered
+from rmtaudit.cli.gate_output import FORMATS, GateOutput, ModelFiles, parse_output, rendered, require_places
 from rmtaudit.cli.help import Command
 from rmtaudit.cli.output import OutputFile, output_file
 from rmtaudit.errors import RmtauditError, UsageError
@@ -20,6 +20,7 @@ from rmtaudit.errors import RmtauditError, UsageError
 if TYPE_CHECKING:
     from rmtaudit.engine.gate.load import Policy
     from rmtaudit.engine.gate.run import Gate
+    from rmtaudit.report.gate import GateDocument
 
 EXPLAIN = "explain"
 """The word that stands in the place of a path and asks what a policy checks."""
@@ -65,6 +66,17 @@ EXPLAIN = "explain"
     multiple=True,
     help="Write the result to a file, in the format of its ending or in FORMAT. Repeatable.",
 )
+@click.option(
+    "--to",
+    type=click.Choice(["mlflow"]),
+    help="Log the numbers, the verdict and the reports to the run of MLFLOW_RUN_ID, or a new one.",
+)
+@click.option(
+    "--github/--no-github",
+    default=None,
+    help="Annotate the run of GitHub Actions and write the summary and the outputs of the step. "
+    "The default where GITHUB_ACTIONS is true.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress; with -o, nothing on stdout either.")
 def gate(
     paths: tuple[str, ...],
@@ -77,6 +89,8 @@ def gate(
     threads: int | None,
     format_: str | None,
     output: tuple[str, ...],
+    to: str | None,
+    github: bool | None,
     quiet: bool,
 ) -> int:
     """Apply a policy to models: exit code 0 passed, 1 failed, 3 inconclusive, 2 could not judge.
@@ -102,12 +116,15 @@ def gate(
             hint = "Add --baseline with the model that the claim calls the base."
             raise UsageError("RA-US-903", "--claim needs a baseline.", hint=hint)
         loaded = loaded.with_claim(claim)
+    require_places(outputs)
+    models = ModelFiles(paths, [format_ or "table", *(each.format for each in outputs)])
     inputs = [Path(path) for path in (*paths, *([] if baseline is None else [baseline]))]
     with ExitStack() as stack:
         files = [(each, stack.enter_context(output_file(each.path, inputs))) for each in outputs]
         run = _gate(loaded, baseline, threads=threads, memory=budget, quiet=quiet)
         document = run.run([Path(path) for path in paths])
-        _write(run, document, files, format_, quiet=quiet)
+        _write(run, models.digests(document), document, files, format_, quiet=quiet)
+    _deliver(run, document, outputs, to=to, github=github, annotate=format_ != "github")
     return document.exit_code
 
 
@@ -141,14 +158,18 @@ def _watch(target: Any, *, quiet: bool) -> Iterator[Any]:
 
 def _write(
     run: Gate,
-    document: Any,
+    digests: Sequence[Mapping[str, str]],
+    document: GateDocument,
     files: Sequence[tuple[GateOutput, OutputFile]],
     format_: str | None,
     *,
     quiet: bool,
 ) -> None:
+    from rmtaudit.report.writers.gate import GateResult
+
+    result = GateResult(document=document, results=run.reports, files=digests)
     for wanted, file in files:
-        file.write(rendered(document, run.reports, wanted.format))
+        file.write(rendered(result, wanted.format))
     if files and quiet:
         return
     if format_ in (None, "table"):
@@ -157,7 +178,27 @@ def _write(
 
         draw_gate(stdout_console(), document)
     else:
-        sys.stdout.write(rendered(document, run.reports, format_ or ""))
+        sys.stdout.write(rendered(result, format_ or ""))
+
+
+def _deliver(
+    run: Gate,
+    document: GateDocument,
+    outputs: Sequence[GateOutput],
+    *,
+    to: str | None,
+    github: bool | None,
+    annotate: bool,
+) -> None:
+    from rmtaudit.cli.github_actions import tell_github, under_github_actions
+
+    if github or (github is None and under_github_actions()):
+        saved = next((each.path for each in outputs if each.format == "json"), None)
+        tell_github(document, saved, annotate=annotate)
+    if to is not None:
+        from rmtaudit.engine.gate.to_mlflow import log_to_mlflow
+
+        click.echo(f"rmtaudit: logged to the MLflow run {log_to_mlflow(document, run.reports)}", err=True)
 
 
 def _explain(policies: tuple[str, ...]) -> int:

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rmtaudit.errors import UsageError
 from rmtaudit.names import display_name, suggestion
+from rmtaudit.report.formats import GATE_FORMATS
 
 if TYPE_CHECKING:
+    from rmtaudit.engine.gate.model_files import Stamp
     from rmtaudit.report.gate import GateDocument
-    from rmtaudit.report.model import Result
+    from rmtaudit.report.writers.gate import GateResult
 
-FORMATS = ("table", "json")
+FORMATS = ("table", "json", *GATE_FORMATS)
 """The formats of a result, the default first."""
 
-_SUFFIXES = {".txt": "table", ".json": "json"}
+_NAMES_FILES = frozenset({"cyclonedx", "intoto"})
+"""Formats that name a model by the digests of its files."""
+
+_ENDINGS = MappingProxyType(
+    {
+        ".cdx.json": "cyclonedx",
+        ".sarif.json": "sarif",
+        ".intoto.json": "intoto",
+        ".intoto.jsonl": "intoto",
+        ".txt": "table",
+        ".json": "json",
+        ".md": "markdown",
+        ".markdown": "markdown",
+        ".sarif": "sarif",
+        ".xml": "junit",
+    }
+)
+"""The formats that the endings of files say, the longest endings first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +66,8 @@ def parse_output(text: str) -> GateOutput:
             )
         return GateOutput(name, Path(rest))
     path = Path(text)
-    implied = _SUFFIXES.get(path.suffix.lower())
+    lowered = path.name.lower()
+    implied = next((format_ for ending, format_ in _ENDINGS.items() if lowered.endswith(ending)), None)
     if implied is None:
         raise UsageError(
             "RA-US-002",
@@ -57,12 +78,53 @@ def parse_output(text: str) -> GateOutput:
     return GateOutput(implied, path)
 
 
-def rendered(document: GateDocument, reports: Sequence[Result], format_: str) -> str:
-    """Return the result of a gate in a format; ``reports`` are those that were judged."""
-    del reports  # for formats that show findings
-    if format_ == "json":
-        return document.to_json()
-    from rmtaudit.cli.gate_table import draw_gate
-    from rmtaudit.cli.table import drawn_text
+def require_places(outputs: Sequence[GateOutput]) -> None:
+    """Raise ``OutputError`` (RA-OU-007) where a statement would break the signature of a folder."""
+    for output in outputs:
+        if output.format == "intoto":
+            from rmtaudit.engine.gate.model_files import require_unsigned
 
-    return drawn_text(lambda console: draw_gate(console, document))
+            require_unsigned(output.path)
+
+
+class ModelFiles:
+    """The files of the models of a gate, watched from before they are judged until they are named.
+
+    Nothing is read where no format names files.
+    """
+
+    def __init__(self, paths: Sequence[str], formats: Sequence[str]) -> None:
+        self._stamps: dict[str, dict[str, Stamp]] = {}
+        if _NAMES_FILES.intersection(formats):
+            from rmtaudit.engine.gate.model_files import file_stamps
+
+            self._stamps = {path: file_stamps(Path(path)) for path in paths}
+
+    def digests(self, document: GateDocument) -> list[Mapping[str, str]]:
+        """Return the SHA-256 of the files of each subject by name.
+
+        Of what was judged from a saved report there are none: whether the files are still those is unknown.
+        Raises ``ChangedError`` (RA-IN-007) where a file has changed since the gate began.
+        """
+        from rmtaudit.engine.gate.model_files import file_digests
+
+        return [
+            file_digests(Path(subject.path), self._stamps[subject.path])
+            if subject.report is None and subject.path in self._stamps
+            else {}
+            for subject in document.subjects
+        ]
+
+
+def rendered(result: GateResult, format_: str) -> str:
+    """Return the result of a gate in a format."""
+    if format_ == "json":
+        return result.document.to_json()
+    if format_ == "table":
+        from rmtaudit.cli.gate_table import draw_gate
+        from rmtaudit.cli.table import drawn_text
+
+        return drawn_text(lambda console: draw_gate(console, result.document))
+    from rmtaudit.report.writers.gate import gate_writer
+
+    return gate_writer(format_)(result)

@@ -6,6 +6,9 @@ from types import MappingProxyType
 
 FORMATS = ("json", "jsonl", "csv", "markdown", "html")
 
+GATE_FORMATS = ("junit", "sarif", "github", "markdown", "openmetrics", "cyclonedx", "intoto")
+"""Those of a gate's result that CI systems read, beside JSON."""
+
 SUFFIXES = MappingProxyType(
     {
         ".json": "json",

@@ -14,7 +14,13 @@ from typing import Any
 from rmtaudit.report.document import dumps, json_text
 from rmtaudit.report.gate import GateDocument, GateSubject
 from rmtaudit.report.writers.gate import GateResult
-from rmtaudit.report.writers.gate.words import counts, one_line, policy_line, whole_line
+from rmtaudit.report.writers.gate.words import (
+    counts,
+    one_line,
+    policy_line,
+    suppression_line,
+    whole_line,
+)
 
 _SCHEMA = "http://cyclonedx.org/schema/bom-1.6.schema.json"
 
@@ -73,6 +79,9 @@ def _component(
     }
     component["properties"] = [
         {"name": f"rmtaudit:{name}", "value": value} for name, value in facts.items() if value
+    ]
+    component["properties"] += [
+        {"name": "rmtaudit:suppression", "value": suppression_line(each)} for each in document.suppressions
     ]
     return component
 

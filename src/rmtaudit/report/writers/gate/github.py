@@ -35,7 +35,7 @@ class Annotation(NamedTuple):
 
 
 def write(result: GateResult) -> str:
-    """Return the commands, a line each: errors, then warnings; empty where there is nothing to remark on."""
+    """Return the commands, a line each: errors, warnings, notices; empty where there are none."""
     document = result.document
     errors = [each for subject in document.subjects for each in _errors(subject)]
     warnings = [each for subject in document.subjects for each in _warnings(subject)]
@@ -44,7 +44,9 @@ def write(result: GateResult) -> str:
         for suppression in document.suppressions
         if suppression.expired
     ]
-    commands = [*_commands("error", errors), *_commands("warning", warnings)]
+    granted = [suppression_line(each) for each in document.suppressions if not each.expired]
+    notices = [Annotation("", "Suppressions", granted)] if granted else []
+    commands = [*_commands("error", errors), *_commands("warning", warnings), *_commands("notice", notices)]
     return "".join(f"{command}\n" for command in commands)
 
 

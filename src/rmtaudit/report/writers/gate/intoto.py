@@ -42,7 +42,8 @@ def _subjects(subject: GateSubject, files: dict[str, str]) -> list[dict[str, Any
     named = [{"name": whole_line(name), "digest": {"sha256": digest}} for name, digest in files.items()]
     if subject.digest is not None:
         tensors = subject.digest.removeprefix("sha256:")
-        named.append({"name": whole_line(subject.path), "digest": {TENSORS: tensors}})
+        name = f"tensors of {whole_line(subject.path)}"  # names are distinct in a statement
+        named.append({"name": name, "digest": {TENSORS: tensors}})
     return named
 
 

@@ -17,8 +17,10 @@ from rmtaudit.report.writers.gate import GateResult
 from rmtaudit.report.writers.gate.words import (
     check_name,
     evidence_lines,
+    left_out_line,
     one_line,
     policy_line,
+    suppression_line,
     verdict_line,
     warns,
     whole_line,
@@ -38,6 +40,10 @@ def write(result: GateResult) -> str:
     for subject in document.subjects:
         suite = _suite(subject, _distinct(whole_line(subject.path), suites))
         suite.insert(0, _properties(policy_line(document), subject))
+        remarks = [*map(suppression_line, document.suppressions), left_out_line(subject)]
+        remarks = [remark for remark in remarks if remark]
+        if remarks:
+            ElementTree.SubElement(suite, "system-out").text = "\n".join(remarks)
         root.append(suite)
     for key in ("tests", "failures", "errors"):
         root.set(key, str(sum(int(suite.get(key, "0")) for suite in root)))

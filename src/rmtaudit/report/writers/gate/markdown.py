@@ -14,6 +14,7 @@ from rmtaudit.report.writers.gate import GateResult
 from rmtaudit.report.writers.gate.words import (
     counts,
     evidence_lines,
+    left_out_line,
     one_line,
     policy_line,
     suppression_line,
@@ -44,8 +45,13 @@ def write(result: GateResult) -> str:
 
 
 def summary(document: GateDocument, most_bytes: int = MOST_BYTES) -> str:
-    """Return the summary in at most so many bytes of UTF-8, with a count of the checks that do not fit."""
-    room = max(most_bytes - _RESERVE, 0)
+    """Return the summary in at most so many bytes of UTF-8, with a count of the checks that do not fit.
+
+    Empty where there is hardly any room.
+    """
+    room = most_bytes - _RESERVE
+    if room <= 0:
+        return ""
     blocks = list(_blocks(document, lambda _: True))
     left_out = 0
     if sum(_size(block) for block, _ in blocks) > room:
@@ -120,8 +126,11 @@ def _heading(subject: GateSubject) -> list[str]:
     if subject.coverage is not None:
         facts.append(f"{percent(subject.coverage.fraction)} of them analysed")
         if subject.coverage.skipped:
-            facts.append(f"{subject.coverage.skipped} weight tensors not analysed")
-    return [*lines, escape_markdown("; ".join(fact for fact in facts if fact)), ""]
+            number = subject.coverage.skipped
+            facts.append(f"{number} weight tensor{'s' * (number != 1)} not analysed")
+    lines += [escape_markdown("; ".join(fact for fact in facts if fact)), ""]
+    left_out = left_out_line(subject)
+    return [*lines, escape_markdown(left_out), ""] if left_out else lines
 
 
 def _row(check: Check) -> str:

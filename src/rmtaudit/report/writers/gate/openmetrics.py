@@ -48,6 +48,23 @@ def _families(document: GateDocument) -> Iterator[tuple[str, str, list[Sample]]]
         "Parameters in analysed layers, of all parameters.",
         [(labels, subject.coverage.fraction) for labels, subject in subjects if subject.coverage is not None],
     )
+    yield (
+        "rmtaudit_gate_suppressions",
+        "Checks that an exception of the policy changed; an expired one changes none.",
+        [
+            (
+                {
+                    "rule": whole_line(each.rule),
+                    "layer": whole_line(each.layer or ""),
+                    "finding": whole_line(each.finding or ""),
+                    "expires": each.expires,
+                    "reason": one_line(each.reason),
+                },
+                each.used,
+            )
+            for each in document.suppressions
+        ],
+    )
     metrics = [
         (
             {

@@ -22,7 +22,7 @@ from rmtaudit.report.error_codes import error_codes
 from rmtaudit.report.gate import GateDocument, GateSubject
 from rmtaudit.report.model import LayerFinding, Report
 from rmtaudit.report.writers.gate import GateResult
-from rmtaudit.report.writers.gate.words import one_line, whole_line
+from rmtaudit.report.writers.gate.words import one_line, suppression_line, whole_line
 from rmtaudit.report.writers.markdown import escape_markdown
 
 MOST_RESULTS = 25_000
@@ -71,6 +71,10 @@ def write(result: GateResult) -> str:
             results.append(_unreadable(subject))
         elif isinstance(judged, Report):
             results += _findings(subject, judged.findings)
+    notifications += [
+        _notification(f"Suppression: {suppression_line(each)}", "warning" if each.expired else "note")
+        for each in document.suppressions
+    ]
     results.sort(key=lambda each: ("error", "warning", "note").index(each["level"]))
     if len(results) > MOST_RESULTS:
         rest = len(results) - MOST_RESULTS
@@ -125,8 +129,9 @@ def _rule(code: str) -> dict[str, Any]:
         if code in _CAN_RUN_CODE:
             properties = {"tags": ["security"], "security-severity": "9.0"}
     texts = [meaning, *(f"{heading}: {text}" for heading, text in sections if text != meaning)]
-    marked = [escape_markdown(meaning)]
-    marked += [f"**{heading}**: {escape_markdown(text)}" for heading, text in sections if text != meaning]
+    escape = escape_markdown if kind is not None else str  # the list of errors is Markdown
+    marked = [escape(meaning)]
+    marked += [f"**{heading}**: {escape(text)}" for heading, text in sections if text != meaning]
     return {
         "id": code,
         "name": code,

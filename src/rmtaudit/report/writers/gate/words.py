@@ -58,7 +58,7 @@ def verdict_line(check: Check) -> str:
     """Return what came of a check, as a sentence, with the reason where it could not be judged."""
     message = one_line(check.message)
     reason = one_line(check.reason) if check.outcome in ("inconclusive", "suppressed") else ""
-    return message if not reason or reason in message else f"{message} {reason}"
+    return message if not reason or reason.rstrip(".") in message else f"{message} {reason}"
 
 
 def evidence_lines(check: Check) -> Iterator[str]:
@@ -80,6 +80,15 @@ def suppression_line(suppression: Suppression) -> str:
         "" if suppression.expired else f", changed {suppression.used} check{'s' * (suppression.used != 1)}"
     )
     return f"{', '.join(parts)}: {one_line(suppression.reason)} ({state} {suppression.expires}{effect})"
+
+
+def left_out_line(subject: GateSubject) -> str:
+    """Return the rules that did not apply to a subject, as a sentence; empty if all did."""
+    if not subject.left_out:
+        return ""
+    rules = ", ".join(whole_line(each.rule) for each in subject.left_out)
+    reasons = " ".join(dict.fromkeys(one_line(each.reason) for each in subject.left_out))
+    return f"Left out: {rules}. {reasons}"
 
 
 def policy_line(document: GateDocument) -> str:

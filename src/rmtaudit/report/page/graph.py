@@ -19,15 +19,15 @@ MOST_MODELS = 150
 _LINE, _INDENT, _LETTER, _LONGEST = 24.0, 30.0, 7.2, 48
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Node:
     """A model in a tree: how deep it is, the row of what it hangs on, and how the two are related."""
 
     name: str
     depth: int
-    parent: int | None
-    kind: str
-    directed: bool
+    parent: int | None = None
+    kind: str = ""
+    directed: bool = False
 
 
 def graph_svg(edges: Sequence[Relation]) -> tuple[Markup | None, int]:
@@ -77,7 +77,7 @@ def _nodes(edges: Sequence[Relation]) -> Iterator[_Node]:
     for root in sorted(near, key=lambda name: (name in made, -len(near[name]), natural_key(name), name)):
         if root in seen:
             continue
-        stack: list[_Node] = [_Node(root, 0, None, "", directed=False)]
+        stack: list[_Node] = [_Node(name=root, depth=0)]
         while stack:
             node = stack.pop()
             if node.name in seen:
@@ -87,5 +87,13 @@ def _nodes(edges: Sequence[Relation]) -> Iterator[_Node]:
             for edge in sorted(near[node.name], key=lambda edge: (edge.first, edge.second), reverse=True):
                 other = edge.second if edge.first == node.name else edge.first
                 if other not in seen:
-                    stack.append(_Node(other, node.depth + 1, row, edge.kind, edge.source is not None))
+                    stack.append(
+                        _Node(
+                            name=other,
+                            depth=node.depth + 1,
+                            parent=row,
+                            kind=edge.kind,
+                            directed=edge.source is not None,
+                        )
+                    )
             row += 1

@@ -1,4 +1,4 @@
-"""Make the pictures of docs/html.md: pages of a damaged model and of a comparison, in Chromium.
+"""Make the pictures of docs/html.md, in Chromium: the pages of a scan, a comparison, a gate and a zoo.
 
 Run it from the project's root: ``python docs/make_pages.py``. It needs Chromium on the path.
 """
@@ -15,13 +15,27 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+import rmtaudit
 from rmtaudit.cli import cli
 from rmtaudit.cli.errors import run
+from rmtaudit.report.gate import GatePolicy
+from rmtaudit.report.page.gate import gate_page
+from rmtaudit.report.page.zoo import zoo_page
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+import gates  # noqa: E402  # made by hand
+import zoos  # noqa: E402
+
 IMAGES = ROOT / "docs" / "images"
 EXAMPLE = ROOT / "examples" / "resnet20_cifar10.safetensors"
 MOST_BYTES = 150_000
+POLICY = GatePolicy(name="standard", version="1", sha256="cd" * 32, sources=("standard",))
+CHECKS = (
+    gates.check("layer2.1.conv2.weight"),
+    gates.check("layer3.0.conv1.weight", outcome="inconclusive"),
+    *(gates.check(f"layer1.{at}.conv1.weight", outcome="passed") for at in range(3)),
+)
 
 
 def main() -> int:
@@ -37,8 +51,13 @@ def main() -> int:
         scan, comparison = Path("scan.html"), Path("compare.html")
         run(cli, ["scan", str(damaged), "-o", str(scan), "-q"])
         run(cli, ["compare", str(EXAMPLE), str(tuned), "-o", str(comparison), "-q", "--no-metrics"])
-        shoot(browser, scan, IMAGES / "page-scan.png", (1100, 860))
-        shoot(browser, comparison, IMAGES / "page-compare.png", (1100, 860))
+        gate, zoo = Path("gate.html"), Path("zoo.html")
+        gate.write_text(gate_page(gates.document(gates.subject(*CHECKS), policy=POLICY)), encoding="utf-8")
+        tool = rmtaudit.scan({"a": torch.eye(40)}, analyzers=["scale"]).tool
+        zoo.write_text(zoo_page(zoos.zoo(60, tool)), encoding="utf-8")
+        for page in (scan, comparison, gate, zoo):
+            shoot(browser, page, IMAGES / f"page-{page.stem}.png", (1100, 860))
+        shoot(browser, scan, IMAGES / "page-phone.png", (500, 860))
     return 0
 
 

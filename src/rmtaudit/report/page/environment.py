@@ -1,9 +1,9 @@
 """How a page is rendered: one place that escapes, and a policy that lets nothing else run.
 
-Every text that a template shows passes through :func:`_printable`, which writes control characters and
+Every text that a template shows passes through :func:`.printable`, which writes control characters and
 bidirectional overrides as escapes, and through the autoescape of Jinja2, which leaves no markup. Only what
-this package draws itself is :class:`~markupsafe.Markup`. The policy of the page allows its own style sheet
-and its own script, by their digests, and nothing from anywhere else.
+this package draws itself and the rows of tables, which escape alike, are :class:`~markupsafe.Markup`. The
+policy of the page allows its own style sheet and its own script, by their digests, and nothing else.
 """
 
 from __future__ import annotations
@@ -16,10 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from rmtaudit.names import display_name
-
-_LONGEST = 4000
-"""Characters of one text; a longer one keeps its two ends."""
+from rmtaudit.report.page.parts import printable
 
 _POLICY = (
     "default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; img-src data:; "
@@ -67,4 +64,4 @@ def _printable(value: Any) -> Any:
     """Return what a template shows for a value: hostile text as one printable line."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return "" if value is None else value
-    return display_name(value, longest=_LONGEST)
+    return printable(value)

@@ -188,7 +188,9 @@ def _density(values: NDArray[np.float64], total: int, bulk: _Bulk | None, points
     marks: list[Mark] = [Steps(edges=edges, heights=heights, colour=SKY)]
     highest = 1.05 * float(heights.max())
     if bulk is not None:
-        at = np.linspace(bulk.fit.lambda_minus, bulk.fit.lambda_plus, points)
+        turns = np.linspace(0, np.pi, points)  # more points at the edges, where the law is steep
+        width = bulk.fit.lambda_plus - bulk.fit.lambda_minus
+        at = bulk.fit.lambda_minus + width * (1 - np.cos(turns)) / 2
         pdf = bulk.pdf(at)
         marks.append(Line(x=at, y=pdf, colour=BLUE))
         # square noise has no bound at 0

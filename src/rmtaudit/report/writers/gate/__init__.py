@@ -49,6 +49,7 @@ GATE_WRITERS: Mapping[str, str] = MappingProxyType(
         "sarif": "SARIF 2.1.0: findings about bytes and formats, for code scanning",
         "github": "annotations of GitHub Actions",
         "markdown": "a summary of at most 1 MiB, for GitHub's step summary or a comment",
+        "html": "one self-contained page for people",
         "openmetrics": "OpenMetrics text: a few numbers with their intervals",
         "cyclonedx": "CycloneDX 1.6: a bill of materials with the metrics in its model card",
         "intoto": "unsigned in-toto statements, one line for each checkpoint",

@@ -1,0 +1,55 @@
+// Open pages in Chromium and write what is wrong with each as JSON, one line a page.
+// usage: node check_page.cjs CHROMIUM PAGE.html…   (puppeteer-core and axe-core on NODE_PATH)
+"use strict";
+const path = require("path");
+const axe = require("axe-core");
+const puppeteer = require("puppeteer-core");
+
+const WIDTHS = [390, 1280, 1920];
+
+async function checked(browser, file, scheme) {
+  const problems = [];
+  const page = await browser.newPage();
+  page.on("console", (message) => {
+    if (["error", "warn"].includes(message.type())) problems.push(`console: ${message.text()}`);
+  });
+  page.on("pageerror", (error) => problems.push(`script: ${error}`));
+  page.on("request", (request) => {
+    if (!/^(file|data):/.test(request.url())) problems.push(`request: ${request.url()}`);
+  });
+  await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+  for (const width of WIDTHS) {
+    await page.setViewport({ width, height: 900 });
+    await page.goto(`file://${path.resolve(file)}`);
+    const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+    if (over > 0) problems.push(`at ${width}: ${over} pixels too wide`);
+  }
+  await page.evaluate(() => document.querySelectorAll("details").forEach((each) => (each.open = true)));
+  await page.evaluate(axe.source);
+  const result = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
+  for (const each of result.violations) {
+    if (["serious", "critical"].includes(each.impact)) problems.push(`axe: ${each.id}: ${each.nodes[0].html}`);
+  }
+  const sorted = await page.evaluate(() => {
+    const table = document.querySelector("table.rows");
+    if (!table) return null;
+    table.querySelector("thead button").click();
+    const form = document.querySelector(`form[data-for="${table.id}"]`);
+    const input = form.querySelector("input");
+    input.value = "no such text";
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+    const left = [...table.tBodies[0].rows].filter((row) => !row.hidden).length;
+    return { sort: table.querySelector("th").getAttribute("aria-sort"), left, count: form.querySelector(".count").textContent };
+  });
+  await page.close();
+  return { file: path.basename(file), scheme, problems, sorted };
+}
+
+(async () => {
+  const [chromium, ...files] = process.argv.slice(2);
+  const browser = await puppeteer.launch({ executablePath: chromium, args: ["--no-sandbox"] });
+  for (const file of files) {
+    for (const scheme of ["light", "dark"]) console.log(JSON.stringify(await checked(browser, file, scheme)));
+  }
+  await browser.close();
+})();

@@ -173,8 +173,8 @@ def _write(
     if files and quiet:
         return
     if format_ in (None, "table"):
+        from rmtaudit.cli.console import stdout_console
         from rmtaudit.cli.gate_table import draw_gate
-        from rmtaudit.cli.table import stdout_console
 
         draw_gate(stdout_console(), document)
     else:

@@ -121,8 +121,8 @@ def rendered(result: GateResult, format_: str) -> str:
     if format_ == "json":
         return result.document.to_json()
     if format_ == "table":
+        from rmtaudit.cli.console import drawn_text
         from rmtaudit.cli.gate_table import draw_gate
-        from rmtaudit.cli.table import drawn_text
 
         return drawn_text(lambda console: draw_gate(console, result.document))
     from rmtaudit.report.writers.gate import gate_writer

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import os
-import sys
 from collections.abc import Callable, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from rmtaudit.cli.console import WIDTH_ELSEWHERE as WIDTH_ELSEWHERE
+from rmtaudit.cli.console import drawn_text as drawn_text
+from rmtaudit.cli.console import stdout_console as stdout_console
 from rmtaudit.cli.grid import label_grid
 from rmtaudit.cli.layer_table import layer_table
 from rmtaudit.cli.strip_table import draw_strips
@@ -24,10 +24,6 @@ from rmtaudit.report.model import Report
 from rmtaudit.report.overview import ALL, overview_of
 from rmtaudit.report.verdict import Integrity
 
-WIDTH_ELSEWHERE = 160
-"""Columns where there is no terminal and ``COLUMNS`` does not say."""
-
-_HEIGHT_ELSEWHERE = 100  # nothing depends on it, but with a width alone rich asks the environment for both
 _MOST_FINDINGS = 10
 _MOST_WITHOUT = 10
 _SEVERITY_STYLE = {"error": "red", "warning": "yellow", "info": "dim"}
@@ -44,12 +40,6 @@ def print_report(report: Report, *, top: int | None) -> None:
     draw_report(stdout_console(), report, top)
 
 
-def stdout_console() -> Console:
-    """Return a console on stdout, as wide as the terminal."""
-    width, height = (None, None) if sys.stdout.isatty() else (_width_elsewhere(), _HEIGHT_ELSEWHERE)
-    return _Console(width=width, height=height, highlight=False)
-
-
 def table_text(reports: Sequence[Report], *, top: int | None) -> str:
     """Return the tables of the reports as plain text, as wide as for a pipe."""
 
@@ -58,26 +48,6 @@ def table_text(reports: Sequence[Report], *, top: int | None) -> str:
             draw_report(console, report, top)
 
     return drawn_text(draw)
-
-
-def drawn_text(draw: Callable[[Console], None]) -> str:
-    """Return what is drawn on a console as plain text, as wide as for a pipe."""
-    text = io.StringIO()
-    console = Console(
-        file=text,
-        width=_width_elsewhere(),
-        height=_HEIGHT_ELSEWHERE,
-        force_terminal=False,
-        color_system=None,
-        highlight=False,
-    )
-    draw(console)
-    return text.getvalue()
-
-
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # rich itself would end the process with 1, the code of a gate
 
 
 def draw_report(console: Console, report: Report, top: int | None) -> None:
@@ -189,8 +159,3 @@ def elide(text: str, width: int, *, keep_end: bool = True) -> str:
         else:
             tail = tail[1:]
     return f"{head}…{tail}"
-
-
-def _width_elsewhere() -> int:
-    columns = os.environ.get("COLUMNS", "")
-    return max(int(columns), 40) if columns.isascii() and columns.isdigit() else WIDTH_ELSEWHERE

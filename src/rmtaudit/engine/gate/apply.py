@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rmtaudit.engine.gate.checks import Exceptions, check_of, inconclusive_check
 from rmtaudit.engine.gate.claims import judge_claim
@@ -15,9 +16,11 @@ from rmtaudit.engine.gate.subject import Candidate
 from rmtaudit.engine.gate.targets import HARMLESS, Target, is_harmless, takes, targets
 from rmtaudit.engine.gate.texts import is_word, judge_diagnosis, judge_digest, judge_relation, judge_word
 from rmtaudit.names import display_name
-from rmtaudit.report.comparison import LayerComparison
 from rmtaudit.report.gate import Check
 from rmtaudit.report.layer import LayerResult
+
+if TYPE_CHECKING:
+    from rmtaudit.report.comparison import LayerComparison
 
 _WHOLE = Target("model", "")
 _NO_WEIGHTS = (

@@ -58,13 +58,14 @@ def _remarks(rule: Rule, confidence: float) -> Iterator[str]:
     if rule.missing == "ignore":
         yield "Layers that do not have it are left out, unless none has it."
     if rule.false_alarms is not None:
-        yield alarms_in_words(rule.false_alarms)
+        what = "models" if rule.needs is None else "pairs of models"
+        yield alarms_in_words(rule.false_alarms, what)
 
 
-def alarms_in_words(counts: FalseAlarms) -> str:
+def alarms_in_words(counts: FalseAlarms, what: str = "models") -> str:
     """Return how often a rule failed on healthy models, with the rate that this cannot exclude."""
     upper = upper_rate(counts)
-    return f"It failed on {counts.alarms} of {counts.models} healthy models (95 %: at most {percent(upper)})."
+    return f"It failed on {counts.alarms} of {counts.models} healthy {what} (95 %: at most {percent(upper)})."
 
 
 def upper_rate(counts: FalseAlarms, level: float = 0.05) -> float:

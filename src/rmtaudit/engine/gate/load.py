@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 
 import msgspec
@@ -24,6 +23,7 @@ CONFIDENCE = 0.95
 """Of the intervals, where neither a rule nor its policy says."""
 
 _LARGEST = 1 << 20
+_FOLDER = Path(__file__).parents[2] / "configs" / "policies"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +76,7 @@ class Policy:
 
 def policy_presets() -> tuple[str, ...]:
     """Return the names of the shipped policies."""
-    folder = files("rmtaudit.configs") / "policies"
-    return tuple(sorted(Path(file.name).stem for file in folder.iterdir() if file.name.endswith(".yaml")))
+    return tuple(sorted(file.stem for file in _FOLDER.glob("*.yaml")))
 
 
 def load_policy(name: str | Path) -> Policy:
@@ -135,7 +134,7 @@ def _text(name: str, folder: Path, where: str) -> tuple[str, str]:
     """Return the name of a source and its text."""
     presets = policy_presets()
     if name in presets:
-        return name, (files("rmtaudit.configs") / "policies" / f"{name}.yaml").read_text(encoding="utf-8")
+        return name, (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
     path = folder / name
     try:
         with path.open("rb") as file:

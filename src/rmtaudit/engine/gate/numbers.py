@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rmtaudit.engine.gate.estimates import Estimate, Limits, aggregated, change_of, estimate_of
 from rmtaudit.engine.gate.judged import Judged, unseen
@@ -12,12 +13,14 @@ from rmtaudit.engine.gate.policy import DIRECTIONS, MODEL_FACTS, PAIR_METRICS, R
 from rmtaudit.engine.gate.seen import share_seen, unseen_layers
 from rmtaudit.engine.gate.subject import Candidate
 from rmtaudit.names import display_name, suggestion
-from rmtaudit.report.comparison import LayerComparison
 from rmtaudit.report.gate import CheckEvidence
 from rmtaudit.report.layer import LayerResult, MetricResult
 from rmtaudit.report.numbers import format_value
 
-Source = LayerResult | LayerComparison
+if TYPE_CHECKING:
+    from rmtaudit.report.comparison import LayerComparison
+
+    Source = LayerResult | LayerComparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +100,13 @@ def metric_names(candidate: Candidate) -> list[str]:
 
 
 def _name(layer: Source) -> str:
-    return layer.candidate if isinstance(layer, LayerComparison) else layer.name
+    return layer.name if isinstance(layer, LayerResult) else layer.candidate
 
 
 def _value(rule: Rule, candidate: Candidate, layer: Source) -> MetricResult | str:
     """Return the result of the metric, or why there is none."""
     metric = rule.metric or ""
-    if isinstance(layer, LayerComparison):
+    if not isinstance(layer, LayerResult):
         return _pair_value(metric, layer)
     if layer.status != "ok":
         return f"was not analysed: {display_name(layer.reason, longest=200)}"

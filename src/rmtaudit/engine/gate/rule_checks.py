@@ -16,8 +16,6 @@ from rmtaudit.engine.gate.policy import (
 )
 from rmtaudit.engine.gate.policy_errors import contradiction, unknown_word, wrong_value
 from rmtaudit.errors import UsageError
-from rmtaudit.matrices.layers import LayerKind
-from rmtaudit.report.comparison_words import DIAGNOSES
 from rmtaudit.report.failing import parse_fail_on
 
 _ONE_NUMBER = ("mean", "median", "lowest", "highest")
@@ -118,10 +116,11 @@ def _check_metric(rule: Rule, limits: list[str], places: Mapping[str, str]) -> N
 
 
 def _check_words(rule: Rule, places: Mapping[str, str]) -> None:
-    for key, known in (("diagnosis", DIAGNOSES), ("relation", RELATIONS)):
+    for key in ("diagnosis", "relation"):
         choice = getattr(rule, key)
         if choice is None:
             continue
+        known = RELATIONS if key == "relation" else _diagnoses()
         if (choice.allowed is None) == (choice.forbidden is None):
             raise contradiction(
                 f"{key} takes either allowed or forbidden.",
@@ -134,8 +133,21 @@ def _check_words(rule: Rule, places: Mapping[str, str]) -> None:
     for code in listed(rule.finding):
         _check_finding(code, places["finding"])
     for kind in listed(rule.on.kind):
-        if kind not in tuple(LayerKind):
-            raise unknown_word("kind of layer", kind, map(str, LayerKind), places["on"])
+        kinds = _kinds()
+        if kind not in kinds:
+            raise unknown_word("kind of layer", kind, kinds, places["on"])
+
+
+def _diagnoses() -> tuple[str, ...]:
+    from rmtaudit.report.comparison_words import DIAGNOSES
+
+    return DIAGNOSES
+
+
+def _kinds() -> tuple[str, ...]:
+    from rmtaudit.matrices.layers import LayerKind
+
+    return tuple(map(str, LayerKind))
 
 
 def _check_finding(code: str, where: str) -> None:

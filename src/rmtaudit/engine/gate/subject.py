@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from rmtaudit.report.comparison import Comparison, LayerComparison
-from rmtaudit.report.layer import LayerResult
-from rmtaudit.report.model import Report
+if TYPE_CHECKING:
+    from rmtaudit.report.comparison import Comparison, LayerComparison
+    from rmtaudit.report.layer import LayerResult
+    from rmtaudit.report.model import Report
 
 ClaimWord = Literal["consistent", "inconsistent", "undecided"]
 

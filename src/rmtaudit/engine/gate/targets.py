@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Protocol, TypeVar
 
 from rmtaudit.engine.gate.policy import Selector, listed
-from rmtaudit.matrices.roles import role
 from rmtaudit.matrices.skips import SkipReason
 from rmtaudit.report.gate import Level
 from rmtaudit.report.layer import LayerResult
@@ -77,7 +76,7 @@ def takes(selector: Selector, name: str, kind: str | None) -> bool:
         return False
     if selector.kind is not None and kind not in listed(selector.kind):
         return False
-    return selector.role is None or matches(listed(selector.role), role(name))
+    return selector.role is None or matches(listed(selector.role), _role(name))
 
 
 def matches(patterns: Sequence[str], name: str) -> bool:
@@ -94,7 +93,7 @@ def _target(selector: Selector, row: Row) -> Target:
     if selector.each == "layer":
         return Target("layer", row.name)
     if selector.each == "role":
-        return Target("group", role(row.name))
+        return Target("group", _role(row.name))
     if selector.each == "kind":
         return Target("group", row.kind or "vector")
     return _whole(selector)
@@ -109,6 +108,12 @@ def _whole(selector: Selector) -> Target:
         *listed(selector.kind),
     ]
     return Target("group", ",".join(parts))
+
+
+def _role(name: str) -> str:
+    from rmtaudit.matrices.roles import role  # compiles patterns, which most policies do not need
+
+    return role(name)
 
 
 @lru_cache(maxsize=4096)

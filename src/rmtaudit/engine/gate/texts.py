@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rmtaudit.engine.gate.judged import Judged, unseen
 from rmtaudit.engine.gate.policy import LAYER_WORDS, Choice, Rule
 from rmtaudit.engine.gate.subject import Candidate
 from rmtaudit.names import display_name, suggestion
-from rmtaudit.report.comparison import LayerComparison
 from rmtaudit.report.gate import CheckEvidence
 from rmtaudit.report.layer import LayerResult
+
+if TYPE_CHECKING:
+    from rmtaudit.report.comparison import LayerComparison
 
 UNTESTABLE = "untestable"
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import platformdirs
 import pytest
 import torch
 from pages import Page, require_sound
 from safetensors.torch import save_file
+from zoos import zoo
 
 from rmtaudit.cli import cli
 from rmtaudit.cli.errors import run
+from rmtaudit.report.document import dumps
 
 Capture = pytest.CaptureFixture[str]
 HOSTILE = '</style><script>alert(1)</script>"{{7*7}}'
@@ -85,3 +88,25 @@ def test_a_comparison_writes_a_page(pair: tuple[Path, Path], tmp_path: Path) -> 
     assert "only in candidate" in page.words
     assert "base.safetensors → tuned.safetensors" in page.words
     assert any("Relative change of" in (each.get("aria-label") or "") for each in page.all("svg"))
+
+
+def test_a_saved_zoo_becomes_a_page(made: ModuleType, tmp_path: Path, capsys: Capture) -> None:
+    saved, target = tmp_path / "zoo.json", tmp_path / "zoo.html"
+    saved.write_text(dumps(zoo(12, made.report().tool).to_dict()))
+    assert run(cli, ["report", str(saved), "-o", str(target)]) == 0
+    page = Page(target.read_text())
+    require_sound(page)
+    assert "12 models" in page.words
+    assert run(cli, ["report", str(saved), "--format", "html"]) == 0
+    assert capsys.readouterr().out == target.read_text()
+    saved.write_text('{"schema": {"name": "rmtaudit.zoo"}}')
+    assert run(cli, ["report", str(saved), "--format", "html"]) == 2
+    assert "RA-ZO-005" in capsys.readouterr().err
+
+
+def test_a_gate_writes_a_page(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    target = tmp_path / "gate.html"
+    run(cli, ["gate", str(pair[0]), "-o", str(target)])
+    page = Page(target.read_text())
+    require_sound(page)
+    assert "Policy" in page.words

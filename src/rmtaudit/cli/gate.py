@@ -58,7 +58,13 @@ EXPLAIN = "explain"
 )
 @click.option("--memory", metavar="SIZE", help="Budget for matrices in flight: 4GB, 50%, bytes.")
 @click.option("--threads", metavar="N", type=click.IntRange(min=1), help="Layers worked on at the same time.")
-@click.option("--format", "format_", type=click.Choice(FORMATS), help="Format of what goes to stdout.")
+@click.option(
+    "--format",
+    "format_",
+    metavar="FORMAT",
+    type=click.Choice(FORMATS),
+    help=f"Format of what goes to stdout: {', '.join(FORMATS)}.",
+)
 @click.option(
     "-o",
     "--output",

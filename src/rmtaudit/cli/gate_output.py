@@ -33,6 +33,7 @@ _ENDINGS = MappingProxyType(
         ".json": "json",
         ".md": "markdown",
         ".markdown": "markdown",
+        ".html": "html",
         ".sarif": "sarif",
         ".xml": "junit",
     }

@@ -12,6 +12,9 @@ from rmtaudit.cli.errors import FINE, code_of, print_error
 from rmtaudit.errors import RmtauditError
 from rmtaudit.names import display_name
 
+_SCHEMA_WITHIN = 200
+"""Bytes at the start of a document that name its schema."""
+
 if TYPE_CHECKING:
     from rmtaudit.kernels.spectra.spectrum import Spectrum
     from rmtaudit.report.model import FailedSubject, LayerResult, Report
@@ -50,6 +53,26 @@ def rendered(
         drawn = spectra or {}
         return scan_page(results, top=top, esd=[drawn.get(place) for place in range(len(results))])
     return writer_for(format_)(results)
+
+
+def zoo_html(file: Path) -> str | None:
+    """Return the page of a file that ``rmtaudit zoo`` wrote; ``None`` for another file.
+
+    Raises ``CorruptError`` (RA-ZO-005) where it is of that kind and not valid.
+    """
+    from rmtaudit.report.zoo import SCHEMA_NAME, load_zoo
+
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(_SCHEMA_WITHIN)
+            if SCHEMA_NAME.encode() not in start:
+                return None
+            text = start + stream.read()
+    except OSError:
+        return None  # whoever reads it as a report says what is wrong
+    from rmtaudit.report.page.zoo import zoo_page
+
+    return zoo_page(load_zoo(text))
 
 
 def collector_for(format_: str) -> EsdCollector | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
-from rmtaudit.cli.errors import COULD_NOT_JUDGE, print_error, worst
+from rmtaudit.cli.errors import COULD_NOT_JUDGE, FINE, print_error, worst
 from rmtaudit.cli.failing import code_of_findings, condition_of, fail_on_option
 from rmtaudit.cli.help import Command
 from rmtaudit.cli.output import (
@@ -44,9 +45,10 @@ def report(
 ) -> int:
     """Render a report that `rmtaudit scan --format json` wrote.
 
-    Nothing but FILE.json is read: neither the weights nor the analyzers are needed.
+    Nothing but FILE.json is read: neither the weights nor the analyzers are needed. The zoo.json that
+    `rmtaudit zoo` wrote becomes a page with --format html.
     """
-    from rmtaudit.cli.rendering import rendered
+    from rmtaudit.cli.rendering import rendered, zoo_html
     from rmtaudit.report.failing import require_analyzers
     from rmtaudit.report.files import load_reports
     from rmtaudit.report.model import FailedSubject, Report
@@ -54,6 +56,10 @@ def report(
     format_ = format_for(format_, output)
     require_json(json_detail, format_)
     condition = condition_of(fail_on)
+    if format_ == "html" and (page := zoo_html(file)) is not None:
+        with output_file(output, [file]) if output else nullcontext() as place:
+            sys.stdout.write(page) if place is None else place.write(page)
+        return FINE
     results = load_reports(file)
     for result in results:
         if isinstance(result, Report):

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 FORMATS = ("json", "jsonl", "csv", "markdown", "html")
 
-GATE_FORMATS = ("junit", "sarif", "github", "markdown", "openmetrics", "cyclonedx", "intoto")
+GATE_FORMATS = ("junit", "sarif", "github", "markdown", "html", "openmetrics", "cyclonedx", "intoto")
 """Those of a gate's result that CI systems read, beside JSON."""
 
 SUFFIXES = MappingProxyType(

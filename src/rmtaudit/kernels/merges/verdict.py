@@ -85,8 +85,9 @@ _ERRORS = 4.0
 """Standard errors by which a ratio must be off a limit."""
 
 _MET = 0.75
-"""Coefficient of the products of changes below which opposing ones were rejected. It is 1 for masks of each
-parent's own, and below .3 with sign election (``benchmarks/merges.py``); four standard errors keep it under."""
+"""Coefficient of the products of changes below which opposing ones were rejected, by four standard errors.
+
+It is 1 for masks of each parent's own, and about -.2 with sign election in ``benchmarks/merges.py``."""
 
 _TRIMMED = 0.1
 """Share of unchanged entries in the lowest bin: a density of .9 with two parents leaves .1."""

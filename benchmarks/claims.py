@@ -1,6 +1,6 @@
 """How many codes of honest quantised tensors are misplaced, by scheme: the limits of engine/claims/limits.py.
 
-    OMP_NUM_THREADS=1 python benchmarks/claims.py MODEL … [--layers 8] [--noise 0.001]
+    OMP_NUM_THREADS=1 python benchmarks/claims.py MODEL … [--layers 8] [--noise 0.001] [--most 512] [--honest]
 
 Needs ``libgguf`` (llama.cpp's quantisers), ``gguf`` and ``bitsandbytes``. For each layer and scheme: the
 share of misplaced codes of the honest tensor and of one whose base had noise added, in standard deviations.
@@ -34,16 +34,17 @@ Quantised = tuple[torch.Tensor, Levels]
 Quantise = Callable[[torch.Tensor, torch.Generator], Quantised]
 
 
-def layers(models: list[Path], most: int) -> Iterator[torch.Tensor]:
+def layers(models: list[Path], most: int, side: int) -> Iterator[torch.Tensor]:
+    """Yield layers of each model, cut to ``side`` rows and to columns of a multiple of 256, at least 256."""
     for model in models:
         with open_checkpoint(model) as checkpoint:
             number = 0
             for layer in plan_layers(checkpoint.tensors).layers:
                 rows, cols = layer.shape
-                fits = cols % 256 == 0 and rows >= 64 and layer.parameters <= 2**20
+                fits = cols >= 256 and rows >= 32 and layer.parameters <= 2**24
                 if fits and layer.dtype in FLOATING and layer.band is None and len(layer.tensors) == 1:
                     (W,) = layer.build((checkpoint.read(layer.tensors[0]).float(),))[:1]
-                    yield W
+                    yield W[:side, : min(cols, max(side, 256)) // 256 * 256].contiguous()
                     number += 1
                     if number == most:
                         break
@@ -183,12 +184,15 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--noise", type=float, default=0.001)
+    parser.add_argument("--most", type=int, default=1024, help="rows and columns of a layer")
+    parser.add_argument("--honest", action="store_true", help="no noisy bases")
     parser.add_argument("--only", nargs="+", default=[])
     asked = parser.parse_args()
-    matrices = list(layers(asked.models, asked.layers))
+    matrices = list(layers(asked.models, asked.layers, asked.most))
     print(f"{len(matrices)} layers\n")
     print("| scheme | largest share, honest | refused | rms, steps | smallest share, noise | refused |")
     print("|---|---:|---:|---:|---:|---:|")
+    tensors = wrong = 0
     for name, (quantise, scheme) in schemes().items():
         if asked.only and not any(word in name for word in asked.only):
             continue
@@ -197,20 +201,24 @@ def main() -> None:
         for seed, W in enumerate(matrices):
             generator = torch.Generator().manual_seed(seed)
             honest.append(counted(W, quantise(W, generator), limit.test))
-            changed = W + asked.noise * W.std() * torch.randn(W.shape, generator=generator)
-            noisy.append(counted(W, quantise(changed, generator), limit.test))
+            if not asked.honest:
+                changed = W + asked.noise * W.std() * torch.randn(W.shape, generator=generator)
+                noisy.append(counted(W, quantise(changed, generator), limit.test))
 
         def refused(counts: list[CodeCounts]) -> int:
             if limit.test is Test.DISTANCE:  # noqa: B023
                 return sum(each.rms > limit.near for each in counts)  # noqa: B023
             return sum(not limit.allows(each.misplaced, each.judged) for each in counts)  # noqa: B023
 
-        most, least = max(each.share for each in honest), min(each.share for each in noisy)
-        rms = max(each.rms for each in honest)
+        most, rms = max(each.share for each in honest), max(each.rms for each in honest)
+        least = f"{min(each.share for each in noisy):.5f}" if noisy else "—"
+        tensors += len(honest)
+        wrong += refused(honest) if limit.measured else 0
         print(
-            f"| {name} | {most:.5f} | {refused(honest)} | {rms:.3f} | {least:.5f} | {refused(noisy)} |",
+            f"| {name} | {most:.5f} | {refused(honest)} | {rms:.3f} | {least} | {refused(noisy)} |",
             flush=True,
         )
+    print(f"\n{tensors} honest tensors, {wrong} called inconsistent")
 
 
 if __name__ == "__main__":

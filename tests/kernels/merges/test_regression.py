@@ -232,6 +232,28 @@ def test_residuals_in_proportion_to_changes_are_a_random_mask() -> None:
         assert share == pytest.approx(expected, abs=0.1)
 
 
+@pytest.mark.parametrize("elected", [False, True])
+def test_opposing_changes_are_added_where_they_meet_unless_signs_are_elected(elected: bool) -> None:
+    """Lone changes that are kept whole hide an election from the coefficients, and not from the products."""
+    generator = torch.Generator().manual_seed(33)
+    first, second = (torch.randn(256, 256, generator=generator) for _ in range(2))
+    masked = [D * (torch.rand(D.shape, generator=generator) < 0.5) / 0.5 for D in (first, second)]
+    weighted = torch.stack([0.3 * masked[0], 0.7 * masked[1]])
+    change = weighted.sum(0)
+    if elected:
+        kept = (weighted.sign() == change.sign()) & (weighted != 0)
+        share = (kept * torch.tensor([0.3, 0.7])[:, None, None]).sum(0)
+        change = (weighted * kept).sum(0) / share.clamp(min=0.1)
+    fit = fit_merge(pattern_sums(change, [first, second], torch.full_like(change, 1e-6)).products)
+    assert fit is not None
+    products = fit.coefficients[-1]
+    if elected:
+        assert products.value + 4 * products.standard_error < 0.5
+    else:
+        assert abs(products.value - 1) < 4 * products.standard_error
+        assert products.standard_error < 0.1
+
+
 def test_slerp_finds_its_fraction() -> None:
     A, B = _weights(2, 9)
     B = A + 0.5 * B

@@ -43,6 +43,10 @@ class PatternSums:
         Squared residuals about the matrix's own coefficients, less the variance of the rounding, on a
         constant, then on the sum of the squared weighted parents. Each entry is weighted by the inverse of
         the latter plus its mean, so that heavy tails do not decide.
+    products
+        Squared changes, less the variance of the rounding, on a constant, on the square of each weighted
+        parent and, last, on the products of different ones, weighted as ``spread`` is. The last coefficient
+        is 1 in a weighted sum and where each parent has a mask of its own: changes that meet are added.
     within
         Sum of those squared residuals.
     """
@@ -53,6 +57,7 @@ class PatternSums:
     conflict: MergeSums
     extremes: MergeSums
     spread: MergeSums
+    products: MergeSums
     within: float
 
     def __add__(self, other: PatternSums) -> PatternSums:
@@ -63,6 +68,7 @@ class PatternSums:
             conflict=self.conflict + other.conflict,
             extremes=self.extremes + other.extremes,
             spread=self.spread + other.spread,
+            products=self.products + other.products,
             within=self.within + other.within,
         )
 
@@ -109,6 +115,10 @@ def pattern_sums(
         ),
         extremes=merge_sums(y * (lowest | highest), [fitted * lowest, fitted * highest]),
         spread=merge_sums(scale * (residual.square() - room.square() / 3), [scale, scale * sizes]),
+        products=merge_sums(
+            scale * (y.square() - room.square() / 3),
+            [scale, *(scale * each.square() for each in weighted), scale * (fitted.square() - sizes)],
+        ),
         within=float(residual.square().sum()),
     )
 

@@ -84,6 +84,11 @@ _BELOW_ONE = 0.95
 _ERRORS = 4.0
 """Standard errors by which a ratio must be off a limit."""
 
+_MET = 0.75
+"""Coefficient of the products of changes below which opposing ones were rejected, by four standard errors.
+
+It is 1 for masks of each parent's own, and about -.2 with sign election in ``benchmarks/merges.py``."""
+
 _TRIMMED = 0.1
 """Share of unchanged entries in the lowest bin: a density of .9 with two parents leaves .1."""
 
@@ -166,7 +171,7 @@ def merge_verdict(
     if patterns.within <= allowance * floor:
         return verdict(MergeKind.UNEXPLAINED)  # a weighted sum with coefficients that differ between layers
     masked = _masked(unchanged or (0.0, 0.0))
-    elected = rejected is not None and rejected.is_below_one
+    elected = (rejected is not None and rejected.is_below_one) or _never_met(patterns.products)
     trimmed = _lowest(patterns) > _TRIMMED or (slope is not None and slope.is_below_one)
     if masked:
         return verdict(MergeKind.DARE_TIES if elected else MergeKind.DARE)
@@ -238,6 +243,15 @@ def _ratio(sums: MergeSums, *, above: int, below: int) -> _Ratio | None:
     value = numerator.value / denominator.value
     error = math.hypot(numerator.standard_error, value * denominator.standard_error) / denominator.value
     return _Ratio(value=value, standard_error=error) if error < _PRECISE else None
+
+
+def _never_met(sums: MergeSums) -> bool:
+    """Return whether changes of opposite sign were not added to each other where they met."""
+    fit = fit_merge(sums)
+    if fit is None:
+        return False
+    products = fit.coefficients[-1]
+    return products.value + _ERRORS * products.standard_error < _MET
 
 
 def _spread(sums: MergeSums) -> _Ratio | None:

@@ -96,15 +96,21 @@ def test_products_of_integers(operator: str, scale: str, tmp_path: Path) -> None
     torch.testing.assert_close(weight, expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize(("codes_below", "inputs_below"), [(60, 256), (128, 128)])
 @pytest.mark.parametrize("scale", ["tensor", "column"])
-def test_the_projections_of_attention(scale: str, tmp_path: Path) -> None:
-    """Codes of 7 bits: kernels without VNNI saturate sums of two products of 8 bits."""
+def test_the_projections_of_attention(
+    scale: str, codes_below: int, inputs_below: int, tmp_path: Path
+) -> None:
+    """Codes or inputs of 7 bits: kernels without VNNI saturate sums of two products of 8 bits.
+
+    Sums of two products of inputs below 128 and codes of 8 bits fit into 16 bits on every processor.
+    """
     heads, side, length = 4, 16, 6
-    codes = GENERATOR.integers(-60, 60, (side, 3 * side)).astype(np.int8)
+    codes = GENERATOR.integers(-codes_below, codes_below, (side, 3 * side)).astype(np.int8)
     factors = np.float32(0.004) if scale == "tensor" else GENERATOR.uniform(2e-3, 5e-3, 3 * side)
     zeros = np.int8(5) if scale == "tensor" else np.zeros(3 * side, np.int8)
     bias = GENERATOR.normal(0, 0.1, 3 * side).astype(np.float32)
-    given = GENERATOR.integers(0, 256, (1, length, side)).astype(np.uint8)
+    given = GENERATOR.integers(0, inputs_below, (1, length, side)).astype(np.uint8)
     node = helper.make_node(
         "QAttention", ["x", "w", "b", "xs", "ws", "", "xz", "wz"], ["y"], domain=MICROSOFT, num_heads=heads
     )

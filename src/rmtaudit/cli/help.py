@@ -18,7 +18,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "unshift", "method", "probes", "steps", "smallest", "side", "fraction", "min_tail", "level", "sample",
         "samples", "sampling", "block_size", "ridge", "replicas", "kpm", "points", "tolerance", "confidence",
         "metrics", "rank", "quantise", "truncate", "prune", "assume_random_order", "assume_free",
-        "assume_smooth", "seed",
+        "assume_smooth", "pairs", "seed",
     ),
     "What is checked": ("policy", "fail_on", "claim", "verify", "against"),
     "Where the result goes": (

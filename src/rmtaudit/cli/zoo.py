@@ -56,6 +56,14 @@ _FIRST, _EVERY = 2.0, 10.0
 @click.option(
     "--rehash", is_flag=True, help="Read every file again, even where it seems unchanged since the last run."
 )
+@click.option(
+    "--pairs",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=1000,
+    show_default=True,
+    help="Pairs of models that are tested for a relation at most; 0 for none.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Nothing on stdout and no progress; errors alone.")
 @click.option("--no-progress", is_flag=True, help="No progress on stderr.")
 def zoo(
@@ -64,6 +72,7 @@ def zoo(
     scheduler: str | None,
     worker_memory: str | None,
     rehash: bool,
+    pairs: int,
     quiet: bool,
     no_progress: bool,
     **flags: Any,
@@ -96,7 +105,13 @@ def zoo(
         device=settings.device,
     )
     result = audit_zoo(
-        paths, folder, settings, cluster, rehash=rehash, progress=_shown(enabled=not (quiet or no_progress))
+        paths,
+        folder,
+        settings,
+        cluster,
+        rehash=rehash,
+        pairs=pairs,
+        progress=_shown(enabled=not (quiet or no_progress)),
     )
     if not quiet:
         from rmtaudit.cli.table import stdout_console

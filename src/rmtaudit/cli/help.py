@@ -24,7 +24,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Where the result goes": (
         "format_", "output", "json_detail", "sort", "columns", "top", "all_rows", "plots", "plot_format",
         "plot", "minors", "quantiles", "explain", "origin", "dot",
-        "folder", "force", "dry_run", "init", "out", "to", "github",
+        "folder", "force", "dry_run", "parquet", "init", "out", "to", "github",
     ),
     "Resources": ("memory", "threads", "device", "scratch", "resume", "scheduler", "worker_memory", "rehash"),
     "Messages": ("quiet", "verbose", "no_progress", "_click_default_help"),

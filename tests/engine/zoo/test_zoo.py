@@ -21,8 +21,10 @@ from rmtaudit.engine.zoo.document import audit_zoo
 from rmtaudit.report.zoo import Zoo, load_zoo
 
 
-def run(zoo: Path, out: Path, settings: ScanSettings, cluster: ClusterOptions, **how: bool) -> Zoo:
-    return audit_zoo([str(zoo)], out, settings, cluster, pairs=0, **how)
+def run(
+    zoo: Path, out: Path, settings: ScanSettings, cluster: ClusterOptions, *, rehash: bool = False
+) -> Zoo:
+    return audit_zoo([str(zoo)], out, settings, cluster, pairs=0, rehash=rehash)
 
 
 def records(out: Path) -> dict[str, bytes]:

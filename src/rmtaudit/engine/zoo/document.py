@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +97,9 @@ def _relations(
 ) -> Relations:
     """Return the relations of the models: those of the last document, where it is of the same ones."""
     if audited.tasks == 0:
-        try:
+        last: Zoo | None = None
+        with suppress(OSError, CorruptError):
             last = load_zoo(document.read_bytes())
-        except (OSError, CorruptError):
-            last = None
         same = last is not None and last.models == audited.models and last.tool == audited.tool
         if last is not None and same and last.relations is not None:
             known = last.relations

@@ -56,6 +56,20 @@ _FIRST, _EVERY = 2.0, 10.0
 @click.option(
     "--rehash", is_flag=True, help="Read every file again, even where it seems unchanged since the last run."
 )
+@click.option(
+    "--pairs",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=1000,
+    show_default=True,
+    help="Pairs of models that are tested for a relation at most; 0 for none.",
+)
+@click.option(
+    "--parquet",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write every metric of every layer as one Parquet table, for DuckDB and pandas.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Nothing on stdout and no progress; errors alone.")
 @click.option("--no-progress", is_flag=True, help="No progress on stderr.")
 def zoo(
@@ -64,6 +78,8 @@ def zoo(
     scheduler: str | None,
     worker_memory: str | None,
     rehash: bool,
+    pairs: int,
+    parquet: Path | None,
     quiet: bool,
     no_progress: bool,
     **flags: Any,
@@ -82,6 +98,10 @@ def zoo(
     from rmtaudit.engine.zoo.cluster import ClusterOptions
     from rmtaudit.engine.zoo.document import DOCUMENT, audit_zoo
 
+    if parquet is not None:
+        from rmtaudit.engine.zoo.parquet import require_pyarrow
+
+        require_pyarrow()
     resolved = resolve_settings(entries_of(flags))
     settings = _checked(resolved)
     try:
@@ -96,8 +116,18 @@ def zoo(
         device=settings.device,
     )
     result = audit_zoo(
-        paths, folder, settings, cluster, rehash=rehash, progress=_shown(enabled=not (quiet or no_progress))
+        paths,
+        folder,
+        settings,
+        cluster,
+        rehash=rehash,
+        pairs=pairs,
+        progress=_shown(enabled=not (quiet or no_progress)),
     )
+    if parquet is not None:
+        from rmtaudit.engine.zoo.parquet import write_parquet
+
+        write_parquet(result, folder, parquet)
     if not quiet:
         from rmtaudit.cli.table import stdout_console
         from rmtaudit.cli.zoo_table import draw_zoo

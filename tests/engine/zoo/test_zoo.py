@@ -21,8 +21,10 @@ from rmtaudit.engine.zoo.document import audit_zoo
 from rmtaudit.report.zoo import Zoo, load_zoo
 
 
-def run(zoo: Path, out: Path, settings: ScanSettings, cluster: ClusterOptions, **how: bool) -> Zoo:
-    return audit_zoo([str(zoo)], out, settings, cluster, **how)
+def run(
+    zoo: Path, out: Path, settings: ScanSettings, cluster: ClusterOptions, *, rehash: bool = False
+) -> Zoo:
+    return audit_zoo([str(zoo)], out, settings, cluster, pairs=0, rehash=rehash)
 
 
 def records(out: Path) -> dict[str, bytes]:
@@ -85,7 +87,7 @@ def test_layers_that_a_fine_tune_shares_are_computed_once(
     first = run(base, tmp_path / "out", settings, cluster)
     assert first.run.layers_computed == 10
     save_file({**tensors, "layer.4.weight": tensors["layer.4.weight"] * 1.01}, tuned)
-    second = audit_zoo([str(base), str(tuned)], tmp_path / "out", settings, cluster)
+    second = audit_zoo([str(base), str(tuned)], tmp_path / "out", settings, cluster, pairs=0)
     assert (second.run.layers_computed, second.run.layers_reused) == (1, 9)
 
 
@@ -164,6 +166,6 @@ def test_records_do_not_depend_on_the_order_of_the_models(
     run(zoo, tmp_path / "one", settings, cluster)
     monkeypatch.setattr(queue, "_AHEAD", 0)
     for path in sorted(zoo.rglob("*.*"), reverse=True):
-        audit_zoo([str(path)], tmp_path / "other", settings, cluster)
+        audit_zoo([str(path)], tmp_path / "other", settings, cluster, pairs=0)
     assert records(tmp_path / "one") == records(tmp_path / "other")
     shutil.rmtree(tmp_path / "one")

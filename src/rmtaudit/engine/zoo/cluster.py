@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from rmtaudit.engine.resources.memory import free_memory
 from rmtaudit.engine.resources.threads import cpus
@@ -141,6 +142,29 @@ def opened_cluster(options: ClusterOptions) -> Iterator[Workers]:
             Client(cluster, set_as_default=False) as client,
         ):
             yield Workers(client, options.workers or 1, cluster.dashboard_link if find_spec("bokeh") else "")
+
+
+class Cluster:
+    """The workers of a run, which are started when they are first asked for, and ended with the block."""
+
+    def __init__(self, options: ClusterOptions) -> None:
+        self.options = options.resolved()
+        self._opened = ExitStack()
+        self._workers: Workers | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.__exit__(kind, error, trace)
+
+    def workers(self) -> Workers:
+        """Return the workers. Raises as :func:`opened_cluster`."""
+        if self._workers is None:
+            self._workers = self._opened.enter_context(opened_cluster(self.options))
+        return self._workers
 
 
 def _slots(client: Client) -> int:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from rmtaudit.engine.resources.store import Index, RecordStore
 from rmtaudit.engine.resources.store.records import write_whole
 from rmtaudit.engine.settings.scan import ScanSettings
-from rmtaudit.engine.zoo.cluster import ClusterOptions
-from rmtaudit.engine.zoo.run import ZooProgress, audit_models, known_members
+from rmtaudit.engine.zoo.cluster import Cluster, ClusterOptions
+from rmtaudit.engine.zoo.queue import Finished, TaskQueue
+from rmtaudit.engine.zoo.relations import relations_of
+from rmtaudit.engine.zoo.run import AuditedZoo, ZooProgress, audit_models, known_members
 from rmtaudit.engine.zoo.subjects import subjects_among
-from rmtaudit.errors import OutputError
+from rmtaudit.errors import CorruptError, OutputError
 from rmtaudit.report.document import dumps
-from rmtaudit.report.zoo import ZOO_HEADER, Zoo, ZooRun
+from rmtaudit.report.zoo import ZOO_HEADER, Relations, Zoo, ZooRun, load_zoo
 
 DOCUMENT = "zoo.json"
 STORE = "store"
+
+PAIRS = 1000
+"""Pairs of models that are tested at most, where nothing else is said."""
 
 
 def audit_zoo(
@@ -27,6 +34,7 @@ def audit_zoo(
     cluster: ClusterOptions,
     *,
     rehash: bool = False,
+    pairs: int = PAIRS,
     progress: Callable[[ZooProgress], None] = lambda _: None,
 ) -> Zoo:
     """Audit the models of folders, patterns and manifests, and write the document of the zoo.
@@ -38,6 +46,8 @@ def audit_zoo(
     out
         A folder that is created where it does not exist: ``zoo.json`` is the document, ``store`` has the
         records. What a run that was stopped has finished is in it as well.
+    pairs
+        Pairs of models that are tested for a relation at most; 0: the relations are not looked for.
     settings, cluster, rehash, progress
         See :func:`rmtaudit.engine.zoo.run.audit_models`.
 
@@ -50,11 +60,16 @@ def audit_zoo(
     store = RecordStore(out / STORE, create=True)
     with Index(store) as index:
         subjects = subjects_among(paths, known_members(index))
-    audited = audit_models(subjects, store, settings, cluster, rehash=rehash, progress=progress)
+    with Cluster(cluster) as opened:
+        audited = audit_models(subjects, store, settings, opened, rehash=rehash, progress=progress)
+        relations = None
+        if pairs and audited.complete:
+            relations = _relations(audited, store, opened, out / DOCUMENT, pairs)
     zoo = Zoo(
         schema=ZOO_HEADER,
         tool=audited.tool,
         models=audited.models,
+        relations=relations,
         run=ZooRun(
             seconds=time.monotonic() - started,
             workers=audited.workers,
@@ -75,3 +90,31 @@ def audit_zoo(
         reason = error.strerror or type(error).__name__
         raise OutputError("RA-OU-003", f"Cannot be written: {reason}.", where=str(out / DOCUMENT)) from error
     return zoo
+
+
+def _relations(
+    audited: AuditedZoo, store: RecordStore, cluster: Cluster, document: Path, most: int
+) -> Relations:
+    """Return the relations of the models: those of the last document, where it is of the same ones."""
+    if audited.tasks == 0:
+        last: Zoo | None = None
+        with suppress(OSError, CorruptError):
+            last = load_zoo(document.read_bytes())
+        same = last is not None and last.models == audited.models and last.tool == audited.tool
+        if last is not None and same and last.relations is not None:
+            known = last.relations
+            if known.tested + known.unreadable <= most and (not known.untested or known.tested == most):
+                return known
+
+    def run(function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Finished]:
+        queue = TaskQueue(cluster.workers(), function)
+        for task in tasks:
+            queue.add(task)
+        finished = [each for each in queue.results() if each is not None]
+        audited.tasks += queue.tasks
+        audited.retries += queue.retries
+        return finished
+
+    return relations_of(
+        audited.models, store, run, seed=audited.tool["seed"], program=audited.program, most=most
+    )

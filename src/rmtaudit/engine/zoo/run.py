@@ -13,7 +13,7 @@ from rmtaudit.engine.resources.store import Index, Kind, RecordStore
 from rmtaudit.engine.resources.store.records import key_digest
 from rmtaudit.engine.resources.store.upkeep import is_unchanged
 from rmtaudit.engine.settings.scan import ScanSettings
-from rmtaudit.engine.zoo.cluster import ClusterOptions, opened_cluster, require_dask
+from rmtaudit.engine.zoo.cluster import Cluster
 from rmtaudit.engine.zoo.keys import layer_settings, report_settings
 from rmtaudit.engine.zoo.queue import Finished, TaskQueue
 from rmtaudit.engine.zoo.subjects import ZooSubject
@@ -45,6 +45,7 @@ class AuditedZoo:
 
     models: tuple[ZooModel, ...] = ()
     tool: Tool
+    program: Mapping[str, str]
     records: dict[str, str] = field(default_factory=dict)
     workers: int = 0
     bytes: int = 0
@@ -72,7 +73,7 @@ def audit_models(
     subjects: Sequence[ZooSubject],
     store: RecordStore,
     settings: ScanSettings,
-    cluster: ClusterOptions,
+    cluster: Cluster,
     *,
     rehash: bool = False,
     progress: Callable[[ZooProgress], None] = lambda _: None,
@@ -106,7 +107,7 @@ def audit_models(
     OutputError
         RA-ST-002 and RA-ST-003: the store cannot be written.
     """
-    options = cluster.resolved()
+    options = cluster.options
     assert options.budget is not None
     chosen = task_settings(settings, device=options.device, memory=options.budget)
     layer_key, report_key = layer_settings(chosen), report_settings(chosen)
@@ -117,38 +118,37 @@ def audit_models(
         todo = [subject for subject in subjects if not run.reuse(subject)]
         result.models_reused = len(subjects) - len(todo)
         if todo:
-            require_dask()
             sizes = {subject.name: _size(subject.path) for subject in todo}
             todo.sort(key=lambda subject: -sizes[subject.name])
             total = sum(sizes.values())
             common = Task(
                 path="", store=str(store.folder), settings=chosen, layer_key=layer_key, report_key=report_key
             )
-            with opened_cluster(options) as workers:
-                result.workers = workers.slots
-                tasks = TaskQueue(workers, carry_out, gpu=options.device == "cuda")
-                for subject in todo:
-                    run.open[subject.path] = _Open(subject, sizes[subject.name])
-                    tasks.add(replace(common, path=subject.path))
-                try:
-                    for finished in tasks.results():
-                        if finished is not None:
-                            run.take(finished, tasks)
-                        progress(
-                            ZooProgress(
-                                models=len(todo) - len(run.open),
-                                models_total=len(todo),
-                                bytes=total - sum(each.size for each in run.open.values()),
-                                bytes_total=total,
-                                seconds=time.monotonic() - started,
-                                dashboard=workers.dashboard,
-                            )
+            workers = cluster.workers()
+            result.workers = workers.slots
+            tasks = TaskQueue(workers, carry_out, gpu=options.device == "cuda")
+            for subject in todo:
+                run.open[subject.path] = _Open(subject, sizes[subject.name])
+                tasks.add(replace(common, path=subject.path))
+            try:
+                for finished in tasks.results():
+                    if finished is not None:
+                        run.take(finished, tasks)
+                    progress(
+                        ZooProgress(
+                            models=len(todo) - len(run.open),
+                            models_total=len(todo),
+                            bytes=total - sum(each.size for each in run.open.values()),
+                            bytes_total=total,
+                            seconds=time.monotonic() - started,
+                            dashboard=workers.dashboard,
                         )
-                except KeyboardInterrupt:
-                    result.complete = False
-                finally:
-                    result.tasks, result.retries = tasks.tasks, tasks.retries
-                    run.flush()
+                    )
+            except KeyboardInterrupt:
+                result.complete = False
+            finally:
+                result.tasks, result.retries = tasks.tasks, tasks.retries
+                run.flush()
         result.models = tuple(
             run.entries[subject.name] for subject in subjects if subject.name in run.entries
         )
@@ -174,7 +174,7 @@ class _Run:
         self._unwritten: list[tuple[Kind, str, Mapping[str, Any]]] = []
         self.entries: dict[str, ZooModel] = {}
         self.open: dict[str, _Open] = {}
-        self.result = AuditedZoo(tool=_tool(report_key))
+        self.result = AuditedZoo(tool=_tool(report_key), program=report_key["program"])
 
     def reuse(self, subject: ZooSubject) -> bool:
         """Take what the store knows of a model whose files have not changed; whether it knows it."""

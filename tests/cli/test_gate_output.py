@@ -81,6 +81,14 @@ def test_a_model_that_was_scanned_is_named_by_its_files_and_a_report_is_not(fold
     assert [list(each["digest"]) for each in subjects] == [["rmtauditTensorsV1"]]
 
 
+def test_the_files_of_a_folder_are_named(folder: Path) -> None:
+    (folder / "inner").mkdir()
+    (folder / "pointer.safetensors").rename(folder / "inner" / "pointer.safetensors")
+    run(cli, ["gate", "inner", "-o", "a.cdx.json", "-q"])
+    (model,) = json.loads((folder / "a.cdx.json").read_text())["components"]
+    assert [each["alg"] for each in model["hashes"]] == ["SHA-256"]
+
+
 def test_nothing_is_written_beside_a_signature(folder: Path, capsys: Capture) -> None:
     (folder / "model.sig").touch()
     assert run(cli, ["gate", "pointer.safetensors", "-o", "gate.intoto.jsonl"]) == 2

@@ -109,12 +109,13 @@ class ModelFiles:
         """
         from rmtaudit.engine.gate.model_files import file_digests
 
-        return [
-            file_digests(Path(subject.path), self._stamps[subject.path])
-            if subject.report is None and subject.path in self._stamps
-            else {}
-            for subject in document.subjects
-        ]
+        digests: list[Mapping[str, str]] = []
+        for subject in document.subjects:
+            judged = Path(subject.path)  # of a folder with one file it is that file
+            given = next((path for path in self._stamps if judged.is_relative_to(path)), None)
+            named = given is not None and subject.report is None
+            digests.append(file_digests(Path(given), self._stamps[given]) if given and named else {})
+        return digests
 
 
 def rendered(result: GateResult, format_: str) -> str:

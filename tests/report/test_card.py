@@ -91,6 +91,7 @@ def test_the_section_of_a_report(made: ModuleType) -> None:
 def check_inert(section: str) -> None:
     """Raise where the section has a marker, HTML, a line or a table cell too many."""
     inner = section.removeprefix(f"{BEGIN}\n").removesuffix(f"\n{END}")
+    inner = inner.replace("&#64;<!-- -->", "&#64;")  # keeps a mention from being one
     assert "<" not in inner
     assert ">" not in inner
     assert "@" not in inner

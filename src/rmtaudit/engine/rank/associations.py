@@ -60,7 +60,8 @@ def compare_metrics(
         groups[np.isfinite(row).tobytes()].append(place)
     every = np.ones(len(table.size), dtype=bool)
     groups.setdefault(every.tobytes(), [])
-    size, metrics = None, {}
+    size: Comparison | None = None
+    metrics: dict[int, Comparison] = {}
     for key, places in groups.items():
         inside = np.frombuffer(key, dtype=bool)
         baseline, *compared = _compare(table, inside, places, draws, level, generator)

@@ -11,6 +11,7 @@ import jsonschema
 import numpy as np
 import pytest
 from clock import Clock
+from msgspec import structs
 from scipy import stats
 
 from rmtaudit.engine.rank.answer import rank_models
@@ -19,7 +20,8 @@ from rmtaudit.errors import InputError, NothingAuditableError, UsageError
 from rmtaudit.report.document import dumps
 from rmtaudit.report.ranking import Answer, Ranking, ranking_schema
 from rmtaudit.report.ranking_text import answer_sentence, format_p, markdown, reversal_sentences
-from rmtaudit.report.zoo import Quality
+from rmtaudit.report.verdict import UNJUDGED, UNREAD
+from rmtaudit.report.zoo import ZOO_HEADER, ModelMetric, Quality, Zoo, ZooModel, ZooRun
 
 HERE = Path("zoo")
 
@@ -256,3 +258,44 @@ def test_ten_thousand_models_rank_in_seconds() -> None:
     ranking = rank_models(given, HERE)
     assert clock.seconds() < 3
     assert only(ranking)[0] == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_the_audit_of_a_zoo(tmp_path: Path, made: ModuleType) -> None:
+    read = ZooModel(
+        name="a",
+        path="a.safetensors",
+        family="nets",
+        status="ok",
+        error=None,
+        record=None,
+        digest=None,
+        format="safetensors",
+        parameters=12,
+        bytes=48,
+        dtypes={"float32": 12},
+        layers=1,
+        coverage=0.5,
+        integrity=UNREAD,
+        signal=UNJUDGED,
+        findings={},
+        metrics={
+            "alpha": ModelMetric(value=3.1, median=3.0, se=None, ci=None, n=1, n_failed=0, n_skipped=0),
+            "xmin": ModelMetric(value=None, median=None, se=None, ci=None, n=0, n_failed=1, n_skipped=0),
+        },
+        quality={"accuracy": Quality(value=90, higher_is_better=True)},
+    )
+    lost = structs.replace(read, name="b", status="inconclusive", metrics={})
+    run = ZooRun(
+        seconds=1.5, workers=2, bytes=48, tasks=1, retries=0, models_computed=1, models_reused=0,
+        layers_computed=1, layers_reused=0, quarantined=(), complete=True,
+    )  # fmt: skip
+    zoo = Zoo(schema=ZOO_HEADER, tool=made.report().tool, models=(read, lost), relations=None, run=run)
+    (tmp_path / "zoo.json").write_text(dumps(zoo.to_dict()))
+    (tmp_path / "other.json").write_text("{}")
+    for path in (tmp_path, tmp_path / "zoo.json"):
+        given = read_models(path)
+        assert given.models == (
+            Model(name="a", family="nets", parameters=12, metrics={"alpha": 3.1}, quality=read.quality),
+        )
+        assert given.left_out == 1
+        assert given.columns[0] == "alpha"

@@ -105,6 +105,8 @@ def percentile_interval(
     if len(known) < (1 - most_missing) * len(replicates) or not np.isfinite(estimate):
         return None
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    if scale > 1:  # the replicates lie about the tau of a random part, which is not the estimate
+        low, high = estimate + np.array([low, high]) - np.median(known)
     return (
         float(max(-1.0, min(estimate, estimate + (low - estimate) / scale))),
         float(min(1.0, max(estimate, estimate + (high - estimate) / scale))),

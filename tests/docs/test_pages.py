@@ -134,6 +134,14 @@ def test_every_code_of_a_zoo_is_described() -> None:
     assert sorted(used) == sorted(described)
 
 
+def test_every_code_of_a_ranking_and_a_card_is_described() -> None:
+    pattern = re.compile(r"RA-(?:RK|CA)-\d{3}")
+    sources = (DOCS.parent / "src").rglob("*.py")
+    used = {code for path in sources for code in pattern.findall(path.read_text(encoding="utf-8"))}
+    described = re.findall(r"^\| (RA-(?:RK|CA)-\d{3}) \|", page("errors.md"), re.MULTILINE)
+    assert sorted(used) == sorted(described)
+
+
 def test_the_example_source_has_a_margin_that_holds() -> None:
     space: dict[str, Any] = {"__name__": "example"}
     exec(compile(blocks("writing-a-matrix-source.md", "python")[0], "page", "exec", dont_inherit=True), space)

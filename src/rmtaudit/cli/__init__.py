@@ -9,6 +9,7 @@ import click
 
 from rmtaudit.cli.analyzers import analyzers
 from rmtaudit.cli.cache import cache
+from rmtaudit.cli.card import card
 from rmtaudit.cli.compare import compare
 from rmtaudit.cli.config import config
 from rmtaudit.cli.density import density
@@ -22,6 +23,7 @@ from rmtaudit.cli.help import Group
 from rmtaudit.cli.inspect import inspect
 from rmtaudit.cli.lineage import lineage
 from rmtaudit.cli.logdet import logdet
+from rmtaudit.cli.rank import rank
 from rmtaudit.cli.report import report
 from rmtaudit.cli.scan import scan
 from rmtaudit.cli.tails import tails
@@ -45,9 +47,11 @@ cli.add_command(compare)
 cli.add_command(gate)
 cli.add_command(inspect)
 cli.add_command(lineage)
+cli.add_command(rank)
 cli.add_command(report)
 cli.add_command(zoo)
 cli.add_command(cache)
+cli.add_command(card)
 cli.add_command(tails)
 cli.add_command(forecast)
 cli.add_command(logdet)

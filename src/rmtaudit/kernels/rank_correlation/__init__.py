@@ -1,0 +1,1 @@
+"""Kendall's rank correlation within strata, partial and with intervals and p-values."""

@@ -126,7 +126,8 @@ def int4(weight: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Return a weight rounded to 15 levels with a scale a row."""
     del generator
     step = weight.abs().amax(dim=1, keepdim=True) / 7
-    return (weight / step.clamp_min(1e-30)).round() * step
+    rounded: torch.Tensor = (weight / step.clamp_min(1e-30)).round() * step
+    return rounded
 
 
 def edited(state: State, edit: Callable[[torch.Tensor, torch.Generator], torch.Tensor], word: str) -> State:

@@ -93,14 +93,12 @@ def followed(
     profile = sinkhorn(base)
     if min(profile.support) < LEAST_SIDE:
         return None
-    A, B = (
-        scaled(each.float(), profile.rows.float(), profile.cols.float()).standing()
-        for each in (base, candidate)
-    )
-    ours = _resolvable(A, generator)
+    pair = [scaled(each.float(), profile.rows.float(), profile.cols.float()) for each in (base, candidate)]
+    A, B = (each.standing() for each in pair)
+    ours = _resolvable(pair[0], generator)
     if not ours.count:
         return None
-    theirs = _resolvable(B, generator, least=ours.count)
+    theirs = _resolvable(pair[1], generator, least=ours.count)
     # What base and candidate make of the base's directions; of the base it is known already.
     images = ours.images, B.times(ours.short)
     backs = ours.backs(A), B.back(ours.long)
@@ -119,7 +117,7 @@ def followed(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Resolvable:
-    """The leading directions of a tall matrix, rows and columns scaled to equal size; float32.
+    """The leading directions of a matrix with scaled rows and columns, longer side first; float32.
 
     ``short`` and ``long`` have the shapes ``(columns, k)`` and ``(rows, k)`` and orthonormal columns;
     ``images`` are the products of the matrix with ``short``. ``resolved`` is the number above the edge of
@@ -148,6 +146,7 @@ def _resolvable(matrix: ScaledMatrix, generator: torch.Generator, least: int = 0
     """Return the leading directions above the edge of noise, ``least`` of them at least."""
     count = min(MOST + _OVERSAMPLED, min(matrix.matrix.shape))
     known = leading(matrix, count)
+    matrix = matrix.standing()
     resolved = int((known.values.square() > _edge(matrix, known, generator)).sum())
     kept = max(min(resolved, MOST), least)
     short = known.short[:, :kept].float()
@@ -176,9 +175,10 @@ def _top_angles(
 ) -> tuple[float, ...]:
     most = min(most, _ANGLES)
     count = min(2 * _ANGLES, min(base.shape))
-    matrices = [
-        scaled(each.float(), 1 / (largest_entry(each) or 1.0)).standing() for each in (base, candidate)
-    ]
+    largest = [largest_entry(each) for each in (base, candidate)]
+    if not all(largest):
+        return ()
+    matrices = [scaled(each.float(), 1 / size) for each, size in zip((base, candidate), largest, strict=True)]
     if products is None:
         known = [(each.values, each.short) for each in (leading(matrix, count) for matrix in matrices)]
     else:
@@ -187,7 +187,8 @@ def _top_angles(
     size = int((values[:most] / values[1 : most + 1].clamp_min(1e-300)).argmax()) + 1
     short = [each[:, :size] for _, each in known]
     long = [
-        _normalised(matrix.times(each.float()).double()) for matrix, each in zip(matrices, short, strict=True)
+        _normalised(matrix.standing().times(each.float()).double())
+        for matrix, each in zip(matrices, short, strict=True)
     ]
     return max(_angles(*short), _angles(*long), key=lambda each: each[0])
 

@@ -88,15 +88,12 @@ class Leading:
         Those of the longer side, where they were needed to find the others.
     sizes
         Of the scaled matrix with the longer side first.
-    product
-        Gram matrix of the shorter side, float32, where it was formed.
     """
 
     values: torch.Tensor
     short: torch.Tensor
     long: torch.Tensor | None
     sizes: Sizes
-    product: torch.Tensor | None
 
 
 def leading(matrix: ScaledMatrix, count: int) -> Leading:
@@ -120,7 +117,7 @@ def leading(matrix: ScaledMatrix, count: int) -> Leading:
         product = gram(standing.matrix, scale, dtype=torch.float32)
         sizes.columns = product.diagonal().double()
         values, short = of_product(product, count)
-        return Leading(values=values, short=short, long=None, sizes=sizes, product=product)
+        return Leading(values=values, short=short, long=None, sizes=sizes)
     sizes.columns = torch.zeros(standing.matrix.shape[1], dtype=torch.float64)
     for band, block in row_blocks(standing.matrix, torch.float32):
         standing.scale(block, band)
@@ -134,7 +131,7 @@ def leading(matrix: ScaledMatrix, count: int) -> Leading:
     left, right = (basis @ inner).double(), Vh.T.double()
     is_tall = matrix.matrix.shape[0] >= matrix.matrix.shape[1]
     short, long = (right, left) if is_tall else (left, right)
-    return Leading(values=values.double(), short=short, long=long, sizes=sizes, product=None)
+    return Leading(values=values.double(), short=short, long=long, sizes=sizes)
 
 
 def of_product(product: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:

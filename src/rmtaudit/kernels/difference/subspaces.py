@@ -99,9 +99,9 @@ def followed(
     if not ours.count:
         return None
     theirs = _resolvable(pair[1], generator, least=ours.count)
-    # What base and candidate make of the base's directions; of the base it is known already.
+    # What base and candidate make of the base's directions.
     images = ours.images, B.times(ours.short)
-    backs = ours.backs(A), B.back(ours.long)
+    backs = A.back(ours.long), B.back(ours.long)
     shares = _jackknifed_cosine(*images), _jackknifed_cosine(*backs)
     share = (shares[0][0] + shares[1][0]) / 2
     reach = 1.96 * math.hypot(shares[0][1], shares[1][1]) / 2
@@ -128,18 +128,10 @@ class _Resolvable:
     long: torch.Tensor
     images: torch.Tensor
     resolved: int
-    product: torch.Tensor | None
 
     @property
     def count(self) -> int:
         return self.short.shape[1]
-
-    def backs(self, matrix: ScaledMatrix) -> torch.Tensor:
-        """Return the product of the transposed matrix with ``long``."""
-        if self.product is None:
-            return matrix.back(self.long)
-        lengths = torch.linalg.vector_norm(self.images, dim=0)
-        return (self.product @ self.short).div_(lengths.clamp_min(1e-30))
 
 
 def _resolvable(matrix: ScaledMatrix, generator: torch.Generator, least: int = 0) -> _Resolvable:
@@ -152,7 +144,7 @@ def _resolvable(matrix: ScaledMatrix, generator: torch.Generator, least: int = 0
     short = known.short[:, :kept].float()
     images = matrix.times(short)
     long = _normalised(images) if known.long is None else known.long[:, :kept].float()
-    return _Resolvable(short=short, long=long, images=images, resolved=resolved, product=known.product)
+    return _Resolvable(short=short, long=long, images=images, resolved=resolved)
 
 
 def _edge(matrix: ScaledMatrix, known: Leading, generator: torch.Generator) -> float:

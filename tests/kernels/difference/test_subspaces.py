@@ -6,7 +6,8 @@ import pytest
 import torch
 from edits import noisy, pruned, quantised
 
-from rmtaudit.kernels.difference.subspaces import Survival, followed, spectral_norm
+from rmtaudit.kernels.difference.leading import spectral_norm
+from rmtaudit.kernels.difference.subspaces import Survival, followed
 
 
 def _generator(seed: int) -> torch.Generator:

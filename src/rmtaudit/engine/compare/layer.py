@@ -15,11 +15,13 @@ from rmtaudit.analyzers.base import Analyzer
 from rmtaudit.engine.compare.metrics import Measured, measured, metric_changes
 from rmtaudit.engine.pairs import Pair, PairValues, TensorRef
 from rmtaudit.kernels.difference.arrangement import Rearranged
-from rmtaudit.kernels.difference.diagnosis import Diagnosis, Kind, diagnose
+from rmtaudit.kernels.difference.diagnosis import Diagnosis, Evidence, Kind, diagnose
+from rmtaudit.kernels.difference.leading import spectral_norm
 from rmtaudit.kernels.difference.low_rank import LowRankUpdate
+from rmtaudit.kernels.difference.moments import Moments, difference_of, moments_of, power_of_two
 from rmtaudit.kernels.difference.quantised import KnownEncoding
 from rmtaudit.kernels.difference.samples import is_finite, is_zero
-from rmtaudit.kernels.difference.subspaces import LEAST_SIDE, followed, spectral_norm
+from rmtaudit.kernels.difference.subspaces import LEAST_SIDE, followed
 from rmtaudit.report.comparison import (
     ChangeResult,
     DiagnosisResult,
@@ -64,14 +66,16 @@ def compare_pair(values: PairValues, analyzers: tuple[Analyzer, ...], seed: int)
     elif not is_finite(base) or not is_finite(candidate):
         change, distortion = None, _without(_NONFINITE)
     else:
+        moments = diagnosis.moments
         if isinstance(diagnosis.evidence, Rearranged):
             candidate = diagnosis.evidence.undone(candidate)
+            moments = None
         sides: tuple[Measured, Measured] | None = None
         if weight and analyzers and pair.candidate.layer is not None and not is_zero(candidate):
             sides = measured(pair.base, base), measured(pair.candidate, candidate)
             metrics = metric_changes(*sides, analyzers, seed)
         known = sides and math.sqrt(float(sides[0].spectrum.eigenvalues[-1]))
-        change = _change(base, candidate, weight=weight, diagnosis=diagnosis, largest=known)
+        change = _change(base, candidate, moments, weight=weight, update=diagnosis.evidence, largest=known)
         distortion = _distortion(base, candidate, generator, sides) if weight else _without(_NO_WEIGHT)
     return _row(
         pair,
@@ -142,26 +146,31 @@ def _generator(seed: int, name: str) -> torch.Generator:
 def _change(
     base: torch.Tensor,
     candidate: torch.Tensor,
+    moments: Moments | None,
     *,
     weight: bool,
-    diagnosis: Diagnosis,
+    update: Evidence | None,
     largest: float | None,
 ) -> ChangeResult | None:
     """Return the relative change; ``largest`` is the base's largest singular value, where it is known."""
     if base.is_complex() or candidate.is_complex():
         return None
-    wide = base.double()
-    difference = candidate.double() - wide
-    norm = float(torch.linalg.vector_norm(wide))
-    if norm == 0:
+    if moments is None:
+        moments = moments_of(base, candidate)
+    relative = moments.relative_norm
+    if relative is None:
         return None
     spectral = None
     if weight and min(base.shape) > 1:
-        update = diagnosis.evidence
-        known = update.singular_values[0] if isinstance(update, LowRankUpdate) else None
-        spectral = spectral_norm(difference) if known is None else known
-        spectral /= spectral_norm(wide) if largest is None else largest
-    return ChangeResult(float(torch.linalg.vector_norm(difference)) / norm, spectral)
+        if isinstance(update, LowRankUpdate):
+            spectral = update.singular_values[0]
+        elif moments.largest_difference:
+            scale = power_of_two(moments.largest_difference)
+            spectral = scale * spectral_norm(difference_of(base, candidate, scale))
+        else:
+            spectral = 0.0
+        spectral /= spectral_norm(base) if largest is None else largest
+    return ChangeResult(relative, spectral)
 
 
 def _intact() -> DistortionResult:

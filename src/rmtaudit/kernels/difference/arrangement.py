@@ -10,6 +10,8 @@ from typing import Literal
 
 import torch
 
+from rmtaudit.kernels.difference.moments import Moments
+
 Order = Literal["transposed", "rows permuted", "columns permuted", "rows and columns permuted", "shuffled"]
 
 _CLOSE = 1e-9
@@ -48,21 +50,23 @@ class Rearranged:
         return candidate
 
 
-def find_rearranged(base: torch.Tensor, candidate: torch.Tensor) -> Rearranged | None:
+def find_rearranged(base: torch.Tensor, candidate: torch.Tensor, moments: Moments) -> Rearranged | None:
     """Return how the entries of the base were rearranged; ``None`` where they are not the same entries.
 
     Parameters
     ----------
     base, candidate
-        Equal shapes, finite, float64, rounded to the same format, and not equal.
+        Equal shapes, finite, rounded to the same format, and not equal.
+    moments
+        Of the two.
     """
-    size = torch.linalg.vector_norm(base, 1)
-    if abs(float(base.sum() - candidate.sum())) > _CLOSE * float(size):
+    if abs(moments.difference_sum) > _CLOSE * moments.base_absolute:
         return None
+    base, candidate = base.double(), candidate.double()
     ours, theirs = _hashed(base), _hashed(candidate)
     if int(ours.sum()) != int(theirs.sum()):
         return None
-    moved = int((base != candidate).sum())
+    moved = moments.differing
     if base.shape[0] == base.shape[1] and torch.equal(base.T, candidate):
         return Rearranged("transposed", moved)
     rows = _permutation(_ordered(ours), _ordered(theirs))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import torch
@@ -25,8 +26,8 @@ from rmtaudit.kernels.difference.low_rank import (
     Truncated,
     find_low_rank,
     find_truncated,
-    rounding_of,
 )
+from rmtaudit.kernels.difference.moments import Moments, bands, moments_of
 from rmtaudit.kernels.difference.quantised import NEAREST, KnownEncoding, Quantised, find_quantised
 from rmtaudit.kernels.difference.random_change import (
     LEAST_SIDE,
@@ -36,7 +37,8 @@ from rmtaudit.kernels.difference.random_change import (
     find_noise,
     find_replaced,
 )
-from rmtaudit.kernels.difference.samples import is_finite, is_zero
+from rmtaudit.kernels.difference.rounding import rounding_of
+from rmtaudit.kernels.difference.samples import is_finite
 from rmtaudit.kernels.forensics.rounding import rounded_to
 
 _FLOATING = {
@@ -121,10 +123,19 @@ Evidence = (
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What happened to a matrix, with the numbers that show it; none for equal values."""
+    """What happened to a matrix, with the numbers that show it; none for equal values.
+
+    Attributes
+    ----------
+    kind, evidence
+        What happened, and its numbers.
+    moments
+        Of the pair; ``None`` for equal values, and where they are not floating or not finite.
+    """
 
     kind: Kind
     evidence: Evidence | None = None
+    moments: Moments | None = field(default=None, repr=False, compare=False)
 
 
 def diagnose(
@@ -155,13 +166,13 @@ def diagnose(
         return Diagnosis(Kind.UNKNOWN, Unknown(UnknownReason.NOT_FLOATING, None))
     if not is_finite(base) or not is_finite(candidate):
         return Diagnosis(Kind.UNKNOWN, Unknown(UnknownReason.NONFINITE, None))
-    A, B = base.double(), candidate.double()
-    stored = _FLOATING[candidate.dtype]
-    return (
-        (None if encoded else _of_storage(base, candidate))
-        or _of_entries(A, B, base, stored)
-        or _of_change(A, B, (base, candidate), generator, encoded)
+    moments = moments_of(base, candidate)
+    diagnosis = (
+        (None if encoded else _of_storage(base, candidate, moments))
+        or _of_entries(base, candidate, moments)
+        or _of_change(base, candidate, moments, generator, encoded)
     )
+    return replace(diagnosis, moments=moments)
 
 
 def _of_equal(base: torch.Tensor, candidate: torch.Tensor) -> Diagnosis:
@@ -174,97 +185,108 @@ def _of_equal(base: torch.Tensor, candidate: torch.Tensor) -> Diagnosis:
     return Diagnosis(Kind.SAME_VALUES)
 
 
-def _of_storage(base: torch.Tensor, candidate: torch.Tensor) -> Diagnosis | None:
-    if is_zero(base):
+def _of_storage(base: torch.Tensor, candidate: torch.Tensor, moments: Moments) -> Diagnosis | None:
+    if not moments.base_square:
         return None
-    rounded = find_cast(base, candidate)
+    rounded = find_cast(base, candidate, moments)
     return None if rounded is None else Diagnosis(Kind.CAST, rounded)
 
 
-def _of_entries(A: torch.Tensor, B: torch.Tensor, base: torch.Tensor, stored: str) -> Diagnosis | None:
+def _of_entries(base: torch.Tensor, candidate: torch.Tensor, moments: Moments) -> Diagnosis | None:
     """Return the explanations that act on entries: factors, other places, single edits, zeros."""
-    if not is_zero(A) and not is_zero(B):
-        scaled = find_scaled(A, B, stored)
+    stored = _FLOATING[candidate.dtype]
+    if moments.candidate_square:
+        scaled = find_scaled(base, candidate, moments, stored)
         if scaled is not None:
             return Diagnosis(Kind.SCALED, scaled)
-    narrow = A if _FLOATING[base.dtype] == stored else cast(base, stored).double()
-    for values in (A,) if narrow is A or torch.equal(A, narrow) else (A, narrow):
-        rearranged = find_rearranged(values, B)
+    for values, sums in _as_stored(base, candidate, moments):
+        rearranged = find_rearranged(values, candidate, sums)
         if rearranged is not None:
             return Diagnosis(Kind.REARRANGED, rearranged)
-        pruned = find_pruned(values, B)
+        pruned = find_pruned(values, candidate, sums)
         if pruned is not None:
             return Diagnosis(Kind.PRUNED, pruned)
-        edit = find_sparse_edit(values, B, stored)
+        edit = find_sparse_edit(values, candidate, sums, stored)
         if edit is not None:
             return Diagnosis(Kind.SPARSE_EDIT, edit)
     return None
 
 
+def _as_stored(
+    base: torch.Tensor, candidate: torch.Tensor, moments: Moments
+) -> Iterator[tuple[torch.Tensor, Moments]]:
+    """Yield the base and, where that is another one, the base in the candidate's format."""
+    yield base, moments
+    if base.dtype != candidate.dtype:
+        narrow = cast(base, _FLOATING[candidate.dtype])
+        if not equal_values(base, narrow):
+            yield narrow, moments_of(narrow, candidate)
+
+
 def _of_change(
-    A: torch.Tensor,
-    B: torch.Tensor,
-    stored: tuple[torch.Tensor, torch.Tensor],
+    base: torch.Tensor,
+    candidate: torch.Tensor,
+    moments: Moments,
     generator: torch.Generator,
     encoded: KnownEncoding | None,
 ) -> Diagnosis:
     """Return the explanations that act on the matrix: levels, rank, noise, replacement, structure."""
-    formats = tuple(rounded_to(each, _FLOATING[each.dtype]) or _FLOATING[each.dtype] for each in stored)
+    formats = tuple(
+        rounded_to(each, _FLOATING[each.dtype]) or _FLOATING[each.dtype] for each in (base, candidate)
+    )
     dtypes = formats[0], formats[1]
     facts = torch.finfo(getattr(torch, dtypes[1]))
-    difference = B - A
-    norm = float(torch.linalg.vector_norm(A))
-    relative = float(torch.linalg.vector_norm(difference)) / norm if norm else None
-    levels = find_quantised(A, B, epsilon=facts.eps / 2, smallest_normal=facts.smallest_normal, known=encoded)
+    relative = moments.relative_norm
+    levels = find_quantised(
+        base,
+        candidate,
+        moments,
+        epsilon=facts.eps / 2,
+        smallest_normal=facts.smallest_normal,
+        known=encoded,
+    )
     if levels is not None and levels.nearest >= NEAREST:
         return Diagnosis(Kind.QUANTISED, levels)
-    if norm == 0 or _is_constant(A):
+    if relative is None or _is_constant(base):
         return Diagnosis(Kind.UNKNOWN, Unknown(UnknownReason.CONSTANT_BASE, relative))
-    small = min(A.shape) < LEAST_SIDE
-    rounding = rounding_of(A, B, dtypes)
-    if not small and levels is None:
-        truncated = find_truncated(A, B, rounding)
+    small = min(base.shape) < LEAST_SIDE
+    if levels is not None:
+        replaced = None if small else find_replaced(base, candidate)
+        if replaced is not None:
+            return Diagnosis(Kind.REPLACED, replaced)
+        return Diagnosis(Kind.UNKNOWN, Unknown(UnknownReason.OTHER_QUANTISATION, relative, levels))
+    if not small:
+        rounding = rounding_of(base, candidate, dtypes)
+        truncated = find_truncated(base, candidate, rounding)
         if truncated is not None:
             return Diagnosis(Kind.TRUNCATED, truncated)
-        update = find_low_rank(A, difference, rounding)
+        update = find_low_rank(base, candidate, moments, rounding)
         if update is not None:
             return Diagnosis(Kind.LOW_RANK_UPDATE, update)
     coarser = max(dtypes, key=lambda name: float(torch.finfo(getattr(torch, name)).eps))
-    if levels is None and within_one_unit(A, B, coarser):
-        return Diagnosis(Kind.CAST, cast_of(A, B, coarser, "within one unit"))
-    if levels is not None:
-        reason = UnknownReason.OTHER_QUANTISATION
-        replaced = None if small else find_replaced(A, B)
-        if replaced is not None:
-            return Diagnosis(Kind.REPLACED, replaced)
-        return Diagnosis(Kind.UNKNOWN, Unknown(reason, relative, levels))
+    if within_one_unit(base, candidate, coarser):
+        return Diagnosis(Kind.CAST, cast_of(moments, coarser, "within one unit"))
     if small:
         return Diagnosis(Kind.UNKNOWN, Unknown(UnknownReason.TOO_SMALL, relative))
-    return _of_dense_change(A, B, rounding_energy=_energy(B, dtypes), generator=generator)
+    return _of_dense_change(base, candidate, moments, dtypes[1], generator)
 
 
-def _is_constant(A: torch.Tensor) -> bool:
-    low, high = torch.aminmax(A)
-    return A.numel() > 1 and bool(low == high)
-
-
-def _energy(B: torch.Tensor, dtypes: tuple[str, str]) -> float:
-    return float(rounding_variance(B, dtypes[1]).sum())
+def _is_constant(matrix: torch.Tensor) -> bool:
+    low, high = torch.aminmax(matrix.float() if matrix.element_size() == 1 else matrix)
+    return matrix.numel() > 1 and bool(low == high)
 
 
 def _of_dense_change(
-    A: torch.Tensor, B: torch.Tensor, *, rounding_energy: float, generator: torch.Generator
+    base: torch.Tensor, candidate: torch.Tensor, moments: Moments, dtype: str, generator: torch.Generator
 ) -> Diagnosis:
-    difference = B - A
-    replaced = find_replaced(A, B)
+    replaced = find_replaced(base, candidate)
     if replaced is not None:
         return Diagnosis(Kind.REPLACED, replaced)
+    rounding = sum(float(rounding_variance(theirs, dtype).sum()) for _, _, theirs in bands(base, candidate))
     try:
-        change = find_noise(A, difference, rounding_energy, generator)
+        change = find_noise(base, candidate, moments, rounding, generator)
     except ArithmeticError:
-        relative = float(torch.linalg.vector_norm(difference)) / float(torch.linalg.vector_norm(A))
-        return Diagnosis(
-            Kind.UNKNOWN,
-            Unknown(UnknownReason.NO_SIGNS, relative if math.isfinite(relative) else None),
-        )
+        relative = moments.relative_norm
+        finite = relative is not None and math.isfinite(relative)
+        return Diagnosis(Kind.UNKNOWN, Unknown(UnknownReason.NO_SIGNS, relative if finite else None))
     return Diagnosis(Kind.NOISE if isinstance(change, Noise) else Kind.DENSE_UPDATE, change)

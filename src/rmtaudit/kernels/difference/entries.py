@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from rmtaudit.kernels.difference.formats import ulp
+from rmtaudit.kernels.difference.moments import Moments
 from rmtaudit.kernels.difference.samples import even_rows
 from rmtaudit.kernels.forensics.sparsity import zero_pattern
 
@@ -93,20 +94,25 @@ class Pruned:
     smaller: float
 
 
-def find_pruned(base: torch.Tensor, candidate: torch.Tensor) -> Pruned | None:
+def find_pruned(base: torch.Tensor, candidate: torch.Tensor, moments: Moments) -> Pruned | None:
     """Return how the base was pruned; ``None`` where an entry is neither the base's nor zero.
 
     Parameters
     ----------
     base, candidate
-        Equal shapes, finite, float64; the base rounded to the candidate's format.
+        Equal shapes, finite, real floating; the base rounded to the candidate's format.
+    moments
+        Of the two.
     """
-    few = even_rows(candidate)
-    if bool(((even_rows(base) != few) & (few != 0)).any()):
+    first, second = even_rows(base).double(), even_rows(candidate).double()
+    if bool(((first != second) & (second != 0)).any()):
         return None
+    count = moments.differing
+    if count < _PRUNED * base.numel():
+        return None
+    base, candidate = base.double(), candidate.double()
     changed = base != candidate
-    count = int(changed.sum())
-    if count < _PRUNED * base.numel() or bool((candidate[changed] != 0).any()):
+    if bool((candidate[changed] != 0).any()):
         return None
     size = base.abs()
     zeros = candidate == 0
@@ -141,7 +147,9 @@ def find_pruned(base: torch.Tensor, candidate: torch.Tensor) -> Pruned | None:
     )
 
 
-def find_sparse_edit(base: torch.Tensor, candidate: torch.Tensor, dtype: str) -> SparseEdit | None:
+def find_sparse_edit(
+    base: torch.Tensor, candidate: torch.Tensor, moments: Moments, dtype: str
+) -> SparseEdit | None:
     """Return the few entries, rows or columns that differ; ``None`` where many do.
 
     A small update of many entries also changes few of them in a coarse format, each by one unit in the last
@@ -150,18 +158,21 @@ def find_sparse_edit(base: torch.Tensor, candidate: torch.Tensor, dtype: str) ->
     Parameters
     ----------
     base, candidate
-        Equal shapes, finite, float64; the base rounded to the candidate's format.
+        Equal shapes, finite, real floating; the base rounded to the candidate's format.
+    moments
+        Of the two.
     dtype
         That format.
     """
-    changed = base != candidate
-    count = int(torch.count_nonzero(changed))
+    count = moments.differing
     height, width = base.shape
     most = max(
         1, _FEW * height * width, width * max(1, _FEW_LINES * height), height * max(1, _FEW_LINES * width)
     )
     if not 0 < count <= most:
         return None
+    base, candidate = base.double(), candidate.double()
+    changed = base != candidate
     rows, columns = (changed.any(dim=side).nonzero().reshape(-1) for side in (1, 0))
     few_rows = len(rows) <= max(1, _FEW_LINES * base.shape[0]) and base.shape[0] > 1
     few_columns = len(columns) <= max(1, _FEW_LINES * base.shape[1]) and base.shape[1] > 1

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from rmtaudit.kernels.difference.formats import NARROW, cast, truncated, ulp
+from rmtaudit.kernels.difference.moments import Moments, bands
 from rmtaudit.kernels.difference.samples import even_rows
 
 _ULPS = 2.0
@@ -82,13 +83,15 @@ def equal_values(base: torch.Tensor, candidate: torch.Tensor) -> bool:
     )
 
 
-def find_cast(base: torch.Tensor, candidate: torch.Tensor) -> Cast | None:
+def find_cast(base: torch.Tensor, candidate: torch.Tensor, moments: Moments) -> Cast | None:
     """Return the coarsest format that the base was cast to, entry by entry; ``None`` for none.
 
     Parameters
     ----------
     base, candidate
         Equal shapes, finite, floating, not equal in values.
+    moments
+        Of the two.
     """
     first, second = even_rows(base), even_rows(candidate)
     for dtype in NARROW:
@@ -97,37 +100,33 @@ def find_cast(base: torch.Tensor, candidate: torch.Tensor) -> Cast | None:
                 continue
             values = rounded(base, dtype)
             if _equal(values, candidate):
-                return cast_of(base, candidate, dtype, rounding)  # type: ignore[arg-type]
+                return cast_of(moments, dtype, rounding)  # type: ignore[arg-type]
     return None
 
 
 def within_one_unit(base: torch.Tensor, candidate: torch.Tensor, dtype: str) -> bool:
     """Whether no entry differs by more than a unit in the last place of the candidate's format."""
-    for ours, theirs in ((even_rows(base), even_rows(candidate)), (base, candidate)):
-        difference = (theirs.double() - ours.double()).abs()
-        if not bool((difference <= torch.maximum(ulp(theirs, dtype), ulp(ours, dtype))).all()):
-            return False
+    for first, second in ((even_rows(base), even_rows(candidate)), (base, candidate)):
+        for _, ours, theirs in bands(first, second):
+            unit = torch.maximum(ulp(theirs, dtype), ulp(ours, dtype))
+            if not bool((theirs.sub_(ours).abs_() <= unit).all()):
+                return False
     return True
 
 
 def cast_of(
-    base: torch.Tensor,
-    candidate: torch.Tensor,
-    dtype: str,
-    rounding: Literal["nearest", "toward zero", "within one unit"],
+    moments: Moments, dtype: str, rounding: Literal["nearest", "toward zero", "within one unit"]
 ) -> Cast:
     """Return the cast with its numbers."""
-    difference = candidate.double() - base.double()
-    norm = float(torch.linalg.vector_norm(base, dtype=torch.float64))
     return Cast(
         dtype=dtype,
         rounding=rounding,
-        changed=int(torch.count_nonzero(difference)),
-        relative_error=float(torch.linalg.vector_norm(difference)) / norm if norm else 0.0,
+        changed=moments.differing,
+        relative_error=moments.relative_norm or 0.0,
     )
 
 
-def find_scaled(base: torch.Tensor, candidate: torch.Tensor, dtype: str) -> Scaled | None:
+def find_scaled(base: torch.Tensor, candidate: torch.Tensor, moments: Moments, dtype: str) -> Scaled | None:
     """Return the factors by which the candidate is a multiple of the base; ``None`` for none.
 
     Every entry must lie within two units in the last place of the candidate's format.
@@ -135,32 +134,33 @@ def find_scaled(base: torch.Tensor, candidate: torch.Tensor, dtype: str) -> Scal
     Parameters
     ----------
     base, candidate
-        Equal shapes, float64, finite.
+        Equal shapes, real floating, finite.
+    moments
+        Of the two.
     dtype
         The format that the candidate was last rounded to.
     """
-    factor = _factors(base, candidate, None)
-    if factor is None or int(torch.count_nonzero(base)) < _LEAST_LINE:
+    if not moments.base_square or not _is_occupied(base):
         return None
+    factor = moments.product / moments.base_square
     if _is_multiple(base, candidate, factor, dtype):
-        value = float(factor)
-        near = round(value)
+        near = round(factor)
         if near and _is_multiple(base, candidate, near, dtype):
-            value = float(near)
-        return Scaled("matrix", value, value, value)
+            factor = float(near)
+        return Scaled("matrix", factor, factor, factor)
     along: Literal["rows", "columns"]
     for along, side in (("rows", 1), ("columns", 0)):
         if base.shape[side] < _LEAST_LINE:
             continue
-        ours, theirs = (even_rows(each if side else each.T) for each in (base, candidate))
-        few = _factors(ours, theirs, 1)
-        if few is not None and not _is_multiple(ours, theirs, few, dtype):
+        first, second = (even_rows(each if side else each.T).double() for each in (base, candidate))
+        if not _is_near(first, second, line_factors(first, second), dtype):
             continue
-        filled = torch.count_nonzero(base, dim=side) >= _LEAST_LINE
+        ours, theirs = (each.double() if side else each.double().T for each in (base, candidate))
+        filled = torch.count_nonzero(ours, dim=1) >= _LEAST_LINE
         if int(filled.sum()) < _SHARE * len(filled):
             continue
-        factors = _factors(base, candidate, side)
-        if factors is not None and _is_multiple(base, candidate, factors, dtype):
+        factors = line_factors(ours, theirs)
+        if _is_near(ours, theirs, factors, dtype):
             known = factors.reshape(-1)[filled]
             if bool((known == 0).any()):
                 return None  # whole lines were set to zero
@@ -168,14 +168,18 @@ def find_scaled(base: torch.Tensor, candidate: torch.Tensor, dtype: str) -> Scal
     return None
 
 
-def _is_multiple(
-    base: torch.Tensor, candidate: torch.Tensor, factors: torch.Tensor | float, dtype: str
-) -> bool:
+def _is_occupied(base: torch.Tensor) -> bool:
+    """Whether a matrix has enough entries that are not zero; a few rows are counted first."""
+    return any(int(torch.count_nonzero(part.double())) >= _LEAST_LINE for part in (even_rows(base), base))
+
+
+def _is_multiple(base: torch.Tensor, candidate: torch.Tensor, factor: float, dtype: str) -> bool:
     """Whether every entry is that of the base times the factor, to rounding; a few rows are tried first."""
-    one_factor = not isinstance(factors, torch.Tensor) or factors.ndim == 0
-    if one_factor and not _is_near(even_rows(base), even_rows(candidate), factors, dtype):
-        return False
-    return _is_near(base, candidate, factors, dtype)
+    return all(
+        _is_near(ours, theirs, factor, dtype)
+        for first, second in ((even_rows(base), even_rows(candidate)), (base, candidate))
+        for _, ours, theirs in bands(first, second)
+    )
 
 
 def _is_near(base: torch.Tensor, candidate: torch.Tensor, factors: torch.Tensor | float, dtype: str) -> bool:
@@ -183,20 +187,23 @@ def _is_near(base: torch.Tensor, candidate: torch.Tensor, factors: torch.Tensor 
     return bool((distance <= _ULPS * ulp(candidate, dtype)).all())
 
 
-def line_factors(base: torch.Tensor, candidate: torch.Tensor, side: int | None) -> torch.Tensor:
-    """Return the least-squares factor of the candidate by the base: one, or one a line; 0 for empty lines."""
-    factors = _factors(base, candidate, side)
-    return torch.zeros((), dtype=base.dtype) if factors is None else factors
+def line_factors(base: torch.Tensor, candidate: torch.Tensor) -> torch.Tensor:
+    """Return the least-squares factor of every row of the candidate by the base's, 0 for empty rows.
 
+    Parameters
+    ----------
+    base, candidate
+        Equal shapes, float64.
 
-def _factors(base: torch.Tensor, candidate: torch.Tensor, side: int | None) -> torch.Tensor | None:
-    if side is None:
-        ours, theirs = base.reshape(-1), candidate.reshape(-1)
-        power = torch.dot(ours, ours)
-        return torch.dot(ours, theirs) / power if float(power) > 0 else None
-    power = base.square().sum(dim=side, keepdim=True)
-    product = (base * candidate).sum(dim=side, keepdim=True)
-    return torch.where(power > 0, product / power.clamp_min(torch.finfo(power.dtype).tiny), 0.0)
+    Returns
+    -------
+    torch.Tensor
+        Shape ``(rows, 1)``, float64.
+    """
+    power = torch.linalg.vecdot(base, base)
+    product = torch.linalg.vecdot(base, candidate)
+    factors = torch.where(power > 0, product / power.clamp_min(torch.finfo(power.dtype).tiny), 0.0)
+    return factors[:, None]
 
 
 _ONE_BYTE = frozenset({torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz})

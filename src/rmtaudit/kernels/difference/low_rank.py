@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
-from rmtaudit.kernels.difference.formats import rounding_variance
-from rmtaudit.kernels.spectra.gram import eigenvalues, gram, row_bands, tall
+from rmtaudit.kernels.difference.moments import Moments, differences
+from rmtaudit.kernels.difference.rounding import Rounding
+from rmtaudit.kernels.spectra.gram import eigenvalues, gram, tall
 
-_SWEEPS = 6
-_EVEN = 1e-3
-"""Rounding errors of the rows are even enough to within this share; the edge holds for any scales."""
 _MARGIN = 1.05
 """Singular values count above the edge of the rounding errors times this: its fluctuation, and what a
 finite matrix adds to the asymptotic edge."""
@@ -92,69 +91,9 @@ class Truncated:
     largest_angle: float
 
 
-@dataclass(frozen=True, slots=True)
-class Rounding:
-    """The variance that rounding gives each entry of a difference, and the edge of its singular values.
-
-    ``rows`` and ``columns`` are scales after which it is about 1 in every row and column; ``edge`` is the
-    bound ``max_i (Σ_j v_ij)^½ + max_j (Σ_i v_ij)^½`` on the largest singular value after them.
-    """
-
-    rows: torch.Tensor
-    columns: torch.Tensor
-    edge: float
-    energy: float
-
-
-def rounding_of(base: torch.Tensor, candidate: torch.Tensor, dtypes: tuple[str, str]) -> Rounding:
-    """Return what rounding alone does to the difference of two matrices.
-
-    The base's own rounding counts where its format is coarser than the candidate's. An update is computed
-    in the candidate's format before it is added: its roundings count fourfold, one a factor and a product.
-
-    Parameters
-    ----------
-    base, candidate
-        Equal shapes, float64.
-    dtypes
-        The formats that each was last rounded to.
-
-    References
-    ----------
-    Bandeira, van Handel, *Sharp nonasymptotic bounds on the norm of random matrices with independent
-    entries*, Ann. Probab. 44 (2016), for the edge.
-    """
-    coarser = torch.finfo(getattr(torch, dtypes[0])).eps > torch.finfo(getattr(torch, dtypes[1])).eps
-    variance = torch.empty(base.shape, dtype=torch.float64)
-    for band in row_bands(base.shape):
-        ours, theirs = base[band], candidate[band]
-        torch.add(
-            rounding_variance(theirs, dtypes[1]),
-            rounding_variance(theirs - ours, dtypes[1]),
-            alpha=4,
-            out=variance[band],
-        )
-        if coarser:
-            variance[band] += rounding_variance(ours, dtypes[0])
-    rows = torch.ones(variance.shape[0], dtype=torch.float64)
-    columns = torch.ones(variance.shape[1], dtype=torch.float64)
-    for _ in range(_SWEEPS):
-        mean = (variance @ columns / len(columns)).clamp_min(1e-300)
-        uneven = float((mean * rows - 1).abs().max())
-        if uneven < _EVEN:
-            break
-        rows = 1 / mean
-        columns = 1 / (variance.T @ rows / len(rows)).clamp_min(1e-300)
-    by_row, by_column = rows * (variance @ columns), columns * (variance.T @ rows)
-    return Rounding(
-        rows=rows.sqrt(),
-        columns=columns.sqrt(),
-        edge=math.sqrt(float(by_row.max())) + math.sqrt(float(by_column.max())),
-        energy=float(by_row.sum()),
-    )
-
-
-def find_low_rank(base: torch.Tensor, difference: torch.Tensor, rounding: Rounding) -> LowRankUpdate | None:
+def find_low_rank(
+    base: torch.Tensor, candidate: torch.Tensor, moments: Moments, rounding: Rounding
+) -> LowRankUpdate | None:
     """Return the update of low rank that explains a difference but for rounding; ``None`` for none.
 
     Rows and columns are scaled so that rounding errors have one size, which keeps every rank; singular
@@ -162,15 +101,16 @@ def find_low_rank(base: torch.Tensor, difference: torch.Tensor, rounding: Roundi
 
     Parameters
     ----------
-    base, difference
-        Equal shapes, float64, finite; the difference is not zero.
-    rounding
-        Of the two matrices, from :func:`rounding_of`.
+    base, candidate
+        Equal shapes, real floating, finite; not equal.
+    moments, rounding
+        Of the two.
     """
-    scaled = difference * rounding.rows[:, None] * rounding.columns
-    smaller = min(scaled.shape)
+    smaller = min(base.shape)
     edge = _MARGIN * rounding.edge
-    leading = _leading_values(scaled, edge)
+    difference = _Difference(base, candidate, rounding)
+    energy = difference.energy()
+    leading = _leading_values(difference, edge, energy)
     if leading is None:
         return None
     values, basis = leading
@@ -182,37 +122,88 @@ def find_low_rank(base: torch.Tensor, difference: torch.Tensor, rounding: Roundi
     least = rank if above >= _CLEAR else int((values > _CLEAR * edge).sum())
     if not least:
         return None
-    left = float(torch.linalg.vector_norm(scaled)) ** 2 - float(values[:rank].square().sum())
+    left = energy - float(values[:rank].square().sum())
     if left > 2 * rounding.energy:
         return None
-    own = _update_values(difference, basis, rounding)[:rank]
-    total = float(torch.linalg.vector_norm(difference)) ** 2
-    energy = float(own.square().sum())
-    norm = float(torch.linalg.vector_norm(base))
+    own = _update_values(difference, basis)[:rank]
+    explained = float(own.square().sum())
     return LowRankUpdate(
         rank=rank,
         least_rank=least,
         singular_values=tuple(float(value) for value in own),
-        relative_norm=math.sqrt(energy) / norm if norm else math.inf,
-        share=min(1.0, energy / total),
+        relative_norm=math.sqrt(explained / moments.base_square) if moments.base_square else math.inf,
+        share=min(1.0, explained / moments.difference_square),
         above=above,
     )
 
 
-def _leading_values(scaled: torch.Tensor, edge: float) -> tuple[torch.Tensor, torch.Tensor | None] | None:
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """The difference of a pair, formed band by band in float64, as it is or with scaled rows and columns."""
+
+    base: torch.Tensor
+    candidate: torch.Tensor
+    rounding: Rounding
+
+    def bands(self, *, scaled: bool) -> Iterator[tuple[slice, torch.Tensor]]:
+        for band, block in differences(self.base, self.candidate):
+            if scaled:
+                block.mul_(self.rounding.rows[band, None]).mul_(self.rounding.columns)
+            yield band, block
+
+    def energy(self) -> float:
+        """Return the squared norm of the scaled difference."""
+        return sum(float(torch.linalg.vector_norm(block)) ** 2 for _, block in self.bands(scaled=True))
+
+    def whole(self, *, scaled: bool) -> torch.Tensor:
+        return torch.cat([block.clone() for _, block in self.bands(scaled=scaled)])
+
+    @property
+    def is_tall(self) -> bool:
+        return self.base.shape[0] >= self.base.shape[1]
+
+    def times(self, X: torch.Tensor, *, scaled: bool = True) -> torch.Tensor:
+        return torch.cat([block @ X for _, block in self.bands(scaled=scaled)])
+
+    def back(self, X: torch.Tensor, *, scaled: bool = True) -> torch.Tensor:
+        total = torch.zeros(self.base.shape[1], X.shape[1], dtype=torch.float64)
+        for band, block in self.bands(scaled=scaled):
+            total.addmm_(block.T, X[band])
+        return total
+
+    def to_long(self, X: torch.Tensor, *, scaled: bool = True) -> torch.Tensor:
+        """Return the product with vectors of the shorter side."""
+        return self.times(X, scaled=scaled) if self.is_tall else self.back(X, scaled=scaled)
+
+    def to_short(self, X: torch.Tensor) -> torch.Tensor:
+        """Return the product of the scaled difference with vectors of the longer side."""
+        return self.back(X) if self.is_tall else self.times(X)
+
+    def to_long_and_back(self, X: torch.Tensor) -> torch.Tensor:
+        if not self.is_tall:
+            return self.times(self.back(X))
+        total = torch.zeros(self.base.shape[1], X.shape[1], dtype=torch.float64)
+        for _, block in self.bands(scaled=True):
+            total.addmm_(block.T, block @ X)
+        return total
+
+
+def _leading_values(
+    difference: _Difference, edge: float, energy: float
+) -> tuple[torch.Tensor, torch.Tensor | None] | None:
     """Return the singular values above the edge and the next one at least; ``None`` where they are many.
 
     With them a basis of the space in which they were found, on the shorter side; ``None`` for all of it.
     """
-    if min(scaled.shape) <= _FULL:
-        return torch.linalg.svdvals(scaled), None
-    standing = tall(scaled)
-    energy = float(torch.linalg.vector_norm(scaled)) ** 2
+    short, long = sorted(difference.base.shape)
+    if short <= _FULL:
+        return torch.linalg.svdvals(difference.whole(scaled=True)), None
     for columns in _COLUMNS:
-        if columns > max(_COLUMNS[0], _LARGEST_SHARE * min(scaled.shape)):
+        if columns > max(_COLUMNS[0], _LARGEST_SHARE * short):
             return None
-        basis = _range(standing.T, columns)
-        values = _values_within(standing, basis)
+        basis: torch.Tensor = torch.linalg.qr(difference.to_short(_start(long, columns))).Q
+        basis = torch.linalg.qr(difference.to_long_and_back(basis)).Q
+        values = _singular_values(difference.to_long(basis))
         if float(values[-1]) <= edge:
             return values, basis
         left = energy - float(values.square().sum())
@@ -225,30 +216,30 @@ def _values(matrix: torch.Tensor) -> torch.Tensor:
     return eigenvalues(gram(tall(matrix))).flip(0).sqrt()
 
 
-def _values_within(matrix: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
-    """Return the singular values of a tall matrix on the space of a basis of its columns' side."""
-    values: torch.Tensor = torch.linalg.svdvals(torch.linalg.qr(matrix @ basis, mode="r").R)
+def _singular_values(images: torch.Tensor) -> torch.Tensor:
+    values: torch.Tensor = torch.linalg.svdvals(torch.linalg.qr(images, mode="r").R)
     return values
+
+
+def _start(rows: int, columns: int) -> torch.Tensor:
+    return torch.randn(rows, columns, dtype=torch.float64, generator=torch.Generator().manual_seed(columns))
 
 
 def _range(matrix: torch.Tensor, columns: int) -> torch.Tensor:
     """Return a basis of the leading range of a matrix, so many columns (Halko et al. 2011, 4.4)."""
-    start = torch.randn(
-        matrix.shape[1], columns, dtype=matrix.dtype, generator=torch.Generator().manual_seed(columns)
-    )
-    basis: torch.Tensor = torch.linalg.qr(matrix @ start).Q
+    basis: torch.Tensor = torch.linalg.qr(matrix @ _start(matrix.shape[1], columns)).Q
     found: torch.Tensor = torch.linalg.qr(matrix @ (matrix.T @ basis)).Q
     return found
 
 
-def _update_values(difference: torch.Tensor, basis: torch.Tensor | None, rounding: Rounding) -> torch.Tensor:
+def _update_values(difference: _Difference, basis: torch.Tensor | None) -> torch.Tensor:
     """Return the leading singular values: their directions lie in the space of the scaled ones, unscaled."""
     if basis is None:
-        return _values(difference)
-    is_tall = difference.shape[0] >= difference.shape[1]
-    scales = rounding.columns if is_tall else rounding.rows
+        return _values(difference.whole(scaled=False))
+    rounding = difference.rounding
+    scales = rounding.columns if difference.is_tall else rounding.rows
     space: torch.Tensor = torch.linalg.qr(basis / scales[:, None]).Q
-    return _values_within(tall(difference), space)
+    return _singular_values(difference.to_long(space, scaled=False))
 
 
 def find_truncated(base: torch.Tensor, candidate: torch.Tensor, rounding: Rounding) -> Truncated | None:
@@ -261,18 +252,19 @@ def find_truncated(base: torch.Tensor, candidate: torch.Tensor, rounding: Roundi
     Parameters
     ----------
     base, candidate
-        Equal shapes, float64, finite.
+        Equal shapes, real floating, finite.
     rounding
-        Of the two matrices, from :func:`rounding_of`.
+        Of the two matrices, from :func:`~rmtaudit.kernels.difference.rounding.rounding_of`.
     """
     smaller = min(candidate.shape)
     edge = _MARGIN * rounding.edge
     if _has_full_rank(candidate, rounding, 4 * edge):
         return None
+    base, candidate = base.double(), candidate.double()
     scaled = candidate * rounding.rows[:, None] * rounding.columns
     standing = tall(scaled)
     values = (
-        _values(scaled) if smaller <= _WHOLE else _values_within(standing, _range(standing.T, _MOST_KEPT))
+        _values(scaled) if smaller <= _WHOLE else _singular_values(standing @ _range(standing.T, _MOST_KEPT))
     )
     rank = int((values > 4 * edge).sum())
     resolved = 4e-8 * float(values[0])  # of a Gram matrix in float64
@@ -316,7 +308,11 @@ def _has_full_rank(candidate: torch.Tensor, rounding: Rounding, threshold: float
     chosen = [slice(None), slice(None)]
     chosen[short] = slice(0, kept)
     chosen[long] = slice(None, None, max(1, candidate.shape[long] // (2 * kept)))
-    part = candidate[chosen[0], chosen[1]] * rounding.rows[chosen[0], None] * rounding.columns[chosen[1]]
+    part = (
+        candidate[chosen[0], chosen[1]].double()
+        * rounding.rows[chosen[0], None]
+        * rounding.columns[chosen[1]]
+    )
     product = gram(tall(part))
     if len(product) != kept:
         return False

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from rmtaudit.kernels.difference.equality import line_factors
+from rmtaudit.kernels.difference.moments import Moments, moments_of
+from rmtaudit.kernels.difference.samples import is_zero
 from rmtaudit.kernels.forensics.codebooks import CodeBook, repeats_values
 from rmtaudit.kernels.forensics.grids import Grid, uniform_grid
-from rmtaudit.kernels.forensics.lattices import fit_lattice
+from rmtaudit.kernels.forensics.lattices import Lattice, fit_lattice
 from rmtaudit.kernels.forensics.quantisation import quantisation
 from rmtaudit.kernels.forensics.samples import strided
 from rmtaudit.kernels.forensics.schemes import quantisation_scheme
@@ -67,18 +69,23 @@ class KnownEncoding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Levels:
-    """The units that share levels, whether these are equally spaced, and the rounding of the values."""
+    """The units that share levels, whether these are equally spaced, and the rounding of the values.
+
+    ``lattices`` are those of the units in turn, where they are known.
+    """
 
     family: Family
     group: int | None
     uniform: bool
     epsilon: float
     smallest_normal: float
+    lattices: tuple[Lattice | None, ...] = ()
 
 
 def find_quantised(
     base: torch.Tensor,
     candidate: torch.Tensor,
+    moments: Moments,
     *,
     epsilon: float,
     smallest_normal: float,
@@ -91,14 +98,17 @@ def find_quantised(
     Parameters
     ----------
     base, candidate
-        Equal shapes, finite, float64 or float32.
+        Equal shapes, finite, real floating.
+    moments
+        Of the two.
     epsilon, smallest_normal
         Unit round-off and smallest normal number of the format that the candidate was last rounded to.
     known
         What the candidate's file states.
     """
     grid: Grid | CodeBook | None = None
-    if min(candidate.shape) > 1 and bool((candidate != 0).any()) and repeats_values(candidate):
+    candidate = _widened(candidate)
+    if min(candidate.shape) > 1 and not is_zero(candidate) and repeats_values(candidate):
         grid = _levels_of(candidate, epsilon, smallest_normal)
     if grid is None and known is None:
         return None
@@ -114,21 +124,20 @@ def find_quantised(
         uniform=isinstance(grid, Grid),
         epsilon=epsilon,
         smallest_normal=smallest_normal,
+        lattices=grid.lattices if isinstance(grid, Grid) and family != "tensor" else (),
     )
+    base = _widened(base)
     share = _nearest(base, candidate, levels)
     if grid is None and share < NEAREST:  # a file may keep a scale a row without saying so
         levels = replace(levels, family="row", group=None)
         share = _nearest(base, candidate, levels)
     folded = False
-    compared = base
     if share < NEAREST:
-        factors = line_factors(base, candidate, 1)
-        scaled = base * factors
-        better = _nearest(scaled, candidate, levels)
+        wide = base.double()
+        wide *= line_factors(wide, candidate.double())
+        better = _nearest(wide, candidate, levels)
         if better >= NEAREST:
-            share, folded, compared = better, True, scaled
-    norm = float(torch.linalg.vector_norm(compared, dtype=torch.float64))
-    error = float(torch.linalg.vector_norm(candidate - compared, dtype=torch.float64))
+            share, folded, moments = better, True, moments_of(wide, candidate)
     name = known.scheme if known is not None else None
     if name is None:
         name = quantisation_scheme(candidate, grid, epsilon=epsilon, smallest_normal=smallest_normal) or ""
@@ -138,9 +147,14 @@ def find_quantised(
         unit=levels.family,
         group=levels.group,
         nearest=share,
-        relative_error=error / norm if norm else 0.0,
+        relative_error=moments.relative_norm or 0.0,
         folded_rows=folded,
     )
+
+
+def _widened(matrix: torch.Tensor) -> torch.Tensor:
+    """Return the matrix in float32 where it is in a narrower format, which is exact."""
+    return matrix if matrix.element_size() >= 4 else matrix.float()
 
 
 def _levels_of(candidate: torch.Tensor, epsilon: float, smallest_normal: float) -> Grid | CodeBook | None:
@@ -173,26 +187,45 @@ def _nearest(base: torch.Tensor, candidate: torch.Tensor, levels: _Levels) -> fl
     The levels of a uniform grid are half a step apart at most from what they round; those of any other unit
     are the values that it holds.
     """
-    near = total = 0
-    for before, after in zip(_units(base, levels), _units(candidate, levels), strict=True):
-        wanted, stored = before.double(), after.double()
-        step = 0.0
-        if levels.uniform:
-            lattice = fit_lattice(stored, levels.epsilon, levels.smallest_normal)
-            step = 0.0 if lattice is None else lattice.step
-        distance = (stored - wanted).abs()
-        if step > 0:
-            reach = torch.full_like(distance, step / 2)
-        else:
-            used: torch.Tensor = torch.unique(stored)
-            if len(used) < 2:
-                continue
-            place = torch.searchsorted(used, wanted.contiguous()).clamp(1, len(used) - 1)
-            reach = torch.minimum((used[place] - wanted).abs(), (used[place - 1] - wanted).abs())
-        tolerance = 4 * levels.epsilon * torch.maximum(stored.abs(), wanted.abs())
-        near += int((distance <= _SLACK * reach + tolerance).sum())
-        total += len(stored)
-    return near / total if total else 0.0
+    pairs = list(zip(_units(base, levels), _units(candidate, levels), strict=True))
+    if not levels.uniform:
+        return _share(pairs, [_reach(wanted.double(), stored.double()) for wanted, stored in pairs], levels)
+    lattices = levels.lattices or tuple(
+        fit_lattice(stored, levels.epsilon, levels.smallest_normal) for _, stored in pairs
+    )
+    steps = [0.0 if lattice is None else lattice.step for lattice in lattices]
+    reaches = [
+        torch.tensor(step / 2, dtype=torch.float64) if step > 0 else _reach(wanted.double(), stored.double())
+        for step, (wanted, stored) in zip(steps, pairs, strict=True)
+    ]
+    return _share(pairs, reaches, levels)
+
+
+def _share(
+    pairs: list[tuple[torch.Tensor, torch.Tensor]], reaches: list[torch.Tensor | None], levels: _Levels
+) -> float:
+    """Return the share of stored values within a reach of the wanted ones; units without one do not count."""
+    kept = [
+        (wanted, stored, reach)
+        for (wanted, stored), reach in zip(pairs, reaches, strict=True)
+        if reach is not None
+    ]
+    if not kept:
+        return 0.0
+    wanted, stored = (torch.cat([each[side] for each in kept]).double() for side in (0, 1))
+    reach = torch.cat([reach.expand(len(stored)) for _, stored, reach in kept])
+    tolerance = 4 * levels.epsilon * torch.maximum(stored.abs(), wanted.abs())
+    near = (stored - wanted).abs() <= _SLACK * reach + tolerance
+    return int(near.sum()) / len(near)
+
+
+def _reach(wanted: torch.Tensor, stored: torch.Tensor) -> torch.Tensor | None:
+    """Return how far the nearest value of a unit is from each wanted one; ``None`` for a single value."""
+    used: torch.Tensor = torch.unique(stored)
+    if len(used) < 2:
+        return None
+    place = torch.searchsorted(used, wanted.contiguous()).clamp(1, len(used) - 1)
+    return torch.minimum((used[place] - wanted).abs(), (used[place - 1] - wanted).abs())
 
 
 def _units(matrix: torch.Tensor, levels: _Levels) -> list[torch.Tensor]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-from rmtaudit.kernels.noise.sign_flip import edge_test, rectangle_test
+from rmtaudit.kernels.difference.moments import Moments, bands, difference_of, power_of_two
+from rmtaudit.kernels.noise.sign_flip import edge_test, largest_eigenvalue, rectangle_test
 from rmtaudit.kernels.noise.tracy_widom import soft_edge
 from rmtaudit.kernels.noise.variance_profile import equalised_gram, sinkhorn
-from rmtaudit.kernels.spectra.gram import eigenvalues, tall
+from rmtaudit.kernels.spectra.gram import eigenvalues, row_blocks, tall
 
 LEAST_SIDE = 16
 """Smaller side below which a change is not judged: a noise floor needs as many eigenvalues."""
@@ -101,7 +102,8 @@ class DenseUpdate:
 
 def find_noise(
     base: torch.Tensor,
-    difference: torch.Tensor,
+    candidate: torch.Tensor,
+    moments: Moments,
     rounding_energy: float,
     generator: torch.Generator,
 ) -> Noise | DenseUpdate:
@@ -112,8 +114,10 @@ def find_noise(
 
     Parameters
     ----------
-    base, difference
-        Equal shapes, float64, finite, smaller side at least :data:`LEAST_SIDE`.
+    base, candidate
+        Equal shapes, finite, not equal, smaller side at least :data:`LEAST_SIDE`.
+    moments
+        Of the two.
     rounding_energy
         Expected squared norm of the rounding errors within the difference.
     generator
@@ -124,60 +128,67 @@ def find_noise(
     ArithmeticError
         The change has no two columns that share two rows: signs mean nothing.
     """
+    scale = power_of_two(moments.largest_difference)
+    difference = difference_of(base, candidate, scale)
     change = tall(difference)
     profile = sinkhorn(change)
     product = equalised_gram(change, profile)
     test = rectangle_test(change, profile, product)
     n, p = profile.support
-    values = eigenvalues(product)
     p_value = min(1.0, 2 * test.p_value)
-    if p_value >= LEVEL and not _correlates(base, difference):
+    if p_value >= LEVEL and not _correlates(moments):
         width = soft_edge(max(n, p), min(n, p))[1]
-        edge = edge_test(change, profile, float(values[-1]), draws=_DRAWS, width=width, generator=generator)
+        largest = largest_eigenvalue(product)
+        edge = edge_test(change, profile, largest, draws=_DRAWS, width=width, generator=generator)
         p_value = min(p_value, 2 * edge.p_value)
         if p_value >= LEVEL:
-            return _noise(base, difference, rounding_energy, p_value)
-    return _structure(base, difference, values, (max(n, p), min(n, p)))
+            fourth = scale**4 * sum(
+                float(torch.linalg.vector_norm(block.square_())) ** 2 for _, block in row_blocks(change)
+            )
+            return _noise(moments, fourth, rounding_energy, p_value)
+    return _structure(moments, difference, eigenvalues(product), (max(n, p), min(n, p)))
 
 
-def _correlates(base: torch.Tensor, difference: torch.Tensor) -> bool:
+def _correlates(moments: Moments) -> bool:
     """Whether the change is correlated with the base, or has a mean, beyond four standard errors."""
-    size = float(torch.linalg.vector_norm(difference)) / math.sqrt(difference.numel())
-    along = float((base * difference).sum()) / float(torch.linalg.vector_norm(base))
-    mean = float(difference.mean()) * math.sqrt(difference.numel())
+    size = math.sqrt(moments.difference_square / moments.entries)
+    along = moments.base_difference / math.sqrt(moments.base_square)
+    mean = moments.difference_sum / math.sqrt(moments.entries)
     return max(abs(along), abs(mean)) > _DEVIATIONS * size
 
 
-def _noise(base: torch.Tensor, difference: torch.Tensor, rounding_energy: float, p_value: float) -> Noise:
-    entries = difference.numel()
-    square = difference.square()
-    energy = max(float(square.sum()) - rounding_energy, 0.0)
-    sigma = math.sqrt(energy / entries)
+def _noise(moments: Moments, fourth: float, rounding_energy: float, p_value: float) -> Noise:
+    entries, square = moments.entries, moments.difference_square
+    sigma = math.sqrt(max(square - rounding_energy, 0.0) / entries)
     # The standard error of a mean square is that of its entries, whatever their law.
-    error = float(square.std()) / math.sqrt(entries) / (2 * sigma) if sigma else 0.0
-    scale = float(base.std())
+    deviation = math.sqrt(max(fourth - square**2 / entries, 0.0) / (entries - 1))
+    error = deviation / math.sqrt(entries) / (2 * sigma) if sigma else 0.0
+    scale = math.sqrt((moments.base_square - moments.base_sum**2 / entries) / (entries - 1))
     reach = 1.96 * error
     return Noise(sigma / scale, ((sigma - reach) / scale, (sigma + reach) / scale), p_value)
 
 
 def _structure(
-    base: torch.Tensor, difference: torch.Tensor, values: torch.Tensor, support: tuple[int, int]
+    moments: Moments, difference: torch.Tensor, values: torch.Tensor, support: tuple[int, int]
 ) -> DenseUpdate:
     centre, width = soft_edge(*support)
     variance = float(values.sum()) / (support[0] * support[1])
     spikes = values[values / variance > centre + 4 * width]
-    candidate = base + difference
-    norms = float(torch.linalg.vector_norm(base)), float(torch.linalg.vector_norm(candidate))
-    size = float(torch.linalg.vector_norm(difference))
-    product = norms[0] * norms[1]
-    correlation = float((base * candidate).sum()) / product if product else 0.0
+    product = math.sqrt(moments.base_square) * math.sqrt(moments.candidate_square)
+    correlation = moments.product / product if product else 0.0
+    rows, columns = [], torch.zeros(difference.shape[1], dtype=torch.float64)
+    for _, block in row_blocks(difference):
+        block.square_()
+        rows.append(block.sum(1))
+        columns += block.sum(0)
+    relative = moments.relative_norm
     return DenseUpdate(
         spikes=len(spikes),
         spike_share=float(spikes.sum() / values.sum()),
-        relative_norm=size / norms[0] if norms[0] else math.inf,
+        relative_norm=math.inf if relative is None else relative,
         correlation=correlation,
-        row_share=_share_of_tenth(difference.square().sum(dim=1)),
-        column_share=_share_of_tenth(difference.square().sum(dim=0)),
+        row_share=_share_of_tenth(torch.cat(rows)),
+        column_share=_share_of_tenth(columns),
         apart=correlation < APART,
     )
 
@@ -197,20 +208,25 @@ def find_replaced(base: torch.Tensor, candidate: torch.Tensor) -> Replaced | Non
     Parameters
     ----------
     base, candidate
-        Equal shapes, float64, finite, smaller side at least :data:`LEAST_SIDE`.
+        Equal shapes, real floating, finite, smaller side at least :data:`LEAST_SIDE`.
 
     References
     ----------
     Hoeffding, *A combinatorial central limit theorem*, Ann. Math. Stat. 22 (1951).
     """
-    left, right = _centred(base), _centred(candidate)
-    rows = torch.arange(left.shape[0])[:: max(1, left.shape[0] // _ROWS)]
-    relabelled = _relabelling(_unit(left[rows]) @ _unit(right[rows]).T)
+    step = max(1, base.shape[0] // _ROWS)
+    means = [sums / base.shape[0] for sums in _column_sums(base, candidate)]
+    first, second = (
+        _unit(_centred(each[::step].double(), mean))
+        for each, mean in zip((base, candidate), means, strict=True)
+    )
+    relabelled = _relabelling(first @ second.T)
     if relabelled is None:
         return None
     cosine, deviation = relabelled
     if abs(cosine) > _DEVIATIONS * deviation or deviation > _POWERLESS:
         return None
+    left, right = (_centred(each.double(), mean) for each, mean in zip((base, candidate), means, strict=True))
     for ours, theirs in ((left, right), (left.T, right.T)):
         cosines = _cosines(ours, theirs)
         if cosines is None:
@@ -220,8 +236,17 @@ def find_replaced(base: torch.Tensor, candidate: torch.Tensor) -> Replaced | Non
     return Replaced(cosine, _DEVIATIONS * deviation, cosine / deviation)
 
 
-def _centred(matrix: torch.Tensor) -> torch.Tensor:
-    moved = matrix - matrix.mean(dim=0, keepdim=True)
+def _column_sums(base: torch.Tensor, candidate: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    sums = torch.zeros(2, base.shape[1], dtype=torch.float64)
+    for _, ours, theirs in bands(base, candidate):
+        sums[0] += ours.sum(0)
+        sums[1] += theirs.sum(0)
+    return sums[0], sums[1]
+
+
+def _centred(rows: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
+    """Return rows less the means of all columns, and then less their own."""
+    moved = rows - means
     return moved - moved.mean(dim=1, keepdim=True)
 
 

@@ -38,3 +38,9 @@ def is_finite(matrix: torch.Tensor) -> bool:
         return bool(torch.isfinite(matrix).all())
     wide = matrix.float() if matrix.element_size() == 1 else matrix
     return bool(torch.isfinite(torch.stack(torch.aminmax(wide))).all())
+
+
+def largest_entry(matrix: torch.Tensor) -> float:
+    """Return the largest absolute entry; a dtype of one byte is read in float32."""
+    wide = matrix.float() if matrix.element_size() == 1 else matrix
+    return max(map(abs, map(float, torch.aminmax(wide))))

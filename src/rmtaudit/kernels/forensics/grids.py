@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -21,6 +21,7 @@ _FINER = math.log(4)
 _MOST = 0.9
 _SOME = 0.1
 _FOUR_BITS = 8
+_Lattices = list[Lattice | None]
 _FIRST = 12
 """Units after which more than one failure in twenty ends the search."""
 
@@ -55,6 +56,9 @@ class Grid:
         Sum of ``-log`` probability, in nats, that values of a smooth density lie this near to the levels.
     nats_per_value
         The same an entry.
+    lattices
+        Of every unit looked at, in the order of :func:`~rmtaudit.kernels.forensics.units.units`; ``None`` for
+        those that do not fit.
     """
 
     family: Family
@@ -70,6 +74,7 @@ class Grid:
     units: int
     evidence: float
     nats_per_value: float
+    lattices: tuple[Lattice | None, ...] = field(default=(), repr=False)
 
 
 def uniform_grid(matrix: torch.Tensor, *, epsilon: float, smallest_normal: float) -> Grid | None:
@@ -88,20 +93,25 @@ def uniform_grid(matrix: torch.Tensor, *, epsilon: float, smallest_normal: float
     epsilon, smallest_normal
         Unit round-off and smallest normal number of the format that the entries were last rounded to.
     """
-    fits: list[tuple[Family, int | None, list[Lattice]]] = []
+    fits: list[tuple[Family, int | None, _Lattices]] = []
     for family, group in unit_kinds(*matrix.shape):
         lattices = _fit_family(matrix, family, group, epsilon, smallest_normal)
         if lattices:
-            if epsilon < _COARSE and not fits and not _may_be_super_blocks(lattices):
+            if epsilon < _COARSE and not fits and not _may_be_super_blocks(_telling(lattices)):
                 # in a precise format a coarse unit does not fit the grid of a finer one …
                 return _describe(family, group, lattices)
             fits.append((family, group, lattices))
     if not fits:
         return None
-    clearest = max(_evidence_a_value(lattices) for _, _, lattices in fits)
+    clearest = max(_evidence_a_value(_telling(lattices)) for _, _, lattices in fits)
     # … unless its parts have integers times one number as their steps (super-blocks of llama.cpp)
     enough = clearest - _FINER if epsilon < _COARSE else 0.8 * clearest
-    return next(_describe(*fit) for fit in fits if _evidence_a_value(fit[2]) >= enough)
+    return next(_describe(*fit) for fit in fits if _evidence_a_value(_telling(fit[2])) >= enough)
+
+
+def _telling(lattices: _Lattices) -> list[Lattice]:
+    """Return the lattices of the units that say something."""
+    return [lattice for lattice in lattices if lattice is not None and lattice.evidence > 0]
 
 
 def _may_be_super_blocks(lattices: list[Lattice]) -> bool:
@@ -116,23 +126,23 @@ def _evidence_a_value(lattices: list[Lattice]) -> float:
 
 def _fit_family(
     matrix: torch.Tensor, family: Family, group: int | None, epsilon: float, smallest_normal: float
-) -> list[Lattice]:
+) -> _Lattices:
     """Return the lattice of each unit looked at; empty if the family does not fit."""
-    found: list[Lattice] = []
+    fitted: _Lattices = []
     failures = 0
     for number, unit in enumerate(units(matrix, family, group)):
         lattice = fit_lattice(unit, epsilon, smallest_normal)
-        if lattice is None:
-            failures += 1
-        elif lattice.evidence > 0:
-            found.append(lattice)
+        fitted.append(lattice)
+        failures += lattice is None
         if failures > max(1 if number < _FIRST else 0, number // 20) or (family == "tensor" and failures):
             return []
-    enough = sum(lattice.evidence for lattice in found) > EVIDENCE
-    return found if enough and failures * 20 <= len(found) else []
+    telling = _telling(fitted)
+    enough = sum(lattice.evidence for lattice in telling) > EVIDENCE
+    return fitted if enough and failures * 20 <= len(telling) else []
 
 
-def _describe(family: Family, group: int | None, lattices: list[Lattice]) -> Grid:
+def _describe(family: Family, group: int | None, fitted: _Lattices) -> Grid:
+    lattices = _telling(fitted)
     steps = sorted(lattice.step for lattice in lattices)
     anchored = sum(lattice.anchored for lattice in lattices) >= _MOST * len(lattices)
     spans = [lattice.high - lattice.low for lattice in lattices]
@@ -157,6 +167,7 @@ def _describe(family: Family, group: int | None, lattices: list[Lattice]) -> Gri
         units=len(lattices),
         evidence=sum(lattice.evidence for lattice in lattices),
         nats_per_value=_evidence_a_value(lattices),
+        lattices=tuple(fitted),
     )
 
 

@@ -111,9 +111,15 @@ def _fit_step(
         return None
     # The error of the first step grows with the level: near levels correct it before far ones are counted.
     for near in (8, 32, 128, 2 * LEVELS):
-        inside = size <= (near + 0.5) * step
-        if inside.any():
-            step = float((size[inside] / np.maximum(np.rint(size[inside] / step), 1)).mean())
+        inside = size[size <= (near + 0.5) * step]
+        if not len(inside):
+            continue
+        before, step = (
+            step,
+            float(np.add.reduce(inside / np.maximum(np.rint(inside / step), 1)) / len(inside)),
+        )
+        if step == before and len(inside) == len(size):
+            break  # further rounds would change nothing
     level = np.rint(places / step)
     if np.any(np.abs(places - step * level) > tolerance + 1e-14 * size) or not level.all():
         return None
@@ -138,6 +144,8 @@ def _least_gap(size: Values, slack: Values) -> float:
 
     Of those about as small, the one nearest to zero: it is the most exact.
     """
-    gaps = np.diff(size, prepend=0.0)
-    real = gaps[gaps > slack + np.concatenate([[0.0], slack[:-1]])]
+    gaps, room = size.copy(), slack.copy()
+    gaps[1:] -= size[:-1]
+    room[1:] += slack[:-1]
+    real = gaps[gaps > room]
     return float(real[real <= 1.4 * real.min()][0]) if len(real) else 0.0

@@ -100,7 +100,8 @@ def test_quantisations(base: Path, tmp_path: Path) -> None:
 
 def test_an_adapter_that_was_not_applied(base: Path, tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(13)
-    factors, merged = {}, trained(0)
+    factors: dict[str, torch.Tensor] = {}
+    merged = trained(0)
     for name, weight in trained(0).items():
         down = 0.05 * torch.randn((4, weight.shape[1]), generator=generator)
         up = 0.05 * torch.randn((weight.shape[0], 4), generator=generator)

@@ -140,7 +140,10 @@ def _failed(zoo: Zoo) -> Table | None:
         for model in zoo.models
         if model.error is not None
     ]
-    rows += [(task.model, "quarantined", f"{task.first}: {task.reason}") for task in zoo.run.quarantined]
+    rows += [
+        (task.model, "quarantined", f"{task.part}: {task.reason}" if task.part else task.reason)
+        for task in zoo.run.quarantined
+    ]
     if not rows:
         return None
     return Table(

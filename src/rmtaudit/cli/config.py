@@ -37,7 +37,10 @@ def show(origin: bool, **flags: Any) -> None:
         click.echo(line)
 
 
-SCHEMAS = ("report", "gate", "policy", "comparison", "lineage", "merge", "claim", "whatif", "extraction")
+SCHEMAS = (
+    "report", "gate", "policy", "comparison", "lineage", "merge", "claim", "whatif", "extraction", "zoo",
+    "rank",
+)  # fmt: skip
 """Documents whose schema is published: those of :mod:`rmtaudit.report.schemas`, and policies."""
 
 
@@ -53,7 +56,8 @@ def schema(name: str) -> None:
 
     `report` is what `scan` writes, `policy` what `gate` is given, `gate` what it writes, `comparison` what
     `compare` writes, `claim` what `compare --claim` writes, `lineage` and `merge` what `lineage` writes,
-    `whatif` what `whatif` writes, and `extraction` what `extract-lora` writes.
+    `whatif` what `whatif` writes, `extraction` what `extract-lora` writes, `zoo` what `zoo` writes as
+    `zoo.json`, and `rank` what `rank` writes.
     """
     if name == "policy":
         from rmtaudit.engine.gate.policy import policy_schema

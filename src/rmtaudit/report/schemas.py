@@ -9,12 +9,16 @@ from typing import Any
 from rmtaudit.report.comparison import comparison_schema
 from rmtaudit.report.derivations import DERIVATIONS, derivation_schema
 from rmtaudit.report.gate import gate_schema
+from rmtaudit.report.ranking import ranking_schema
 from rmtaudit.report.schema import report_schema
+from rmtaudit.report.zoo import zoo_schema
 
 SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "report": report_schema,
     "gate": gate_schema,
     "comparison": comparison_schema,
+    "zoo": zoo_schema,
+    "rank": ranking_schema,
     **{name: partial(derivation_schema, name) for name in DERIVATIONS},
 }
 

@@ -48,7 +48,7 @@ def test_each_error_has_its_code_and_no_traceback(
 def test_how_an_error_looks(capsys: pytest.CaptureFixture[str]) -> None:
     run(command(CorruptError("RA-IN-012", "Bro\x1bken\n::error::x", hint="Mend\r it.", where="a\nb.bin")), [])
     assert capsys.readouterr().err == (
-        "rmtaudit: error: a\\x0ab.bin: Bro\\x1bken\\x0a::error::x [RA-IN-012]\n  hint: Mend\\x0d it.\n"
+        "rmtaudit: error: a\\x0ab.bin: Bro\\x1bken\\x0a\\x3a:error::x [RA-IN-012]\n  hint: Mend\\x0d it.\n"
     )
 
 

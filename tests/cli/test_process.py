@@ -133,7 +133,7 @@ def test_ctrl_c_saves_what_is_finished_and_exits_130(tmp_path: Path) -> None:
         # a run in the background starts with SIGINT ignored, and children inherit it
         "import signal, sys, time\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from rmtaudit.engine.scan import run as scan\n"
+        "from rmtaudit.engine.scan import known as scan\n"
         "original = scan.analyse_layer\n"
         "def slow(*args):\n"
         "    print('layer', file=sys.stderr, flush=True)\n"

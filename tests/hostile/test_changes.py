@@ -142,7 +142,7 @@ def test_a_scan_says_that_the_file_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = safetensors(tmp_path)
-    from rmtaudit.engine.scan import run as engine
+    from rmtaudit.engine.scan import known as engine
 
     original: Callable[..., object] = vars(engine)["analyse_layer"]
 

@@ -13,6 +13,7 @@ from rmtaudit.analyzers.base import Analyzer, LayerInput, Metric, MetricValue, N
 from rmtaudit.analyzers.registry import build_all
 from rmtaudit.checkpoints.memory import StateDictCheckpoint
 from rmtaudit.engine.resources.progress import Progress
+from rmtaudit.engine.scan import known
 from rmtaudit.engine.scan import run as engine
 from rmtaudit.engine.scan.run import scan_checkpoint
 from rmtaudit.engine.scan.worker import AnalysedLayer, LayerWork, NoSpectrum, analyse_layer
@@ -310,7 +311,7 @@ def test_a_fault_of_ours_in_one_layer_loses_nothing_else(monkeypatch: pytest.Mon
             raise KeyError("oh")
         return real(layer, tensors, work, no_spectrum)
 
-    monkeypatch.setattr(engine, "analyse_layer", faulty)
+    monkeypatch.setattr(known, "analyse_layer", faulty)
     found = rows(scan(state()))
     assert found["head.weight"].reason == "internal error: KeyError: 'oh'"
     assert found["conv.weight"].status == "ok"

@@ -12,12 +12,13 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Categories of characters that a terminal obeys, hides or cannot show."""
 
 _CI_COMMAND = re.compile(
-    r"##(?=[a-z]*\[)|::(?=(?:add-mask|add-matcher|add-path|debug|echo|endgroup|error|group|notice|remove-matcher"
-    r"|save-state|set-env|set-output|stop-commands|warning)\b)",
+    r"\A\s*::|##(?=[a-z]*\[)|"
+    r"::(?=(?:add-mask|add-matcher|add-path|debug|echo|endgroup|error|group|notice|remove-matcher|save-state"
+    r"|set-env|set-output|stop-commands|warning)\b)",
     re.IGNORECASE,
 )
 """Where a runner takes a line of a log for a command: GitHub's ``::error::`` and ``##[error]``, Azure's
-``##vso[…]``, TeamCity's ``##teamcity[…]``."""
+``##vso[…]``, TeamCity's ``##teamcity[…]``. At the start of a line, whatever the command is called."""
 
 
 def display_name(name: str, *, longest: int = _LONGEST) -> str:
@@ -33,7 +34,7 @@ def display_name(name: str, *, longest: int = _LONGEST) -> str:
         head = longest // 2
         name = f"{name[:head]}…{name[len(name) - (longest - head - 1) :]}"
     if "::" in name or "##" in name:
-        name = _CI_COMMAND.sub(lambda match: f"{escape(match[0][0])}{match[0][1:]}", name)
+        name = _CI_COMMAND.sub(lambda match: f"{match[0][:-2]}{escape(match[0][-2])}{match[0][-1]}", name)
     if name.isascii() and name.isprintable():
         return name
     return "".join(

@@ -143,7 +143,7 @@ def test_the_line_stays_one_line(made: ModuleType, tmp_path: Path, capsys: Captu
     assert run(cli, ["report", str(target), "--fail-on", "error"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert (
-        "120 findings of --fail-on error: RA-FO-000 in 6 layers (x\\x0d\\x0a\\x3a:error::y, a, b and 3 more); "
-        in line
+        "120 findings of --fail-on error: RA-FO-000 in 6 layers "
+        "(x\\x0d\\x0a\\x3a:error::y, a, b and 3 more); " in line
     )
     assert line.endswith("; 8 more codes")

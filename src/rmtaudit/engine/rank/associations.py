@@ -64,7 +64,7 @@ def compare_metrics(
     metrics: dict[int, Comparison] = {}
     for key, places in groups.items():
         inside = np.frombuffer(key, dtype=bool)
-        baseline, *compared = _compare(table, inside, places, draws, level, generator)
+        baseline, *compared = _compare(table, inside, places, draws=draws, level=level, generator=generator)
         metrics |= dict(zip(places, compared, strict=True))
         size = baseline if inside.all() else size
     assert size is not None
@@ -75,6 +75,7 @@ def _compare(
     table: Table,
     inside: NDArray[np.bool_],
     places: Sequence[int],
+    *,
     draws: int,
     level: float,
     generator: np.random.Generator,
@@ -117,17 +118,25 @@ def _compare(
                 metric="parameters" if place == 0 else table.names[places[place - 1]],
                 models=n,
                 pairs=pairs,
-                alone=_association(known, alone[place], p_alone[place], method, n, _ALL_TIED, LEAST_INTERVAL),
+                alone=_association(
+                    known,
+                    ci=alone[place],
+                    p=p_alone[place],
+                    method=method,
+                    n=n,
+                    missing=_ALL_TIED,
+                    least=LEAST_INTERVAL,
+                ),
                 given_size=None
                 if place == 0
                 else _association(
                     _number(partial[place]),
-                    given[place],
-                    p_given[place],
-                    method,
-                    n,
-                    _ALL_TIED if known is None else _NO_PARTIAL,
-                    LEAST_PARTIAL_INTERVAL,
+                    ci=given[place],
+                    p=p_given[place],
+                    method=method,
+                    n=n,
+                    missing=_ALL_TIED if known is None else _NO_PARTIAL,
+                    least=LEAST_PARTIAL_INTERVAL,
                 ),
                 pooled=pooled,
                 reversed=bool(len(counts) > 1 and known and pooled and known * pooled < 0),
@@ -138,6 +147,7 @@ def _compare(
 
 def _association(
     tau: float | None,
+    *,
     ci: tuple[float, float] | None,
     p: float,
     method: _Method | None,

@@ -8,7 +8,7 @@ Analyzers of other distributions run code of theirs; ``RMTAUDIT_PLUGINS=name,nam
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from importlib.metadata import EntryPoint
 from typing import Any
@@ -107,6 +107,12 @@ def plugin_findings(problems: list[str]) -> tuple[FindingKind, ...]:
         except UsageError as error:
             problems.append(error.message)
     return tuple(dict.fromkeys(kinds))
+
+
+def plugin_versions(names: Collection[str]) -> dict[str, str]:
+    """Return the other distributions that ship analyzers of these names, with versions. Imports none."""
+    entries = [entry for entry in registered(GROUP) if entry.name in names and not is_own(entry)]
+    return dict(map(_origin, entries))
 
 
 def options_of_own() -> dict[str, tuple[str, ...]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rmtaudit.checkpoints import open_checkpoint
+from rmtaudit.cli import cli
+from rmtaudit.cli.errors import run as run_command
 from rmtaudit.engine.resources.store import Kind, RecordStore
 from rmtaudit.engine.resources.store.upkeep import verify_store
 from rmtaudit.engine.scan.run import scan_checkpoint
@@ -74,6 +78,32 @@ def test_reports_are_those_of_scans_and_a_second_run_computes_nothing(
     rehashed = run(zoo, out, settings, cluster, rehash=True)
     assert rehashed.run.tasks == 5
     assert rehashed.run.layers_computed == 0
+    assert records(out) == written
+
+
+def test_a_second_run_imports_no_torch_and_writes_the_same_document(
+    zoo: Path, tmp_path: Path, cluster: ClusterOptions
+) -> None:
+    out = tmp_path / "out"
+    call = ["zoo", str(zoo), "--out", str(out), "--analyzers", "scale,powerlaw,noise", "-q"]
+    call += ["--scheduler", str(cluster.scheduler), "--memory", "1GiB"]
+
+    def document() -> dict[str, object]:
+        return load_zoo((out / "zoo.json").read_bytes()).to_dict()
+
+    code = run_command(cli, call)
+    first, written = document(), records(out)
+    assert first["relations"] is not None
+    program = (
+        "import sys; from rmtaudit.cli import cli; from rmtaudit.cli.errors import run;"
+        f"print(run(cli, {call!r}), *(name in sys.modules for name in ('torch', 'scipy', 'distributed')))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"{code} False False False"
+    second = document()
+    assert second["run"]["tasks"] == 0  # type: ignore[index]
+    assert {**second, "run": None} == {**first, "run": None}
     assert records(out) == written
 
 

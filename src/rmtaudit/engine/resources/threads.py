@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,15 +11,11 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
+from rmtaudit.engine.resources.cpus import cpus as cpus
 from rmtaudit.kernels.determinants.tile_algebra import Workers
 from rmtaudit.kernels.spectra.openblas import load
 
 _Handlers = dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None]
-
-
-def cpus() -> int:
-    """Return the number of CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from rmtaudit.engine.resources.cpus import cpus
 from rmtaudit.engine.resources.memory import free_memory
-from rmtaudit.engine.resources.threads import cpus
 from rmtaudit.engine.settings.scan import Device
 from rmtaudit.errors import UsageError
 from rmtaudit.names import display_name
@@ -31,6 +33,9 @@ _SHARE = 0.9
 
 _BUDGET = 0.5
 """Share of a worker's memory for matrices in flight; the rest is the interpreter, torch and copies."""
+
+_GPU_FILES = ("nvidia*", "nvhost*", "nvmap", "dxg", "kfd")
+"""Device files of GPUs on Linux: NVIDIA, its Tegra boards, Windows below WSL, and AMD."""
 
 _CONFIG = {
     "distributed.scheduler.allowed-failures": 1,  # a task that killed two workers is given up
@@ -173,6 +178,9 @@ def _slots(client: Client) -> int:
 
 
 def _has_gpu() -> bool:
+    """Whether torch can use a GPU. It is not imported on Linux without the device file of one."""
+    if sys.platform == "linux" and not any(any(Path("/dev").glob(name)) for name in _GPU_FILES):
+        return False
     import torch
 
     return torch.cuda.is_available()

@@ -13,7 +13,6 @@ from rmtaudit.engine.resources.store.records import write_whole
 from rmtaudit.engine.settings.scan import ScanSettings
 from rmtaudit.engine.zoo.cluster import Cluster, ClusterOptions
 from rmtaudit.engine.zoo.queue import Finished, TaskQueue
-from rmtaudit.engine.zoo.relations import relations_of
 from rmtaudit.engine.zoo.run import AuditedZoo, ZooProgress, audit_models, known_members
 from rmtaudit.engine.zoo.subjects import subjects_among
 from rmtaudit.errors import CorruptError, OutputError
@@ -105,6 +104,8 @@ def _relations(
             known = last.relations
             if known.tested + known.unreadable <= most and (not known.untested or known.tested == most):
                 return known
+
+    from rmtaudit.engine.zoo.relations import relations_of  # imports torch
 
     def run(function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Finished]:
         queue = TaskQueue(cluster.workers(), function)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from rmtaudit.analyzers.registry import build_all, installed
+from rmtaudit.analyzers.registry import build_all, plugin_versions
+from rmtaudit.engine.resources.store import canonical
 from rmtaudit.engine.settings.scan import ScanSettings
 from rmtaudit.version import installed_version
 
@@ -43,12 +45,18 @@ def report_settings(settings: ScanSettings) -> dict[str, Any]:
 
 def program(settings: ScanSettings) -> dict[str, str]:
     """Return the versions of what computes: rmtaudit, its code, and the plugins that run."""
-    plugins = {
-        row.distribution: row.version
-        for row in installed()
-        if row.name in settings.analyzers and row.distribution != "rmtaudit"
-    }
+    plugins = plugin_versions(settings.analyzers)
     return {"rmtaudit": installed_version(), "code": _code_digest(), **plugins}
+
+
+def source_key(path: str, report_key: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the record of a source is named by."""
+    return {"path": path, "settings": digest_of(report_key)}
+
+
+def digest_of(value: Any) -> str:
+    """Return the digest of plain values."""
+    return hashlib.sha256(canonical(value)).hexdigest()
 
 
 @cache

@@ -14,11 +14,11 @@ from rmtaudit.engine.resources.store.records import key_digest
 from rmtaudit.engine.resources.store.upkeep import is_unchanged
 from rmtaudit.engine.settings.scan import ScanSettings
 from rmtaudit.engine.zoo.cluster import Cluster
-from rmtaudit.engine.zoo.keys import layer_settings, report_settings
+from rmtaudit.engine.zoo.keys import layer_settings, report_settings, source_key
+from rmtaudit.engine.zoo.messages import Outcome, Task, task_settings
 from rmtaudit.engine.zoo.queue import Finished, TaskQueue
 from rmtaudit.engine.zoo.subjects import ZooSubject
 from rmtaudit.engine.zoo.summary import audited, not_audited
-from rmtaudit.engine.zoo.tasks import Outcome, Task, carry_out, source_key, task_settings
 from rmtaudit.errors import OutputError
 from rmtaudit.report.provenance import Tool
 from rmtaudit.report.zoo import ModelError, Quarantined, ZooModel
@@ -118,6 +118,8 @@ def audit_models(
         todo = [subject for subject in subjects if not run.reuse(subject)]
         result.models_reused = len(subjects) - len(todo)
         if todo:
+            from rmtaudit.engine.zoo.tasks import carry_out  # imports torch
+
             sizes = {subject.name: _size(subject.path) for subject in todo}
             todo.sort(key=lambda subject: -sizes[subject.name])
             total = sum(sizes.values())

@@ -6,11 +6,10 @@ process, and most of those of libraries cannot.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from rmtaudit.analyzers.registry import build_all
 from rmtaudit.checkpoints import Checkpoint, open_checkpoint
 from rmtaudit.checkpoints.local_bytes import opened_files
 from rmtaudit.engine.resources.digest import ContentDigest, digest_of_values
-from rmtaudit.engine.resources.store import Kind, RecordStore, canonical, key_digest
+from rmtaudit.engine.resources.store import Kind, RecordStore, key_digest
 from rmtaudit.engine.resources.store.upkeep import state_of
 from rmtaudit.engine.resources.threads import one_thread_each
 from rmtaudit.engine.scan.jobs import Job, jobs_of, within_budget
@@ -28,8 +27,9 @@ from rmtaudit.engine.scan.known import analysed_once
 from rmtaudit.engine.scan.run import scan_checkpoint
 from rmtaudit.engine.scan.selection import select_layers
 from rmtaudit.engine.scan.worker import LayerWork
-from rmtaudit.engine.settings.scan import Device, ScanSettings
-from rmtaudit.engine.zoo.keys import program
+from rmtaudit.engine.settings.scan import ScanSettings
+from rmtaudit.engine.zoo.keys import digest_of, program, source_key
+from rmtaudit.engine.zoo.messages import Outcome, Task
 from rmtaudit.engine.zoo.summary import summary_of
 from rmtaudit.errors import CorruptError, NotACheckpointError, OutputError, RmtauditError, UnsafeError
 from rmtaudit.matrices.plan import LayerPlan, plan_layers
@@ -45,72 +45,6 @@ _LASTING = (CorruptError, NotACheckpointError, UnsafeError)
 _BESIDE = ("config.json", "adapter_config.json")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """A model, or a part of one.
-
-    Attributes
-    ----------
-    path
-        What is opened.
-    store
-        The folder of the store; every worker reaches it under this path.
-    settings
-        Those of the scan, with one thread, a budget of bytes, and a device that is not ``auto``.
-    layer_key, report_key
-        The settings in the keys of records (:mod:`rmtaudit.engine.zoo.keys`).
-    part
-        Which part of how many; ``None`` for the model, whose layers the parts may have analysed.
-    whole
-        Whether the model is audited at once, however large it is.
-    """
-
-    path: str
-    store: str
-    settings: ScanSettings
-    layer_key: Mapping[str, Any]
-    report_key: Mapping[str, Any]
-    part: tuple[int, int] | None = None
-    whole: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What came of a task.
-
-    Attributes
-    ----------
-    source
-        Name of the record of the source; empty for a part, and for a failure that may not last.
-    model
-        Name of the record of the model; ``None`` where there is none.
-    body, summary
-        Contents of the record of the source; the summary of the model.
-    error
-        Code, message and hint of what went wrong.
-    stops
-        Whether the run cannot go on: the store cannot be written.
-    parts
-        Number of parts in which the model is to be audited first; 0 for none.
-    computed, reused
-        Layers that were analysed, and that the store had.
-    layers, first
-        Of a part: how many layers it has, and the name of the first.
-    """
-
-    source: str = ""
-    model: str | None = None
-    body: Mapping[str, Any] | None = None
-    summary: Mapping[str, Any] | None = None
-    error: tuple[str, str, str] | None = None
-    stops: bool = False
-    parts: int = 0
-    computed: int = 0
-    reused: int = 0
-    layers: int = 0
-    first: str = ""
-
-
 def carry_out(task: Task) -> Outcome:
     """Carry out a task in a worker."""
     try:
@@ -119,11 +53,6 @@ def carry_out(task: Task) -> Outcome:
         return Outcome(error=(error.code, error.message, error.hint), stops=True)
     except RmtauditError as error:
         return Outcome(error=(error.code, error.message, error.hint))
-
-
-def source_key(path: str, report_key: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the record of a source is named by."""
-    return {"path": path, "settings": _digest(report_key)}
 
 
 def _checked(task: Task) -> Outcome:
@@ -215,11 +144,7 @@ def _container(document: Mapping[str, Any]) -> str:
         [each[key] for key in ("name", "tensor", "kind", "view", "shape", "dtype")]
         for each in document["layers"]
     ]
-    return _digest([document["subject"], document["coverage"]["skipped"], layers, places])
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(canonical(value)).hexdigest()
+    return digest_of([document["subject"], document["coverage"]["skipped"], layers, places])
 
 
 @dataclass(slots=True, kw_only=True)
@@ -334,8 +259,3 @@ def _read(
     for name, values in zip(job.tensors, tensors, strict=True):
         digest.update(specs[name], values)
     return tensors, tuple(map(digest.of, job.tensors))
-
-
-def task_settings(settings: ScanSettings, *, device: Device, memory: int) -> ScanSettings:
-    """Return the settings of a scan as a task has them."""
-    return replace(settings, threads=1, memory=memory, device=device)

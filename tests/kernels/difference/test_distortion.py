@@ -48,3 +48,10 @@ def test_the_numbers_are_those_of_the_singular_values(name: str, shape: tuple[in
     clear = (values / largest - 1).abs() > 1e-10 if largest else torch.ones_like(values, dtype=torch.bool)
     least, most = float((values[clear] > largest).sum()), float((values > largest).sum() + (~clear).sum())
     assert least / len(values) <= result.kept <= most / len(values)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_truncation_keeps_its_rank(seed: int) -> None:
+    W = torch.randn(60, 45, generator=torch.Generator().manual_seed(seed))
+    rank = 1 + 3 * seed
+    assert distortion(W, truncated(W.double(), rank)).kept == pytest.approx(rank / 45)

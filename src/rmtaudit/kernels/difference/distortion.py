@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -45,15 +46,16 @@ def distortion(weight: torch.Tensor, edited: torch.Tensor) -> Distortion:
     if relative is None:
         return Distortion(relative_error=0.0, spectral_error=0.0, kept=1.0)
     base = tall(weight)
-    values = _singular_values(gram(base))
-    change = gram(tall(edited), lambda block, band: block.sub_(base[band]))
-    largest = float(_singular_values(change)[-1])
-    resolved = values > max(weight.shape) * 2.0**-52 * float(values[-1])
-    kept = float((values > largest)[resolved].double().mean()) if largest else 1.0
-    return Distortion(relative_error=relative, spectral_error=largest / float(values[-1]), kept=kept)
+    values = _eigenvalues(gram(base))
+    largest = float(_eigenvalues(gram(tall(edited), lambda block, band: block.sub_(base[band])))[-1])
+    top, rounding = float(values[-1]), max(weight.shape) * 2.0**-52
+    resolved = values.sqrt() > rounding * math.sqrt(top)
+    # A truncation takes away singular values of the weight itself: a tie does not stand out.
+    kept = float((values > largest + rounding * top)[resolved].double().mean()) if largest else 1.0
+    return Distortion(relative_error=relative, spectral_error=math.sqrt(largest / top), kept=kept)
 
 
-def _singular_values(product: torch.Tensor) -> torch.Tensor:
-    """Return the singular values, ascending, of a matrix by its Gram matrix."""
+def _eigenvalues(product: torch.Tensor) -> torch.Tensor:
+    """Return the eigenvalues of a Gram matrix, ascending."""
     values: torch.Tensor = torch.linalg.eigvalsh(product)
-    return values.clamp(min=0).sqrt()
+    return values.clamp(min=0)

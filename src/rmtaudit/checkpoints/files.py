@@ -70,12 +70,10 @@ class FileSource:
 
         Raises
         ------
-        ChangedError
-            The file is shorter than when it was opened, or differs in size or modification time.
+        ChangedError, InputError
+            As :meth:`FileBytes.read`.
         CorruptError
             The range leaves the file.
-        InputError
-            The bytes cannot be had: the connection to a remote file breaks, and again.
         """
         if offset < 0 or length < 0 or offset + length > self.size:
             raise CorruptError(
@@ -118,23 +116,11 @@ class FileSource:
             self._file.advise(self._start + offset + piece * stride, length)
 
     def check_unchanged(self) -> str:
-        """Compare the file with its state at opening.
-
-        Returns
-        -------
-        str
-            A warning where the path now names another file (replaced or unlinked: what was read is the old
-            file, whole); ``""`` otherwise.
-
-        Raises
-        ------
-        ChangedError
-            The open file differs from its state at opening.
-        """
+        """Compare the file with its state at opening (see :meth:`FileBytes.check_unchanged`)."""
         return self._file.check_unchanged()
 
     def park(self) -> None:
-        """Give back the file descriptor; later reads open the file again and compare it with the snapshot."""
+        """Give back the file descriptor until the next read (see :meth:`FileBytes.park`)."""
         self._file.park()
 
     def close(self) -> str:

@@ -50,10 +50,8 @@ def opened_files() -> Iterator[Mapping[Path, Snapshot]]:
 class FileBytes(Protocol):
     """How the bytes of an open file are read, wherever the file is.
 
-    Attributes
-    ----------
-    snapshot
-        The state of the file at opening.
+    What holds of reading, checking and giving back is written here, for :class:`LocalFile`, for files of
+    remote trees, and for :class:`rmtaudit.checkpoints.files.FileSource`, which passes the calls on.
     """
 
     @property
@@ -68,20 +66,32 @@ class FileBytes(Protocol):
         ChangedError
             The file is shorter than it was, or differs from its state at opening.
         InputError
-            It cannot be read.
+            It cannot be read: the connection to a remote file breaks, and again.
         """
 
     def advise(self, offset: int, length: int) -> None:
         """Announce that a range will be read soon."""
 
     def check_unchanged(self) -> str:
-        """Compare the file with its state at opening: a warning, ``""``, or a ``ChangedError``."""
+        """Compare the file with its state at opening.
+
+        Returns
+        -------
+        str
+            A warning where the path now names another file (replaced or unlinked: what was read is the old
+            file, whole); ``""`` otherwise.
+
+        Raises
+        ------
+        ChangedError
+            The open file differs in size or modification time.
+        """
 
     def park(self) -> None:
-        """Give back what the system lends of open files until the next read."""
+        """Give back the file descriptor; later reads open the file again and compare it with the snapshot."""
 
     def close(self) -> None:
-        """Give it back for good."""
+        """Give back the file descriptor for good."""
 
 
 class LocalFile:
@@ -132,24 +142,12 @@ class LocalFile:
                 os.close(descriptor)
 
     def advise(self, offset: int, length: int) -> None:
-        """Have the kernel read a range ahead; nothing where it cannot."""
+        """Have the operating system read a range ahead; nothing where it cannot."""
         if hasattr(os, "posix_fadvise") and self._descriptor is not None:
             os.posix_fadvise(self._descriptor, offset, length, os.POSIX_FADV_WILLNEED)
 
     def check_unchanged(self) -> str:
-        """Compare the file with its state at opening.
-
-        Returns
-        -------
-        str
-            A warning where the path now names another file (replaced or unlinked: what was read is the old
-            file, whole); ``""`` otherwise.
-
-        Raises
-        ------
-        ChangedError
-            The open file differs in size or modification time.
-        """
+        """Compare the file with its state at opening (see :meth:`FileBytes.check_unchanged`)."""
         if self._descriptor is not None:
             self._compare(os.fstat(self._descriptor))
         try:
@@ -164,7 +162,7 @@ class LocalFile:
         return ""
 
     def park(self) -> None:
-        """Give back the file descriptor; later reads open the file again and compare it with the snapshot."""
+        """Give back the file descriptor until the next read (see :meth:`FileBytes.park`)."""
         with self._lock:
             self._parked = True
             if self._descriptor is not None:

@@ -10,7 +10,7 @@ import click
 
 from rmtaudit.cli.errors import FINE
 from rmtaudit.cli.help import Command
-from rmtaudit.cli.output import DocumentOutput, document_options
+from rmtaudit.cli.output import DocumentOutput, document_table_options
 from rmtaudit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,15 +43,7 @@ if TYPE_CHECKING:
     help="Rank of every update; auto: as many singular values as stand out of the rounding of the weights.",
 )
 @click.option("--force", is_flag=True, help="Replace an adapter that is in the folder.")
-@click.option(
-    "--top",
-    metavar="N",
-    type=click.IntRange(min=0),
-    default=40,
-    show_default=True,
-    help="Rows of the table; 0: all.",
-)
-@document_options(quiet="With -o, no table.")
+@document_table_options
 def extract_lora(
     base: Path, candidate: Path, folder: Path, rank: str, force: bool, top: int, out: DocumentOutput
 ) -> int:

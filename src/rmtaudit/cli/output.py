@@ -91,6 +91,18 @@ def document_options(*, quiet: str) -> Callable[[Callable[..., int]], Callable[.
     return decorate
 
 
+def document_table_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add ``--top`` and the output flags to a command whose result is a document and a table of its rows."""
+    return click.option(
+        "--top",
+        metavar="N",
+        type=click.IntRange(min=0),
+        default=40,
+        show_default=True,
+        help="Rows of the table; 0: all.",
+    )(document_options(quiet="With -o, no table.")(command))
+
+
 def output_options(formats: Sequence[str], help_: str = _OUTPUT_HELP) -> Callable[[Command], Command]:
     """Add ``--format`` and ``--output`` to a command."""
 

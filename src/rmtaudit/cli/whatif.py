@@ -10,7 +10,7 @@ import click
 
 from rmtaudit.cli.errors import FINE, placed
 from rmtaudit.cli.help import Command
-from rmtaudit.cli.output import DocumentOutput, document_options
+from rmtaudit.cli.output import DocumentOutput, document_table_options
 from rmtaudit.errors import RmtauditError, UsageError
 
 if TYPE_CHECKING:
@@ -43,15 +43,7 @@ if TYPE_CHECKING:
 @click.option(
     "--prune", metavar="SHARE", type=float, help="Set that share of each layer's entries, the smallest, to 0."
 )
-@click.option(
-    "--top",
-    metavar="N",
-    type=click.IntRange(min=0),
-    default=40,
-    show_default=True,
-    help="Rows of the table; 0: all.",
-)
-@document_options(quiet="With -o, no table.")
+@document_table_options
 def whatif(
     path: Path,
     quantise: str | None,

@@ -15,6 +15,8 @@ from edits import EDITS, noisy, pruned, quantised, with_update, wrong_numbers
 from safetensors.torch import load_file, save_file
 
 import rmtaudit
+from rmtaudit.cli import cli
+from rmtaudit.cli.errors import run
 from rmtaudit.report.comparison import Comparison, LayerComparison, comparison_schema
 
 State = dict[str, torch.Tensor]
@@ -228,6 +230,26 @@ def test_the_command_writes_the_table_and_the_document(tmp_path: Path, state: St
     assert done.stdout.startswith("All 3 query layers were pruned to 50.0 % zeros by magnitude;")
     assert max(map(len, done.stdout.splitlines())) <= 160
     assert json.loads(report.read_text())["summary"]["kinds"]["pruned"] == 3
+
+
+@pytest.mark.parametrize("flags", [(), ("--no-metrics",)])
+def test_the_command_says_that_a_layer_of_zeros_is_pruned(
+    tmp_path: Path, state: State, flags: tuple[str, ...]
+) -> None:
+    base, candidate, report = (tmp_path / name for name in ("a.safetensors", "b.safetensors", "c.json"))
+    save_file(state, base)
+    name = "encoder.layer.1.key.weight"
+    save_file({**state, name: torch.zeros_like(state[name])}, candidate)
+
+    assert run(cli, ["compare", str(base), str(candidate), "-o", str(report), "-q", *flags]) == 0
+    document = json.loads(report.read_text())
+    assert document["summary"]["kinds"] == {"identical": 17, "pruned": 1}
+    row = next(layer for layer in document["layers"] if layer["name"] == name)
+    assert row["diagnosis"]["kind"] == "pruned"
+    assert row["diagnosis"]["numbers"]["sparsity"] == 1.0
+    assert row["change"]["relative_frobenius"] == 1.0
+    assert row["change"]["relative_spectral"] == pytest.approx(1.0, abs=1e-3)
+    assert row["distortion"]["value"] == 0.0
 
 
 def test_the_command_says_what_cannot_be_read_or_compared(tmp_path: Path) -> None:

@@ -49,6 +49,17 @@ def test_every_edit_gets_its_diagnosis_and_its_numbers(name: str) -> None:
     assert not wrong_numbers(expected, _numbers(diagnosis))
 
 
+@pytest.mark.parametrize("shape", [(160, 128), (30, 200), (1, 40), (5, 1)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_matrix_set_to_zero_is_pruned(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    weight = _trained(*shape)
+    diagnosis = _diagnose(weight, torch.zeros(shape, dtype=dtype))
+
+    assert diagnosis.kind is Kind.PRUNED
+    numbers = _numbers(diagnosis)
+    assert (numbers["entries"], numbers["share"], numbers["sparsity"]) == (weight.numel(), 1.0, 1.0)
+
+
 def test_equal_matrices_are_identical_and_other_containers_hold_the_same_values() -> None:
     weight = _trained().bfloat16()
 

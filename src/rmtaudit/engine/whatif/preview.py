@@ -64,7 +64,7 @@ def preview(checkpoint: Checkpoint, edit: Edit) -> dict[str, Any]:
     NothingAuditableError
         RA-NA-011: there is no weight matrix that can be read.
     """
-    from rmtaudit.kernels.edits.spectra import distortion
+    from rmtaudit.kernels.difference.distortion import distortion
 
     _check(edit)
     plan = plan_layers(checkpoint.tensors, config=checkpoint.config)

@@ -94,7 +94,7 @@ def pattern_sums(
     y = change.double()
     X = torch.stack([parent.double() for parent in parents])
     room = rounding.double()
-    weighted = _own_coefficients(y, X).to(X.device)[:, None, None] * X
+    weighted = _own_coefficients(merge_sums(y, X.unbind())).to(X.device)[:, None, None] * X
     fitted = weighted.sum(0)
     bins = _bins(X)
     visible = fitted.abs() > _VISIBLE * room
@@ -135,7 +135,7 @@ def _bins(X: torch.Tensor) -> torch.Tensor:
     return (ranks ** len(X) * BINS).long().reshape(X.shape[1:])  # independent ranks make bins of equal counts
 
 
-def _own_coefficients(y: torch.Tensor, X: torch.Tensor) -> torch.Tensor:
-    rows = X.reshape(len(X), -1)
-    inverse: torch.Tensor = torch.linalg.pinv((rows @ rows.T).cpu(), hermitian=True)
-    return inverse @ (rows @ y.reshape(-1)).cpu()
+def _own_coefficients(sums: MergeSums) -> torch.Tensor:
+    """Return the least-squares coefficients of one matrix, those of least norm where there are many."""
+    inverse: torch.Tensor = torch.linalg.pinv(sums.xx, hermitian=True)
+    return inverse @ sums.xy

@@ -155,9 +155,9 @@ def _held_otherwise(rule: Rule, candidate: Candidate) -> str:
                 else f"'{display_name(other.name)}' ({other.kind})"
             )
             return (
-                f"No layer fits the rule's `on`: the baseline has '{name}' ({layer.kind}), but this file "
-                f"holds the tensor '{tensor}' as {here}. Gate the container that the policy was made from, or make "
-                "a policy from this one."
+                f"No layer fits the rule's `on`: the baseline has '{name}' ({layer.kind}), and this file "
+                f"holds the tensor '{tensor}' as {here}. Gate the container that the policy was made from, "
+                "or make a policy from this one."
             )
     return ""
 

@@ -215,7 +215,7 @@ def test_checkpoints_against_the_weights_of_a_baseline(
         for each in json.loads(Path("gate.json").read_text())["subjects"][0]["checks"]
         if each["outcome"] == "failed"
     ]
-    assert check["message"].startswith("The model against the claim 'fp16 of BASE': inconsistent")
+    assert check["message"].startswith("The model is inconsistent with the claim 'fp16 of BASE'")
     assert "; 'h." in check["message"]
     capsys.readouterr()
     assert gate("cast.safetensors", "--claim", "what of BASE", *base) == 2

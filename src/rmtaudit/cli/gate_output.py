@@ -107,6 +107,8 @@ class ModelFiles:
         Of what was judged from a saved report there are none: whether the files are still those is unknown.
         Raises ``ChangedError`` (RA-IN-007) where a file has changed since the gate began.
         """
+        if not self._stamps:
+            return [{} for _ in document.subjects]
         from rmtaudit.engine.gate.model_files import file_digests
 
         digests: list[Mapping[str, str]] = []

@@ -49,7 +49,7 @@ def _draw_subject(console: Console, document: GateDocument, subject: GateSubject
     if document.baseline is not None:
         facts.append(("baseline", display_name(document.baseline.path, longest=_LONGEST)))
     if subject.coverage is not None:
-        facts.append(("analysed", f"{percent(subject.coverage.fraction)} of the parameters"))
+        facts.append(("analysed", f"{percent(subject.coverage.fraction)} of all parameters"))
     if subject.left_out:
         names = ", ".join(each.rule for each in subject.left_out)
         facts.append(("left out", f"{names}: {subject.left_out[0].reason}"))

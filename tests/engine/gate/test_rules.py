@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ import pytest
 
 import rmtaudit
 from rmtaudit.engine.gate.load import Policy, load_policy
+from rmtaudit.errors import UsageError
 from rmtaudit.report.gate import Check, GateDocument
 from rmtaudit.report.model import Report
 
@@ -136,7 +138,7 @@ NOT_SEEN = [
     ("metric: alpha, range: [1, 8]", {"h.0": {"status": "skipped", "reason": SKIPPED, "skip": "beyond_memory",
      "metrics": {}}}, "was not analysed: memory"),
     ("metric: alpha, range: [1, 8], on: {layers: z.*}", {"h.0": {}}, "No layer fits"),
-    ("metric: aplha, range: [1, 8]", {"h.0": {}}, "Did you mean 'alpha'?"),
+    ("metric: trap_p_value, range: [0, 1]", {"h.0": {}}, "has no metric trap_p_value in this report"),
     ("metric: alpha, range: [1, 8]", {"h.0": {"alpha": None}}, "too few eigenvalues"),
     ("metric: alpha, range: [1, 8], missing: ignore", {"h.0": {"alpha": None}}, "too few eigenvalues"),
     ("metric: alpha, max_absolute_change: 1", {"h.0": {}}, "baseline"),
@@ -165,6 +167,30 @@ def test_what_cannot_be_evaluated_is_never_passed(
     assert (check.outcome, document.outcome, document.exit_code) == ("inconclusive", "inconclusive", 3)
     assert reason in check.reason
     assert check.message.startswith("Cannot be told: ")
+
+
+def test_a_metric_that_nothing_has_is_an_error(policy: Any, model: Any) -> None:
+    with pytest.raises(
+        UsageError, match=r"policy\.yaml:\d+: There is no metric 'aplha'\. Did you mean 'alpha'"
+    ):
+        rmtaudit.gate(model({"h.0": {}}), policy=policy("metric: aplha, range: [1, 8]"))
+
+
+def test_shares_are_stated_as_percentages(policy: Any, model: Any) -> None:
+    check = only(rmtaudit.gate(model({"h.0": {}}), policy=policy("metric: coverage, threshold: 0")))
+    assert re.fullmatch(r"[\d.]+ % of the parameters of weight matrices were analysed\.", check.message)
+    part = model({"h.0": {}, "h.1": {"status": "failed", "reason": "unreadable: x", "metrics": {}}})
+    message = only(rmtaudit.gate(part, policy=policy("metric: coverage, threshold: 1"))).message
+    assert message.startswith("Cannot be told: ")
+    assert "below the limit 100 %: 1 weight tensor was not analysed." in message
+
+
+def test_a_tensor_that_the_file_divides_otherwise_is_named(policy: Any, model: Any) -> None:
+    base = model({"rnn/kernel#i": {"tensor": "rnn/kernel", "kind": "recurrent"}})
+    chosen = policy("metric: alpha, range: [1, 8], on: {role: 'rnn/kernel#i'}")
+    check = only(rmtaudit.gate(model({"rnn/kernel": {}}), policy=chosen, baseline=base))
+    assert (check.outcome, check.message.count("Cannot be told")) == ("inconclusive", 1)
+    assert "holds the tensor 'rnn/kernel' as one matrix of kind dense" in check.reason
 
 
 def test_layers_without_the_metric_can_be_left_out(policy: Any, model: Any) -> None:

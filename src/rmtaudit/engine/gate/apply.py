@@ -105,7 +105,9 @@ def _of_layers(rule: Rule, candidate: Candidate, exceptions: Exceptions, confide
         if results:
             checks.append(check_of(rule, target, results, exceptions))
         else:
-            checks.append(inconclusive_check(rule, target, _nothing(rule)))
+            checks.append(
+                inconclusive_check(rule, target, _held_otherwise(rule, candidate) or _nothing(rule))
+            )
     return checks
 
 
@@ -132,6 +134,32 @@ def _unseen_rows(rule: Rule, candidate: Candidate) -> list[Judged]:
         for layer in candidate.report.layers
         if takes(rule.on, layer.name, layer.kind)
     ]
+
+
+def _held_otherwise(rule: Rule, candidate: Candidate) -> str:
+    """Return why a selector takes layers of the baseline and none here: the file divides a tensor otherwise.
+
+    A Keras file says that an array holds the gates of a recurrent layer; other containers have the array
+    alone. Empty where that is not the reason.
+    """
+    if candidate.baseline is None:
+        return ""
+    held = {layer.tensor: layer for layer in candidate.report.layers}
+    for layer in candidate.baseline.layers:
+        if takes(rule.on, layer.name, layer.kind) and layer.tensor in held:
+            other = held[layer.tensor]
+            name, tensor = (display_name(text, longest=120) for text in (layer.name, layer.tensor))
+            here = (
+                f"one matrix of kind {other.kind}"
+                if other.name == other.tensor
+                else f"'{display_name(other.name)}' ({other.kind})"
+            )
+            return (
+                f"No layer fits the rule's `on`: the baseline has '{name}' ({layer.kind}), and this file "
+                f"holds the tensor '{tensor}' as {here}. Gate the container that the policy was made from, "
+                "or make a policy from this one."
+            )
+    return ""
 
 
 def _nothing(rule: Rule) -> str:

@@ -16,8 +16,17 @@ def judge_claim(rule: Rule, candidate: Candidate) -> list[Judged]:
     if known is None:
         return [unseen(None, "was not compared with the weights of a baseline", "claim")]
     evidence = CheckEvidence(layer=None, metric="claim", value=known.answer, threshold=claim)
-    sentence = display_name(known.sentence, longest=500).rstrip(".")
-    text = f"against the claim '{display_name(claim)}': {sentence[:1].lower()}{sentence[1:]}"
+    shown = f"the claim '{display_name(claim)}'"
+    text = {
+        "consistent": f"is consistent with {shown} in all {known.looked_at} tensors that were looked at",
+        "inconsistent": f"is inconsistent with {shown}",
+        "undecided": f"cannot be checked against {shown}",
+    }[known.answer]
+    if known.answer == "inconsistent" and known.tensors:
+        text = f"{text} in {len(known.tensors)} of {known.looked_at} tensors"
+    if known.reason:
+        reason = display_name(known.reason, longest=500).rstrip(".")
+        text = f"{text}: {reason[:1].lower()}{reason[1:]}"
     outcome = {"consistent": "passed", "inconsistent": "failed", "undecided": "inconclusive"}[known.answer]
     whole = Judged(
         layer=None,
@@ -30,7 +39,8 @@ def judge_claim(rule: Rule, candidate: Candidate) -> list[Judged]:
         Judged(
             layer=name,
             outcome=outcome,  # type: ignore[arg-type]
-            text=display_name(reason, longest=300),
+            text=f"{'does not fit' if known.answer == 'inconsistent' else 'is undecided'}: "
+            f"{display_name(reason, longest=300)}",
             evidence=CheckEvidence(layer=name, metric="claim", value=reason),
         )
         for name, reason in known.tensors

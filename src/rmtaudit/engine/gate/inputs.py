@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rmtaudit.engine.gate.load import Policy
-from rmtaudit.engine.gate.policy import LAYER_WORDS, MODEL_FACTS, PAIR_METRICS
+from rmtaudit.engine.gate.policy import LAYER_WORDS, MODEL_FACTS, PAIR_METRICS, Rule
 from rmtaudit.report.model import Report, Result
 
 if TYPE_CHECKING:
     from rmtaudit.checkpoints import Checkpoint
     from rmtaudit.engine.resources.progress import Progress
     from rmtaudit.engine.settings.scan import ScanSettings
+    from rmtaudit.errors import UsageError
 
 Watch = Callable[["Progress"], None] | None
 
@@ -83,10 +84,40 @@ def scan_settings(policy: Policy, *, threads: int | None = None, memory: int | N
     return select_metrics(resolved, metric_catalogue(build_all(resolved.settings.analyzers)))
 
 
+def require_metrics(policy: Policy, known: Collection[str]) -> None:
+    """Raise ``UsageError`` (RA-PO-006) for a rule whose metric neither saved reports nor an analyzer has.
+
+    Parameters
+    ----------
+    policy
+        The policy.
+    known
+        Metrics of the reports. The analyzers are looked at only for one that is not among them.
+    """
+    words = {*known, *MODEL_FACTS, *LAYER_WORDS, *PAIR_METRICS}
+    unknown = [rule for rule in policy.rules if rule.metric is not None and rule.metric not in words]
+    if not unknown:
+        return
+    from rmtaudit.analyzers.registry import available
+
+    others = _other_owners(available())
+    for rule in unknown:
+        if rule.metric not in others:
+            raise _no_such_metric(
+                rule, policy, dict.fromkeys([*MODEL_FACTS, *LAYER_WORDS, *PAIR_METRICS, *known, *others])
+            )
+
+
+def _no_such_metric(rule: Rule, policy: Policy, known: Iterable[str]) -> UsageError:
+    from rmtaudit.engine.gate.policy_errors import unknown_word
+
+    hint = "rmtaudit analyzers lists the metrics."
+    return unknown_word("metric", rule.metric or "", known, policy.places.get(rule.id, ""), hint)
+
+
 def _needed(policy: Policy, default: tuple[str, ...]) -> Iterator[str]:
     from rmtaudit.analyzers.registry import available, build_all, metric_catalogue
     from rmtaudit.engine.gate.findings import condition_of
-    from rmtaudit.engine.gate.policy_errors import unknown_word
     from rmtaudit.report.failing import analyzer_of
 
     owners = {name: facts["analyzer"] for name, facts in metric_catalogue(build_all(default)).items()}
@@ -101,8 +132,7 @@ def _needed(policy: Policy, default: tuple[str, ...]) -> Iterator[str]:
             others = _other_owners(tuple(each for each in available() if each not in default))
         if name not in others:
             known = [*MODEL_FACTS, *LAYER_WORDS, *PAIR_METRICS, *owners, *others]
-            hint = "rmtaudit analyzers lists the metrics."
-            raise unknown_word("metric", name, known, policy.places.get(rule.id, ""), hint)
+            raise _no_such_metric(rule, policy, known)
         yield others[name]
 
 

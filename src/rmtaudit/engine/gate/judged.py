@@ -27,6 +27,8 @@ class Judged:
         Code, where the rule is about findings.
     excess
         How bad it is; the worst is named first.
+    whole
+        What the text is about, where it is about no layer.
     """
 
     layer: str | None
@@ -35,11 +37,12 @@ class Judged:
     evidence: CheckEvidence
     finding: str | None = None
     excess: float = 0.0
+    whole: str = "The model"
 
     @property
     def sentence(self) -> str:
         """The whole sentence, without a full stop."""
-        name = "The model" if self.layer is None else f"'{display_name(self.layer, longest=120)}'"
+        name = self.whole if self.layer is None else f"'{display_name(self.layer, longest=120)}'"
         return f"{name} {self.text}"
 
 

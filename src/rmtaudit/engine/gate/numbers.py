@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rmtaudit.engine.gate.estimates import Estimate, Limits, aggregated, change_of, estimate_of
@@ -15,7 +15,7 @@ from rmtaudit.engine.gate.subject import Candidate
 from rmtaudit.names import display_name, suggestion
 from rmtaudit.report.gate import CheckEvidence
 from rmtaudit.report.layer import LayerResult, MetricResult
-from rmtaudit.report.numbers import format_value
+from rmtaudit.report.numbers import format_value, percent
 
 if TYPE_CHECKING:
     from rmtaudit.report.comparison import LayerComparison
@@ -90,7 +90,7 @@ def judge_fact(rule: Rule, candidate: Candidate) -> Judged:
         count = unseen_layers(candidate.report)
         what = f": {count} weight {'tensor was' if count == 1 else 'tensors were'} not analysed"
         text = f"{judged.text}{what if count else ''}"
-        return Judged(layer=None, outcome="inconclusive", text=text, evidence=judged.evidence)
+        return replace(judged, outcome="inconclusive", text=text, excess=0.0)
     return judged
 
 
@@ -181,10 +181,12 @@ def _by_demand(
     outcome = demand.limits.outcome(compared)
     limit = demand.limits.nearest(compared)
     shown = _shown(rule, demand, estimate=estimate, baseline=baseline, compared=compared, prefix=prefix)
+    share = demand.relative or (rule.metric == "coverage" and not demand.change)
     return Judged(
         layer=layer,
         outcome=outcome,
-        text=f"{shown}{_relation(compared, limit, outcome, relative=demand.relative)}",
+        text=f"{shown}{_relation(compared, limit, outcome, relative=share)}",
+        whole=_seen_share(estimate) if rule.metric == "coverage" else "The model",
         evidence=CheckEvidence(
             layer=layer,
             metric=f"{rule.metric}" + ("" if not prefix else f" ({rule.on.of})"),
@@ -224,10 +226,14 @@ def _shown(
     compared: Estimate,
     prefix: str,
 ) -> str:
+    fact = _FACTS.get(rule.metric or "")
+    number = percent if rule.metric == "coverage" else format_value
     interval = (
         "" if estimate.is_exact else f" ({format_value(estimate.low)} to {format_value(estimate.high)})"
     )
     text = f"has {prefix}{rule.metric} {format_value(estimate.value)}{interval}"
+    if fact is not None:
+        text = fact.format(round(estimate.value))
     if not demand.change or baseline is None:
         return text
     change = _number(compared.value, relative=demand.relative)
@@ -236,7 +242,19 @@ def _shown(
     if not compared.is_exact:
         low, high = (_number(end, relative=demand.relative) for end in (compared.low, compared.high))
         ends = f" ({low} to {high})"
-    return f"{text}, the baseline {format_value(baseline.value)}: a change of {sign}{change}{ends}"
+    return f"{text}, the baseline {number(baseline.value)}: a change of {sign}{change}{ends}"
+
+
+_FACTS = {
+    "coverage": "were analysed",
+    "parameters": "has {:,} parameters",
+    "unmatched": "and the baseline have {:,} tensors without a counterpart",
+}
+"""What is said of a number of the whole model."""
+
+
+def _seen_share(estimate: Estimate) -> str:
+    return f"{percent(estimate.value)} of the parameters of weight matrices"
 
 
 def _relation(estimate: Estimate, limit: float | None, outcome: str, *, relative: bool) -> str:

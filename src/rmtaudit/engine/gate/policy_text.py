@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import types
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -72,16 +73,28 @@ def _struct(node: Node, kind: type[T], what: str) -> T:
         shown = display_name(repr(node.value), longest=40)
         fields = ", ".join(kind.__struct_fields__)
         raise wrong_value(what, f"must be a mapping, not {shown}.", node.where, f"Keys: {fields}.")
-    types_of = get_type_hints(kind, include_extras=True)
+    types_of = _types_of(kind)
     for key, value in node.value.items():
         if key not in types_of:
             raise unknown_policy_key(key, tuple(types_of), value.where)
     values = {key: _value(value, types_of[key], key) for key, value in node.value.items()}
-    for field in msgspec.structs.fields(kind):
-        if field.required and field.name not in values:
-            hint = _NEEDED.get(field.name, "")
-            raise missing_key(field.name, what, hint, _where(node.value, node.where))
+    for name in _required_keys(kind):
+        if name not in values:
+            hint = _NEEDED.get(name, "")
+            raise missing_key(name, what, hint, _where(node.value, node.where))
     return kind(**values)
+
+
+@cache
+def _types_of(kind: type[msgspec.Struct]) -> Mapping[str, Any]:
+    """Return the annotation of every key of a class; evaluating them costs more than reading a policy."""
+    return get_type_hints(kind, include_extras=True)
+
+
+@cache
+def _required_keys(kind: type[msgspec.Struct]) -> tuple[str, ...]:
+    """Return the keys that a class cannot do without."""
+    return tuple(field.name for field in msgspec.structs.fields(kind) if field.required)
 
 
 def _value(node: Node, annotation: Any, key: str) -> Any:

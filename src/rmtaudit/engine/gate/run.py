@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from rmtaudit.engine.gate.apply import apply_policy, left_out
 from rmtaudit.engine.gate.checks import Exceptions
-from rmtaudit.engine.gate.inputs import Watch, is_report, read_reports, scan_settings, scanned
+from rmtaudit.engine.gate.inputs import (
+    Watch,
+    is_report,
+    read_reports,
+    require_metrics,
+    scan_settings,
+    scanned,
+)
 from rmtaudit.engine.gate.load import Policy
 from rmtaudit.engine.gate.subject import Candidate, ClaimResult
 from rmtaudit.engine.gate.summary import coverage_of, metrics_of
@@ -34,6 +41,7 @@ from rmtaudit.version import installed_version
 
 if TYPE_CHECKING:
     from rmtaudit.checkpoints import Checkpoint
+    from rmtaudit.engine.claims import ClaimAnswer
     from rmtaudit.engine.settings.scan import ScanSettings
     from rmtaudit.report.comparison import Comparison
 
@@ -188,7 +196,7 @@ class Gate:
         try:
             answer = check_claim(base, candidate, claim)
         except NothingAuditableError as error:
-            return ClaimResult(answer="undecided", sentence=error.message)
+            return ClaimResult(answer="undecided", reason=error.message)
         except UsageError as error:
             error.where = error.where or self.policy.places.get(rule, "")
             raise
@@ -199,16 +207,19 @@ class Gate:
         }[answer.answer]
         return ClaimResult(
             answer=word,  # type: ignore[arg-type]
-            sentence=answer.sentence,
+            reason=_claim_reason(answer),
+            looked_at=len(answer.tensors),
             tensors=tuple(
                 (each.name, each.reason)
                 for each in answer.tensors
-                if each.answer is answer.answer and each.answer is not Answer.CONSISTENT
+                if each.name and each.answer is answer.answer and each.answer is not Answer.CONSISTENT
             ),
         )
 
     def _judged(self, candidate: Candidate, path: str | None) -> GateSubject:
         report = candidate.report
+        baseline = () if candidate.baseline is None else candidate.baseline.metrics
+        require_metrics(self.policy, {*report.metrics, *baseline})
         self.reports.append(report)
         checks = apply_policy(self.policy, candidate, self._exceptions)
         return GateSubject(
@@ -253,6 +264,13 @@ class Gate:
         if self._base is None:
             return None
         return GateBaseline(path=str(self._base.path), digest=None, format=self._base.format)
+
+
+def _claim_reason(answer: ClaimAnswer) -> str:
+    """Return what is known of the whole: how an adapter was applied, or the coefficients of a merge."""
+    if answer.word:
+        return f"the adapter is {answer.word}"
+    return next((each.reason for each in answer.tensors if not each.name), "")
 
 
 _NEEDS = {

@@ -16,10 +16,11 @@ ClaimWord = Literal["consistent", "inconsistent", "undecided"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimResult:
-    """The answer to a claim: its sentence, and the tensors that contradict or could not be judged."""
+    """The answer to a claim: a reason for the whole, and the tensors that contradict it or are undecided."""
 
     answer: ClaimWord
-    sentence: str
+    reason: str = ""
+    looked_at: int = 0
     tensors: tuple[tuple[str, str], ...] = ()
 
 

@@ -74,7 +74,8 @@ def judge_relation(rule: Rule, candidate: Candidate) -> list[Judged]:
     evidence = CheckEvidence(layer=None, metric="relation", value=word)
     listed = word in (choice.allowed or ()) or word in (choice.forbidden or ())
     if word == UNTESTABLE and not listed:
-        text = f"has no known relation to the baseline: {display_name(sentence, longest=300)}"
+        why = sentence.removeprefix(f"{UNTESTABLE}: ")
+        text = f"has no known relation to the baseline: {display_name(why, longest=300)}"
         return [Judged(layer=None, outcome="inconclusive", text=text, evidence=evidence)]
     text = f"is {display_name(sentence, longest=300)} to the baseline"
     if word in ("identical", "derived", "independent"):

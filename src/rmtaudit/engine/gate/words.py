@@ -9,7 +9,7 @@ from rmtaudit.names import display_name
 from rmtaudit.report.numbers import format_value
 
 _NAMES = {
-    "coverage": "the share of the weights that was analysed",
+    "coverage": "the share of the parameters of weight matrices that was analysed",
     "parameters": "the number of parameters",
     "unmatched": "the number of tensors without a counterpart",
     "relative_change": "the norm of the change over that of the baseline",

@@ -104,7 +104,7 @@ def _subject(subject: GateSubject, ident: str) -> SubjectView:
         *(Fact("From", subject.report) for _ in range(subject.report is not None) if subject.report),
     ]
     if coverage is not None:
-        text = f"{percent(coverage.fraction)} of the parameters, {coverage.skipped} weight tensors skipped"
+        text = f"{percent(coverage.fraction)} of all parameters, {coverage.skipped} weight tensors skipped"
         answers.append(Fact("Coverage", text, share_svg(coverage.fraction, f"Analysed: {text}")))
     for name, metric in subject.metrics.items():
         interval = "" if metric.low is None else f" [{format_value(metric.low)}, {format_value(metric.high)}]"

@@ -113,3 +113,23 @@ def test_a_plugin_that_cannot_be_loaded_is_a_problem(monkeypatch: pytest.MonkeyP
     assert check.name == "analyzer bad"
     assert check.detail.startswith("broken 1.0: ")
     assert check.fix.startswith("pip install --upgrade broken")
+
+
+def test_a_plugin_that_is_left_out_on_purpose_is_no_problem(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "site" / "other-1.0.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    groups = ("analyzers", "readers", "sources")
+    text = "".join(f"[rmtaudit.{group}]\nmine = no_such_module:A\n" for group in groups)
+    (folder / "entry_points.txt").write_text(text)
+    monkeypatch.syspath_prepend(os.fspath(tmp_path / "site"))
+    monkeypatch.setenv("RMTAUDIT_PLUGINS", "another")
+    result = check_installation(tmp_path)
+    assert result.problems == ()
+    checks = [check for check in result.checks if check.name.endswith(" mine")]
+    assert {check.name: check.state for check in checks} == {
+        "analyzer mine": "missing", "reader mine": "missing", "source mine": "missing",
+    }  # fmt: skip
+    assert len(checks) == 3

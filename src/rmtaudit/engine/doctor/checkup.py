@@ -15,8 +15,10 @@ import platformdirs
 import threadpoolctl
 import torch
 
+from rmtaudit.analyzers.registry import GROUP as ANALYZERS
 from rmtaudit.analyzers.registry import installed
 from rmtaudit.checkpoints.hub import cached_models, hub_cache
+from rmtaudit.checkpoints.registry import GROUP as READERS
 from rmtaudit.checkpoints.registry import own_readers, plugin_readers
 from rmtaudit.engine.doctor.arithmetic import TOLERANCE, accuracies
 from rmtaudit.engine.doctor.packages import Package, installed_version, required_packages
@@ -216,8 +218,23 @@ def _plugins() -> Iterator[Check]:
     analyzers = installed()
     own = [row.name for row in analyzers if row.distribution == "rmtaudit" and row.analyzer is not None]
     yield Check(area=area, name="analyzers", state="ok", detail=f"{len(own)}: {', '.join(own)}")
+    groups = {"analyzer": ANALYZERS, "reader": READERS, "source": PLUGINS}
+    left_out = [
+        (kind, entry)
+        for kind, group in groups.items()
+        for entry in registered(group)
+        if not is_allowed(entry)
+    ]
+    for kind, entry in left_out:
+        yield Check(
+            area=area,
+            name=f"{kind} {entry.name}",
+            state="missing",
+            detail=f"{_distribution(entry)}: not named in RMTAUDIT_PLUGINS",
+        )
+    names = {entry.name for kind, entry in left_out if kind == "analyzer"}
     for row in analyzers:
-        if row.distribution != "rmtaudit" or row.analyzer is None:
+        if row.name not in names and (row.distribution != "rmtaudit" or row.analyzer is None):
             owner = f"{row.distribution} {row.version}".strip()
             yield _plugin(area, f"analyzer {row.name}", owner, row.problem)
     problems: list[str] = []
@@ -226,7 +243,8 @@ def _plugins() -> Iterator[Check]:
     for problem in problems:
         yield _plugin(area, "reader", "", problem)
     for entry in registered(PLUGINS):
-        yield _plugin(area, f"source {entry.name}", _distribution(entry), _load_problem(entry))
+        if is_allowed(entry):
+            yield _plugin(area, f"source {entry.name}", _distribution(entry), _load_problem(entry))
 
 
 def _plugin(area: str, name: str, owner: str, problem: str) -> Check:
@@ -244,8 +262,6 @@ def _plugin(area: str, name: str, owner: str, problem: str) -> Check:
 
 
 def _load_problem(entry: EntryPoint) -> str:
-    if not is_allowed(entry):
-        return "not named in RMTAUDIT_PLUGINS"
     try:
         entry.load()
     except Exception as error:  # a plugin is foreign code: whatever it raises is what is wrong with it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -244,3 +245,11 @@ def test_the_output_tensor_of_what_a_network_returns() -> None:
     assert main_tensor({"last_hidden_state": one, "logits": two}) is two
     assert main_tensor((None, two)) is two
     assert main_tensor("text") is None
+
+
+def test_every_code_has_its_row_on_the_page() -> None:
+    root = Path(__file__).parents[3]
+    sources = (root / "src/rmtaudit/engine/networks").glob("*.py")
+    used = {code for path in sources for code in re.findall(r"RA-NW-\d{3}", path.read_text(encoding="utf-8"))}
+    page = (root / "docs/errors.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| (RA-NW-\d{3}) \|", page, re.MULTILINE) == sorted(used)

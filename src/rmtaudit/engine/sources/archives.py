@@ -51,6 +51,13 @@ def read_npy(path: Path) -> np.ndarray[Any, Any]:
         return _array(checkpoint, spec.name, where)
 
 
+def read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """Return every array of a ``.npz`` archive, of any shape, by name. Raises as :func:`open_npz`."""
+    where = printed(path)
+    with _opened(NpzReader(), path, where) as checkpoint:
+        return {spec.name: _array(checkpoint, spec.name, where) for spec in checkpoint.tensors}
+
+
 def open_zarr(path: Path, name: str, symmetric: bool | None) -> MatrixSource:
     """Open an array of a zarr folder; its chunks stay on disk.
 

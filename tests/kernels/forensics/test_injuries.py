@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from rmtaudit.kernels.forensics.bitflips import flipped_bits
 from rmtaudit.kernels.forensics.clipping import clipping
 from rmtaudit.kernels.forensics.line_order import line_order
-from rmtaudit.kernels.forensics.lines import line_sizes, loud_lines
+from rmtaudit.kernels.forensics.lines import loud_lines
 from rmtaudit.kernels.forensics.outliers import widest_gap
 from rmtaudit.kernels.forensics.sparsity import NofM, zero_pattern
+from rmtaudit.kernels.forensics.survey import survey
 
 
 def gaussian(rows: int, cols: int, seed: int = 0) -> torch.Tensor:
@@ -30,7 +31,8 @@ def correlated(rows: int, cols: int, seed: int = 0) -> torch.Tensor:
 @settings(deadline=None, max_examples=30)
 def test_line_sizes_are_root_mean_squares(seed: int, rows: int, cols: int) -> None:
     W = gaussian(rows, cols, seed)
-    by_row, by_column = line_sizes(W)
+    known = survey(W)
+    by_row, by_column = known.rows, known.columns
     torch.testing.assert_close(by_row, W.double().square().mean(1).sqrt(), rtol=1e-5, atol=1e-9)
     torch.testing.assert_close(by_column, W.double().square().mean(0).sqrt(), rtol=1e-5, atol=1e-9)
 
@@ -38,7 +40,7 @@ def test_line_sizes_are_root_mean_squares(seed: int, rows: int, cols: int) -> No
 def test_loud_rows_are_named_in_order() -> None:
     W = gaussian(96, 64)
     W[[11, 70]] *= torch.tensor([[30.0], [60.0]])
-    found = loud_lines(line_sizes(W)[0])
+    found = loud_lines(survey(W).rows)
     assert found is not None
     assert found.positions == (70, 11)
     assert found.gap > 10

@@ -14,13 +14,13 @@ from rmtaudit.kernels.forensics.bytes import ByteFacts, byte_facts
 from rmtaudit.kernels.forensics.codebooks import CodeBook
 from rmtaudit.kernels.forensics.duplicates import duplicated_rows
 from rmtaudit.kernels.forensics.grids import Grid
-from rmtaudit.kernels.forensics.lines import line_sizes
 from rmtaudit.kernels.forensics.outliers import OutlierTest, largest_entries
 from rmtaudit.kernels.forensics.quantisation import quantisation
 from rmtaudit.kernels.forensics.ranks import RankDeficit, explained_deficit, rank_deficit
 from rmtaudit.kernels.forensics.rounding import rounded_to
 from rmtaudit.kernels.forensics.schemes import quantisation_scheme
 from rmtaudit.kernels.forensics.sparsity import ZeroPattern, zero_pattern
+from rmtaudit.kernels.forensics.survey import Survey, survey
 from rmtaudit.kernels.forensics.truncation import lost_directions
 from rmtaudit.kernels.forensics.vectors import localised_direction
 from rmtaudit.kernels.spectra.scale import frobenius_norm
@@ -81,7 +81,8 @@ def gather(given: LayerInput) -> Evidence:
     """Run every test that applies to a layer with at least one entry that is not zero."""
     entries = given.matrices[0] if len(given.matrices) == 1 else torch.cat(given.matrices, dim=1)
     stored = given.layer.dtype if given.layer.dtype in FLOATING else "float64"
-    facts = byte_facts(entries, stored)
+    known = survey(entries)
+    facts = byte_facts(entries, stored, known)
     true_entries = as_stored(given.layer)
     rounded = rounded_to(entries, stored) if true_entries else None
     epsilon, smallest_normal = _precision(given, stored, rounded)
@@ -91,8 +92,9 @@ def gather(given: LayerInput) -> Evidence:
     usual = entries if flipped is None else _restored(entries, flipped)
     scale = _power_of_two(facts.largest if flipped is None else float(usual.abs().max()))
     work = usual if scale == 1 else usual.double() / scale
-    sizes = line_sizes(work)
-    zeros = zero_pattern(work, sizes)
+    if work is not entries:
+        known = survey(work)
+    zeros = zero_pattern(work, known)
     coarse = epsilon > _COARSE
     continuous = true_entries and varied and not coarse
     grid, book = (
@@ -106,7 +108,7 @@ def gather(given: LayerInput) -> Evidence:
         injuries = gather_injuries(
             work,
             scale,
-            sizes=sizes,
+            known=known,
             flipped=flipped,
             quantised=grid is not None or book is not None,
             coarse=coarse,
@@ -114,7 +116,7 @@ def gather(given: LayerInput) -> Evidence:
         )
     copied_rows = duplicated_rows(work) if true_entries and varied else ()
     copied_columns = duplicated_rows(work.T) if true_entries and varied else ()
-    outliers = largest_entries(work) if continuous else None
+    outliers = largest_entries(work, known) if continuous else None
     if outliers is not None:
         outliers = _rescaled(outliers, scale)
     # the eigenvalues have the sum of the squares already, in float64
@@ -133,7 +135,9 @@ def gather(given: LayerInput) -> Evidence:
         copied_columns=copied_columns,
         deficits=(),
         outliers=outliers,
-        loud=_loudest(work, outliers, scale, rms) if true_entries and varied and flipped is None else None,
+        loud=_loudest(work, known, outliers, scale, rms)
+        if true_entries and varied and flipped is None
+        else None,
     )
     if flipped is not None:
         return evidence  # the spectrum is that of the flipped entries
@@ -171,10 +175,11 @@ def _rescaled(test: OutlierTest, scale: float) -> OutlierTest:
     )
 
 
-def _loudest(work: torch.Tensor, outliers: OutlierTest | None, scale: float, rms: float) -> Loud | None:
-    low, high = torch.aminmax(work)
-    loudest = high if high > -low else low
-    share = (float(loudest) * scale / rms) ** 2 / work.numel()
+def _loudest(
+    work: torch.Tensor, known: Survey, outliers: OutlierTest | None, scale: float, rms: float
+) -> Loud | None:
+    loudest = known.high if known.high > -known.low else known.low
+    share = (loudest * scale / rms) ** 2 / work.numel()
     surprising = outliers is not None and outliers.p_value <= SUSPICIOUS
     if not surprising and (share < LOUD or work.numel() < _LOUD_ENTRIES):
         return None
@@ -182,7 +187,7 @@ def _loudest(work: torch.Tensor, outliers: OutlierTest | None, scale: float, rms
     sigma, localisation = localised_direction(work, column)
     return Loud(
         position=(row, column),
-        value=float(loudest) * scale,
+        value=loudest * scale,
         share=share,
         sigma=sigma * scale,
         localisation=localisation,

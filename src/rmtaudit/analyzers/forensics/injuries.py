@@ -11,6 +11,7 @@ from rmtaudit.kernels.forensics.bitflips import FlippedBits
 from rmtaudit.kernels.forensics.clipping import Clipping, clipping
 from rmtaudit.kernels.forensics.line_order import LineOrder, line_order
 from rmtaudit.kernels.forensics.lines import LoudLines, loud_lines
+from rmtaudit.kernels.forensics.survey import Survey
 
 ORDERED_SIDE = 64
 """Least side of a matrix whose lines are tested for their order: below, healthy layers pass for shuffled."""
@@ -40,7 +41,7 @@ def gather_injuries(
     work: torch.Tensor,
     scale: float,
     *,
-    sizes: tuple[torch.Tensor, torch.Tensor],
+    known: Survey,
     flipped: FlippedBits | None,
     quantised: bool,
     coarse: bool,
@@ -54,8 +55,8 @@ def gather_injuries(
         Shape ``(rows, cols)``, the entries over ``scale``, flipped bits restored.
     scale
         Power of two.
-    sizes
-        Root mean squares of the rows and columns of ``work``.
+    known
+        The survey of ``work``.
     flipped
         What was restored.
     quantised, coarse
@@ -64,15 +65,14 @@ def gather_injuries(
     zero_share
         Share of exact zeros.
     """
-    rows, columns = sizes
     mean = float(work.mean())
-    mean_square = float(rows.square().mean())
+    mean_square = float(known.rows.square().mean())
     ordered = not coarse and min(work.shape) >= ORDERED_SIDE and zero_share <= _MOSTLY
     return Injuries(
         flipped=flipped,
-        clipped=None if quantised or coarse else _rescaled(clipping(work), scale),
-        loud_rows=_loud(rows, scale),
-        loud_columns=_loud(columns, scale),
+        clipped=None if quantised or coarse else _rescaled(clipping(work, known), scale),
+        loud_rows=_loud(known.rows, scale),
+        loud_columns=_loud(known.columns, scale),
         mean=mean * scale,
         sd=math.sqrt(max(mean_square - mean * mean, 0.0)) * scale,
         ordered_rows=line_order(work) if ordered else None,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from rmtaudit.kernels.forensics.survey import Survey, survey
+
 HALF_LARGEST = 65504.0
 HALF_SMALLEST = 2.0**-25
 """What is not larger than this rounds to zero in float16."""
@@ -34,7 +36,7 @@ class ByteFacts:
     vanishing: int
 
 
-def byte_facts(matrix: torch.Tensor, stored: str) -> ByteFacts:
+def byte_facts(matrix: torch.Tensor, stored: str, known: Survey | None = None) -> ByteFacts:
     """Return the facts about the entries.
 
     Parameters
@@ -43,24 +45,31 @@ def byte_facts(matrix: torch.Tensor, stored: str) -> ByteFacts:
         Shape ``(rows, cols)``, float32 or float64, finite, not empty.
     stored
         The dtype that the entries were stored in (torch's name).
+    known
+        The survey of the matrix, where there is one already.
     """
-    low, high = (float(bound) for bound in torch.aminmax(matrix))
-    largest = max(abs(low), abs(high))
+    known = known or survey(matrix)
+    low, high, largest = known.low, known.high, known.largest
     smallest_normal = float(torch.finfo(getattr(torch, stored)).smallest_normal)
-    tiny = _tiny(matrix, max(HALF_SMALLEST, smallest_normal))
+    tiny = _tiny(known, max(HALF_SMALLEST, smallest_normal))
     return ByteFacts(
         constant=low if low == high else None,
         largest=largest,
         denormals=int((tiny < smallest_normal).sum()),
-        overflowing=int((matrix.abs() > HALF_LARGEST).sum()) if largest > HALF_LARGEST else 0,
+        overflowing=_overflowing(known),
         vanishing=int((tiny <= HALF_SMALLEST).sum()),
     )
 
 
-def _tiny(matrix: torch.Tensor, bound: float) -> torch.Tensor:
+def _overflowing(known: Survey) -> int:
+    beyond = (known.lowest < -HALF_LARGEST) | (known.highest > HALF_LARGEST)
+    return sum(int((band.abs() > HALF_LARGEST).sum()) for band in known.bands(beyond))
+
+
+def _tiny(known: Survey, bound: float) -> torch.Tensor:
     """Return the sizes up to ``bound`` that are not zero; most matrices have none."""
-    size = matrix.abs()
-    if float(size.amin()) > bound:
-        return size[:0]
-    small = size[size <= bound]
-    return small[small > 0]
+    sizes = [known.lines.new_empty(0)]
+    for band in known.bands(known.smallest <= bound):
+        size = band.abs()
+        sizes.append(size[(size <= bound) & (size > 0)])
+    return torch.cat(sizes)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from rmtaudit.kernels.forensics.survey import Survey, survey
+
 LEAST_TIES = 4
 """Entries that hold an extreme value from which it counts as a bound."""
 
@@ -30,7 +32,7 @@ class Clipping:
     clipped: int
 
 
-def clipping(matrix: torch.Tensor) -> Clipping | None:
+def clipping(matrix: torch.Tensor, known: Survey | None = None) -> Clipping | None:
     """Return the bounds that the entries were clipped at, or ``None``.
 
     A largest (smallest) value is a bound if at least 4 entries hold it, and at least 4 times as many as
@@ -41,20 +43,23 @@ def clipping(matrix: torch.Tensor) -> Clipping | None:
     ----------
     matrix
         Shape ``(rows, cols)``, real floating dtype, finite, not constant.
+    known
+        The survey of the matrix, where there is one already.
     """
-    low, high = torch.aminmax(matrix)
-    below, above = _ties(matrix, low), _ties(matrix, high)
+    known = known or survey(matrix)
+    low, high = known.low, known.high
+    below, above = _ties(known, low, known.lowest == low), _ties(known, high, known.highest == high)
     if not below and not above:
         return None
-    return Clipping(float(low) if below else None, float(high) if above else None, below + above)
+    return Clipping(low if below else None, high if above else None, below + above)
 
 
-def _ties(matrix: torch.Tensor, bound: torch.Tensor) -> int:
-    """Return how many entries hold the bound, if they are enough."""
-    ties = int(torch.count_nonzero(matrix == bound))
+def _ties(known: Survey, bound: float, holding: torch.Tensor) -> int:
+    """Return how many entries hold the bound, if they are enough; only some bands do at all."""
+    ties = sum(int(torch.count_nonzero(band == bound)) for band in known.bands(holding))
     if ties < LEAST_TIES or bound == 0:
         return 0
-    rest = matrix[matrix != bound]
+    rest = known.lines[known.lines != bound]
     for _ in range(_BELOW):
         if rest.numel() == 0:
             return 0

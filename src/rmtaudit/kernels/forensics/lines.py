@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -37,13 +36,6 @@ class LoudLines:
     def gap(self) -> float:
         """How many times larger the smallest of them is than the largest of the others."""
         return self.sizes[-1] / self.next_largest
-
-
-def line_sizes(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the root mean squares of the rows and of the columns, float64, one-dimensional."""
-    rows, cols = matrix.shape
-    by_row, by_column = (torch.linalg.vector_norm(matrix, dim=side).double() for side in (1, 0))
-    return by_row / math.sqrt(cols), by_column / math.sqrt(rows)
 
 
 def loud_lines(sizes: torch.Tensor) -> LoudLines | None:

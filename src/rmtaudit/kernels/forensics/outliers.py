@@ -14,6 +14,8 @@ import numpy as np
 import scipy.special
 import torch
 
+from rmtaudit.kernels.forensics.survey import GROUP, Survey, survey
+
 TAIL = 100
 """Order statistics below the suspects that the tail is fitted on."""
 
@@ -80,7 +82,7 @@ class OutlierTest:
     largest_values: tuple[float, ...]
 
 
-def largest_entries(matrix: torch.Tensor) -> OutlierTest | None:
+def largest_entries(matrix: torch.Tensor, known: Survey | None = None) -> OutlierTest | None:
     r"""Test whether the largest absolute entries belong to the tail of the others.
 
     Null hypothesis: above some threshold ``|w|`` is Pareto (regularly varying) or lighter. Then the scaled
@@ -95,6 +97,8 @@ def largest_entries(matrix: torch.Tensor) -> OutlierTest | None:
     ----------
     matrix
         Shape ``(rows, cols)``, real floating dtype.
+    known
+        The survey of the matrix, where there is one already.
 
     Returns
     -------
@@ -108,7 +112,7 @@ def largest_entries(matrix: torch.Tensor) -> OutlierTest | None:
     tail = min(TAIL, matrix.numel() // 10)
     if tail < TAIL // 5:
         return None
-    values, flat = _largest(matrix, tail + SUSPECTS + 1)
+    values, flat = _largest(known or survey(matrix), tail + SUSPECTS + 1)
     if not values[-1] > 0:
         return None
     p, suspects, gamma = apart_from_tail(values, tail)
@@ -189,19 +193,27 @@ def _survival(above: float, gamma: float, suspects: int, below: int) -> float:
     return float(scipy.special.betainc(below, suspects, below * gamma / (below * gamma + above)))
 
 
-def _largest(matrix: torch.Tensor, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _largest(known: Survey, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the ``count`` largest absolute entries and their flat positions, ties by position.
 
-    A selection over millions of entries is slow: the maxima of blocks bound the threshold first.
+    At least ``count`` entries reach the ``count``-th largest of the peaks, and all of those are in groups
+    whose peak does.
     """
-    size = matrix.abs().reshape(-1)
-    if size.numel() > 64 * count:
-        usable = size.numel() // 32 * 32
-        bound = float(size[:usable].view(-1, 32).amax(1).topk(count).values[-1])
-        flat = (size >= bound).nonzero().reshape(-1)
-        values = size[flat]
+    lines, peaks = known.lines, known.peaks
+    if peaks.numel() < count:
+        values = known.lines.abs().reshape(-1)
+        places = torch.arange(values.numel(), device=values.device)
     else:
-        flat = torch.arange(size.numel(), device=size.device)
-        values = size
+        bound = peaks.reshape(-1).topk(count).values[-1]
+        group, across = (peaks >= bound).nonzero(as_tuple=True)
+        along = (GROUP * group[:, None] + torch.arange(GROUP, device=lines.device)).clamp(max=len(lines) - 1)
+        places = torch.unique(along * lines.shape[1] + across[:, None])
+        values = lines.reshape(-1)[places].abs()
+        reached = values >= bound
+        values, places = values[reached], places[reached]
+    if known.transposed:
+        row, column = places // lines.shape[1], places % lines.shape[1]
+        places, order = (column * len(lines) + row).sort()
+        values = values[order]
     order = torch.argsort(values, descending=True, stable=True)[:count]
-    return values[order].double().cpu().numpy(), flat[order].cpu().numpy()
+    return values[order].double().cpu().numpy(), places[order].cpu().numpy()

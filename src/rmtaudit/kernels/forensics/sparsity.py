@@ -7,10 +7,8 @@ from typing import Literal
 
 import torch
 
-from rmtaudit.kernels.forensics.lines import line_sizes
 from rmtaudit.kernels.forensics.samples import strided
-
-Sizes = tuple[torch.Tensor, torch.Tensor]
+from rmtaudit.kernels.forensics.survey import Survey, survey
 
 VANISHED = 1e-6
 """A row or column is dead if its root mean square is at most this share of the matrix's."""
@@ -83,21 +81,21 @@ class ZeroPattern:
         return self.scattered / self.alive if self.alive else 0.0
 
 
-def zero_pattern(matrix: torch.Tensor, sizes: Sizes | None = None) -> ZeroPattern:
+def zero_pattern(matrix: torch.Tensor, known: Survey | None = None) -> ZeroPattern:
     """Count and place the exact zeros of a matrix.
 
     Parameters
     ----------
     matrix
         Shape ``(rows, cols)``, real floating dtype, finite, not all zero.
-    sizes
-        Root mean squares of the rows and columns, as :func:`~rmtaudit.kernels.forensics.lines.line_sizes`
-        returns them, where they are known already.
+    known
+        The survey of the matrix, where there is one already.
     """
-    by_row, by_column = _without_giants(matrix, line_sizes(matrix) if sizes is None else sizes)
+    known = known or survey(matrix)
+    by_row, by_column = _without_giants(matrix, known)
     rows, cols = _dead(by_row, matrix.shape[1]), _dead(by_column, matrix.shape[0])
     entries = matrix.numel()
-    zeros = entries - int(torch.count_nonzero(matrix))
+    zeros = sum(band.numel() - int(torch.count_nonzero(band)) for band in known.bands(known.smallest == 0))
     core = matrix
     if rows or cols:
         keep_rows = torch.ones(matrix.shape[0], dtype=torch.bool, device=matrix.device)
@@ -144,18 +142,19 @@ def _next_level(core: torch.Tensor) -> int:
     return int(((size > 0) & (size <= smallest * 1.0001)).sum())
 
 
-def _without_giants(matrix: torch.Tensor, sizes: Sizes) -> Sizes:
+def _without_giants(matrix: torch.Tensor, known: Survey) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the sizes of the lines without giant entries: beside one of them every other line looks dead.
 
     If one line holds a quarter of the squared norm, entries are capped at a thousand times their 99.9 %
     quantile.
     """
-    squares = sizes[0].square()
+    squares = known.rows.square()
     if float(squares.max()) < _GIANT_SHARE * float(squares.sum()):
-        return sizes
+        return known.rows, known.columns
     usual = float(strided(matrix, _SAMPLE).abs().double().quantile(_USUAL))
     cap = _GIANT * usual
-    return line_sizes(matrix.clamp(-cap, cap)) if 0 < cap < float(matrix.abs().max()) else sizes
+    capped = survey(matrix.clamp(-cap, cap)) if 0 < cap < known.largest else known
+    return capped.rows, capped.columns
 
 
 def _pattern(matrix: torch.Tensor, rows: tuple[int, ...], cols: tuple[int, ...]) -> NofM | None:

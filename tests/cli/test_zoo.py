@@ -100,9 +100,9 @@ def test_wrong_calls_are_refused(tmp_path: Path, capsys: Capture) -> None:
 
 def test_the_progress_counts_models_and_then_pairs() -> None:
     step = ZooProgress(models=3, models_total=4, bytes=3 << 20, bytes_total=4 << 20, seconds=300.0)
-    assert _line(step) == "3 of 4 models, 3.1 MB of 4.2 MB, about 100 s left"
+    assert _line(step) == "3 of 4 models, 3.15 MB of 4.19 MB, about 2 minutes left"
     step = replace(step, bytes=0, models=0)
-    assert _line(step) == "0 of 4 models, 0 B of 4.2 MB"
+    assert _line(step) == "0 of 4 models, 0 B of 4.19 MB"
     step = replace(step, pairs=1, pairs_total=1000, seconds=2.0)
     assert _line(step) == "1 of 1,000 pairs of models tested, about 33 minutes left"
 

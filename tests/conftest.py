@@ -6,6 +6,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,6 +19,7 @@ os.environ["COLUMNS"] = "80"  # no test depends on the terminal that it runs in
 os.environ.setdefault("HF_ENDPOINT", "http://127.0.0.1:9")  # no test asks the Hub: nothing listens there
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+FACTORY = Path(__file__).with_name("report") / "factory.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,6 +40,17 @@ def shared() -> Callable[..., Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def made() -> ModuleType:
+    """Return the module of hand-made reports."""
+    spec = importlib.util.spec_from_file_location("hand_made_reports", FACTORY)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ FAST = ["--analyzers", "scale,powerlaw"]
 @pytest.fixture(autouse=True)
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platformdirs, "user_config_dir", lambda *_, **__: str(tmp_path / "user"))
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     monkeypatch.chdir(tmp_path)
 
 
@@ -147,3 +148,54 @@ def test_the_line_stays_one_line(made: ModuleType, tmp_path: Path, capsys: Captu
         "(x\\x0d\\x0a\\x3a:error::y, a, b and 3 more); " in line
     )
     assert line.endswith("; 8 more codes")
+
+
+def commands_in(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("::")]
+
+
+def test_a_scan_annotates_a_step_of_github(
+    models: Callable[[str], str], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["scan", *map(models, ["nan", "vector", "cut", "sound"]), *FAST, "-o", "r.json", "-q"]
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert run(cli, command) == 2
+    assert commands_in(capsys.readouterr().err) == []  # without --fail-on a scan is no gate
+    assert run(cli, [*command, "--fail-on", "error"]) == 2
+    printed = capsys.readouterr()
+    lines = commands_in(printed.err)
+    assert printed.out == ""
+    assert [line.split("::")[1].split(",title=")[1] for line in lines] == [
+        "RA-SC-001 in 1 layer",
+        "No weight matrix could be analysed (RA-NA-001)",
+        "Cannot be read (RA-IN-021)",
+    ]
+    assert lines[0].startswith(f"::error file={models('nan')},")
+    assert "b.weight: " in lines[0]
+    assert run(cli, ["report", "r.json", "--fail-on", "error"]) == 2
+    assert commands_in(capsys.readouterr().err) == lines
+
+
+def test_layers_that_were_not_judged_are_annotated(
+    models: Callable[[str], str], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert run(cli, ["scan", models("sound"), *FAST, "--memory", "5000", "--fail-on", "RA-SC-001"]) == 3
+    assert any(
+        ",title=1 layer not judged::a.weight: memory" in line for line in commands_in(capsys.readouterr().err)
+    )
+
+
+def test_github_gets_ten_annotations_of_hostile_names(
+    made: ModuleType, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    found = tuple(made.finding(f"RA-FO-0{index:02}", "error", "%0A\n::error::y") for index in range(20))
+    report = made.report(tuple(made.layer(name, findings=found) for name in ("x\r\n::error::y", *"abcde")))
+    (tmp_path / "r.json").write_text(dumps(results_to_dict([report])))
+    assert run(cli, ["report", "r.json", "--fail-on", "error"]) == 1
+    lines = commands_in(capsys.readouterr().err)
+    assert len(lines) == 10
+    assert lines[-1] == "::error title=More errors::11 more are not shown here: the report has all."
+    hostile = r"\x0a\x3a:error::y"
+    assert all(f"in 6 layers::x\\x0d{hostile}: %250A{hostile}%0Aa: " in line for line in lines[:9])

@@ -56,3 +56,16 @@ def test_exit_codes(zoo: Path, tmp_path: Path, capsys: Capture) -> None:
     assert run(cli, ["rank", str(zoo), "--metrics", "nothing"]) == 2
     assert run(cli, ["rank", str(tmp_path / "none")]) == 2
     assert "RA-RP-005" in capsys.readouterr().err
+
+
+def test_tau_is_explained_only_where_it_stands(zoo: Path, capsys: Capture) -> None:
+    assert run(cli, ["rank", str(zoo)]) == 0
+    assert "Kendall's tau-b" in capsys.readouterr().out
+    lines = zoo.read_text().splitlines()
+    zoo.write_text("\n".join(line.split(", quality")[0] + "}" * ("quality" in line) for line in lines))
+    for format_ in ("table", "markdown"):
+        assert run(cli, ["rank", str(zoo), "--format", format_]) == 0
+        out = capsys.readouterr().out
+        assert "Kendall" not in out
+        assert "given size" not in out
+        assert "place in the family" in out

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,9 @@ from safetensors.torch import save_file
 
 from rmtaudit.cli import cli
 from rmtaudit.cli.errors import run
+from rmtaudit.cli.zoo import _line
 from rmtaudit.engine.resources.store import Kind, RecordStore
+from rmtaudit.engine.zoo.run import ZooProgress
 from rmtaudit.report.zoo import load_zoo
 
 Capture = pytest.CaptureFixture[str]
@@ -93,6 +96,15 @@ def test_wrong_calls_are_refused(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "out" / "store" / "mine.txt").write_text("precious")
     assert run(cli, ["zoo", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "RA-ST-001" in capsys.readouterr().err
+
+
+def test_the_progress_counts_models_and_then_pairs() -> None:
+    step = ZooProgress(models=3, models_total=4, bytes=3 << 20, bytes_total=4 << 20, seconds=300.0)
+    assert _line(step) == "3 of 4 models, 3.15 MB of 4.19 MB, about 2 minutes left"
+    step = replace(step, bytes=0, models=0)
+    assert _line(step) == "0 of 4 models, 0 B of 4.19 MB"
+    step = replace(step, pairs=1, pairs_total=1000, seconds=2.0)
+    assert _line(step) == "1 of 1,000 pairs of models tested, about 33 minutes left"
 
 
 @pytest.mark.slow

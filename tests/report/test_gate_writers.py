@@ -141,6 +141,16 @@ def test_junit_counts_the_cases_and_not_the_properties() -> None:
     assert suite[0].tag == "properties"
 
 
+def test_a_reason_stands_once_where_the_message_has_it_and_always_of_a_suppression() -> None:
+    unseen = check("a", outcome="inconclusive", message="Cannot be told: no report.", reason="No report.")
+    accepted = check("b", outcome="suppressed", message="'b' has RA-FO-001. Accepted.", reason="RA-FO-001.")
+    root = parsed_junit(text_of("junit", document(subject(unseen, accepted))))
+    assert [child.get("message") for case in root.iter("testcase") for child in case] == [
+        "Cannot be told: no report.",
+        "'b' has RA-FO-001. Accepted. RA-FO-001.",
+    ]
+
+
 def test_junit_keeps_two_names_apart_that_look_the_same() -> None:
     root = parsed_junit(
         text_of("junit", document(subject(check("a\x1b"), check("a\\x1b"), check("a\x1b (2)"))))

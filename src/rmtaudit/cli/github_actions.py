@@ -1,17 +1,22 @@
-"""What a step of GitHub Actions gets beside the result: annotations, a summary and outputs."""
+"""What a step of GitHub Actions gets: annotations of a gate or a scan, a summary and outputs."""
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rmtaudit.errors import OutputError
 from rmtaudit.names import display_name
-from rmtaudit.report.gate import GateDocument
+
+if TYPE_CHECKING:
+    from rmtaudit.report.failing import FailOn
+    from rmtaudit.report.gate import GateDocument
+    from rmtaudit.report.model import FailedSubject, Report
 
 
 def under_github_actions() -> bool:
@@ -50,6 +55,15 @@ def tell_github(document: GateDocument, report: Path | None, *, annotate: bool =
     outputs = os.environ.get("GITHUB_OUTPUT")
     if outputs:
         _append(outputs, _assignments({"verdict": document.outcome, "report": str(report or "")}))
+
+
+def annotate_findings(results: Sequence[Report | FailedSubject], condition: FailOn) -> None:
+    """Annotate the run with the findings on which scans fail; nothing elsewhere, or without ``--fail-on``."""
+    if not condition or not under_github_actions():
+        return
+    from rmtaudit.report.writers.annotations import annotations_of_findings
+
+    click.echo(annotations_of_findings(results, condition), err=True, nl=False)
 
 
 def _assignments(values: Mapping[str, str]) -> str:

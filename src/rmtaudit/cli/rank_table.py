@@ -55,7 +55,7 @@ def draw_ranking(console: Console, ranking: Ranking, *, everything: bool = False
         put(f"… {more} more famil{'y' if more == 1 else 'ies'}: --all shows all", "dim")
     console.print()
     notes = label_grid()
-    for head, text in legend():
+    for head, text in legend(ranking):
         notes.add_row(Text(glyphs.text(head)), Text(glyphs.text(text)))
     console.print(notes)
 

@@ -10,6 +10,7 @@ import click
 
 from rmtaudit.cli.errors import COULD_NOT_JUDGE, FINE, print_error, worst
 from rmtaudit.cli.failing import code_of_findings, condition_of, fail_on_option
+from rmtaudit.cli.github_actions import annotate_findings
 from rmtaudit.cli.help import Command
 from rmtaudit.cli.output import (
     ALL_FORMATS,
@@ -79,6 +80,7 @@ def report(
                 print_report(result, top=top)
     else:
         sys.stdout.write(rendered(list(results), format_, top, json_detail))
+    annotate_findings(results, condition)
     return worst(
         code_of_findings(result, condition) if isinstance(result, Report) else COULD_NOT_JUDGE
         for result in results

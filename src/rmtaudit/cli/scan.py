@@ -24,6 +24,7 @@ from rmtaudit.cli.errors import (
 )
 from rmtaudit.cli.failing import code_of_findings, code_of_report, condition_of, fail_on_option
 from rmtaudit.cli.flags import entries_of, settings_flags
+from rmtaudit.cli.github_actions import annotate_findings
 from rmtaudit.cli.output import (
     ALL_FORMATS,
     OutputFile,
@@ -169,6 +170,7 @@ def scan(
             if verbose:
                 run.say_timings()
         run.finish()
+        annotate_findings(run.results, condition)
     return worst(run.codes)
 
 

@@ -153,8 +153,6 @@ def _checked(resolved: Any) -> ScanSettings:
 
 def _shown(*, enabled: bool) -> Callable[[ZooProgress], None]:
     """Return what shows the progress on stderr, a line now and then."""
-    from rmtaudit.engine.resources.memory_size import format_bytes
-
     next_at = time.monotonic() + _FIRST
     dashboard = False
 
@@ -168,17 +166,27 @@ def _shown(*, enabled: bool) -> Callable[[ZooProgress], None]:
         if time.monotonic() < next_at:
             return
         next_at = time.monotonic() + _EVERY
-        left = ""
-        if step.bytes:
-            seconds = step.seconds * (step.bytes_total - step.bytes) / step.bytes
-            left = f", about {_duration(seconds)} left"
-        line = (
-            f"rmtaudit: {step.models:,} of {step.models_total:,} models, "
-            f"{format_bytes(step.bytes)} of {format_bytes(step.bytes_total)}{left}"
-        )
-        print(line, file=sys.stderr, flush=True)
+        print(f"rmtaudit: {_line(step)}", file=sys.stderr, flush=True)
 
     return watcher
+
+
+def _line(step: ZooProgress) -> str:
+    """Return how far a run is: models and bytes, or the pairs of models that follow them."""
+    from rmtaudit.engine.resources.memory_size import format_bytes
+
+    if step.pairs_total:
+        left = _left(step.seconds, step.pairs, step.pairs_total)
+        return f"{step.pairs:,} of {step.pairs_total:,} pairs of models tested{left}"
+    left = _left(step.seconds, step.bytes, step.bytes_total)
+    return (
+        f"{step.models:,} of {step.models_total:,} models, "
+        f"{format_bytes(step.bytes)} of {format_bytes(step.bytes_total)}{left}"
+    )
+
+
+def _left(seconds: float, done: int, total: int) -> str:
+    return f", about {_duration(seconds * (total - done) / done)} left" if done else ""
 
 
 def _duration(seconds: float) -> str:

@@ -99,15 +99,18 @@ def families_left_out(ranking: Ranking, *, everything: bool) -> int:
     return 0 if everything else max(0, len(ranking.families) - _MOST_FAMILIES)
 
 
-def legend() -> list[tuple[str, str]]:
-    """Return what the columns mean."""
+def legend(ranking: Ranking) -> list[tuple[str, str]]:
+    """Return what the columns of the tables of a ranking mean; taus stand only where a quality is known."""
+    places = [("(1)", "place in the family: 1 has the largest value, which need not be the best")]
+    if not ranking.measures:
+        return places
     return [
         ("tau", "Kendall's tau-b with the quality, of pairs within a family: 1 same order, -1 reversed"),
         ("given size", "partial tau given the number of parameters"),
         ("[low, high]", "95 % bootstrap interval, for this row alone"),
         ("p", "two-sided, by permutation within families; adjusted for all metrics (Holm)"),
         ("all families", "tau of all models, whatever their families"),
-        ("(1)", "place in the family: 1 has the largest value, which need not be the best"),
+        *places,
     ]
 
 
@@ -127,7 +130,7 @@ def markdown(ranking: Ranking) -> str:
         lines += ["", escape_markdown(without_quality(ranking))]
     for rows in family_rows(ranking, everything=True):
         lines += ["", *_markdown_table(rows)]
-    lines += ["", *(f"- {escape_markdown(head)}: {escape_markdown(text)}" for head, text in legend())]
+    lines += ["", *(f"- {escape_markdown(head)}: {escape_markdown(text)}" for head, text in legend(ranking))]
     return "\n".join(lines) + "\n"
 
 

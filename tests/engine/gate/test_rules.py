@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import rmtaudit
+from rmtaudit.engine.gate.init import policy_text
 from rmtaudit.engine.gate.load import Policy, load_policy
 from rmtaudit.errors import UsageError
 from rmtaudit.report.gate import Check, GateDocument
@@ -338,3 +339,24 @@ def test_evidence_is_bounded_and_counts_what_is_left_out(policy: Any, model: Any
     report = model({f"h.{at}": {} for at in range(50)})
     check = only(rmtaudit.gate(report, policy=policy("metric: alpha, range: [4, 8]")))
     assert (len(check.evidence), check.evidence_left_out) == (20, 30)
+
+
+def test_init_writes_no_lower_limit_that_no_layer_can_miss(
+    made: ModuleType, model: Any, tmp_path: Path
+) -> None:
+    narrow, wide = {"h.0.weight": alpha(made, 4, 3.5, 4.5)}, {"h.0.weight": alpha(made, 4, 1.5, 6.5)}
+    assert "    range: [2.8, 5.2]" in policy_text(model(narrow))
+    text = policy_text(model(wide))
+    comment, limit, side = text.split("metric: alpha")[1].splitlines()[1:4]
+    assert re.fullmatch(r"    # No lower limit: no layer can miss -\d\.\d+, as alpha .*", comment)
+    assert limit.startswith("    threshold: 9.")
+    assert side == "    greater_is_better: false"
+    (tmp_path / "policy.yaml").write_text(text)
+    chosen = load_policy(tmp_path / "policy.yaml")
+    high = model({"h.0.weight": alpha(made, 20, 19, 21)})
+    outcomes = {
+        name: {each.rule: each.outcome for each in rmtaudit.gate(report, policy=chosen).subjects[0].checks}
+        for name, report in (("itself", model(wide)), ("high", high))
+    }
+    assert outcomes["itself"]["alpha-h"] == "passed"
+    assert outcomes["high"]["alpha-h"] == "failed"

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from rmtaudit.engine.settings.scan import ScanSettings
 from rmtaudit.engine.zoo.cluster import ClusterOptions
 from rmtaudit.engine.zoo.document import audit_zoo
+from rmtaudit.engine.zoo.run import ZooProgress
 from rmtaudit.report.zoo import Zoo
 
 SHAPES = {"fc1.weight": (60, 30), "fc2.weight": (50, 60), "fc3.weight": (40, 50), "fc4.weight": (10, 40)}
@@ -68,3 +69,29 @@ def test_copies_casts_fine_tunes_and_shared_tensors_are_edges(
     assert few.relations.tested == 2
     assert few.relations.untested == zoo.relations.tested - 2
     assert audit_zoo([str(folder)], tmp_path / "few", settings, cluster, pairs=0).relations is None
+
+
+def test_pairs_are_counted_and_those_that_an_interrupted_run_tested_are_kept(
+    tmp_path: Path, settings: ScanSettings, cluster: ClusterOptions
+) -> None:
+    folder, out = tmp_path / "zoo", tmp_path / "out"
+    folder.mkdir()
+    for seed in range(3):
+        save_file(weights(seed), folder / f"{seed}.safetensors")
+    seen: list[ZooProgress] = []
+
+    def interrupting(step: ZooProgress) -> None:
+        if step.pairs:
+            raise KeyboardInterrupt
+
+    stopped = audit_zoo([str(folder)], out, settings, cluster, progress=interrupting)
+    assert not stopped.run.complete
+    assert stopped.relations is None
+    assert [model.status for model in stopped.models] == ["ok"] * 3
+    zoo = audit_zoo([str(folder)], out, settings, cluster, progress=seen.append)
+    assert zoo.run.complete
+    assert zoo.relations is not None
+    assert zoo.relations.tested == 3
+    assert 1 <= zoo.run.tasks < 3
+    assert [step.pairs_total for step in seen] == [zoo.run.tasks] * len(seen)
+    assert (seen[-1].pairs, seen[-1].models) == (zoo.run.tasks, 3)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -199,3 +202,25 @@ def test_records_do_not_depend_on_the_order_of_the_models(
         audit_zoo([str(path)], tmp_path / "other", settings, cluster, pairs=0)
     assert records(tmp_path / "one") == records(tmp_path / "other")
     shutil.rmtree(tmp_path / "one")
+
+
+def test_a_run_that_is_killed_is_taken_up_again(
+    zoo: Path, tmp_path: Path, settings: ScanSettings, cluster: ClusterOptions
+) -> None:
+    command = [sys.executable, "-m", "rmtaudit", "zoo", str(zoo), "--out", "killed", "--pairs", "0", "-q"]
+    command += ["--threads", "1", "--analyzers", ",".join(settings.analyzers)]
+    place = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
+    process = subprocess.Popen(command, cwd=tmp_path, env=place, start_new_session=True)
+    store = tmp_path / "killed" / "store"
+    while not (store.exists() and any(RecordStore(store).files(Kind.MODEL))):
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    left = records(tmp_path / "killed")
+    resumed = run(zoo, tmp_path / "killed", settings, cluster)
+    calm = run(zoo, tmp_path / "calm", settings, cluster)
+    assert resumed.run.models_reused >= 1
+    assert records(tmp_path / "killed") == records(tmp_path / "calm")
+    assert left.items() <= records(tmp_path / "calm").items()
+    assert resumed.models == calm.models

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rmtaudit.engine.gate.estimates import Estimate, estimate_of
@@ -25,6 +26,9 @@ POLICY, BASELINE = "policy.yaml", "baseline.json"
 
 _MOST_ROLES = 16
 """Roles from which layers are put together by their kind: more rules than this nobody reads."""
+
+_LEAST = MappingProxyType({"alpha": 1.0})
+"""Values that a metric never falls below: a power law with a smaller exponent has no finite integral."""
 
 _FACTOR = 0.3
 """Room for log10 of a norm: a factor of 2. A lost or doubled scale has more, an epoch of training less."""
@@ -204,7 +208,13 @@ def _rule(
     pattern = group.text if group.key == "kind" else _escaped(group.text)
     yield f"    on: {{{group.key}: {json.dumps(pattern)}}}"
     yield f"    metric: {metric}  # {span} in {count} {'layer' if count == 1 else 'layers'}"
-    yield f"    range: [{limits[0]}, {limits[1]}]"
+    least = _LEAST.get(metric)
+    if least is not None and limits[0] <= least:
+        yield f"    # No lower limit: no layer can miss {limits[0]}, as {metric} is always above {least}."
+        yield f"    threshold: {limits[1]}"
+        yield "    greater_is_better: false"
+    else:
+        yield f"    range: [{limits[0]}, {limits[1]}]"
     if count < len(group.layers):
         yield f"    missing: ignore  # {len(group.layers) - count} of them have no {metric}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,10 @@ def audit_zoo(
         audited = audit_models(subjects, store, settings, opened, rehash=rehash, progress=progress)
         relations = None
         if pairs and audited.complete:
-            relations = _relations(audited, store, opened, out / DOCUMENT, pairs)
+            try:
+                relations = _relations(audited, store, opened, out / DOCUMENT, pairs, progress)
+            except KeyboardInterrupt:  # the pairs that were tested are in the store
+                audited.complete = False
     zoo = Zoo(
         schema=ZOO_HEADER,
         tool=audited.tool,
@@ -92,7 +95,12 @@ def audit_zoo(
 
 
 def _relations(
-    audited: AuditedZoo, store: RecordStore, cluster: Cluster, document: Path, most: int
+    audited: AuditedZoo,
+    store: RecordStore,
+    cluster: Cluster,
+    document: Path,
+    most: int,
+    progress: Callable[[ZooProgress], None],
 ) -> Relations:
     """Return the relations of the models: those of the last document, where it is of the same ones."""
     if audited.tasks == 0:
@@ -107,14 +115,33 @@ def _relations(
 
     from rmtaudit.engine.zoo.relations import relations_of  # imports torch
 
-    def run(function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Finished]:
-        queue = TaskQueue(cluster.workers(), function)
+    def run(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Finished]:
+        started = time.monotonic()
+        workers = cluster.workers()
+        queue = TaskQueue(workers, function)
         for task in tasks:
             queue.add(task)
-        finished = [each for each in queue.results() if each is not None]
-        audited.tasks += queue.tasks
-        audited.retries += queue.retries
-        return finished
+        done, models, size = 0, len(audited.models), audited.bytes
+        try:
+            for finished in queue.results():
+                if finished is not None:
+                    done += 1
+                    yield finished
+                progress(
+                    ZooProgress(
+                        models=models,
+                        models_total=models,
+                        bytes=size,
+                        bytes_total=size,
+                        seconds=time.monotonic() - started,
+                        dashboard=workers.dashboard,
+                        pairs=done,
+                        pairs_total=len(tasks),
+                    )
+                )
+        finally:
+            audited.tasks += queue.tasks
+            audited.retries += queue.retries
 
     return relations_of(
         audited.models, store, run, seed=audited.tool["seed"], program=audited.program, most=most

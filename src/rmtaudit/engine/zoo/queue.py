@@ -1,14 +1,16 @@
 """Tasks on the workers of a cluster: a few at a time, again where one is lost, and given up where it kills.
 
 The scheduler never holds more than a few tasks a worker, so that its memory does not grow with the zoo, and a
-task that ends its worker takes few others with it.
+task that ends its worker takes few others with it. Tasks are handed out, and their outcomes fetched, as many
+at once as there are: with 64 workers that halves what a task costs (``benchmarks/zoo.py scheduler``).
 """
 
 from __future__ import annotations
 
 import queue
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -69,34 +71,64 @@ class TaskQueue:
         More may be added meanwhile.
         """
         while self._waiting or self._running:
-            while self._waiting and len(self._running) < self._workers.slots * (1 + _AHEAD):
-                self._submit(*self._waiting.popleft())
-            try:
-                key = self._done.get(timeout=_TICK)
-            except queue.Empty:
+            room = self._workers.slots * (1 + _AHEAD) - len(self._running)
+            if room >= self._workers.slots or not self._running:
+                self._submit(min(room, len(self._waiting)))
+            ended = self._ended()
+            if not ended:
                 yield None
-                continue
-            finished = self._finished(key)
+            yield from self._finished(ended)
+
+    def _submit(self, count: int) -> None:
+        """Hand tasks to the scheduler, all in one message, which costs more than what is in it."""
+        if count <= 0:
+            return
+        batch = [self._waiting.popleft() for _ in range(count)]
+        keys = [f"rmtaudit-{id(self):x}-{self._number + place:010}" for place in range(count)]
+        self._number += count
+        futures = self._workers.client.map(
+            self._function,
+            [task for task, _ in batch],
+            key=keys,
+            pure=False,
+            resources=self._resources,
+            priority=-self._number,
+        )
+        for key, future, (task, attempt) in zip(keys, futures, batch, strict=True):
+            self._running[key] = (future, task, attempt)
+            future.add_done_callback(lambda _, key=key: self._done.put(key))
+
+    def _ended(self) -> list[str]:
+        """Return the keys of all tasks that have ended; none after a second without any."""
+        keys = []
+        with suppress(queue.Empty):
+            keys.append(self._done.get(timeout=_TICK))
+            while True:
+                keys.append(self._done.get_nowait())
+        return keys
+
+    def _finished(self, keys: Sequence[str]) -> Iterator[Finished]:
+        """Yield what came of tasks; not of those that are carried out once more."""
+        ended = [self._running.pop(key) for key in keys]
+        self.tasks += len(ended)
+        sound = {future.key: future for future, _, _ in ended if future.status == "finished"}
+        outcomes = self._workers.client.gather(sound, errors="skip") if sound else {}
+        for future, task, attempt in ended:
+            finished: Finished | None
+            if future.key in outcomes and future.status == "finished":
+                finished = Finished(task, outcomes[future.key])
+            else:
+                finished = self._failed(future, task, attempt)
+            future.release()
             if finished is not None:
                 yield finished
 
-    def _submit(self, task: Any, attempt: int) -> None:
-        self._number += 1
-        key = f"rmtaudit-{id(self):x}-{self._number}"
-        future = self._workers.client.submit(
-            self._function, task, key=key, pure=False, resources=self._resources, priority=-self._number
-        )
-        self._running[key] = (future, task, attempt)
-        future.add_done_callback(lambda _: self._done.put(key))
-
-    def _finished(self, key: str) -> Finished | None:
-        """Return what came of a task; ``None`` where it is carried out once more."""
+    def _failed(self, future: Future[Any], task: Any, attempt: int) -> Finished | None:
+        """Return what came of a task that was not seen to succeed; ``None`` where it is carried out again."""
         from distributed import KilledWorker
 
-        future, task, attempt = self._running.pop(key)
-        self.tasks += 1
         try:
-            outcome = future.result()
+            return Finished(task, future.result())
         except KilledWorker as error:
             deaths = error.allowed_failures + 1
             self.retries += error.allowed_failures
@@ -108,6 +140,3 @@ class TaskQueue:
                 self._waiting.append((task, attempt + 1))
                 return None
             return Finished(task, reason=display_name(f"{type(error).__name__}: {error}", longest=300))
-        finally:
-            future.release()
-        return Finished(task, outcome)

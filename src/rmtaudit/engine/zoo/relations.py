@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,8 @@ _ALIKE = 0.5
 _ALL_PAIRS = 2000
 """Models up to which the shapes of all pairs are compared; of more, those with exactly equal shapes."""
 
-RunTasks = Callable[[Callable[[Any], Any], Sequence[Any]], Sequence[Finished]]
-"""Carries out a function with each of the tasks on the workers."""
+RunTasks = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Finished]]
+"""Carries out a function with each of the tasks on the workers, and yields them as they come back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

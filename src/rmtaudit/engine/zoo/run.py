@@ -29,7 +29,10 @@ _EVERY = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZooProgress:
-    """How far a run is: models and bytes of those that are computed, and the seconds since it began."""
+    """How far a run is: models and bytes of those that are computed, and the seconds since it began.
+
+    Once the models are done, ``pairs`` of ``pairs_total`` were tested in ``seconds``.
+    """
 
     models: int
     models_total: int
@@ -37,6 +40,8 @@ class ZooProgress:
     bytes_total: int
     seconds: float
     dashboard: str = ""
+    pairs: int = 0
+    pairs_total: int = 0
 
 
 @dataclass(slots=True, kw_only=True)

@@ -55,10 +55,12 @@ def counts_against(check: Check) -> bool:
 
 
 def verdict_line(check: Check) -> str:
-    """Return what came of a check, as a sentence, with the reason where it could not be judged."""
-    message = one_line(check.message)
-    reason = one_line(check.reason) if check.outcome in ("inconclusive", "suppressed") else ""
-    return message if not reason or reason.rstrip(".") in message else f"{message} {reason}"
+    """Return what came of a check, as a sentence, with the reason of a suppression.
+
+    The message of a check that could not be judged has its reason.
+    """
+    reason = check.reason if check.outcome == "suppressed" else ""
+    return " ".join(one_line(text) for text in (check.message, reason) if text)
 
 
 def evidence_lines(check: Check) -> Iterator[str]:

@@ -64,7 +64,9 @@ def audit_zoo(
         relations = None
         if pairs and audited.complete:
             try:
-                relations = _relations(audited, store, opened, out / DOCUMENT, pairs, progress)
+                relations = _relations(
+                    audited, store, opened, document=out / DOCUMENT, most=pairs, progress=progress
+                )
             except KeyboardInterrupt:  # the pairs that were tested are in the store
                 audited.complete = False
     zoo = Zoo(
@@ -98,6 +100,7 @@ def _relations(
     audited: AuditedZoo,
     store: RecordStore,
     cluster: Cluster,
+    *,
     document: Path,
     most: int,
     progress: Callable[[ZooProgress], None],

@@ -84,8 +84,8 @@ def settings_flags(command: Command) -> Command:
             click.option(
                 "--precision",
                 type=click.Choice(["auto", "float64"]),
-                help="Arithmetic of the spectra: auto takes float32 for large layers in half precision, where "
-                "nothing is lost by it.",
+                help="Arithmetic of the spectra: auto takes float32 for large layers in half precision, "
+                "where nothing is lost by it.",
             ),
             click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute."),
             click.option("--seed", metavar="N", help="Seed of everything random."),

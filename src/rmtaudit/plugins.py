@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rmtaudit.checkpoints.contract import ReaderContract
     from rmtaudit.checkpoints.files import FileSource
     from rmtaudit.finding_kind import FindingKind
+    from rmtaudit.kernels.spectra.accuracy import Accuracy
     from rmtaudit.matrices.sources.base import MatrixSource, Reach
     from rmtaudit.matrices.sources.contract import SourceContract
     from rmtaudit.matrices.sources.known import FLOAT32_ROUNDING, Known
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FLOAT32_ROUNDING",
+    "Accuracy",
     "Analysis",
     "Analyzer",
     "AnalyzerContract",
@@ -75,6 +77,7 @@ _HOMES = {
     "rmtaudit.checkpoints.contract": ("ReaderContract",),
     "rmtaudit.checkpoints.files": ("FileSource",),
     "rmtaudit.finding_kind": ("FindingKind",),
+    "rmtaudit.kernels.spectra.accuracy": ("Accuracy",),
     "rmtaudit.matrices.sources.base": ("MatrixSource", "Reach"),
     "rmtaudit.matrices.sources.contract": ("SourceContract",),
     "rmtaudit.matrices.sources.known": ("FLOAT32_ROUNDING", "Known"),

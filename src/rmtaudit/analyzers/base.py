@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from rmtaudit.kernels.spectra.accuracy import Accuracy
+
 if TYPE_CHECKING:
     import torch
 
@@ -187,6 +189,12 @@ class Analyzer(ABC):
     They are explained by ``rmtaudit explain``. An observation with any other code is information.
     """
     needs: ClassVar[frozenset[Need]] = frozenset({"spectrum"})
+    accuracy: ClassVar[Accuracy] = Accuracy.FULL
+    """How exact it needs the eigenvalues, if it needs them.
+
+    Float32 arithmetic may do for a layer in half precision, where every analyzer that runs is content with
+    less than ``FULL``.
+    """
     stands_in: ClassVar[bool] = False
     """Whether it stands in for a spectrum that is beyond the memory budget, and needs none.
 

@@ -21,6 +21,7 @@ from rmtaudit.analyzers.base import (
     pooled,
     skipped,
 )
+from rmtaudit.kernels.spectra.accuracy import Accuracy
 
 if TYPE_CHECKING:
     from rmtaudit.analyzers.signal import SignalFound
@@ -140,6 +141,7 @@ class Noise(Analyzer):
     )
     needs = frozenset({"spectrum", "matrix"})
     judges = True
+    accuracy = Accuracy.STORED
     Options = NoiseOptions
 
     def analyze(self, given: LayerInput) -> Analysis:

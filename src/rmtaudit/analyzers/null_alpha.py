@@ -17,6 +17,7 @@ from rmtaudit.analyzers.base import (
     pooled,
     skipped,
 )
+from rmtaudit.kernels.spectra.accuracy import Accuracy
 
 _CLAUSET = "Clauset, Shalizi, Newman 2009"
 _LEAST_SIDE = 16
@@ -103,6 +104,7 @@ class NullAlpha(Analyzer):
         ),
     )
     needs = frozenset({"spectrum", "matrix"})
+    accuracy = Accuracy.LARGE
     Options = NullAlphaOptions
 
     def active_metrics(self) -> tuple[Metric, ...]:

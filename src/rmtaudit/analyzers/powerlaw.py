@@ -20,6 +20,7 @@ from rmtaudit.analyzers.base import (
     failed,
     skipped,
 )
+from rmtaudit.kernels.spectra.accuracy import Accuracy
 
 if TYPE_CHECKING:
     import torch
@@ -127,6 +128,7 @@ class PowerLaw(Analyzer):
             reference=f"{_CLAUSET}, section 4.1",
         ),
     )
+    accuracy = Accuracy.LARGE
     Options = PowerLawOptions
 
     def active_metrics(self) -> tuple[Metric, ...]:

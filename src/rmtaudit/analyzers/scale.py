@@ -15,6 +15,7 @@ from rmtaudit.analyzers.base import (
     NoOptions,
     skipped,
 )
+from rmtaudit.kernels.spectra.accuracy import Accuracy
 from rmtaudit.matrices.tensors import smallest_normal
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Scale(Analyzer):
             summarised=False,
         ),
     )
+    accuracy = Accuracy.STORED
     Options = NoOptions
 
     def analyze(self, given: LayerInput) -> Mapping[str, MetricValue | float | int]:

@@ -14,7 +14,18 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_SETTINGS = ("preset", "analyzers", "conv", "device", "seed", "threads", "memory", "sort", "columns")
+_SETTINGS = (
+    "preset",
+    "analyzers",
+    "conv",
+    "precision",
+    "device",
+    "seed",
+    "threads",
+    "memory",
+    "sort",
+    "columns",
+)
 
 
 def settings_flags(command: Command) -> Command:
@@ -70,6 +81,12 @@ def settings_flags(command: Command) -> Command:
             ),
             click.option("--memory", metavar="SIZE", help="Budget for matrices in flight: 4GB, 50%, bytes."),
             click.option("--threads", metavar="N", help="Layers worked on at the same time."),
+            click.option(
+                "--precision",
+                type=click.Choice(["auto", "float64"]),
+                help="Arithmetic of the spectra: auto takes float32 for large layers in half precision, "
+                "where nothing is lost by it.",
+            ),
             click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute."),
             click.option("--seed", metavar="N", help="Seed of everything random."),
             click.option(

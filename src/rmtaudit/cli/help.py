@@ -15,10 +15,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "What is computed": (
         "preset", "analyzers", "conv", "assigned", "bootstrap", "sharp", "pseudo", "size", "factor", "up_to",
-        "unshift", "method", "probes", "steps", "smallest", "side", "fraction", "min_tail", "level", "sample",
-        "samples", "sampling", "block_size", "ridge", "replicas", "kpm", "points", "tolerance", "confidence",
-        "metrics", "rank", "quantise", "truncate", "prune", "assume_random_order", "assume_free",
-        "assume_smooth", "pairs", "seed",
+        "unshift", "precision", "method", "probes", "steps", "smallest", "side", "fraction", "min_tail",
+        "level", "sample", "samples", "sampling", "block_size", "ridge", "replicas", "kpm", "points",
+        "tolerance", "confidence", "metrics", "rank", "quantise", "truncate", "prune", "assume_random_order",
+        "assume_free", "assume_smooth", "pairs", "seed",
     ),
     "What is checked": ("policy", "fail_on", "claim", "verify", "against"),
     "Where the result goes": (

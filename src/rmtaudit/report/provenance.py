@@ -22,6 +22,9 @@ class Tool(TypedDict):
     ]
     conv: Literal["flattened", "slices-pooled", "slices"]
     solver: Literal["gram", "svd", "auto"]
+    precision: NotRequired[
+        Annotated[Literal["auto", "float64"], Meta(description="Arithmetic that a spectrum may have.")]
+    ]
     seed: Count
     device: str
     include: NotRequired[

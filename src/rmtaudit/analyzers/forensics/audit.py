@@ -17,6 +17,7 @@ from rmtaudit.analyzers.base import (
     Scalar,
     skipped,
 )
+from rmtaudit.kernels.spectra.accuracy import Accuracy
 
 if TYPE_CHECKING:
     from rmtaudit.analyzers.forensics.evidence import Evidence
@@ -64,6 +65,7 @@ class Forensics(Analyzer):
             summarised=False,
         ),
     )
+    accuracy = Accuracy.STORED
     Options = NoOptions
 
     def analyze(self, given: LayerInput) -> Analysis:

@@ -97,6 +97,7 @@ def assemble_report(
             "options": {analyzer.name: dataclasses.asdict(analyzer.options) for analyzer in analyzers},
             "conv": settings.conv,
             "solver": settings.solver,
+            "precision": settings.precision,
             "seed": settings.seed,
             "device": device,
             "include": list(settings.include),

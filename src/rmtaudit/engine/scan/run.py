@@ -131,6 +131,7 @@ def scan_checkpoint(
     work = LayerWork(
         analyzers=analyzers,
         solver=settings.solver,
+        precision=settings.precision,
         device=_device(settings.device),
         seed=settings.seed,
         shown=inspect is not None and inspect_all,

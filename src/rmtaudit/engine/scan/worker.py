@@ -20,11 +20,11 @@ from rmtaudit.analyzers.base import (
     failed,
     skipped,
 )
-from rmtaudit.engine.settings.scan import Solver
+from rmtaudit.engine.scan.spectra import describe_spectrum, spectrum_of
+from rmtaudit.engine.settings.scan import Precision, Solver
 from rmtaudit.errors import RmtauditError
 from rmtaudit.kernels.constants import Constant, recognise_constant
 from rmtaudit.kernels.signal import Signal, SignalWord
-from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues, pool, singular_values
 from rmtaudit.kernels.spectra.spectrum import Spectrum, unknown
 from rmtaudit.matrices.layers import Layer, LayerKind
 from rmtaudit.matrices.skips import Skip, SkipReason
@@ -32,9 +32,6 @@ from rmtaudit.matrices.tensors import UNIT_ROUNDOFF, Encoding
 from rmtaudit.names import display_name
 from rmtaudit.report.model import LayerResult, MetricResult, Status, StoredEncoding
 from rmtaudit.report.verdict import UNJUDGED
-
-AUTO_ACCURACY = 1e-7
-"""Relative accuracy of every singular value that the solver ``auto`` guarantees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +43,7 @@ class LayerWork:
 
     analyzers: Sequence[Analyzer]
     solver: Solver
+    precision: Precision
     device: torch.device
     seed: int
     shown: bool = False
@@ -134,7 +132,7 @@ def analyse_layer(
     try:
         matrices = _matrices(layer, tensors, work.device)
         solved = not no_spectrum and work.needs_spectra
-        spectrum = _spectrum(matrices, work.solver) if solved else unknown(*layer.shape)
+        spectrum = spectrum_of(layer, matrices, work) if solved else unknown(*layer.shape)
     except NonfiniteError as problem:
         observation = Observation(
             code="RA-SC-001",
@@ -185,7 +183,7 @@ def analyse_layer(
         "skipped" if no_spectrum else "ok",
         no_spectrum.skip if no_spectrum else None,
         remarks=remarks,
-        spectrum=_describe(spectrum) if solved else {},
+        spectrum=describe_spectrum(spectrum) if solved else {},
         metrics=metrics,
     )
     return AnalysedLayer(
@@ -273,30 +271,6 @@ def _refuse_nonfinite(name: str, tensor: torch.Tensor) -> None:
         nan=nans,
         infinite=len(bad) - nans,
     )
-
-
-def _spectrum(matrices: tuple[torch.Tensor, ...], solver: Solver) -> Spectrum:
-    return pool(tuple(_solve(matrix, solver) for matrix in matrices))
-
-
-def _solve(matrix: torch.Tensor, solver: Solver) -> Spectrum:
-    if solver == "svd":
-        return singular_values(matrix)
-    spectrum = gram_eigenvalues(matrix)
-    # An error of `floor` in λ is a relative one of floor / 2λ in σ.
-    smallest = float(spectrum.eigenvalues[0])
-    if solver == "auto" and spectrum.floor > 2 * AUTO_ACCURACY * smallest:
-        return singular_values(matrix)
-    return spectrum
-
-
-def _describe(spectrum: Spectrum) -> dict[str, object]:
-    return {
-        "method": spectrum.method,
-        "eigenvalues": len(spectrum.eigenvalues),
-        "unresolved": spectrum.unresolved,
-        "floor": spectrum.floor,
-    }
 
 
 def _one_value(layer: Layer, matrices: tuple[torch.Tensor, ...], spectrum: Spectrum) -> OneValue | None:

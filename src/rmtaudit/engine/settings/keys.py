@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 from rmtaudit.engine.resources.memory_size import parse_memory
-from rmtaudit.engine.settings.scan import Device, Solver
+from rmtaudit.engine.settings.scan import Device, Precision, Solver
 from rmtaudit.errors import UsageError
 from rmtaudit.matrices.layers import ConvPolicy
 from rmtaudit.names import display_name, suggestion
@@ -104,6 +104,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "analyzers": _names,
     "conv": _one_of(get_args(ConvPolicy)),
     "solver": _one_of(get_args(Solver)),
+    "precision": _one_of(get_args(Precision)),
     "device": _one_of(get_args(Device)),
     "seed": _seed,
     "threads": _threads,

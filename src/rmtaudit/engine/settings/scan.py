@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 Solver = Literal["gram", "svd", "auto"]
 Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float64"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,10 @@ class ScanSettings:
     solver
         ``gram``: eigenvalues of the Gram matrix; ``svd``: singular values; ``auto``: the Gram matrix, and the
         singular values where it does not guarantee each to 1e-7 relative.
+    precision
+        ``float64``: the arithmetic of every spectrum. ``auto``: float32 for large layers in half precision or
+        less, where that is as exact as the stored weights are and no analyzer needs more; only with the
+        solver ``gram``, on a CPU.
     device
         ``auto`` takes a CUDA device where there is one.
     seed
@@ -54,6 +59,7 @@ class ScanSettings:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     conv: ConvPolicy = "flattened"
     solver: Solver = "gram"
+    precision: Precision = "auto"
     device: Device = "auto"
     seed: int = 0
     threads: int | None = None
@@ -70,6 +76,7 @@ class ScanKeywords(TypedDict, total=False):
     options: Mapping[str, Mapping[str, Any]]
     conv: ConvPolicy
     solver: Solver
+    precision: Precision
     device: Device
     seed: int
     threads: int | None

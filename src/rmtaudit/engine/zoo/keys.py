@@ -19,11 +19,12 @@ _NOT_NUMBERS = ("cli",)
 
 
 def layer_settings(settings: ScanSettings) -> dict[str, Any]:
-    """Return what the analysis of a layer depends on: analyzers with options, solver, seed, program."""
+    """Return what the analysis of a layer depends on: analyzers, solver, arithmetic, seed, program."""
     analyzers = build_all(settings.analyzers, settings.options)
     return {
         "analyzers": {each.name: asdict(each.options) for each in analyzers},
         "solver": settings.solver,
+        "precision": settings.precision,
         "device": settings.device,
         "seed": settings.seed,
         "program": program(settings),

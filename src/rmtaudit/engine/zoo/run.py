@@ -321,6 +321,7 @@ def _tool(report_key: Mapping[str, Any]) -> Tool:
         options=report_key["analyzers"],
         conv=report_key["conv"],
         solver=report_key["solver"],
+        precision=report_key["precision"],
         seed=report_key["seed"],
         device=report_key["device"],
         include=report_key["include"],

@@ -189,6 +189,7 @@ def _planned(checkpoint: Checkpoint, settings: ScanSettings) -> tuple[LayerPlan,
     work = LayerWork(
         analyzers=build_all(settings.analyzers, settings.options),
         solver=settings.solver,
+        precision=settings.precision,
         device=torch.device(settings.device),
         seed=settings.seed,
     )

@@ -115,6 +115,7 @@ def pool(parts: tuple[Spectrum, ...]) -> Spectrum:
         floor=max(part.floor for part in parts),
         unresolved=sum(part.unresolved for part in parts),
         parts=parts,
+        precision=min(part.precision for part in parts),  # "float32" < "float64"
     )
 
 

@@ -21,11 +21,14 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-Driver = Literal["dsyevd", "dsyevd_2stage"]
+Driver = Literal["dsyevd", "dsyevd_2stage", "ssyevd", "ssyevd_2stage"]
 _Real = TypeVar("_Real", np.float32, np.float64)
 
 _HOMES = (("scipy", "scipy_{}_", np.int32), ("numpy", "scipy_{}_64_", np.int64))
-_ROUTINES = ("dgemm", "dsyrk", "ssyrk", "dtrsm", "dpotrf", "dsyevd", "dsyevd_2stage", "dlasq1")
+_ROUTINES = (
+    "dgemm", "dsyrk", "ssyrk", "dtrsm", "dpotrf", "dsyevd", "dsyevd_2stage", "ssyevd", "ssyevd_2stage",
+    "dlasq1",
+)  # fmt: skip
 _FOLDERS = ("../{}.libs", ".dylibs")
 
 
@@ -133,16 +136,17 @@ class OpenBLAS:
         return int(info[0])
 
     def symmetric_eigenvalues(
-        self, matrix: npt.NDArray[np.float64], driver: Driver = "dsyevd_2stage"
-    ) -> npt.NDArray[np.float64]:
+        self, matrix: npt.NDArray[_Real], driver: Driver = "dsyevd_2stage"
+    ) -> npt.NDArray[_Real]:
         """Return the eigenvalues, ascending, of the symmetric matrix in the upper triangle; destroys it.
 
         Parameters
         ----------
         matrix
-            Shape ``(n, n)``, float64, C-contiguous, writeable, finite. Overwritten.
+            Shape ``(n, n)``, float64 or float32, C-contiguous, writeable, finite. Overwritten.
         driver
-            ``dsyevd``, or ``dsyevd_2stage``, which pays from about n = 2500 on.
+            ``dsyevd``, or ``dsyevd_2stage``, which pays from about n = 2500 on; of float32, ``ssyevd`` or
+            ``ssyevd_2stage``, which pays from about n = 1500 on.
 
         Raises
         ------
@@ -150,16 +154,19 @@ class OpenBLAS:
             If LAPACK reports that it did not converge.
         """
         n = matrix.shape[0]
-        _check(matrix, "matrix", (n, n), np.float64, writeable=True)
+        dtype = np.float32 if driver.startswith("s") else np.float64
+        _check(matrix, "matrix", (n, n), dtype, writeable=True)
+        values, info = np.empty_like(matrix, shape=n), self._integer(0)
         if n == 0:
-            return np.empty(0)
-        values, info = np.empty(n), self._integer(0)
+            return values
         size, query = self._integer(n), self._integer(-1)
-        work, iwork = np.empty(1), np.empty(1, dtype=self.integer)
+        work, iwork = np.empty_like(values, shape=1), np.empty(1, dtype=self.integer)
         head = (b"N", b"L", size, matrix, size, values)
         self._call(driver, *head, work, query, iwork, query, info, hidden=2)
         if info[0] == 0:
-            work = np.empty(max(1, int(work[0])))
+            # a size beyond 2²⁴ was rounded to float32
+            room = int(np.nextafter(work[0], np.inf, dtype=dtype))
+            work = np.empty_like(values, shape=max(1, room))
             iwork = np.empty(max(1, int(iwork[0])), dtype=self.integer)
             sizes = self._integer(work.size), self._integer(iwork.size)
             self._call(driver, *head, work, sizes[0], iwork, sizes[1], info, hidden=2)

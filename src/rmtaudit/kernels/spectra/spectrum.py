@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import torch
 
 Method = Literal["exact", "lanczos", "kpm", "decompressed", "unknown"]
+Precision = Literal["float64", "float32"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,8 @@ class Spectrum:
         Number of unresolved eigenvalues.
     parts
         One spectrum a matrix, where a layer pools several; empty for a single matrix.
+    precision
+        The arithmetic that the eigenvalues were computed in; the coarsest of several.
     """
 
     eigenvalues: torch.Tensor
@@ -40,6 +43,7 @@ class Spectrum:
     floor: float
     unresolved: int
     parts: tuple[Spectrum, ...] = ()
+    precision: Precision = "float64"
 
     @property
     def resolved(self) -> torch.Tensor:

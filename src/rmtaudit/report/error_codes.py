@@ -35,4 +35,3 @@ def error_codes() -> dict[str, ErrorCode]:
         for match in _ROW.finditer((folder / page).read_text(encoding="utf-8"))
     }
     return dict(sorted(rows.items()))
-

@@ -1,4 +1,4 @@
-"""The pages of the documentation that the program itself cites: the package carries them, a checkout has them."""
+"""The pages of the documentation that the program itself cites, in the package or in the checkout."""
 
 from __future__ import annotations
 

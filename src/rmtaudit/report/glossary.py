@@ -31,13 +31,13 @@ def terms() -> dict[str, Term]:
 
 
 def find_term(name: str) -> Term | None:
-    """Return the term of that name, whatever its case, with spaces, hyphens or underscores between its words."""
+    """Return the term of that name, in any case, with spaces, hyphens or underscores between words."""
     folded = {_folded(key): term for key, term in terms().items()}
     return folded.get(_folded(name))
 
 
 def _folded(name: str) -> str:
-    return re.sub(r"[\s_–-]+", " ", name.lower()).strip()
+    return re.sub(r"[\s_-]+", " ", name.lower()).strip()
 
 
 def _meaning(text: str) -> str:

@@ -1,5 +1,7 @@
 """Audit neural-network checkpoints from their weights alone, with random matrix theory.
 
+Examples
+--------
 >>> import rmtaudit
 >>> report = rmtaudit.scan("model.safetensors")  # doctest: +SKIP
 """

@@ -9,7 +9,7 @@ import pytest
 
 from rmtaudit.cli import cli
 from rmtaudit.cli.errors import run
-from rmtaudit.report import error_codes
+from rmtaudit.report import error_codes, glossary
 
 Capture = pytest.CaptureFixture[str]
 SOURCES = Path(__file__).parents[2] / "src"
@@ -85,3 +85,25 @@ def test_a_wrong_option_in_a_file_keeps_its_line(
     error = capsys.readouterr().err
     assert "rmtaudit.yaml:4" in error
     assert "Did you mean 'bootstrap'?" in error
+
+
+@pytest.mark.parametrize("word", ["noise floor", "Noise-Floor", "noise_floor"])
+def test_a_term_of_the_glossary_is_explained(word: str, capsys: Capture) -> None:
+    assert run(cli, ["explain", word]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("noise floor: The upper edge of the spectrum of noise.")
+    assert "](" not in text
+    assert "See the noise floor" not in text
+
+
+def test_a_term_that_is_a_metric_too_is_explained_as_both(capsys: Capture) -> None:
+    assert run(cli, ["explain", "stable_rank"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("stable rank: The squared Frobenius norm")
+    assert "stable_rank: a metric of the analyzer scale" in text
+
+
+def test_the_glossary_is_in_alphabetical_order_and_every_term_has_a_meaning() -> None:
+    names = list(glossary.terms())
+    assert names == sorted(names)
+    assert all(term.meaning.endswith(".") for term in glossary.terms().values())

@@ -1,4 +1,4 @@
-"""``rmtaudit explain``: what a finding, a metric or an error means, and what to do about it."""
+"""``rmtaudit explain``: what a finding, a metric, an error or a term means, and what to do about it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ _LONGEST = 4000
         ("explain RA-FO-001", "A finding of a report"),
         ("explain alpha", "A metric, which is also a column of the table"),
         ("explain RA-IN-021", "An error"),
+        ('explain "noise floor"', "A term of the glossary"),
         ("explain", "All findings"),
     ],
 )
 @click.argument("subject", required=False, shell_complete=completion.subject)
 def explain(subject: str | None) -> None:
-    """Explain a finding, a metric or another column of the table, or an error code.
+    """Explain a finding, a metric or another column of the table, an error code, or a term of the glossary.
 
-    SUBJECT is a code such as RA-FO-001 or RA-IN-021, or the name of a metric such as stable_rank. Without
-    one, all findings are listed.
+    SUBJECT is a code such as RA-FO-001 or RA-IN-021, the name of a metric such as stable_rank, or a term such
+    as spike. Without one, all findings are listed.
     """
     if subject is None:
         for kind in kinds_with_plugins().values():
@@ -50,6 +51,7 @@ def _explanation(subject: str) -> Iterator[str]:
     from rmtaudit.report.catalogue import FINDINGS
     from rmtaudit.report.columns import PROPERTIES
     from rmtaudit.report.error_codes import error_codes
+    from rmtaudit.report.glossary import find_term
 
     code = subject.upper()
     if code in FINDINGS:
@@ -64,6 +66,12 @@ def _explanation(subject: str) -> Iterator[str]:
         yield from _finding(kinds[code])
         return
     metrics = _metrics()
+    term = find_term(subject)
+    if term is not None:
+        yield _filled(f"{term.name}: {term.meaning}")
+        if subject not in metrics:
+            return
+        yield ""
     if subject in PROPERTIES and subject not in metrics:
         yield f"{subject}: a property of a layer, for --sort and --columns"
         yield ""
@@ -127,12 +135,13 @@ def _unknown(
     import difflib
 
     from rmtaudit.errors import UsageError
+    from rmtaudit.report.glossary import terms
 
     near = difflib.get_close_matches(subject.upper(), [*kinds, *errors], n=3, cutoff=0.7)
-    near += difflib.get_close_matches(subject, metrics, n=3, cutoff=0.6)
+    near += difflib.get_close_matches(subject, [*metrics, *terms()], n=3, cutoff=0.6)
     return UsageError(
         "RA-US-110",
-        f"There is no finding, metric or error {display_name(subject)!r}.",
+        f"There is no finding, metric, error or term {display_name(subject)!r}.",
         hint=f"Did you mean {' or '.join(near)}?"
         if near
         else "rmtaudit explain lists all findings, rmtaudit analyzers all metrics.",

@@ -4,6 +4,6 @@ Tensors in, tensors or small frozen dataclasses out, in float64 unless stated; r
 generator. Nothing here knows neural networks or files.
 """
 
-from rmtaudit.linalg import flodance, free, htmp, operators, randnla, slq
+from rmtaudit.linalg import equivalents, flodance, free, htmp, operators, randnla, slq
 
-__all__ = ["flodance", "free", "htmp", "operators", "randnla", "slq"]
+__all__ = ["equivalents", "flodance", "free", "htmp", "operators", "randnla", "slq"]

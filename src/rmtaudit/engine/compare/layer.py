@@ -72,9 +72,12 @@ def compare_pair(values: PairValues, analyzers: tuple[Analyzer, ...], seed: int)
             moments = None
         sides: tuple[Measured, Measured] | None = None
         if weight and analyzers and pair.candidate.layer is not None and not is_zero(candidate):
-            sides = measured(pair.base, base), measured(pair.candidate, candidate)
-            metrics = metric_changes(*sides, analyzers, seed)
-        known = sides and math.sqrt(float(sides[0].spectrum.eigenvalues[-1]))
+            sides = (
+                measured(pair.base, base, analyzers, seed),
+                measured(pair.candidate, candidate, analyzers, seed),
+            )
+            metrics = metric_changes(*sides)
+        known = sides[0].largest if sides else None
         change = _change(base, candidate, moments, weight=weight, update=diagnosis.evidence, largest=known)
         distortion = _distortion(base, candidate, generator, sides) if weight else _without(_NO_WEIGHT)
     return _row(
@@ -191,8 +194,8 @@ def _distortion(
 ) -> DistortionResult:
     if min(base.shape) < LEAST_SIDE:
         return _without(_SMALL)
-    products = None if sides is None else (sides[0].product, sides[1].product)
-    kept = followed(base, candidate, generator, products)
+    leaders = None if sides is None else (sides[0].leaders, sides[1].leaders)
+    kept = followed(base, candidate, generator, leaders)
     if kept is None:
         return _without(_NO_SIGNAL)
     return DistortionResult(

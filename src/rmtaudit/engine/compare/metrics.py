@@ -12,8 +12,8 @@ import torch
 from rmtaudit.analyzers.base import Analysis, Analyzer, LayerInput, MetricValue, failed
 from rmtaudit.analyzers.registry import build_all
 from rmtaudit.engine.pairs import TensorRef
-from rmtaudit.kernels.spectra.eigenvalues import spectrum_and_gram
-from rmtaudit.kernels.spectra.spectrum import Spectrum
+from rmtaudit.kernels.difference.subspaces import Leaders, leaders_of
+from rmtaudit.kernels.spectra.eigenvalues import spectrum_and
 from rmtaudit.matrices.tensors import UNIT_ROUNDOFF
 from rmtaudit.names import display_name
 from rmtaudit.report.comparison import MetricChange
@@ -34,46 +34,47 @@ def metric_analyzers() -> tuple[Analyzer, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A layer, its matrix, the spectrum and the Gram matrix of its smaller side."""
+    """The metrics of one side of a pair, its largest singular value, and its leading directions."""
 
-    ref: TensorRef
-    matrix: torch.Tensor
-    spectrum: Spectrum
-    product: torch.Tensor
-
-
-def measured(ref: TensorRef, matrix: torch.Tensor) -> Measured:
-    """Return the spectrum of a finite matrix, which has any floating dtype."""
-    wide = matrix if matrix.element_size() >= 4 else matrix.float()
-    return Measured(ref, wide, *spectrum_and_gram(wide))
+    metrics: Mapping[str, MetricValue]
+    largest: float
+    leaders: Leaders
 
 
-def metric_changes(
-    base: Measured, candidate: Measured, analyzers: tuple[Analyzer, ...], seed: int
-) -> dict[str, MetricChange]:
-    """Return every metric of both matrices, by name.
+def measured(ref: TensorRef, matrix: torch.Tensor, analyzers: tuple[Analyzer, ...], seed: int) -> Measured:
+    """Return the metrics of a finite matrix, which has any floating dtype.
+
+    Its Gram matrix is gone when this returns: two sides never hold theirs at the same time.
 
     Parameters
     ----------
-    base, candidate
-        From :func:`measured`.
+    ref
+        What the matrix is.
+    matrix
+        Its values.
     analyzers
         From :func:`metric_analyzers`.
     seed
         Of the analyzers.
     """
-    ours, theirs = (_values(each, analyzers, seed) for each in (base, candidate))
-    return {name: _change(ours[name], theirs[name]) for name in ours}
-
-
-def _values(side: Measured, analyzers: tuple[Analyzer, ...], seed: int) -> dict[str, MetricValue]:
+    wide = matrix if matrix.element_size() >= 4 else matrix.float()
+    spectrum, leaders = spectrum_and(wide, leaders_of)
     given = LayerInput(
-        layer=_layer(side.ref),
-        spectrum=side.spectrum,
-        matrices=(side.matrix,),
-        epsilon=UNIT_ROUNDOFF[side.ref.dtype],
+        layer=_layer(ref),
+        spectrum=spectrum,
+        matrices=(wide,),
+        epsilon=UNIT_ROUNDOFF[ref.dtype],
         seed=seed,
     )
+    return Measured(_values(given, analyzers), math.sqrt(float(spectrum.eigenvalues[-1])), leaders)
+
+
+def metric_changes(base: Measured, candidate: Measured) -> dict[str, MetricChange]:
+    """Return every metric of both matrices, by name."""
+    return {name: _change(ours, candidate.metrics[name]) for name, ours in base.metrics.items()}
+
+
+def _values(given: LayerInput, analyzers: tuple[Analyzer, ...]) -> dict[str, MetricValue]:
     values: dict[str, MetricValue] = {}
     for analyzer in analyzers:
         try:
@@ -82,9 +83,9 @@ def _values(side: Measured, analyzers: tuple[Analyzer, ...], seed: int) -> dict[
             problem = failed(display_name(f"{analyzer.name}: {type(error).__name__}: {error}"))
             values.update({metric.name: problem for metric in analyzer.active_metrics()})
             continue
-        found = returned.values if isinstance(returned, Analysis) else returned
+        computed = returned.values if isinstance(returned, Analysis) else returned
         for metric in analyzer.active_metrics():
-            value = found.get(metric.name, failed(f"{analyzer.name} returned no such metric"))
+            value = computed.get(metric.name, failed(f"{analyzer.name} returned no such metric"))
             values[metric.name] = value if isinstance(value, MetricValue) else MetricValue(value=value)
     return values
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ from rmtaudit.engine.resources.memory import MemoryGate, free_memory
 from rmtaudit.engine.resources.pool import Pool
 from rmtaudit.engine.resources.progress import Progress
 from rmtaudit.engine.resources.threads import cpus, one_thread_each
+from rmtaudit.errors import CorruptError
 from rmtaudit.matrices.skips import Skip, SkipReason
 from rmtaudit.names import display_name
 from rmtaudit.report.comparison import (
@@ -45,8 +47,8 @@ from rmtaudit.report.comparison import (
 )
 from rmtaudit.version import installed_version
 
-_WORK = 72
-"""Bytes an entry that a comparison takes beyond the values: nine matrices of float64."""
+_WORK = 56
+"""Bytes an entry that a comparison takes beyond the values, at most: seven matrices of float64."""
 
 _SLACK = 64 << 20
 
@@ -144,40 +146,62 @@ def _compare_all(
 ) -> None:
     budget = free_memory() // 2 if settings.memory is None else settings.memory
     reader = PairReader(base, candidate, budget=budget, work=_WORK)
+    threads = settings.threads or cpus()
     largest = max((_size(pair) for pair in run.pairing.pairs), default=0)
-    gate = MemoryGate(min(budget, 2 * largest + _SLACK))
+    gate = MemoryGate(min(budget, threads * largest + _SLACK), most=threads + 1)
 
-    def skip(pair: Pair, reason: Skip) -> None:
-        status = "failed" if reason.reason is SkipReason.UNREADABLE else "skipped"
-        run.finish(skipped_pair(pair, status, reason.sentence))
-
-    with Pool(settings.threads or cpus(), initialise=lambda: torch.set_num_threads(1)) as pool:
-        for values in reader.values(run.pairing, skip):
-            size = _size(values.pair)
-            gate.acquire(size)
-            if values.pair.base.layer is not None:
-                test.add(values.pair.name, values.base, values.candidate)
-            pool.submit(_task(run, values, gate, size))
+    with Pool(threads, initialise=lambda: torch.set_num_threads(1)) as pool:
+        for pair in run.pairing.pairs:
+            refused = reader.refusal(pair)
+            if refused is not None:
+                run.finish(skipped_pair(pair, "skipped", refused.sentence))
+                continue
+            size = _size(pair)
+            gate.acquire(size)  # before the pair is read: a pair that waits for its turn takes memory too
+            task = _read_and_test(run, reader, pair, test)
+            if task is None:
+                gate.release(size)
+                continue
+            pool.submit(partial(_released, task, gate, size))
+            del task
         pool.join()
+
+
+def _read_and_test(
+    run: _Run, reader: PairReader, pair: Pair, test: RelationTest
+) -> Callable[[], None] | None:
+    """Read a pair, add it to the relation test, and return its comparison; ``None`` where it has no bytes."""
+    try:
+        values = reader.read(pair)
+    except CorruptError as error:
+        skip = Skip.of(SkipReason.UNREADABLE, problem=error.message)
+        run.finish(skipped_pair(pair, "failed", skip.sentence))
+        return None
+    if pair.base.layer is not None:
+        test.add(pair.name, values.base, values.candidate)
+    return partial(_compare, run, values)
 
 
 def _size(pair: Pair) -> int:
     return pair.base.bytes_read + pair.candidate.bytes_read + _WORK * pair.base.parameters
 
 
-def _task(run: _Run, values: PairValues, gate: MemoryGate, size: int) -> Callable[[], None]:
-    def work() -> None:
-        try:
-            row = compare_pair(values, run.analyzers, run.seed)
-        except Exception as error:  # a fault of ours in one pair is recorded, and must not lose the others
-            problem = display_name(f"{type(error).__name__}: {error}")
-            skip = Skip.of(SkipReason.INTERNAL_ERROR, problem=problem)
-            row = skipped_pair(values.pair, "failed", skip.sentence)
-        finally:
-            gate.release(size)
-        run.finish(row)
+def _compare(run: _Run, values: PairValues) -> None:
+    try:
+        row = compare_pair(values, run.analyzers, run.seed)
+    except Exception as error:  # a fault of ours in one pair is recorded, and must not lose the others
+        problem = display_name(f"{type(error).__name__}: {error}")
+        skip = Skip.of(SkipReason.INTERNAL_ERROR, problem=problem)
+        row = skipped_pair(values.pair, "failed", skip.sentence)
+    run.finish(row)
 
-    return work
+
+def _released(task: Callable[[], None], gate: MemoryGate, size: int) -> None:
+    try:
+        task()
+    finally:
+        del task
+        gate.release(size)
 
 
 def _subject(checkpoint: Checkpoint) -> ComparedSubject:

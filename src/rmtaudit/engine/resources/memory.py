@@ -23,25 +23,37 @@ def free_memory() -> int:
 
 
 class MemoryGate:
-    """Admits work while its total stays within ``budget`` bytes; one piece is always admitted."""
+    """Admits work while its total stays within ``budget`` bytes; one piece is always admitted.
 
-    def __init__(self, budget: int) -> None:
+    Parameters
+    ----------
+    budget
+        Bytes of all pieces together.
+    most
+        Pieces at the same time, at most; ``None`` for any number.
+    """
+
+    def __init__(self, budget: int, most: int | None = None) -> None:
         self.budget = budget
+        self._most = most
         self._taken = 0
+        self._pieces = 0
         self._changed = threading.Condition()
 
     def acquire(self, size: int) -> None:
-        """Wait until ``size`` bytes more are within the budget, or nothing else is in flight."""
+        """Wait until a piece of ``size`` bytes more is admitted, or nothing else is in flight."""
         with self._changed:
             # A finite wait, in a loop: so that Ctrl-C reaches the main thread on every platform.
-            while self._taken and self._taken + size > self.budget:
+            while self._pieces and (self._taken + size > self.budget or self._pieces == self._most):
                 self._changed.wait(timeout=0.5)
             self._taken += size
+            self._pieces += 1
 
     def release(self, size: int) -> None:
         """Give back what was acquired."""
         with self._changed:
             self._taken -= size
+            self._pieces -= 1
             self._changed.notify_all()
 
 

@@ -26,18 +26,14 @@ from rmtaudit.kernels.difference.low_rank import (
     Truncated,
     find_low_rank,
     find_truncated,
+    has_full_rank,
+    has_high_rank,
 )
 from rmtaudit.kernels.difference.moments import Moments, bands, moments_of
 from rmtaudit.kernels.difference.quantised import NEAREST, KnownEncoding, Quantised, find_quantised
-from rmtaudit.kernels.difference.random_change import (
-    LEAST_SIDE,
-    DenseUpdate,
-    Noise,
-    Replaced,
-    find_noise,
-    find_replaced,
-)
-from rmtaudit.kernels.difference.rounding import rounding_of
+from rmtaudit.kernels.difference.random_change import DenseUpdate, Noise, find_noise
+from rmtaudit.kernels.difference.replaced import LEAST_SIDE, Replaced, find_replaced
+from rmtaudit.kernels.difference.rounding import largest_rounding_edge, rounding_of
 from rmtaudit.kernels.difference.samples import is_finite
 from rmtaudit.kernels.forensics.rounding import rounded_to
 
@@ -256,19 +252,30 @@ def _of_change(
             return Diagnosis(Kind.REPLACED, replaced)
         return Diagnosis(Kind.UNKNOWN, Unknown(UnknownReason.OTHER_QUANTISATION, relative, levels))
     if not small:
-        rounding = rounding_of(base, candidate, dtypes)
-        truncated = find_truncated(base, candidate, rounding)
-        if truncated is not None:
-            return Diagnosis(Kind.TRUNCATED, truncated)
-        update = find_low_rank(base, candidate, moments, rounding)
-        if update is not None:
-            return Diagnosis(Kind.LOW_RANK_UPDATE, update)
+        low = _of_low_rank(base, candidate, moments, dtypes)
+        if low is not None:
+            return low
     coarser = max(dtypes, key=lambda name: float(torch.finfo(getattr(torch, name)).eps))
     if within_one_unit(base, candidate, coarser):
         return Diagnosis(Kind.CAST, cast_of(moments, coarser, "within one unit"))
     if small:
         return Diagnosis(Kind.UNKNOWN, Unknown(UnknownReason.TOO_SMALL, relative))
     return _of_dense_change(base, candidate, moments, dtypes[1], generator)
+
+
+def _of_low_rank(
+    base: torch.Tensor, candidate: torch.Tensor, moments: Moments, dtypes: tuple[str, str]
+) -> Diagnosis | None:
+    edge = largest_rounding_edge(base, candidate, dtypes)
+    whole, dense = has_full_rank(candidate, edge), has_high_rank(base, candidate, edge)
+    if whole and dense:
+        return None
+    rounding = rounding_of(base, candidate, dtypes)
+    truncated = None if whole else find_truncated(base, candidate, rounding)
+    if truncated is not None:
+        return Diagnosis(Kind.TRUNCATED, truncated)
+    update = None if dense else find_low_rank(base, candidate, moments, rounding)
+    return None if update is None else Diagnosis(Kind.LOW_RANK_UPDATE, update)
 
 
 def _is_constant(matrix: torch.Tensor) -> bool:

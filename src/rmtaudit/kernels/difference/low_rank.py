@@ -10,7 +10,8 @@ import torch
 
 from rmtaudit.kernels.difference.moments import Moments, differences
 from rmtaudit.kernels.difference.rounding import Rounding
-from rmtaudit.kernels.spectra.gram import eigenvalues, gram, tall
+from rmtaudit.kernels.spectra import openblas
+from rmtaudit.kernels.spectra.gram import Transform, eigenvalues, gram, tall
 
 _MARGIN = 1.05
 """Singular values count above the edge of the rounding errors times this: its fluctuation, and what a
@@ -89,6 +90,63 @@ class Truncated:
     energy: float
     shrunk: bool
     largest_angle: float
+
+
+def has_high_rank(base: torch.Tensor, candidate: torch.Tensor, edge: float) -> bool:
+    """Whether the difference is seen to have more singular values above an edge than an update of low rank.
+
+    An even part of its rows and columns has no larger ones than the whole: one small block settles most dense
+    changes before anything else is computed.
+
+    Parameters
+    ----------
+    base, candidate
+        Equal shapes, real floating, finite.
+    edge
+        Bound on the singular values of the rounding errors, in weight units.
+    """
+    smaller = min(base.shape)
+    rank = max(1, int(_LARGEST_SHARE * smaller)) + 1 if smaller <= _FULL else 0
+    if smaller > _FULL:
+        tried = (columns for columns in _COLUMNS if columns <= max(_COLUMNS[0], _LARGEST_SHARE * smaller))
+        rank = min(int(_LARGEST_SHARE * smaller), max(tried)) + 1
+    first, second = (_part(each, rank) for each in (base, candidate))
+    return _is_above(second.double() - first.double(), rank, _MARGIN * edge)
+
+
+def has_full_rank(candidate: torch.Tensor, edge: float) -> bool:
+    """Whether so many singular values are seen above rounding that nothing was truncated."""
+    kept = _kept(candidate)
+    return _is_above(_part(candidate, kept), kept, 4 * _MARGIN * edge)
+
+
+def _part(matrix: torch.Tensor, kept: int) -> torch.Tensor:
+    """Return ``kept`` lines of the shorter side, and about twice as many of the longer one: a view."""
+    standing = tall(matrix)
+    rows, columns = standing.shape
+    return standing[:: max(1, rows // (2 * kept)), :: max(1, columns // kept)][:, :kept]
+
+
+def _is_above(part: torch.Tensor, kept: int, threshold: float, scale: Transform | None = None) -> bool:
+    """Whether a matrix, each band of rows scaled, has ``kept`` singular values above a threshold.
+
+    Shown by a Cholesky factor of its Gram matrix less the squared threshold, and less what rounding may add
+    to an eigenvalue.
+    """
+    product = gram(tall(part), scale)
+    if len(product) != kept:
+        return False
+    shift = threshold**2 + 64 * torch.finfo(torch.float64).eps * float(product.trace())
+    product.diagonal().sub_(shift)
+    library = openblas.load()
+    if library is None:
+        return int(torch.linalg.cholesky_ex(product).info) == 0
+    return library.cholesky(product.numpy()) == 0
+
+
+def _kept(candidate: torch.Tensor) -> int:
+    size = min(candidate.shape)
+    return size if size <= _WHOLE else 2 * _MOST_KEPT
 
 
 def find_low_rank(
@@ -299,23 +357,15 @@ def _has_full_rank(candidate: torch.Tensor, rounding: Rounding, threshold: float
     """Whether so many scaled singular values are seen above a threshold that nothing was truncated.
 
     A part of the rows, and for a large matrix of the columns, has no larger singular values than the whole
-    one. That all of the part's are above the threshold is shown by a Cholesky factor of its Gram matrix less
-    the squared threshold, and less what rounding may add to an eigenvalue.
+    one.
     """
     long, short = (0, 1) if candidate.shape[0] >= candidate.shape[1] else (1, 0)
-    size = candidate.shape[short]
-    kept = size if size <= _WHOLE else 2 * _MOST_KEPT
+    kept = _kept(candidate)
     chosen = [slice(None), slice(None)]
     chosen[short] = slice(0, kept)
     chosen[long] = slice(None, None, max(1, candidate.shape[long] // (2 * kept)))
-    part = (
-        candidate[chosen[0], chosen[1]].double()
-        * rounding.rows[chosen[0], None]
-        * rounding.columns[chosen[1]]
-    )
-    product = gram(tall(part))
-    if len(product) != kept:
-        return False
-    shift = threshold**2 + 64 * torch.finfo(torch.float64).eps * float(product.trace())
-    product.diagonal().sub_(shift)
-    return int(torch.linalg.cholesky_ex(product).info) == 0
+    part = candidate[chosen[0], chosen[1]]
+    rows, columns = rounding.rows[chosen[0]], rounding.columns[chosen[1]]
+    if part.shape[0] < part.shape[1]:
+        rows, columns = columns, rows
+    return _is_above(part, kept, threshold, lambda block, band: block.mul_(rows[band, None]).mul_(columns))

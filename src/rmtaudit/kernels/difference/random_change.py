@@ -1,4 +1,4 @@
-"""Dense changes: noise, a replaced matrix, or an update with structure."""
+"""Dense changes: noise, or an update with structure."""
 
 from __future__ import annotations
 
@@ -7,29 +7,26 @@ from dataclasses import dataclass
 
 import torch
 
-from rmtaudit.kernels.difference.moments import Moments, bands, difference_of, power_of_two
-from rmtaudit.kernels.noise.sign_flip import edge_test, largest_eigenvalue, rectangle_test
-from rmtaudit.kernels.noise.tracy_widom import soft_edge
-from rmtaudit.kernels.noise.variance_profile import equalised_gram, sinkhorn
-from rmtaudit.kernels.spectra.gram import eigenvalues, row_blocks, tall
-
-LEAST_SIDE = 16
-"""Smaller side below which a change is not judged: a noise floor needs as many eigenvalues."""
+from rmtaudit.kernels.difference.leading import largest_eigenvalue
+from rmtaudit.kernels.difference.moments import Moments, difference_of, power_of_two
+from rmtaudit.kernels.difference.profiles import CONCENTRATED, even_profile
+from rmtaudit.kernels.noise.sign_flip import edge_test, rectangle_test
+from rmtaudit.kernels.noise.tracy_widom import sf, soft_edge
+from rmtaudit.kernels.noise.variance_profile import Profile
+from rmtaudit.kernels.spectra.eigenvalues import symmetric_eigenvalues
+from rmtaudit.kernels.spectra.gram import gram, row_blocks, tall
 
 LEVEL = 1e-3
 """A p-value below it rejects noise: of a thousand layers with noise one is not called so."""
 
 _DEVIATIONS = 4.0
 _DRAWS = 4
-_POWERLESS = 0.05
-"""Standard deviation of the mean cosine beyond which a replacement could not be told: a convention."""
-
 APART = 0.2
 """Correlation below which a change is no update any more: the base's share of the candidate's variance is
 below 4 %. Fine-tuned models stay far above it, training apart from one start ends far below."""
 
-_ROWS = 512
-"""Rows of a sample on which units of two matrices are compared, at most."""
+_CLEARLY_NOISE = 0.1
+"""p-value of the largest eigenvalue, by the law of Tracy and Widom, from which no random signs are drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +46,6 @@ class Noise:
     sigma: float
     interval: tuple[float, float]
     p_value: float
-
-
-@dataclass(frozen=True, slots=True)
-class Replaced:
-    """Nothing of the base is seen in the candidate.
-
-    Attributes
-    ----------
-    cosine
-        Mean cosine of rows at the same place, rows and columns centred.
-    smallest_seen
-        The mean cosine that would have been seen: four standard deviations over random relabellings.
-    z
-        The sum of those cosines, in standard deviations over random relabellings of the rows.
-    """
-
-    cosine: float
-    smallest_seen: float
-    z: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,22 +109,65 @@ def find_noise(
     scale = power_of_two(moments.largest_difference)
     difference = difference_of(base, candidate, scale)
     change = tall(difference)
-    profile = sinkhorn(change)
-    product = equalised_gram(change, profile)
-    test = rectangle_test(change, profile, product)
-    n, p = profile.support
+    profile = even_profile(change)
+    product = _equalised(change, profile)
+    diagonal = product.diagonal().clone()
+    test = rectangle_test(change, profile, product.fill_diagonal_(0))  # which is about the rest of it
+    product.diagonal().copy_(diagonal)
     p_value = min(1.0, 2 * test.p_value)
     if p_value >= LEVEL and not _correlates(moments):
-        width = soft_edge(max(n, p), min(n, p))[1]
         largest = largest_eigenvalue(product)
-        edge = edge_test(change, profile, largest, draws=_DRAWS, width=width, generator=generator)
-        p_value = min(p_value, 2 * edge.p_value)
+        edge = _edge_p_value(change, profile, largest, float(diagonal.sum(dtype=torch.float64)), generator)
+        p_value = min(p_value, 2 * edge)
         if p_value >= LEVEL:
             fourth = scale**4 * sum(
                 float(torch.linalg.vector_norm(block.square_())) ** 2 for _, block in row_blocks(change)
             )
             return _noise(moments, fourth, rounding_energy, p_value)
-    return _structure(moments, difference, eigenvalues(product), (max(n, p), min(n, p)))
+    n, p = profile.support
+    energies = _energies(difference)
+    del difference, change
+    product = product.double()
+    values = torch.from_numpy(symmetric_eigenvalues(product)).clamp_(min=0)
+    return _structure(moments, energies, values, (max(n, p), min(n, p)))
+
+
+def _equalised(change: torch.Tensor, profile: Profile) -> torch.Tensor:
+    """Return the Gram matrix of the scaled change, float32: its edge is 1e-3 of it wide."""
+    rows, columns = profile.rows.float(), profile.cols.float()
+    return gram(change, lambda block, band: block.mul_(rows[band, None]).mul_(columns), dtype=torch.float32)
+
+
+def _edge_p_value(
+    change: torch.Tensor, profile: Profile, largest: float, trace: float, generator: torch.Generator
+) -> float:
+    """Return the chance that noise with these sizes of entries has as large a largest eigenvalue.
+
+    Rows and columns have equal sizes, so the edge is that of Marchenko and Pastur whatever the sizes of the
+    entries are, and the law at it that of Tracy and Widom. Where the largest eigenvalue is far from
+    significant by them, they are the answer. Otherwise, and where single entries may outweigh the edge,
+    random signs give it.
+
+    References
+    ----------
+    Alt, Erdős, Krüger, *Local law for random Gram matrices*, Electron. J. Probab. 22 (2017), for the edge.
+    """
+    n, p = max(profile.support), min(profile.support)
+    centre, width = soft_edge(n, p)
+    scaled = (largest * n * p / trace - centre) / width
+    p_value = sf(scaled)
+    if p_value >= _CLEARLY_NOISE and not _is_concentrated(change, profile, centre * trace / (n * p)):
+        return p_value
+    return edge_test(change, profile, largest, draws=_DRAWS, width=width, generator=generator).p_value
+
+
+def _is_concentrated(change: torch.Tensor, profile: Profile, edge: float) -> bool:
+    """Whether the square of a scaled entry is a tenth of the edge or more."""
+    rows, columns = profile.rows.float(), profile.cols.float()
+    return any(
+        float(block.mul_(rows[band, None]).mul_(columns).abs_().max()) ** 2 > CONCENTRATED * edge
+        for band, block in row_blocks(change, torch.float32)
+    )
 
 
 def _correlates(moments: Moments) -> bool:
@@ -168,27 +189,35 @@ def _noise(moments: Moments, fourth: float, rounding_energy: float, p_value: flo
     return Noise(sigma / scale, ((sigma - reach) / scale, (sigma + reach) / scale), p_value)
 
 
+def _energies(difference: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the sums of squares of the rows and of the columns, float64."""
+    rows, columns = [], torch.zeros(difference.shape[1], dtype=torch.float64)
+    for _, block in row_blocks(difference):
+        block.square_()
+        rows.append(block.sum(1))
+        columns += block.sum(0)
+    return torch.cat(rows), columns
+
+
 def _structure(
-    moments: Moments, difference: torch.Tensor, values: torch.Tensor, support: tuple[int, int]
+    moments: Moments,
+    energies: tuple[torch.Tensor, torch.Tensor],
+    values: torch.Tensor,
+    support: tuple[int, int],
 ) -> DenseUpdate:
     centre, width = soft_edge(*support)
     variance = float(values.sum()) / (support[0] * support[1])
     spikes = values[values / variance > centre + 4 * width]
     product = math.sqrt(moments.base_square) * math.sqrt(moments.candidate_square)
     correlation = moments.product / product if product else 0.0
-    rows, columns = [], torch.zeros(difference.shape[1], dtype=torch.float64)
-    for _, block in row_blocks(difference):
-        block.square_()
-        rows.append(block.sum(1))
-        columns += block.sum(0)
     relative = moments.relative_norm
     return DenseUpdate(
         spikes=len(spikes),
         spike_share=float(spikes.sum() / values.sum()),
         relative_norm=math.inf if relative is None else relative,
         correlation=correlation,
-        row_share=_share_of_tenth(torch.cat(rows)),
-        column_share=_share_of_tenth(columns),
+        row_share=_share_of_tenth(energies[0]),
+        column_share=_share_of_tenth(energies[1]),
         apart=correlation < APART,
     )
 
@@ -196,76 +225,3 @@ def _structure(
 def _share_of_tenth(energy: torch.Tensor) -> float:
     most = energy.sort(descending=True).values[: max(1, len(energy) // 10)]
     return float(most.sum() / energy.sum())
-
-
-def find_replaced(base: torch.Tensor, candidate: torch.Tensor) -> Replaced | None:
-    """Return the evidence that nothing of the base is left; ``None`` where there is something, or no power.
-
-    Rows at the same place must be no more alike than rows at other places, and no row or column of the
-    candidate may resemble any one of the base: then its units were permuted. Entries may correlate all the
-    same, where all units have something in common that their inputs impose.
-
-    Parameters
-    ----------
-    base, candidate
-        Equal shapes, real floating, finite, smaller side at least :data:`LEAST_SIDE`.
-
-    References
-    ----------
-    Hoeffding, *A combinatorial central limit theorem*, Ann. Math. Stat. 22 (1951).
-    """
-    step = max(1, base.shape[0] // _ROWS)
-    means = [sums / base.shape[0] for sums in _column_sums(base, candidate)]
-    first, second = (
-        _unit(_centred(each[::step].double(), mean))
-        for each, mean in zip((base, candidate), means, strict=True)
-    )
-    relabelled = _relabelling(first @ second.T)
-    if relabelled is None:
-        return None
-    cosine, deviation = relabelled
-    if abs(cosine) > _DEVIATIONS * deviation or deviation > _POWERLESS:
-        return None
-    left, right = (_centred(each.double(), mean) for each, mean in zip((base, candidate), means, strict=True))
-    for ours, theirs in ((left, right), (left.T, right.T)):
-        cosines = _cosines(ours, theirs)
-        if cosines is None:
-            return None
-        if float(cosines.abs().amax(dim=0).median()) > 2 * math.sqrt(2 * math.log(len(ours)) / ours.shape[1]):
-            return None
-    return Replaced(cosine, _DEVIATIONS * deviation, cosine / deviation)
-
-
-def _column_sums(base: torch.Tensor, candidate: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    sums = torch.zeros(2, base.shape[1], dtype=torch.float64)
-    for _, ours, theirs in bands(base, candidate):
-        sums[0] += ours.sum(0)
-        sums[1] += theirs.sum(0)
-    return sums[0], sums[1]
-
-
-def _centred(rows: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
-    """Return rows less the means of all columns, and then less their own."""
-    moved = rows - means
-    return moved - moved.mean(dim=1, keepdim=True)
-
-
-def _unit(rows: torch.Tensor) -> torch.Tensor:
-    unit: torch.Tensor = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(1e-300)
-    return unit
-
-
-def _cosines(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor | None:
-    """Return the cosines of all rows with a sample of the other's rows; ``None`` for rows too short."""
-    if ours.shape[1] < LEAST_SIDE:
-        return None
-    sample = theirs[:: max(1, len(theirs) // 64)]
-    return (_unit(ours).float() @ _unit(sample).float().T).double()
-
-
-def _relabelling(cosines: torch.Tensor) -> tuple[float, float] | None:
-    """Return the mean cosine at equal places above that of all places, and its standard deviation."""
-    centred = cosines - cosines.mean(dim=0, keepdim=True)
-    centred = centred - centred.mean(dim=1, keepdim=True)
-    spread = math.sqrt(float(centred.square().sum()) / max(1, len(centred) - 1))
-    return (float(centred.diagonal().mean()), spread / len(centred)) if spread else None

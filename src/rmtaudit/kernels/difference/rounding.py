@@ -72,17 +72,36 @@ def rounding_of(base: torch.Tensor, candidate: torch.Tensor, dtypes: tuple[str, 
     )
 
 
+def largest_rounding_edge(base: torch.Tensor, candidate: torch.Tensor, dtypes: tuple[str, str]) -> float:
+    """Return a bound, in weight units, on the largest singular value of what :func:`rounding_of` is about.
+
+    That of errors which are all as large as the largest can be: whatever is above it is not rounding.
+    """
+    height, width = base.shape
+    deviation = math.sqrt(2 * _largest_variance(base, candidate, dtypes))
+    return deviation * (math.sqrt(height) + math.sqrt(width))
+
+
+def _is_coarser(dtypes: tuple[str, str]) -> bool:
+    return torch.finfo(getattr(torch, dtypes[0])).eps > torch.finfo(getattr(torch, dtypes[1])).eps
+
+
+def _largest_variance(base: torch.Tensor, candidate: torch.Tensor, dtypes: tuple[str, str]) -> float:
+    """Return the power of two below the largest variance that rounding may give an entry."""
+    largest = torch.tensor([largest_entry(each) for each in (base, candidate)], dtype=torch.float64)
+    # No entry of the difference is larger than both together.
+    bounds = [4 * rounding_variance(largest.sum(), dtypes[1]), rounding_variance(largest[1], dtypes[1])]
+    if _is_coarser(dtypes):
+        bounds.append(rounding_variance(largest[0], dtypes[0]))
+    return power_of_two(float(sum(bounds)))
+
+
 def _variance(
     base: torch.Tensor, candidate: torch.Tensor, dtypes: tuple[str, str]
 ) -> tuple[torch.Tensor, float]:
     """Return the variances over a scale, float32, and the scale: a power of two near the largest one."""
-    coarser = torch.finfo(getattr(torch, dtypes[0])).eps > torch.finfo(getattr(torch, dtypes[1])).eps
-    largest = torch.tensor([largest_entry(each) for each in (base, candidate)], dtype=torch.float64)
-    # No entry of the difference is larger than both together.
-    bounds = [4 * rounding_variance(largest.sum(), dtypes[1]), rounding_variance(largest[1], dtypes[1])]
-    if coarser:
-        bounds.append(rounding_variance(largest[0], dtypes[0]))
-    scale = power_of_two(float(sum(bounds)))
+    coarser = _is_coarser(dtypes)
+    scale = _largest_variance(base, candidate, dtypes)
     result = torch.empty(base.shape, dtype=torch.float32)
     for band, ours, theirs in bands(base, candidate):
         variance = rounding_variance(theirs, dtypes[1])

@@ -14,13 +14,14 @@ from rmtaudit.kernels.difference.leading import (
     of_product,
     scaled,
 )
+from rmtaudit.kernels.difference.profiles import CONCENTRATED, even_profile
 from rmtaudit.kernels.difference.samples import largest_entry
 from rmtaudit.kernels.noise.sign_flip import flipped_gram, largest_eigenvalue
 from rmtaudit.kernels.noise.tracy_widom import MEAN, soft_edge, upper_quantile
-from rmtaudit.kernels.noise.variance_profile import Profile, sinkhorn
+from rmtaudit.kernels.noise.variance_profile import Profile
 
-Products = tuple[torch.Tensor, torch.Tensor] | None
-"""Gram matrices of the smaller sides of a base and a candidate, float64."""
+Leaders = tuple[torch.Tensor, torch.Tensor]
+"""Leading singular values and directions of the shorter side, as :func:`leaders_of` returns them."""
 
 MOST = 32
 """Directions that are followed at most, the strongest ones."""
@@ -32,8 +33,6 @@ _ANGLES = 8
 _LEVEL = 1e-3
 _VANISHING = 1e-36
 """Lines whose squares sum to less than this share of the largest one count as empty, as for Sinkhorn."""
-_CONCENTRATED = 0.1
-"""As in :mod:`rmtaudit.kernels.noise.spike_bound`: single entries may outweigh the edge."""
 _BLOCKS = 20
 """Blocks of rows, and of columns, that the jackknife leaves out in turn."""
 
@@ -69,7 +68,10 @@ class Survival:
 
 
 def followed(
-    base: torch.Tensor, candidate: torch.Tensor, generator: torch.Generator, products: Products = None
+    base: torch.Tensor,
+    candidate: torch.Tensor,
+    generator: torch.Generator,
+    leaders: tuple[Leaders, Leaders] | None = None,
 ) -> Survival | None:
     r"""Return what is left in a candidate of the directions of a base that stand out of noise.
 
@@ -85,12 +87,12 @@ def followed(
         Equal shapes, floating, finite.
     generator
         On the CPU.
-    products
-        Gram matrices of the smaller side of both, up to a factor each, where they are known.
+    leaders
+        Of base and candidate, from :func:`leaders_of`, where they are known.
     """
     if min(base.shape) < LEAST_SIDE:
         return None
-    profile = sinkhorn(base)
+    profile = even_profile(base)
     if min(profile.support) < LEAST_SIDE:
         return None
     pair = [scaled(each.float(), profile.rows.float(), profile.cols.float()) for each in (base, candidate)]
@@ -109,10 +111,25 @@ def followed(
         directions=ours.count,
         more=ours.resolved > ours.count,
         survived=_survivors(ours, theirs),
-        angles=_top_angles(base, candidate, ours.count, products),
+        angles=_top_angles(base, candidate, ours.count, leaders),
         share=share,
         interval=(max(0.0, share - reach), min(1.0, share + reach)),
     )
+
+
+def leaders_of(product: torch.Tensor) -> Leaders:
+    """Return what the angles between leading directions need of a matrix.
+
+    Parameters
+    ----------
+    product
+        Gram matrix of the smaller side, float64, up to a factor.
+    """
+    return of_product(product, _followed_by_angles(len(product)))
+
+
+def _followed_by_angles(side: int) -> int:
+    return min(2 * _ANGLES, side)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +172,7 @@ def _edge(matrix: ScaledMatrix, known: Leading, generator: torch.Generator) -> f
     n, p = max(1, *alive), max(1, min(alive))
     variance = float(rows.sum()) / (n * p)
     centre, width = soft_edge(n, p)
-    if top / max(variance, 1e-300) > _CONCENTRATED * centre:
+    if top / max(variance, 1e-300) > CONCENTRATED * centre:
         profile = Profile(matrix.rows.double(), matrix.columns.double())
         flipped = largest_eigenvalue(flipped_gram(matrix.matrix, profile, generator)) / variance
         centre = max(centre, flipped - MEAN * width)
@@ -163,18 +180,18 @@ def _edge(matrix: ScaledMatrix, known: Leading, generator: torch.Generator) -> f
 
 
 def _top_angles(
-    base: torch.Tensor, candidate: torch.Tensor, most: int, products: Products
+    base: torch.Tensor, candidate: torch.Tensor, most: int, leaders: tuple[Leaders, Leaders] | None
 ) -> tuple[float, ...]:
     most = min(most, _ANGLES)
-    count = min(2 * _ANGLES, min(base.shape))
+    count = _followed_by_angles(min(base.shape))
     largest = [largest_entry(each) for each in (base, candidate)]
     if not all(largest):
         return ()
     matrices = [scaled(each.float(), 1 / size) for each, size in zip((base, candidate), largest, strict=True)]
-    if products is None:
+    if leaders is None:
         known = [(each.values, each.short) for each in (leading(matrix, count) for matrix in matrices)]
     else:
-        known = [of_product(product, count) for product in products]
+        known = list(leaders)
     values = known[0][0]
     size = int((values[:most] / values[1 : most + 1].clamp_min(1e-300)).argmax()) + 1
     short = [each[:, :size] for _, each in known]

@@ -13,16 +13,20 @@ passed, not a proven one: docs/spectra.md says what was measured.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 
 from rmtaudit.kernels.spectra import openblas
+from rmtaudit.kernels.spectra.gram import mirror
 from rmtaudit.kernels.spectra.spectrum import Spectrum
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+Computed = TypeVar("Computed")
 
 EPSILON = float(np.finfo(np.float64).eps)
 _SMALLEST = float(np.finfo(np.float64).tiny)
@@ -61,19 +65,20 @@ def gram_eigenvalues(matrix: torch.Tensor) -> Spectrum:
     return _spectrum(values, scale, rows, cols, _gram_floor(values, min(rows, cols)))
 
 
-def spectrum_and_gram(matrix: torch.Tensor) -> tuple[Spectrum, torch.Tensor]:
-    """Return the spectrum, and the Gram matrix of the smaller side that it is of, up to a power of two.
+def spectrum_and(matrix: torch.Tensor, look: Callable[[torch.Tensor], Computed]) -> tuple[Spectrum, Computed]:
+    """Return the spectrum, and what ``look`` makes of the Gram matrix of the smaller side.
 
-    The Gram matrix is float64 and symmetric; that of a square matrix is ``WᵀW``. Parameters and errors are
-    those of :func:`gram_eigenvalues`, on the CPU.
+    The Gram matrix, float64, symmetric and up to a power of two, is overwritten once ``look`` has returned;
+    that of a square matrix is ``WᵀW``. Parameters and errors are those of :func:`gram_eigenvalues`, on the
+    CPU.
     """
     rows, cols = _shape(matrix)
     scale = _power_of_two(matrix)
     product = _gram(matrix.detach(), 1 / scale)
-    upper = torch.from_numpy(product.copy())
+    mirror(torch.from_numpy(product))
+    looked = look(torch.from_numpy(product))
     values = _solve(product)
-    mirrored = upper.triu_().add_(upper.triu(1).T)
-    return _spectrum(values, scale, rows, cols, _gram_floor(values, min(rows, cols))), mirrored
+    return _spectrum(values, scale, rows, cols, _gram_floor(values, min(rows, cols))), looked
 
 
 def singular_values(matrix: torch.Tensor) -> Spectrum:

@@ -102,11 +102,11 @@ def _summed(parts: Iterable[torch.Tensor], total: torch.Tensor) -> torch.Tensor:
         else:
             library.accumulate_gram(np.ascontiguousarray(part.numpy()), total.numpy())
     if library is not None:
-        _mirror(total)
+        mirror(total)
     return total
 
 
-def _mirror(upper: torch.Tensor) -> None:
+def mirror(upper: torch.Tensor) -> None:
     """Copy the upper triangle, all that OpenBLAS sums, to the lower one, in bands: no second matrix."""
     step = max(64, _BLOCK_BYTES // (8 * max(1, len(upper))))
     for start in range(0, len(upper), step):

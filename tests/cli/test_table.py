@@ -229,7 +229,7 @@ def test_what_needs_a_look_comes_first_then_a_strip_for_each_role(made: ModuleTy
     assert strips[0][1] == "".join(sorted(strips[0][1]))  # alpha grows with the depth
     assert "vs_noise along the depth, block 0 → 31: ▁ 0.33 to █ 0.99" in text
     assert "3.00 [2.60–3.60]" not in text
-    assert "[low–high]: interval that counts the choice of the tail" in text
+    assert "[low–high]: interval that includes the uncertainty in xmin" in text
 
 
 @pytest.mark.parametrize("width", [40, 80, 100, 120, 160])

@@ -75,8 +75,10 @@ class PowerLaw(Analyzer):
     metrics = (
         Metric(
             name="alpha",
-            description="Exponent of the power law fitted to the tail of the eigenvalues; its interval "
-            "counts the choice of xmin.",
+            description=(
+                "Exponent of the power law fitted to the tail of the eigenvalues; its interval includes "
+                "the uncertainty in xmin."
+            ),
             reference=f"{_CLAUSET}, equation 3.1",
         ),
         Metric(

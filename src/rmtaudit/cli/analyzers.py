@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command(
     cls=Command,
     examples=[
-        ("analyzers --format json", "The same for a program"),
+        ("analyzers --format json", "As JSON, for a program"),
     ],
 )
 @click.option(

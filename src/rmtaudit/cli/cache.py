@@ -107,13 +107,13 @@ def verify(store: Path, format_: str | None) -> int:
     cls=Command,
     examples=[
         ("cache gc out/ --dry-run", "See what would be removed"),
-        ("cache gc out/", "Remove it, and make the index anew"),
+        ("cache gc out/", "Remove it, and rebuild the index"),
     ],
 )
 @_STORE
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 def collect(store: Path, dry_run: bool) -> int:
-    """Remove what nothing needs any more, and make the index anew.
+    """Remove unused records, and rebuild the index.
 
     That is: damaged records, what killed processes left behind, reports of files that are gone or have
     changed, and the layers of these alone. What was written in the last hour is kept.

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 )
 @click.argument("subject", metavar="MODEL|REPORT.json", type=click.Path(path_type=Path))
 @click.argument("target", metavar="CARD.md", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("-q", "--quiet", is_flag=True, help="Do not say what was done.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing on success.")
 def card(subject: Path, target: Path, quiet: bool) -> int:
     """Write the audit of a model into its model card, as a section that is updated in place.
 
     The section stands between the comments <!-- rmtaudit:begin --> and <!-- rmtaudit:end -->. It replaces
-    the one that is there, or is added at the end; a card that does not exist is created. Every other byte of
-    the file stays. Exit code 3: no weight matrix could be analysed.
+    the one that is there, or is added at the end; a card that does not exist is created. Nothing else in the
+    file changes. Exit code 3: no weight matrix could be analysed.
     """
     from rmtaudit.report.card import card_section, with_section
 

@@ -28,7 +28,7 @@ FORMATS = ("table", "json", "markdown", "html")
     examples=[
         ("compare base/ tuned/", "Say what a fine-tune did to a model"),
         ("compare model.safetensors model.gguf --no-metrics", "Check a conversion"),
-        ("compare base/ tuned/ -o comparison.json", "The same for a program"),
+        ("compare base/ tuned/ -o comparison.json", "As JSON, for a program"),
         ("compare base/ model.gguf --claim 'Q4_K_M of BASE'", "Check what a file is claimed to be"),
     ],
 )
@@ -48,7 +48,7 @@ FORMATS = ("table", "json", "markdown", "html")
     show_default=True,
     help="Rows of the table, those that changed most first; 0: all.",
 )
-@click.option("--all", "all_rows", is_flag=True, help="Every row of the table, vectors too.")
+@click.option("--all", "all_rows", is_flag=True, help="Show every row of the table, including vectors.")
 @click.option(
     "--stream",
     is_flag=True,
@@ -63,8 +63,10 @@ FORMATS = ("table", "json", "markdown", "html")
     ),
 )
 @click.option("--memory", metavar="SIZE", help="Budget for matrices in flight: 4GB, 50%, bytes.")
-@click.option("--threads", metavar="N", type=click.IntRange(min=1), help="Pairs worked on at the same time.")
-@click.option("--seed", metavar="N", type=click.IntRange(min=0), default=0, help="Seed of everything random.")
+@click.option(
+    "--threads", metavar="N", type=click.IntRange(min=1), help="Number of pairs to process in parallel."
+)
+@click.option("--seed", metavar="N", type=click.IntRange(min=0), default=0, help="Random seed.")
 @output_options(FORMATS)
 @click.option("-q", "--quiet", is_flag=True, help="No progress; with -o, no table either.")
 def compare(

@@ -52,12 +52,15 @@ _ASKED = (
     type=click.IntRange(min=2),
     help="Order of the large matrix.  [default: that of SOURCE]",
 )
-@click.option("--factor", metavar="F", type=float, help="Its ratio to the order of SOURCE.")
+@click.option("--factor", metavar="F", type=float, help="Order of the large matrix over that of SOURCE.")
 @click.option(
     "--holds",
     type=click.Choice(["eigenvalues", "spectra", "matrix"]),
-    help="What a file holds: eigenvalues, several spectra (one a row), a matrix. An .npy file of one side "
-    "holds eigenvalues, a symmetric one is a matrix; anything else is an error that asks for --holds.",
+    help=(
+        "What a file holds: eigenvalues, several spectra (one a row), a matrix. A one-dimensional .npy "
+        "array holds eigenvalues, a symmetric array is a matrix; anything else is an error that asks for"
+        " --holds."
+    ),
 )
 @click.option(
     "--method",
@@ -73,7 +76,7 @@ _ASKED = (
     type=click.IntRange(min=2),
     default=60,
     show_default=True,
-    help="Lanczos steps of products: more resolve finer detail.",
+    help="Lanczos steps; more resolve finer detail.",
 )
 @click.option(
     "--probes",
@@ -81,16 +84,16 @@ _ASKED = (
     type=click.IntRange(min=2),
     default=16,
     show_default=True,
-    help="Probes of products: more narrow the bounds.",
+    help="Random vectors; more of them narrow the bounds.",
 )
 @source_flags
 @click.option(
     "--sample",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Order of a block of a matrix.  [default: at most 1024, at most half of the target]",
+    help="Order of the blocks.  [default: at most 1024, at most half of the target]",
 )
-@click.option("--samples", metavar="R", type=click.IntRange(min=1), help="Blocks drawn.  [default: 8]")
+@click.option("--samples", metavar="R", type=click.IntRange(min=1), help="Number of blocks.  [default: 8]")
 @click.option(
     "--sampling",
     type=click.Choice(["plain", "paired", "blocks"]),
@@ -99,7 +102,10 @@ _ASKED = (
     help="Random indices; pairs of blocks that share none; runs of --block-size indices.",
 )
 @click.option(
-    "--block-size", metavar="K", type=click.IntRange(min=1), help="Indices taken or left together (classes)."
+    "--block-size",
+    metavar="K",
+    type=click.IntRange(min=1),
+    help="Number of consecutive indices that are drawn together, such as the outputs of one point.",
 )
 @click.option(
     "--ridge",
@@ -118,7 +124,7 @@ _ASKED = (
 @click.option(
     "--kpm/--no-kpm",
     default=None,
-    help="Set the kernel polynomial density beside a prediction from blocks of SOURCE's own size.  "
+    help="Show the kernel polynomial density next to a prediction from blocks of SOURCE's own size.  "
     "[default: where products are cheap]",
 )
 @click.option(
@@ -138,12 +144,12 @@ _ASKED = (
 @click.option(
     "--assume-free",
     is_flag=True,
-    help="Take the matrix for free of its coordinates, which eigenvalues alone cannot tell.",
+    help="Assume that the matrix is free of its coordinates, which eigenvalues alone cannot show.",
 )
 @click.option(
     "--assume-smooth",
     is_flag=True,
-    help="Take the spectrum for smooth where the block determines it only if it is.",
+    help="Assume a smooth spectrum where the block determines it only under that assumption.",
 )
 @click.option(
     "--quantiles",

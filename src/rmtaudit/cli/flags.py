@@ -80,7 +80,7 @@ def settings_flags(command: Command) -> Command:
                 help="Leave out layers whose name matches. Repeatable.",
             ),
             click.option("--memory", metavar="SIZE", help="Budget for matrices in flight: 4GB, 50%, bytes."),
-            click.option("--threads", metavar="N", help="Layers worked on at the same time."),
+            click.option("--threads", metavar="N", help="Number of layers to process in parallel."),
             click.option(
                 "--precision",
                 type=click.Choice(["auto", "float64"]),
@@ -88,7 +88,7 @@ def settings_flags(command: Command) -> Command:
                 "where nothing is lost by it.",
             ),
             click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute."),
-            click.option("--seed", metavar="N", help="Seed of everything random."),
+            click.option("--seed", metavar="N", help="Random seed."),
             click.option(
                 "--sort",
                 metavar="COLUMN",

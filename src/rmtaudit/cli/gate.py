@@ -33,7 +33,7 @@ EXPLAIN = "explain"
         ("gate tuned/ --baseline base/", "Stop a fine-tune that lost what its base had learned"),
         ("gate report.json --policy policy.yaml --baseline baseline.json", "Judge a saved report"),
         ("gate model.gguf --baseline base/ --claim 'Q4_K_M of BASE'", "Check what a file is claimed to be"),
-        ("gate --init model/ --out gate/", "Write a policy and a baseline from a model that is good"),
+        ("gate --init model/ --out gate/", "Write a policy and a baseline from a known good model"),
         ("gate explain standard", "Say in words what a policy checks"),
     ],
 )
@@ -46,10 +46,10 @@ EXPLAIN = "explain"
     help="A policy file, or lenient, standard, strict, identical, same-weights.",
 )
 @click.option(
-    "--baseline", metavar="CHECKPOINT|REPORT", help="What changes are measured against.", default=None
+    "--baseline", metavar="CHECKPOINT|REPORT", help="Model or saved report to compare with.", default=None
 )
-@click.option("--claim", metavar="CLAIM", help="Check as well what the file is said to be of the baseline.")
-@click.option("--init", is_flag=True, help="Write a policy and a baseline from a model that is good.")
+@click.option("--claim", metavar="CLAIM", help="Also check this claim about the file and the baseline.")
+@click.option("--init", is_flag=True, help="Write a policy and a baseline from a known good model.")
 @click.option(
     "--out",
     metavar="FOLDER",
@@ -57,7 +57,9 @@ EXPLAIN = "explain"
     help="With --init: where policy.yaml and baseline.json go; new or empty.",
 )
 @click.option("--memory", metavar="SIZE", help="Budget for matrices in flight: 4GB, 50%, bytes.")
-@click.option("--threads", metavar="N", type=click.IntRange(min=1), help="Layers worked on at the same time.")
+@click.option(
+    "--threads", metavar="N", type=click.IntRange(min=1), help="Number of layers to process in parallel."
+)
 @click.option(
     "--format",
     "format_",
@@ -102,8 +104,8 @@ def gate(
     """Apply a policy to models: exit code 0 passed, 1 failed, 3 inconclusive, 2 could not judge.
 
     Each CHECKPOINT is scanned; a REPORT that `rmtaudit scan -o report.json` wrote is judged without the
-    weights. A rule that could not be evaluated is inconclusive, never passed. Of several models the worst
-    counts: 2 before 1 before 3 before 0. `rmtaudit gate explain POLICY` says what a policy checks.
+    weights. A rule that could not be evaluated is inconclusive, never passed. With several models, the worst
+    exit code counts: 2 over 1 over 3 over 0. `rmtaudit gate explain POLICY` says what a policy checks.
     """
     from rmtaudit.engine.gate.load import load_policy
     from rmtaudit.engine.resources.memory_size import parse_memory

@@ -67,7 +67,7 @@ def _table(checks: Sequence[Check]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
     table.add_column("check", no_wrap=True)
     table.add_column("rule", overflow="fold", max_width=32)
-    table.add_column("what came of it", overflow="fold", ratio=1)
+    table.add_column("result", overflow="fold", ratio=1)
     for check in checks:
         word = check.outcome
         if check.severity == "warning" and check.outcome in ("failed", "inconclusive"):

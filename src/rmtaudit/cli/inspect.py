@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     cls=Command,
     examples=[
         ("inspect model.gguf", "List the tensors of a file"),
-        ("inspect model/ --format json", "The same for a program"),
+        ("inspect model/ --format json", "As JSON, for a program"),
     ],
 )
 @click.argument("path", metavar="PATH", type=click.Path(path_type=Path))

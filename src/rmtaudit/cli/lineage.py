@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Seed of what is drawn.",
+    help="Random seed.",
 )
 @document_options(quiet="No progress; with -o, no table.")
 def lineage(

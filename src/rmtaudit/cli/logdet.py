@@ -53,7 +53,7 @@ def logdet(source: str, out: DocumentOutput, **flags: Any) -> int:
 
     SOURCE is a .npy file, a zarr array, FILE::LAYER of a checkpoint (as its Gram matrix), a sparse matrix
     (.npz of scipy, .mtx), the points of a kernel, the edges of a graph, or a table of log-determinants. The
-    method is chosen by what can be reached of the matrix, its size and the memory; --explain says which and
+    method is chosen by how the matrix can be accessed, its size and the memory; --explain says which and
     why. Exit code 3: refused, or extrapolated from points whose order could not be tested without
     --assume-random-order.
     """

@@ -25,7 +25,7 @@ _MATRIX_OPTIONS = (
         "--select",
         metavar="TEXT",
         default="",
-        help="Of a table, the rows one of whose fields holds this text.",
+        help="Use only the rows of the table that contain this text.",
     ),
 )
 _QUESTION_OPTIONS = (
@@ -40,7 +40,7 @@ _QUESTION_OPTIONS = (
     ),
     click.option(
         "--outputs", metavar="D", type=click.IntRange(min=1), default=1, show_default=True,
-        help="Rows that a point adds.",
+        help="Rows for each point.",
     ),
     click.option(
         "--up-to", metavar="N", type=click.IntRange(min=1),
@@ -54,12 +54,14 @@ _QUESTION_OPTIONS = (
         help="Half-width that is good enough, in nats per dimension: with --size, grow no further.",
     ),
     click.option(
-        "--unshift", is_flag=True, help="With --shift: also what that tells about A itself, to first order."
+        "--unshift",
+        is_flag=True,
+        help="With --shift: also estimate the log-determinant of A itself, to first order.",
     ),
     click.option(
         "--assume-random-order",
         is_flag=True,
-        help="Take the points for being in random order where an extrapolation cannot test it.",
+        help="Assume that the points are in random order where this cannot be tested.",
     ),
     click.option(
         "--minors",
@@ -79,11 +81,11 @@ _METHOD_OPTIONS = (
     ),
     click.option(
         "--steps", metavar="N", type=click.IntRange(min=1), default=200, show_default=True,
-        help="Lanczos steps of each, at most.",
+        help="Maximum number of Lanczos steps for each vector.",
     ),
     click.option(
         "--smallest", metavar="A", type=click.FloatRange(min=0, min_open=True),
-        help="A lower bound of the eigenvalues that you know, for slq.",
+        help="Known lower bound of the eigenvalues, for slq.",
     ),
     click.option(
         "--confidence",

@@ -139,7 +139,7 @@ def json_detail_option(command: Command) -> Command:
     return click.option(
         "--json-detail",
         type=click.Choice(["full", "summary"]),
-        help="Of json and jsonl: summary leaves out spectra, evidence, and metrics that no table shows.",
+        help="For json and jsonl: summary leaves out spectra, evidence, and metrics that no table shows.",
     )(command)
 
 

@@ -90,7 +90,7 @@ Result = TypeVar("Result")
     "--base",
     metavar="BASE",
     type=click.Path(path_type=Path),
-    help="Analyse also the weights of this model with the updates of PATH, an adapter, merged in.",
+    help="Also analyse the weights of this model with PATH, an adapter, merged in.",
 )
 @click.option(
     "--stream",
@@ -99,7 +99,10 @@ Result = TypeVar("Result")
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress; with -o, no table either.")
 @click.option(
-    "-v", "--verbose", is_flag=True, help="Say on stderr where each setting is from and what took how long."
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Print on stderr where each setting comes from and how long each step takes.",
 )
 @click.option("--no-progress", is_flag=True, help="No progress on stderr.")
 def scan(
@@ -121,10 +124,11 @@ def scan(
 ) -> int:
     """Analyse every weight matrix of checkpoints, one report each.
 
-    PATH is a file (safetensors, PyTorch) or a folder with one checkpoint. Of several, one that cannot be read
-    is reported and the others go on. The models in a zip archive are scanned one by one; ARCHIVE.zip/NAME is
-    one of them. OWNER/NAME and hf://OWNER/NAME[@REVISION][/FILE] are models of the Hugging Face Hub, from its
-    local cache or downloaded into it; https://… is a file that is read over the network.
+    PATH is a file (safetensors, PyTorch) or a folder with one checkpoint. With several paths, one that
+    cannot be read is reported and the others are scanned. The models in a zip archive are scanned one by
+    one; ARCHIVE.zip/NAME is one of them. OWNER/NAME and hf://OWNER/NAME[@REVISION][/FILE] are models of the
+    Hugging Face Hub, from its local cache or downloaded into it; https://… is a file that is read over the
+    network.
     """
     from rmtaudit.engine.settings.presets import resolve_settings
     from rmtaudit.report.failing import require_analyzers

@@ -28,7 +28,10 @@ SOURCE_OPTIONS = (
         "--symmetric/--no-symmetric",
         "symmetric",
         default=None,
-        help="Declare it instead of having entries compared; of a symmetric one the lower triangle is read.",
+        help=(
+            "Declare the matrix symmetric or not, instead of comparing entries; of a symmetric matrix "
+            "only the lower triangle is read."
+        ),
     ),
     click.option(
         "--kernel",

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=2),
     default=8,
     show_default=True,
-    help="Least number of values in a tail.",
+    help="Minimum number of values in a tail.",
 )
 @click.option(
     "--level",

@@ -52,7 +52,7 @@ def whatif(
     top: int,
     out: DocumentOutput,
 ) -> int:
-    """Show how far an edit would take every layer of a checkpoint, the furthest first.
+    """Show how much an edit would change every layer of a checkpoint, the largest change first.
 
     PATH is a file or folder as `rmtaudit scan` takes it; nothing is written to it. Give one of --quantise,
     --truncate and --prune. The distortion of a layer is no measure of harm: which layer's edit costs a model

@@ -28,7 +28,7 @@ _FIRST, _EVERY = 2.0, 10.0
 @click.command(
     cls=Command,
     examples=[
-        ("zoo models/ --out audit/", "Audit every model of a folder; again, to go on"),
+        ("zoo models/ --out audit/", "Audit every model of a folder; run it again to resume"),
         ("zoo zoo.yaml --out audit/ --preset fast", "Audit the models of a manifest"),
         ("zoo models/ --out audit/ --scheduler tcp://head:8786", "Audit them on a cluster"),
     ],
@@ -51,7 +51,7 @@ _FIRST, _EVERY = 2.0, 10.0
 @click.option(
     "--worker-memory",
     metavar="SIZE",
-    help="Memory at which a worker is ended: 8GB. Its share of the machine.",
+    help="Memory limit at which a worker is stopped: 8GB. Its share of the machine by default.",
 )
 @click.option(
     "--rehash", is_flag=True, help="Read every file again, even where it seems unchanged since the last run."
@@ -62,7 +62,7 @@ _FIRST, _EVERY = 2.0, 10.0
     type=click.IntRange(min=0),
     default=1000,
     show_default=True,
-    help="Pairs of models that are tested for a relation at most; 0 for none.",
+    help="Maximum number of pairs of models to test for a relation; 0 for none.",
 )
 @click.option(
     "--parquet",
@@ -88,8 +88,8 @@ def zoo(
 
     PATH is a folder with checkpoints at any depth, a checkpoint, a pattern in quotes, the cache of the
     Hugging Face Hub, or a manifest (.yaml) with the names, families and qualities of models. A model that
-    cannot be audited is reported, and stops nothing. The same command goes on where the last one stopped:
-    models whose files have not changed, and layers that were seen before, are not computed again.
+    cannot be audited is reported, and stops nothing. Run the same command again to resume: models whose
+    files have not changed, and layers that were seen before, are not computed again.
 
     --threads is the number of workers, --memory the budget for the matrices of each.
     """

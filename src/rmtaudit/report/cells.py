@@ -31,7 +31,7 @@ _KNOWN = {
     "phase": "phase of training",
     "kappa_full": "kappa of the law HTMP of the whole spectrum",
 }
-_INTERVAL = "; [low–high]: interval that counts the choice of the tail"
+_INTERVAL = "; [low–high]: interval that includes the uncertainty in xmin"
 _NEAR_BEST = "; [low–high]: range over tails that fit as well"
 
 

@@ -88,7 +88,7 @@ def test_wrong_eigenvalues_are_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_the_known_eigenvalues_are_those_of_the_test_matrix() -> None:
     for accuracy in arithmetic.accuracies():
-        assert accuracy.error < 1e-13
+        assert accuracy.error < {"float64": 1e-13, "float32": 1e-5}[accuracy.dtype]
     assert np.isnan(arithmetic._error(np.array([np.nan, 1.0]), np.array([1.0, 2.0])))
 
 

@@ -16,7 +16,7 @@ class CompareSettings:
         Whether the metrics of the preset ``fast`` (size, rank, power law) are computed for both sides of
         every weight matrix that changed.
     seed
-        Seed of everything random.
+        Random seed.
     threads
         Pairs worked on at the same time, one BLAS thread each; ``None``: the CPUs of this process.
     memory

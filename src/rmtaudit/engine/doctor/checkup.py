@@ -20,7 +20,7 @@ from rmtaudit.analyzers.registry import installed
 from rmtaudit.checkpoints.hub import cached_models, hub_cache
 from rmtaudit.checkpoints.registry import GROUP as READERS
 from rmtaudit.checkpoints.registry import own_readers, plugin_readers
-from rmtaudit.engine.doctor.arithmetic import TOLERANCE, accuracies
+from rmtaudit.engine.doctor.arithmetic import accuracies
 from rmtaudit.engine.doctor.packages import Package, installed_version, required_packages
 from rmtaudit.engine.resources.memory import free_memory
 from rmtaudit.engine.resources.memory_size import format_bytes
@@ -147,7 +147,7 @@ def _arithmetic() -> Iterator[Check]:
             name=accuracy.route,
             state="ok" if accuracy.is_right else "problem",
             detail=f"largest relative error {accuracy.error:.1e}"
-            + ("" if accuracy.is_right else f"; at most {TOLERANCE:.0e} is rounding"),
+            + ("" if accuracy.is_right else f"; at most {accuracy.tolerance:.0e} is rounding"),
             fix=""
             if accuracy.is_right
             else "Unset OPENBLAS_CORETYPE, or update numpy, scipy and torch: every spectrum would be wrong.",

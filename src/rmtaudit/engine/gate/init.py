@@ -1,4 +1,4 @@
-"""A policy and a baseline from a model that is good, as a person would keep them in a repository."""
+"""A policy and a baseline from a known good model, as a person would keep them in a repository."""
 
 from __future__ import annotations
 

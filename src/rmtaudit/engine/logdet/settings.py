@@ -45,7 +45,7 @@ class LogdetSettings:
     size
         Points of the leading minor that is asked for; beyond the matrix it is extrapolated. ``None``: all.
     outputs
-        Rows that a point adds.
+        Rows for each point.
     up_to
         Leading points that may be factored; ``None``: all. Of the others no more than 192 rows are sampled,
         to test that the points come in random order.

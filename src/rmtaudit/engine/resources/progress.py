@@ -35,7 +35,7 @@ class Estimate:
     layers
         Layers that will be analysed.
     threads
-        Layers worked on at the same time.
+        Number of layers to process in parallel.
     seconds
         Estimated time, without the time to read.
     seconds_fast

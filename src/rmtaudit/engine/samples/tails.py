@@ -37,7 +37,7 @@ class TailSettings:
     fraction
         Share of the lowest values that the inverse gamma law is fitted to.
     min_tail
-        Least number of values in a tail.
+        Minimum number of values in a tail.
     level
         Maximum probability of rejecting the true law.
     confidence

@@ -74,7 +74,7 @@ def estimate_scan(
         How. Analyzers, options and solver other than those of a preset in :data:`COSTS` were not measured:
         there is no estimate for them.
     threads
-        Layers worked on at the same time.
+        Number of layers to process in parallel.
     rate
         Returns the floating-point operations a second of one thread; :func:`measured_rate`. It is called
         only for a scan that takes a minute at 5 GFlop/s.

@@ -38,7 +38,7 @@ class ScanSettings:
     device
         ``auto`` takes a CUDA device where there is one.
     seed
-        Seed of everything random.
+        Random seed.
     threads
         Layers worked on at the same time, one BLAS thread each; ``None``: the CPUs of this process.
     memory

@@ -1,4 +1,4 @@
-"""Unsigned in-toto statements: which files a gate was about, and what came of it.
+"""Unsigned in-toto statements: which files a gate was about, and result.
 
 A statement says nothing about who made it. Whoever wants to rely on it signs it, with cosign for example.
 """

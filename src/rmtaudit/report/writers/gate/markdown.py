@@ -92,7 +92,7 @@ def _blocks(document: GateDocument, wanted: Callable[[Check], bool]) -> Iterator
         chosen = filter(wanted, subject.checks)
         ordered = sorted(chosen, key=lambda check: (_rank(check), check.severity != "error"))
         if ordered:
-            head = ["| outcome | rule | target | what came of it |", "|---|---|---|---|"]
+            head = ["| outcome | rule | target | result |", "|---|---|---|---|"]
             yield [*head, _row(ordered[0])], 1
             for check in ordered[1:]:
                 yield [_row(check)], 1

@@ -17,7 +17,7 @@ import torch
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.errors import RmtauditError
 from rmtaudit.kernels.noise.sign_flip import flipped_gram
-from rmtaudit.kernels.noise.spike_bound import largest_square, least_spikes
+from rmtaudit.kernels.noise.spike_bound import equalised_squares, noise_ceiling
 from rmtaudit.kernels.noise.tracy_widom import soft_edge
 from rmtaudit.kernels.noise.variance_profile import equalised_gram, sinkhorn
 from rmtaudit.kernels.spectra.gram import eigenvalues, tall
@@ -58,14 +58,16 @@ def main() -> None:
         if p < LEAST:
             continue
         values = eigenvalues(equalised_gram(matrix, profile))
-        variance = float(values.sum()) / (n * p)
+        largest, total = equalised_squares(matrix, profile)
+        variance = total / (n * p)
         centre, width = soft_edge(n, p)
-        share = largest_square(matrix, profile) / variance / centre
+        share = largest / variance / centre
         generator = torch.Generator().manual_seed(0)
         tops = [float(eigenvalues(flipped_gram(matrix, profile, generator))[-1]) for _ in range(DRAWS)]
         away = [(top / variance - centre) / width for top in tops]
         seen.extend((share, each) for each in away)
-        bound = least_spikes(matrix, profile, values, level=0.01, draws=4, generator=generator)
+        ceiling = noise_ceiling(matrix, profile, level=0.01, draws=4, generator=generator)
+        bound = int((values > ceiling).sum())
         print(f"{name} {n} x {p}: entry {share:.3f}, edge {away[0]:+.1f} {away[1]:+.1f}, at least {bound}")
     print(
         "| largest squared entry over the edge | draws | widths from the edge | mean | standard deviation |"

@@ -25,7 +25,8 @@ from rmtaudit.kernels.spectra.accuracy import Accuracy
 
 if TYPE_CHECKING:
     from rmtaudit.analyzers.signal import SignalFound
-    from rmtaudit.kernels.noise.floor import NoiseFloor, NullFit
+    from rmtaudit.kernels.noise.floor import NoiseFloor
+    from rmtaudit.kernels.noise.null_tests import NullFit
     from rmtaudit.kernels.signal import Signal
 
 _LISTED = 20
@@ -80,6 +81,14 @@ class Noise(Analyzer):
             reference="Schott 2005, exact moments over random signs",
         ),
         Metric(
+            name="noise_columns",
+            unit="count",
+            description="Lines along the longer side that those two are of: a fixed block where it leaves no "
+            "doubt, else all that hold anything.",
+            reference="docs/analyzers/noise.md",
+            summarised=False,
+        ),
+        Metric(
             name="exchangeable_p",
             description="Chance that entries in random order are as uneven over rows, columns, positions, "
             "neighbours.",
@@ -103,6 +112,14 @@ class Noise(Analyzer):
             name="bulk_p_value",
             description="Chance that the bulk of noise is as far from that null.",
             reference="simulated table",
+            summarised=False,
+        ),
+        Metric(
+            name="bulk_columns",
+            unit="count",
+            description="Lines along the longer side that those two are of: a fixed block where it rejects "
+            "the null, else all that hold anything.",
+            reference="docs/analyzers/noise.md",
             summarised=False,
         ),
         Metric(
@@ -154,7 +171,8 @@ class Noise(Analyzer):
             find_sparse,
             initial_by_value,
         )
-        from rmtaudit.kernels.noise.floor import NoBulkError, noise_floor
+        from rmtaudit.kernels.noise.floor import noise_floor
+        from rmtaudit.kernels.noise.null_tests import NoBulkError
         from rmtaudit.matrices.layers import LayerKind
 
         if len(given.matrices) != 1:
@@ -196,12 +214,14 @@ def _values(floor: NoiseFloor, largest: float) -> dict[str, MetricValue | Scalar
     values: dict[str, MetricValue | Scalar] = {
         "noise_p_value": floor.test.p_value,
         "noise_z": floor.test.rectangle.z,
+        "noise_columns": floor.test.columns,
         "bulk_null": "rejected" if floor.accepted is None else f"accepted: {floor.accepted.name}",
     }
     closest = floor.accepted or _closest(floor)
     empty = failed("half of the eigenvalues are 0: there is no bulk")
     values["n_ks"] = empty if closest.fit is None else closest.fit.n_ks
     values["bulk_p_value"] = empty if closest.fit is None else closest.p_value
+    values["bulk_columns"] = empty if closest.fit is None else closest.columns
     plain = floor.null("plain")
     if plain is None or plain.fit is None:
         values |= dict.fromkeys(("noise_sigma", "lambda_plus", "mp_softrank"), empty)
@@ -306,4 +326,5 @@ def _null(null: NullFit) -> Mapping[str, Any]:
         "p_value": null.p_value,
         "n_ks": null.fit.n_ks,
         "ks_distance": null.fit.ks_distance,
+        "columns": null.columns,
     }

@@ -14,7 +14,8 @@ from rmtaudit.kernels.constants.recurrences import oscillation
 from rmtaudit.kernels.exchangeability import Exchangeability, exchangeability, exchangeability_of_nonzeros
 from rmtaudit.kernels.forensics.grids import uniform_grid
 from rmtaudit.kernels.forensics.rounding import rounded_to
-from rmtaudit.kernels.noise.floor import NoiseTest, noise_test, power_of_two
+from rmtaudit.kernels.noise.floor import noise_test, power_of_two
+from rmtaudit.kernels.noise.null_tests import NoiseTest
 from rmtaudit.kernels.signal import Signal, SignalWord
 from rmtaudit.kernels.starts.laws import EntryLaw, entry_law
 from rmtaudit.kernels.starts.orthogonal import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rmtaudit.kernels.noise.spike_bound import least_spikes
+from rmtaudit.kernels.noise.spike_bound import noise_ceiling
 from rmtaudit.kernels.noise.variance_profile import equalised_gram, sinkhorn
 from rmtaudit.kernels.spectra.gram import eigenvalues
 
@@ -14,7 +14,8 @@ def bound(matrix: torch.Tensor, level: float = 0.01) -> int:
     profile = sinkhorn(matrix)
     values = eigenvalues(equalised_gram(matrix, profile))
     generator = torch.Generator().manual_seed(0)
-    return least_spikes(matrix, profile, values, level=level, draws=4, generator=generator)
+    ceiling = noise_ceiling(matrix, profile, level=level, draws=4, generator=generator)
+    return int((values > ceiling).sum())
 
 
 def noise(kind: str, shape: tuple[int, int], generator: torch.Generator) -> torch.Tensor:

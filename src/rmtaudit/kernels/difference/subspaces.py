@@ -174,7 +174,7 @@ def _edge(matrix: ScaledMatrix, known: Leading, generator: torch.Generator) -> f
     centre, width = soft_edge(n, p)
     if top / max(variance, 1e-300) > CONCENTRATED * centre:
         profile = Profile(matrix.rows.double(), matrix.columns.double())
-        flipped = largest_eigenvalue(flipped_gram(matrix.matrix, profile, generator)) / variance
+        flipped = largest_eigenvalue(flipped_gram(matrix.matrix, profile, generator).double()) / variance
         centre = max(centre, flipped - MEAN * width)
     return variance * (centre + width * upper_quantile(_LEVEL))
 

@@ -102,7 +102,7 @@ def rectangle_test(matrix: torch.Tensor, profile: Profile, product: torch.Tensor
         eighth += float(power.square_().sum(1).double().sum())
         return block
 
-    dtype = _working(matrix)
+    dtype = working_dtype(matrix)
     rows, cols = profile.rows.to(dtype), profile.cols.to(dtype)
     off = squared_norm(gram(matrix, squares, dtype=dtype).fill_diagonal_(0))
     mean = pairs / 2
@@ -158,15 +158,15 @@ def edge_test(
 
 
 def flipped_gram(matrix: torch.Tensor, profile: Profile, generator: torch.Generator) -> torch.Tensor:
-    """Return the Gram matrix of ``Ŵ`` with random signs, shape ``(p, p)``, float64."""
-    dtype = _working(matrix)
+    """Return the Gram matrix of ``Ŵ`` with random signs, ``(p, p)``, float32 unless ``W`` is float64."""
+    dtype = working_dtype(matrix)
     rows, cols = profile.rows.to(dtype), profile.cols.to(dtype)
 
     def flip(block: torch.Tensor, band: slice) -> torch.Tensor:
         signs = random_signs(block.numel(), generator).to(block.device)
         return block.mul_(rows[band, None]).mul_(cols).mul_(signs.view_as(block))
 
-    return gram(matrix, flip, dtype=dtype).double()
+    return gram(matrix, flip, dtype=dtype)
 
 
 def random_signs(count: int, generator: torch.Generator) -> torch.Tensor:
@@ -179,8 +179,8 @@ def random_signs(count: int, generator: torch.Generator) -> torch.Tensor:
 def largest_eigenvalue(symmetric: torch.Tensor) -> float:
     """Return the largest eigenvalue of a Gram matrix, by block Krylov where that is cheaper.
 
-    The subspace has 168 dimensions; on the edge of a noise bulk of 4096 it finds the top to a few 1e-6, a
-    small part of the Tracy-Widom width. The value never exceeds the true one.
+    It may be float32 or float64. The subspace has 168 dimensions; on the edge of a noise bulk of 4096 it
+    finds the top to a few 1e-6, a small part of the Tracy-Widom width. The value never exceeds the true one.
     """
     size = len(symmetric)
     if size <= _FULL:
@@ -189,17 +189,17 @@ def largest_eigenvalue(symmetric: torch.Tensor) -> float:
     start = torch.randn(size, _BLOCK, dtype=torch.float64, generator=torch.Generator().manual_seed(size))
     basis = [torch.linalg.qr(start.to(symmetric.device)).Q]
     for _ in range(_DEPTH - 1):
-        block = symmetric @ basis[-1]
+        block = (symmetric @ basis[-1].to(symmetric.dtype)).double()
         known = torch.cat(basis, 1)
         for _ in range(2):  # twice is enough: the second pass removes what rounding left
             block = block - known @ (known.T @ block)
         basis.append(torch.linalg.qr(block).Q)
     space = torch.cat(basis, 1)
-    return float(torch.linalg.eigvalsh(space.T @ (symmetric @ space))[-1])
+    return float(torch.linalg.eigvalsh(space.T @ (symmetric @ space.to(symmetric.dtype)).double())[-1])
 
 
-def _working(matrix: torch.Tensor) -> torch.dtype:
-    """Return what sums over random signs are taken in: scaled squares have mean 1, so float32 is enough."""
+def working_dtype(matrix: torch.Tensor) -> torch.dtype:
+    """Return what sums over an equalised matrix are taken in: squares have mean 1, so float32 is enough."""
     return torch.float64 if matrix.dtype == torch.float64 else torch.float32
 
 

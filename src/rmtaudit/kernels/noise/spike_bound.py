@@ -1,10 +1,10 @@
-"""How many directions must have been added to noise, whatever the bulk looks like: a lower bound."""
+"""How large the eigenvalues of noise can be, whatever its bulk looks like: what lies above is signal."""
 
 from __future__ import annotations
 
 import torch
 
-from rmtaudit.kernels.noise.sign_flip import flipped_gram, largest_eigenvalue
+from rmtaudit.kernels.noise.sign_flip import flipped_gram, largest_eigenvalue, working_dtype
 from rmtaudit.kernels.noise.tracy_widom import MEAN, soft_edge, upper_quantile
 from rmtaudit.kernels.noise.variance_profile import Profile
 from rmtaudit.kernels.spectra.gram import row_blocks
@@ -18,22 +18,16 @@ _LEVELS = 1e-100, 1 - 1e-12
 """Levels that the Tracy-Widom quantile is known for."""
 
 
-def least_spikes(
-    matrix: torch.Tensor,
-    profile: Profile,
-    equalised: torch.Tensor,
-    *,
-    level: float,
-    draws: int,
-    generator: torch.Generator,
-) -> int:
-    """Return the least rank of what was added to independent symmetric noise to make ``matrix``.
+def noise_ceiling(
+    matrix: torch.Tensor, profile: Profile, *, level: float, draws: int, generator: torch.Generator
+) -> float:
+    """Return what no eigenvalue of ``ŴᵀŴ`` exceeds where ``W`` is independent symmetric noise.
 
     If ``W = S + N`` and ``S`` has rank ``r``, the eigenvalue ``r + 1`` of ``WᵀW`` is at most the largest of
     ``NᵀN`` (Weyl), and ``W`` under random signs has at least as much variance in every row and column as
     ``N``. Once the squared entries have mean 1 in every row and column, its edge is that of Marchenko and
-    Pastur, whatever the profile, unless single entries outweigh it: then random signs are drawn.
-    The eigenvalues above that edge are counted.
+    Pastur, whatever the profile, unless single entries outweigh it: then random signs are drawn. So the
+    number of eigenvalues above is a lower bound of the rank of what was added to the noise.
 
     Parameters
     ----------
@@ -41,10 +35,8 @@ def least_spikes(
         ``W``, shape ``(n, p)`` with ``n >= p``, floating, finite.
     profile
         Its scales, from :func:`~rmtaudit.kernels.noise.variance_profile.sinkhorn`.
-    equalised
-        Eigenvalues of ``ŴᵀŴ`` for the scaled matrix, shape ``(p,)``, float64, ascending.
     level
-        Maximum probability that the count exceeds the rank.
+        Maximum probability that the number exceeds the rank.
     draws
         Matrices with random signs to draw, at least 1, where that is needed.
     generator
@@ -56,19 +48,24 @@ def least_spikes(
     Zhang, Kluger 2022, theorem 1 (the edge of an even variance profile); Johnstone 2001 (its fluctuation).
     """
     n, p = max(profile.support), min(profile.support)
-    values = equalised[-p:]
-    variance = float(values.sum()) / (n * p)
+    largest, total = equalised_squares(matrix, profile)
+    variance = total / (n * p)
     centre, width = soft_edge(n, p)
-    if largest_square(matrix, profile) / variance > _CONCENTRATED * centre:
+    if largest / variance > _CONCENTRATED * centre:
         tops = [largest_eigenvalue(flipped_gram(matrix, profile, generator)) / variance for _ in range(draws)]
         centre = max(centre, max(tops) - MEAN * width)
     reach = upper_quantile(min(max(level, _LEVELS[0]), _LEVELS[1]))
-    return int((values / variance > centre + width * reach).sum())
+    return variance * (centre + width * reach)
 
 
-def largest_square(matrix: torch.Tensor, profile: Profile) -> float:
-    """Return the largest squared entry of the equalised matrix."""
-    return max(
-        float(block.mul_(profile.rows[band, None]).mul_(profile.cols).abs().max()) ** 2
-        for band, block in row_blocks(matrix)
-    )
+def equalised_squares(matrix: torch.Tensor, profile: Profile) -> tuple[float, float]:
+    """Return the largest squared entry of the equalised matrix, and the sum of all."""
+    dtype = working_dtype(matrix)
+    rows, cols = profile.rows.to(dtype), profile.cols.to(dtype)
+    largest, total = 0.0, 0.0
+    for band, block in row_blocks(matrix, dtype):
+        block.mul_(rows[band, None]).mul_(cols)
+        low, high = (float(bound) for bound in torch.aminmax(block))
+        largest = max(largest, low * low, high * high)
+        total += float(torch.linalg.vector_norm(block, dtype=torch.float64)) ** 2
+    return largest, total

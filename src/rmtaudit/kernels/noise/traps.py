@@ -99,6 +99,6 @@ def randomised_by_signs(matrix: torch.Tensor, generator: torch.Generator) -> flo
         torch.full((n,), unit, dtype=torch.float64, device=long.device),
         torch.ones(p, dtype=torch.float64, device=long.device),
     )
-    product = flipped_gram(long, flat, generator)
+    product = flipped_gram(long, flat, generator).double()
     mean_square = float(product.trace()) / (n * p)
     return largest_eigenvalue(product) / (mean_square * (math.sqrt(n) + math.sqrt(p)) ** 2)

@@ -156,3 +156,23 @@ def test_the_example_reader_can_be_made() -> None:
     space: dict[str, Any] = {"__name__": "example"}
     exec(compile(blocks("writing-a-reader.md", "python")[0], "page", "exec", dont_inherit=True), space)
     assert space["MyReader"]().recognises(Contents(head=b"MINE and more"))
+
+
+COMMAND_PAGES = ("claims.md", "extract-lora.md", "lineage.md", "whatif.md")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"commands/{path.name}" for path in sorted((DOCS / "commands").glob("*.md"))),
+        *(f"analyzers/{path.name}" for path in sorted((DOCS / "analyzers").glob("*.md"))),
+        *COMMAND_PAGES,
+    ],
+)
+def test_a_page_begins_with_a_box_in_plain_words(name: str) -> None:
+    title, _, rest = page(name).partition("\n")
+    assert title.startswith("# ")
+    box = rest.partition("\n\n    **")[2].partition("\n\n```")[0]
+    assert rest.lstrip().startswith('!!! abstract "In plain words"')
+    for part in ("The question.", "How to read the answer.", "When not to trust it."):
+        assert f"{part}** " in box

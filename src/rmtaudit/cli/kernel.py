@@ -30,14 +30,14 @@ if TYPE_CHECKING:
             "The neural tangent kernel of a model's folder",
         ),
         (
-            "kernel ntk nets.py:cnn --state cnn.pt --allow-code --data digits.npz --out K.zarr --outputs sum",
-            "The pseudo-NTK of a network of your own",
+            "kernel ntk net.py:cnn --allow-code --data x.npz --out K.zarr",
+            "The neural tangent kernel of a network of your own",
         ),
         (
-            "kernel ntk ./model --data inputs.npz --out K.zarr --pipe logdet --tol 0.05",
+            "kernel ntk ./model --data x.npz --out K.zarr --pipe logdet --tol 1",
             "Form as much of the kernel as its log-determinant needs",
         ),
-        ("kernel ck ./model --data inputs.npz --out K.zarr", "The conjugate kernel"),
+        ("kernel ck ./model --data x.npz --out K.zarr", "The conjugate kernel"),
     ],
 )
 @click.argument("kind", metavar="ntk|ck", type=click.Choice(["ntk", "ck"]))

@@ -144,7 +144,7 @@ def _block_size(maker: Maker, samples: int, outputs: int, memory: int) -> int:
     return max(1, min(samples, fitting, max(1, _SIDE // outputs)))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Formation:
     """A kernel on its way to disk.
 
@@ -222,7 +222,7 @@ def open_formation(
     Raises as :class:`~rmtaudit.engine.kernel.array.KernelArray`.
     """
     array = KernelArray(out, kernel.blocks, kernel.dtype, kernel.facts(), resume=kernel.settings.resume)
-    return Formation(kernel, array, stop, progress)
+    return Formation(kernel=kernel, array=array, stop=stop, progress=progress)
 
 
 def finished_facts(kernel: Kernel, samples: int) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ from rmtaudit.cli.forecast import forecast
 from rmtaudit.cli.gate import gate
 from rmtaudit.cli.help import Group
 from rmtaudit.cli.inspect import inspect
+from rmtaudit.cli.kernel import kernel
 from rmtaudit.cli.lineage import lineage
 from rmtaudit.cli.logdet import logdet
 from rmtaudit.cli.rank import rank
@@ -56,6 +57,7 @@ cli.add_command(tails)
 cli.add_command(forecast)
 cli.add_command(logdet)
 cli.add_command(density)
+cli.add_command(kernel)
 cli.add_command(extract_lora)
 cli.add_command(whatif)
 cli.add_command(analyzers)

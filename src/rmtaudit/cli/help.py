@@ -11,14 +11,14 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "What is read": (
         "base", "baseline", "parents", "stream", "include", "exclude", "view", "symmetric", "kernel", "nu",
         "length", "laplacian", "dtype", "shape", "shift", "series", "select", "holds", "matrix", "population",
-        "signal", "outputs",
+        "signal", "outputs", "data", "state", "allow_code", "limit", "shuffle",
     ),
     "What is computed": (
         "preset", "analyzers", "conv", "assigned", "bootstrap", "sharp", "pseudo", "size", "factor", "up_to",
         "unshift", "precision", "method", "probes", "steps", "smallest", "side", "fraction", "min_tail",
         "level", "sample", "samples", "sampling", "block_size", "ridge", "replicas", "kpm", "points",
         "tolerance", "confidence", "metrics", "rank", "quantise", "truncate", "prune", "assume_random_order",
-        "assume_free", "assume_smooth", "pairs", "seed",
+        "assume_free", "assume_smooth", "pairs", "columns_of", "features", "pipe", "seed",
     ),
     "What is checked": ("policy", "fail_on", "claim", "verify", "against"),
     "Where the result goes": (
@@ -26,7 +26,9 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "plot", "minors", "quantiles", "explain", "origin", "dot",
         "folder", "force", "dry_run", "parquet", "init", "out", "to", "github",
     ),
-    "Resources": ("memory", "threads", "device", "scratch", "resume", "scheduler", "worker_memory", "rehash"),
+    "Resources": ("memory", "threads", "device", "scratch", "resume", "scheduler", "worker_memory", "rehash",
+        "samples_a_block",
+    ),
     "Messages": ("quiet", "verbose", "no_progress", "_click_default_help"),
 }  # fmt: skip
 """Parameters by the heading that they stand under, in the order of the headings. A name means the same in

@@ -57,11 +57,11 @@ def logdet(source: str, out: DocumentOutput, **flags: Any) -> int:
     why. Exit code 3: refused, or extrapolated from points whose order could not be tested without
     --assume-random-order.
     """
-    with _handling_signals() as signals:  # first: importing torch takes a second, in which a signal may come
+    with handling_signals() as signals:  # first: importing torch takes a second, in which a signal may come
         return _run(source, out, flags, signals)
 
 
-def _run(source: str, out: DocumentOutput, flags: Mapping[str, Any], signals: _Signals) -> int:
+def _run(source: str, out: DocumentOutput, flags: Mapping[str, Any], signals: Signals) -> int:
     if not flags["series"]:
         check_source(source, flags)
     from rmtaudit.engine.logdet.requests import explain_request, input_paths, settings_of
@@ -85,7 +85,7 @@ def _run(source: str, out: DocumentOutput, flags: Mapping[str, Any], signals: _S
 
 
 def _answer(
-    source: str, quiet: bool, flags: Mapping[str, Any], settings: LogdetSettings, signals: _Signals
+    source: str, quiet: bool, flags: Mapping[str, Any], settings: LogdetSettings, signals: Signals
 ) -> LogDeterminant:
     from rmtaudit.engine.logdet.requests import answer_request
 
@@ -134,7 +134,7 @@ def _write_minors(file: OutputFile, answer: LogDeterminant) -> None:
     file.write_bytes(npy_bytes(answer.minors))
 
 
-class _Signals:
+class Signals:
     """What SIGINT and SIGTERM do: end the work between two strips where tiles are kept, else at once.
 
     A second one always ends it at once.
@@ -157,11 +157,12 @@ class _Signals:
 
 
 @contextmanager
-def _handling_signals() -> Iterator[_Signals]:
+def handling_signals() -> Iterator[Signals]:
+    """Receive SIGINT and SIGTERM for as long as the block runs, as :class:`Signals` says."""
     import signal
     import threading
 
-    signals = _Signals()
+    signals = Signals()
     if threading.current_thread() is not threading.main_thread():
         yield signals
         return

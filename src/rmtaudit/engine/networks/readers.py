@@ -48,6 +48,11 @@ class Tokens:
         """Number of tokens of each sample."""
         return [len(row) for row in self.ids]
 
+    def reordered(self, indices: Sequence[int]) -> Tokens:
+        """Return the sequences of some samples."""
+        types = None if self.types is None else tuple(self.types[index] for index in indices)
+        return Tokens(key=self.key, ids=tuple(self.ids[index] for index in indices), types=types)
+
     def padded(self, indices: Sequence[int], pad: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Return the inputs of some samples, filled up on the right, and which positions are real."""
         rows = [self.ids[index] for index in indices]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,17 @@ class Samples:
                 mask = None
         labels = None if self.labels is None else self.labels[chosen].to(network.device)
         return Batch(inputs=inputs, indices=tuple(int(i) for i in indices), mask=mask, labels=labels)
+
+    def reordered(self, indices: Sequence[int]) -> Samples:
+        """Return some of the samples, in the order of the indices; the digest stays that of the file."""
+        chosen = torch.as_tensor(list(indices), dtype=torch.int64)
+        return replace(
+            self,
+            count=len(chosen),
+            arrays={key: each[chosen] for key, each in self.arrays.items()},
+            tokens=None if self.tokens is None else self.tokens.reordered(chosen.tolist()),
+            labels=None if self.labels is None else self.labels[chosen],
+        )
 
     def batches(self, network: Network, size: int) -> Iterator[Batch]:
         """Yield all samples in their order, ``size`` at a time."""

@@ -1,0 +1,62 @@
+"""The flags that say which network runs, and how; shared by the commands that run one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from rmtaudit.engine.networks.settings import DTYPES
+
+if TYPE_CHECKING:
+    from rmtaudit.engine.networks.settings import NetworkSettings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+NETWORK_OPTIONS = (
+    click.option(
+        "--data",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        required=True,
+        help="Samples: .npz, .npy, or .jsonl with token ids or text.",
+    ),
+    click.option(
+        "--state",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Weights for the network of module:factory.",
+    ),
+    click.option("--allow-code", is_flag=True, help="Import and call module:factory."),
+    click.option(
+        "--precision",
+        type=click.Choice(DTYPES),
+        default="float64",
+        show_default=True,
+        help="In which the network runs.",
+    ),
+    click.option(
+        "--device", metavar="NAME", default="cpu", show_default=True, help="Where it runs: cpu, cuda, cuda:1."
+    ),
+)
+
+
+def network_flags(command: Command) -> Command:
+    """Add the flags to a command; :func:`network_settings` makes settings of their values."""
+    for option in reversed(NETWORK_OPTIONS):
+        command = option(command)
+    return command
+
+
+def network_settings(flags: Mapping[str, Any]) -> NetworkSettings:
+    """Return the settings of the flags."""
+    from rmtaudit.engine.networks.settings import NetworkSettings
+
+    return NetworkSettings(
+        dtype=flags["precision"],
+        device=flags["device"],
+        allow_code=flags["allow_code"],
+        state=flags["state"],
+    )

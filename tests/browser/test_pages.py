@@ -15,11 +15,13 @@ from types import ModuleType
 import gates
 import pytest
 import torch
+from rankings import ranking
 from zoos import zoo
 
 import rmtaudit
 from rmtaudit.kernels.spectra.spectrum import Spectrum
 from rmtaudit.report.page.gate import gate_page
+from rmtaudit.report.page.ranking import ranking_page
 from rmtaudit.report.page.scan import scan_page
 from rmtaudit.report.page.zoo import zoo_page
 from rmtaudit.report.plots.esd import EsdCollector
@@ -82,6 +84,7 @@ def test_pages_in_chromium(tmp_path: Path) -> None:
         "compare": comparison(),
         "gate": gate_page(gates.document(gates.subject(gates.check(HOSTILE)), gates.unreadable())),
         "zoo": zoo_page(zoo(40, made.report().tool, hostile=HOSTILE)),
+        "ranking": ranking_page(ranking(40, hostile=HOSTILE)),
     }
     files = [tmp_path / f"{name}.html" for name in pages]
     for file, text in zip(files, pages.values(), strict=True):

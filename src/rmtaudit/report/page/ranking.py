@@ -117,11 +117,11 @@ def _families(ranking: Ranking) -> Iterator[Table]:
     for place, family in enumerate(ranking.families):
         if room <= 0:
             return
-        yield _family(ranking, place, family, room)
+        yield _family(ranking, family, place=place, room=room)
         room -= len(family.models)
 
 
-def _family(ranking: Ranking, place: int, family: Family, room: int) -> Table:
+def _family(ranking: Ranking, family: Family, *, place: int, room: int) -> Table:
     known = {name for model in family.models for name in model.quality}
     measures = [measure for measure in ranking.measures if measure.name in known]
     columns = [Column(label="model"), Column(label="parameters", numeric=True)]

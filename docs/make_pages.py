@@ -1,4 +1,4 @@
-"""Make the pictures of docs/html.md, in Chromium: the pages of a scan, a comparison, a gate and a zoo.
+"""Make the pictures of docs/html.md, in Chromium: pages of a scan, a comparison, a gate, a zoo, a ranking.
 
 Run it from the project's root: ``python docs/make_pages.py``. It needs Chromium on the path.
 """
@@ -20,11 +20,13 @@ from rmtaudit.cli import cli
 from rmtaudit.cli.errors import run
 from rmtaudit.report.gate import GatePolicy
 from rmtaudit.report.page.gate import gate_page
+from rmtaudit.report.page.ranking import ranking_page
 from rmtaudit.report.page.zoo import zoo_page
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 import gates  # noqa: E402  # made by hand
+import rankings  # noqa: E402
 import zoos  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
@@ -55,7 +57,9 @@ def main() -> int:
         gate.write_text(gate_page(gates.document(gates.subject(*CHECKS), policy=POLICY)), encoding="utf-8")
         tool = rmtaudit.scan({"a": torch.eye(40)}, analyzers=["scale"]).tool
         zoo.write_text(zoo_page(zoos.zoo(60, tool)), encoding="utf-8")
-        for page in (scan, comparison, gate, zoo):
+        ranking = Path("ranking.html")
+        ranking.write_text(ranking_page(rankings.ranking(40)), encoding="utf-8")
+        for page in (scan, comparison, gate, zoo, ranking):
             shoot(browser, page, IMAGES / f"page-{page.stem}.png", (1100, 860))
         shoot(browser, scan, IMAGES / "page-phone.png", (500, 860))
     return 0

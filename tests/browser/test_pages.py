@@ -15,16 +15,21 @@ from types import ModuleType
 import gates
 import pytest
 import torch
+from rankings import ranking
 from zoos import zoo
 
 import rmtaudit
 from rmtaudit.kernels.spectra.spectrum import Spectrum
 from rmtaudit.report.page.gate import gate_page
+from rmtaudit.report.page.ranking import ranking_page
 from rmtaudit.report.page.scan import scan_page
 from rmtaudit.report.page.zoo import zoo_page
 from rmtaudit.report.plots.esd import EsdCollector
 
 HERE = Path(__file__).parent
+FILTERED = ("scan.html", "compare.html", "zoo.html", "ranking.html")
+"""Pages with a table that is long enough for a filter."""
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 HOSTILE = '</style><script>document.title = "owned"</script>"{{7*7}}'
 
@@ -65,7 +70,7 @@ def scan() -> str:
 
 def comparison() -> str:
     generator = torch.Generator().manual_seed(0)
-    base = {f"layers.{at}.weight": torch.randn(64, 48, generator=generator) for at in range(6)}
+    base = {f"layers.{at}.weight": torch.randn(64, 48, generator=generator) for at in range(12)}
     update = 0.05 * torch.randn(64, 1, generator=generator) @ torch.randn(1, 48, generator=generator)
     tuned = {name: weight + update for name, weight in base.items()}
     return rmtaudit.compare(base, tuned | {HOSTILE: torch.ones(9, 9)}).to_html()
@@ -82,6 +87,7 @@ def test_pages_in_chromium(tmp_path: Path) -> None:
         "compare": comparison(),
         "gate": gate_page(gates.document(gates.subject(gates.check(HOSTILE)), gates.unreadable())),
         "zoo": zoo_page(zoo(40, made.report().tool, hostile=HOSTILE)),
+        "ranking": ranking_page(ranking(40, hostile=HOSTILE)),
     }
     files = [tmp_path / f"{name}.html" for name in pages]
     for file, text in zip(files, pages.values(), strict=True):
@@ -92,4 +98,6 @@ def test_pages_in_chromium(tmp_path: Path) -> None:
     assert len(results) == 2 * len(pages)
     for result in results:
         assert result["problems"] == [], result
-        assert result["sorted"] == {"sort": "ascending", "left": 0, "count": "0"}, result
+        filtered = {"sort": "ascending", "left": 0, "count": "0"}
+        allowed = [filtered] if result["file"] in FILTERED else [filtered, {"sort": "ascending"}]
+        assert result["sorted"] in allowed, result

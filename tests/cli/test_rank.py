@@ -47,6 +47,11 @@ def test_json_and_markdown(zoo: Path, tmp_path: Path, capsys: Capture) -> None:
     assert capsys.readouterr().out == ""
     assert run(cli, ["rank", str(zoo), "--format", "markdown"]) == 0
     assert capsys.readouterr().out.startswith("## Ranking of ")
+    assert run(cli, ["rank", str(zoo), "-o", str(tmp_path / "ranking.html"), "-q"]) == 0
+    page = (tmp_path / "ranking.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "Family f, 6 models" in page
+    assert "alpha against parameters" in page
 
 
 def test_exit_codes(zoo: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -7,13 +7,18 @@ from types import ModuleType
 import gates
 import pytest
 from clock import Clock
+from msgspec.structs import replace
 from pages import Page, require_sound
+from rankings import ranking
 from zoos import zoo
 
 from rmtaudit.names import display_name
+from rmtaudit.report.numbers import format_value
 from rmtaudit.report.page.gate import gate_page
 from rmtaudit.report.page.graph import graph_svg
+from rmtaudit.report.page.ranking import ranking_page
 from rmtaudit.report.page.zoo import zoo_page
+from rmtaudit.report.ranking_text import answer_sentence
 from rmtaudit.report.writers.gate import GateResult, gate_writer
 from rmtaudit.report.zoo import Relation
 
@@ -85,6 +90,59 @@ def test_the_page_of_10_000_models_takes_less_than_3_s(made: ModuleType) -> None
     page = zoo_page(many)
     assert clock.seconds() < 3
     assert len(page) < 25_000_000
+
+
+def test_a_ranking_says_whether_a_metric_adds_to_size() -> None:
+    ranked = ranking(30)
+    page = Page(ranking_page(ranked))
+    require_sound(page)
+    words = page.words
+    for text in (
+        "30 models ranked",
+        "2 without a report or a metric left out",
+        " ".join(answer_sentence(ranked, ranked.measures[0]).split()),
+        "Simpson's paradox",
+        "Family resnet, 10 models, the most parameters first",
+        "Models without a family, 10 models, the most parameters first",
+        "place in the family: 1 has the largest value",
+        "quality, higher is better",
+    ):
+        assert text in words, text
+    assert words.index("accuracy against parameters") < words.index("accuracy against alpha")
+    assert "alpha against parameters" in words
+    assert len(page.all("tr")) == (1 + 3) + 3 * (1 + 10)  # parameters and two metrics; three families
+    best = max(ranked.families[1].models, key=lambda model: model.metrics["alpha"].value)
+    assert f"{format_value(best.metrics['alpha'].value)} (1)" in words
+
+
+def test_a_ranking_without_quality_says_so_and_has_no_tau() -> None:
+    page = Page(ranking_page(ranking(6, judged=False)))
+    require_sound(page)
+    assert "No model has a measured quality" in page.words
+    assert "Kendall" not in page.words
+    assert "alpha against parameters" in page.words
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_no_text_of_a_ranking_becomes_markup(attack: str) -> None:
+    calm, hostile = (Page(ranking_page(ranking(12, hostile=name))) for name in ("x" * 9, attack))
+    require_sound(hostile)
+    kinds = [sorted((tag, sorted(each)) for tag, each in page.elements) for page in (calm, hostile)]
+    assert kinds[0] == kinds[1]  # the names decide the order of the families
+    assert " ".join(f"model-3{display_name(attack)}".split()) in hostile.words
+
+
+def test_the_page_of_10_000_ranked_models_takes_less_than_3_s() -> None:
+    few = ranking(8, judged=False)
+    ranking_page(few)  # templates are compiled once
+    (model,) = few.families[0].models[:1]
+    models = tuple(replace(model, name=f"model-{at}") for at in range(12_000))
+    many = replace(few, families=(replace(few.families[0], models=models),))
+    clock = Clock()
+    page = ranking_page(many)
+    assert clock.seconds() < 3
+    assert "2,000 more models are in the JSON document." in page
+    assert page.count("<tr") == 1 + 10_000
 
 
 def test_trees_hang_on_what_the_others_were_made_from() -> None:

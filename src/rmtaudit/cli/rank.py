@@ -13,12 +13,15 @@ from rmtaudit.cli.errors import FINE, INCONCLUSIVE
 from rmtaudit.cli.help import Command
 from rmtaudit.cli.output import format_for, output_file, output_options
 
+_FORMATS = ("table", "json", "markdown", "html")
+
 
 @click.command(
     cls=Command,
     examples=[
         ("rank zoo/", "Rank the models of `rmtaudit zoo --out zoo/`"),
         ("rank manifest.yaml -o ranking.json", "Rank saved reports with the qualities of a manifest"),
+        ("rank zoo/ -o ranking.html", "Write a page with plots and a table for each family"),
         ("rank zoo/ --metrics alpha,stable_rank", "Try two metrics only, so that fewer tests count"),
     ],
 )
@@ -38,7 +41,7 @@ from rmtaudit.cli.output import format_for, output_file, output_options
     show_default=True,
     help="Seed of the bootstrap and of the permutations.",
 )
-@output_options(("table", "json", "markdown"))
+@output_options(_FORMATS)
 @click.option("--all", "all_rows", is_flag=True, help="Every family and every model in the table.")
 @click.option("-q", "--quiet", is_flag=True, help="With -o, no table.")
 def rank(
@@ -61,7 +64,7 @@ def rank(
     from rmtaudit.engine.rank.models import read_models
     from rmtaudit.report.ranking import Answer
 
-    format_ = format_for(format_, output, ("table", "json", "markdown"))
+    format_ = format_for(format_, output, _FORMATS)
     chosen = [name for piece in metrics.split(",") if (name := piece.strip())]
     with output_file(output, [path]) if output else nullcontext() as file:
         ranking = rank_models(read_models(path), path, metrics=chosen, seed=seed)
@@ -88,6 +91,10 @@ def _rendered(ranking: object, format_: str, *, everything: bool) -> str:
         return dumps(ranking.to_dict())
     if format_ == "markdown":
         return markdown(ranking)
+    if format_ == "html":
+        from rmtaudit.report.page.ranking import ranking_page
+
+        return ranking_page(ranking)
     from rmtaudit.cli.rank_table import draw_ranking
     from rmtaudit.cli.table import drawn_text
 

@@ -22,6 +22,9 @@ _LONGEST = 4000
 MOST_ROWS = 2000
 """Rows of one table: about 0.7 kB each."""
 
+_SHORT = 8
+"""Rows of a table that is read without a filter."""
+
 _TONES: dict[str, Tone] = {Integrity.DAMAGED: "bad", Integrity.WARNING: "warn", Integrity.OK: "ok"}
 _SEVERITIES: dict[Severity, Tone] = {"error": "bad", "warning": "warn", "info": "info"}
 
@@ -89,6 +92,20 @@ class Table:
     def body(self) -> Markup:
         """The rows as HTML, which a template would take three times as long for."""
         return Markup("\n".join(_row(row, self.columns) for row in self.rows))
+
+    @property
+    def filtered(self) -> bool:
+        """Whether there are rows to choose from: more than a look takes in, or of several kinds."""
+        return len(self.rows) > _SHORT or bool(self.facets)
+
+    @property
+    def legend(self) -> list[tuple[str, str]]:
+        """What columns mean: labels and a text, once for all columns with the same."""
+        labels: dict[str, list[str]] = {}
+        for column in self.columns:
+            if column.explained:
+                labels.setdefault(column.explained, []).append(column.label)
+        return [(", ".join(names), explained) for explained, names in labels.items()]
 
     @property
     def facets(self) -> list[tuple[int, str, list[str]]]:

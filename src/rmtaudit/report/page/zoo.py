@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from markupsafe import Markup
-
-from rmtaudit.names import display_name
 from rmtaudit.report.numbers import format_value, human_count, percent
 from rmtaudit.report.page.environment import render
 from rmtaudit.report.page.figures import share_svg
 from rmtaudit.report.page.graph import graph_svg
 from rmtaudit.report.page.parts import Cell, Column, Fact, Row, State, Table, facts, state_of
-from rmtaudit.report.plots.chart import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PINK,
-    VERMILION,
-    Axis,
-    Chart,
-    Panel,
-    Points,
-    span,
-)
-from rmtaudit.report.plots.svg import chart_svg
+from rmtaudit.report.page.scatter import Plot, Point, Scale, scatter_plot
 from rmtaudit.report.zoo import Zoo, ZooModel
 
 MOST_MODELS = 10_000
 """Rows of the table of models."""
 
-_MOST_METRICS, _MOST_EDGES, _MOST_FAMILIES = 6, 5000, 5
-_LEAST = 3
-"""Points that make a figure."""
-
-_COLOURS = (BLUE, VERMILION, GREEN, PINK, ORANGE)
-
-
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """A scatter plot with its heading."""
-
-    caption: str
-    drawing: Markup
+_MOST_METRICS, _MOST_EDGES = 6, 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,62 +176,20 @@ def _value(model: ZooModel, name: str) -> float | None:
 
 def _against_size(zoo: Zoo, name: str) -> Plot | None:
     points = [
-        (model, float(model.parameters), value)
+        Point(model.family, float(model.parameters), value)
         for model in zoo.models
         if model.parameters and (value := _value(model, name)) is not None
     ]
-    return _plot(points, ("parameters", True), (name, False))
+    return scatter_plot(points, Scale("parameters", logarithmic=True), Scale(name))
 
 
 def _against_quality(zoo: Zoo, name: str, quality: str) -> Plot | None:
     points = [
-        (model, value, float(model.quality[quality].value))
+        Point(model.family, value, float(model.quality[quality].value))
         for model in zoo.models
         if quality in model.quality and (value := _value(model, name))
     ]
-    return _plot(points, (name, name == "parameters"), (quality, False))
-
-
-def _plot(
-    points: Sequence[tuple[ZooModel, float, float]], across: tuple[str, bool], up: tuple[str, bool]
-) -> Plot | None:
-    """Return a scatter plot; the largest families have a colour and a shape of their own."""
-    if len(points) < _LEAST:
-        return None
-    families = Counter(model.family for model, _, _ in points)
-    largest = [name for name, _ in families.most_common(_MOST_FAMILIES)] if len(families) > 1 else []
-    marks = []
-    for place, family in enumerate([*largest, None]):
-        own = [
-            (x, y)
-            for model, x, y in points
-            if (model.family == family if family is not None else model.family not in largest)
-        ]
-        if not own:
-            continue
-        label = (display_name(family, longest=24) or "no family") if family is not None else "other families"
-        marks.append(
-            Points(
-                x=np.array([x for x, _ in own]),
-                y=np.array([y for _, y in own]),
-                colour=GREY if family is None and largest else _COLOURS[place],
-                radius=2.1,
-                square=place % 2 == 1,
-                label=label if largest else None,
-            )
-        )
-    axes = []
-    for (name, logarithmic), values in (
-        (across, np.array([x for _, x, _ in points])),
-        (up, np.array([y for _, _, y in points])),
-    ):
-        low, high = span([values], logarithmic=logarithmic)
-        axes.append(Axis(label=display_name(name, longest=40), low=low, high=high, logarithmic=logarithmic))
-    panel = Panel(title="", x=axes[0], y=axes[1], marks=tuple(marks), grid=True)
-    chart = Chart(title="", rows=((panel,),), width=300, row_height=170, left=58)
-    caption = f"{up[0]} against {across[0]}, {len(points)} models"
-    prefix = f"z{zlib.crc32(caption.encode(errors='surrogatepass'))}-"
-    return Plot(caption, Markup(chart_svg(chart, prefix, display_name(caption, longest=120))))
+    return scatter_plot(points, Scale(name, logarithmic=name == "parameters"), Scale(quality))
 
 
 def _relations(zoo: Zoo) -> Table | None:

@@ -28,7 +28,7 @@ _TONES: dict[Answer, Tone] = {Answer.ADDS: "info", Answer.SIZE_ORDERS_ALL: "info
 _EXPLAINED = ("tau", "p", "given size", "", "all families")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
     """What is said of a measure of quality, with the table that it follows from."""
 

@@ -167,8 +167,7 @@ class TrainingMonitor:
         """
         entered = self._clock()
         budget, schedule = self._budget, self._schedule
-        if self._left is not None:
-            budget.step(entered - self._left)
+        budget.step(0.0 if self._left is None else entered - self._left)
         self._step = self._step + 1 if step is None else step
         if self._gradients is not None:
             self._measure(self._gradients)

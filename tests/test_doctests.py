@@ -19,6 +19,9 @@ MODULES = [
     "rmtaudit.engine.logdet.api",
     "rmtaudit.engine.samples.api",
     "rmtaudit.engine.scan.api",
+    "rmtaudit.training",
+    "rmtaudit.training.monitor",
+    "rmtaudit.training.regulariser",
     *(f"rmtaudit.linalg.{name}" for name in rmtaudit.linalg.__all__),
 ]
 FUNCTIONS = [

@@ -126,6 +126,23 @@ def test_what_is_no_sample_is_refused(values: list[object], code: str) -> None:
     assert raised.value.code == "RA-SA-009"
 
 
+def test_what_a_training_imports() -> None:
+    from rmtaudit import training
+
+    assert training.__all__ == sorted(training.__all__)
+    assert sorted(listed("rmtaudit.training")) == training.__all__
+    assert set(training.__all__) <= set(dir(training))
+    page = (DOCS / "training.md").read_text(encoding="utf-8")
+    for name in training.__all__:
+        assert re.search(rf"\b{name}\b", page), f"{name} is not on the page"
+        if name != "RmtauditCallback":  # needs transformers
+            assert getattr(training, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'TrainingMonitr'"):
+        training.TrainingMonitr  # noqa: B018
+    code = "import sys, rmtaudit.training; assert not {'torch', 'transformers'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 def test_what_plugins_import() -> None:
     from rmtaudit import plugins
 

@@ -11,7 +11,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "What is read": (
         "base", "baseline", "parents", "stream", "include", "exclude", "view", "symmetric", "kernel", "nu",
         "length", "laplacian", "dtype", "shape", "shift", "series", "select", "holds", "matrix", "population",
-        "signal", "outputs", "data", "state", "allow_code", "limit", "shuffle",
+        "signal", "outputs", "data", "state", "allow_code", "limit", "shuffle", "parameter", "window",
     ),
     "What is computed": (
         "preset", "analyzers", "conv", "assigned", "bootstrap", "sharp", "pseudo", "size", "factor", "up_to",

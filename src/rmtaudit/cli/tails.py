@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+def _window(context: click.Context, parameter: click.Parameter, value: str) -> tuple[int, int | None]:
+    """Return both ends of a range of steps, ``FROM:TO``, of which either may be missing."""
+    first, colon, last = value.partition(":")
+    if not colon or not all(not end or end.isdecimal() for end in (first, last)):
+        raise click.BadParameter(f"{value!r} is not FROM:TO, as 1000:2000 or 1000:.", context, parameter)
+    return int(first or 0), int(last) if last else None
+
+
 @click.command(
     cls=Command,
     examples=[
@@ -25,9 +33,25 @@ if TYPE_CHECKING:
             "tails norms.csv --side upper --bootstrap 1000",
             "The upper tail alone, with p-values",
         ),
+        (
+            "tails training.jsonl --parameter '*.weight' --window 1000:",
+            "The gradient norms that a training logged, from step 1000",
+        ),
     ],
 )
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.option(
+    "--parameter",
+    metavar="PATTERN",
+    help="Of the log of a training: the parameters whose gradient norm is taken; all together by default.",
+)
+@click.option(
+    "--window",
+    metavar="FROM:TO",
+    callback=_window,
+    default=":",
+    help="Of the log of a training: the steps that are taken, from one to before another; all by default.",
+)
 @click.option(
     "--side",
     type=click.Choice(["both", "upper", "lower"]),
@@ -84,6 +108,8 @@ if TYPE_CHECKING:
 @document_options(quiet="Nothing on stderr; with -o, no table either.")
 def tails(
     file: Path,
+    parameter: str | None,
+    window: tuple[int, int | None],
     side: Literal["both", "upper", "lower"],
     bootstrap: int,
     fraction: float,
@@ -96,7 +122,8 @@ def tails(
 ) -> int:
     """Fit the tails of a sample: eigenvalues, gradient norms, or any numbers.
 
-    FILE is a .npy array, or a .csv or .txt with one number a line. Five laws are fitted above the same start
+    FILE is a .npy array, a .csv or .txt with one number a line, or a .jsonl that rmtaudit.training has
+    written, whose gradient norms are taken. Five laws are fitted above the same start
     of the upper tail, and five to the reciprocals for the lower one; none is named the winner unless each of
     the others is ruled out.
     """
@@ -110,6 +137,8 @@ def tails(
         level=level,
         confidence=confidence,
         seed=seed,
+        parameter=parameter,
+        window=window,
     )
     with out.open([file]) as emit:
         if bootstrap and not out.quiet:

@@ -37,6 +37,8 @@ def draw_tails(console: Console, document: Mapping[str, Any]) -> None:
     subject = document["subject"]
     console.print(Text(display_name(subject["path"]) or "values", style="bold", overflow="fold"))
     console.print(Text(_facts(subject), style="dim"))
+    if "gradients" in subject:
+        console.print(Text(_gradients(subject["gradients"]), style="dim"))
     for part, heading in _HEADINGS.items():
         if part not in document:
             continue
@@ -71,6 +73,14 @@ def _facts(subject: Mapping[str, Any]) -> str:
         text += f" from {format_value(subject['least_positive'])} to {format_value(subject['greatest'])}"
     if subject["excluded"]:
         text += f"; {subject['excluded']} zero or negative, left out"
+    return text
+
+
+def _gradients(facts: Mapping[str, Any]) -> str:
+    first, last = facts["steps"]
+    text = f"gradient norms of {facts['parameters']} parameters together, steps {first} to {last}"
+    for count, why in ((facts["nonfinite"], "not finite"), (facts["absent"], "without a gradient")):
+        text += f"; {count} steps {why}, left out" if count else ""
     return text
 
 
@@ -175,6 +185,14 @@ def _notes(document: Mapping[str, Any]) -> list[str]:
         notes.append(
             f"If these are eigenvalues: {rounding} are below the rounding error of a float64 solver "
             "(n · 2^-52 · the largest), and the lower tail is made of it."
+        )
+    halves = subject.get("gradients", {}).get("halves")
+    if halves:
+        early, late = (format_value(median) for median in halves["medians"])
+        notes.append(
+            f"Norms change while a network is trained: the two halves of these steps are "
+            f"{halves['ks_distance']:.2f} apart in KS distance, with medians {early} and {late}. "
+            "--window fits a part of the training."
         )
     if subject["excluded"] and "lower" in document:
         notes.append(

@@ -36,7 +36,7 @@ def test_it_is_strict_json_and_the_same_for_the_same_seed() -> None:
     assert text == dumps(study_values(x, settings))
     assert text != dumps(study_values(x, TailSettings(bootstrap=100, seed=4)))
     document = parse_json(text)
-    assert document["schema"] == {"name": "rmtaudit.tails", "version": "2.0"}
+    assert document["schema"] == {"name": "rmtaudit.tails", "version": "2.1"}
     assert document["tool"]["seed"] == 3
     assert document["upper"]["alpha"]["ci"][0] < document["upper"]["alpha"]["ci"][1]
     assert document["lower"]["exponent"]["ci"][0] < document["lower"]["exponent"]["ci"][1]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rmtaudit.kernels.tails.tail import Side, Tail
 
 SCHEMA_NAME = "rmtaudit.tails"
-SCHEMA_VERSION = "2.0"
+SCHEMA_VERSION = "2.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,11 @@ class TailSettings:
         Coverage of the intervals.
     seed
         Seed of the bootstraps.
+    parameter
+        Of the log of a training: the parameters whose gradient norm is taken, a name or a pattern of a shell;
+        ``None`` for all together.
+    window
+        Of the log of a training: the first step that is taken, and the first that is not any more.
     """
 
     side: Literal["both", "upper", "lower"] = "both"
@@ -53,6 +58,8 @@ class TailSettings:
     level: float = 0.05
     confidence: float = 0.9
     seed: int = 0
+    parameter: str | None = None
+    window: tuple[int, int | None] = (0, None)
 
     def __post_init__(self) -> None:
         least = 100
@@ -75,6 +82,8 @@ class TailKeywords(TypedDict, total=False):
     level: float
     confidence: float
     seed: int
+    parameter: str | None
+    window: tuple[int, int | None]
 
 
 def study_file(path: Path, settings: TailSettings) -> dict[str, Any]:
@@ -83,12 +92,24 @@ def study_file(path: Path, settings: TailSettings) -> dict[str, Any]:
     Raises
     ------
     InputError
-        RA-SA-…, as :func:`rmtaudit.matrices.samples.read_samples`.
+        RA-SA-…, as :func:`rmtaudit.matrices.samples.read_samples`; RA-GN-…, as
+        :func:`rmtaudit.matrices.gradient_log.read_gradient_norms`, of JSON lines.
+    UsageError
+        RA-US-406: parameters or a window of a file that is no log of a training.
     NothingAuditableError
         RA-NA-002 where none of the tails asked for can be fitted.
     """
+    from rmtaudit.engine.samples.gradients import describe, not_a_log
+    from rmtaudit.matrices.gradient_log import ENDINGS, read_gradient_norms
     from rmtaudit.matrices.samples import read_samples
 
+    if path.suffix.lower() in ENDINGS:
+        sample = read_gradient_norms(path, parameter=settings.parameter, window=settings.window)
+        document = study_values(sample.values, settings, path=str(path))
+        document["subject"]["gradients"] = describe(sample)
+        return document
+    if settings.parameter is not None or settings.window != (0, None):
+        raise not_a_log(path)
     return study_values(read_samples(path), settings, path=str(path))
 
 

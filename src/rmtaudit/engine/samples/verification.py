@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ import numpy as np
 
 from rmtaudit.engine.verify.checks import Check, fit_checks, section
 from rmtaudit.engine.verify.discrete import discrete_checks
+from rmtaudit.matrices.gradient_log import ENDINGS
 from rmtaudit.report.second_opinion import NotCompared, Verification
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ def verify_tails(path: Path, document: Mapping[str, Any]) -> Verification:
     options = document["tool"]["options"]
     checks: list[Check] = []
     skipped: list[NotCompared] = []
-    values = _read(path)
+    values = _read_log(path, options) if path.suffix.lower() in ENDINGS else _read(path)
     positive = values[values > 0]
     for side in ("upper", "lower"):
         tail = document.get(side)
@@ -74,6 +77,27 @@ def _read(path: Path) -> NDArray[np.float64]:
     except ValueError:  # a heading
         head = []
     return np.array(head + [float(word) for line in filled[1:] for word in line])
+
+
+def _read_log(path: Path, options: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Return the gradient norms of the log of a training, read by the json module."""
+    first, last = options["window"]
+    pattern = options["parameter"] or "*"
+    names: list[str] = []
+    values = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if not line.endswith("\n"):
+            break
+        record = json.loads(line)
+        names = record.get("parameters", names)
+        if record["kind"] != "gradients" or record["step"] < first or record["step"] >= (last or np.inf):
+            continue
+        chosen = [index for index, name in enumerate(names) if pattern == name or fnmatchcase(name, pattern)]
+        norms = [record["norms"][index] for index in chosen]
+        present = [norm for norm in norms if norm is not None]
+        if present and not set(record.get("nonfinite", ())).intersection(chosen):
+            values.append(float(np.linalg.norm(present)))
+    return np.array(values)
 
 
 def _count(values: NDArray[np.float64], subject: Mapping[str, Any]) -> Check:

@@ -153,7 +153,7 @@ class PowerLaw(Analyzer):
         if len(values) < options.min_tail:
             reason = f"{len(values)} resolved eigenvalues, fewer than the {options.min_tail} of a tail"
             return Analysis(self.each_metric(skipped(reason)))
-        if float(values[-1] - values[0]) <= 2 * given.spectrum.floor:
+        if float(values[-1] - values[0]) <= 2 * given.spectrum.error_bound:
             return Analysis(
                 self.each_metric(failed("the eigenvalues are all equal to within their resolution"))
             )

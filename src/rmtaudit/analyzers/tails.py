@@ -136,7 +136,7 @@ class Tails(Analyzer):
         if len(values) < least:
             reason = f"{len(values)} resolved eigenvalues, fewer than the {least} of a tail"
             return self.each_metric(skipped(reason))
-        if float(values[-1] - values[0]) <= 2 * given.spectrum.floor:
+        if float(values[-1] - values[0]) <= 2 * given.spectrum.error_bound:
             return self.each_metric(failed("the eigenvalues are all equal to within their resolution"))
         upper = self._side(given, values, "upper")
         if given.spectrum.unresolved:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmtaudit.kernels.powerlaw.fit import NoFit, fit_power_law
+from rmtaudit.kernels.spectra import narrow as kernel
 from rmtaudit.kernels.spectra.accuracy import Accuracy, strictest
 from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues, pool
 from rmtaudit.kernels.spectra.narrow import float32_spectrum
@@ -36,7 +37,7 @@ def narrow(matrix: torch.Tensor, accuracy: Accuracy = Accuracy.STORED) -> Spectr
 @given(
     seed=st.integers(0, 2**31),
     rows=st.integers(130, 400),
-    cols=st.integers(10, 60),
+    cols=st.integers(40, 60),
     strength=st.floats(0, 6),
     wide=st.booleans(),
 )
@@ -91,6 +92,22 @@ def test_layers_of_a_real_model_in_bfloat16_agree(minilm: Path) -> None:
                 assert found is not None
                 compare_numbers(found, exact)
                 assert numerical_rank(found, epsilon=BFLOAT16) == numerical_rank(exact, epsilon=BFLOAT16)
+
+
+@pytest.mark.parametrize(("seed", "strength"), [(0, 0.0), (1, 0.5), (2, 1.0)])
+def test_the_smallest_values_of_a_square_matrix_are_computed_apart(
+    seed: int, strength: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    W = trained(500, 500, seed, strength)
+    assert narrow(W) is None  # it is not worth it
+    monkeypatch.setattr(kernel, "SQUARE_FROM", 64)
+    found, exact = narrow(W), gram_eigenvalues(W)
+    assert found is not None
+    assert found.floor < float(found.eigenvalues[0]) < found.error == found.error_bound
+    assert float((found.eigenvalues - exact.eigenvalues).abs().max()) <= found.error
+    assert condition_number(found) == pytest.approx(condition_number(exact), rel=1e-5)
+    assert numerical_rank(found, epsilon=BFLOAT16) == numerical_rank(exact, epsilon=BFLOAT16)
+    compare_numbers(found, exact)
 
 
 def test_small_singular_values_are_left_to_float64() -> None:

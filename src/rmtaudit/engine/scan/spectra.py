@@ -45,6 +45,7 @@ def describe_spectrum(spectrum: Spectrum) -> dict[str, object]:
         "eigenvalues": len(spectrum.eigenvalues),
         "unresolved": spectrum.unresolved,
         "floor": spectrum.floor,
+        "error": spectrum.error_bound,
     }
 
 

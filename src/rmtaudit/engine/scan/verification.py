@@ -163,7 +163,7 @@ def _numbers(
         return
     ours = spectrum.eigenvalues.numpy()
     worst = int(np.abs(ours - theirs).argmax())
-    apart = abs(float(ours[worst] - theirs[worst])) / spectrum.floor if spectrum.floor else 0.0
+    apart = abs(float(ours[worst] - theirs[worst])) / spectrum.error_bound if spectrum.error_bound else 0.0
     yield Check(
         owner=row.name,
         quantity="eigenvalues",

@@ -121,6 +121,7 @@ def pool(parts: tuple[Spectrum, ...]) -> Spectrum:
         unresolved=sum(part.unresolved for part in parts),
         parts=parts,
         precision=min(part.precision for part in parts),  # "float32" < "float64"
+        error=max(part.error for part in parts),
     )
 
 

@@ -18,24 +18,31 @@ import torch
 from rmtaudit.kernels.spectra import openblas
 from rmtaudit.kernels.spectra.accuracy import Accuracy
 from rmtaudit.kernels.spectra.scale import numerical_rank
+from rmtaudit.kernels.spectra.smallest import smallest_singular_values
 from rmtaudit.kernels.spectra.spectrum import Spectrum
 
 LEAST_SIDE = 1024
 """Smaller side from which float32 is worth it: below, a spectrum takes less than 0.1 s."""
 
-_EPSILON = float(np.finfo(np.float32).eps)
-_TWO_STAGE_FROM = 1500
-"""Size from which ``ssyevd_2stage`` is faster than ``ssyevd``."""
+SQUARE_FROM = 2048
+"""Side of a square matrix from which it is, with its smallest singular values computed apart."""
 
+_EPSILON = float(np.finfo(np.float32).eps)
 _RANGE = 1e-12, 1e12
 """Largest entries between which float32 holds the squares of all that matter."""
 
 _FEW, _SHARE = 8, 0.02
-"""Singular values that may be less exact than the stored precision allows, where only large ones are asked
-for."""
+"""Singular values that float32 need not resolve: those of a square matrix are computed apart, and nobody who
+asks for large ones misses them."""
+
+_BOUND = 32.0
+"""Error of a float32 eigenvalue over ``ε₃₂ λ₁`` for n up to 4096; beyond, ``√n / 2``. The largest that was
+measured is 7.5 (docs/spectra.md)."""
 
 _STEPS = 4
-_MARGIN = 2.0
+_MARGIN = 1.5
+_CLOSE = 0.05
+"""Share of the rounding errors of the stored entries that the error of a small singular value may have."""
 
 
 def float32_spectrum(
@@ -43,8 +50,9 @@ def float32_spectrum(
 ) -> Spectrum | None:
     """Return the spectrum of ``WᵀW`` in float32 arithmetic, or ``None`` where that is not accurate enough.
 
-    The error bound of every eigenvalue, ``floor``, is that of float64 arithmetic
-    (:func:`~rmtaudit.kernels.spectra.eigenvalues.gram_eigenvalues`) with the round-off of float32.
+    ``error`` bounds the errors of all eigenvalues. The smallest ones of a square matrix, which float32 does
+    not resolve, are computed apart (:mod:`~rmtaudit.kernels.spectra.smallest`); ``floor`` is what is resolved
+    then.
 
     Parameters
     ----------
@@ -73,34 +81,51 @@ def float32_spectrum(
     n, long = sorted(matrix.shape)
     rms = float(torch.linalg.vector_norm(matrix, dtype=torch.float64)) / math.sqrt(matrix.numel())
     rounding = epsilon / math.sqrt(3) * rms * (math.sqrt(n) + math.sqrt(long))
-    relative = max(32.0, 4 * math.sqrt(n)) * _EPSILON
-    spare = max(_FEW, _SHARE * n) if accuracy is Accuracy.LARGE else 0
-    inexact = relative * _largest_eigenvalue(matrix) / (2 * rounding)
-    if _expected_below(_MARGIN * inexact / rms, n, long) > spare:
+    apart = accuracy is Accuracy.STORED
+    spare = 0 if apart and not n == long >= SQUARE_FROM else max(_FEW, int(_SHARE * n))
+    bound = max(_BOUND, math.sqrt(n) / 2) * _EPSILON
+    least = _least_exact(bound * _largest_eigenvalue(matrix), rounding, apart=apart)
+    if _expected_below(_MARGIN * least / rms, n, long) > spare:
         return None
 
     product = np.zeros((n, n), dtype=np.float32)
     wide = matrix.shape[0] < matrix.shape[1]
     library.accumulate_gram(matrix.detach().contiguous().numpy(), product, of_rows=wide)
-    driver: openblas.Driver = "ssyevd_2stage" if n >= _TWO_STAGE_FROM else "ssyevd"
-    values = library.symmetric_eigenvalues(product, driver).astype(np.float64)
-    floor = relative * float(values[-1])
-    if int(np.searchsorted(values, (floor / (2 * rounding)) ** 2)) > spare:
+    values = torch.from_numpy(library.float32_eigenvalues(product))
+    del product
+    error = bound * float(values[-1])
+    few = int((values < _least_exact(error, rounding, apart=apart) ** 2).sum())
+    if few > spare:
         return None
-    unresolved = int(np.searchsorted(values, floor, side="right"))
+    floor, errors = error, torch.full_like(values, error)
+    if apart and few:
+        small = smallest_singular_values(matrix, few, library, tolerance=_CLOSE * rounding)
+        if small is None or float((small.values.square() - values[:few]).abs().max()) > error:
+            return None
+        values[:few], errors[:few] = small.values.square(), (2 * small.values + small.errors) * small.errors
+        floor = float(small.errors[0]) ** 2
+        values, order = values.sort()
+        errors = errors[order]
+    unresolved = int((values <= floor).sum())
     values[:unresolved] = 0.0
     spectrum = Spectrum(
-        eigenvalues=torch.from_numpy(values),
+        eigenvalues=values,
         rows=matrix.shape[0],
         cols=matrix.shape[1],
         method="exact",
         floor=floor,
         unresolved=unresolved,
         precision="float32",
+        error=error,
     )
-    if accuracy is Accuracy.STORED and not _is_clear(spectrum, epsilon, smallest_normal):
+    if apart and not _is_clear(spectrum, errors, epsilon, smallest_normal):
         return None
     return spectrum
+
+
+def _least_exact(error: float, rounding: float, *, apart: bool) -> float:
+    """Return the singular value from which on float32 is as exact as the stored entries, and resolves it."""
+    return max(error / (2 * rounding), math.sqrt(2 * error) if apart else 0.0)
 
 
 def _largest_eigenvalue(matrix: torch.Tensor) -> float:
@@ -121,17 +146,17 @@ def _expected_below(bound: float, n: int, long: int) -> float:
     return 0.0 if bound < edge else n * min(1.0, 2 / math.pi * bound / math.sqrt(long))
 
 
-def _is_clear(spectrum: Spectrum, epsilon: float, smallest_normal: float) -> bool:
-    """Whether no error within the bound changes the rank, or whether the matrix is orthogonal."""
-    values, floor = spectrum.eigenvalues, spectrum.floor
-    if not 2 * floor < float(values[0]) < 0.5 * float(values[-1]):
+def _is_clear(spectrum: Spectrum, errors: torch.Tensor, epsilon: float, smallest_normal: float) -> bool:
+    """Whether no error within its bound changes the rank, all values are resolved, and they are not equal."""
+    values = spectrum.eigenvalues
+    if not 2 * spectrum.floor < float(values[0]) < 0.5 * float(values[-1]):
         return False
     ranks = {
         numerical_rank(
-            replace(spectrum, eigenvalues=values + shift, floor=0.0),
+            replace(spectrum, eigenvalues=(values + sign * errors).clamp_min(0), floor=0.0),
             epsilon=epsilon,
             smallest_normal=smallest_normal,
         )
-        for shift in (-floor, floor)
+        for sign in (-1, 1)
     }
     return len(ranks) == 1

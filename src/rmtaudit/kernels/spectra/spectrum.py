@@ -26,14 +26,17 @@ class Spectrum:
     method
         How they were computed.
     floor
-        Resolution floor: the absolute error bound of every eigenvalue. An eigenvalue below it is
-        *unresolved*: known to lie in ``[0, floor]`` and nothing more.
+        Resolution floor. An eigenvalue below it is *unresolved*: known to lie in ``[0, floor]`` and nothing
+        more. Mostly the absolute error bound of every eigenvalue too.
     unresolved
         Number of unresolved eigenvalues.
     parts
         One spectrum a matrix, where a layer pools several; empty for a single matrix.
     precision
         The arithmetic that the eigenvalues were computed in; the coarsest of several.
+    error
+        Absolute error bound of every eigenvalue, where it is more than ``floor``: in float32 the smallest
+        ones may have been computed apart. 0 otherwise.
     """
 
     eigenvalues: torch.Tensor
@@ -44,6 +47,12 @@ class Spectrum:
     unresolved: int
     parts: tuple[Spectrum, ...] = ()
     precision: Precision = "float64"
+    error: float = 0.0
+
+    @property
+    def error_bound(self) -> float:
+        """Absolute error bound of every eigenvalue."""
+        return max(self.floor, self.error)
 
     @property
     def resolved(self) -> torch.Tensor:

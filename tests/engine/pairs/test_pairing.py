@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.engine.pairs import Layout, Match, Pairing, PairReader, opened, paired
+from rmtaudit.engine.pairs.sides import SideReader
 from rmtaudit.matrices.skips import SkipReason
 
 
@@ -158,3 +165,29 @@ def test_weight_norm_is_undone_before_the_comparison() -> None:
     (values,) = PairReader(base, candidate).values(paired(base, candidate), skip=lambda *_: None)
 
     torch.testing.assert_close(values.base, values.candidate)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_gates_of_a_keras_file_are_those_of_its_arrays_elsewhere(
+    turned: bool, shared: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = shared("models", "chars2vec", "eng_50.h5")
+    with open_checkpoint(path) as keras:
+        state = {spec.name: keras.read(spec.name).contiguous().clone() for spec in keras.tensors}
+        kernels = [name for name in state if name.endswith("kernel")]
+        changed = {name: values.bfloat16() for name, values in state.items()}
+        save_file(changed, tmp_path / "arrays.safetensors")
+        with open_checkpoint(tmp_path / "arrays.safetensors") as arrays:
+            base, candidate = (arrays, keras) if turned else (keras, arrays)
+            pairing = paired(base, candidate)
+            names = [pair.name for pair in pairing.pairs]
+            assert names == [pair.candidate.name for pair in pairing.pairs]
+            assert {f"{name}#{gate}" for name in kernels for gate in "ifco"} <= set(names)
+            assert not pairing.only_base
+            assert not pairing.only_candidate
+            dtypes = {(pair.base.dtype, pair.candidate.dtype) for pair in pairing.pairs}
+            assert dtypes == {("bfloat16", "float32") if turned else ("float32", "bfloat16")}
+            readers = SideReader(base), SideReader(candidate)
+            for pair in pairing.pairs:
+                left, right = readers[0].read(pair.base), readers[1].read(pair.candidate)
+                assert torch.equal(left.bfloat16(), right.bfloat16())

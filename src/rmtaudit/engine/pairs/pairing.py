@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.engine.pairs.content import by_content
+from rmtaudit.engine.pairs.division import divided_alike
 from rmtaudit.engine.pairs.names import (
     Couple,
     Named,
@@ -123,6 +124,7 @@ def paired(base: Checkpoint, candidate: Checkpoint, *, content: bool = True) -> 
     """
     refs, lost = refs_of(base, config=base.config or candidate.config)
     others, lost_too = refs_of(candidate, config=candidate.config or base.config)
+    refs, others = divided_alike(refs, others)
     matching = _Matching({ref.name: ref for ref in refs}, {ref.name: ref for ref in others}, [])
     by_names: tuple[tuple[Match, Callable[[Named, Named], Iterator[Couple]]], ...] = (
         (Match.NAME, by_name),

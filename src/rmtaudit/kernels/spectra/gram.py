@@ -119,17 +119,15 @@ def mirror(upper: torch.Tensor) -> None:
 def eigenvalues(symmetric: torch.Tensor) -> torch.Tensor:
     """Return the ascending eigenvalues of a Gram matrix, float64 on the CPU, rounding below 0 cut off.
 
-    They are computed in the precision of ``symmetric``, float64 or float32.
+    They are computed in the precision of ``symmetric``, float64 or float32; of float32, the last step, from a
+    tridiagonal matrix, in float64 all the same.
     """
     library = openblas.load() if not symmetric.is_cuda else None
     if library is None:
         spectrum: torch.Tensor = torch.linalg.eigvalsh(symmetric)
         return spectrum.cpu().double().clamp(min=0)
-    large = len(symmetric) >= 2500
-    driver: openblas.Driver
+    work = np.array(symmetric.numpy(), order="C")
     if symmetric.dtype == torch.float32:
-        driver = "ssyevd_2stage" if large else "ssyevd"
-    else:
-        driver = "dsyevd_2stage" if large else "dsyevd"
-    values = library.symmetric_eigenvalues(np.array(symmetric.numpy(), order="C"), driver)
-    return torch.from_numpy(values).double().clamp(min=0)
+        return torch.from_numpy(library.float32_eigenvalues(work)).clamp(min=0)
+    driver: openblas.Driver = "dsyevd_2stage" if len(work) >= 2500 else "dsyevd"
+    return torch.from_numpy(library.symmetric_eigenvalues(work, driver)).clamp(min=0)

@@ -1,5 +1,5 @@
 // Open pages in Chromium and write what is wrong with each as JSON, one line a page.
-// usage: node check_page.cjs CHROMIUM PAGE.html…   (puppeteer-core and axe-core on NODE_PATH)
+// usage: node check_page.cjs CHROMIUM PAGE.html|http://…   (puppeteer-core and axe-core on NODE_PATH)
 "use strict";
 const path = require("path");
 const axe = require("axe-core");
@@ -8,6 +8,9 @@ const puppeteer = require("puppeteer-core");
 const WIDTHS = [390, 1280, 1920];
 
 async function checked(browser, file, scheme) {
+  const served = file.startsWith("http://");
+  const address = served ? file : `file://${path.resolve(file)}`;
+  const own = (url) => /^(file|data):/.test(url) || (served && new URL(url).origin === new URL(file).origin);
   const problems = [];
   const page = await browser.newPage();
   page.on("console", (message) => {
@@ -15,16 +18,17 @@ async function checked(browser, file, scheme) {
   });
   page.on("pageerror", (error) => problems.push(`script: ${error}`));
   page.on("request", (request) => {
-    if (!/^(file|data):/.test(request.url())) problems.push(`request: ${request.url()}`);
+    if (!own(request.url())) problems.push(`request: ${request.url()}`);
   });
   await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
   for (const width of WIDTHS) {
     await page.setViewport({ width, height: 900 });
-    await page.goto(`file://${path.resolve(file)}`);
+    await page.goto(address, { waitUntil: "load" });
     const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
     if (over > 0) problems.push(`at ${width}: ${over} pixels too wide`);
   }
   await page.evaluate(() => document.querySelectorAll("details").forEach((each) => (each.open = true)));
+  await new Promise((done) => setTimeout(done, 500)); // what a script does after the width has changed
   await page.evaluate(axe.source);
   const result = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
   for (const each of result.violations) {
@@ -46,7 +50,7 @@ async function checked(browser, file, scheme) {
     return result;
   });
   await page.close();
-  return { file: path.basename(file), scheme, problems, sorted };
+  return { file: served ? file : path.basename(file), scheme, problems, sorted };
 }
 
 (async () => {

@@ -1,0 +1,9 @@
+// What the theme leaves out: a name for the search dialog, and code that the keyboard can scroll at every width.
+function complete() {
+  document.querySelectorAll(".md-search").forEach((each) => each.setAttribute("aria-label", "Search"));
+  document.querySelectorAll("pre > code").forEach((each) => {
+    if (each.scrollWidth > each.clientWidth) each.setAttribute("tabindex", "0");
+  });
+}
+["load", "resize"].forEach((event) => addEventListener(event, () => setTimeout(complete, 200)));
+complete();

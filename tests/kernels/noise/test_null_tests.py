@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from rmtaudit.kernels.noise import null_tests
+from rmtaudit.kernels.noise import equalised, null_tests
 from rmtaudit.kernels.noise.equalised import EqualisedMatrix
 from rmtaudit.kernels.noise.floor import NoiseFloor, Sharp, noise_floor
 from rmtaudit.kernels.spectra.gram import eigenvalues, gram
@@ -127,3 +127,52 @@ def test_blocks_hardly_ever_reject_noise(law: str) -> None:
         result = floor(matrix)
         assert all(null.columns == 256 for null in result.nulls)
         assert result.accepted is not None
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.4])
+def test_signs_are_drawn_only_where_the_largest_eigenvalue_leaves_the_bulk(strength: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(6):
+        left, right = torch.randn(120, 1, generator=generator), torch.randn(1, 80, generator=generator)
+        spike = strength * 120**0.5 * (left / left.norm()) @ (right / right.norm())
+        matrix = torch.randn(120, 80, generator=generator) + spike
+        test, drawn = floor(matrix).test, floor(matrix, "plain").test
+        assert test.edge is not None
+        assert drawn.edge is not None
+        assert len(drawn.edge.draws) == 4
+        assert test.edge.largest == drawn.edge.largest
+        if strength:
+            assert test == drawn
+        else:
+            assert test.edge.draws == ()
+            assert test.edge.p_value > 0.15
+            assert drawn.edge.p_value > 0.02
+
+
+def test_a_large_matrix_is_tested_in_float32_and_counted_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = gaussian(300, 200) * torch.exp(0.5 * gaussian(200, seed=1))
+    precise = floor(matrix)
+    monkeypatch.setattr(equalised, "_SINGLE_FROM", 100)
+    single = floor(matrix)
+    assert EqualisedMatrix(matrix).product.dtype == torch.float32
+    assert EqualisedMatrix(matrix.double()).product.dtype == torch.float64
+    assert precise.accepted is not None
+    assert single.accepted is not None
+    assert single.accepted.name == precise.accepted.name == "sinkhorn"
+    assert precise.accepted.fit is not None
+    assert single.accepted.fit is not None
+    assert single.accepted.fit.n_ks == pytest.approx(precise.accepted.fit.n_ks, abs=0.003)
+    assert single.test.rectangle.z == pytest.approx(precise.test.rectangle.z, abs=1e-3)
+
+
+@pytest.mark.parametrize("method", ["spectrum", "inertia", "krylov"])
+def test_every_way_of_counting_agrees(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rank = 6
+    matrix = gaussian(700, 600) + 8 * gaussian(700, rank, seed=1) @ gaussian(rank, 600, seed=2) / 600**0.5
+    monkeypatch.setattr(equalised, "_KRYLOV_FROM", 100 if method == "krylov" else 10**6)
+    even = EqualisedMatrix(matrix)
+    if method == "spectrum":
+        assert len(even.eigenvalues) == 600
+    far = torch.tensor([1.0, 1e6])
+    assert even.count_above(5.0 * 700, far) == rank
+    assert ("eigenvalues" in vars(even)) == (method == "spectrum")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from rmtaudit.kernels.spectra import openblas
 
@@ -36,6 +37,23 @@ def test_eigenvalues_of_a_float32_matrix(library: openblas.OpenBLAS, n: int) -> 
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * max(1.0, np.abs(expected).max()))
     with pytest.raises(TypeError, match="float32"):
         library.float32_eigenvalues(symmetric.astype(np.float64))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 2, 50, 200])
+def test_factors_of_an_indefinite_matrix(library: openblas.OpenBLAS, dtype: type, n: int) -> None:
+    """As PyTorch takes them: it solves with them, and their signs are those of the eigenvalues."""
+    matrix: np.ndarray = np.random.default_rng(n).standard_normal((n, n)).astype(dtype)
+    symmetric = matrix + matrix.T
+    factors = symmetric.copy()
+    pivots = library.factor_indefinite(factors)
+    right = torch.ones(n, 1, dtype=torch.from_numpy(symmetric).dtype)
+    solved = torch.linalg.ldl_solve(torch.from_numpy(factors).T, torch.from_numpy(pivots), right)
+    tolerance = 1e-10 if dtype is np.float64 else 2e-3
+    np.testing.assert_allclose(symmetric @ solved.numpy(), right.numpy(), rtol=0, atol=tolerance)
+    single = pivots > 0
+    positive = int((factors.diagonal()[single] > 0).sum()) + int((~single).sum()) // 2
+    assert positive == int((np.linalg.eigvalsh(symmetric) > 0).sum())
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 3), (3, 7), (300, 40)])

@@ -129,7 +129,8 @@ def noise_floor(
         ceiling = noise_ceiling(
             tests.matrix, tests.even.profile, level=level, draws=draws, generator=generator
         )
-        least = tests.even.count_above(ceiling)
+        scaled = spectrum * (tests.support[0] * tests.support[1] / float(spectrum.sum()))
+        least = tests.even.count_above(ceiling, scaled)
     return NoiseFloor(
         test=test,
         nulls=tuple(nulls),

@@ -14,6 +14,7 @@ import torch
 from rmtaudit.kernels.noise.equalised import EqualisedMatrix
 from rmtaudit.kernels.noise.marchenko_pastur import BulkFit, fit_bulk
 from rmtaudit.kernels.noise.sign_flip import EdgeTest, RectangleTest, edge_test, flipped_gram, rectangle_test
+from rmtaudit.kernels.noise.spike_bound import edge_without_draws
 from rmtaudit.kernels.noise.table import LEAST_P, bulk_p_value
 from rmtaudit.kernels.noise.tracy_widom import soft_edge
 from rmtaudit.kernels.noise.variance_profile import Profile
@@ -150,14 +151,17 @@ class NullTests:
         bound = min(1.0, max(2 * rectangle.p_value, LEAST_P))
         if bound < _DECIDED:
             return NoiseTest(bound, rectangle, None, columns)
-        edge = edge_test(
-            self.matrix,
-            self.even.profile,
-            float(self.even.eigenvalues[-1]),
-            draws=self.draws,
-            width=soft_edge(*self.support)[1],
-            generator=self.generator,
-        )
+        largest = float(self.even.eigenvalues[-1])
+        edge = edge_without_draws(self.matrix, self.even.profile, largest) if self._by_block else None
+        if edge is None:
+            edge = edge_test(
+                self.matrix,
+                self.even.profile,
+                largest,
+                draws=self.draws,
+                width=soft_edge(*self.support)[1],
+                generator=self.generator,
+            )
         return NoiseTest(min(bound, max(2 * edge.p_value, LEAST_P)), rectangle, edge, columns)
 
     def first_accepted(self, level: float) -> list[NullFit]:

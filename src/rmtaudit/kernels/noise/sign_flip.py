@@ -49,7 +49,7 @@ class EdgeTest:
     largest
         Of ``ŴᵀŴ``.
     draws
-        The largest eigenvalue under each draw of signs.
+        The largest eigenvalue under each draw of signs; none where the law of the edge is enough.
     p_exact
         Randomisation p-value ``(1 + #{draws >= largest})/(1 + #draws)``; never below ``1/(1 + #draws)``.
     p_value
@@ -77,7 +77,7 @@ def rectangle_test(matrix: torch.Tensor, profile: Profile, product: torch.Tensor
     profile
         Scales of rows and columns; they must depend on the magnitudes alone, as Sinkhorn's do.
     product
-        ``ŴᵀŴ`` of the scaled matrix, shape ``(p, p)``, float64.
+        ``ŴᵀŴ`` of the scaled matrix, shape ``(p, p)``, float64 or float32.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def rectangle_test(matrix: torch.Tensor, profile: Profile, product: torch.Tensor
     # of a diagonal or a permutation nothing is left but rounding
     if not variance > off * 1e-5:
         raise ArithmeticError("no two columns meet in two rows: random signs change nothing")
-    statistic = (squared_norm(product) - float(product.diagonal().square().sum())) / 2
+    statistic = (squared_norm(product) - float(product.diagonal().double().square().sum())) / 2
     z = (statistic - mean) / math.sqrt(variance)
     n, p = profile.support
     return RectangleTest(z, _two_sided(z, 4 * (n + p) / (n * p)))

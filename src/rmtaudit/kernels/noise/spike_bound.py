@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from rmtaudit.kernels.noise.sign_flip import flipped_gram, largest_eigenvalue, working_dtype
-from rmtaudit.kernels.noise.tracy_widom import MEAN, soft_edge, upper_quantile
+from rmtaudit.kernels.noise.sign_flip import EdgeTest, flipped_gram, largest_eigenvalue, working_dtype
+from rmtaudit.kernels.noise.tracy_widom import MEAN, sf, soft_edge, upper_quantile
 from rmtaudit.kernels.noise.variance_profile import Profile
 from rmtaudit.kernels.spectra.gram import row_blocks
 
@@ -56,6 +56,28 @@ def noise_ceiling(
         centre = max(centre, max(tops) - MEAN * width)
     reach = upper_quantile(min(max(level, _LEVELS[0]), _LEVELS[1]))
     return variance * (centre + width * reach)
+
+
+def edge_without_draws(matrix: torch.Tensor, profile: Profile, largest: float) -> EdgeTest | None:
+    """Return the test of the largest eigenvalue by the law of the edge alone, where it is clearly inside.
+
+    That is at most at the edge, which 17 % of noise exceeds, and no entry outweighs the rest. Random signs
+    would find no less than about 1 %. ``None``: they have to be drawn.
+
+    Parameters
+    ----------
+    matrix, profile
+        As for :func:`noise_ceiling`.
+    largest
+        The largest eigenvalue of ``ŴᵀŴ``.
+    """
+    n, p = max(profile.support), min(profile.support)
+    entry, total = equalised_squares(matrix, profile)
+    variance = total / (n * p)
+    centre, width = soft_edge(n, p)
+    if largest > variance * centre or entry / variance > _CONCENTRATED * centre:
+        return None
+    return EdgeTest(largest, (), 1.0, sf((largest / variance - centre) / width))
 
 
 def equalised_squares(matrix: torch.Tensor, profile: Profile) -> tuple[float, float]:

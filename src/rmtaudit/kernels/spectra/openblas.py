@@ -27,8 +27,10 @@ _Real = TypeVar("_Real", np.float32, np.float64)
 _HOMES = (("scipy", "scipy_{}_", np.int32), ("numpy", "scipy_{}_64_", np.int64))
 _ROUTINES = (
     "dgemm", "dsyrk", "ssyrk", "dtrsm", "dpotrf", "dsyevd", "dsyevd_2stage", "ssytrd_2stage", "dsterf",
-    "sgetrf", "sgetrs", "dlasq1",
+    "sgetrf", "sgetrs", "dlasq1", "dsytrf", "ssytrf",
 )  # fmt: skip
+_FACTOR_BLOCK = 64
+"""Columns that ``sytrf`` eliminates at once: LAPACK's own choice."""
 _FOLDERS = ("../{}.libs", ".dylibs")
 
 
@@ -268,6 +270,34 @@ class OpenBLAS:
         side, size, info = b"N" if transposed else b"T", self._integer(n), self._integer(0)
         count = self._integer(len(vectors))
         self._call("sgetrs", side, size, count, factors, size, pivots, vectors, size, info, hidden=1)
+
+    def factor_indefinite(self, matrix: npt.NDArray[_Real]) -> npt.NDArray[np.int32]:
+        """Replace a symmetric matrix by its factors ``LDLᵀ`` (``dsytrf``, ``ssytrf``), and return the pivots.
+
+        Parameters
+        ----------
+        matrix
+            Shape ``(n, n)``, float64 or float32, C-contiguous, writeable, finite, both triangles filled. In
+            column order its lower triangle holds ``L`` and ``D`` afterwards, as ``torch.linalg.ldl_solve``
+            takes them.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape ``(n,)``: positive for a block of order 1 of ``D``, negative for both lines of one of order
+            2.
+        """
+        n = matrix.shape[0]
+        dtype = np.float32 if matrix.dtype == np.float32 else np.float64
+        _check(matrix, "matrix", (n, n), dtype, writeable=True)
+        pivots, info = np.zeros(n, dtype=self.integer), self._integer(0)
+        if n:
+            work = np.empty(_FACTOR_BLOCK * n, dtype=dtype)
+            size = self._integer(n)
+            routine = "ssytrf" if dtype is np.float32 else "dsytrf"
+            lengths = self._integer(work.size)
+            self._call(routine, b"L", size, matrix, size, pivots, work, lengths, info, hidden=1)
+        return pivots.astype(np.int32)
 
     def bidiagonal_singular_values(
         self, diagonal: npt.NDArray[np.float64], off_diagonal: npt.NDArray[np.float64]

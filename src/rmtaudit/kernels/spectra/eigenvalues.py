@@ -102,9 +102,9 @@ def symmetric_eigenvalues(matrix: torch.Tensor) -> npt.NDArray[np.float64]:
     Parameters
     ----------
     matrix
-        Float64, shape ``(n, n)``, CPU, contiguous, finite.
+        Float64, shape ``(n, n)``, contiguous, finite. That of a GPU is copied to the CPU.
     """
-    return _solve(matrix.numpy())
+    return _solve(matrix.cpu().numpy())
 
 
 def pool(parts: tuple[Spectrum, ...]) -> Spectrum:

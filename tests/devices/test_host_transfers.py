@@ -11,12 +11,12 @@ from layers import analysed
 from pretend_gpu import Traffic, pretend_gpu
 
 MOST_WAITS = {"fast": 20, "default": 150, "audit": 250}
-"""Times that a layer has the host wait for the device. A wait costs some 20 microseconds on a GPU, so that these
-are at most 5 ms a layer; most are single numbers that a test of damage asks for."""
+"""Times that a layer has the host wait for the device, most of them for a single number that a test of damage
+asks for. The transfers themselves are small; what a wait costs on a GPU was not measured."""
 
 MOST_BYTES = 64
-"""Bytes to the host for every row and column: the spectrum, sums of lines, and no matrix. ``audit`` also shuffles
-the entries of a matrix, on the CPU, where the order does not depend on the device."""
+"""Bytes to the host for every row and column: the spectrum, sums of lines, and no matrix. ``audit`` also
+shuffles the entries of a matrix, on the CPU, where the order does not depend on the device."""
 
 
 @pytest.mark.parametrize("preset", MOST_WAITS)

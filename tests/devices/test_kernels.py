@@ -25,6 +25,7 @@ ROWS: dict[str, Row] = {
     **kernel_rows_comparisons.ROWS,
     **kernel_rows_weights.ROWS,
 }
+_EQUALISED = ("variance profiles", "noise")
 _RAN: dict[str, set[str]] = {}
 """The kernels that each row ran on the pretend GPU, by the name of the row."""
 
@@ -61,8 +62,10 @@ def assert_same(computed: Any, expected: Any, where: str) -> None:
     """Compare what :func:`plain` returns: counts exactly, numbers to 1e-6 of the largest of their array.
 
     Both run the same operators of torch on the CPU but for products and eigenvalues, which OpenBLAS computes
-    there: float64 differs in the last digits, float32 by 1e-7.
+    there: float64 differs in the last digits. A matrix that is stored in float32 is equalised in float32, and
+    a p-value of its edge amplifies a difference of 1e-7 a hundred times.
     """
+    tolerance = 1e-4 if where.startswith(_EQUALISED) else 1e-6
     if isinstance(expected, dict):
         assert computed.keys() == expected.keys(), where
         for key, each in expected.items():
@@ -73,8 +76,10 @@ def assert_same(computed: Any, expected: Any, where: str) -> None:
             assert_same(computed[index], each, f"{where}[{index}]")
     elif isinstance(expected, np.ndarray):
         largest = np.abs(expected[np.isfinite(expected)]).max(initial=0.0)
-        np.testing.assert_allclose(computed, expected, rtol=1e-6, atol=1e-6 * largest, err_msg=where)
+        np.testing.assert_allclose(
+            computed, expected, rtol=tolerance, atol=tolerance * largest, err_msg=where
+        )
     elif isinstance(expected, float) and not math.isnan(expected):
-        assert computed == pytest.approx(expected, rel=1e-6, abs=1e-9), where
+        assert computed == pytest.approx(expected, rel=tolerance, abs=1e-9), where
     elif not isinstance(expected, float):
         assert computed == expected, where

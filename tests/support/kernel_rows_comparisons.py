@@ -21,6 +21,7 @@ from rmtaudit.kernels.difference import (
     moments,
     quantised,
     random_change,
+    replaced,
     rounding,
     samples,
     subspaces,
@@ -70,7 +71,7 @@ def _single_tests(put: Put) -> Any:
             low_rank.find_low_rank(base, candidate, sums, spread),
             low_rank.find_truncated(base, candidate, spread),
             quantised.find_quantised(base, candidate, sums, epsilon=2.0**-24, smallest_normal=2.0**-126),
-            random_change.find_replaced(base, candidate),
+            replaced.find_replaced(base, candidate),
         ]
     candidate = put(_candidates()[1])
     sums = moments.moments_of(base, candidate)

@@ -10,7 +10,16 @@ from kernel_inputs import Put, Row, covariance, normal, pareto, seeded, spectrum
 from rmtaudit.kernels import covariance as matern
 from rmtaudit.kernels import farms, lanczos, operators
 from rmtaudit.kernels.determinants import factorisations, tile_algebra, triangular
-from rmtaudit.kernels.noise import floor, marchenko_pastur, mp_fit, shuffle, sign_flip, spike_bound, traps
+from rmtaudit.kernels.noise import (
+    floor,
+    inertia,
+    marchenko_pastur,
+    mp_fit,
+    shuffle,
+    sign_flip,
+    spike_bound,
+    traps,
+)
 from rmtaudit.kernels.noise import variance_profile as profiles
 from rmtaudit.kernels.phases import classify, null
 from rmtaudit.kernels.randnla import (
@@ -45,12 +54,15 @@ _EFFORT = estimate.Effort(probes=2, steps=8, most=4)
 def _spectra(put: Put) -> Any:
     tall, wide = put(weight()), put(weight(48, 80))
     symmetric = gram.gram(tall)
+    mirrored = symmetric.triu()
+    gram.mirror(mirrored)
     return [
         eigenvalues.gram_eigenvalues(tall),
         eigenvalues.gram_eigenvalues(wide),
         eigenvalues.gram_eigenvalues(put(1e100 * normal(20, 10))),
         eigenvalues.singular_values(wide),
-        eigenvalues.spectrum_and_gram(wide),
+        eigenvalues.spectrum_and(wide, torch.trace),
+        mirrored,
         eigenvalues.symmetric_eigenvalues(symmetric.clone()),
         gram.gram(tall, dtype=torch.float32),
         gram.principal_gram(tall, torch.tensor([3, 5, 7])),
@@ -83,8 +95,9 @@ def _profiles(put: Put) -> Any:
         sign_flip.edge_test(W, profile, 300.0, draws=2, width=1.0, generator=seeded()),
         sign_flip.flipped_gram(W, profile, seeded()),
         sign_flip.largest_eigenvalue(equalised),
-        spike_bound.least_spikes(W, profile, equalised, level=0.01, draws=19, generator=seeded()),
-        spike_bound.largest_square(W, profile),
+        spike_bound.noise_ceiling(W, profile, level=0.01, draws=19, generator=seeded()),
+        spike_bound.equalised_squares(W, profile),
+        inertia.eigenvalues_above(equalised, 300.0),
     ]
 
 

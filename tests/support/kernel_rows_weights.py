@@ -25,6 +25,7 @@ from rmtaudit.kernels.forensics import (
     samples,
     schemes,
     sparsity,
+    survey,
     tables,
     truncation,
     units,
@@ -51,6 +52,7 @@ def _forensics(put: Put) -> Any:
     rows = []
     for each in _damaged():
         W = put(each)
+        known = survey.survey(W)
         grid, book = quantisation.quantisation(W, **_FLOAT32)
         rows += [
             grid,
@@ -64,8 +66,8 @@ def _forensics(put: Put) -> Any:
             duplicates.duplicated_rows(W),
             uniform.uniform_grid(W, **_FLOAT32),
             line_order.line_order(W),
-            lines.line_sizes(W),
-            lines.loud_lines(lines.line_sizes(W)[0]),
+            lines.loud_lines(known.rows),
+            known.columns,
             outliers.largest_entries(W),
             rounding.rounded_to(W, "float32"),
             schemes.quantisation_scheme(W, grid or book, **_FLOAT32),

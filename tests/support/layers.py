@@ -25,5 +25,6 @@ def analysed(
         solver=settings.solver,
         device=torch.device(device),
         seed=0,
+        precision=settings.precision,
     )
     return analyse_layer(plan.layers[0], (tensor,), work)

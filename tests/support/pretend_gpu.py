@@ -1,10 +1,10 @@
 """A pretend GPU: tensors that say they are on ``cuda:0`` and hold real values in the memory of the CPU.
 
 ``FakeTensorMode`` alone ends at the first value that the code reads. Here values are there, so the code runs
-to its end, while ``FakeTensorMode`` judges every kind of call of every operator (its devices, dtypes and numbers
-of dimensions). The other rules of a GPU hold as well: numpy takes no tensor of the device, a generator draws on
-its own device only. Every wait for the device and every transfer is counted. What it cannot show: speed,
-rounding of CUDA kernels, and operators that CUDA lacks, but for those in ``CPU_ONLY``.
+to its end, while ``FakeTensorMode`` judges every kind of call of every operator (its devices, dtypes and
+numbers of dimensions). The other rules of a GPU hold as well: numpy takes no tensor of the device, and a
+generator draws on its own device only. Every wait for the device and every transfer is counted. What it cannot show:
+speed, rounding of CUDA kernels, and operators that CUDA lacks, but for those in ``CPU_ONLY``.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class PretendTensor(torch.Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(  # type: ignore[override, assignment]
+    def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func is torch.ops.prim.device.default:
@@ -117,7 +117,11 @@ class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return sum(self.to_host.values())
 
     def dispatch(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,  # noqa: ARG002
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Carry out one operator of torch on what its tensors hold."""
         kwargs = kwargs or {}
@@ -251,7 +255,7 @@ _NEEDS_VALUES = (
     UnsupportedFakeTensorException,
     UnsupportedOperatorException,
 )
-"""What ``FakeTensorMode`` raises where an operator needs values or has no rule; devices it looks at before."""
+"""What ``FakeTensorMode`` raises where an operator needs values or has no rule, after it saw the devices."""
 
 
 def _fake(tree: Any) -> Any:

@@ -150,7 +150,7 @@ def of_product(product: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.T
     factor = 1.0
     if product.dtype == torch.float64:
         factor = float(product.diagonal().max().clamp_min(1e-300))
-        narrow = torch.empty(product.shape, dtype=torch.float32)
+        narrow = torch.empty(product.shape, dtype=torch.float32, device=product.device)
         for band in row_bands(product.shape):
             narrow[band] = product[band] / factor
         product = narrow
@@ -174,7 +174,7 @@ def largest_eigenvalue(product: torch.Tensor) -> float:
     if size <= _FULL:
         return float(eigenvalues(product.double())[-1])
     start = torch.randn(size, _KRYLOV_BLOCK, generator=torch.Generator().manual_seed(size))
-    basis = [torch.linalg.qr(start.double()).Q]
+    basis = [torch.linalg.qr(start.to(product.device).double()).Q]
     for _ in range(_KRYLOV_DEPTH - 1):
         block = (product @ basis[-1].float()).double()
         known = torch.cat(basis, 1)

@@ -138,7 +138,7 @@ def _is_above(part: torch.Tensor, kept: int, threshold: float, scale: Transform 
         return False
     shift = threshold**2 + 64 * torch.finfo(torch.float64).eps * float(product.trace())
     product.diagonal().sub_(shift)
-    library = openblas.load()
+    library = openblas.load() if not product.is_cuda else None
     if library is None:
         return int(torch.linalg.cholesky_ex(product).info) == 0
     return library.cholesky(product.numpy()) == 0

@@ -3,8 +3,8 @@
 ``FakeTensorMode`` alone ends at the first value that the code reads. Here values are there, so the code runs
 to its end, while ``FakeTensorMode`` judges every kind of call of every operator (its devices, dtypes and
 numbers of dimensions). The other rules of a GPU hold as well: numpy takes no tensor of the device, and a
-generator draws on its own device only. Every wait for the device and every transfer is counted. What it cannot
-show: speed, the rounding of CUDA, and operators that CUDA lacks, but for those in ``CPU_ONLY``.
+generator draws on its own device only. Every wait for the device and every transfer is counted. What it
+cannot show: speed, the rounding of CUDA, and operators that CUDA lacks, but for those in ``CPU_ONLY``.
 """
 
 from __future__ import annotations

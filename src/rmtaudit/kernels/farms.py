@@ -81,7 +81,7 @@ def hill_alpha(values: torch.Tensor) -> float:
     Hill, *A simple general approach to inference about the tail of a distribution*, Ann. Stat. 3 (1975); at
     the middle as in TempBalance and FARMS.
     """
-    ordered = np.sort(values.double().numpy())
+    ordered = np.sort(values.double().cpu().numpy())
     upper = ordered[ordered.size // 2 :]
     if not upper[0] > 0:
         raise ArithmeticError("half of the eigenvalues are 0")

@@ -68,9 +68,9 @@ def lu_determinant(matrix: torch.Tensor) -> Determinant:
     Parameters
     ----------
     matrix
-        Float64, shape ``(n, n)``, n >= 1, CPU, contiguous, finite.
+        Float64, shape ``(n, n)``, n >= 1, contiguous, finite. That of a GPU is copied to the CPU.
     """
-    a = matrix.numpy().T  # in LAPACK's order without a copy; the determinant is that of the transpose
+    a = matrix.cpu().numpy().T  # in LAPACK's order without a copy; the determinant is that of the transpose
     if _triangular(a):
         return _of_triangle(a.diagonal())
     rows, cols = _equilibrate(a)
@@ -105,9 +105,10 @@ def ldl_determinant(matrix: torch.Tensor) -> Determinant:
     Parameters
     ----------
     matrix
-        Float64, shape ``(n, n)``, n >= 1, CPU, contiguous, finite, both triangles. Destroyed.
+        Float64, shape ``(n, n)``, n >= 1, contiguous, finite, both triangles. Destroyed; that of a GPU is
+        copied to the CPU.
     """
-    a = matrix.numpy().T
+    a = matrix.cpu().numpy().T
     powers = _equilibrate_symmetric(a)
     norm = _one_norm(a)
     work = int(lapack.dsytrf_lwork(len(a), lower=1)[0])

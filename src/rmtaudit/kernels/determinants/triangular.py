@@ -83,7 +83,7 @@ def gram_log_determinant(W: torch.Tensor) -> GramDeterminant:
         return GramDeterminant(smallest=smallest, largest=largest)
     logs = 2 * (diagonal.log() + powers * math.log(2))
     logdet = math.fsum(logs.tolist())
-    eye = torch.eye(n, dtype=torch.float64)
+    eye = torch.eye(n, dtype=torch.float64, device=W.device)
     inverse = torch.linalg.solve_triangular(R / lengths, eye, upper=True)
     norm = float(torch.linalg.matrix_norm(inverse))
     y = m * n * UNIT * math.sqrt(n) * norm

@@ -44,9 +44,11 @@ class Rearranged:
         if self.order == "transposed":
             return candidate.T
         if self.rows:
-            candidate = torch.empty_like(candidate).index_copy_(0, torch.tensor(self.rows), candidate)
+            candidate = torch.empty_like(candidate).index_copy_(0, _places(self.rows, candidate), candidate)
         if self.columns:
-            candidate = torch.empty_like(candidate).index_copy_(1, torch.tensor(self.columns), candidate)
+            candidate = torch.empty_like(candidate).index_copy_(
+                1, _places(self.columns, candidate), candidate
+            )
         return candidate
 
 
@@ -94,7 +96,7 @@ def _hashed(values: torch.Tensor) -> torch.Tensor:
 
 def _ordered(hashes: torch.Tensor) -> torch.Tensor:
     """Return a hash of every row that depends on the order of its entries."""
-    places = torch.arange(1, hashes.shape[1] + 1, dtype=torch.int64) * _MIX[0] | 1
+    places = torch.arange(1, hashes.shape[1] + 1, dtype=torch.int64, device=hashes.device) * _MIX[0] | 1
     return (hashes * places).sum(dim=1)
 
 
@@ -110,8 +112,12 @@ def _permutation(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor | Non
 
 
 def _displaced(permutation: torch.Tensor) -> int:
-    return int((permutation != torch.arange(len(permutation))).sum())
+    return int((permutation != torch.arange(len(permutation), device=permutation.device)).sum())
 
 
 def _tuple(permutation: torch.Tensor) -> tuple[int, ...]:
-    return tuple(int(index) for index in permutation)
+    return tuple(permutation.tolist())
+
+
+def _places(permutation: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
+    return torch.tensor(permutation, device=like.device)

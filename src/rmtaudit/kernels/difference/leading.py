@@ -53,7 +53,7 @@ def scaled(
     matrix: torch.Tensor, rows: torch.Tensor | float = 1.0, columns: torch.Tensor | float = 1.0
 ) -> ScaledMatrix:
     """Return a float32 matrix with its scales: a tensor, or one number, a side."""
-    height, width = (torch.ones(size, dtype=torch.float32) for size in matrix.shape)
+    height, width = (torch.ones(size, dtype=torch.float32, device=matrix.device) for size in matrix.shape)
     return ScaledMatrix(matrix, height * rows, width * columns)
 
 
@@ -121,12 +121,12 @@ def leading(matrix: ScaledMatrix, count: int) -> Leading:
         sizes.columns = product.diagonal().double()
         values, short = of_product(product, count)
         return Leading(values=values, short=short, long=None, sizes=sizes)
-    sizes.columns = torch.zeros(standing.matrix.shape[1], dtype=torch.float64)
+    sizes.columns = torch.zeros(standing.matrix.shape[1], dtype=torch.float64, device=standing.matrix.device)
     for band, block in row_blocks(standing.matrix, torch.float32):
         standing.scale(block, band)
         sizes.add(block)
         sizes.columns += block.square_().sum(0)
-    start = torch.randn(matrix.matrix.shape[1], count, generator=torch.Generator().manual_seed(count))
+    start = _start(matrix.matrix.shape[1], count).to(matrix.matrix.device)
     basis: torch.Tensor = torch.linalg.qr(matrix.times(start)).Q
     for _ in range(_ITERATIONS):
         basis = torch.linalg.qr(matrix.times(matrix.back(basis))).Q
@@ -150,7 +150,7 @@ def of_product(product: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.T
     factor = 1.0
     if product.dtype == torch.float64:
         factor = float(product.diagonal().max().clamp_min(1e-300))
-        narrow = torch.empty(product.shape, dtype=torch.float32)
+        narrow = torch.empty(product.shape, dtype=torch.float32, device=product.device)
         for band in row_bands(product.shape):
             narrow[band] = product[band] / factor
         product = narrow
@@ -174,7 +174,7 @@ def largest_eigenvalue(product: torch.Tensor) -> float:
     if size <= _FULL:
         return float(eigenvalues(product.double())[-1])
     start = torch.randn(size, _KRYLOV_BLOCK, generator=torch.Generator().manual_seed(size))
-    basis = [torch.linalg.qr(start.double()).Q]
+    basis = [torch.linalg.qr(start.to(product.device).double()).Q]
     for _ in range(_KRYLOV_DEPTH - 1):
         block = (product @ basis[-1].float()).double()
         known = torch.cat(basis, 1)
@@ -187,8 +187,7 @@ def largest_eigenvalue(product: torch.Tensor) -> float:
 
 def iterated(product: torch.Tensor, count: int, iterations: int) -> torch.Tensor:
     """Return an orthonormal basis, float64, near the space of the leading eigenvectors of a Gram matrix."""
-    start = torch.randn(len(product), count, generator=torch.Generator().manual_seed(count))
-    basis = start.to(product.dtype)
+    basis = _start(len(product), count).to(product.device, product.dtype)
     for _ in range(iterations):
         basis = torch.linalg.qr(product @ basis).Q
     space: torch.Tensor = torch.linalg.qr(basis.double()).Q
@@ -211,7 +210,12 @@ def spectral_norm(matrix: torch.Tensor) -> float:
     if is_oblong(narrow):
         space = iterated(gram(narrow, dtype=narrow.dtype), count, 2 * _STEPS)
         return scale * float(torch.linalg.svdvals((narrow @ space.float()).double())[0])
-    basis = torch.randn(narrow.shape[1], count, generator=torch.Generator().manual_seed(count))
+    basis = _start(narrow.shape[1], count).to(narrow.device)
     for _ in range(_STEPS):
         basis = torch.linalg.qr(narrow.T @ (narrow @ basis)).Q
     return scale * float(torch.linalg.svdvals((narrow @ basis).double())[0])
+
+
+def _start(size: int, count: int) -> torch.Tensor:
+    """Return random columns, float32: drawn on the CPU, so that they are the same on every device."""
+    return torch.randn(size, count, generator=torch.Generator().manual_seed(count))

@@ -138,7 +138,7 @@ def _is_above(part: torch.Tensor, kept: int, threshold: float, scale: Transform 
         return False
     shift = threshold**2 + 64 * torch.finfo(torch.float64).eps * float(product.trace())
     product.diagonal().sub_(shift)
-    library = openblas.load()
+    library = openblas.load() if not product.is_cuda else None
     if library is None:
         return int(torch.linalg.cholesky_ex(product).info) == 0
     return library.cholesky(product.numpy()) == 0
@@ -224,7 +224,7 @@ class _Difference:
         return torch.cat([block @ X for _, block in self.bands(scaled=scaled)])
 
     def back(self, X: torch.Tensor, *, scaled: bool = True) -> torch.Tensor:
-        total = torch.zeros(self.base.shape[1], X.shape[1], dtype=torch.float64)
+        total = torch.zeros(self.base.shape[1], X.shape[1], dtype=torch.float64, device=X.device)
         for band, block in self.bands(scaled=scaled):
             total.addmm_(block.T, X[band])
         return total
@@ -240,7 +240,7 @@ class _Difference:
     def to_long_and_back(self, X: torch.Tensor) -> torch.Tensor:
         if not self.is_tall:
             return self.times(self.back(X))
-        total = torch.zeros(self.base.shape[1], X.shape[1], dtype=torch.float64)
+        total = torch.zeros(self.base.shape[1], X.shape[1], dtype=torch.float64, device=X.device)
         for _, block in self.bands(scaled=True):
             total.addmm_(block.T, block @ X)
         return total
@@ -259,7 +259,7 @@ def _leading_values(
     for columns in _COLUMNS:
         if columns > max(_COLUMNS[0], _LARGEST_SHARE * short):
             return None
-        basis: torch.Tensor = torch.linalg.qr(difference.to_short(_start(long, columns))).Q
+        basis: torch.Tensor = torch.linalg.qr(difference.to_short(_start(long, columns, difference.base))).Q
         basis = torch.linalg.qr(difference.to_long_and_back(basis)).Q
         values = _singular_values(difference.to_long(basis))
         if float(values[-1]) <= edge:
@@ -279,13 +279,14 @@ def _singular_values(images: torch.Tensor) -> torch.Tensor:
     return values
 
 
-def _start(rows: int, columns: int) -> torch.Tensor:
-    return torch.randn(rows, columns, dtype=torch.float64, generator=torch.Generator().manual_seed(columns))
+def _start(rows: int, columns: int, like: torch.Tensor) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(columns)  # of the CPU: the same on every device
+    return torch.randn(rows, columns, dtype=torch.float64, generator=generator).to(like.device)
 
 
 def _range(matrix: torch.Tensor, columns: int) -> torch.Tensor:
     """Return a basis of the leading range of a matrix, so many columns (Halko et al. 2011, 4.4)."""
-    basis: torch.Tensor = torch.linalg.qr(matrix @ _start(matrix.shape[1], columns)).Q
+    basis: torch.Tensor = torch.linalg.qr(matrix @ _start(matrix.shape[1], columns, matrix)).Q
     found: torch.Tensor = torch.linalg.qr(matrix @ (matrix.T @ basis)).Q
     return found
 

@@ -60,7 +60,9 @@ def bands(base: torch.Tensor, candidate: torch.Tensor) -> Iterator[tuple[slice, 
     for band in row_bands(base.shape):
         height = band.stop - band.start
         if not buffers:
-            buffers = [torch.empty(height, columns, dtype=torch.float64) for _ in range(2)]
+            buffers = [
+                torch.empty(height, columns, dtype=torch.float64, device=base.device) for _ in range(2)
+            ]
         ours, theirs = (
             buffer[:height].copy_(each[band]) for buffer, each in zip(buffers, (base, candidate), strict=True)
         )
@@ -75,7 +77,7 @@ def differences(base: torch.Tensor, candidate: torch.Tensor) -> Iterator[tuple[s
 
 def difference_of(base: torch.Tensor, candidate: torch.Tensor, scale: float) -> torch.Tensor:
     """Return the difference over a scale, rounded once to float32."""
-    result = torch.empty(base.shape, dtype=torch.float32)
+    result = torch.empty(base.shape, dtype=torch.float32, device=base.device)
     for band, difference in differences(base, candidate):
         result[band] = difference if scale == 1 else difference.div_(scale)
     return result
@@ -89,7 +91,7 @@ def moments_of(base: torch.Tensor, candidate: torch.Tensor) -> Moments:
     base, candidate
         Equal shapes ``(rows, columns)``, real, finite.
     """
-    totals = torch.zeros(8, dtype=torch.float64)
+    totals = torch.zeros(8, dtype=torch.float64, device=base.device)
     differing, largest = 0, 0.0
     for _, ours, theirs in bands(base, candidate):
         A, B = ours.view(-1), theirs.view(-1)
@@ -98,7 +100,7 @@ def moments_of(base: torch.Tensor, candidate: torch.Tensor) -> Moments:
         totals += torch.stack([*squares, torch.dot(D, D), torch.dot(A, D), D.sum()])
         differing += int(torch.count_nonzero(D))
         largest = max(largest, *(abs(float(bound)) for bound in torch.aminmax(D)))
-    sums = [float(total) for total in totals]
+    sums = totals.tolist()
     return Moments(
         entries=base.numel(),
         differing=differing,

@@ -31,24 +31,24 @@ def even_profile(matrix: torch.Tensor) -> Profile:
     Parameters
     ----------
     matrix
-        Shape ``(n, p)``, floating, finite, on the CPU. Not changed.
+        Shape ``(n, p)``, floating, finite, on any device. Not changed.
     """
     if matrix.numel() <= _HELD:
         return sinkhorn(matrix if matrix.element_size() >= 4 else matrix.float())
     height, width = matrix.shape
     scale = largest_entry(matrix)
     if scale == 0:
-        return Profile(*(torch.zeros(size, dtype=torch.float64) for size in matrix.shape))
-    sums = torch.zeros(width)
+        return Profile(*(matrix.new_zeros(size, dtype=torch.float64) for size in matrix.shape))
+    sums = torch.zeros(width, device=matrix.device)
     rows = 0
     for _, square in _squares(matrix, scale):
         rows += int((square.sum(1) > 0).sum())
         sums += square.sum(0)
     columns = int((sums > 0).sum())
-    x = torch.ones(height)
+    x = torch.ones(height, device=matrix.device)
     y = _inverse(sums, rows)
     for _ in range(_ROUNDS):
-        means, sums = torch.empty(height), torch.zeros(width)
+        means, sums = torch.empty_like(x), torch.zeros_like(sums)
         for band, square in _squares(matrix, scale):
             means[band] = square @ y / columns
             sums += square.T @ _inverse(means[band], 1)

@@ -195,7 +195,9 @@ def _nearest(base: torch.Tensor, candidate: torch.Tensor, levels: _Levels) -> fl
     )
     steps = [0.0 if lattice is None else lattice.step for lattice in lattices]
     reaches = [
-        torch.tensor(step / 2, dtype=torch.float64) if step > 0 else _reach(wanted.double(), stored.double())
+        wanted.new_tensor(step / 2, dtype=torch.float64)
+        if step > 0
+        else _reach(wanted.double(), stored.double())
         for step, (wanted, stored) in zip(steps, pairs, strict=True)
     ]
     return _share(pairs, reaches, levels)

@@ -191,7 +191,8 @@ def _noise(moments: Moments, fourth: float, rounding_energy: float, p_value: flo
 
 def _energies(difference: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the sums of squares of the rows and of the columns, float64."""
-    rows, columns = [], torch.zeros(difference.shape[1], dtype=torch.float64)
+    rows = []
+    columns = torch.zeros(difference.shape[1], dtype=torch.float64, device=difference.device)
     for _, block in row_blocks(difference):
         block.square_()
         rows.append(block.sum(1))

@@ -91,8 +91,9 @@ class _Centred:
 
     @classmethod
     def of(cls, matrix: torch.Tensor) -> _Centred:
-        rows, columns = torch.empty(len(matrix), dtype=torch.float64), torch.zeros(matrix.shape[1])
-        columns = columns.double()
+        rows, columns = (
+            torch.zeros(size, dtype=torch.float64, device=matrix.device) for size in matrix.shape
+        )
         for band, block in row_blocks(matrix):
             rows[band] = block.mean(1)
             columns += block.sum(0)
@@ -105,7 +106,7 @@ class _Centred:
     def part(self, rows: slice, columns: slice = slice(None)) -> torch.Tensor:
         """Return some rows and columns, contiguous."""
         chosen = self.matrix[rows, columns]
-        block = torch.empty(chosen.shape, dtype=torch.float64).copy_(chosen)
+        block = torch.empty(chosen.shape, dtype=torch.float64, device=chosen.device).copy_(chosen)
         return block.sub_(self.column_means[columns]).sub_(self.row_means[rows, None])
 
 
@@ -123,8 +124,8 @@ def _cosines(ours: _Centred, theirs: _Centred, step: int) -> torch.Tensor:
     """Return the cosines of every ``step``-th row with every ``step``-th row of the other."""
     rows = slice(None, None, step)
     count = len(range(0, len(ours.matrix), step))
-    products = torch.zeros(count, count, dtype=torch.float64)
-    squares = torch.zeros(2, count, dtype=torch.float64)
+    products = torch.zeros(count, count, dtype=torch.float64, device=ours.matrix.device)
+    squares = products.new_zeros(2, count)
     for columns in row_bands((ours.matrix.shape[1], count)):
         first, second = ours.part(rows, columns), theirs.part(rows, columns)
         products.addmm_(first, second.T)
@@ -138,7 +139,7 @@ def _highest_cosines(ours: _Centred, theirs: _Centred) -> torch.Tensor:
     """Return the highest absolute cosine with any row, for each of a sample of the other's rows."""
     lines = len(theirs.matrix)
     sample = _unit(theirs.part(slice(None, None, max(1, lines // _SAMPLED)))).float()
-    highest = torch.zeros(len(sample))
+    highest = sample.new_zeros(len(sample))
     for band in row_bands(ours.matrix.shape):
         cosines = _unit(ours.part(band)).float() @ sample.T
         highest = torch.maximum(highest, cosines.abs().amax(dim=0))

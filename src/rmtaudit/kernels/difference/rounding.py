@@ -55,7 +55,7 @@ def rounding_of(base: torch.Tensor, candidate: torch.Tensor, dtypes: tuple[str, 
     """
     variance, scale = _variance(base, candidate, dtypes)
     height, width = variance.shape
-    rows, columns = torch.ones(height), torch.ones(width)
+    rows, columns = (torch.ones(size, device=variance.device) for size in (height, width))
     for _ in range(_SWEEPS):
         mean = (variance @ columns / width).clamp_min_(_LEAST)
         uneven = float((mean * rows - 1).abs().max())
@@ -102,7 +102,7 @@ def _variance(
     """Return the variances over a scale, float32, and the scale: a power of two near the largest one."""
     coarser = _is_coarser(dtypes)
     scale = _largest_variance(base, candidate, dtypes)
-    result = torch.empty(base.shape, dtype=torch.float32)
+    result = torch.empty(base.shape, dtype=torch.float32, device=base.device)
     for band, ours, theirs in bands(base, candidate):
         variance = rounding_variance(theirs, dtypes[1])
         if coarser:

@@ -233,8 +233,8 @@ def _survivors(ours: _Resolvable, theirs: _Resolvable) -> int:
 def _jackknifed_cosine(X: torch.Tensor, Y: torch.Tensor) -> tuple[float, float]:
     """Return the squared cosine of two matrices, 0 for a negative one, and its standard error."""
     X, Y = _of_size_one(X).double(), _of_size_one(Y).double()
-    blocks = torch.arange(len(X)) * min(_BLOCKS, len(X)) // len(X)
-    parts = torch.zeros(int(blocks[-1]) + 1, 3, dtype=torch.float64)
+    blocks = torch.arange(len(X), device=X.device) * min(_BLOCKS, len(X)) // len(X)
+    parts = torch.zeros(min(_BLOCKS, len(X)), 3, dtype=torch.float64, device=X.device)
     pairs = ((X, Y), (X, X), (Y, Y))
     sums = torch.stack([torch.linalg.vecdot(first, second) for first, second in pairs], dim=1)
     parts.index_add_(0, blocks, sums)

@@ -58,7 +58,7 @@ def update_factors(
     """
     D = update.double()
     room = rounding.double()
-    draw = torch.rand(D.shape, generator=generator, dtype=torch.float64)
+    draw = torch.rand(D.shape, generator=generator, dtype=torch.float64).to(D.device)
     edge = _MARGIN * float(torch.linalg.matrix_norm((2 * draw - 1) * room, 2)) if float(room.max()) else 0.0
     U, S, Vh = torch.linalg.svd(D, full_matrices=False)
     # The rounding of the decomposition itself: LAPACK's backward error.

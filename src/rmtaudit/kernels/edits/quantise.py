@@ -72,9 +72,8 @@ def _affine(bits: int) -> Quantise:
 
 
 def _table(levels: tuple[float, ...], *, power_of_two: bool = False) -> Quantise:
-    table = torch.tensor(levels)
-
     def encode(blocks: torch.Tensor) -> torch.Tensor:
+        table = torch.tensor(levels, device=blocks.device)
         scale = _positive(blocks.abs().amax(1, keepdim=True) / table[-1])
         scale = torch.exp2(torch.log2(scale).ceil()) if power_of_two else scale
         middles = (table[1:] + table[:-1]) / 2

@@ -198,7 +198,7 @@ def fit_bulk(
         raise ValueError(f"a {rows} x {cols} matrix has {p} eigenvalues, not {len(eigenvalues)}")
     if p < 8:
         raise ValueError(f"a bulk needs 8 eigenvalues, not {p}")
-    values = eigenvalues.double()
+    values = eigenvalues.double().cpu()
     spikes = 0
     for _ in range(_ROUNDS):
         bulk = values[: p - spikes]
@@ -231,7 +231,7 @@ def fit_bulk(
 def ks_distance(values: torch.Tensor, law: MarchenkoPastur) -> float:
     """Return the Kolmogorov-Smirnov distance between ascending ``values`` and the law."""
     levels = torch.arange(len(values) + 1, dtype=torch.float64) / len(values)
-    at = law.cdf(values)
+    at = law.cdf(values.cpu())
     return max(float((at - levels[:-1]).max()), float((levels[1:] - at).max()))
 
 

@@ -356,7 +356,7 @@ def _moved_edge(
     if bulk is None or statistics.bulk_p_value < _HOPELESS:
         unmoved = torch.tensor([statistics.spikes, statistics.gap], dtype=torch.float64)
         return unmoved[0].expand(draws), unmoved[1].expand(draws)
-    top = eigenvalues.double()[-min(p, bulk.spikes + _EDGE_VALUES) :]
+    top = eigenvalues[-min(p, bulk.spikes + _EDGE_VALUES) :].double().cpu()
     _, width = soft_edge(n, p - bulk.spikes)
     error = bulk.variance * torch.clamp(
         _spike_error(top / bulk.variance, p, n), min=STANDARD_DEVIATION * width

@@ -31,7 +31,14 @@ class Nystrom:
     residual: ResidualNorm
 
 
-def nystrom(matmul: Callable[[torch.Tensor], torch.Tensor], size: int, rank: int, seed: int) -> Nystrom:
+def nystrom(
+    matmul: Callable[[torch.Tensor], torch.Tensor],
+    size: int,
+    rank: int,
+    seed: int,
+    *,
+    device: torch.device | None = None,
+) -> Nystrom:
     """Return the randomised Nyström approximation (Tropp, Yurtsever, Udell, Cevher 2017, algorithm 3).
 
     Parameters
@@ -41,6 +48,8 @@ def nystrom(matmul: Callable[[torch.Tensor], torch.Tensor], size: int, rank: int
         10 and again with 10 for the error.
     rank
         Columns of the sketch, at most ``size``.
+    device
+        Where ``matmul`` takes its columns; ``None`` for the CPU.
 
     Raises
     ------
@@ -58,7 +67,7 @@ def nystrom(matmul: Callable[[torch.Tensor], torch.Tensor], size: int, rank: int
     """
     if not 1 <= rank <= size:
         raise ValueError(f"the rank must lie between 1 and {size}, not {rank}")
-    test = torch.linalg.qr(normals(seed, _TEST, range(rank), size).T)[0]
+    test = torch.linalg.qr(normals(seed, _TEST, range(rank), size).T)[0].to(device or "cpu")
     sketch = matmul(test)
     shift = 2.0**-52 * float(torch.linalg.matrix_norm(sketch)) * size**0.5
     sketch = sketch + shift * test
@@ -76,7 +85,7 @@ def nystrom(matmul: Callable[[torch.Tensor], torch.Tensor], size: int, rank: int
         left: torch.Tensor = matmul(X) - vectors @ (eigenvalues[:, None] * (vectors.T @ X))
         return left
 
-    return Nystrom(vectors, eigenvalues, residual_norm(rest, size, seed, powers=1))
+    return Nystrom(vectors, eigenvalues, residual_norm(rest, size, seed, powers=1, device=device))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ All of them are unbiased. The error of the first two is a standard error over in
 leave-one-out estimates that XTrace and XNysTrace average are exchangeable but not independent, and their
 spread understates the error, up to twofold; theirs is the jackknife's, of the whole estimator without one
 probe, which is too large on average rather than too small (Efron, Stein 1981) and needs no further product.
+
+The probes are drawn on the CPU, so that they are the same everywhere, and handed to ``matmul`` on ``device``.
 """
 
 from __future__ import annotations
@@ -49,7 +51,9 @@ class RandomTrace:
         return self.value - half, self.value + half
 
 
-def hutchinson(matmul: Product, size: int, products: int, seed: int) -> RandomTrace:
+def hutchinson(
+    matmul: Product, size: int, products: int, seed: int, *, device: torch.device | str = "cpu"
+) -> RandomTrace:
     """Return the mean of ``ωᵀAω`` over random signs (Hutchinson 1990; Girard 1989).
 
     Examples
@@ -62,12 +66,14 @@ def hutchinson(matmul: Product, size: int, products: int, seed: int) -> RandomTr
     True
     """
     _check(products >= 2)
-    omega = signs(seed, _TRACE, range(products), size).T
+    omega = signs(seed, _TRACE, range(products), size).T.to(device)
     forms = (omega * matmul(omega)).sum(dim=0)
     return _mean(forms, 0.0, products)
 
 
-def hutch_plus_plus(matmul: Product, size: int, products: int, seed: int) -> RandomTrace:
+def hutch_plus_plus(
+    matmul: Product, size: int, products: int, seed: int, *, device: torch.device | str = "cpu"
+) -> RandomTrace:
     """Return Hutch++ (Meyer, Musco, Musco, Woodruff 2021): a third each for range, trace on it, and rest.
 
     Examples
@@ -81,15 +87,17 @@ def hutch_plus_plus(matmul: Product, size: int, products: int, seed: int) -> Ran
     """
     third = min(products // 3, size - 1)
     _check(third >= 2)
-    basis = torch.linalg.qr(matmul(signs(seed, _LOW, range(third), size).T))[0]
+    basis = torch.linalg.qr(matmul(signs(seed, _LOW, range(third), size).T.to(device)))[0]
     exact = float((basis * matmul(basis)).sum())
     count = products - 2 * third
-    omega = signs(seed, _TRACE, range(count), size).T
+    omega = signs(seed, _TRACE, range(count), size).T.to(device)
     omega = omega - basis @ (basis.T @ omega)
     return _mean((omega * matmul(omega)).sum(dim=0), exact, 2 * third + count)
 
 
-def xtrace(matmul: Product, size: int, products: int, seed: int) -> RandomTrace:
+def xtrace(
+    matmul: Product, size: int, products: int, seed: int, *, device: torch.device | str = "cpu"
+) -> RandomTrace:
     """Return XTrace (Epperly, Tropp, Webber 2024, section 2.1): every probe is both sketch and sample.
 
     Examples
@@ -103,7 +111,7 @@ def xtrace(matmul: Product, size: int, products: int, seed: int) -> RandomTrace:
     """
     count = min(products // 2, size - 1)
     _check(count >= 3)
-    omega = _sphere(seed, count, size)
+    omega = _sphere(seed, count, size).to(device)
     Q, R = torch.linalg.qr(matmul(omega))
     Z = matmul(Q)
     H, W, T = Q.T @ Z, Q.T @ omega, omega.T @ Z
@@ -115,7 +123,9 @@ def xtrace(matmul: Product, size: int, products: int, seed: int) -> RandomTrace:
     return _jackknife(_xtrace(H, W, T, R, size), replicates, 2 * count)
 
 
-def xnystrace(matmul: Product, size: int, products: int, seed: int) -> RandomTrace:
+def xnystrace(
+    matmul: Product, size: int, products: int, seed: int, *, device: torch.device | str = "cpu"
+) -> RandomTrace:
     """Return XNysTrace (Epperly, Tropp, Webber 2024, section 2.3) of a positive semidefinite matrix.
 
     Raises
@@ -134,7 +144,7 @@ def xnystrace(matmul: Product, size: int, products: int, seed: int) -> RandomTra
     """
     count = min(products, size - 1)
     _check(count >= 3)
-    omega = _sphere(seed, count, size)
+    omega = _sphere(seed, count, size).to(device)
     Y = matmul(omega)
     shift = _EPSILON * float(torch.linalg.matrix_norm(Y)) / size**0.5
     # only inner products are needed: those of the triangle are the same
@@ -166,7 +176,9 @@ def _xnystrace(Y: torch.Tensor, omega: torch.Tensor, size: int) -> float:
     if int(info):
         raise ArithmeticError("the matrix is not positive semidefinite: its compression to the probes is not")
     B = torch.linalg.solve_triangular(factor, Y.T, upper=False).T
-    inverse = torch.linalg.solve_triangular(factor, torch.eye(count, dtype=Y.dtype), upper=False)
+    inverse = torch.linalg.solve_triangular(
+        factor, torch.eye(count, dtype=Y.dtype, device=Y.device), upper=False
+    )
     diagonal = (inverse**2).sum(dim=0)  # of (ΩᵀAΩ)⁻¹
     lost = ((B @ inverse) ** 2).sum(dim=0) / diagonal
     R = torch.linalg.qr(omega).R

@@ -271,7 +271,7 @@ def shares_between(
         Probability of a miss on each side.
     """
     count = probes * (size + 2) / 2 - 1
-    weights = np.stack([lower.numpy(), upper.numpy()])
+    weights = np.stack([lower.cpu().numpy(), upper.cpu().numpy()])
     ends = []
     for weight, sign in zip(weights, (-1.0, 1.0), strict=True):
         inside = np.clip(weight, 0.0, 1.0)

@@ -57,9 +57,7 @@ def gram_eigenvalues(matrix: torch.Tensor) -> Spectrum:
     rows, cols = _shape(matrix)
     scale = _power_of_two(matrix)
     if matrix.is_cuda:
-        work = matrix.to(torch.float64) * (1 / scale)
-        gram = work @ work.T if rows < cols else work.T @ work
-        values = torch.linalg.eigvalsh(gram).cpu().numpy()
+        values = torch.linalg.eigvalsh(_gram_on_device(matrix, scale)).cpu().numpy()
     else:
         values = _solve(_gram(matrix.detach(), 1 / scale))
     return _spectrum(values, scale, rows, cols, _gram_floor(values, min(rows, cols)))
@@ -69,15 +67,19 @@ def spectrum_and(matrix: torch.Tensor, look: Callable[[torch.Tensor], Computed])
     """Return the spectrum, and what ``look`` makes of the Gram matrix of the smaller side.
 
     The Gram matrix, float64, symmetric and up to a power of two, is overwritten once ``look`` has returned;
-    that of a square matrix is ``WᵀW``. Parameters and errors are those of :func:`gram_eigenvalues`, on the
-    CPU.
+    that of a square matrix is ``WᵀW``. Parameters and errors are those of :func:`gram_eigenvalues`.
     """
     rows, cols = _shape(matrix)
     scale = _power_of_two(matrix)
-    product = _gram(matrix.detach(), 1 / scale)
-    mirror(torch.from_numpy(product))
-    looked = look(torch.from_numpy(product))
-    values = _solve(product)
+    if matrix.is_cuda:
+        gram = _gram_on_device(matrix, scale)
+        looked = look(gram)
+        values = torch.linalg.eigvalsh(gram).cpu().numpy()
+    else:
+        product = _gram(matrix.detach(), 1 / scale)
+        mirror(torch.from_numpy(product))
+        looked = look(torch.from_numpy(product))
+        values = _solve(product)
     return _spectrum(values, scale, rows, cols, _gram_floor(values, min(rows, cols))), looked
 
 
@@ -102,9 +104,9 @@ def symmetric_eigenvalues(matrix: torch.Tensor) -> npt.NDArray[np.float64]:
     Parameters
     ----------
     matrix
-        Float64, shape ``(n, n)``, CPU, contiguous, finite.
+        Float64, shape ``(n, n)``, contiguous, finite. That of a GPU is copied to the CPU.
     """
-    return _solve(matrix.numpy())
+    return _solve(matrix.cpu().numpy())
 
 
 def pool(parts: tuple[Spectrum, ...]) -> Spectrum:
@@ -145,6 +147,12 @@ def _power_of_two(matrix: torch.Tensor) -> float:
     if largest == 0 or 1e-60 < largest < 1e60:
         return 1.0
     return math.ldexp(1.0, max(min(math.frexp(largest)[1], 1000), -1000))
+
+
+def _gram_on_device(matrix: torch.Tensor, scale: float) -> torch.Tensor:
+    work = matrix.detach().to(torch.float64) * (1 / scale)
+    gram: torch.Tensor = work @ work.T if work.shape[0] < work.shape[1] else work.T @ work
+    return gram
 
 
 def _gram(matrix: torch.Tensor, factor: float) -> npt.NDArray[np.float64]:

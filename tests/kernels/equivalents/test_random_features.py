@@ -55,7 +55,9 @@ def test_theory_equals_draws(name: str, width: int) -> None:
     generator = torch.Generator().manual_seed(6)
     draws = torch.stack(
         [
-            torch.stack(equivalents.simulate_ridge(name, (x, y), (tested, wanted), width, ridges, generator))
+            torch.stack(
+                equivalents.simulate_ridge(name, (x, y), (tested, wanted), width, ridges, generator=generator)
+            )
             for _ in range(20)
         ]
     )

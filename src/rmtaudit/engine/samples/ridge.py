@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -309,12 +310,13 @@ def _simulated(curves: Curves, widths: list[int], ridge: float, settings: RidgeS
         return {"verdict": "not checked", "rows": []}
     data, rows = curves.data, []
     generator = torch.Generator().manual_seed(settings.seed)
+    draw = partial(simulate_ridge, generator=generator)
     ridges = torch.tensor([ridge], dtype=torch.float64)
     train, test = (data.inputs, data.targets), (data.test_inputs, data.test_targets)
     for width in widths:
         drawn = torch.stack(
             [
-                torch.stack(simulate_ridge(settings.activation, train, test, width, ridges, generator))[:, 0]
+                torch.stack(draw(settings.activation, train, test, width, ridges))[:, 0]
                 for _ in range(settings.draws)
             ]
         )

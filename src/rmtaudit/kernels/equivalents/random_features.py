@@ -17,7 +17,7 @@ _HALVINGS = 60
 """Halvings of the logarithm of ``δ``: more than the bits of float64."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RidgeProblem:
     """Training and test data as the theory needs them: see :func:`ridge_problem`.
 
@@ -186,6 +186,7 @@ def simulate_ridge(
     test: tuple[torch.Tensor, torch.Tensor],
     width: int,
     ridges: torch.Tensor,
+    *,
     generator: torch.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return training and test errors of one random network, shapes ``(m,)``.
@@ -208,7 +209,7 @@ def simulate_ridge(
     >>> generator = torch.Generator().manual_seed(0)
     >>> inputs = torch.randn(50, 20, generator=generator).double() / 20**0.5
     >>> data = (inputs, inputs[:, 0])
-    >>> errors = equivalents.simulate_ridge("relu", data, data, 40, torch.tensor([0.1]), generator)
+    >>> errors = equivalents.simulate_ridge("relu", data, data, 40, torch.tensor([0.1]), generator=generator)
     >>> torch.allclose(*errors)  # the same samples
     True
     """

@@ -14,6 +14,7 @@ from rmtaudit.engine.compare.settings import CompareKeywords, CompareSettings
 from rmtaudit.engine.density.settings import DensityKeywords, DensitySettings
 from rmtaudit.engine.logdet.settings import LogdetKeywords, LogdetSettings
 from rmtaudit.engine.samples.forecast import ForecastKeywords, ForecastSettings
+from rmtaudit.engine.samples.ridge import RidgeKeywords, RidgeSettings
 from rmtaudit.engine.samples.tails import TailKeywords, TailSettings
 from rmtaudit.engine.settings.scan import ScanKeywords, ScanSettings
 
@@ -64,6 +65,7 @@ def test_the_import_is_free() -> None:
         (LogdetKeywords, LogdetSettings, set()),
         (TailKeywords, TailSettings, set()),
         (ForecastKeywords, ForecastSettings, {"population", "signal"}),
+        (RidgeKeywords, RidgeSettings, set()),
         (ScanKeywords, ScanSettings, {"preset", "analyzers"}),
     ],
 )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rmtaudit.engine.lineage.document import lineage
     from rmtaudit.engine.logdet.api import logdet
     from rmtaudit.engine.merging.api import explain_merge
-    from rmtaudit.engine.samples.api import forecast, tails
+    from rmtaudit.engine.samples.api import forecast, forecast_ridge, tails
     from rmtaudit.engine.scan.api import scan
     from rmtaudit.report.comparison import Comparison
     from rmtaudit.report.files import load_reports
@@ -36,6 +36,7 @@ __all__ = [
     "density",
     "explain_merge",
     "forecast",
+    "forecast_ridge",
     "gate",
     "lineage",
     "load_reports",
@@ -53,6 +54,7 @@ _HOMES = {
     "density": "rmtaudit.engine.density",
     "explain_merge": "rmtaudit.engine.merging.api",
     "forecast": "rmtaudit.engine.samples.api",
+    "forecast_ridge": "rmtaudit.engine.samples.api",
     "gate": "rmtaudit.engine.gate.api",
     "lineage": "rmtaudit.engine.lineage.document",
     "load_reports": "rmtaudit.report.files",

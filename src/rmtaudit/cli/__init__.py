@@ -18,6 +18,7 @@ from rmtaudit.cli.errors import leave, run
 from rmtaudit.cli.explain import explain
 from rmtaudit.cli.extract_lora import extract_lora
 from rmtaudit.cli.forecast import forecast
+from rmtaudit.cli.forecast_ridge import forecast_ridge
 from rmtaudit.cli.gate import gate
 from rmtaudit.cli.help import Group
 from rmtaudit.cli.inspect import inspect
@@ -55,6 +56,7 @@ cli.add_command(cache)
 cli.add_command(card)
 cli.add_command(tails)
 cli.add_command(forecast)
+cli.add_command(forecast_ridge, "forecast ridge")
 cli.add_command(logdet)
 cli.add_command(density)
 cli.add_command(kernel)

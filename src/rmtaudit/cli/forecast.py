@@ -104,6 +104,8 @@ def forecast(
     FILE holds all eigenvalues, zeros included, of the covariance (features x features) or of the kernel
     matrix (samples x samples): a .npy array, or a .csv or .txt with one number a line. The target is a random
     linear function of the features without noise, unless --signal says where it lies.
+
+    From data instead of a spectrum, and for random features of any width: `rmtaudit forecast ridge`.
     """
     from rmtaudit.engine.samples.forecast import ForecastSettings, forecast_file
 

@@ -12,13 +12,15 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "base", "baseline", "parents", "stream", "include", "exclude", "view", "symmetric", "kernel", "nu",
         "length", "laplacian", "dtype", "shape", "shift", "series", "select", "holds", "matrix", "population",
         "signal", "outputs", "data", "state", "allow_code", "limit", "shuffle", "parameter", "window",
+        "labels", "raw", "hold_out",
     ),
     "What is computed": (
         "preset", "analyzers", "conv", "assigned", "bootstrap", "sharp", "pseudo", "size", "factor", "up_to",
         "unshift", "precision", "method", "probes", "steps", "smallest", "side", "fraction", "min_tail",
         "level", "sample", "samples", "sampling", "block_size", "ridge", "replicas", "kpm", "points",
         "tolerance", "confidence", "metrics", "rank", "quantise", "truncate", "prune", "assume_random_order",
-        "assume_free", "assume_smooth", "pairs", "columns_of", "features", "pipe", "seed",
+        "assume_free", "assume_smooth", "pairs", "columns_of", "features", "pipe", "activation",
+        "width", "draws", "seed",
     ),
     "What is checked": ("policy", "fail_on", "claim", "verify", "against"),
     "Where the result goes": (
@@ -73,7 +75,7 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of commands, each with its whole summary."""
+    """A group of commands, each with its whole summary. A command may have a name of two words."""
 
     command_class = Command
 
@@ -88,6 +90,15 @@ class Group(click.Group):
         if rows:
             with formatter.section("Commands"):
                 formatter.write_dl(rows)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command of two words, if there is one: ``forecast ridge`` beside ``forecast``."""
+        both = " ".join(args[:2])
+        if len(args) > 1 and both in self.commands:
+            return both, self.commands[both], args[2:]
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order in which the commands were added."""

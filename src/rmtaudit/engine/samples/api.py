@@ -1,4 +1,4 @@
-"""The Python API of the commands on samples: ``rmtaudit.tails`` and ``rmtaudit.forecast``."""
+"""The Python API of the commands on samples: ``tails``, ``forecast`` and ``forecast_ridge``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from rmtaudit.engine.samples.forecast import ForecastKeywords, ForecastSettings, forecast_values
+from rmtaudit.engine.samples.ridge import RidgeKeywords, RidgeSettings, forecast_ridge_arrays
 from rmtaudit.engine.samples.tails import TailKeywords, TailSettings, study_file, study_values
 from rmtaudit.engine.settings.keywords import settings_from
 from rmtaudit.errors import InputError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    Array = np.ndarray[Any, Any] | torch.Tensor
     Numbers = Sequence[float] | np.ndarray[Any, Any] | torch.Tensor
 
 
@@ -131,6 +133,58 @@ def forecast(
         path=_file_name(eigenvalues) or "",
     )
     return SampleResult(document)
+
+
+def forecast_ridge(
+    x: Array,
+    y: Array,
+    *,
+    x_test: Array | None = None,
+    y_test: Array | None = None,
+    settings: RidgeSettings | None = None,
+    **keywords: Unpack[RidgeKeywords],
+) -> SampleResult:
+    """Forecast the error of regression on random features against width, ridge and sample size.
+
+    Parameters
+    ----------
+    x, y
+        Inputs, shape ``(n, p)``, and targets, shape ``(n,)`` or ``(n, k)``.
+    x_test, y_test
+        Test data, likewise; without them a part of ``x`` and ``y`` is held out.
+    settings
+        What is forecast, as an object.
+    **keywords
+        Or its fields: ``activation``, ``width``, ``ridge``, ``labels``, ``raw``, ``hold_out``, ``samples``,
+        ``points``, ``draws``, ``confidence``, ``seed``.
+
+    Raises
+    ------
+    InputError
+        RA-SA-005, 008 and 017 to 019: arrays that are no samples of a regression.
+    UsageError
+        RA-US-407: settings that make no sense; RA-US-701 to 703: one that is unknown, or given twice.
+
+    Examples
+    --------
+    >>> import rmtaudit, numpy
+    >>> x = numpy.random.default_rng(0).normal(size=(200, 10))
+    >>> answer = rmtaudit.forecast_ridge(x, x[:, 0], width=50, draws=0)["answers"]["width"]
+    >>> answer["from"], answer["to"], answer["verdict"]
+    (50, 100, 'helps')
+    """
+    import torch
+
+    given = {"x": x, "y": y, "x_test": x_test, "y_test": y_test}
+    arrays = {}
+    for name, array in given.items():
+        if array is None:
+            continue
+        try:
+            arrays[name] = torch.as_tensor(array)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError("RA-SA-005", f"The array {name} has no numbers: {error}.") from error
+    return SampleResult(forecast_ridge_arrays(arrays, settings_from(RidgeSettings, settings, keywords)))
 
 
 def _file_name(given: object) -> str | None:

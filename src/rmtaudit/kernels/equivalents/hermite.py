@@ -102,6 +102,14 @@ def hermite_functions(x: torch.Tensor, order: int) -> torch.Tensor:
     return torch.stack(rows[: order + 1])
 
 
+def fixed_nodes() -> tuple[torch.Tensor, torch.Tensor]:
+    """Return nodes, and weights with the normal density, for functions that are smooth but at 0."""
+    t, fine, _ = _rule()
+    low = torch.arange(-_REACH, _REACH, _PANEL, dtype=torch.float64)
+    x = low[:, None] + _PANEL * (1 + t) / 2
+    return x.reshape(-1), (_PANEL / 2 * fine * normal_density(x)).reshape(-1)
+
+
 def _nodes(phi: Activation) -> tuple[torch.Tensor, torch.Tensor]:
     """Return nodes and weights, with the normal density in the weights, fine enough for ``phi``."""
     t, fine, coarse = _rule()

@@ -279,3 +279,20 @@ def test_a_grid_is_recognised_at_the_precision_that_it_is_stored_in() -> None:
     assert recognise_constant(half, 2.0**-11) is Constant.GRID
     assert not is_coordinate_grid(half, SINGLE)
     assert not is_coordinate_grid(normal(25, 2).repeat_interleave(16, 0), SINGLE)
+
+
+def short_time_fourier(length: int) -> torch.Tensor:
+    time = torch.arange(length, dtype=torch.float64)
+    angles = 2 * torch.pi / length * time[: length // 2 + 1, None] * time
+    window = torch.hann_window(length, dtype=torch.float64)
+    return torch.cat([window * angles.cos(), -window * angles.sin()]).float()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_short_time_fourier_basis_is_recognised_in_half_precision(dtype: torch.dtype) -> None:
+    basis = short_time_fourier(256).to(dtype).float()
+    words = (Constant.FOURIER_BASIS, Constant.SINUSOID)  # bfloat16 does not resolve the window
+    assert recognise_constant(basis, SINGLE) in words
+    assert recognise_constant(basis[:129], SINGLE) in words
+    trained = (basis + 0.02 * normal(258, 256)).to(dtype).float()
+    assert recognise_constant(trained, SINGLE) is None

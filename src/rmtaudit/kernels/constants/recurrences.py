@@ -68,7 +68,11 @@ def oscillation(tensor: torch.Tensor, epsilon: float) -> Oscillation | None:
             (Oscillation.SINUSOID, _LEAST_LENGTH, _obeys_order_two),
             (Oscillation.WINDOWED, _LEAST_LENGTH_WINDOWED, _obeys_order_six),
         ):
-            if length < least or (kind is Oscillation.WINDOWED and epsilon > _COARSE):
+            if length < least:
+                continue
+            if kind is Oscillation.WINDOWED and epsilon > _COARSE:
+                if _is_short_time_fourier(lines.double(), epsilon):
+                    return Oscillation.WINDOWED
                 continue
             if _share(test, _sample(lines), epsilon) < _SAMPLE_SHARE or _share(test, lines, epsilon) < _SHARE:
                 continue
@@ -78,6 +82,27 @@ def oscillation(tensor: torch.Tensor, epsilon: float) -> Oscillation | None:
                 continue
             return Oscillation.LINEAR if _is_straight(lines, epsilon) else kind
     return None
+
+
+def _is_short_time_fourier(lines: torch.Tensor, epsilon: float) -> bool:
+    """Whether the lines are ``w_t cos(2π k t/n)`` for k = 0 … n/2, and perhaps ``± w_t sin(2π k t/n)`` next.
+
+    The window ``w`` is the line of k = 0, so no number is free, and half precision is enough.
+    """
+    count, length = lines.shape
+    bands = length // 2 + 1
+    if length % 2 or count not in (bands, 2 * bands):
+        return False
+    time = torch.arange(length, dtype=torch.float64, device=lines.device)
+    angles = 2 * torch.pi / length * time[:bands, None] * time
+    window, tolerance = lines[0], 4 * epsilon * float(lines.abs().amax())
+    cosines, sines = lines[:bands], lines[bands:]
+    if float((cosines - window * angles.cos()).abs().amax()) > tolerance:
+        return False
+    expected = window * angles.sin()
+    return not len(sines) or any(
+        float((sines - sign * expected).abs().amax()) <= tolerance for sign in (1, -1)
+    )
 
 
 def _effective(tensor: torch.Tensor, epsilon: float) -> float:

@@ -1,7 +1,7 @@
 """Files that hold a part of a model: the pieces of one matrix must never be audited as matrices.
 
 Tensor parallelism writes one file a process, with the same tensor names in each and a part of each matrix.
-Which numbered files those are is told by their names (``consolidated.00.pth``, ``mp_rank_00``), or by what
+Such numbered files are recognised by their names (``consolidated.00.pth``, ``mp_rank_00``), or by what
 they hold: vectors that are equal in all of them beside matrices that are not.
 """
 

@@ -1,4 +1,4 @@
-"""``rmtaudit tails``: which laws the two ends of a sample follow, and whether that can be told."""
+"""``rmtaudit tails``: which laws the two ends of a sample follow, where the sample decides."""
 
 from __future__ import annotations
 

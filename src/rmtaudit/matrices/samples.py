@@ -103,7 +103,7 @@ def _of_npy(file: BinaryIO, where: str) -> NDArray[np.float64]:
     if len(shape) != 1:
         raise InputError(
             "RA-SA-006",
-            f"Has the shape {shape}, not that of a list.",
+            f"Expected a 1-D array, got shape {shape}.",
             hint="Of a matrix, save the eigenvalues; of several samples, one: numpy.save(path, values[0]).",
             where=where,
         )

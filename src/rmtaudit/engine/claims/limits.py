@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class Test(Enum):
-    """How the codes of a scheme are held against the base."""
+    """How the codes of a scheme are compared with the base."""
 
     __test__ = False
 

@@ -1,4 +1,4 @@
-"""A predicted spectrum held against products with the matrix itself, where those can be had.
+"""A predicted spectrum tested by products with the matrix itself, where these can be computed.
 
 Blocks cannot show that a matrix is not like its blocks; products can. The mean of ``λ/(λ + δ)`` is a
 distribution function smoothed over a factor of a few in ``λ``, and stochastic Lanczos quadrature knows it to

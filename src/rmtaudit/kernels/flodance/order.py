@@ -27,7 +27,7 @@ Principal = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True, slots=True)
 class OrderTest:
-    """Whether the order of the points can be told from a random one.
+    """Whether the order of the points differs detectably from a random one.
 
     Attributes
     ----------

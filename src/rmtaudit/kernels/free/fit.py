@@ -179,7 +179,7 @@ def fit_many(
 
 
 def least_smooth(given: Transform, *, positive: bool) -> LevyMeasure:
-    """Return the measure with the lowest ``χ²``, hardly smoothed: what others are held against."""
+    """Return the measure with the lowest ``χ²``, hardly smoothed: the reference for all others."""
     system = levy_system(given, positive=positive)
     gram, right = system.normal()
     rough = roughness(CELLS, gram.shape[-1], gram)

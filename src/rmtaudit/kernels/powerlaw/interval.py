@@ -1,4 +1,4 @@
-"""The interval of a power-law exponent that counts the choice of ``xmin``.
+"""The interval of a power-law exponent that includes the uncertainty in ``xmin``.
 
 For a known ``xmin``, ``alpha - 1`` has an exact interval (a gamma law). The distance does not single one
 ``xmin`` out, so the interval here is the hull of the exact intervals of every tail whose distance is within

@@ -9,6 +9,7 @@ from rmtaudit.analyzers.base import Analysis
 from rmtaudit.analyzers.equalised import equalised
 from rmtaudit.analyzers.registry import build
 from rmtaudit.kernels.noise import equalised as kernel
+from rmtaudit.kernels.noise.variance_profile import Profile, equalised_gram
 from rmtaudit.plugins import layer_input
 
 
@@ -21,9 +22,9 @@ def uneven() -> torch.Tensor:
 
 def test_the_gram_matrix_of_a_layer_is_formed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     formed = 0
-    real = kernel.equalised_gram
+    real = equalised_gram
 
-    def counted(matrix: torch.Tensor, profile: kernel.Profile) -> torch.Tensor:
+    def counted(matrix: torch.Tensor, profile: Profile) -> torch.Tensor:
         nonlocal formed
         formed += len(matrix) == 400 and matrix.shape[1] == 160
         return real(matrix, profile)

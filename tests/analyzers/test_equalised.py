@@ -8,8 +8,7 @@ import torch
 from rmtaudit.analyzers.base import Analysis
 from rmtaudit.analyzers.equalised import equalised
 from rmtaudit.analyzers.registry import build
-from rmtaudit.kernels.noise import equalised as kernel
-from rmtaudit.kernels.noise.variance_profile import Profile, equalised_gram
+from rmtaudit.kernels.noise.equalised import EqualisedMatrix
 from rmtaudit.plugins import layer_input
 
 
@@ -22,14 +21,14 @@ def uneven() -> torch.Tensor:
 
 def test_the_gram_matrix_of_a_layer_is_formed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     formed = 0
-    real = equalised_gram
+    real = EqualisedMatrix._gram
 
-    def counted(matrix: torch.Tensor, profile: Profile) -> torch.Tensor:
+    def counted(matrix: EqualisedMatrix, dtype: torch.dtype) -> torch.Tensor:
         nonlocal formed
-        formed += len(matrix) == 400 and matrix.shape[1] == 160
-        return real(matrix, profile)
+        formed += matrix.support == (400, 160)
+        return real(matrix, dtype)
 
-    monkeypatch.setattr(kernel, "equalised_gram", counted)
+    monkeypatch.setattr(EqualisedMatrix, "_gram", counted)
     alone = {name: build(name).analyze(layer_input(uneven())) for name in ("noise", "phase")}
     apart, formed = formed, 0
     given = layer_input(uneven())

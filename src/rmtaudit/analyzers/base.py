@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from rmtaudit.kernels.spectra.accuracy import Accuracy
@@ -158,6 +158,8 @@ class LayerInput:
         Unit round-off of the dtype the layer was stored in.
     seed
         Seed of the scan.
+    shared
+        What analyzers of this layer compute for each other; kept until the last of them is done.
     """
 
     layer: Layer
@@ -165,6 +167,7 @@ class LayerInput:
     matrices: tuple[torch.Tensor, ...] = ()
     epsilon: float = 2.0**-53
     seed: int = 0
+    shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def generator(self, purpose: str) -> torch.Generator:
         """Return a CPU generator fixed by the scan's seed, the layer's name and ``purpose`` alone.

@@ -164,6 +164,7 @@ class Noise(Analyzer):
     def analyze(self, given: LayerInput) -> Analysis:
         """Judge one matrix; layers that pool several, and small or empty ones, have none of the metrics."""
         # here and not above: the list of analyzers is printed without loading torch
+        from rmtaudit.analyzers.equalised import equalised
         from rmtaudit.analyzers.signal import (
             PRODUCT,
             find_signal,
@@ -184,6 +185,7 @@ class Noise(Analyzer):
         matrix = given.matrices[0]
         options = self.options
         known = initial_by_value(given)
+        even = equalised(given)
         try:
             floor = noise_floor(
                 matrix,
@@ -192,11 +194,15 @@ class Noise(Analyzer):
                 sharp=options.sharp,
                 draws=options.draws,
                 level=options.level,
+                even=even,
             )
         except NoBulkError as error:
             return self._without_floor(error, known or find_small(error.support[1]))
         except ArithmeticError as error:
             return self._without_floor(error, known or find_sparse(given))
+        finally:
+            if even is not None:
+                even.release()
         signal = known or find_signal(given, floor.test, floor.support)
         values = _values(floor, float(given.spectrum.eigenvalues[-1])) | {
             "exchangeable_p": signal.exchangeable

@@ -191,13 +191,17 @@ class PhaseOfTraining(Analyzer):
 
     def _judged(self, given: LayerInput, verdict: PhaseVerdict) -> _Judged:
         """Compare a matrix, where its phase does not rest on a noise bulk, with noise of uneven scale."""
+        from rmtaudit.analyzers.equalised import equalised
         from rmtaudit.kernels.phases.classify import AGREEMENT, phase_confidence, phase_statistics
         from rmtaudit.kernels.phases.null import Null, null_test
 
         if verdict.phase in _PLAIN:
             plain = skipped("the bulk is noise of one variance: no other null is needed")
             return _Judged(verdict, verdict.confidence * AGREEMENT[verdict.phase], plain)
-        test = null_test(given.matrices[0], generator=given.generator("phase signs"))
+        matrix = equalised(given)
+        test = null_test(given.matrices[0], generator=given.generator("phase signs"), even=matrix)
+        if matrix is not None:
+            matrix.release()
         null = MetricValue(value=str(test.null))
         if test.null is Null.ORTHOGONAL and verdict.phase != "rank-collapse":
             return _Judged(replace(verdict, phase="none"), AGREEMENT["none"], null)

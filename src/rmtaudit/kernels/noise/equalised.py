@@ -8,7 +8,7 @@ import torch
 
 from rmtaudit.kernels.noise.inertia import eigenvalues_above
 from rmtaudit.kernels.noise.krylov import largest_count
-from rmtaudit.kernels.noise.sign_flip import working_dtype
+from rmtaudit.kernels.noise.sign_flip import RectangleTest, rectangle_test, working_dtype
 from rmtaudit.kernels.noise.variance_profile import Profile, dyson, sinkhorn
 from rmtaudit.kernels.spectra.gram import eigenvalues, gram
 
@@ -62,6 +62,16 @@ class EqualisedMatrix:
     def eigenvalues(self) -> torch.Tensor:
         """The eigenvalues of ``ŴᵀŴ``, shape ``(p,)``, float64, ascending, as precise as :attr:`product`."""
         return eigenvalues(self.product)
+
+    @cached_property
+    def rectangle(self) -> RectangleTest:
+        """The test of all minors for dependence between signs. Errors are those of ``rectangle_test``."""
+        return rectangle_test(self.matrix, self.profile, self.product)
+
+    def release(self) -> None:
+        """Let the Gram matrices go, which are large, and keep what was made of them."""
+        for name in ("product", "block"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def block(self) -> EqualisedMatrix | None:

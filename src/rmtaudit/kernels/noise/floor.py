@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from rmtaudit.kernels.noise.equalised import EqualisedMatrix
 from rmtaudit.kernels.noise.marchenko_pastur import BulkFit
 from rmtaudit.kernels.noise.null_tests import NoiseTest, Null, NullFit, NullTests
 from rmtaudit.kernels.noise.spike_bound import noise_ceiling
@@ -76,6 +77,7 @@ def noise_floor(
     sharp: Sharp = "auto",
     draws: int = 4,
     level: float = 0.01,
+    even: EqualisedMatrix | None = None,
 ) -> NoiseFloor:
     """Judge a matrix against noise, and its bulk against Marchenko-Pastur nulls.
 
@@ -95,6 +97,9 @@ def noise_floor(
         Draws of signs behind the edge, at least 1.
     level
         Of every test: a p-value below it rejects.
+    even
+        The matrix, the longer side first, with Sinkhorn's scales, where it is known. Not for a matrix whose
+        entries :func:`power_of_two` scales.
 
     Raises
     ------
@@ -106,7 +111,7 @@ def noise_floor(
     scale = power_of_two(matrix)
     if scale != 1.0:
         matrix, spectrum = matrix.double() / scale, spectrum / scale / scale
-    tests = NullTests(tall(matrix), spectrum, generator, draws, by_block=sharp == "auto")
+    tests = NullTests(tall(matrix), spectrum, generator, draws, by_block=sharp == "auto", even=even)
     test = tests.signs()
     if sharp == "auto":
         nulls = tests.first_accepted(level)

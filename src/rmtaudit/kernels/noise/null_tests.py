@@ -13,7 +13,7 @@ import torch
 
 from rmtaudit.kernels.noise.equalised import EqualisedMatrix
 from rmtaudit.kernels.noise.marchenko_pastur import BulkFit, fit_bulk
-from rmtaudit.kernels.noise.sign_flip import EdgeTest, RectangleTest, edge_test, flipped_gram, rectangle_test
+from rmtaudit.kernels.noise.sign_flip import EdgeTest, RectangleTest, edge_test, flipped_gram
 from rmtaudit.kernels.noise.spike_bound import edge_without_draws
 from rmtaudit.kernels.noise.table import LEAST_P, bulk_p_value
 from rmtaudit.kernels.noise.tracy_widom import soft_edge
@@ -93,6 +93,8 @@ class NullTests:
         Draws of signs behind the edge, at least 1.
     by_block
         Whether a block of columns may reject, before anything is computed of all of them.
+    even
+        The matrix with Sinkhorn's scales, where it is known.
 
     Raises
     ------
@@ -108,13 +110,14 @@ class NullTests:
         draws: int,
         *,
         by_block: bool,
+        even: EqualisedMatrix | None = None,
     ) -> None:
         self.matrix = matrix
         self.spectrum = spectrum
         self.generator = generator
         self.draws = draws
         self._by_block = by_block
-        self.even = EqualisedMatrix(matrix)
+        self.even = EqualisedMatrix(matrix) if even is None else even
         self.support = self.even.support
         if min(self.support) < LEAST_SIDE:
             raise NoBulkError(self.support)
@@ -136,7 +139,7 @@ class NullTests:
         if block is None:
             return None
         try:
-            rectangle = rectangle_test(block.matrix, block.profile, block.product)
+            rectangle = block.rectangle
         except ArithmeticError:
             return None
         bound = min(1.0, max(2 * rectangle.p_value, LEAST_P))
@@ -147,7 +150,7 @@ class NullTests:
 
     def _test_of_all(self) -> NoiseTest:
         columns = self.support[1]
-        rectangle = rectangle_test(self.matrix, self.even.profile, self.even.product)
+        rectangle = self.even.rectangle
         bound = min(1.0, max(2 * rectangle.p_value, LEAST_P))
         if bound < _DECIDED:
             return NoiseTest(bound, rectangle, None, columns)

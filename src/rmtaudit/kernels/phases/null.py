@@ -12,10 +12,10 @@ from enum import StrEnum, unique
 
 import torch
 
-from rmtaudit.kernels.noise.sign_flip import edge_test, rectangle_test
+from rmtaudit.kernels.noise.equalised import EqualisedMatrix
+from rmtaudit.kernels.noise.sign_flip import edge_test
 from rmtaudit.kernels.noise.tracy_widom import soft_edge
-from rmtaudit.kernels.noise.variance_profile import equalised_gram, sinkhorn
-from rmtaudit.kernels.spectra.gram import eigenvalues, tall
+from rmtaudit.kernels.spectra.gram import tall
 
 # As of rmtaudit.kernels.noise.floor, which makes the same tests.
 LEVEL = 0.01
@@ -65,7 +65,9 @@ class NullTest:
     cols: int
 
 
-def null_test(matrix: torch.Tensor, *, generator: torch.Generator) -> NullTest:
+def null_test(
+    matrix: torch.Tensor, *, generator: torch.Generator, even: EqualisedMatrix | None = None
+) -> NullTest:
     """Compare a matrix with noise of any variance profile, over random signs of its entries.
 
     The same tests as :func:`rmtaudit.kernels.noise.floor.noise_floor` makes, without its fits.
@@ -76,26 +78,28 @@ def null_test(matrix: torch.Tensor, *, generator: torch.Generator) -> NullTest:
         Shape ``(rows, cols)``, floating, finite, on any device. Not changed.
     generator
         Of the draws of signs, on the CPU.
+    even
+        The matrix, the longer side first, with Sinkhorn's scales, where it is known. Not for a matrix whose
+        largest entry is beyond 1e15 or below 1e-15.
     """
     largest = float(matrix.abs().max())
     if largest > 0 and not _RANGE[0] < largest < _RANGE[1]:
         matrix = matrix.double() / largest
-    matrix = tall(matrix)
-    profile = sinkhorn(matrix)
+    even = EqualisedMatrix(tall(matrix)) if even is None else even
+    profile = even.profile
     rows, cols = profile.support
     untestable = NullTest(null=Null.UNTESTABLE, p_value=None, eigenvalues=None, rows=rows, cols=cols)
     if min(rows, cols) < _LEAST_SIDE:
         return untestable
-    product = equalised_gram(matrix, profile)
     try:
-        rectangle = rectangle_test(matrix, profile, product)
+        rectangle = even.rectangle
     except ArithmeticError:
         return untestable
-    values = eigenvalues(product)
+    values = even.eigenvalues
     p_value = min(1.0, 2 * rectangle.p_value)
     if p_value >= _DECIDED:
         edge = edge_test(
-            matrix,
+            even.matrix,
             profile,
             float(values[-1]),
             draws=_DRAWS,

@@ -1,6 +1,6 @@
 """What a zoo costs: the scheduler, one worker against two, and runs that are killed.
 
-python benchmarks/zoo.py scheduler 10000      # tasks that do nothing: time and memory of each
+python benchmarks/zoo.py scheduler 800 --slots 64   # tasks that do nothing, handed out as to 64 workers
 python benchmarks/zoo.py simulate 1000000 --workers 512 --task 20 --overhead 0.002
 python benchmarks/zoo.py workers FOLDER       # 1 and 2 workers on the same models
 python benchmarks/zoo.py kill FOLDER          # killed three times, and compared with a run that was not
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 AHEAD = 3
@@ -28,13 +29,13 @@ def nothing(task: int) -> int:
     return task
 
 
-def scheduler(tasks: int) -> None:
-    """Carry out tasks that do nothing on two workers, as `rmtaudit zoo` hands them out."""
+def scheduler(tasks: int, slots: int) -> None:
+    """Carry out tasks that do nothing on two workers, as `rmtaudit zoo` hands them out to ``slots``."""
     from rmtaudit.engine.zoo.cluster import ClusterOptions, opened_cluster
     from rmtaudit.engine.zoo.queue import TaskQueue
 
     with opened_cluster(ClusterOptions(workers=2, memory=2 << 30, device="cpu").resolved()) as workers:
-        queue = TaskQueue(workers, nothing)
+        queue = TaskQueue(replace(workers, slots=slots), nothing)
         for number in range(tasks):
             queue.add(number)
         before, started, cpu = memory(), time.perf_counter(), time.process_time()
@@ -120,7 +121,9 @@ def records(out: Path) -> dict[str, bytes]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     chosen = parser.add_subparsers(dest="what", required=True)
-    chosen.add_parser("scheduler").add_argument("tasks", type=int)
+    each = chosen.add_parser("scheduler")
+    each.add_argument("tasks", type=int)
+    each.add_argument("--slots", type=int, default=2)
     each = chosen.add_parser("simulate")
     each.add_argument("tasks", type=int)
     each.add_argument("--workers", type=int, default=512)
@@ -132,7 +135,7 @@ def main() -> None:
         each.add_argument("--preset", default="fast")
     given = parser.parse_args()
     if given.what == "scheduler":
-        scheduler(given.tasks)
+        scheduler(given.tasks, given.slots)
     elif given.what == "simulate":
         simulate(given.tasks, given.workers, given.task, given.overhead)
     elif given.what == "workers":

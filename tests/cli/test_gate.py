@@ -235,3 +235,18 @@ def test_a_metric_that_no_analyzer_has(
         POLICY.replace("metric: alpha", "metric: trap_p_value").replace("[1, 8]", "[0, 1]")
     )
     assert gate("model.safetensors", "--policy", "policy.yaml", "-o", "gate.json") in (0, 1)
+
+
+def test_a_saved_comparison_is_named_as_one(
+    tmp_path: Path, state: dict[str, torch.Tensor], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_file(state, "model.safetensors")
+    assert (
+        run(cli, ["compare", "model.safetensors", "model.safetensors", "--no-metrics", "-o", "c.json"]) == 0
+    )
+    capsys.readouterr()
+    assert gate("c.json") == 2
+    error = capsys.readouterr().err
+    assert "A saved comparison, not the report of a scan. [RA-RP-002]" in error
+    assert "rmtaudit gate CANDIDATE --baseline BASE" in error

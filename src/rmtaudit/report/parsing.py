@@ -23,6 +23,9 @@ Step = str | int
 _OPEN = ("tool", "subject", "verification")
 """The parts to which later versions may add keys."""
 
+COMPARISON_NAME = "rmtaudit.comparison"
+"""The schema of what ``rmtaudit compare`` writes, which is often taken for a report."""
+
 _VERSIONS: tuple[str, ...] = get_args(get_type_hints(SchemaHeader)["version"])
 """The versions of the schema that are read."""
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
@@ -92,7 +95,7 @@ def _report(document: dict[str, Any], at: tuple[Step, ...]) -> Report:
 def _check_schema(document: object) -> None:
     schema = document.get("schema") if isinstance(document, dict) else None
     if not isinstance(schema, dict) or schema.get("name") != HEADER.name:
-        raise CorruptError("RA-RP-002", f"Not a report of rmtaudit: its schema is not {HEADER.name!r}.")
+        raise _no_report(schema.get("name") if isinstance(schema, dict) else None)
     if schema.get("version") not in _VERSIONS:
         version = display_name(repr(schema.get("version")), longest=40)
         raise CorruptError(
@@ -100,6 +103,16 @@ def _check_schema(document: object) -> None:
             f"The report has version {version} of its schema; this rmtaudit reads {' and '.join(_VERSIONS)}.",
             hint="Render it with the rmtaudit that wrote it, or scan again.",
         )
+
+
+def _no_report(name: object) -> CorruptError:
+    if name == COMPARISON_NAME:
+        return CorruptError(
+            "RA-RP-002",
+            "A saved comparison, not the report of a scan.",
+            hint="A gate compares the weights itself: rmtaudit gate CANDIDATE --baseline BASE.",
+        )
+    return CorruptError("RA-RP-002", f"Not a report of rmtaudit: its schema is not {HEADER.name!r}.")
 
 
 def _checked(document: dict[str, Any], kind: type[T], at: tuple[Step, ...]) -> T:

@@ -191,3 +191,35 @@ def test_the_gates_of_a_keras_file_are_those_of_its_arrays_elsewhere(
             for pair in pairing.pairs:
                 left, right = readers[0].read(pair.base), readers[1].read(pair.candidate)
                 assert torch.equal(left.bfloat16(), right.bfloat16())
+
+
+@pytest.mark.parametrize("file", ["ml_kws/DNN_S.pb", "ml_kws/DS_CNN_S.pb", "mlperf_tiny/resnet8_int8.tflite"])
+def test_kernels_lie_in_a_plain_container_as_in_the_one_that_states_their_sides(
+    file: str, shared: Callable[..., Path], tmp_path: Path
+) -> None:
+    with open_checkpoint(shared("models", *file.split("/"))) as stated:
+        state = {spec.name: stated.read(spec.name).contiguous().clone() for spec in stated.tensors}
+        save_file(state, tmp_path / "arrays.safetensors")
+        with open_checkpoint(tmp_path / "arrays.safetensors") as arrays:
+            pairing = paired(stated, arrays)
+            readers = SideReader(stated), SideReader(arrays)
+            assert not pairing.only_base
+            assert not pairing.only_candidate
+            for pair in pairing.pairs:
+                left, right = readers[0].read(pair.base), readers[1].read(pair.candidate)
+                assert torch.equal(left.float(), right.float())
+    states = [opened({"fc": _matrix(9, 5, 1)}), opened({"fc": _matrix(9, 5, 1)})]
+    assert _by_name(paired(*states)) == {"fc": "fc"}  # neither states anything
+
+
+def test_an_array_of_other_values_is_not_taken_for_that_of_a_keras_file(
+    shared: Callable[..., Path], tmp_path: Path
+) -> None:
+    with open_checkpoint(shared("models", "chars2vec", "eng_50.h5")) as keras:
+        state = {spec.name: keras.read(spec.name).contiguous().clone() for spec in keras.tensors}
+        state["lstm_2/kernel"] = _matrix(50, 200, 3)
+        save_file(state, tmp_path / "arrays.safetensors")
+        with open_checkpoint(tmp_path / "arrays.safetensors") as arrays:
+            pairing = paired(keras, arrays)
+            assert {ref.spec.name for ref in pairing.only_base} == {"lstm_2/kernel"}
+            assert [ref.name for ref in pairing.only_candidate] == ["lstm_2/kernel"]

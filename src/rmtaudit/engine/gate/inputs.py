@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 Watch = Callable[["Progress"], None] | None
 
 _HEAD = 4096
-_SCHEMA = b'"rmtaudit.report"'
+_SCHEMA = b'"rmtaudit.'
 
 
 def is_report(target: Any) -> bool:
-    """Whether a target is a report: an object, or a file that begins as one."""
+    """Whether a target is a report, or a file that begins as a document of rmtaudit.
+
+    Reading another document than a report says what it is, which opening it as a checkpoint would not.
+    """
     if isinstance(target, Report):
         return True
     if not isinstance(target, (str, Path)):

@@ -8,7 +8,6 @@ from enum import StrEnum
 
 from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.engine.pairs.content import by_content
-from rmtaudit.engine.pairs.division import divided_alike
 from rmtaudit.engine.pairs.names import (
     Couple,
     Named,
@@ -19,6 +18,7 @@ from rmtaudit.engine.pairs.names import (
     by_suffix,
     place_of,
 )
+from rmtaudit.engine.pairs.presentation import presented_alike
 from rmtaudit.engine.pairs.refs import TensorRef, refs_of
 from rmtaudit.names import display_name
 
@@ -124,7 +124,7 @@ def paired(base: Checkpoint, candidate: Checkpoint, *, content: bool = True) -> 
     """
     refs, lost = refs_of(base, config=base.config or candidate.config)
     others, lost_too = refs_of(candidate, config=candidate.config or base.config)
-    refs, others = divided_alike(refs, others)
+    refs, others = presented_alike(refs, others, base, candidate, content=content)
     matching = _Matching({ref.name: ref for ref in refs}, {ref.name: ref for ref in others}, [])
     by_names: tuple[tuple[Match, Callable[[Named, Named], Iterator[Couple]]], ...] = (
         (Match.NAME, by_name),

@@ -30,7 +30,7 @@ def draw_ridge(console: Console, document: Mapping[str, Any]) -> None:
     console.print(
         label_grid(
             [
-                ("more data?", _data(document["answers"]["data"])),
+                ("more data?", _data(document["answers"]["data"], given=network["ridge_given"])),
                 ("more units?", _width(document["answers"]["width"])),
                 ("network", _network(network)),
                 ("best", _best(document["best"])),
@@ -88,7 +88,7 @@ def _facts(document: Mapping[str, Any]) -> str:
     )
 
 
-def _data(answer: Mapping[str, Any]) -> Text:
+def _data(answer: Mapping[str, Any], *, given: bool) -> Text:
     text = f"{_gain(answer)} from {answer['from']} to {answer['to']} samples"
     if answer["same_factor"] is not None:
         past = answer["hindcast"]
@@ -97,8 +97,8 @@ def _data(answer: Mapping[str, Any]) -> Text:
             f"{2 * answer['to']}; that rule would have said {past['predicted']:.3g} of "
             f"{answer['to']}, where it is {past['value']:.3g}"
         )
-    elif answer["verdict"] == "hurts":
-        text += ": near its peak the test error rises with the samples; a larger ridge or width avoids that"
+    elif answer["verdict"] == "hurts" and given:
+        text += ". Try the best ridge for every size: leave --ridge out"
     return Text(text + ".", style=_VERDICT_STYLES[answer["verdict"]])
 
 
@@ -109,11 +109,12 @@ def _width(answer: Mapping[str, Any]) -> Text:
 
 def _gain(answer: Mapping[str, Any]) -> str:
     low, high = answer["gain"]["ci"]
-    ends = f"{low:.2g} to {high:.2g}"
     if answer["verdict"] == "no difference seen":
-        return f"no difference seen: the test error changes by {-answer['share']:+.1%} (less by {ends})"
-    moves = "falls" if answer["verdict"] == "helps" else "rises"
-    return f"{answer['verdict']}: the test error {moves} by {abs(answer['share']):.1%} (less by {ends})"
+        change = f"{-answer['share']:+.1%}, by {-high:+.2g} to {-low:+.2g}"
+        return f"no difference seen: the test error changes by {change},"
+    if answer["verdict"] == "helps":
+        return f"helps: the test error falls by {answer['share']:.1%}, by {low:.2g} to {high:.2g},"
+    return f"hurts: the test error rises by {-answer['share']:.1%}, by {-high:.2g} to {-low:.2g},"
 
 
 def _network(network: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from rmtaudit.training.budget import Budget
 from rmtaudit.training.gradients import GradientNorms
 from rmtaudit.training.log import SCHEMA_NAME, SCHEMA_VERSION, TrainingLog
 from rmtaudit.training.observation import observe_update, observe_weight
-from rmtaudit.training.schedule import Schedule
+from rmtaudit.training.schedule import Schedule, slowness
 from rmtaudit.training.settings import MonitorKeywords, MonitorSettings
 from rmtaudit.training.watched import watch
 from rmtaudit.version import installed_version
@@ -33,6 +33,8 @@ _FLUSHED = 100
 """Steps after which measured gradients and the account of the cost are written."""
 _GRADIENTS = 0.5
 """The part of the share that gradients may take; the spectra have the rest."""
+_WARM = 192, 128
+"""Shape of the matrix that is looked at before the first step."""
 _LOGGED = ("alpha", "kappa_full", "kappa_bulk", "phase_spikes", "phase_confidence")
 """Metrics that a logger of numbers is given."""
 
@@ -113,7 +115,6 @@ class TrainingMonitor:
             config=config,
         )
         self._layers = watched.layers
-        self._schedule = Schedule([each.layer.shape for each in self._layers], updates=chosen.updates)
         self._budget = Budget(chosen.share)
         self._gradients = GradientNorms(model) if chosen.gradients else None
         self._gradient_seconds, self._gradient_cost = 0.0, 0.0
@@ -126,8 +127,11 @@ class TrainingMonitor:
         self._devices = _accelerators(model)
         self._log = None if path is None else TrainingLog(Path(path), append=chosen.append)
         self._last = [first_step] * len(self._layers)
-        if self._layers:
-            _warm_up(updates=chosen.updates)
+        self._schedule = Schedule(
+            [each.layer.shape for each in self._layers],
+            updates=chosen.updates,
+            slowness=_warm_up(clock, updates=chosen.updates) if self._layers else 1.0,
+        )
         self._stored = [each.stored() if chosen.updates else () for each in self._layers]
         self._write(
             {
@@ -197,6 +201,13 @@ class TrainingMonitor:
         if self._left is not None:
             self._left += spent
         return records
+
+    def pause(self) -> None:
+        """Take the time from now to the next :meth:`step` for no step: for an evaluation, or a break.
+
+        Without it, the pause counts as a step of at most three typical ones.
+        """
+        self._left = None
 
     def cost(self) -> dict[str, Any]:
         """Return what watching has cost so far, and what was left out to keep within the share.
@@ -325,13 +336,21 @@ def _accelerators(model: nn.Module) -> tuple[torch.device, ...]:
     return tuple(sorted((device for device in devices if device.type == "cuda"), key=str))
 
 
-def _warm_up(*, updates: bool) -> None:
-    """Look at a small random matrix, so that loading libraries and tables is no part of a step."""
+def _warm_up(clock: Clock, *, updates: bool) -> float:
+    """Look at a small random matrix twice, and return how slow the second time was.
+
+    Loading libraries and tables is then no part of a step, and the first looks are expected to take what they
+    take on this machine.
+    """
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(192, 128, generator=generator)
-    spec = TensorSpec(name="warm-up", shape=(192, 128), dtype="float32")
-    layer: Layer = whole(spec, LayerKind.DENSE, "as stored", (192, 128), as_stored)
-    for weight in (noise, noise / torch.rand(192, 1, generator=generator)):
+    rows, cols = _WARM
+    noise = torch.randn(rows, cols, generator=generator)
+    spec = TensorSpec(name="warm-up", shape=(rows, cols), dtype="float32")
+    layer: Layer = whole(spec, LayerKind.DENSE, "as stored", (rows, cols), as_stored)
+    started = clock()
+    for weight in (noise, noise / torch.rand(rows, 1, generator=generator)):
+        started = clock()
         observe_weight(layer, (weight,), seed=0)
-    if updates:
-        observe_update(layer, noise.double(), 2 * noise.double(), since=0, steps=1)
+        if updates:
+            observe_update(layer, weight.double(), 2 * noise.double(), since=0, steps=1)
+    return slowness(rows, cols, clock() - started, updates=updates)

@@ -8,6 +8,8 @@ _FLOPS_A_SECOND = 2e9
 """A slow core: what the first look at a matrix is expected to take is rather too much than too little."""
 _OVERHEAD = 0.02
 """Seconds for what does not depend on the size."""
+_FASTEST = 0.2
+"""However fast a small matrix is: a larger one may not fit a cache."""
 _CAUTION = 1.5
 """The next look at a matrix is expected to take that many times the longer of the last two; where there was
 none, that of another one, in proportion to the work."""
@@ -26,6 +28,8 @@ class Schedule:
         Of the matrices.
     updates
         Whether the update of a matrix is looked at as well, which costs another spectrum.
+    slowness
+        How many times longer than expected a look takes on this machine.
 
     Attributes
     ----------
@@ -35,7 +39,8 @@ class Schedule:
         How long the look at it is expected to take.
     """
 
-    def __init__(self, shapes: Sequence[tuple[int, int]], *, updates: bool) -> None:
+    def __init__(self, shapes: Sequence[tuple[int, int]], *, updates: bool, slowness: float = 1.0) -> None:
+        self._slowness = slowness
         self._work = [_work(*shape, spectra=2 if updates else 1) for shape in shapes]
         self._spent = [0.0] * len(shapes)
         self._last: list[tuple[float, ...]] = [()] * len(shapes)
@@ -54,7 +59,7 @@ class Schedule:
         if self._last[index]:
             return _CAUTION * max(self._last[index])
         if self._reference is None:
-            return _CAUTION * (_OVERHEAD + self._work[index] / _FLOPS_A_SECOND)
+            return _CAUTION * self._slowness * _seconds(self._work[index])
         work, seconds = self._reference
         return _CAUTION * seconds * max(1.0, self._work[index] / work)
 
@@ -69,6 +74,15 @@ class Schedule:
     def never(self) -> tuple[int, ...]:
         """Places of the matrices that were never looked at."""
         return tuple(index for index, last in enumerate(self._last) if not last)
+
+
+def slowness(rows: int, cols: int, seconds: float, *, updates: bool) -> float:
+    """Return how many times longer than expected a look at a matrix of this shape took, at least 1/5."""
+    return max(_FASTEST, seconds / _seconds(_work(rows, cols, spectra=2 if updates else 1)))
+
+
+def _seconds(work: float) -> float:
+    return _OVERHEAD + work / _FLOPS_A_SECOND
 
 
 def _work(rows: int, cols: int, *, spectra: int) -> float:

@@ -42,12 +42,12 @@ class Variant:
 
 VARIANTS = (
     Variant("nothing", "none", (0.0,)),
-    Variant("weight decay", "decay", (1e-4, 1e-3, 1e-2)),
-    Variant("spectral norm", "spectral", (1e-3, 1e-2, 1e-1), (("penalty", "norm"),)),
+    Variant("weight decay", "decay", (1e-3, 1e-2, 3e-2)),
+    Variant("spectral norm", "spectral", (1e-2, 1e-1, 1.0), (("penalty", "norm"),)),
     Variant(
-        "alpha to 3", "spectral", (1e-3, 1e-2, 1e-1), (("penalty", "alpha"), ("target", 3.0), ("tail", 0.2))
+        "alpha to 3", "spectral", (1e-2, 1e-1, 1.0), (("penalty", "alpha"), ("target", 3.0), ("tail", 0.2))
     ),
-    Variant("kappa to 2", "spectral", (1e-2, 1e-1, 1.0), (("penalty", "kappa"), ("target", 2.0))),
+    Variant("kappa to 2", "spectral", (1e-1, 1.0, 10.0), (("penalty", "kappa"), ("target", 2.0))),
 )
 
 

@@ -226,6 +226,27 @@ def test_a_transformer_with_padding_rows(tied: bool) -> None:
     assert Route.SAMPLES not in routes.values()
 
 
+class Attention(nn.Module):
+    """Attention of plain layers: no output depends on the bias of the keys."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(6, 6) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores = torch.softmax(self.query(x) @ self.key(x).transpose(1, 2), 2)
+        return (scores @ self.value(x)).mean(1)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_parameter_without_influence_is_not_taken_for_a_wrong_route(dtype: str) -> None:
+    torch.manual_seed(0)
+    values = numbers(5, 4, 6)
+    network = network_of(Attention(), dtype=dtype)
+    forming = forming_for(network, samples_of(values.to(network.dtype)), KernelSettings())
+    assert {each.route for each in forming.routes.parameters} == {Route.FACTORS}
+
+
 def test_many_outputs_and_positions_keep_their_factors() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(

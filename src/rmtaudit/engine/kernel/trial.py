@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -21,6 +22,8 @@ from rmtaudit.names import display_name
 _AGREEMENT = {torch.float64: 1e-9, torch.float32: 2e-3, torch.bfloat16: 0.3}
 """Relative difference of two routes that is rounding: a hundred thousand to a few times the round-off of the
 dtype. A route that is wrong differs by its own size."""
+_ROUNDING = 16
+"""Units of round-off of the whole Jacobian below which a difference is rounding (a choice)."""
 _TOGETHER = 1 << 26
 """Numbers of Jacobians that are compared at a time: 512 MiB of float64."""
 
@@ -75,16 +78,21 @@ def _disagreements(forming: Forming, features: Features, few: list[int]) -> dict
     network, last = forming.network, len(few) - 1
     rows = dict(_own_rows(forming, features, last))
     outputs = forming.readout(network, forming.samples.batch(network, few[-1:]))
-    tolerance = _AGREEMENT[network.dtype]
-    wrong = {}
+    differences: dict[str, tuple[float, float]] = {}
     for group in _groups(forming.routes, forming.readout.outputs):
         gradients = output_gradients(outputs, [each.value for each in group])
         for parameter, gradient in zip(group, gradients, strict=True):
             own = rows[parameter.name]
             true = torch.zeros_like(own) if gradient is None else gradient.reshape(own.shape).to(own.dtype)
-            if not float((own - true).norm()) <= tolerance * float(true.norm()) + 1e-30:
-                wrong[parameter.name] = "its Jacobian from the layers is not that of autograd"
-    return wrong
+            differences[parameter.name] = (float((own - true).norm()), float(true.norm()))
+    # the exact Jacobian may be 0, as by the bias of keys: rounding is then relative to the others
+    whole = math.hypot(*(size for _, size in differences.values()))
+    relative, rounding = _AGREEMENT[network.dtype], _ROUNDING * torch.finfo(network.dtype).eps * whole
+    return {
+        name: "its Jacobian from the layers is not that of autograd"
+        for name, (difference, size) in differences.items()
+        if not difference <= relative * size + rounding
+    }
 
 
 def _own_rows(forming: Forming, features: Features, place: int) -> Iterator[tuple[str, torch.Tensor]]:

@@ -6,6 +6,8 @@ import torch
 
 from rmtaudit.kernels.ntk.pieces import Factors, Lookup, Piece, Rows
 
+_CACHED = 1 << 17
+"""Entries of the product that is used at once: 1 MiB of float64, about what a core caches."""
 _ENTRIES = 1 << 22
 """Entries of temporaries: 32 MiB of float64, a choice."""
 
@@ -112,13 +114,20 @@ def _weighted(similar: torch.Tensor, first: torch.Tensor, second: torch.Tensor) 
         aligned = first.flatten(0, 2) @ second.flatten(0, 2).T
         product = similar * aligned.view(count, positions, others, other_positions)
         return product.sum((1, 3))[:, None, :, None]
-    flat = first.transpose(1, 2).reshape(count, positions, outputs * width)
-    against = second.flatten(2).transpose(1, 2)
+    flat = first.permute(0, 2, 3, 1).reshape(
+        count, positions, width * outputs
+    )  # outputs last: no copies below
+    against = second.permute(0, 2, 3, 1).reshape(others, other_positions * width, other_outputs)
     result = first.new_empty(count, others, outputs, other_outputs)
-    for place in range(count):
-        spread = similar[place].flatten(1).T @ flat[place]
-        spread = spread.view(others, other_positions, outputs, width).transpose(1, 2).flatten(2)
-        torch.bmm(spread, against, out=result[place])
+    step = max(1, min(others, _CACHED // (other_positions * width * outputs)))
+    buffer = first.new_empty(step * other_positions, width * outputs)
+    for start in range(0, others, step):
+        some = slice(start, min(others, start + step))
+        spread = buffer[: (some.stop - start) * other_positions]
+        for place in range(count):
+            torch.mm(similar[place, :, some].flatten(1).T, flat[place], out=spread)
+            products = spread.view(some.stop - start, -1, outputs).transpose(1, 2)
+            torch.bmm(products, against[some], out=result[place, some])
     return result.transpose(1, 2)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-_SLOWDOWN = 4.0
-"""How much slower a multiplication is in the small products of factors than in one large product: 3.5 to 4.9
+_SLOWDOWN = 5.0
+"""How much slower a multiplication is in the small products of factors than in one large product: 2.5 to 7.5
 over seven shapes of convolutions and transformers, float64, one thread (``benchmarks/ntk.py --routes``)."""
 _SLOWDOWN_ONE_OUTPUT = 2.0
 """The same for one output, where two large products and a sum remain."""

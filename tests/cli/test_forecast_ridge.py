@@ -42,7 +42,7 @@ def document(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, A
 
 
 def test_the_document(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    answer = document(capsys, "--data", str(file), "--draws", "6")
+    answer = document(capsys, "--data", str(file), "--draws", "6", "--points", "5")
     assert answer["schema"]["name"] == "rmtaudit.forecast.ridge"
     subject, best = answer["subject"], answer["best"]
     assert (subject["samples"], subject["tested"], subject["features"]) == (160, 100, 10)
@@ -62,13 +62,15 @@ def test_the_document(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert answer["answers"]["data"]["same_factor"] == pytest.approx(errors[3] ** 2 / errors[2])
     assert answer["answers"]["data"]["hindcast"]["predicted"] == pytest.approx(errors[2] ** 2 / errors[1])
     assert answer["check"]["verdict"] == "agrees"
-    assert document(capsys, "--data", str(file), "--draws", "6") == answer
+    assert document(capsys, "--data", str(file), "--draws", "6", "--points", "5") == answer
 
 
 def test_double_descent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "noisy.npz"
     save(path, samples(noise=1.0))
-    answer = document(capsys, "--data", str(path), "--width", "160", "--ridge", "1e-5", "--draws", "0")
+    answer = document(
+        capsys, "--data", str(path), "--width", "160", "--ridge", "1e-5", "--draws", "0", "--points", "5"
+    )
     peak = answer["peak"]
     assert peak["status"] == "ok"
     assert peak["width"] == 160
@@ -79,7 +81,7 @@ def test_double_descent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert answer["answers"]["data"]["same_factor"] is None
     assert answer["answers"]["width"]["verdict"] == "helps"
     assert answer["check"]["verdict"] == "not checked"
-    tuned = document(capsys, "--data", str(path), "--width", "160", "--draws", "0")
+    tuned = document(capsys, "--data", str(path), "--width", "160", "--draws", "0", "--points", "2")
     assert tuned["network"]["test"]["value"] < peak["test"] / 2
     assert tuned["answers"]["data"]["verdict"] != "hurts"
 
@@ -89,7 +91,7 @@ def test_a_target_that_is_noise_gains_nothing(capsys: pytest.CaptureFixture[str]
     arrays = {"x": random.normal(size=(400, 5)), "y": random.normal(size=400)}
     path = tmp_path / "noise.npz"
     save(path, arrays)
-    answer = document(capsys, "--data", str(path), "--draws", "0", "--width", "100")
+    answer = document(capsys, "--data", str(path), "--draws", "0", "--width", "100", "--points", "3")
     assert answer["subject"]["held_out"]
     assert (answer["subject"]["samples"], answer["subject"]["tested"]) == (300, 100)
     assert answer["answers"]["data"]["verdict"] == "no difference seen"

@@ -85,7 +85,7 @@ def test_fewer_units_than_samples_leave_zeros() -> None:
 def test_the_tangent_kernel(name: str) -> None:
     inputs = draw(INPUTS, SAMPLES, 8) / math.sqrt(INPUTS)
     coefficients = equivalents.hermite_coefficients(name)
-    width = 20_000
+    width = 10_000
     kernel = torch.zeros(SAMPLES, SAMPLES, dtype=torch.float64)
     product = inputs.T @ inputs
     for part in range(10):  # f(x) = vᵀφ(Wx)/√d

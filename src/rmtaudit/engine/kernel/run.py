@@ -23,7 +23,7 @@ from rmtaudit.errors import StoppedWorkError
 _BUDGET = 2 << 30
 """Bytes of memory at most, unless more is given: a choice."""
 _HELD = 4
-"""Times the features of a block that forming them takes: the graph, gradients, and their copies (a choice)."""
+"""Times the features of a block that forming them takes: graph, gradients and their copies (a choice)."""
 _SIDE = 1024
 """Rows of a block at most, so that a chunk takes 8 MiB and FLODANCE may stop early (a choice)."""
 

@@ -85,7 +85,7 @@ def line_every(seconds: float, name: str, clock: Callable[[], float] = time.mono
 
 @contextmanager
 def steps_watched(what: str, *, enabled: bool) -> Iterator[Callable[[int, int], None]]:
-    """Yield the callback for finished and all steps: a bar on a terminal, else a line on stderr now and then."""
+    """Yield the callback for finished and all steps: a bar on a terminal, else a line now and then."""
     if enabled and sys.stderr.isatty():
         with _bar(what, of=what) as bar:
             yield lambda done, total: bar(_step(done, total))

@@ -45,9 +45,11 @@ class Rearranged:
         if self.order == "transposed":
             return candidate.T
         if self.rows:
-            candidate = torch.empty_like(candidate).index_copy_(0, torch.tensor(self.rows), candidate)
+            candidate = torch.empty_like(candidate).index_copy_(0, _places(self.rows, candidate), candidate)
         if self.columns:
-            candidate = torch.empty_like(candidate).index_copy_(1, torch.tensor(self.columns), candidate)
+            candidate = torch.empty_like(candidate).index_copy_(
+                1, _places(self.columns, candidate), candidate
+            )
         return candidate
 
 
@@ -104,7 +106,7 @@ class _Hashes:
     @classmethod
     def of(cls, matrix: torch.Tensor) -> _Hashes:
         height, width = matrix.shape
-        of_row, of_column = (_places(size, matrix.device) for size in (height, width))
+        of_row, of_column = (_multipliers(size, matrix.device) for size in (height, width))
         rows, ordered_rows, columns, ordered_columns = (
             torch.zeros(size, dtype=torch.int64, device=matrix.device)
             for size in (height, height, width, width)
@@ -117,7 +119,7 @@ class _Hashes:
         return cls(rows=rows, columns=columns, ordered_rows=ordered_rows, ordered_columns=ordered_columns)
 
 
-def _places(count: int, device: torch.device) -> torch.Tensor:
+def _multipliers(count: int, device: torch.device) -> torch.Tensor:
     return torch.arange(1, count + 1, dtype=torch.int64, device=device) * _MIX[0] | 1
 
 
@@ -149,8 +151,12 @@ def _permutation(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor | Non
 
 
 def _displaced(permutation: torch.Tensor) -> int:
-    return int((permutation != torch.arange(len(permutation))).sum())
+    return int((permutation != torch.arange(len(permutation), device=permutation.device)).sum())
 
 
 def _tuple(permutation: torch.Tensor) -> tuple[int, ...]:
-    return tuple(int(index) for index in permutation)
+    return tuple(permutation.tolist())
+
+
+def _places(permutation: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
+    return torch.tensor(permutation, device=like.device)

@@ -122,7 +122,9 @@ def _short_range(candidate: Products) -> torch.Tensor:
 
 def _row_range(candidate: Products, columns: int) -> torch.Tensor:
     """Return a basis of the leading range of the candidate as it is, on the side of its rows."""
-    basis = torch.linalg.qr(candidate.times(start(candidate.shape[1], columns, candidate.device), scaled=False)).Q
+    basis = torch.linalg.qr(
+        candidate.times(start(candidate.shape[1], columns, candidate.device), scaled=False)
+    ).Q
     images = candidate.times(candidate.back(basis, scaled=False), scaled=False)
     result: torch.Tensor = torch.linalg.qr(images).Q
     return result

@@ -159,5 +159,7 @@ def test_a_merge_is_explained(base: Path, tuned: Path, capsys: pytest.CaptureFix
     assert document["parents"][0]["coefficient"]["value"] == pytest.approx(0.6, abs=1e-4)
     assert run(cli, command) == 0
     assert "95 %" in capsys.readouterr().out
+    assert run(cli, [*command, "--memory", "1000"]) == 3
+    assert "memory budget" in capsys.readouterr().err
     assert run(cli, ["lineage", str(merged), "--base", str(base)]) == 2
     assert "RA-US-818" in capsys.readouterr().err

@@ -74,6 +74,24 @@ def test_several_models_by_their_paths(zoo: Path, capsys: pytest.CaptureFixture[
     assert "RA-US-818" in capsys.readouterr().err
 
 
+def test_layers_beyond_the_memory_budget_are_not_tested(
+    zoo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(cli, ["lineage", str(zoo), "--format", "json"]) == 0
+    usual = json.loads(capsys.readouterr().out)
+    assert run(cli, ["lineage", str(zoo), "--format", "json", "--memory", "1GB"]) == 0
+    assert json.loads(capsys.readouterr().out) == usual
+    assert run(cli, ["lineage", str(zoo), "--format", "json", "--memory", "7000"]) == 0  # b.weight needs more
+    pairs = json.loads(capsys.readouterr().out)["pairs"]
+    assert all(pair["evidence"]["sampled"] for pair in pairs)
+    assert run(cli, ["lineage", str(zoo), "--format", "json", "--memory", "1000"]) == 0
+    pairs = json.loads(capsys.readouterr().out)["pairs"]
+    assert {pair["kind"] for pair in pairs} == {"untestable"}
+    assert {pair["evidence"]["obstacle"] for pair in pairs} == {
+        "every layer takes more than the memory budget"
+    }
+
+
 def test_progress_of_the_pairs(
     zoo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rmtaudit.cli.progress import expected_line, line_every, watch
+from rmtaudit.cli.progress import expected_line, line_every, steps_watched, watch
 from rmtaudit.engine.resources.progress import Estimate, Progress
 
 
@@ -40,6 +40,21 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert out == ""
     assert r"model [red]\x1b[31m" in err
     assert "1/2 layers" in err
+
+
+def test_a_bar_of_steps_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    with steps_watched("pairs", enabled=True) as step:
+        step(3, 10)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "3/10 pairs" in err
+    with steps_watched("pairs", enabled=False) as step:
+        step(3, 10)
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from rmtaudit.kernels.difference import (
     rounding,
     samples,
     subspaces,
+    truncation,
 )
 from rmtaudit.kernels.edits import factors, spectra
 from rmtaudit.kernels.edits.quantise import quantised as quantise
@@ -69,7 +70,7 @@ def _single_tests(put: Put) -> Any:
             equality.find_cast(base, candidate, sums),
             equality.find_scaled(base, candidate, sums, "float32"),
             low_rank.find_low_rank(base, candidate, sums, spread),
-            low_rank.find_truncated(base, candidate, spread),
+            truncation.find_truncated(base, candidate, spread),
             quantised.find_quantised(base, candidate, sums, epsilon=2.0**-24, smallest_normal=2.0**-126),
             replaced.find_replaced(base, candidate),
         ]

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Random seed.",
 )
+@click.option("--memory", metavar="SIZE", help="Budget for matrices in flight: 4GB, 50%, bytes.")
 @document_options(quiet="No progress; with -o, no table.")
 def lineage(
     targets: tuple[Path, ...],
@@ -58,6 +59,7 @@ def lineage(
     parents: tuple[Path, ...],
     dot: Path | None,
     seed: int,
+    memory: str | None,
     out: DocumentOutput,
 ) -> int:
     """Draw the family tree of a folder of models or of several models, or explain a merge by its parents.
@@ -76,20 +78,22 @@ def lineage(
     from rmtaudit.cli.progress import steps_watched
     from rmtaudit.engine.lineage.document import dot_of
     from rmtaudit.engine.lineage.document import lineage as related
+    from rmtaudit.engine.resources.memory_size import parse_memory
 
+    budget = None if memory is None else parse_memory(memory)
     if base is not None or parents:
         from rmtaudit.cli.merge import explain
 
         if len(targets) > 1:
             raise UsageError("RA-US-818", "With --base and --parents, name one merge.", where=str(targets[1]))
-        return explain(targets[0], base, parents, out)
+        return explain(targets[0], base, parents, out, memory=budget)
     with (
         out.open(targets) as emit,
         output_file(dot) if dot else nullcontext() as graph,
         steps_watched("pairs", enabled=not out.quiet) as watcher,
     ):
         document = related(
-            *targets, seed=seed, progress=lambda step: watcher(step.done, step.total)
+            *targets, seed=seed, memory=budget, progress=lambda step: watcher(step.done, step.total)
         ).to_dict()
 
         def draw(console: Console, document: Mapping[str, Any]) -> None:

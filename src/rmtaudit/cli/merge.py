@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from rmtaudit.cli.output import DocumentOutput
 
 
-def explain(target: Path, base: Path | None, parents: Sequence[Path], out: DocumentOutput) -> int:
+def explain(
+    target: Path, base: Path | None, parents: Sequence[Path], out: DocumentOutput, *, memory: int | None
+) -> int:
     """Write what a merge is made of. Exit code 3: the parents do not determine it."""
     from rmtaudit.checkpoints import open_checkpoint
     from rmtaudit.engine.merging import explain_merge
@@ -33,7 +35,8 @@ def explain(target: Path, base: Path | None, parents: Sequence[Path], out: Docum
                 except RmtauditError as error:
                     raise placed(error, path) from error
 
-            answer = explain_merge(opened(target), opened(base), [opened(path) for path in parents])
+            sources = [opened(path) for path in parents]
+            answer = explain_merge(opened(target), opened(base), sources, memory=memory)
         emit(answer.document(), _draw)
     return INCONCLUSIVE if answer.verdict is None else FINE
 

@@ -85,7 +85,11 @@ def line_every(seconds: float, name: str, clock: Callable[[], float] = time.mono
 
 @contextmanager
 def steps_watched(what: str, *, enabled: bool) -> Iterator[Callable[[int, int], None]]:
-    """Yield the callback for finished and all steps; it shows them on stderr, now and then."""
+    """Yield the callback for finished and all steps: a bar on a terminal, else a line now and then."""
+    if enabled and sys.stderr.isatty():
+        with _bar(what, of=what) as bar:
+            yield lambda done, total: bar(_step(done, total))
+        return
     started = next_at = time.monotonic()
     next_at += _FIRST
 
@@ -102,8 +106,14 @@ def steps_watched(what: str, *, enabled: bool) -> Iterator[Callable[[int, int], 
     yield watcher
 
 
+def _step(done: int, total: int) -> Progress:
+    from rmtaudit.engine.resources.progress import Progress
+
+    return Progress(done=done, total=total, name="", parameters_done=done, parameters_total=total)
+
+
 @contextmanager
-def _bar(name: str) -> Iterator[Watcher]:
+def _bar(name: str, *, of: str = "layers") -> Iterator[Watcher]:
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -111,18 +121,18 @@ def _bar(name: str) -> Iterator[Watcher]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
-        TextColumn("{task.fields[layers]}", markup=False),
+        TextColumn("{task.fields[steps]}", markup=False),
         TimeRemainingColumn(),
     )
     with Bar(*columns, console=Console(stderr=True, highlight=False), transient=True) as bar:
-        task = bar.add_task(name, total=None, layers="")
+        task = bar.add_task(name, total=None, steps="")
 
         def watcher(step: Progress) -> None:
             bar.update(
                 task,
                 total=step.parameters_total,
                 completed=step.parameters_done,
-                layers=f"{step.done}/{step.total} layers",
+                steps=f"{step.done}/{step.total} {of}",
             )
 
         yield watcher

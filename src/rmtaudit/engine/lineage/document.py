@@ -32,7 +32,12 @@ FAMILY_LEVEL = 1e-3
 _PAIR_LEVEL = 1e-4
 
 
-def lineage(*paths: str | Path, seed: int = 0, progress: Callable[[Progress], None] | None = None) -> Lineage:
+def lineage(
+    *paths: str | Path,
+    seed: int = 0,
+    memory: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Lineage:
     """Return the relations of all models of a folder, or of several models.
 
     Parameters
@@ -42,6 +47,9 @@ def lineage(*paths: str | Path, seed: int = 0, progress: Callable[[Progress], No
         files, or folders that are checkpoints.
     seed
         Of what is drawn.
+    memory
+        Bytes for the matrices in flight; half of what is free where ``None``. Layers that need more are left
+        out; the pair then counts as sampled.
     progress
         Told after every pair.
 
@@ -70,7 +78,7 @@ def lineage(*paths: str | Path, seed: int = 0, progress: Callable[[Progress], No
     level = min(_PAIR_LEVEL, FAMILY_LEVEL / max(1, len(couples)))
     pairs: list[PairResult] = []
     for one, other in couples:
-        pairs.append(relation_of_models(one, other, level=level, seed=seed))
+        pairs.append(relation_of_models(one, other, level=level, seed=seed, memory=memory))
         if progress is not None:
             name = f"{one.name}, {other.name}"
             step = len(pairs)

@@ -6,15 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.engine.lineage.models import Model
 from rmtaudit.engine.pairs import ModelRelation, Pairing, PairReader, Relation, paired, related
 from rmtaudit.matrices.tensors import FLOATING
-
-if TYPE_CHECKING:
-    from rmtaudit.checkpoints.base import Checkpoint
 
 _SAMPLE = 12
 """Layers that are tested first; all are where the sample does not decide."""
@@ -84,8 +80,10 @@ class PairResult:
     sampled: bool = False
 
 
-def relation_of_models(first: Model, second: Model, *, level: float, seed: int) -> PairResult:
-    """Return the relation of two models.
+def relation_of_models(
+    first: Model, second: Model, *, level: float, seed: int, memory: int | None = None
+) -> PairResult:
+    """Return the relation of two models; layers that take more than ``memory`` bytes are left out.
 
     Raises
     ------
@@ -97,11 +95,18 @@ def relation_of_models(first: Model, second: Model, *, level: float, seed: int) 
     with open_checkpoint(first.path) as one, open_checkpoint(second.path) as other:
         pairing = paired(one, other)
         layers = sum(pair.base.layer is not None for pair in pairing.pairs)
-        relation = related(one, other, pairing, seed=seed, level=level, most_layers=_SAMPLE)
+        reader = PairReader(one, other) if memory is None else PairReader(one, other, budget=memory)
+        relation = related(one, other, pairing, reader=reader, seed=seed, level=level, most_layers=_SAMPLE)
         sampled = layers > _SAMPLE
         if sampled and not _decides(relation):
-            relation, sampled = related(one, other, pairing, seed=seed, level=level), False
-        kind, source = _kind(relation, (first, second), (one, other), pairing)
+            relation, sampled = (
+                related(one, other, pairing, reader=reader, seed=seed, level=level),
+                False,
+            )
+        sampled = sampled or any(
+            reader.refusal(pair) is not None for pair in pairing.pairs if pair.base.layer is not None
+        )
+        kind, source = _kind(relation, (first, second), reader, pairing)
     change, back = (_change(relation, way) for way in (0, 1))
     if kind is Kind.SAME_VALUES:
         change = 0.0
@@ -130,7 +135,7 @@ def _decides(relation: ModelRelation) -> bool:
 def _kind(
     relation: ModelRelation,
     models: tuple[Model, Model],
-    checkpoints: tuple[Checkpoint, Checkpoint],
+    reader: PairReader,
     pairing: Pairing,
 ) -> tuple[Kind, str | None]:
     if relation.relation is Relation.IDENTICAL:
@@ -139,12 +144,13 @@ def _kind(
         return (Kind.CAST, more.name) if fewer.bits < 0.75 * more.bits else (Kind.SAME_VALUES, None)
     if relation.relation is not Relation.DERIVED:
         return _KINDS[relation.relation], None
-    if cast := _cast(models, checkpoints, pairing):
+    if cast := _cast(models, reader, pairing):
         return Kind.CAST, cast
     change = _change(relation, 0)
     if change is not None and change <= _CLOSE:
         quantised = [
-            any(spec.encoding or _is_integer(spec.dtype) for spec in each.tensors) for each in checkpoints
+            any(spec.encoding or _is_integer(spec.dtype) for spec in each.tensors)
+            for each in (reader.base, reader.candidate)
         ]
         if quantised[0] != quantised[1]:
             return Kind.QUANTISED, models[quantised.index(False)].name
@@ -163,13 +169,10 @@ def _is_integer(dtype: str) -> bool:
     return dtype in ("int8", "uint8")
 
 
-def _cast(
-    models: tuple[Model, Model], checkpoints: tuple[Checkpoint, Checkpoint], pairing: Pairing
-) -> str | None:
+def _cast(models: tuple[Model, Model], reader: PairReader, pairing: Pairing) -> str | None:
     """Return the name of the model of which the other one is a cast, entry by entry; ``None`` for neither."""
     import torch
 
-    reader = PairReader(*checkpoints)
     sources: set[int] = set()
     for pair in pairing.pairs:
         dtypes = pair.base.dtype, pair.candidate.dtype

@@ -54,7 +54,7 @@ def explain_merge(
     UsageError
         RA-US-811: no parent, or more than 16.
     NothingAuditableError
-        RA-NA-008: the checkpoints have no weight matrix in common.
+        RA-NA-008: the checkpoints have no weight matrix in common, or none within the budget.
     """
     if not 1 <= len(parents) <= MOST_PARENTS:
         raise UsageError(
@@ -66,10 +66,15 @@ def explain_merge(
         part = merge_sums(matrices.change, [matrices.base, *matrices.parents])
         sums = part if sums is None else sums + part
     if sums is None:
+        short = readers.beyond_memory
         raise NothingAuditableError(
             "RA-NA-008",
-            "The checkpoints have no weight matrix in common.",
-            hint="Base, target and parents must be models of one architecture.",
+            "No weight matrix that the checkpoints have in common is within the memory budget."
+            if short
+            else "The checkpoints have no weight matrix in common.",
+            hint="Give more with --memory."
+            if short
+            else "Base, target and parents must be models of one architecture.",
             where=str(target.path),
         )
     regression = fit_merge(without_first(sums))
@@ -179,11 +184,15 @@ class _Readers:
             for parent in parents
         ]
         self.left_out: dict[str, None] = {}
+        self.beyond_memory = False
 
     def matrices(self) -> Iterator[_Matrices]:
         for pair in self._pairs:
             others = [(reader, pairs.get(pair.name)) for reader, pairs in self._parents]
-            if any(other is None for _, other in others) or self._reader.refusal(pair) is not None:
+            missing = any(other is None for _, other in others)
+            refused = not missing and self._reader.refusal(pair) is not None
+            self.beyond_memory |= refused
+            if missing or refused:
                 self.left_out[pair.name] = None
                 continue
             try:

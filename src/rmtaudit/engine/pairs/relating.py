@@ -9,7 +9,7 @@ from rmtaudit.checkpoints.base import Checkpoint
 from rmtaudit.engine.pairs.pairing import Pair, Pairing
 from rmtaudit.engine.pairs.reading import PairReader
 from rmtaudit.engine.pairs.refs import refs_of
-from rmtaudit.engine.pairs.relation import LEVEL, ModelRelation, RelationTest
+from rmtaudit.engine.pairs.relation import LEVEL, ModelRelation, Obstacle, Relation, RelationTest
 
 _SORTED = frozenset({"safetensors", "flax-msgpack", "npz", "torch-dcp"})
 """Formats whose writers sort tensors by name."""
@@ -24,6 +24,7 @@ def related(
     seed: int = 0,
     level: float = LEVEL,
     most_layers: int | None = None,
+    reader: PairReader | None = None,
 ) -> ModelRelation:
     """Return the relation of two opened checkpoints.
 
@@ -39,6 +40,8 @@ def related(
         Of the decision.
     most_layers
         Test an even sample of so many layers; ``None`` for all.
+    reader
+        Of the two checkpoints, with a budget of its own; layers beyond it are not tested.
 
     Raises
     ------
@@ -49,11 +52,13 @@ def related(
     pairs = [pair for pair in pairing.pairs if pair.base.layer is not None]
     if most_layers is not None:
         pairs = sampled([pair for pair in pairs if test.testable(pair.name)], most_layers)
-    reader = PairReader(base, candidate)
-    for pair in pairs:
-        if reader.refusal(pair) is None:
-            _, first, second = reader.read(pair)
-            test.add(pair.name, first, second)
+    reader = reader or PairReader(base, candidate)
+    admitted = [pair for pair in pairs if reader.refusal(pair) is None]
+    if pairs and not admitted:
+        return ModelRelation(relation=Relation.UNTESTABLE, level=level, obstacle=Obstacle.BEYOND_MEMORY)
+    for pair in admitted:
+        _, first, second = reader.read(pair)
+        test.add(pair.name, first, second)
     return test.result()
 
 

@@ -72,6 +72,7 @@ class Obstacle(StrEnum):
     FIXED = "it is a constant of the architecture, with identical values"
     NOT_FINITE = "it has values that are not finite"
     CONSTANT = "its units do not differ"
+    BEYOND_MEMORY = "every layer takes more than the memory budget"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

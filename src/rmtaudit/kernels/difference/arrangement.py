@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 
 from rmtaudit.kernels.difference.moments import Moments
+from rmtaudit.kernels.spectra.gram import row_bands, row_blocks
 
 Order = Literal["transposed", "rows permuted", "columns permuted", "rows and columns permuted", "shuffled"]
 
@@ -64,40 +65,78 @@ def find_rearranged(base: torch.Tensor, candidate: torch.Tensor, moments: Moment
     """
     if abs(moments.difference_sum) > _CLOSE * moments.base_absolute:
         return None
-    base, candidate = base.double(), candidate.double()
-    ours, theirs = _hashed(base), _hashed(candidate)
-    if int(ours.sum()) != int(theirs.sum()):
+    ours, theirs = _Hashes.of(base), _Hashes.of(candidate)
+    if int(ours.rows.sum()) != int(theirs.rows.sum()):
         return None
     moved = moments.differing
-    if base.shape[0] == base.shape[1] and torch.equal(base.T, candidate):
+    if base.shape[0] == base.shape[1] and _is_equal(base.T, candidate):
         return Rearranged("transposed", moved)
-    rows = _permutation(_ordered(ours), _ordered(theirs))
-    if rows is not None and torch.equal(base[rows], candidate):
+    rows = _permutation(ours.ordered_rows, theirs.ordered_rows)
+    if rows is not None and _is_equal(base, candidate, rows=rows):
         return Rearranged("rows permuted", _displaced(rows), rows=_tuple(rows))
-    columns = _permutation(_ordered(ours.T), _ordered(theirs.T))
-    if columns is not None and torch.equal(base[:, columns], candidate):
+    columns = _permutation(ours.ordered_columns, theirs.ordered_columns)
+    if columns is not None and _is_equal(base, candidate, columns=columns):
         return Rearranged("columns permuted", _displaced(columns), columns=_tuple(columns))
-    rows = _permutation(ours.sum(dim=1), theirs.sum(dim=1))
-    columns = _permutation(ours.sum(dim=0), theirs.sum(dim=0))
-    if rows is not None and columns is not None and torch.equal(base[rows][:, columns], candidate):
+    rows = _permutation(ours.rows, theirs.rows)
+    columns = _permutation(ours.columns, theirs.columns)
+    if rows is not None and columns is not None and _is_equal(base, candidate, rows, columns):
         number = _displaced(rows) + _displaced(columns)
         return Rearranged("rows and columns permuted", number, _tuple(rows), _tuple(columns))
     return Rearranged("shuffled", moved)
 
 
 def _hashed(values: torch.Tensor) -> torch.Tensor:
-    """Return a hash of every entry, int64; -0 is 0."""
-    bits = (values + 0.0).contiguous().view(torch.int64).clone()
+    """Return a hash of every entry of a fresh float64 block, int64, in its place; -0 is 0."""
+    bits = values.add_(0.0).view(torch.int64)
     for factor in _MIX:
         bits ^= bits >> 31
         bits *= factor
     return bits ^ (bits >> 32)
 
 
-def _ordered(hashes: torch.Tensor) -> torch.Tensor:
-    """Return a hash of every row that depends on the order of its entries."""
-    places = torch.arange(1, hashes.shape[1] + 1, dtype=torch.int64, device=hashes.device) * _MIX[0] | 1
-    return (hashes * places).sum(dim=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hashes:
+    """Hashes of every row and every column, with and without regard to the order of its entries."""
+
+    rows: torch.Tensor
+    columns: torch.Tensor
+    ordered_rows: torch.Tensor
+    ordered_columns: torch.Tensor
+
+    @classmethod
+    def of(cls, matrix: torch.Tensor) -> _Hashes:
+        height, width = matrix.shape
+        of_row, of_column = (_multipliers(size, matrix.device) for size in (height, width))
+        rows, ordered_rows, columns, ordered_columns = (
+            torch.zeros(size, dtype=torch.int64, device=matrix.device)
+            for size in (height, height, width, width)
+        )
+        for band, block in row_blocks(matrix):
+            hashes = _hashed(block)
+            rows[band], ordered_rows[band] = hashes.sum(dim=1), (hashes * of_column).sum(dim=1)
+            columns += hashes.sum(dim=0)
+            ordered_columns += hashes.mul_(of_row[band, None]).sum(dim=0)
+        return cls(rows=rows, columns=columns, ordered_rows=ordered_rows, ordered_columns=ordered_columns)
+
+
+def _multipliers(count: int, device: torch.device) -> torch.Tensor:
+    return torch.arange(1, count + 1, dtype=torch.int64, device=device) * _MIX[0] | 1
+
+
+def _is_equal(
+    base: torch.Tensor,
+    candidate: torch.Tensor,
+    rows: torch.Tensor | None = None,
+    columns: torch.Tensor | None = None,
+) -> bool:
+    """Whether the candidate has the values of these rows and columns of the base, in bands."""
+    for band in row_bands(candidate.shape):
+        ours = base[band] if rows is None else base[rows[band]]
+        if columns is not None:
+            ours = ours[:, columns]
+        if not torch.equal(ours.double(), candidate[band].double()):
+            return False
+    return True
 
 
 def _permutation(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor | None:

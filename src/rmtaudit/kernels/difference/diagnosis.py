@@ -21,20 +21,14 @@ from rmtaudit.kernels.difference.equality import (
     within_one_unit,
 )
 from rmtaudit.kernels.difference.formats import cast, rounding_variance
-from rmtaudit.kernels.difference.low_rank import (
-    LowRankUpdate,
-    Truncated,
-    find_low_rank,
-    find_truncated,
-    has_full_rank,
-    has_high_rank,
-)
+from rmtaudit.kernels.difference.low_rank import LowRankUpdate, find_low_rank, has_high_rank
 from rmtaudit.kernels.difference.moments import Moments, bands, moments_of
 from rmtaudit.kernels.difference.quantised import NEAREST, KnownEncoding, Quantised, find_quantised
 from rmtaudit.kernels.difference.random_change import DenseUpdate, Noise, find_noise
 from rmtaudit.kernels.difference.replaced import LEAST_SIDE, Replaced, find_replaced
 from rmtaudit.kernels.difference.rounding import largest_rounding_edge, rounding_of
 from rmtaudit.kernels.difference.samples import is_finite
+from rmtaudit.kernels.difference.truncation import Truncated, find_truncated, has_full_rank
 from rmtaudit.kernels.forensics.rounding import rounded_to
 
 _FLOATING = {

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from rmtaudit.kernels.difference.formats import ulp
-from rmtaudit.kernels.difference.moments import Moments
+from rmtaudit.kernels.difference.moments import Moments, bands
 from rmtaudit.kernels.difference.samples import even_rows
 from rmtaudit.kernels.forensics.sparsity import zero_pattern
 
@@ -26,6 +26,9 @@ _SINGLE = 16
 
 _PRUNED = 0.005
 """Least share of entries that pruning sets to zero; fewer are a sparse edit."""
+
+_CHUNK = 1 << 20
+"""Pruned entries whose places among the kept ones are sought at the same time."""
 
 _RANDOM = 0.05
 """Half-width of the band about 1/2 in which the chance that a pruned entry is smaller than a kept one lies
@@ -110,8 +113,8 @@ def find_pruned(base: torch.Tensor, candidate: torch.Tensor, moments: Moments) -
     count = moments.differing
     if count < _PRUNED * base.numel():
         return None
-    base, candidate = base.double(), candidate.double()
-    changed = base != candidate
+    changed = _changed(base, candidate)
+    base, candidate = _widened(base), _widened(candidate)
     if bool((candidate[changed] != 0).any()):
         return None
     size = base.abs()
@@ -138,7 +141,7 @@ def find_pruned(base: torch.Tensor, candidate: torch.Tensor, moments: Moments) -
     return Pruned(
         entries=count,
         share=count / base.numel(),
-        sparsity=float(zeros.double().mean()),
+        sparsity=int(zeros.sum()) / zeros.numel(),
         pattern=pattern,
         n=n,
         m=m,
@@ -171,14 +174,13 @@ def find_sparse_edit(
     )
     if not 0 < count <= most:
         return None
-    base, candidate = base.double(), candidate.double()
-    changed = base != candidate
+    changed = _changed(base, candidate)
     rows, columns = (changed.any(dim=side).nonzero().reshape(-1) for side in (1, 0))
     few_rows = len(rows) <= max(1, _FEW_LINES * base.shape[0]) and base.shape[0] > 1
     few_columns = len(columns) <= max(1, _FEW_LINES * base.shape[1]) and base.shape[1] > 1
     if count > max(1, _FEW * base.numel()) and not few_rows and not few_columns:
         return None
-    before, after = base[changed], candidate[changed]
+    before, after = (_widened(each)[changed].double() for each in (base, candidate))
     difference = (after - before).abs()
     if count > _SINGLE:
         unit = torch.maximum(ulp(before, dtype), ulp(after, dtype))
@@ -199,6 +201,18 @@ def find_sparse_edit(
     )
 
 
+def _changed(base: torch.Tensor, candidate: torch.Tensor) -> torch.Tensor:
+    """Return where two matrices differ, by bands: their dtypes may differ."""
+    changed = torch.empty(base.shape, dtype=torch.bool, device=base.device)
+    for band, ours, theirs in bands(base, candidate):
+        changed[band] = ours != theirs
+    return changed
+
+
+def _widened(matrix: torch.Tensor) -> torch.Tensor:
+    return matrix if matrix.element_size() >= 4 else matrix.float()
+
+
 def _of_whole_lines(changed: torch.Tensor, base: torch.Tensor, side: int) -> bool:
     """Whether the changes are whole rows (columns): all entries of theirs that were not zero before."""
     touched = changed.any(dim=side)
@@ -215,13 +229,22 @@ def _by_magnitude(size: torch.Tensor, changed: torch.Tensor, zeros: torch.Tensor
 
 
 def _smaller(pruned: torch.Tensor, kept: torch.Tensor) -> float:
-    """Return the chance that an entry of the first is smaller than one of the second, ties halved."""
+    """Return the chance that an entry of the first is smaller than one of the second, ties halved.
+
+    The second is sorted.
+    """
     if not len(kept):
         return 0.5
-    ordered = kept.sort().values
-    below = torch.searchsorted(ordered, pruned.contiguous(), right=True).double().mean()
-    up_to = torch.searchsorted(ordered, pruned.contiguous(), right=False).double().mean()
-    return 1 - float(below + up_to) / (2 * len(kept))
+    if kept.is_cuda:
+        kept = kept.sort().values
+    else:
+        kept.numpy().sort()  # in place, and without the places
+    below = 0
+    for at in range(0, len(pruned), _CHUNK):
+        part = pruned[at : at + _CHUNK]
+        for right in (True, False):
+            below += int(torch.searchsorted(kept, part, right=right).sum())
+    return 1 - below / (2 * len(kept) * len(pruned))
 
 
 _BITS = {8: torch.uint8, 16: torch.int16, 32: torch.int32, 64: torch.int64}

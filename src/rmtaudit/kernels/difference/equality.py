@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from rmtaudit.kernels.difference.formats import NARROW, cast, truncated, ulp
 from rmtaudit.kernels.difference.moments import Moments, bands
 from rmtaudit.kernels.difference.samples import even_rows
+from rmtaudit.kernels.spectra.gram import row_bands
 
 _ULPS = 2.0
 """Units in the last place between a stored multiple and the exact one: the factor itself was rounded, and
@@ -72,15 +74,19 @@ def equal_values(base: torch.Tensor, candidate: torch.Tensor) -> bool:
     base, candidate
         Equal shapes, any real dtypes. A dtype of one byte is compared in float32, any other two in float64.
     """
-    if base.dtype == candidate.dtype and base.dtype not in _ONE_BYTE:
-        if torch.equal(base, candidate):
-            return True
-    else:
-        base, candidate = _comparable(base), _comparable(candidate)
-    return all(
-        bool(((ours == theirs) | (ours.isnan() & theirs.isnan())).all())
-        for ours, theirs in ((even_rows(base), even_rows(candidate)), (base, candidate))
+    alike = base.dtype == candidate.dtype and base.dtype not in _ONE_BYTE
+    if alike and torch.equal(base, candidate):
+        return True
+    parts = chain(
+        [(even_rows(base), even_rows(candidate))],
+        ((base[band], candidate[band]) for band in row_bands(base.shape)),
     )
+    for ours, theirs in parts:
+        if not alike:
+            ours, theirs = _comparable(ours), _comparable(theirs)
+        if not bool(((ours == theirs) | (ours.isnan() & theirs.isnan())).all()):
+            return False
+    return True
 
 
 def find_cast(base: torch.Tensor, candidate: torch.Tensor, moments: Moments) -> Cast | None:
@@ -98,8 +104,7 @@ def find_cast(base: torch.Tensor, candidate: torch.Tensor, moments: Moments) -> 
         for rounding, rounded in (("nearest", cast), ("toward zero", truncated)):
             if not _equal(rounded(first, dtype), second):
                 continue
-            values = rounded(base, dtype)
-            if _equal(values, candidate):
+            if all(_equal(rounded(base[band], dtype), candidate[band]) for band in row_bands(base.shape)):
                 return cast_of(moments, dtype, rounding)  # type: ignore[arg-type]
     return None
 
@@ -155,17 +160,26 @@ def find_scaled(base: torch.Tensor, candidate: torch.Tensor, moments: Moments, d
         first, second = (even_rows(each if side else each.T).double() for each in (base, candidate))
         if not _is_near(first, second, line_factors(first, second), dtype):
             continue
-        ours, theirs = (each.double() if side else each.double().T for each in (base, candidate))
-        filled = torch.count_nonzero(ours, dim=1) >= _LEAST_LINE
-        if int(filled.sum()) < _SHARE * len(filled):
+        known = _known_factors(*((base, candidate) if side else (base.T, candidate.T)), dtype)
+        if known is None:
             continue
-        factors = line_factors(ours, theirs)
-        if _is_near(ours, theirs, factors, dtype):
-            known = factors.reshape(-1)[filled]
-            if bool((known == 0).any()):
-                return None  # whole lines were set to zero
-            return Scaled(along, float(known.median()), float(known.min()), float(known.max()))
+        if bool((known == 0).any()):
+            return None  # whole lines were set to zero
+        return Scaled(along, float(known.median()), float(known.min()), float(known.max()))
     return None
+
+
+def _known_factors(base: torch.Tensor, candidate: torch.Tensor, dtype: str) -> torch.Tensor | None:
+    """Return the factors of the rows that have enough entries; ``None`` where not all rows are multiples."""
+    known = []
+    for _, ours, theirs in bands(base, candidate):
+        filled = torch.count_nonzero(ours, dim=1) >= _LEAST_LINE
+        factors = line_factors(ours, theirs)
+        if not _is_near(ours, theirs, factors, dtype):
+            return None
+        known.append(factors.reshape(-1)[filled])
+    result = torch.cat(known)
+    return result if len(result) >= _SHARE * len(base) else None
 
 
 def _is_occupied(base: torch.Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Does a GPU give the numbers of the CPU, how fast is it, and which solver of eigenvalues is the fastest there?
+"""Does a GPU give the numbers of the CPU, how fast is it, and which solver of eigenvalues is fastest there?
 
     python benchmarks/gpu.py
     python benchmarks/gpu.py --device cpu --small

@@ -10,9 +10,8 @@ from kernel_inputs import Put, Row, covariance, pareto, seeded, spectrum, weight
 from rmtaudit.kernels import flodance
 from rmtaudit.kernels.flodance import orderings
 from rmtaudit.kernels.htmp import estimate, goodness
-from rmtaudit.kernels.powerlaw import bootstrap
+from rmtaudit.kernels.powerlaw import bootstrap, interval
 from rmtaudit.kernels.powerlaw import fit as powerlaw
-from rmtaudit.kernels.powerlaw import interval
 from rmtaudit.kernels.ridge import population, sample
 from rmtaudit.kernels.tails import near_zero, tail
 from rmtaudit.kernels.ww import determinant, scale, shuffled, vectors
@@ -43,7 +42,7 @@ def _weightwatcher(put: Put) -> Any:
         scale.matrix_entropy(values, 200),
         scale.log_alpha_norm(values, 2.0),
         shuffled.shuffled_eigenvalues([put(weight())], 1.0, seeded()),
-        shuffled.jensen_shannon_distance(values, 1.1 * values),
+        shuffled.jensen_shannon_distance(values, values.square()),
         ww_tail.fit_tail(values),
         vectors.localisation([put(weight())], 5),
     ]

@@ -8,22 +8,25 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import kernel_rows_comparisons
 import kernel_rows_matrices
+import kernel_rows_series
 import kernel_rows_weights
 import numpy as np
 import pytest
 import torch
 from kernel_inputs import Row
 from pretend_gpu import DEVICE, pretend_gpu
-from public_kernels import recorded
+from public_kernels import public_kernels, recorded
 
 ROWS: dict[str, Row] = {
     **kernel_rows_matrices.ROWS,
     **kernel_rows_comparisons.ROWS,
     **kernel_rows_weights.ROWS,
+    **kernel_rows_series.ROWS,
 }
 _EQUALISED = ("variance profiles", "noise")
 _RAN: dict[str, set[str]] = {}
@@ -43,6 +46,19 @@ def test_a_row_gives_the_numbers_of_the_cpu(name: str) -> None:
 def test_a_row_gives_the_numbers_of_the_cpu_on_a_real_gpu(name: str) -> None:
     expected = ROWS[name](lambda tensor: tensor)
     assert_same(plain(ROWS[name](lambda tensor: tensor.cuda())), plain(expected), name)
+
+
+WITHOUT_ROWS = Path(__file__).with_name("kernels_without_rows.txt")
+"""Kernels that have no row yet. It only gets shorter: a new kernel has a row."""
+
+
+def test_every_public_kernel_ran_on_the_device() -> None:
+    for name in ROWS.keys() - _RAN.keys():  # where this test runs alone
+        with pretend_gpu(), recorded(_RAN.setdefault(name, set())):
+            ROWS[name](lambda tensor: tensor.to(DEVICE))
+    ran, listed = set().union(*_RAN.values()), set(WITHOUT_ROWS.read_text().split())
+    assert sorted(public_kernels().keys() - ran - listed) == [], "kernels without a row"
+    assert sorted(listed & ran) == [], f"kernels that have a row now: take them out of {WITHOUT_ROWS.name}"
 
 
 def plain(value: Any) -> Any:

@@ -45,7 +45,7 @@ def grow_minors(rows: Callable[[int, int], torch.Tensor], ends: Iterable[int]) -
     >>> [round(float(step.exp()), 9) for step in steps]  # the minors themselves
     [4.0, 4.0]
     """
-    factor = torch.empty(0, 0, dtype=torch.float64)
+    factor: torch.Tensor | None = None
     start, total = 0, 0.0
     for stop in ends:
         if stop <= start:
@@ -55,7 +55,7 @@ def grow_minors(rows: Callable[[int, int], torch.Tensor], ends: Iterable[int]) -
             raise ValueError(
                 f"rows({start}, {stop}) must have shape {(stop - start, stop)}, not {tuple(new.shape)}"
             )
-        factor = _with_room(factor, start, stop)
+        factor = _with_room(new.new_empty(0, 0) if factor is None else factor, start, stop)
         left = torch.linalg.solve_triangular(factor[:start, :start], new[:, :start].T, upper=False).T
         corner, failed = torch.linalg.cholesky_ex(new[:, start:] - left @ left.T)
         if int(failed):

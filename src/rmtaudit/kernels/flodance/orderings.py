@@ -54,10 +54,10 @@ def ordering_average(
         raise ValueError(f"at least one ordering is needed, not {orderings}")
 
     def average(points: int) -> torch.Tensor:
-        total = torch.zeros(points, dtype=torch.float64)
+        total = torch.zeros(points, dtype=torch.float64, device=matrix.device)
         for _ in range(orderings):
             order = torch.randperm(points, generator=generator)
-            rows = (order[:, None] * outputs + torch.arange(outputs)).flatten()
+            rows = (order[:, None] * outputs + torch.arange(outputs)).flatten().to(matrix.device)
             factor, failed = torch.linalg.cholesky_ex(matrix[rows][:, rows].to(torch.float64))
             if int(failed):
                 raise ArithmeticError(f"{points} points: the matrix is not positive definite to float64")

@@ -13,6 +13,7 @@ import torch
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "training.py"
 
 
+@pytest.mark.slow
 def test_the_log_orders_batch_sizes_at_the_share_it_was_given(tmp_path: Path) -> None:
     if importlib.util.find_spec("sklearn") is None:
         pytest.skip("needs the digits of scikit-learn")

@@ -167,7 +167,7 @@ class LayerInput:
     matrices: tuple[torch.Tensor, ...] = ()
     epsilon: float = 2.0**-53
     seed: int = 0
-    shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    shared: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def generator(self, purpose: str) -> torch.Generator:
         """Return a CPU generator fixed by the scan's seed, the layer's name and ``purpose`` alone.

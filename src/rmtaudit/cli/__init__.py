@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import click
 
+from rmtaudit.cli.activations import activations
 from rmtaudit.cli.analyzers import analyzers
 from rmtaudit.cli.cache import cache
 from rmtaudit.cli.card import card
@@ -60,6 +61,7 @@ cli.add_command(forecast_ridge, "forecast ridge")
 cli.add_command(logdet)
 cli.add_command(density)
 cli.add_command(kernel)
+cli.add_command(activations)
 cli.add_command(extract_lora)
 cli.add_command(whatif)
 cli.add_command(analyzers)

@@ -30,6 +30,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "Resources": ("memory", "threads", "device", "scratch", "resume", "scheduler", "worker_memory", "rehash",
         "samples_a_block",
+        "batch",
     ),
     "Messages": ("quiet", "verbose", "no_progress", "_click_default_help"),
 }  # fmt: skip

@@ -52,6 +52,35 @@ def test_fewer_samples_than_eigenvalues() -> None:
     assert estimate.log_mean == pytest.approx(TRUTH, abs=0.05)
 
 
+RANKS = torch.arange(1, 201, dtype=torch.float64)
+HEAVY = {
+    "1/k": 1 / RANKS,
+    "1/k²": 1 / RANKS**2,
+    "exponential": torch.exp(-RANKS / 20),
+    "spikes": torch.where(RANKS == 1, 200.0, torch.where(RANKS == 2, 50.0, 1.0)),
+}
+
+
+@pytest.mark.parametrize("samples", [400, 100, 50])
+@pytest.mark.parametrize("name", HEAVY)
+def test_populations_over_many_scales(name: str, samples: int) -> None:
+    variances = HEAVY[name]
+    shares = variances / variances.sum()
+    rank = math.exp(-float((shares * shares.log()).sum()))
+    ranks = []
+    for seed in range(8):
+        values = spectrum(variances, samples, seed)
+        estimate = equivalents.estimate_population(values, samples)
+        ranks.append(estimate.effective_rank)
+        assert estimate.population.mean == pytest.approx(float(values.mean()), rel=1e-3)
+        if samples > len(values):
+            closed, _ = equivalents.corrected_log_mean(values, samples)
+            assert estimate.log_mean == pytest.approx(closed, abs=0.03)
+    # few eigenvalues decide the rank, so that one estimate is as noisy as they are
+    drawn = torch.tensor(ranks)
+    assert float(drawn.mean()) == pytest.approx(rank, abs=0.05 * rank + 3 * float(drawn.std()) / 8**0.5)
+
+
 def test_what_is_refused() -> None:
     with pytest.raises(ValueError, match="more samples"):
         equivalents.corrected_log_mean(torch.ones(5), 5)

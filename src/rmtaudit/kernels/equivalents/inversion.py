@@ -17,13 +17,16 @@ from rmtaudit.kernels.equivalents.population import Population, population
 
 _ATOMS = 120
 """A convention: atoms of the grid, evenly spaced in the logarithm."""
-_HEIGHTS = (0.08, 0.3, 0.8)
-"""A convention: ``Im z`` in units of the mean eigenvalue. Lower, the noise of single eigenvalues enters;
-higher, the resolution goes."""
+_HEIGHTS = (0.1, 0.3, 1.0)
+"""A convention: ``Im z`` in units of ``Re z``, so that small and large eigenvalues are seen equally well.
+Lower, the noise of single eigenvalues enters; higher, the resolution goes."""
 _ABSCISSAE = 60
-"""A convention: real parts for each height."""
-_TOTAL = 1e3
-"""Weight of the equation that the masses sum to 1, in units of the root mean square of the others."""
+"""A convention: real parts for each height, evenly spaced in the logarithm."""
+_BEHIND = -1 + 0.5j
+"""A convention: one more ``z`` for each real part, in this multiple of it."""
+_TOTAL, _MEAN = 1e3, 1e2
+"""Weights of the equations that the masses sum to 1, and that the mean is that of the sample, in units of the
+root mean square of the others."""
 _SPAN = 1e-6
 """The grid starts no lower than this share of the largest eigenvalue."""
 
@@ -98,19 +101,19 @@ def estimate_population(eigenvalues: torch.Tensor, samples: int) -> PopulationEs
     seen = values[values > len(values) * 2.0**-52 * top]
     low = max(float(seen.min()) / (1 + ratio**0.5) ** 2, _SPAN * top)
     atoms = np.geomspace(low, top, _ATOMS)
-    reach = np.linspace(-1.0, 1.2 * top, _ABSCISSAE)
-    z = (reach[:, None] + 1j * np.array(_HEIGHTS)).reshape(-1)
+    real = np.geomspace(low / 2, 1.5 * top, _ABSCISSAE)
+    z = (real[:, None] * np.append(1 + 1j * np.array(_HEIGHTS), _BEHIND)).reshape(-1)
     m = (1 / (values.numpy()[None, :] - z[:, None])).mean(1)
     v = ratio * m - (1 - ratio) / z
     left = 1 / v + z
     right = ratio * atoms / (1 + atoms * v[:, None])
-    # an error of v is one of v² times that in 1/v: these weights make the equations equally exact
-    weight = np.abs(v) ** 2
+    # every equation counts by its relative error, whatever the size of the eigenvalues near its z
+    weight = np.abs(v)
     right, left = right * weight[:, None], left * weight
     system, target = np.concatenate([right.real, right.imag]), np.concatenate([left.real, left.imag])
     size = float(np.sqrt(np.mean(target**2)))
-    heavy = _TOTAL * size
-    masses, _ = nnls(np.vstack([system, np.full(_ATOMS, heavy)]), np.append(target, heavy))
+    exact = size * np.vstack([np.full(_ATOMS, _TOTAL), _MEAN * atoms])
+    masses, _ = nnls(np.vstack([system, exact]), np.append(target, [size * _TOTAL, size * _MEAN]))
     residual = float(np.sqrt(np.mean((system @ masses - target) ** 2))) / size
     kept = masses > 0
     law = population(torch.from_numpy(atoms[kept] * scale), torch.from_numpy(masses[kept]))

@@ -1,0 +1,1 @@
+"""Activations of networks: the covariance of what each layer is given on some samples."""

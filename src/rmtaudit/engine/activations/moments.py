@@ -1,0 +1,134 @@
+"""The covariance of rows that come a few at a time, of all and without each group of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Covariance:
+    """The spectrum of a sample covariance, about the mean of the rows.
+
+    Attributes
+    ----------
+    eigenvalues
+        Ascending, float64, those of ``XᵀX/degrees`` with centred rows; ``min(features, degrees)`` of them.
+    degrees
+        Rows less one: a covariance about the mean of ``n`` normal rows is one of ``n - 1`` rows about 0.
+    """
+
+    eigenvalues: torch.Tensor
+    degrees: int
+
+
+class Moments:
+    """Rows, or sums and products of them by group, whichever takes less memory.
+
+    Parameters
+    ----------
+    count, features
+        Rows that will come, and their numbers.
+    groups
+        Of rows, that are left out in turn.
+    kept
+        Rows that are kept as they are.
+
+    Attributes
+    ----------
+    rows
+        So far.
+    finite
+        Whether all numbers were finite.
+    """
+
+    def __init__(self, count: int, features: int, groups: int, *, kept: int) -> None:
+        self.features, self.groups, self.rows, self.finite = features, groups, 0, True
+        self._whole = holds_rows(count, features, groups)
+        self._kept = count if self._whole else min(kept, count)
+        self._first = torch.empty((self._kept, features), dtype=torch.float64)
+        self._group_of: list[torch.Tensor] = []
+        self._shift: torch.Tensor | None = None
+        self._squares = 0.0
+        sides = 0 if self._whole else features
+        self._products = torch.zeros((groups, sides, sides), dtype=torch.float64)
+        self._sums = torch.zeros((groups, features), dtype=torch.float64)
+
+    def add(self, rows: torch.Tensor, groups: torch.Tensor) -> None:
+        """Take some rows, shape ``(m, features)``, float64, and the group of each."""
+        self.finite = self.finite and bool(torch.isfinite(rows).all())
+        room = self._kept - self.rows
+        if room > 0:
+            self._first[self.rows : self.rows + len(rows)] = rows[:room]
+        if self._shift is None:
+            self._shift = rows.mean(0)
+        self._squares += float(rows.square().sum())
+        self._group_of.append(groups)
+        self.rows += len(rows)
+        if self._whole:
+            return
+        shifted = rows - self._shift  # so that nothing is lost where the mean is large
+        for group in set(groups.tolist()):
+            own = shifted[groups == group]
+            self._sums[group] += own.sum(0)
+            self._products[group] += own.T @ own
+
+    @property
+    def first(self) -> torch.Tensor:
+        """The rows that were kept, the first ones."""
+        return self._first[: min(self.rows, self._kept)]
+
+    @property
+    def mean_square(self) -> float:
+        """Mean of the squares of all numbers."""
+        return self._squares / (self.rows * self.features)
+
+    def covariances(self) -> Iterator[Covariance]:
+        """Yield the covariance of all rows, and then without each group."""
+        sizes = torch.cat(self._group_of).bincount(minlength=self.groups).tolist()
+        yield Covariance(*self._spectrum(None, self.rows))
+        for group in range(self.groups):
+            yield Covariance(*self._spectrum(group, self.rows - sizes[group]))
+
+    def along(self, directions: torch.Tensor) -> torch.Tensor:
+        """Return the variance along directions, the columns of a matrix, shape ``(k,)``."""
+        if self._whole:
+            centred = self.first - self.first.mean(0)
+            return (centred @ directions).square().sum(0) / (self.rows - 1)
+        product = self._scatter(None, self.rows)
+        return (directions * (product @ directions)).sum(0) / (self.rows - 1)
+
+    def _spectrum(self, without: int | None, rows: int) -> tuple[torch.Tensor, int]:
+        degrees = rows - 1
+        if self._whole:
+            own = self.first
+            if without is not None:
+                own = own[torch.cat(self._group_of) != without]
+            centred = own - own.mean(0)
+            gram = centred.T @ centred if self.features <= degrees else centred @ centred.T
+        else:
+            gram = self._scatter(without, rows)
+        values = torch.linalg.eigvalsh(gram).clamp(min=0) / degrees
+        return values[-min(self.features, degrees) :], degrees
+
+    def _scatter(self, without: int | None, rows: int) -> torch.Tensor:
+        total, products = self._sums.sum(0), self._products.sum(0)
+        if without is not None:
+            total, products = total - self._sums[without], products - self._products[without]
+        return products - torch.outer(total, total) / rows
+
+
+def holds_rows(count: int, features: int, groups: int) -> bool:
+    """Whether rows take less memory than their products by group."""
+    return count <= groups * features
+
+
+def memory_of(count: int, features: int, groups: int, *, kept: int) -> int:
+    """Return the bytes that the moments of a site take, and what its spectra take."""
+    if holds_rows(count, features, groups):
+        held = count * features
+        side = min(count, features)
+        return 8 * (2 * held + 4 * side**2)
+    return 8 * ((groups + 5) * features**2 + kept * features)

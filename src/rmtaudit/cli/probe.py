@@ -29,8 +29,8 @@ if TYPE_CHECKING:
         ("probe ./model", "Which layers the output depends on most"),
         ("probe ./model --quantise int4-g128", "What quantising each layer would cost"),
         (
-            "probe net.py:cnn --allow-code --input-shape 3,32,32 --loss kl --prune 0.5",
-            "What pruning each layer of a classifier of your own would cost",
+            "probe net.py:cnn --allow-code --input-shape 3,32,32 --prune 0.5",
+            "What pruning each layer of a network of your own would cost",
         ),
     ],
 )

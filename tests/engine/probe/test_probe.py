@@ -204,7 +204,7 @@ def test_refusals(nets: Path) -> None:
 
     assert code("stack") == "RA-PB-002"
     assert code("linear", input_shape=(20,), memory=100) == "RA-PB-004"
-    assert code("vector", input_shape=(3,)) == "RA-NA-014"
+    assert code("vector", input_shape=(3,)) == "RA-NA-012"
     for settings in ({"samples": 0}, {"noise": 0.0}, {"input_shape": (0,)}, {"input_shape": ()}):
         assert code("stack", **settings) == "RA-PB-001"
     assert code("stack", input_shape=(6,), data=Path("x.npy")) == "RA-PB-001"

@@ -72,7 +72,7 @@ def answer_request(
     UsageError, InputError, UnsafeError, UnreachableError
         As opening the network and making its inputs do.
     NothingAuditableError
-        RA-NA-014: it has no weight matrix.
+        RA-NA-012: it has no weight matrix.
     StoppedWorkError
         If ``stop`` ended the work.
     """
@@ -83,7 +83,7 @@ def answer_request(
         network = open_network(request.model, request.network)
         weights = weights_of(network.module)
         if not weights:
-            raise NothingAuditableError("RA-NA-014", "the network has no weight matrix.", where=network.name)
+            raise NothingAuditableError("RA-NA-012", "the network has no weight matrix.", where=network.name)
         samples, description = inputs_for(network, settings, folder)
         readout = readout_of(network, samples.batch(network, [0]), settings.loss, folder)
         memory = settings.memory or min(_BUDGET, free_memory() // 2)

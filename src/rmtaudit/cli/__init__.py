@@ -26,6 +26,7 @@ from rmtaudit.cli.inspect import inspect
 from rmtaudit.cli.kernel import kernel
 from rmtaudit.cli.lineage import lineage
 from rmtaudit.cli.logdet import logdet
+from rmtaudit.cli.probe import probe
 from rmtaudit.cli.rank import rank
 from rmtaudit.cli.report import report
 from rmtaudit.cli.scan import scan
@@ -62,6 +63,7 @@ cli.add_command(logdet)
 cli.add_command(density)
 cli.add_command(kernel)
 cli.add_command(activations)
+cli.add_command(probe)
 cli.add_command(extract_lora)
 cli.add_command(whatif)
 cli.add_command(analyzers)

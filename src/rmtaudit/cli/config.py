@@ -39,7 +39,7 @@ def show(origin: bool, **flags: Any) -> None:
 
 SCHEMAS = (
     "report", "gate", "policy", "comparison", "lineage", "merge", "claim", "whatif", "extraction", "zoo",
-    "rank",
+    "rank", "probe",
 )  # fmt: skip
 """Documents whose schema is published: those of :mod:`rmtaudit.report.schemas`, and policies."""
 

@@ -33,7 +33,7 @@ def draw_whatif(console: Console, document: Mapping[str, Any], top: int) -> None
         )
         for each in document["layers"]
     ]
-    _print(console, ("layer", "shape", "error", "spectral", "kept"), rows, top)
+    print_rows(console, ("layer", "shape", "error", "spectral", "kept"), rows, top)
     console.print(
         Text(
             "error: Frobenius norm of the change over that of the weight. spectral: the same of largest "
@@ -62,7 +62,7 @@ def draw_extraction(console: Console, document: Mapping[str, Any], top: int) -> 
         )
         for each in document["updates"]
     ]
-    _print(console, ("module", "shape", "rank", "resolved", "change", "left"), rows, top)
+    print_rows(console, ("module", "shape", "rank", "resolved", "change", "left"), rows, top)
     console.print(
         Text(
             "resolved: singular values above the rounding of the weights. change: Frobenius norm of the "
@@ -73,7 +73,8 @@ def draw_extraction(console: Console, document: Mapping[str, Any], top: int) -> 
     _left_out(console, document["left_out"])
 
 
-def _print(console: Console, heads: Sequence[str], rows: Sequence[Sequence[str]], top: int) -> None:
+def print_rows(console: Console, heads: Sequence[str], rows: Sequence[Sequence[str]], top: int) -> None:
+    """Print a table whose first column is a name, which is cut where the console is narrow."""
     shown = rows[:top] if top else rows
     widths = [max(len(row[i]) for row in (*shown, heads)) for i in range(1, len(heads))]
     room = max(_LEAST_NAME, console.width - sum(widths) - len(heads) - 1)

@@ -12,7 +12,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "base", "baseline", "parents", "stream", "include", "exclude", "view", "symmetric", "kernel", "nu",
         "length", "laplacian", "dtype", "shape", "shift", "series", "select", "holds", "matrix", "population",
         "signal", "outputs", "data", "state", "allow_code", "limit", "shuffle", "parameter", "window",
-        "labels", "raw", "hold_out",
+        "labels", "raw", "hold_out", "input_shape",
     ),
     "What is computed": (
         "preset", "analyzers", "conv", "assigned", "bootstrap", "sharp", "pseudo", "size", "factor", "up_to",
@@ -20,7 +20,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "level", "sample", "samples", "sampling", "block_size", "ridge", "replicas", "kpm", "points",
         "tolerance", "confidence", "metrics", "rank", "quantise", "truncate", "prune", "assume_random_order",
         "assume_free", "assume_smooth", "pairs", "columns_of", "features", "pipe", "activation",
-        "width", "draws", "seed",
+        "width", "draws", "loss", "noise", "tokens", "seed",
     ),
     "What is checked": ("policy", "fail_on", "claim", "verify", "against"),
     "Where the result goes": (

@@ -15,13 +15,26 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_FORMATS = ".npz, .npy, or .jsonl with token ids or text."
+
+
+def _precision(default: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--precision",
+        type=click.Choice(DTYPES),
+        default=default,
+        show_default=True,
+        help="In which the network runs.",
+    )
+
+
 NETWORK_OPTIONS = (
     click.option(
         "--data",
         metavar="FILE",
         type=click.Path(path_type=Path),
         required=True,
-        help="Samples: .npz, .npy, or .jsonl with token ids or text.",
+        help=f"Samples: {_FORMATS}",
     ),
     click.option(
         "--state",
@@ -30,13 +43,7 @@ NETWORK_OPTIONS = (
         help="Weights for the network of module:factory.",
     ),
     click.option("--allow-code", is_flag=True, help="Import and call module:factory."),
-    click.option(
-        "--precision",
-        type=click.Choice(DTYPES),
-        default="float64",
-        show_default=True,
-        help="In which the network runs.",
-    ),
+    _precision("float64"),
     click.option(
         "--device", metavar="NAME", default="cpu", show_default=True, help="Where it runs: cpu, cuda, cuda:1."
     ),
@@ -46,6 +53,20 @@ NETWORK_OPTIONS = (
 def network_flags(command: Command) -> Command:
     """Add the flags to a command; :func:`network_settings` makes settings of their values."""
     for option in reversed(NETWORK_OPTIONS):
+        command = option(command)
+    return command
+
+
+def flags_without_data(command: Command) -> Command:
+    """Add the flags to a command that makes its own inputs, and runs networks in float32 by default."""
+    data = click.option(
+        "--data",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help=f"Samples instead of those that are made: {_FORMATS}",
+    )
+    _, state, allow_code, _, device = NETWORK_OPTIONS
+    for option in (device, _precision("float32"), allow_code, state, data):
         command = option(command)
     return command
 

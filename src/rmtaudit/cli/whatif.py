@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rmtaudit.cli.edit_flags import edit_options, required_edit
 from rmtaudit.cli.errors import FINE, placed
 from rmtaudit.cli.help import Command
 from rmtaudit.cli.output import DocumentOutput, document_table_options
-from rmtaudit.errors import RmtauditError, UsageError
+from rmtaudit.errors import RmtauditError
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from rmtaudit.engine.whatif import Edit
 
 
 @click.command(
@@ -28,21 +27,7 @@ if TYPE_CHECKING:
     ],
 )
 @click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
-@click.option(
-    "--quantise",
-    metavar="SCHEME",
-    help="Round to bf16, fp16, fp8, int8, int8-g32, int4, int4-g128, int4-g32, "
-    "int3-g128, int2-g64, nf4 or mxfp4.",
-)
-@click.option(
-    "--truncate",
-    metavar="RANK|ENERGY",
-    type=float,
-    help="Keep that many singular values (1 or more), or that share of their squares (below 1).",
-)
-@click.option(
-    "--prune", metavar="SHARE", type=float, help="Set that share of each layer's entries, the smallest, to 0."
-)
+@edit_options
 @document_table_options
 def whatif(
     path: Path,
@@ -61,7 +46,7 @@ def whatif(
     from rmtaudit.checkpoints import open_checkpoint
     from rmtaudit.engine.whatif import preview
 
-    edit = _edit(quantise, truncate, prune)
+    edit = required_edit(quantise, truncate, prune)
     with out.open([path]) as emit:
         try:
             with open_checkpoint(path) as checkpoint:
@@ -76,19 +61,3 @@ def whatif(
 
         emit(document, draw)
     return FINE
-
-
-def _edit(quantise: str | None, truncate: float | None, prune: float | None) -> Edit:
-    from rmtaudit.engine.whatif import Prune, Quantise, Truncate
-
-    if sum(value is not None for value in (quantise, truncate, prune)) != 1:
-        raise UsageError("RA-US-815", "Give one of --quantise, --truncate and --prune.")
-    if quantise is not None:
-        return Quantise(quantise)
-    if prune is not None:
-        return Prune(prune)
-    if truncate is not None and truncate >= 1:
-        if truncate != int(truncate):
-            raise UsageError("RA-US-815", f"--truncate {truncate:g} is neither a rank nor a share.")
-        return Truncate(rank=int(truncate))
-    return Truncate(energy=truncate)

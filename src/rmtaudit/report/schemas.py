@@ -9,6 +9,7 @@ from typing import Any
 from rmtaudit.report.comparison import comparison_schema
 from rmtaudit.report.derivations import DERIVATIONS, derivation_schema
 from rmtaudit.report.gate import gate_schema
+from rmtaudit.report.probe import probe_schema
 from rmtaudit.report.ranking import ranking_schema
 from rmtaudit.report.schema import report_schema
 from rmtaudit.report.zoo import zoo_schema
@@ -19,6 +20,7 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "comparison": comparison_schema,
     "zoo": zoo_schema,
     "rank": ranking_schema,
+    "probe": probe_schema,
     **{name: partial(derivation_schema, name) for name in DERIVATIONS},
 }
 

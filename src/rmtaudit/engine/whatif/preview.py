@@ -2,47 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rmtaudit.checkpoints.base import Checkpoint
+from rmtaudit.engine.edits import Edit, check_edit, described, edited
 from rmtaudit.engine.resources.memory import free_memory
-from rmtaudit.errors import CorruptError, NothingAuditableError, UsageError
+from rmtaudit.errors import CorruptError, NothingAuditableError
 from rmtaudit.matrices.layers import LayerKind
 from rmtaudit.matrices.plan import plan_layers
 from rmtaudit.report.derivations import EditedLayer, Version, Whatif, WhatifHeader, WhatifSubject
 from rmtaudit.version import installed_version
 
-if TYPE_CHECKING:
-    import torch
-
 _WORK = 64
 """Bytes an entry that the edit and the two spectra take in float64: measured, rounded up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quantise:
-    """Round every weight to the levels of a scheme of :mod:`rmtaudit.kernels.edits.quantise`."""
-
-    scheme: str
-
-
-@dataclass(frozen=True, slots=True)
-class Truncate:
-    """Keep the largest singular values: a number of them, or a share of their squares."""
-
-    rank: int | None = None
-    energy: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Prune:
-    """Set a share of the entries of every layer, the smallest, to 0."""
-
-    share: float
-
-
-Edit = Quantise | Truncate | Prune
 
 
 def preview(checkpoint: Checkpoint, edit: Edit) -> dict[str, Any]:
@@ -66,7 +38,7 @@ def preview(checkpoint: Checkpoint, edit: Edit) -> dict[str, Any]:
     """
     from rmtaudit.kernels.difference.distortion import distortion
 
-    _check(edit)
+    check_edit(edit)
     plan = plan_layers(checkpoint.tensors, config=checkpoint.config)
     rows: list[EditedLayer] = []
     left_out: list[str] = []
@@ -88,7 +60,7 @@ def preview(checkpoint: Checkpoint, edit: Edit) -> dict[str, Any]:
             if not bool(weight.isfinite().all()):
                 left_out.append(layer.name)
                 break
-            result = distortion(weight, _edited(weight, edit))
+            result = distortion(weight, edited(weight, edit))
             rows.append(
                 EditedLayer(
                     name=layer.name if len(matrices) == 1 else f"{layer.name}[{index}]",
@@ -108,51 +80,7 @@ def preview(checkpoint: Checkpoint, edit: Edit) -> dict[str, Any]:
         schema=WhatifHeader(),
         tool=Version(version=installed_version()),
         subject=WhatifSubject(path=str(checkpoint.path), format=checkpoint.format),
-        edit=_described(edit),
+        edit=described(edit),
         layers=rows,
         left_out=left_out,
     ).to_dict()
-
-
-def _check(edit: Edit) -> None:
-    from rmtaudit.kernels.edits.quantise import SCHEMES
-
-    match edit:
-        case Quantise(scheme=scheme):
-            problem = "" if scheme in SCHEMES else f"There is no scheme {scheme!r}."
-            hint = f"The schemes are {', '.join(SCHEMES)}."
-        case Truncate(rank=rank, energy=energy):
-            fits = (rank is None) != (energy is None)
-            fits = fits and (rank is None or rank >= 1) and (energy is None or 0 < energy <= 1)
-            problem = (
-                "" if fits else "A truncation keeps a rank of at least 1, or an energy above 0, at most 1."
-            )
-            hint = "Give one of the two."
-        case Prune(share=share):
-            problem = "" if 0 <= share < 1 else f"A share of {share:g} of the entries cannot be pruned."
-            hint = "Give a share of at least 0 and below 1."
-    if problem:
-        raise UsageError("RA-US-814", problem, hint=hint)
-
-
-def _edited(weight: torch.Tensor, edit: Edit) -> torch.Tensor:
-    from rmtaudit.kernels.edits.quantise import quantised
-    from rmtaudit.kernels.edits.spectra import pruned, truncated
-
-    match edit:
-        case Quantise(scheme=scheme):
-            return quantised(weight, scheme)
-        case Truncate(rank=rank, energy=energy):
-            return truncated(weight, rank=rank, energy=energy)
-        case Prune(share=share):
-            return pruned(weight, share)
-
-
-def _described(edit: Edit) -> dict[str, Any]:
-    match edit:
-        case Quantise(scheme=scheme):
-            return {"kind": "quantise", "scheme": scheme}
-        case Truncate(rank=rank, energy=energy):
-            return {"kind": "truncate", "rank": rank, "energy": energy}
-        case Prune(share=share):
-            return {"kind": "prune", "share": share}

@@ -1,0 +1,70 @@
+"""What is probed, and with how many inputs; checked before torch is imported."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from rmtaudit.engine.edits import Edit, check_edit
+from rmtaudit.errors import UsageError
+
+
+class Loss(StrEnum):
+    """How the outputs before and after a change are compared."""
+
+    AUTO = "auto"
+    KL = "kl"
+    COSINE = "cosine"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSettings:
+    """How a network is probed.
+
+    Attributes
+    ----------
+    edit
+        What is done to one layer at a time; ``None``: noise alone.
+    loss
+        How outputs are compared; ``AUTO`` decides by what the network returns.
+    samples, tokens
+        Number of inputs, and the length of each where they are sequences of tokens.
+    draws, noise
+        Number of random changes of each layer, and their Frobenius norm over that of the layer.
+    data
+        Inputs to take instead of generated ones.
+    input_shape
+        Of one input, for a network that does not say what it reads.
+    memory
+        Working memory in bytes beside the network and its edited copy; ``None``: half of what is free, at
+        most 4 GiB.
+    seed
+        Of the inputs and of the noise.
+    """
+
+    edit: Edit | None = None
+    loss: Loss = Loss.AUTO
+    samples: int = 16
+    tokens: int = 64
+    draws: int = 3
+    noise: float = 0.05
+    data: Path | None = None
+    input_shape: tuple[int, ...] | None = None
+    memory: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "tokens", "draws"):
+            if getattr(self, name) < 1:
+                raise UsageError("RA-PB-001", f"{name} is at least 1, not {getattr(self, name)}.")
+        if not (math.isfinite(self.noise) and self.noise > 0):
+            raise UsageError("RA-PB-001", f"the relative size of noise is above 0, not {self.noise:g}.")
+        if self.input_shape is not None and (not self.input_shape or min(self.input_shape) < 1):
+            raise UsageError("RA-PB-001", "the shape of an input has sides of at least 1.", hint="3,32,32")
+        if self.data is not None and self.input_shape is not None:
+            raise UsageError("RA-PB-001", "--data and --input-shape exclude each other.")
+        if self.edit is not None:
+            check_edit(self.edit)

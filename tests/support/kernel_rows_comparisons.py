@@ -19,6 +19,7 @@ from rmtaudit.kernels.difference import (
     leading,
     low_rank,
     moments,
+    products,
     quantised,
     random_change,
     replaced,
@@ -86,6 +87,7 @@ def _parts_of_a_difference(put: Put) -> Any:
     factor = put(torch.linspace(0.5, 2, 96, dtype=torch.float64))
     return [
         distortion.distortion(base, candidate),
+        products.singular_values(base.double()),
         equality.equal_values(base, candidate),
         equality.within_one_unit(base, candidate, "float32"),
         equality.line_factors(base, candidate),

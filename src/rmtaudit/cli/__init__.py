@@ -35,7 +35,22 @@ from rmtaudit.cli.whatif import whatif
 from rmtaudit.cli.zoo import zoo
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(Group):
+    """All commands. One may have a name of two words."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command of two words, if there is one: ``forecast ridge`` beside ``forecast``."""
+        both = " ".join(args[:2])
+        if len(args) > 1 and both in self.commands:
+            return both, self.commands[both], args[2:]
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(None, "-V", "--version", package_name="rmtaudit", message="%(prog)s %(version)s")
 def cli() -> None:
     """Audit neural-network checkpoints from their weights alone, with random matrix theory.

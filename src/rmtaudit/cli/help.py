@@ -76,7 +76,7 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of commands, each with its whole summary. A command may have a name of two words."""
+    """A group of commands, each with its whole summary."""
 
     command_class = Command
 
@@ -91,15 +91,6 @@ class Group(click.Group):
         if rows:
             with formatter.section("Commands"):
                 formatter.write_dl(rows)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command of two words, if there is one: ``forecast ridge`` beside ``forecast``."""
-        both = " ".join(args[:2])
-        if len(args) > 1 and both in self.commands:
-            return both, self.commands[both], args[2:]
-        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order in which the commands were added."""

@@ -45,6 +45,7 @@ def _growth(*files: Path) -> int:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read on Linux")
 def test_a_comparison_takes_the_memory_of_a_scan_and_one_layer_more(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(2)

@@ -152,8 +152,8 @@ def _warnings(
     if uneven:
         yield (
             "RA-AC-104",
-            f"the inputs of {len(uneven):,} layers ('{display_name(uneven[0])}' …) differ so much in length that"
-            " rank and log-determinant, marked *, may be too low by more than their errors.",
+            f"the inputs of {len(uneven):,} layers ('{display_name(uneven[0])}' …) differ in length so much"
+            " that rank and log-determinant, marked *, may be too low by more than their errors.",
         )
     copies = len(samples) - _distinct(samples)
     if copies:

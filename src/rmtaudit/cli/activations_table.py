@@ -12,6 +12,7 @@ from rich.text import Text
 
 from rmtaudit.names import display_name
 
+_SHOWN = 3
 _NOTES = (
     "rank: effective rank of the covariance of a layer's inputs, corrected for the number of samples, ± its "
     "standard error. top, lowest: variance of the inputs along the weight's top and lowest singular "
@@ -44,8 +45,19 @@ def draw_activations(console: Console, document: Mapping[str, Any], *, top: int)
         for name, number in each["numbers"].items()
         if number["status"] == "too few samples"
     }
-    for line in list(needs)[-3:]:
+    for line in list(needs)[-_SHOWN:]:
         console.print(Text(f"too few samples for some layers; {line}", style="yellow"))
+    failed = [
+        f"{display_name(each['name'])}: no {_words(name)}: {number['reason']}"
+        for each in shown
+        if each["shares_input_with"] is None
+        for name, number in each["numbers"].items()
+        if number["status"] == "failed"
+    ]
+    for line in failed[:_SHOWN]:
+        console.print(Text(line, style="yellow"))
+    if len(failed) > _SHOWN:
+        console.print(Text(f"and {len(failed) - _SHOWN:,} more numbers", style="yellow"))
     if len(shown) < len(layers):
         console.print(Text(f"and {len(layers) - len(shown):,} more layers: --top 0", style="dim"))
     for warning in document["warnings"]:
@@ -76,11 +88,12 @@ def _table(layers: list[Mapping[str, Any]]) -> Table:
         table.add_column(head, justify="right", no_wrap=True)
     for layer in layers:
         facts, numbers = layer["activations"], layer["numbers"]
+        mark = "*" if facts["lengths"]["uneven"] else ""
         if layer["shares_input_with"] is None:
             own = (
                 f"{layer['shape'][1]}",
-                _number(numbers["effective_rank"]),
-                _number(numbers["log_determinant"]),
+                _number(numbers["effective_rank"]) + mark,
+                _number(numbers["log_determinant"]) + mark,
                 _plain(numbers["alpha"]["value"]),
                 _plain(numbers["kappa"]["value"]),
                 _plain((facts["law"] or {}).get("ks_distance")),

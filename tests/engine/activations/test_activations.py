@@ -365,6 +365,16 @@ def test_constant_and_infinite_inputs() -> None:
     assert measure(network, samples_of(broken), ActivationsSettings())[0].unmeasured == "not finite"
 
 
+def test_rows_with_scales_of_their_own_are_noticed() -> None:
+    network = network_of(nn.Sequential(nn.Linear(25, 3)))
+    rows = normal(120, VARIANCES, 3) - 3
+    even = measure(network, samples_of(rows), ActivationsSettings())[0]
+    assert even.facts["lengths"]["uneven"] is False
+    scales = torch.randn(120, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).exp()
+    uneven = measure(network, samples_of(rows * scales), ActivationsSettings())[0]
+    assert uneven.facts["lengths"]["uneven"] is True
+
+
 def test_patterns_and_stopping() -> None:
     network = network_of(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)))
     samples = samples_of(torch.randn(30, 3).double())

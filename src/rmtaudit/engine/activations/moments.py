@@ -87,36 +87,35 @@ class Moments:
 
     def covariances(self) -> Iterator[Covariance]:
         """Yield the covariance of all rows, and then without each group."""
-        sizes = torch.cat(self._group_of).bincount(minlength=self.groups).tolist()
-        yield Covariance(*self._spectrum(None, self.rows))
-        for group in range(self.groups):
-            yield Covariance(*self._spectrum(group, self.rows - sizes[group]))
+        every = frozenset(range(self.groups))
+        for kept in (every, *(every - {group} for group in range(self.groups))):
+            yield self._covariance(sorted(kept))
 
     def along(self, directions: torch.Tensor) -> torch.Tensor:
         """Return the variance along directions, the columns of a matrix, shape ``(k,)``."""
         if self._whole:
             centred = self.first - self.first.mean(0)
             return (centred @ directions).square().sum(0) / (self.rows - 1)
-        product = self._scatter(None, self.rows)
+        product = self._scatter(list(range(self.groups)), self.rows)
         return (directions * (product @ directions)).sum(0) / (self.rows - 1)
 
-    def _spectrum(self, without: int | None, rows: int) -> tuple[torch.Tensor, int]:
+    def _covariance(self, groups: list[int]) -> Covariance:
+        chosen = torch.isin(torch.cat(self._group_of), torch.tensor(groups))
+        rows = int(chosen.sum())
         degrees = rows - 1
         if self._whole:
-            own = self.first
-            if without is not None:
-                own = own[torch.cat(self._group_of) != without]
+            own = self.first[chosen]
             centred = own - own.mean(0)
             gram = centred.T @ centred if self.features <= degrees else centred @ centred.T
         else:
-            gram = self._scatter(without, rows)
+            gram = self._scatter(groups, rows)
         values = torch.linalg.eigvalsh(gram).clamp(min=0) / degrees
-        return values[-min(self.features, degrees) :], degrees
+        return Covariance(values[-min(self.features, degrees) :], degrees)
 
-    def _scatter(self, without: int | None, rows: int) -> torch.Tensor:
-        total, products = self._sums.sum(0), self._products.sum(0)
-        if without is not None:
-            total, products = total - self._sums[without], products - self._products[without]
+    def _scatter(self, groups: list[int], rows: int) -> torch.Tensor:
+        total, products = self._sums[groups].sum(0), torch.zeros_like(self._products[0])
+        for group in groups:
+            products += self._products[group]
         return products - torch.outer(total, total) / rows
 
 

@@ -87,7 +87,7 @@ def answer_request(
             "confidence": CONFIDENCE,
         },
         "layers": [_layer(row) for row in rows],
-        "warnings": [{"code": code, "message": text} for code, text in _warnings(network, samples)],
+        "warnings": [{"code": code, "message": text} for code, text in _warnings(network, samples, rows)],
         "run": {
             "wall_seconds": round(time.perf_counter() - started, 3),
             "cpu_seconds": round(time.process_time() - cpu, 3),
@@ -141,11 +141,20 @@ def _layer(row: LayerActivations) -> dict[str, Any]:
     }
 
 
-def _warnings(network: Network, samples: Samples) -> Iterator[tuple[str, str]]:
+def _warnings(
+    network: Network, samples: Samples, rows: Sequence[LayerActivations]
+) -> Iterator[tuple[str, str]]:
     for text in network.warnings:
         yield "RA-AC-101", text
     if samples.truncated:
         yield "RA-AC-102", f"{samples.truncated:,} texts were cut to the network's positions."
+    uneven = [row.layer.name for row in rows if row.facts and row.facts["lengths"]["uneven"]]
+    if uneven:
+        yield (
+            "RA-AC-104",
+            f"the inputs of {len(uneven):,} layers ('{display_name(uneven[0])}' …) differ in length so much"
+            " that rank and log-determinant, marked *, may be too low by more than their errors.",
+        )
     copies = len(samples) - _distinct(samples)
     if copies:
         yield (

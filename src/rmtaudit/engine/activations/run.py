@@ -16,7 +16,7 @@ from rmtaudit.engine.activations.moments import Moments, memory_of
 from rmtaudit.engine.activations.numbers import Number
 from rmtaudit.engine.activations.rows import gather
 from rmtaudit.engine.activations.settings import FEWEST, GROUPS, ActivationsSettings
-from rmtaudit.engine.activations.spectrum import spectra_of, spectrum_facts
+from rmtaudit.engine.activations.spectrum import length_facts, spectra_of, spectrum_facts
 from rmtaudit.engine.networks import Network, Samples
 from rmtaudit.engine.resources.memory import free_memory
 from rmtaudit.errors import StoppedWorkError
@@ -142,9 +142,10 @@ def _measured(
     common = {
         "rows": moments.rows,
         "rank": spectra.rank,
-        "rank_known": spectra.rank < moments.features or spectra.whole.degrees >= moments.features,
+        "rank_known": spectra.rank_known,
         "variance": variance,
         "mean_share": max(0.0, 1 - variance / moments.mean_square),
+        "lengths": length_facts(moments.first, numbers["participation_ratio"].value),
         **facts,
     }
     for layer in site.layers:

@@ -28,6 +28,12 @@ _SIDE = 32
 """Eigenvalues from which the fit of kappa was calibrated, as of the spectra of weights."""
 _MIN_TAIL = 8
 """Eigenvalues of a tail at least, as of the spectra of weights."""
+_ROUNDINGS = 2.0
+"""An entry is rounded by at most half of epsilon times its size: four times that, for what the layers before
+add up."""
+_UNEVEN = 0.15
+"""Excess of the spread of lengths from which intervals hold too rarely: with log-normal scales, those of the
+log-determinant cover 9 of 10 at an excess of 0.05, 7 at 0.2, 5 at 0.4 (60 features, 100 and 400 samples)."""
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
@@ -57,6 +63,14 @@ class Spectra:
         """Dimensions a degree of freedom."""
         return self.rank / self.whole.degrees
 
+    @property
+    def rank_known(self) -> bool:
+        """Whether the rank is below the samples, and the same where a group is left out."""
+        if self.rank > self.whole.degrees:
+            return False
+        smallest = [each.eigenvalues[-min(self.rank, each.degrees)] for each in self.parts]
+        return all(float(value) > self.floor for value in smallest)
+
     def padded(self, covariance: Covariance) -> torch.Tensor:
         """Return all ``rank`` eigenvalues of a covariance, with zeros where samples are fewer."""
         values = covariance.eigenvalues[-min(self.rank, covariance.degrees) :]
@@ -70,8 +84,7 @@ def spectra_of(moments: Moments, epsilon: float) -> Spectra:
     """
     whole, *parts = moments.covariances()
     values = whole.eigenvalues
-    # an entry is rounded by at most epsilon times its size; ten times that for what the layers before add up
-    rounding = moments.mean_square * (10 * epsilon) ** 2
+    rounding = moments.mean_square * (_ROUNDINGS * epsilon) ** 2
     floor = max(len(values) * 2.0**-52 * float(values[-1]), rounding)
     resolved = int((values > floor).sum())
     rank = moments.features if resolved == whole.degrees < moments.features else resolved
@@ -115,6 +128,21 @@ def spectrum_facts(spectra: Spectra) -> tuple[dict[str, Any], dict[str, Number]]
     }
     facts["law"] = _law(estimate.population, spectra.ratio, values)
     return facts, numbers
+
+
+def length_facts(rows: torch.Tensor, participation: float | None) -> dict[str, Any]:
+    """Return how much the lengths of rows differ, as JSON values.
+
+    ``spread`` is the squared coefficient of variation of ``‖x - mean‖²``, and ``normal`` that of normal rows,
+    ``2 tr Σ²/(tr Σ)²``. Rows that differ more, as if each had a scale of its own, have another law of sample
+    covariances, and ``uneven`` says so.
+    """
+    lengths = (rows - rows.mean(0)).square().sum(1)
+    spread = float(lengths.var() / lengths.mean() ** 2)
+    if participation is None or not participation > 0:
+        return {"spread": spread, "normal": None, "uneven": None}
+    normal = 2 / participation
+    return {"spread": spread, "normal": normal, "uneven": spread - normal > max(_UNEVEN, normal / 2)}
 
 
 def _population(spectra: Spectra, covariance: Covariance) -> PopulationEstimate:
@@ -161,7 +189,7 @@ def _corrected_log_determinant(spectra: Spectra, naive: float | None) -> Number:
     if fewest <= spectra.rank:
         needed = math.ceil((spectra.rank + 2) * spectra.whole.degrees / fewest) + 1
         return without(NumberStatus.FEW_SAMPLES, f"needs {needed:,} samples", naive=naive)
-    if any(float(spectra.padded(each)[0]) <= spectra.floor for each in spectra.parts):
+    if not spectra.rank_known:
         return without(
             NumberStatus.FAILED, "some directions vary in the samples of one group only", naive=naive
         )

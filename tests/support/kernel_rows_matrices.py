@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from kernel_inputs import Put, Row, covariance, normal, pareto, seeded, spectrum, weight
 
+from rmtaudit.kernels import alignment, farms, lanczos, operators
 from rmtaudit.kernels import covariance as matern
-from rmtaudit.kernels import farms, lanczos, operators
 from rmtaudit.kernels.determinants import factorisations, tile_algebra, triangular
 from rmtaudit.kernels.noise import (
     floor,
@@ -281,7 +281,17 @@ def _preconditioned(put: Put) -> Any:
     ]
 
 
+def _alignment(put: Put) -> Any:
+    values = put(normal(12).square())
+    return [
+        alignment.overlap(values[:3], float(values.sum()), 12),
+        alignment.random_overlap(values, 12, 3),
+        alignment.share_below(1.1, values, size=12, directions=3, draws=20, generator=seeded()),
+    ]
+
+
 ROWS: dict[str, Row] = {
+    "alignment": _alignment,
     "spectra": _spectra,
     "scales": _scales,
     "variance profiles": _profiles,

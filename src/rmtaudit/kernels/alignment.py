@@ -105,7 +105,7 @@ def share_below(
         Of the frames; on the CPU.
     """
     diagonal = torch.zeros(size, dtype=torch.float64)
-    diagonal[: len(eigenvalues)] = eigenvalues.double()
+    diagonal[: len(eigenvalues)] = eigenvalues.detach().cpu().double()
     scale = size / (directions * float(diagonal.sum()))
     below = 0.0
     for _ in range(draws):

@@ -152,6 +152,8 @@ def _frame(network: Network, length: int) -> tuple[list[int], list[int]]:
     if network.tokens is None or network.tokens.encode is None:
         return [], []
     (ids,), _ = network.tokens.encode([""])
+    if len(ids) == 1 and ids[0] == getattr(getattr(network.module, "config", None), "eos_token_id", None):
+        return ([], []) if length == 1 else ([], ids)  # T5 ends a text, and does not begin it
     half = (len(ids) + 1) // 2
     return ([], []) if len(ids) >= length else (ids[:half], ids[half:])
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmtaudit.kernels.harm.divergence import cosine_distance, divergence_of_logits, squared_error
-from rmtaudit.kernels.harm.noise import mean_and_error, relative_noise
+from rmtaudit.kernels.harm.noise import images_of_noise, mean_and_error, relative_noise
 
 
 def random(*shape: int, seed: int) -> torch.Tensor:
@@ -75,6 +75,16 @@ def test_noise_has_the_size_that_is_asked_for(seed: int, size: float) -> None:
     again = relative_noise(weight, size, torch.Generator().manual_seed(seed))
     assert torch.equal(noise, again)
     assert not bool(relative_noise(torch.zeros(2, 2), size, torch.Generator()).any())
+
+
+def test_images_of_noise_have_the_spectrum_of_photographs() -> None:
+    images = images_of_noise((300, 2, 16, 24), torch.Generator().manual_seed(1))
+    assert images.shape == (300, 2, 16, 24)
+    assert float(images.square().mean()) == pytest.approx(1, rel=1e-12)
+    power = torch.fft.fft2(images).abs().square().mean((0, 1))
+    rows, cols = torch.fft.fftfreq(16)[:, None], torch.fft.fftfreq(24)[None]
+    flat = (power * (rows**2 + cols**2))[(rows**2 + cols**2) > 0]
+    assert float(flat.std() / flat.mean()) < 3 * 600**-0.5  # each is a mean of 600 exponential values
 
 
 def test_the_standard_error_of_crossed_means() -> None:

@@ -15,6 +15,7 @@ from rmtaudit.engine.networks import Network, Samples, open_samples
 from rmtaudit.engine.networks.network import main_tensor
 from rmtaudit.engine.probe.settings import ProbeSettings
 from rmtaudit.errors import UsageError
+from rmtaudit.kernels.harm.noise import images_of_noise
 
 _ROUNDS = 8
 """Rounds in which the positions of a masked model are filled: a choice."""
@@ -32,7 +33,7 @@ def inputs_for(network: Network, settings: ProbeSettings, folder: Path | None) -
         To be run on them. A causal language model writes them itself, from its distribution at temperature
         1; a masked one fills masks in random order. Other networks that read tokens get uniformly random
         ones, between those that its tokenizer puts around a text; networks that read images get Gaussian
-        noise.
+        noise with the spectrum of photographs.
     settings
         Number, length, seed; or a file of samples, or the shape of an input.
     folder
@@ -68,8 +69,13 @@ def inputs_for(network: Network, settings: ProbeSettings, folder: Path | None) -
 def _noise(
     network: Network, settings: ProbeSettings, shape: tuple[int, ...], generator: torch.Generator
 ) -> tuple[Samples, str]:
-    values = torch.randn((settings.samples, *shape), generator=generator, dtype=torch.float64)
-    words = f"{settings.samples} of Gaussian noise, {' x '.join(map(str, shape))}"
+    count, sides = settings.samples, " x ".join(map(str, shape))
+    if len(shape) == 3 and min(shape[1:]) > 1:
+        values = images_of_noise((count, shape[0], shape[1], shape[2]), generator)
+        words = f"{count} of Gaussian noise with the spectrum of photographs, {sides}"
+    else:
+        values = torch.randn((count, *shape), generator=generator, dtype=torch.float64)
+        words = f"{count} of Gaussian noise, {sides}"
     return _samples({network.main_input: values.to(network.dtype)}, words), words
 
 
@@ -146,6 +152,8 @@ def _frame(network: Network, length: int) -> tuple[list[int], list[int]]:
     if network.tokens is None or network.tokens.encode is None:
         return [], []
     (ids,), _ = network.tokens.encode([""])
+    if len(ids) == 1 and ids[0] == getattr(getattr(network.module, "config", None), "eos_token_id", None):
+        return ([], []) if length == 1 else ([], ids)  # T5 ends a text, and does not begin it
     half = (len(ids) + 1) // 2
     return ([], []) if len(ids) >= length else (ids[:half], ids[half:])
 

@@ -1,4 +1,4 @@
-"""Gaussian changes of a given relative size, and means with their standard errors."""
+"""Gaussian changes of a given relative size, images of noise, and means with their standard errors."""
 
 from __future__ import annotations
 
@@ -25,6 +25,33 @@ def relative_noise(weight: torch.Tensor, size: float, generator: torch.Generator
     draw = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
     scale = size * float(torch.linalg.vector_norm(weight.double())) / float(torch.linalg.vector_norm(draw))
     return (draw * scale).to(weight)
+
+
+def images_of_noise(shape: tuple[int, int, int, int], generator: torch.Generator) -> torch.Tensor:
+    """Return Gaussian noise with the spectrum of photographs: amplitudes fall as one over the frequency.
+
+    The amplitude spectra of natural images fall about so (Field 1987, *J. Opt. Soc. Am. A* 4, 2379); white
+    noise has most of its energy at frequencies that photographs hardly have. The mean, whose amplitude the
+    law does not give, gets that of the lowest frequency.
+
+    Parameters
+    ----------
+    shape
+        Images, channels, height and width. Channels are independent.
+    generator
+        On the CPU.
+
+    Returns
+    -------
+    Tensor
+        float64, with variance 1 over all entries.
+    """
+    white = torch.randn(shape, generator=generator, dtype=torch.float64)
+    rows, cols = (torch.fft.fftfreq(side, dtype=torch.float64) for side in shape[2:])
+    frequency = torch.hypot(rows[:, None], cols[None])
+    frequency[0, 0] = 1 / max(shape[2:])
+    noise: torch.Tensor = torch.fft.ifft2(torch.fft.fft2(white) / frequency).real
+    return noise / noise.square().mean().sqrt()
 
 
 def mean_and_error(values: torch.Tensor) -> tuple[float, float | None]:

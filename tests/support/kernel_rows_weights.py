@@ -33,6 +33,8 @@ from rmtaudit.kernels.forensics import (
 )
 from rmtaudit.kernels.forensics import grids as uniform
 from rmtaudit.kernels.forensics.bytes import byte_facts
+from rmtaudit.kernels.harm import divergence
+from rmtaudit.kernels.harm import noise as harm_noise
 from rmtaudit.kernels.starts import laws, orthogonal, shapes
 
 _FLOAT32 = {"epsilon": 2.0**-24, "smallest_normal": 2.0**-126}
@@ -147,7 +149,19 @@ def _exchangeability(put: Put) -> Any:
     ]
 
 
+def _harm(put: Put) -> Any:
+    before, after = put(weight()), put(weight(seed=40))
+    return [
+        divergence.divergence_of_logits(before, after),
+        divergence.cosine_distance(before, after),
+        divergence.squared_error(before, after),
+        harm_noise.mean_and_error(before.double()),
+        harm_noise.relative_noise(before, 0.1, seeded()),
+    ]
+
+
 ROWS: dict[str, Row] = {
+    "harm": _harm,
     "forensics": _forensics,
     "parts of forensics": _parts_of_forensics,
     "constants": _constants,

@@ -130,6 +130,96 @@ def write_layers(path: Path, size: int, layers: int) -> None:
     save_file(state, str(path))
 
 
+def write_issue_layer(path: Path, kind: str, size: int, dtype: str) -> None:
+    """Write one square layer.
+
+    ``trained`` is Gaussian noise plus a product of two Gaussian factors of rank n/32: a signal that a scan
+    finds. ``accepted`` is Gaussian noise times column scales, whose null the scan accepts, so that no
+    shortcut applies.
+    """
+    import numpy as np
+    import torch
+    from safetensors.torch import save_file
+
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((size, size)) / np.sqrt(size)
+    if kind == "trained":
+        rank = size // 32
+        weight += rng.standard_normal((size, rank)) @ rng.standard_normal((rank, size)) / size
+    else:
+        weight *= np.exp(0.3 * rng.standard_normal(size))
+    save_file({"layer.weight": torch.from_numpy(weight).to(getattr(torch, dtype))}, str(path))
+
+
+def write_tensors(source: Path, path: Path) -> None:
+    """Write the tensors of a PyTorch checkpoint as safetensors, which both tools read in the same time."""
+    import torch
+    from safetensors.torch import save_file
+
+    state = torch.load(source, map_location="cpu", weights_only=True)
+    save_file({name: tensor.clone().contiguous() for name, tensor in state.items()}, str(path))
+
+
+def issue_layer(folder: Path, kind: str, size: int, dtype: str) -> str:
+    """Write such a layer from a process of its own (see :func:`square_layer`), and return its path."""
+    path = folder / f"{kind}-{size}-{dtype}.safetensors"
+    writer = multiprocessing.get_context("spawn").Process(
+        target=write_issue_layer, args=(path, kind, size, dtype)
+    )
+    writer.start()
+    writer.join()
+    return str(path)
+
+
+def scan(path: str, preset: str, report: str) -> list[str]:
+    """The command line of a scan, as a user would type it."""
+    return [sys.executable, "-m", "rmtaudit", "scan", path, "--preset", preset, "-q", "-o", report]
+
+
+def cost_beside_peer(folder: Path, options: argparse.Namespace, rxnfp: Path | None) -> None:
+    """Print the CPU time of three presets over that of WeightWatcher's defaults, in one run."""
+    cases = {"MiniLM": (minilm_path(), (0.40, 0.60))}
+    if rxnfp is not None:
+        path = folder / "rxnfp.safetensors"
+        writer = multiprocessing.get_context("spawn").Process(target=write_tensors, args=(rxnfp, path))
+        writer.start()
+        writer.join()
+        cases["rxnfp's BERT"] = (str(path), (0.40, 0.70))
+    cases["4096², signal, float32"] = (issue_layer(folder, "trained", 4096, "float32"), (0.29, 0.34))
+    cases["4096², signal, bfloat16"] = (issue_layer(folder, "trained", 4096, "bfloat16"), (0.19, 0.24))
+    cases["4096², noise alone, float32"] = (issue_layer(folder, "accepted", 4096, "float32"), (None, 0.45))
+    cases["4096², noise alone, bfloat16"] = (issue_layer(folder, "accepted", 4096, "bfloat16"), (None, 0.34))
+    for name, (path, (fast, default)) in cases.items():
+        runs = in_turn(
+            options.repeat,
+            peer=[options.peer_python, "-c", PEER, path, "{}"],
+            **{
+                preset: scan(path, preset, f"{folder}/report.json") for preset in ("fast", "default", "audit")
+            },
+            imported=[sys.executable, "-c", OURS, path, json.dumps({"preset": "default"})],
+        )
+        peer = runs["peer"]
+        for preset, bar in (("fast", fast), ("default", default), ("audit", None)):
+            ours = runs[preset]
+            print(
+                f"| {name}, `{preset}` | CPU s, whole process | {ours.cpu:.2f} | {peer.cpu:.2f} |"
+                f" {ours.cpu / peer.cpu:.2f} | {bar or ''} |",
+                flush=True,
+            )
+        ours = runs["imported"]
+        print(
+            f"| {name}, `default` | CPU s, after imports | {ours.analysis:.2f} | {peer.analysis:.2f} |"
+            f" {ours.analysis / peer.analysis:.2f} | |"
+        )
+        over_fast = runs["default"].cpu / runs["fast"].cpu
+        over_default = runs["audit"].cpu / runs["default"].cpu
+        print(
+            f"| {name} | `default` over `fast`, `audit` over `default` |"
+            f" {over_fast:.2f}, {over_default:.2f} | | | 1.8 (1.3 from 2048 on with signal), 1.8 |",
+            flush=True,
+        )
+
+
 def compare(
     title: str, bars: str, path: str, ours: dict[str, object], theirs: dict[str, object], options
 ) -> None:
@@ -156,9 +246,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--peer-python", required=True, help="an interpreter that has weightwatcher 0.7.7")
+    parser.add_argument("--rxnfp", type=Path, help="the weights of rxnfp's BERT, for the case `peer`")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--one-thread", action="store_true", help="one BLAS thread for both: least CPU time")
-    cases = ("minilm", "layer4096", "memory", "startup", "weightwatcher", "judge")
+    cases = ("minilm", "layer4096", "memory", "startup", "weightwatcher", "judge", "peer")
     parser.add_argument("--case", action="append", choices=cases, help="default: all")
     options = parser.parse_args()
     chosen = options.case or cases
@@ -190,6 +281,8 @@ def main() -> None:
             path = square_layer(Path(folder), 4096)
             compare("one 4096² float32 layer, preset `fast`", "", path, {"preset": "fast"}, {}, options)
             compare("one 4096² float32 layer, preset `default`", "1/3", path, {}, {}, options)
+        if "peer" in chosen:
+            cost_beside_peer(Path(folder), options, options.rxnfp)
         if "memory" in chosen:
             paths = {
                 f"one {size}² layer": (square_layer(Path(folder), size), size**2) for size in (2048, 4096)

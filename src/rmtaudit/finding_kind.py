@@ -88,7 +88,10 @@ class FindingKind:
             ("Severity", self._severities()),
             ("Meaning", self.meaning),
             ("Test", self.test),
-            ("Calibration", self.calibration or "None: findings of this kind are warnings at most."),
+            (
+                "Calibration",
+                self.calibration or "Not calibrated: findings of this kind are warnings at most.",
+            ),
             ("Limits", self.limits),
             ("What to do", self.action),
         )

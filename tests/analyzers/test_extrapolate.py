@@ -64,5 +64,5 @@ def test_a_layer_of_equal_directions_is_not_predicted() -> None:
 
 @pytest.mark.parametrize("wrong", [{"block": -1}, {"replicas": 1}, {"replicas": -2}])
 def test_options_are_checked(wrong: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="block is 0"):
+    with pytest.raises(ValueError, match="block must be 0"):
         ExtrapolateOptions(**wrong)

@@ -203,7 +203,7 @@ def test_estimators_that_fail_fall_back_to_moments_and_say_so() -> None:
 def test_what_cannot_be_known_says_why() -> None:
     noise = layer_input(gaussian(60, 40))
     orthogonal = layer_input(torch.linalg.qr(gaussian(60, 40)).Q)
-    assert "equal to the stored precision" in value(HTMPFit().analyze(orthogonal), "kappa_full").reason
+    assert "equal within the stored precision" in value(HTMPFit().analyze(orthogonal), "kappa_full").reason
     pairs = torch.linspace(1.0, 1.1, 20, dtype=torch.float64).repeat_interleave(2)
     none = HTMPFit().analyze(replace(noise, spectrum=replace(noise.spectrum, eigenvalues=pairs)))
     assert value(none, "kappa_full").value is None
@@ -216,5 +216,5 @@ def test_what_cannot_be_known_says_why() -> None:
 def test_options_that_could_not_reject_are_refused() -> None:
     with pytest.raises(ValueError, match="cannot reject"):
         HTMPOptions(bootstrap=20)
-    with pytest.raises(ValueError, match="ask for a bootstrap"):
+    with pytest.raises(ValueError, match="request a bootstrap"):
         HTMPOptions(level=0.001)

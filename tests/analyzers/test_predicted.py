@@ -155,7 +155,7 @@ def test_sizes_over_three_decades() -> None:
 @pytest.mark.parametrize(
     ("matrices", "status", "reason"),
     [
-        ((gaussian(300, 250),), "skipped", "half of the smaller side, 250, is fewer than 128"),
+        ((gaussian(300, 250),), "skipped", "half of the smaller side is 250, below the minimum of 128"),
         ((gaussian(300, 260), gaussian(300, 260)), "skipped", "the layer is 2 matrices"),
         ((torch.zeros(300, 260),), "failed", "alike"),
         ((gaussian(300, 260).double() * 1e200,), "failed", "the range of float64"),
@@ -177,7 +177,7 @@ def test_layers_without_a_prediction_say_why(
 
 @pytest.mark.parametrize("wrong", [{"block": 127}, {"blocks": 0}])
 def test_options_are_checked(wrong: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="block is at least"):
+    with pytest.raises(ValueError, match="block must be at least"):
         PredictedOptions(**wrong)
 
 

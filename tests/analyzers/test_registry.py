@@ -158,14 +158,14 @@ def test_broken_plugins_are_rows_and_errors_only_when_asked_for(ship: Ship) -> N
     found = problems()
     assert r"RuntimeError: \x1b[31mno licence" in found["raising"]
     assert "No module named" in found["absent"]
-    assert "no subclass" in found["number"]
-    assert "calls itself 'someone else'" in found["other"]
+    assert "not a subclass" in found["number"]
+    assert "its name is 'someone else'" in found["other"]
     assert "declares a metric twice" in found["twice"]
     assert "declares no name, metrics, Options" in found["bare"]
-    assert "needs the spectrum that it stands in for" in found["both"]
+    assert "needs the spectrum that it replaces" in found["both"]
     assert "the prefix of rmtaudit's own codes" in found["prefixed"]
-    assert "no code such as TS-001" in found["uncoded"]
-    assert "not all FindingKind" in found["unkind"]
+    assert "needs a code such as TS-001" in found["uncoded"]
+    assert "not all of its findings are instances of FindingKind" in found["unkind"]
     assert "cannot be imported" in found["attribute"]
     for name, code in (("raising", "RA-US-102"), ("number", "RA-US-103")):
         with pytest.raises(UsageError) as raised:
@@ -177,7 +177,7 @@ def test_broken_plugins_are_rows_and_errors_only_when_asked_for(ship: Ship) -> N
 def test_two_of_one_name(ship: Ship) -> None:
     ship("first", mine="shipped_analyzers:Mine")
     ship("second", mine="shipped_analyzers:Rival")
-    with pytest.raises(UsageError, match=r"Two analyzers are called 'mine': first .* and second") as raised:
+    with pytest.raises(UsageError, match=r"Two analyzers are named 'mine': first .* and second") as raised:
         load("mine")
     assert raised.value.code == "RA-US-104"
     assert problems()["mine"].startswith("Two analyzers")
@@ -185,7 +185,7 @@ def test_two_of_one_name(ship: Ship) -> None:
 
 def test_two_that_yield_the_same_metric(ship: Ship) -> None:
     ship(mine="shipped_analyzers:Mine", rival="shipped_analyzers:Rival")
-    with pytest.raises(UsageError, match="both yield the metric 'mine'") as raised:
+    with pytest.raises(UsageError, match="both compute the metric 'mine'") as raised:
         build_all(["mine", "rival"])
     assert raised.value.code == "RA-US-105"
     assert [analyzer.name for analyzer in build_all(["mine", "scale", "mine"])] == ["mine", "scale"]

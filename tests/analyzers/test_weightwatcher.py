@@ -137,7 +137,7 @@ def test_every_metric_is_declared() -> None:
         (Options(), "7 eigenvalues, fewer than min_evals=8"),
         (Options(min_evals=1, max_evals=6), "7 eigenvalues, more than max_evals=6"),
         (Options(min_evals=1, max_evals=6, max_N=6), "7 eigenvalues, more than max_evals=6"),
-        (Options(min_evals=1, max_evals=0, max_N=9), "a side of 10, longer than max_N=9"),
+        (Options(min_evals=1, max_evals=0, max_N=9), "the longer side is 10, more than max_N=9"),
     ],
 )
 def test_a_layer_that_the_peer_leaves_out_is_skipped_with_the_reason(options: Options, reason: str) -> None:

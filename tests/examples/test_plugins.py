@@ -105,7 +105,7 @@ def test_a_finding_of_a_plugin_is_explained(
     assert run(cli, ["explain", "ts-001"]) == FINE
     shown = capsys.readouterr()
     assert shown.out.startswith("TS-001: few directions hold the energy\n")
-    assert "Calibration: None: findings of this kind are warnings at most." in shown.out
+    assert "Calibration: Not calibrated: findings of this kind are warnings at most." in shown.out
     assert "'broken' of unknown cannot be imported" in shown.err
     assert run(cli, ["explain"]) == FINE
     assert "TS-001  few directions hold the energy" in capsys.readouterr().out

@@ -87,13 +87,13 @@ def failed(reason: str) -> MetricValue:
 
 def pooled(matrices: int) -> MetricValue:
     """Return the value of a metric of one matrix, on a row that pools several."""
-    return skipped(f"the row pools {matrices} matrices; scan them apart")
+    return skipped(f"the row pools {matrices} matrices; scan them separately")
 
 
 ZERO_MATRIX = failed("the matrix is zero")
 """The value of a metric that a zero matrix does not have."""
 
-ADAPTER_CORE = skipped("the core of a low-rank adapter is a product, not a matrix of weights")
+ADAPTER_CORE = skipped("the core of a low-rank adapter is a product, not a weight matrix")
 """The value of tests of entries, and of laws of matrices of independent entries, for an adapter."""
 
 

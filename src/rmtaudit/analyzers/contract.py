@@ -89,11 +89,11 @@ class AnalyzerContract:
         kinds = {kind.code: kind for kind in self.analyzer.findings}
         assert len(kinds) == len(self.analyzer.findings), "a code is declared twice"
         for code, kind in kinds.items():
-            assert re.fullmatch(r"[A-Z][A-Z0-9]*(-[A-Z0-9]+)+", code), f"{code} is no code such as TS-001"
+            assert re.fullmatch(r"[A-Z][A-Z0-9]*(-[A-Z0-9]+)+", code), f"{code} is not a code such as TS-001"
             assert not code.startswith("RA-"), f"{code} has the prefix of rmtaudit's own codes"
             assert kind.fact or kind.levels, f"{code} has no severity"
             for heading, text in kind.sections():
-                assert text.endswith("."), f"{code}: {heading} is no sentence"
+                assert text.endswith("."), f"{code}: {heading} is not a sentence"
         for case, given in layer_inputs():
             for observation in self.run(given).observations:
                 assert observation.code in kinds, f"{case}: {observation.code} is not declared"
@@ -226,7 +226,7 @@ def _analysis(result: Mapping[str, MetricValue | Scalar] | Analysis) -> Analysis
 
 def _check_observation(case: str, observation: Observation) -> None:
     where = f"{case}: {observation.code}"
-    assert re.fullmatch(r"[A-Z]+(-[A-Z0-9]+)+", observation.code), f"{where} is no code"
+    assert re.fullmatch(r"[A-Z]+(-[A-Z0-9]+)+", observation.code), f"{where} is not a code"
     assert observation.message, f"{where} has no message"
     json.dumps(observation.evidence, allow_nan=False)
     assert observation.p_value is None or 0 <= observation.p_value <= 1, f"{where}: {observation.p_value}"
@@ -241,5 +241,5 @@ def _check_value(where: str, value: MetricValue | Scalar) -> None:
         assert not isinstance(number, float) or math.isfinite(number), f"{where} is {number}"
     if result.ci is not None:
         low, high = result.ci
-        assert low <= high, f"{where}: the interval is upside down"
+        assert low <= high, f"{where}: the ends of the interval are reversed"
     assert result.se is None or result.se >= 0, f"{where}: the standard error is negative"

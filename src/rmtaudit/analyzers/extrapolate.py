@@ -35,7 +35,7 @@ class ExtrapolateOptions:
 
     def __post_init__(self) -> None:
         if self.block < 0 or self.replicas < 0 or self.replicas == 1:
-            raise ValueError("block is 0 or positive; replicas are 0, or at least 2")
+            raise ValueError("block must be 0 or positive, and replicas must be 0 or at least 2")
 
 
 class Extrapolate(Analyzer):
@@ -52,14 +52,16 @@ class Extrapolate(Analyzer):
         ),
         Metric(
             name="extrapolation_route",
-            description="What the prediction is by: free decompression, or growth by rows of the same kind.",
+            description=("Method of the prediction: free decompression, or growth by rows of the same kind."),
             reference=REFERENCE,
             summarised=False,
         ),
         Metric(
             name="extrapolation_ks",
-            description="Kolmogorov-Smirnov distance between the layer's exact spectrum and that predicted "
-            "from a block.",
+            description=(
+                "Kolmogorov-Smirnov distance between the layer's exact spectrum and the "
+                "one predicted from a block."
+            ),
             reference=REFERENCE,
         ),
         *(
@@ -83,7 +85,9 @@ class Extrapolate(Analyzer):
             return self.each_metric(skipped(f"the layer is {len(given.matrices)} matrices"))
         if n < FEWEST:
             return self.each_metric(
-                skipped(f"the smaller side is {n}: fewer than {FEWEST} cannot be validated")
+                skipped(
+                    f"the smaller side is {n}: a prediction from fewer than {FEWEST} rows cannot be validated"
+                )
             )
         try:
             gram, dimension = _gram(given.matrices[0])
@@ -135,9 +139,9 @@ class Extrapolate(Analyzer):
         n = len(gram)
         size = self.options.block or min(n // 4, MOST)
         if size < FEWEST:
-            return skipped(f"a block of {size} is fewer than {FEWEST}")
+            return skipped(f"a block of {size} rows is smaller than {FEWEST}")
         if size >= n:
-            return skipped(f"a block of {size} is no part of a layer whose smaller side is {n}")
+            return skipped(f"a block of {size} rows does not fit into a layer whose smaller side is {n}")
         generator = given.generator("extrapolate from a block")
         chosen = torch.randperm(n, generator=generator)[:size]
         block = gram[chosen][:, chosen]

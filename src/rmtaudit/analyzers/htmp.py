@@ -72,7 +72,7 @@ class HTMPOptions:
         if 0 < self.bootstrap < 1 / self.level - 1:
             raise ValueError(f"{self.bootstrap} draws cannot reject at the level {self.level}")
         if self.bootstrap == 0 and self.level < 0.01:
-            raise ValueError(f"the table cannot reject at the level {self.level}: ask for a bootstrap")
+            raise ValueError(f"the table cannot reject at the level {self.level}; request a bootstrap")
 
 
 class HTMPFit(Analyzer):
@@ -82,23 +82,27 @@ class HTMPFit(Analyzer):
     metrics = (
         Metric(
             name="kappa_full",
-            description="Eigenvalue repulsion of the beta-Laguerre ensemble, all eigenvalues; N for "
-            "Gaussian noise.",
+            description=(
+                "Eigenvalue repulsion of the beta-Laguerre ensemble, fitted to all "
+                "eigenvalues; N for Gaussian noise."
+            ),
             reference=f"{_HODGKINSON}; Dumitriu, Edelman 2002",
         ),
         Metric(
             name="kappa_bulk",
-            description="The same of what is left when the eigenvalues above the bulk are taken off.",
+            description="kappa fitted to the eigenvalues without those above the bulk.",
             reference=f"{_HODGKINSON}; Marchenko, Pastur 1967 for the edge",
         ),
         Metric(
             name="kappa_index",
-            description="kappa_full over N: the Dyson index, 1 for real and 2 for complex Gaussian noise.",
+            description=(
+                "kappa_full divided by N: the Dyson index, 1 for real and 2 for complex Gaussian noise."
+            ),
             reference=f"{_HODGKINSON}; Dumitriu, Edelman 2002",
         ),
         Metric(
             name="kappa_bulk_index",
-            description="kappa_bulk over the number of eigenvalues in the bulk.",
+            description="kappa_bulk divided by the number of eigenvalues in the bulk.",
             reference=f"{_HODGKINSON}; Dumitriu, Edelman 2002",
         ),
         Metric(
@@ -110,58 +114,72 @@ class HTMPFit(Analyzer):
         ),
         Metric(
             name="kappa_bulk_method",
-            description="The same for kappa_bulk.",
+            description="How kappa_bulk was estimated: the estimator, how many eigenvalues were "
+            "censored, any fallback.",
             reference="docs/analyzers/htmp.md",
             summarised=False,
         ),
         Metric(
             name="kappa_spikes",
             unit="count",
-            description="Eigenvalues taken off for kappa_bulk; no count of signals where the bulk is no "
-            "noise.",
+            description=(
+                "Number of eigenvalues left out for kappa_bulk; not a count of signals "
+                "where the bulk is not noise."
+            ),
             reference="Johnstone 2001",
             summarised=False,
         ),
         Metric(
             name="htmp_a",
-            description="kappa_full/(2 gamma), gamma = N/M: what is still known of kappa if gamma is not.",
+            description=(
+                "kappa_full/(2 gamma), gamma = N/M: the combination that remains "
+                "identifiable if gamma is unknown."
+            ),
             reference=_HODGKINSON,
             summarised=False,
         ),
         Metric(
             name="htmp_ks_distance",
-            description="Kolmogorov-Smirnov distance of all eigenvalues to the law of the joint fit.",
+            description=("Kolmogorov-Smirnov distance between all eigenvalues and the law of the joint fit."),
             reference=_HODGKINSON,
         ),
         Metric(
             name="htmp_p_value",
-            description="Chance that a spectrum of that law is as far from its own fit.",
+            description=(
+                "p-value: probability that a spectrum drawn from that law is as far from its own fit."
+            ),
             reference="parametric bootstrap; docs/analyzers/htmp.md",
             summarised=False,
         ),
         Metric(
             name="htmp_bulk_p_value",
-            description="The same for the bulk.",
+            description="p-value of the fit to the bulk.",
             reference="parametric bootstrap; docs/analyzers/htmp.md",
             summarised=False,
         ),
         Metric(
             name="htmp_verdict",
-            description=f"'{ACCEPTED}', '{OUTDONE}', '{BULK_ONLY}', or '{REJECTED}': then kappa describes "
-            "no spectrum.",
+            description=(
+                f"'{ACCEPTED}', '{OUTDONE}', '{BULK_ONLY}', or '{REJECTED}': in that case "
+                "kappa does not describe the spectrum."
+            ),
             reference="docs/analyzers/htmp.md",
             summarised=False,
         ),
         Metric(
             name="htmp_best_law",
-            description="Least BIC of HTMP, inverse HTMP, gamma, inverse gamma, lognormal, MP, and MP with "
-            "spikes.",
+            description=(
+                "The law with the lowest BIC among HTMP, inverse HTMP, gamma, inverse "
+                "gamma, lognormal, MP, and MP with spikes."
+            ),
             reference="Schwarz 1978, on the composite likelihood",
             summarised=False,
         ),
         Metric(
             name="htmp_delta_bic",
-            description="BIC of HTMP less the best of the other laws: negative where HTMP is the best.",
+            description=(
+                "BIC of HTMP minus the lowest BIC of the other laws: negative where HTMP fits best."
+            ),
             reference="Schwarz 1978, on the composite likelihood",
             summarised=False,
         ),
@@ -187,7 +205,7 @@ class HTMPFit(Analyzer):
             return self.each_metric(ZERO_MATRIX)
         if len(values) < LEAST_SIDE:
             return self.each_metric(
-                skipped(f"a side of {len(values)}, below the {LEAST_SIDE} that was calibrated")
+                skipped(f"the smaller side is {len(values)}, below the calibrated minimum of {LEAST_SIDE}")
             )
         floor = resolution_floor(given) / float(values.max())
         values = values / values.max()
@@ -195,7 +213,7 @@ class HTMPFit(Analyzer):
         spread = 8 * given.epsilon * (math.sqrt(rows) + math.sqrt(cols)) + _ORTHOGONAL
         if float(values.min()) >= 1 / (1 + spread) ** 2:
             return self.each_metric(
-                failed("the eigenvalues are equal to the stored precision: nothing to fit")
+                failed("the eigenvalues are equal within the stored precision, so there is nothing to fit")
             )
         whole = self._part(values, rows, cols, given=given, floor=floor, purpose="htmp")
         metrics: dict[str, MetricValue | Scalar] = {

@@ -80,10 +80,10 @@ def count_spikes(values: torch.Tensor, rows: int, cols: int) -> int | MetricValu
     except ArithmeticError as error:
         return failed(str(error))
     if spikes >= len(values) - max(8, len(values) // 2):
-        return skipped(f"half of the eigenvalues ({spikes}) stand above any bulk: what is left is none")
+        return skipped(f"half of the eigenvalues ({spikes}) lie above any bulk, so that no bulk is left")
     return spikes
 
 
 def needs_all(count: int) -> str:
     """Return why something cannot be computed with so many unresolved eigenvalues."""
-    return f"{count} eigenvalues are below the resolution floor, and every one of them would be needed"
+    return f"{count} eigenvalues are below the resolution floor, and all eigenvalues would be needed"

@@ -20,7 +20,7 @@ NUMBERS = (
         "effective_rank_share",
         "effective_rank",
         "",
-        "Exponential of the entropy of the predicted eigenvalues' shares, over the size,",
+        "Exponential of the entropy of the predicted eigenvalues' shares, divided by the size,",
     ),
 )
 """Metric, functional, unit, and what it is."""

@@ -23,8 +23,10 @@ class LogDet(Analyzer):
         Metric(
             name="logdet",
             unit="nats",
-            description="Log-determinant of WᵀW, of the smaller side; the interval is what the resolution "
-            "floor allows.",
+            description=(
+                "Log-determinant of the Gram matrix of the smaller side; the interval is "
+                "the range that the resolution floor allows."
+            ),
             reference=_WEYL,
             summarised=False,
         ),
@@ -44,7 +46,9 @@ class LogDet(Analyzer):
         Metric(
             name="pseudo_rank",
             unit="count",
-            description="Eigenvalues of WᵀW above the resolution floor: those that pseudo_logdet sums over.",
+            description=(
+                "Number of eigenvalues of WᵀW above the resolution floor, over which pseudo_logdet sums."
+            ),
             reference=_WEYL,
             summarised=False,
         ),

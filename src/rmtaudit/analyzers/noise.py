@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _LISTED = 20
 _MP = "Marchenko, Pastur 1967"
-_REJECTED = "every null of the bulk is rejected: how much of the energy is noise is not known"
+_REJECTED = "every noise model of the bulk is rejected, so the share of noise in the energy is unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,89 +70,112 @@ class Noise(Analyzer):
     metrics = (
         Metric(
             name="noise_p_value",
-            description="Chance that independent symmetric noise, of any variance profile, has as much "
-            "structure.",
+            description=(
+                "p-value: probability that independent symmetric noise with any variance "
+                "profile has as much structure."
+            ),
             reference="rectangle statistic (Schott 2005) and largest eigenvalue, over random signs",
             summarised=False,
         ),
         Metric(
             name="noise_z",
-            description="Agreement between columns beyond what random signs give, in standard deviations.",
+            description=(
+                "Agreement between columns in excess of that under random signs, in standard deviations."
+            ),
             reference="Schott 2005, exact moments over random signs",
         ),
         Metric(
             name="noise_columns",
             unit="count",
-            description="Lines along the longer side that those two are of: a fixed block where it leaves no "
-            "doubt, else all that hold anything.",
+            description=(
+                "Number of rows (along the longer side) that noise_p_value and noise_z use: a "
+                "fixed block where that is conclusive, otherwise all rows that are not "
+                "zero."
+            ),
             reference="docs/analyzers/noise.md",
             summarised=False,
         ),
         Metric(
             name="exchangeable_p",
-            description="Chance that entries in random order are as uneven over rows, columns, positions, "
-            "neighbours.",
+            description=(
+                "p-value: probability that entries in random order vary as much across "
+                "rows, columns, positions and neighbours."
+            ),
             reference="exact permutation moments; docs/analyzers/noise.md",
             summarised=False,
         ),
         Metric(
             name="bulk_null",
-            description="The null that the bulk agrees with: 'accepted: plain', 'accepted: dyson' …, or "
-            "'rejected'.",
+            description=(
+                "Noise model that the bulk is tested against: 'accepted: plain', "
+                "'accepted: dyson' … if it is not rejected, or 'rejected' if all are."
+            ),
             reference=f"{_MP}; Landa, Zhang, Kluger 2022; Landa, Kluger 2023",
             summarised=False,
         ),
         Metric(
             name="n_ks",
-            description="Eigenvalues in the bulk times their distance to the null: the accepted one, or the "
-            "closest.",
+            description=(
+                "Number of eigenvalues in the bulk times their distance to the noise "
+                "model: the accepted one, or the closest."
+            ),
             reference=f"{_MP}; simulated table",
         ),
         Metric(
             name="bulk_p_value",
-            description="Chance that the bulk of noise is as far from that null.",
+            description="p-value: probability that a bulk of noise is as far from that noise model.",
             reference="simulated table",
             summarised=False,
         ),
         Metric(
             name="bulk_columns",
             unit="count",
-            description="Lines along the longer side that those two are of: a fixed block where it rejects "
-            "the null, else all that hold anything.",
+            description=(
+                "Number of rows (along the longer side) that n_ks and bulk_p_value use: "
+                "a fixed block where it rejects the noise model, otherwise all rows "
+                "that are not zero."
+            ),
             reference="docs/analyzers/noise.md",
             summarised=False,
         ),
         Metric(
             name="noise_sigma",
             unit="w",
-            description="Standard deviation of the noise entries, if the bulk were plain noise.",
+            description=("Standard deviation of the noise entries, assuming that the bulk is plain noise."),
             reference=f"{_MP}; scale from the quantiles from 10 % to 60 %",
         ),
         Metric(
             name="lambda_plus",
             unit="w²",
-            description="Upper edge of the bulk, if it were plain noise.",
+            description="Upper edge of the bulk, assuming that it is plain noise.",
             reference=_MP,
             summarised=False,
         ),
         Metric(
             name="mp_softrank",
-            description="That edge over the largest eigenvalue; above 1 where the largest lies below the "
-            "edge.",
+            description=(
+                "lambda_plus divided by the largest eigenvalue; above 1 where the "
+                "largest lies below the edge."
+            ),
             reference="Martin, Mahoney 2021, MP soft rank",
         ),
         Metric(
             name="spikes",
             unit="count",
-            description="Eigenvalues above the accepted null; 0 where the layer is indistinguishable from "
-            "noise. Where every null is rejected, a lower bound, with its interval.",
+            description=(
+                "Number of eigenvalues above the edge of the accepted noise model; 0 "
+                "where the layer is indistinguishable from noise. Where every noise "
+                "model is rejected, a lower bound, with its interval."
+            ),
             reference="Johnstone 2001; Baik, Ben Arous, Péché 2005; Hong, Sheng, Dobriban 2020",
             summarised=False,
         ),
         Metric(
             name="signal_share",
-            description="Energy of the spikes, freed of the noise in them, over all the energy that the "
-            "null sees.",
+            description=(
+                "Energy of the spikes, corrected for the noise in them, divided by the "
+                "total energy that the noise model takes into account."
+            ),
             reference="Gavish, Donoho 2017, equation 5",
         ),
     )
@@ -224,7 +247,7 @@ def _values(floor: NoiseFloor, largest: float) -> dict[str, MetricValue | Scalar
         "bulk_null": "rejected" if floor.accepted is None else f"accepted: {floor.accepted.name}",
     }
     closest = floor.accepted or _closest(floor)
-    empty = failed("half of the eigenvalues are 0: there is no bulk")
+    empty = failed("half of the eigenvalues are 0, so there is no bulk")
     values["n_ks"] = empty if closest.fit is None else closest.fit.n_ks
     values["bulk_p_value"] = empty if closest.fit is None else closest.p_value
     values["bulk_columns"] = empty if closest.fit is None else closest.columns
@@ -242,7 +265,7 @@ def _values(floor: NoiseFloor, largest: float) -> dict[str, MetricValue | Scalar
 
 def _at_least(floor: NoiseFloor) -> MetricValue:
     if floor.least_spikes is None:
-        raise AssertionError("a rejected bulk has a lower bound of its spikes")
+        raise AssertionError("where the bulk is rejected, the number of spikes is a lower bound")
     return MetricValue(value=floor.least_spikes, ci=(floor.least_spikes, floor.support[1]))
 
 
@@ -267,8 +290,8 @@ def _observations(floor: NoiseFloor, options: NoiseOptions, signal: Signal) -> l
         observations.append(
             Observation(
                 code="RA-NF-001",
-                message="The layer is indistinguishable from noise: entries of the same sizes with random "
-                f"signs have as much structure in {test.p_value:.2g} of cases.",
+                message="The layer is indistinguishable from noise: entries of the same magnitudes with "
+                f"random signs have as much structure with a probability of {test.p_value:.2g}.",
                 evidence=evidence,
                 p_value=test.p_value,
             )
@@ -278,8 +301,11 @@ def _observations(floor: NoiseFloor, options: NoiseOptions, signal: Signal) -> l
         observations.append(
             Observation(
                 code="RA-NF-002",
-                message=f"The bulk of the spectrum does not follow any noise model tried ({_names(floor)}). "
-                f"At least {floor.least_spikes} directions stand above independent noise.",
+                message=(
+                    "The bulk of the spectrum does not follow any noise model that was tried "
+                    f"({_names(floor)}). At least {floor.least_spikes} directions stand out "
+                    "from independent noise."
+                ),
                 evidence={
                     "nulls": [_null(null) for null in floor.nulls],
                     "level": options.level,
@@ -308,8 +334,10 @@ def _spikes(floor: NoiseFloor, null: NullFit) -> Observation:
     ]
     return Observation(
         code="RA-NF-004",
-        message=f"{number} {noun} out of a bulk of noise (null: {null.name}), "
-        f"with {floor.signal_share:.1%} of the energy.",
+        message=(
+            f"{number} {noun} above a bulk of noise (noise model: {null.name}), with "
+            f"{floor.signal_share:.1%} of the energy."
+        ),
         evidence={
             "null": _null(null),
             "spikes": listed,

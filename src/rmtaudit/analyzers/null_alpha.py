@@ -62,19 +62,25 @@ class NullAlpha(Analyzer):
         ),
         Metric(
             name="vs_noise",
-            description="alpha over alpha_null: 1 is noise of this shape.",
+            description="alpha divided by alpha_null: near 1, alpha is that of noise of this shape.",
             reference="Marchenko, Pastur 1967; simulated table",
         ),
         Metric(
             name="alpha_null_p_value",
-            description="Share of noise layers whose alpha is as small; never below the table's 0.01.",
+            description=(
+                "Share of noise layers whose alpha is as small or smaller; at least "
+                "0.01, the limit of the table."
+            ),
             reference="simulated table",
             summarised=False,
         ),
         Metric(
             name="alpha_null_ratio",
             better="lower",
-            description="(alpha - 1) over that of noise of the same shape: comparable between shapes.",
+            description=(
+                "alpha - 1 divided by the same for noise of this shape, which makes "
+                "layers of different shapes comparable."
+            ),
             reference="Marchenko, Pastur 1967; simulated table",
         ),
         *(
@@ -94,12 +100,12 @@ class NullAlpha(Analyzer):
         Metric(
             name="alpha_farms",
             better="lower",
-            description="Hill exponent of windows of one aspect ratio.",
+            description="Hill exponent of submatrices with a fixed aspect ratio.",
             reference="Hu et al. 2025",
         ),
         Metric(
             name="alpha_farms_null",
-            description="The same of noise.",
+            description="The Hill exponent of submatrices of noise.",
             reference="Hu et al. 2025; Marchenko, Pastur 1967",
         ),
     )
@@ -141,7 +147,7 @@ class NullAlpha(Analyzer):
                 metrics[f"alpha_drop_{count}"] = less.alpha
                 shifts.append(abs(less.alpha - fit.alpha))
         metrics["alpha_drop_shift"] = (
-            max(shifts) if shifts else failed("no fit without the largest eigenvalues")
+            max(shifts) if shifts else failed("no power law can be fitted without the largest eigenvalues")
         )
         return metrics | (self._farms(given) if self.options.farms else {})
 
@@ -155,7 +161,9 @@ class NullAlpha(Analyzer):
         if not given.spectrum.eigenvalues.max() > 0:
             return ZERO_MATRIX
         if min(given.layer.shape) < _LEAST_SIDE:
-            return skipped(f"a side of {min(given.layer.shape)}, below the {_LEAST_SIDE} of the table")
+            return skipped(
+                f"the smaller side is {min(given.layer.shape)}, below the table's minimum of {_LEAST_SIDE}"
+            )
         if len(given.spectrum.resolved) < _LEAST_SIDE:
             return skipped(f"{len(given.spectrum.resolved)} resolved eigenvalues, fewer than {_LEAST_SIDE}")
         return None

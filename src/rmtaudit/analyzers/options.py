@@ -43,7 +43,7 @@ def check_options(analyzer: str, options: type[Any], given: Mapping[str, Any]) -
     try:
         return options(**checked)
     except ValueError as error:
-        raise UsageError("RA-US-108", f"The options of {analyzer!r} are refused: {error}") from error
+        raise UsageError("RA-US-108", f"The options of {analyzer!r} are not valid: {error}.") from error
 
 
 def describe_type(hint: Any) -> str:

@@ -30,8 +30,8 @@ _MP = "Marchenko, Pastur 1967"
 _CLAUSET = "Clauset, Shalizi, Newman 2009"
 _PLAIN = frozenset({"random-like", "bleeding-out", "bulk+spikes"})
 """Phases that rest on a bulk of noise of one variance."""
-_NO_BULK = "the lower half of the spectrum is 0: there is no bulk"
-_NO_TAIL = "no tail has two different values"
+_NO_BULK = "the lower half of the spectrum is 0, so there is no bulk"
+_NO_TAIL = "no tail has two distinct values"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +69,23 @@ class PhaseOfTraining(Analyzer):
     metrics = (
         Metric(
             name="phase",
-            description="One of the 5+1 phases; none, where none describes the spectrum; or undecided.",
+            description=(
+                "One of the 5+1 phases, 'none' where none of them describes the spectrum, or 'undecided'."
+            ),
             reference=f"{_MARTIN}, section 4",
             summarised=False,
         ),
         Metric(
             name="phase_confidence",
-            description="How sure phase_nearest is: stable against sampling error and scales, and over "
-            "trainings.",
+            description=(
+                "Confidence in phase_nearest: its stability under sampling error, choice "
+                "of scales, and across training runs."
+            ),
             reference="parametric bootstrap of the statistics, trained networks; docs/analyzers/phase.md",
         ),
         Metric(
             name="phase_nearest",
-            description="The phase by the statistics as they are, whatever the confidence.",
+            description="The phase that the statistics indicate, regardless of the confidence.",
             reference=f"{_MARTIN}, section 4",
             summarised=False,
         ),
@@ -93,40 +97,54 @@ class PhaseOfTraining(Analyzer):
         ),
         Metric(
             name="phase_null",
-            description="Whether a layer without a plain bulk is more than noise whose rows, columns or "
-            "entries differ.",
+            description=(
+                "Whether a layer without a plain bulk has structure beyond noise whose "
+                "rows, columns or entries differ in variance."
+            ),
             reference="random signs: Schott 2005; Landa, Zhang, Kluger 2022",
             summarised=False,
         ),
         Metric(
             name="phase_zero_share",
-            description="Share of eigenvalues that are zero to the stored precision, or next to zero beside "
-            "the bulk.",
+            description=(
+                "Share of eigenvalues that are zero within the stored precision, or "
+                "negligible compared with the bulk."
+            ),
             reference=f"{_MARTIN}, section 4.6",
         ),
         Metric(
             name="phase_bulk_p_value",
-            description="Chance that the bulk of noise is as far from the Marchenko-Pastur law, spikes "
-            "taken off.",
+            description=(
+                "p-value: probability that a bulk of noise, without spikes, is as far "
+                "from the Marchenko-Pastur law."
+            ),
             reference=f"{_MP}; simulated table",
             summarised=False,
         ),
         Metric(
             name="phase_spikes",
             unit="count",
-            description="Eigenvalues above the bulk; no count of signals where phase_bulk_p_value is small.",
+            description=(
+                "Number of eigenvalues above the bulk; not a count of signals where "
+                "phase_bulk_p_value is small."
+            ),
             reference="Johnstone 2001",
             summarised=False,
         ),
         Metric(
             name="phase_gap",
-            description="Largest step up to an eigenvalue above the bulk, in upper edges of the bulk.",
+            description=(
+                "Largest gap below an eigenvalue above the bulk, in units of the upper edge of the bulk."
+            ),
             reference=f"{_MARTIN}, section 4.3",
             summarised=False,
         ),
         Metric(
             name="phase_tail_alpha",
-            description="Exponent of the power law of the tail, as alpha of powerlaw at its defaults.",
+            description=(
+                "Exponent of the power law of the tail: alpha of the analyzer powerlaw "
+                "with its default options."
+            ),
             reference=f"{_CLAUSET}, equation 3.1",
             summarised=False,
         ),
@@ -138,15 +156,19 @@ class PhaseOfTraining(Analyzer):
         ),
         Metric(
             name="phase_tail_misfit",
-            description="Distance of the tail to its power law times the root of its size; under 0.7 for "
-            "power laws.",
+            description=(
+                "Distance between the tail and its power law, times the square root of "
+                "the size of the tail; below 0.7 for power laws."
+            ),
             reference=f"{_CLAUSET}, equation 3.9",
             summarised=False,
         ),
         Metric(
             name="phase_tail_reach_p_value",
-            description="Chance that a sample of that power law reaches no further; near 0 the tail is cut "
-            "off.",
+            description=(
+                "Probability that a sample of that power law reaches no further than the "
+                "tail; near 0, the tail is cut off."
+            ),
             reference="Fisher, Tippett 1928",
             summarised=False,
         ),
@@ -196,7 +218,7 @@ class PhaseOfTraining(Analyzer):
         from rmtaudit.kernels.phases.null import Null, null_test
 
         if verdict.phase in _PLAIN:
-            plain = skipped("the bulk is noise of one variance: no other null is needed")
+            plain = skipped("the bulk is noise of one variance, so no other noise model is needed")
             return _Judged(verdict, verdict.confidence * AGREEMENT[verdict.phase], plain)
         matrix = equalised(given)
         test = null_test(given.matrices[0], generator=given.generator("phase signs"), even=matrix)

@@ -89,32 +89,43 @@ class PowerLaw(Analyzer):
         ),
         Metric(
             name="alpha_low",
-            description="Least exponent over the starts of the tail that fit as well, within 0.01 in "
-            "distance.",
+            description=(
+                "Smallest exponent over the values of xmin that fit as well, that is, "
+                "within 0.01 in distance."
+            ),
             reference=f"{_CLAUSET}, equation 3.9",
         ),
         Metric(
             name="alpha_high",
-            description="Greatest exponent over the starts of the tail that fit as well, within 0.01 in "
-            "distance.",
+            description=(
+                "Largest exponent over the values of xmin that fit as well, that is, within 0.01 in distance."
+            ),
             reference=f"{_CLAUSET}, equation 3.9",
         ),
         Metric(
             name="xmin",
             unit="w²",
-            description="Eigenvalue at which the tail starts, of least distance between tail and law.",
+            description=(
+                "Eigenvalue at which the tail starts: the one that minimises the "
+                "distance between tail and power law."
+            ),
             reference=f"{_CLAUSET}, section 3.3",
             summarised=False,
         ),
         Metric(
             name="ks_distance",
-            description="Kolmogorov-Smirnov distance between the tail and the law.",
+            description="Kolmogorov-Smirnov distance between the tail and the fitted power law.",
             reference=f"{_CLAUSET}, equation 3.9",
         ),
-        Metric(name="tail_size", unit="count", description="Eigenvalues in the tail.", reference=_CLAUSET),
+        Metric(
+            name="tail_size",
+            unit="count",
+            description="Number of eigenvalues in the tail.",
+            reference=_CLAUSET,
+        ),
         Metric(
             name="sigma",
-            description="Standard error of alpha for a known start of the tail.",
+            description="Standard error of alpha if xmin were known.",
             reference=f"{_CLAUSET}, equation 3.2",
         ),
         Metric(
@@ -125,8 +136,10 @@ class PowerLaw(Analyzer):
         ),
         Metric(
             name="p_value",
-            description="Share of samples of the fitted law that are as far from a power law; small rejects "
-            "the law.",
+            description=(
+                "p-value: share of samples from the fitted power law that are as far "
+                "from a power law. A small value rejects the power law."
+            ),
             reference=f"{_CLAUSET}, section 4.1",
         ),
     )
@@ -151,12 +164,12 @@ class PowerLaw(Analyzer):
         if not given.spectrum.eigenvalues.max() > 0:
             return Analysis(self.each_metric(ZERO_MATRIX))
         if len(values) < options.min_tail:
-            reason = f"{len(values)} resolved eigenvalues, fewer than the {options.min_tail} of a tail"
+            reason = (
+                f"{len(values)} resolved eigenvalues, fewer than the minimum of {options.min_tail} in a tail"
+            )
             return Analysis(self.each_metric(skipped(reason)))
         if float(values[-1] - values[0]) <= 2 * given.spectrum.error_bound:
-            return Analysis(
-                self.each_metric(failed("the eigenvalues are all equal to within their resolution"))
-            )
+            return Analysis(self.each_metric(failed("all eigenvalues are equal within their resolution")))
         fit = fit_power_law(values, min_tail=options.min_tail, stability=options.stability)
         if isinstance(fit, NoFit):
             return Analysis(self.each_metric(failed(fit.reason)))
@@ -177,7 +190,7 @@ class PowerLaw(Analyzer):
             metrics |= {"alpha_low": fit.alpha_low, "alpha_high": fit.alpha_high}
         if options.bootstrap:
             metrics |= self._bootstrap(fit, values, given.generator("powerlaw bootstrap"))
-        caution = f"alpha of {len(values)} eigenvalues means little" if len(values) < _FEW else ""
+        caution = f"an alpha fitted to {len(values)} eigenvalues means little" if len(values) < _FEW else ""
         return Analysis(metrics, tuple(_observations(fit, interval)), remark=caution)
 
     def _bootstrap(
@@ -215,8 +228,8 @@ def _observations(fit: PowerLawFit, interval: ExponentInterval) -> Iterator[Obse
     rival = interval.rivals[0]
     yield Observation(
         code="RA-PL-001",
-        message=f"alpha is unstable: the {fit.tail_size} largest eigenvalues give {fit.alpha:.3g}, "
-        f"the {rival.tail_size} largest fit as well and give {rival.alpha:.3g}.",
+        message=f"The exponent alpha is unstable: the {fit.tail_size} largest eigenvalues give "
+        f"{fit.alpha:.3g}, and the {rival.tail_size} largest, which fit as well, give {rival.alpha:.3g}.",
         evidence={
             "alpha": fit.alpha,
             "tail_size": fit.tail_size,

@@ -46,7 +46,7 @@ class PredictedOptions:
 
     def __post_init__(self) -> None:
         if self.block < FEWEST or self.blocks < 1:
-            raise ValueError(f"block is at least {FEWEST} and blocks at least 1")
+            raise ValueError(f"block must be at least {FEWEST}, and blocks at least 1")
 
 
 class Predicted(Analyzer):
@@ -63,14 +63,17 @@ class Predicted(Analyzer):
         ),
         Metric(
             name="predicted_route",
-            description="What the prediction is by: free decompression, or growth by rows of the same kind.",
+            description=("Method of the prediction: free decompression, or growth by rows of the same kind."),
             reference=REFERENCE,
             summarised=False,
         ),
         Metric(
             name="predicted_discrepancy",
-            description="How far the predicted mean of λ/(λ + δ) is outside the bounds of products with the "
-            "layer, at the worst of 25 δ; se is that of the bounds.",
+            description=(
+                "Largest distance, over 25 values of δ, of the predicted mean of λ/(λ + "
+                "δ) from the bounds that products with the layer give; se is the "
+                "standard error of the bounds."
+            ),
             reference="Ubaru, Chen, Saad 2017",
             summarised=False,
         ),
@@ -111,7 +114,9 @@ class Predicted(Analyzer):
         n = min(given.matrices[0].shape)  # of a product of low rank, that of its core
         size = self._order(n)
         if size < FEWEST:
-            return self._not_predicted(skipped(f"half of the smaller side, {n}, is fewer than {FEWEST}"))
+            return self._not_predicted(
+                skipped(f"half of the smaller side is {n}, below the minimum of {FEWEST}")
+            )
         generator = given.generator("predicted")
         try:
             prediction, products = predict_layer(given.matrices[0], size, self.options.blocks, generator)

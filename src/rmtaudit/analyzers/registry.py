@@ -87,7 +87,7 @@ def load(name: str) -> type[Analyzer]:
         owners = " and ".join(sorted(f"{_origin(entry)[0]} ({entry.value})" for entry in entries))
         raise UsageError(
             "RA-US-104",
-            f"Two analyzers are called {name!r}: {owners}.",
+            f"Two analyzers are named {name!r}: {owners}.",
             hint="Uninstall one of them, or leave it out of RMTAUDIT_PLUGINS.",
         )
     return _materialise(entries[0])
@@ -148,7 +148,7 @@ def build_all(
             if other != analyzer.name:
                 raise UsageError(
                     "RA-US-105",
-                    f"The analyzers {other!r} and {analyzer.name!r} both yield the metric {metric.name!r}.",
+                    f"The analyzers {other!r} and {analyzer.name!r} both compute the metric {metric.name!r}.",
                     hint="Scan with one of them at a time.",
                 )
     return built
@@ -191,7 +191,7 @@ def _materialise(entry: EntryPoint) -> type[Analyzer]:
         raise UsageError(
             "RA-US-102",
             f"The analyzer {entry.name!r} of {owner} cannot be imported: {reason}",
-            hint="Repair or uninstall it: rmtaudit runs without it.",
+            hint="Repair or uninstall it; rmtaudit runs without it.",
         ) from error
     problem = _problem(entry.name, loaded, own=is_own(entry))
     if problem:
@@ -201,24 +201,24 @@ def _materialise(entry: EntryPoint) -> type[Analyzer]:
 
 def _problem(name: str, loaded: object, *, own: bool) -> str:
     if not (isinstance(loaded, type) and issubclass(loaded, Analyzer)):
-        return "it is no subclass of rmtaudit.analyzers.base.Analyzer"
+        return "it is not a subclass of rmtaudit.analyzers.base.Analyzer"
     missing = [key for key in ("name", "metrics", "Options") if not hasattr(loaded, key)]
     if missing:
         return f"it declares no {', '.join(missing)}"
     if loaded.name != name:
-        return f"it calls itself {loaded.name!r}, but its entry point {name!r}"
+        return f"its name is {loaded.name!r}, but that of its entry point is {name!r}"
     metrics = loaded.metrics
     if not all(isinstance(metric, Metric) for metric in metrics):
-        return "its metrics are not all Metric"
+        return "not all of its metrics are instances of Metric"
     if len({metric.name for metric in metrics}) != len(metrics):
         return "it declares a metric twice"
     if not all(isinstance(kind, FindingKind) for kind in loaded.findings):
-        return "its findings are not all FindingKind"
+        return "not all of its findings are instances of FindingKind"
     for kind in loaded.findings:
         if not _CODE.fullmatch(kind.code):
-            return f"its finding {kind.code!r} has no code such as TS-001"
+            return f"its finding {kind.code!r} needs a code such as TS-001"
         if kind.code.startswith(_OWN_CODES) and not own:
             return f"its finding {kind.code} has the prefix of rmtaudit's own codes"
     if loaded.stands_in and "spectrum" in loaded.needs:
-        return "it needs the spectrum that it stands in for"
+        return "it needs the spectrum that it replaces"
     return ""

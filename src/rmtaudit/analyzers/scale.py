@@ -32,7 +32,7 @@ class Scale(Analyzer):
         Metric(
             name="frobenius_norm",
             unit="w",
-            description="Root of the sum of the squared weights.",
+            description="Square root of the sum of the squared weights.",
             reference=_MARTIN,
         ),
         Metric(
@@ -50,35 +50,45 @@ class Scale(Analyzer):
         ),
         Metric(
             name="stable_rank",
-            description="Squared ratio of Frobenius to spectral norm: how many directions as strong as the "
-            "strongest.",
+            description=(
+                "Squared ratio of the Frobenius norm to the spectral norm: the number of "
+                "directions as strong as the strongest that would have the same "
+                "Frobenius norm."
+            ),
             reference="Rudelson, Vershynin 2007",
         ),
         Metric(
             name="numerical_rank",
             unit="count",
-            description="Singular values that the stored precision distinguishes from zero.",
+            description=("Number of singular values that the stored precision distinguishes from zero."),
             reference="rounding as a random matrix; Davidson, Szarek 2001, theorem II.13",
         ),
         Metric(
             name="rank_deficit",
             unit="count",
-            description="Smaller side of the matrix less the numerical rank, summed over pooled matrices.",
+            description=("Smaller side of the matrix minus the numerical rank, summed over pooled matrices."),
             reference="rounding as a random matrix; Davidson, Szarek 2001, theorem II.13",
         ),
         Metric(
             name="entropy",
-            description="Shannon entropy of the eigenvalues' shares of their sum, over its maximum log n.",
+            description=(
+                "Shannon entropy of the eigenvalues' shares of their sum, divided by its maximum, log n."
+            ),
             reference="Martin, Mahoney 2021, matrix entropy",
         ),
         Metric(
             name="effective_rank",
-            description="Exponential of the entropy: as many equal eigenvalues would be as even.",
+            description=(
+                "Exponential of the entropy: the number of equal eigenvalues that would "
+                "have the same entropy."
+            ),
             reference="Roy, Vetterli 2007, of eigenvalues",
         ),
         Metric(
             name="condition",
-            description="Largest over smallest singular value; of pooled matrices, the worst.",
+            description=(
+                "Ratio of the largest to the smallest singular value; for pooled matrices, the largest ratio."
+            ),
             reference="Golub, Van Loan 2013, section 2.6.2",
             summarised=False,
         ),
@@ -90,7 +100,7 @@ class Scale(Analyzer):
         Metric(
             name="unresolved",
             unit="count",
-            description="Eigenvalues below the resolution floor of the computation.",
+            description="Number of eigenvalues below the resolution floor of the computation.",
             reference="Weyl's inequality",
             summarised=False,
         ),

@@ -124,7 +124,7 @@ def find_signal(given: LayerInput, test: NoiseTest, support: tuple[int, int]) ->
     work = matrix if scale == 1.0 else matrix.double() / scale
     order = _order(work, given.layer.kernel)
     if order is None:
-        return SignalFound(Signal(SignalWord.UNJUDGED, "all entries have one size"), _NOT_TESTED)
+        return SignalFound(Signal(SignalWord.UNJUDGED, "all entries have the same magnitude"), _NOT_TESTED)
     small = support[1] < SMALLEST_SIDE
     if small and order.p_value >= REJECTED:
         return SignalFound(Signal(SignalWord.TOO_SMALL, str(support[1])), order.p_value)
@@ -143,7 +143,7 @@ def find_sparse(given: LayerInput) -> SignalFound:
     """Return the signal of a matrix so sparse that random signs change nothing."""
     matrix = given.matrices[0]
     count = int((matrix != 0).sum())
-    reason = Signal(SignalWord.UNJUDGED, "so sparse that random signs change nothing")
+    reason = Signal(SignalWord.UNJUDGED, "the layer is so sparse that random signs change nothing")
     if count < _LEAST_NONZEROS:
         return SignalFound(Signal(SignalWord.TOO_SMALL, f"{count} entries are not 0"), _NOT_TESTED)
     start = _sparse(matrix)
@@ -301,9 +301,11 @@ def _shuffled(given: LayerInput, start: _Start, test: NoiseTest, work: torch.Ten
         return  # a grid makes any distribution another one
     yield Observation(
         code="RA-FO-012",
-        message="The layer looks shuffled: its entries are in random order, but no known initialisation "
-        f"draws such entries (kurtosis {law.kurtosis:.3g}, distance {law.distance:.3g} to the nearest, "
-        f"{law.family}).",
+        message=(
+            "The layer looks shuffled: its entries are in random order, but no known "
+            f"initialisation has such a distribution (kurtosis {law.kurtosis:.3g}, distance "
+            f"{law.distance:.3g} to the nearest, {law.family})."
+        ),
         evidence={
             "order_p": start.order.p_value,
             "signs_p": test.p_value,
@@ -319,7 +321,9 @@ def _shuffled(given: LayerInput, start: _Start, test: NoiseTest, work: torch.Ten
 def _scales(order: Exchangeability) -> Observation:
     return Observation(
         code="RA-NF-005",
-        message=f"The signs of the entries look random, but the {order.strongest} are not those of "
-        "entries in random order: the scales carry what was learned.",
+        message=(
+            f"The signs of the entries look random, but the {order.strongest} are not those "
+            "of entries in random order: the layer learned scales."
+        ),
         evidence={"test": order.strongest, "order_p": order.p_value},
     )

@@ -48,19 +48,27 @@ class SketchOptions:
 
 def _sigma(i: int) -> Metric:
     name = "Largest singular value" if i == 1 else f"Singular value number {i} from the top"
-    return Metric(name=f"sketch_sigma_{i}", unit="w", description=f"{name}; ci holds it.", reference=_MUSCO)
+    return Metric(
+        name=f"sketch_sigma_{i}",
+        unit="w",
+        description=f"{name}; the interval ci contains it.",
+        reference=_MUSCO,
+    )
 
 
 _OTHERS = (
     Metric(
         name="sketch_frobenius_norm",
         unit="w",
-        description="Root of the sum of the squared weights: exact.",
+        description="Square root of the sum of the squared weights; exact.",
         reference="Elementary.",
     ),
     Metric(
         name="sketch_stable_rank",
-        description="Squared ratio of Frobenius to spectral norm; ci from that of the spectral norm.",
+        description=(
+            "Squared ratio of the Frobenius norm to the spectral norm; the interval "
+            "follows from that of the spectral norm."
+        ),
         reference="Rudelson, Vershynin 2007",
     ),
     Metric(

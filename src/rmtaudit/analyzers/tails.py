@@ -64,9 +64,12 @@ class Tails(Analyzer):
     metrics = (
         Metric(
             name="upper_law",
-            description="Law of the upper tail if each of four others is ruled out; 'like LAW' if no law "
-            "that contains it is better; 'none fits' if each of the five is too far from the values, 'tied' "
-            "if equal values leave no verdict; else 'undecided'.",
+            description=(
+                "The law of the upper tail if each of the four other laws is rejected; "
+                "'like LAW' if no law that contains it fits better; 'none fits' if each "
+                "of the five is too far from the values; 'tied' if equal values prevent "
+                "a verdict; otherwise 'undecided'."
+            ),
             reference=f"{_CLAUSET}, section 5; Vuong 1989",
             summarised=False,
         ),
@@ -77,31 +80,42 @@ class Tails(Analyzer):
             reference=f"{_CLAUSET}, equation 3.1",
         ),
         Metric(
-            name="upper_size", unit="count", description="Eigenvalues in the upper tail.", reference=_CLAUSET
+            name="upper_size",
+            unit="count",
+            description="Number of eigenvalues in the upper tail.",
+            reference=_CLAUSET,
         ),
         Metric(
             name="cutoff_p_value",
-            description="Of the gain that an exponential cut-off brings over the power law of the upper "
-            "tail; small: there is a cut-off.",
+            description=(
+                "p-value of the improvement that an exponential cut-off brings over the "
+                "power law of the upper tail. A small value means that there is a "
+                "cut-off."
+            ),
             reference=f"{_CLAUSET}, appendix C",
         ),
         Metric(
             name="lower_law",
-            description="Law of the reciprocals of the lower tail, in the words of upper_law.",
+            description=("Law of the reciprocals of the lower tail, with the same values as upper_law."),
             reference=f"{_CLAUSET}, section 5; Vuong 1989",
             summarised=False,
         ),
         Metric(
             name="lower_exponent",
-            description="Exponent of the share of eigenvalues under a small value, P(x < y) ~ y^exponent.",
+            description=("Exponent of the share of eigenvalues below a small value, P(x < y) ~ y^exponent."),
             reference=f"{_CLAUSET}, equation 3.1, on the reciprocals",
         ),
         Metric(
-            name="lower_size", unit="count", description="Eigenvalues in the lower tail.", reference=_CLAUSET
+            name="lower_size",
+            unit="count",
+            description="Number of eigenvalues in the lower tail.",
+            reference=_CLAUSET,
         ),
         Metric(
             name="zero_power",
-            description="Power of the inverse gamma law x^(-power) e^(-rate/x) of the lowest eigenvalues.",
+            description=(
+                "Exponent of the inverse gamma law x^(-power) e^(-rate/x) of the lowest eigenvalues."
+            ),
             reference=_HODGKINSON,
         ),
         Metric(
@@ -114,14 +128,16 @@ class Tails(Analyzer):
         Metric(
             name="zero_gain",
             unit="nats",
-            description="Log-likelihood of the inverse gamma law less that of a power law, on the lowest "
-            "eigenvalues.",
+            description=(
+                "Log-likelihood of the inverse gamma law minus that of a power law, for "
+                "the lowest eigenvalues."
+            ),
             reference=_HODGKINSON,
             summarised=False,
         ),
         Metric(
             name="zero_p_value",
-            description="Of such a gain if the law were a power law.",
+            description="p-value: probability of such a gain if the law were a power law.",
             reference=_HODGKINSON,
         ),
     )
@@ -134,13 +150,13 @@ class Tails(Analyzer):
             return self.each_metric(ZERO_MATRIX)
         least = self.options.min_tail
         if len(values) < least:
-            reason = f"{len(values)} resolved eigenvalues, fewer than the {least} of a tail"
+            reason = f"{len(values)} resolved eigenvalues, fewer than the minimum of {least} in a tail"
             return self.each_metric(skipped(reason))
         if float(values[-1] - values[0]) <= 2 * given.spectrum.error_bound:
-            return self.each_metric(failed("the eigenvalues are all equal to within their resolution"))
+            return self.each_metric(failed("all eigenvalues are equal within their resolution"))
         upper = self._side(given, values, "upper")
         if given.spectrum.unresolved:
-            reason = f"{given.spectrum.unresolved} eigenvalues are not resolved: the lower tail is not known"
+            reason = f"{given.spectrum.unresolved} eigenvalues are not resolved, so the lower tail is unknown"
             return {**upper, **dict.fromkeys(_LOWER + _ZERO, skipped(reason))}
         return {**upper, **self._side(given, values, "lower"), **self._near_zero(values)}
 

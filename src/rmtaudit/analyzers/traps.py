@@ -61,39 +61,47 @@ class Traps(Analyzer):
             name="traps",
             unit="count",
             better="lower",
-            description="Eigenvalues of the shuffled matrix above the Marchenko-Pastur edge.",
+            description=("Number of eigenvalues of the shuffled matrix above the Marchenko-Pastur edge."),
             reference="Martin, Mahoney 2021, section 5; Tracy, Widom 1996",
         ),
         Metric(
             name="trap_p_value",
-            description="Chance that a shuffled matrix of light-tailed entries has a largest eigenvalue as "
-            "large.",
+            description=(
+                "p-value: probability that a shuffled matrix with light-tailed entries "
+                "has a largest eigenvalue as large."
+            ),
             reference="Johnstone 2001",
             summarised=False,
         ),
         Metric(
             name="trap_ratio",
             better="lower",
-            description="Largest eigenvalue of the shuffled matrix over the Marchenko-Pastur edge.",
+            description=("Largest eigenvalue of the shuffled matrix divided by the Marchenko-Pastur edge."),
             reference="Martin, Mahoney 2021, section 5",
         ),
         Metric(
             name="sign_flip_ratio",
-            description="The same with the entries in place and random signs: what uneven rows and columns "
-            "make.",
+            description=(
+                "trap_ratio for the entries in their places with random signs, which shows "
+                "the effect of uneven rows and columns."
+            ),
             reference="Landa, Kluger 2023, section 1",
         ),
         Metric(
             name="erg_rank",
             unit="count",
-            description="Largest eigenvalues, rescaled to mean 1, until their product falls below 1.",
+            description=(
+                "Number of the largest eigenvalues, rescaled to mean 1, whose product is still at least 1."
+            ),
             reference=f"{_MARTIN}, determinant condition",
             summarised=False,
         ),
         Metric(
             name="erg_gap",
             unit="count",
-            description="That number less the eigenvalues in the power-law tail; 0 is SETOL's ideal.",
+            description=(
+                "erg_rank minus the number of eigenvalues in the power-law tail; 0 is the ideal of SETOL."
+            ),
             reference=f"{_MARTIN}, determinant condition",
         ),
     )
@@ -120,7 +128,7 @@ class Traps(Analyzer):
             return Analysis(self.each_metric(ZERO_MATRIX))
         matrix = given.matrices[0]
         if min(matrix.shape) < _LEAST_SIDE:
-            reason = f"a side of {min(matrix.shape)}, below the {_LEAST_SIDE} of a bulk"
+            reason = f"the smaller side is {min(matrix.shape)}, below the minimum of {_LEAST_SIDE} for a bulk"
             return Analysis(self.each_metric(skipped(reason)))
         erg = _erg(given.spectrum.eigenvalues)
         try:
@@ -158,9 +166,9 @@ def _trap(shuffle: Randomised, matrix: torch.Tensor) -> Observation:
     size = abs(largest - shuffle.mean) / math.sqrt(shuffle.variance)
     return Observation(
         code="RA-NF-003",
-        message=f"Shuffled at random, the entries still make a largest eigenvalue {shuffle.ratio:.2f} times "
-        f"the edge of noise: a few of them are too large (the largest is {size:.1f} standard deviations, at "
-        f"{position}).",
+        message="When the entries are shuffled at random, the largest eigenvalue is still "
+        f"{shuffle.ratio:.2f} times the edge of noise: a few entries are too large (the largest is "
+        f"{size:.1f} standard deviations, at {position}).",
         evidence={
             "ratio": shuffle.ratio,
             "traps": shuffle.outliers,

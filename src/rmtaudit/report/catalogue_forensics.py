@@ -11,17 +11,20 @@ FORENSICS = (
         fact="error",
         levels=(),
         meaning=(
-            "Singular values are missing: the layer was replaced by a low-rank approximation, or training "
-            "let some of its directions decay to nothing."
+            "The matrix has a lower rank than its shape allows: the layer was replaced by a "
+            "low-rank approximation, or some of its directions decayed to nothing during "
+            "training."
         ),
         test=(
-            "The numerical rank counts singular values above the rounding noise of the stored dtype, and "
-            "ends at a fall by a factor of 100 if what lies below is near that noise. It is below what "
-            "dead and copied rows and columns leave possible, with a gap of at least 3 between the last "
-            "singular value kept and the next (100 if fewer than 4 are missing, and then only in formats "
-            "finer than float16). The cause shows in rho: the squares of the lost singular values over "
-            "what the rounding of the stored entries explains. A truncation computed in more digits than "
-            "stored has rho near 1."
+            "The numerical rank is the number of singular values above the rounding noise of the "
+            "stored dtype; it also ends at a drop by a factor of 100 if the values below the "
+            "drop are near that noise. The finding is raised if this rank is lower than dead and "
+            "copied rows and columns explain, and the ratio between the last singular value kept "
+            "and the next is at least 3 (100 if fewer than 4 are missing, and then only in "
+            "formats finer than float16). The ratio rho indicates the cause: the sum of the "
+            "squares of the lost singular values, divided by the sum that rounding of the stored "
+            "entries explains. A truncation that was computed in a higher precision than it is "
+            "stored in has rho near 1."
         ),
         calibration=(
             "Truncations computed in float64 and stored in float32, float16 or bfloat16: see "
@@ -29,20 +32,23 @@ FORENSICS = (
             "(rho 0.5 to 1.3); weight decay leaves rho from 11 to 5000 in float32."
         ),
         limits=(
-            "A truncation that was computed in the precision it is stored in cannot be distinguished from "
-            "collapse during training (rho 4 to 350), and one that was fine-tuned afterwards has no gap. "
-            "In half precision collapse cannot be distinguished from truncation, so fewer than 16 kept "
-            "directions are no error there. A layer built with a linear dependency (a fixed filter bank) "
-            "shows it too. Layers dominated by one entry (RA-FO-014) are not tested, and fp8 only for "
-            "half of the rank missing."
+            "A truncation that was computed in the precision it is stored in cannot be "
+            "distinguished from a collapse during training (rho 4 to 350), and one that was "
+            "fine-tuned afterwards has no gap. In half precision, collapse and truncation cannot "
+            "be distinguished at all, so the finding is not an error there if fewer than 16 "
+            "directions are kept. A layer that is linearly dependent by design, such as a fixed "
+            "filter bank, also has this finding. Layers dominated by one entry (RA-FO-014) are "
+            "not tested; layers stored as fp8 are tested only for the loss of at least half of "
+            "the rank."
         ),
         action=(
-            "Compare with the original. If the truncation was meant, store the two factors "
-            "instead: it is smaller."
+            "Compare with the original. If the truncation was intended, store the two factors "
+            "instead, which takes less space."
         ),
         milder=(
-            "A warning if rho is outside 0.3 to 3 or fewer than 16 directions are kept in half precision; "
-            "for information if no more than 3 directions, or a tenth, are lost, and for adapters."
+            "It is a warning if rho is outside the range 0.3 to 3, or if fewer than 16 "
+            "directions are kept in half precision. It is for information if no more than 3 "
+            "directions, or a tenth of them, are lost, and for adapters."
         ),
     ),
     FindingKind(
@@ -52,32 +58,38 @@ FORENSICS = (
         levels=(),
         meaning=(
             "The weights lie on equally spaced levels: the layer was quantised and written back "
-            "as floating numbers. Few bits cost accuracy, and the file looks like full precision. The "
-            "scheme is named by its block, its levels and its scales (Q4_0, Q4_K, int4 symmetric)."
+            "as floating-point numbers. Low bit widths cost accuracy, although the file looks "
+            "like full precision. The scheme (Q4_0, Q4_K, int4 symmetric) is identified by its "
+            "block size, its levels and its scales."
         ),
         test=(
             "Null hypothesis: the entries of a unit (tensor, row, column, group of 16 to 256) "
-            "have a smooth density. Under it an entry lies within its rounding error t of levels "
-            "s apart with probability 2t/s. All entries must; the probabilities multiply to less "
-            "than exp(-50). At most 257 levels. A unit is also a block of 128 x 128. K-quants are named by "
-            "Rayleigh's test that the scales in 256 weights are integers times one number."
+            "have a smooth density. Under the null hypothesis, an entry lies within its rounding "
+            "error t of one of the levels, which are s apart, with probability 2t/s. All entries "
+            "must lie that close, and the product of the probabilities must be less than "
+            "exp(-50). There are at most 257 levels. Blocks of 128 x 128 are tested as units "
+            "too. K-quants are recognised by Rayleigh's test that the scales within 256 weights "
+            "are integer multiples of one number."
         ),
         calibration=(
-            "Not once in 552 layers of 16 healthy checkpoints, nor on bfloat16 or fp8 copies of "
-            "them. 2 to 8 bits by tensor, row, column or group, symmetric or not, stored as "
-            "float32, float16 or bfloat16: bits and unit right but for the limits below (4 bits "
-            "by row or tensor, 2 by row: 113 of 113 transformer layers)."
+            "No false alarm in 552 layers of 16 healthy checkpoints, nor in bfloat16 or fp8 "
+            "copies of them. For quantisation to 2 to 8 bits by tensor, row, column or group, "
+            "symmetric or not, stored as float32, float16 or bfloat16, the bit width and the "
+            "unit are identified correctly except in the cases under Limits (4 bits by row or "
+            "tensor and 2 bits by row: 113 of 113 transformer layers)."
         ),
         limits=(
-            "8 bits in groups of 32 or less stored as bfloat16 drown in its rounding. A grid by "
-            "tensor of which one giant entry left fewer than about 10 entries off zero cannot be "
-            "distinguished from pruning. Code books (NF4, k-means) are RA-FO-021; layers stored as fp8 "
-            "are not tested. The name is that of a scheme that makes such numbers; others that make the same "
-            "share it (Q4_1, and affine int4 with float16 scales and minima in blocks of 32)."
+            "A grid of 8 bits in groups of 32 or fewer, stored as bfloat16, is hidden by the "
+            "rounding of bfloat16. A per-tensor grid that one very large entry makes so coarse "
+            "that fewer than about 10 entries are not zero cannot be distinguished from pruning. "
+            "Code books (NF4, k-means) are reported as RA-FO-021; layers stored as fp8 are not "
+            "tested. The name is that of one scheme that produces such numbers; schemes that "
+            "produce the same numbers cannot be distinguished (Q4_1, and affine int4 with "
+            "float16 scales and minima in blocks of 32)."
         ),
         action=(
-            "Audit the unquantised model if there is one. If the quantisation was meant, ship it "
-            "in a quantised format."
+            "Audit the unquantised model if there is one. If the quantisation was intended, "
+            "distribute the model in a quantised format."
         ),
     ),
     FindingKind(
@@ -86,43 +98,55 @@ FORENSICS = (
         fact="info",
         levels=(),
         meaning=(
-            "Every weight is exactly a number of a narrower floating format: the file is larger "
-            "than its contents."
+            "Every weight can be represented exactly in a narrower floating-point format: the "
+            "file is larger than its contents require."
         ),
         test=(
-            "All entries survive conversion to the format and back, and at least 24 of them "
-            "differ. A float32 number fits bfloat16 with probability 2⁻¹⁶."
+            "All entries are unchanged by a conversion to the narrower format and back, and at "
+            "least 24 of them are distinct. An arbitrary float32 number is representable in "
+            "bfloat16 with probability 2⁻¹⁶."
         ),
         calibration=(
-            "A fact. Seen once in 552 healthy layers: the pooler of all-MiniLM-L6-v2, never "
-            "trained, still float16."
+            "This is a fact about the stored numbers. It occurs once in 552 healthy layers: in "
+            "the pooler of all-MiniLM-L6-v2, which was never trained and still holds float16 "
+            "values."
         ),
-        limits="fp8 numbers times a scale are RA-FO-021.",
-        action="None needed. If all layers have it, storing the model in that format loses nothing.",
+        limits="Products of fp8 numbers and a scale are reported as RA-FO-021.",
+        action=(
+            "Nothing needs to be done. If all layers have this finding, the model can be "
+            "stored in that format without loss."
+        ),
     ),
     FindingKind(
         code="RA-FO-004",
         title="sparse",
         fact="warning",
         levels=(),
-        meaning="A share of the weights is exactly zero: the layer was pruned, or built with zeros.",
+        meaning=(
+            "A substantial share of the weights is exactly zero: the layer was pruned, or "
+            "has zeros by design."
+        ),
         test=(
-            "Outside dead rows and columns at least 1 % of the entries are exact zeros, and more "
-            "than twice as many as rounding to a coarse floating grid makes. N:M patterns are "
-            "looked for along rows and columns. In a quantised layer (RA-FO-002) zero is a level: "
-            "there at least 30 %, and 5 bits."
+            "Outside dead rows and columns, at least 1 % of the entries are exactly zero, and "
+            "more than twice as many as rounding to a coarse floating-point format produces. N:M "
+            "patterns are searched for along rows and columns. In a quantised layer (RA-FO-002), "
+            "zero is one of the levels: there, at least 30 % of the entries must be zero, and "
+            "the grid must have at least 5 bits."
         ),
         calibration=(
-            "Seen once in 552 healthy layers: the fixed Fourier basis of a Silero VAD, 2.6 % "
-            "zeros by construction. 50 % magnitude pruning: found in 113 of 113 transformer "
-            "layers, with the share."
+            "Occurs once in 552 healthy layers: in the fixed Fourier basis of a Silero VAD, "
+            "which has 2.6 % zeros by construction. Magnitude pruning of 50 % is detected in 113 "
+            "of 113 transformer layers, with the correct share."
         ),
         limits=(
-            "Pruning below 1 % is taken for accident, and below 30 % in fp8, which makes zeros "
-            "itself; pruning before quantisation to 4 bits or less is not distinguished from the level "
-            "zero, unless it follows a pattern."
+            "Fewer zeros than 1 % are not reported, nor fewer than 30 % in fp8, whose rounding "
+            "itself produces zeros. Pruning before quantisation to 4 bits or fewer cannot be "
+            "distinguished from the zero level of the grid, unless it follows a pattern."
         ),
-        action="If the pruning was meant, store the layer sparse; if not, compare with the original.",
+        action=(
+            "If the pruning was intended, store the layer in a sparse format; otherwise, "
+            "compare with the original."
+        ),
     ),
     FindingKind(
         code="RA-FO-005",
@@ -130,51 +154,54 @@ FORENSICS = (
         fact="warning",
         levels=(),
         meaning=(
-            "Whole outputs (rows) or inputs (columns) of the layer carry nothing: pruned, broken, "
-            "or dead units."
+            "Whole outputs (rows) or inputs (columns) of the layer are negligible: they were "
+            "pruned, are broken, or belong to dead units."
         ),
         test=(
-            "The root mean square of the row or column is at most 1e-6 of the matrix's. Whole "
-            "aligned blocks of 16 to 128 are named, as pruned attention heads leave them."
+            "The root mean square of the row or column is at most 1e-6 of the matrix's. Complete "
+            "aligned blocks of 16 to 128 rows or columns, as pruned attention heads leave them, "
+            "are reported as blocks."
         ),
         calibration=(
-            "A fact, and common in healthy models: 41 to 53 layers of each of three EfficientNets have dead "
-            "channels. More than half dead in no healthy layer measured."
+            "This is a fact about the stored numbers, and common in healthy models: 41 to 53 "
+            "layers of each of three EfficientNets have dead channels. No healthy layer that was "
+            "measured has more than half of its rows or columns dead."
         ),
-        limits="A row that decayed to 1e-5 of the others is not called dead.",
+        limits="A row that decayed to 1e-5 of the others is not reported as dead.",
         action=(
-            "A dead output can be removed; many at once point to damage or to a learning rate "
+            "A dead output can be removed. Many dead outputs indicate damage, or a learning rate "
             "that was too high."
         ),
     ),
     FindingKind(
         code="RA-FO-006",
-        title="entries apart from the tail",
+        title="entries outside the tail",
         fact=None,
         levels=CALIBRATED,
         meaning=(
-            "One or a few weights are far larger than the layer's own distribution explains: a "
-            "corrupted number, or a genuine super weight that must not be quantised or pruned."
+            "One or a few weights are far larger than the distribution of the layer's other "
+            "weights explains: either a corrupted number, or a genuine super weight, which must "
+            "not be quantised or pruned."
         ),
         test=(
             "Null hypothesis: above some threshold |w| is Pareto or lighter. The scaled "
             "log-spacings of the largest entries (up to 4) are compared with those of the next "
-            "100 by an exact F test (Rényi, Hill). The p-value is raised to the power 0.6, with "
-            "which it holds for healthy trained layers."
+            "100 by an exact F test (Rényi, Hill). The p-value is raised to the power 0.6, which "
+            "calibrates it on healthy trained layers."
         ),
         calibration=(
-            "548 healthy layers: 0.18 % have p <= 0.002, none p <= 0.001 (before the power: 0.73 "
-            "% have p <= 0.01). The least, 0.0017, are the super weights of MiniLM's "
-            "encoder.layer.2.output.dense."
+            "Of 548 healthy layers, 0.18 % have p <= 0.002 and none has p <= 0.001 (before the "
+            "p-value is raised to the power: 0.73 % have p <= 0.01). The smallest p-value, "
+            "0.0017, belongs to the super weights of MiniLM's encoder.layer.2.output.dense."
         ),
         limits=(
-            "In layers with heavy tails of their own even an entry ten times the largest may pass "
-            "here: see RA-FO-014. The power 0.6 was fitted on the same layers as the table. "
-            "Layers stored as fp8 are not tested."
+            "In a layer whose entries are heavy-tailed, even an entry ten times as large as any "
+            "other may go undetected: see RA-FO-014. The power 0.6 was fitted on the same layers "
+            "as the table. Layers stored as fp8 are not tested."
         ),
         action=(
-            "Look at the position in the evidence. Compare with the original, or with the same "
-            "layer of a sibling."
+            "Check the position given in the evidence. Compare with the original, or with the "
+            "same layer of a related model."
         ),
     ),
     FindingKind(
@@ -183,20 +210,24 @@ FORENSICS = (
         fact="warning",
         levels=(),
         meaning=(
-            "Rows (outputs) or columns (inputs) are exact copies of one another: a botched merge "
-            "or growth of the layer, or units that never became different."
+            "Rows (outputs) or columns (inputs) are exact copies of one another: a failed merge, "
+            "a layer that was enlarged, or units whose weights never diverged."
         ),
         test=(
-            "Equal in every bit, and not to be expected by chance: fewer than 1e-6 equal pairs "
-            "would be, were entries drawn independently from the layer's own values."
+            "The rows are equal in every bit, and not by chance: if the entries were drawn "
+            "independently from the layer's own values, fewer than 1e-6 equal pairs would be "
+            "expected."
         ),
-        calibration="Not once in 552 layers of 16 healthy checkpoints.",
-        limits="Copies up to rounding or scale are not found. Copied layers are RA-MO-001.",
+        calibration="No occurrence in 552 layers of 16 healthy checkpoints.",
+        limits=(
+            "Copies that differ by rounding or by a scale are not detected. Copied layers are "
+            "reported as RA-MO-001."
+        ),
         action=(
-            "Rows added to an embedding as copies are normal before fine-tuning; anything else "
-            "deserves a look."
+            "Rows that were added to an embedding as copies are normal before fine-tuning; check "
+            "anything else."
         ),
-        milder="For information in an embedding.",
+        milder="It is for information in an embedding.",
     ),
     FindingKind(
         code="RA-FO-008",
@@ -204,9 +235,9 @@ FORENSICS = (
         fact="warning",
         levels=(),
         meaning="Every weight has the same value: the layer was never initialised or was overwritten.",
-        test="Smallest and largest entry are equal, and not zero.",
-        calibration="Not once in 552 layers of 16 healthy checkpoints.",
-        limits="An averaging kernel is constant on purpose.",
+        test="The smallest and the largest entry are equal, and not zero.",
+        calibration="No occurrence in 552 layers of 16 healthy checkpoints.",
+        limits="An averaging kernel is constant by design.",
         action="Restore the layer.",
     ),
     FindingKind(
@@ -214,12 +245,15 @@ FORENSICS = (
         title="beyond float16",
         fact="warning",
         levels=(),
-        meaning="In float16 some weights become infinite, or most become zero.",
-        test=("Some |w| > 65504, or more than half of the weights that are not zero have |w| <= 2⁻²⁵."),
-        calibration="Not once in 552 layers of 16 healthy checkpoints.",
-        limits="Says nothing of activations, which overflow more often.",
+        meaning="Converted to float16, some weights become infinite, or most become zero.",
+        test=("Some |w| > 65504, or more than half of the nonzero weights have |w| <= 2⁻²⁵."),
+        calibration="No occurrence in 552 layers of 16 healthy checkpoints.",
+        limits="The finding says nothing about activations, which overflow more often.",
         action="Use bfloat16 or float32, or rescale the layer.",
-        milder="For information where weights become zero: a branch whose scale decayed does little anyway.",
+        milder=(
+            "It is for information where weights become zero, because a branch whose scale "
+            "decayed contributes little anyway."
+        ),
     ),
     FindingKind(
         code="RA-FO-010",
@@ -228,12 +262,13 @@ FORENSICS = (
         levels=(),
         meaning=(
             "Weights below the smallest normal number of float32, bfloat16 or float64: weight "
-            "decay without gradient, as in dead units. They are slow on some processors."
+            "decay acted without a gradient, as it does in dead units. Arithmetic with such "
+            "numbers is slow on some processors."
         ),
         test="0 < |w| < smallest normal number of the stored dtype.",
-        calibration="Not once in 552 layers of 16 healthy checkpoints.",
+        calibration="No occurrence in 552 layers of 16 healthy checkpoints.",
         limits="Not reported for float16 and fp8, where healthy layers have them.",
-        action="Set them to zero; look for dead units.",
+        action="Set them to zero, and check for dead units.",
     ),
     FindingKind(
         code="RA-FO-011",
@@ -241,22 +276,24 @@ FORENSICS = (
         fact="info",
         levels=(),
         meaning=(
-            "The layer cannot be distinguished from one that was just drawn: never trained, not in use, "
-            "reset, or loaded under a wrong name. Its signal is `initial`, with the name of the start."
+            "The layer cannot be distinguished from a freshly initialised one: it was never "
+            "trained, is not used, was reset, or was loaded under a wrong name. Its signal is "
+            "`initial`, with the name of the initialisation."
         ),
         test=(
-            "Random signs and random order are plausible (p above 0.001 each), the smaller side is at least "
-            "48, and the entries fit a normal, uniform or truncated normal law at 0.001; an identity that "
-            "was "
-            "added, zeros, or scales of blocks are taken off first. Or, of any size: all singular values are "
-            "equal to rounding (orthogonal, Hadamard, cosine transform), also by block or after scaling "
-            "blocks, or the layer is a multiple of an identity or of a Dirac kernel. The scale is compared "
-            "with the usual ones."
+            "Random signs and random order are plausible (p above 0.001 each), the smaller side "
+            "is at least 48, and a normal, uniform or truncated normal distribution of the "
+            "entries is not rejected at 0.001; an added identity, zeros, and scales of blocks "
+            "are removed first. Alternatively, for layers of any size: all singular values are "
+            "equal up to rounding (orthogonal, Hadamard, cosine transform), possibly within "
+            "blocks or after scaling blocks, or the layer is a multiple of an identity or of a "
+            "Dirac kernel. The scale is compared with those of common initialisations."
         ),
         calibration="See docs/calibration.md, Signal.",
         limits=(
-            "Acceptance is no proof: a layer trained little is not distinguished from its start. A shuffled "
-            "layer whose entries are near normal looks the same."
+            "That the null hypothesis is not rejected does not prove it: a layer that was "
+            "trained little cannot be distinguished from its initialisation. A shuffled layer "
+            "whose entries are nearly normal looks the same."
         ),
         action="If the layer is in use, check the training and the names in the checkpoint.",
     ),
@@ -266,22 +303,23 @@ FORENSICS = (
         fact="warning",
         levels=(),
         meaning=(
-            "The weights are in random order, but have a law that no known initialisation draws: the "
-            "layer was "
-            "permuted, read with a wrong layout, or started in a way that is not known here."
+            "The weights are in random order, but follow a distribution that no known "
+            "initialisation has: the layer was permuted, read with a wrong layout, or "
+            "initialised in a way that rmtaudit does not know."
         ),
         test=(
-            "Random signs and random order are both accepted at 0.01, and the entries fit none of the "
-            "laws of "
-            "initialisations: rejected at 0.001, and at a Kolmogorov-Smirnov distance of at least 0.005. "
-            "Smaller side of at least 64; not quantised, not stored as fp8, not mostly zeros."
+            "Neither random signs nor random order is rejected at 0.01, and the distribution of "
+            "every known initialisation is rejected at 0.001, with a Kolmogorov-Smirnov distance "
+            "of at least 0.005. The smaller side is at least 64, and the layer is not quantised, "
+            "not stored as fp8, and not mostly zeros."
         ),
         calibration="See docs/calibration.md, Signal.",
         limits=(
-            "Acceptance is no proof. A permutation of whole rows or columns changes nothing here, and layers "
-            "whose entries are near normal look freshly initialised when shuffled."
+            "That random signs and order are not rejected does not prove them. A permutation of "
+            "whole rows or columns does not change the result, and layers whose entries are near "
+            "normal look freshly initialised when shuffled."
         ),
-        action="Check how the tensor was converted: shape, order of the axes, packing.",
+        action=("Check how the tensor was converted: its shape, the order of its axes, and its packing."),
     ),
     FindingKind(
         code="RA-FO-013",
@@ -289,33 +327,41 @@ FORENSICS = (
         fact="info",
         levels=(),
         meaning=(
-            "One row of an embedding is zero, among the first four or the last: the padding token, as a rule."
+            "One row of an embedding, among the first four or the last, is zero: usually that of "
+            "the padding token."
         ),
-        test="As RA-FO-005, for embeddings with a single dead row.",
-        calibration="A fact. Seen in 3 embeddings of 2 healthy checkpoints.",
-        limits="A damaged row in that place looks the same.",
-        action="None.",
+        test="The test is that of RA-FO-005, for embeddings with a single dead row.",
+        calibration=(
+            "This is a fact about the stored numbers. It occurs in 3 embeddings of 2 healthy checkpoints."
+        ),
+        limits="A damaged row at one of these positions looks the same.",
+        action="Nothing needs to be done.",
     ),
     FindingKind(
         code="RA-FO-014",
-        title="one entry carries the layer",
+        title="one entry dominates the layer",
         fact="warning",
         levels=(),
         meaning=(
-            "A single weight holds at least a quarter of the layer's squared norm: the layer does "
-            "little but multiply one input by it. A corrupted number, or a genuine outlier that "
-            "breaks quantisation."
+            "A single weight holds at least a quarter of the layer's squared norm: the layer "
+            "does little more than multiply one input by this weight. It is either a corrupted "
+            "number, or a genuine outlier, which makes quantisation fail."
         ),
         test=(
-            "w² / Σw² >= 0.25, in layers of at least 1024 entries. The singular value and the "
-            "inverse participation ratio of the vector it pulls onto itself are in the evidence."
+            "w² / Σw² >= 0.25, in layers of at least 1024 entries. The evidence holds the "
+            "singular value that the entry dominates, and the inverse participation ratio of its "
+            "singular vector."
         ),
         calibration=(
-            "Seen once in 552 healthy layers, and true there: conv4 of a Silero VAD, one weight "
-            "of 36.7, 130 times the root mean square, holds 69 %. One entry set to 40 in any "
-            "matrix of two transformers is found by this or by RA-FO-006."
+            "Occurs once in 552 healthy layers, correctly: in conv4 of a Silero VAD, one weight "
+            "of 36.7, 130 times the root mean square, holds 69 % of the squared norm. One entry "
+            "set to 40 in any matrix of two transformers is detected by this finding or by "
+            "RA-FO-006."
         ),
-        limits="Two giant entries of one size may share below a quarter each; RA-FO-006 sees those.",
-        action="Compare the value with the original, or with the same layer of a sibling.",
+        limits=(
+            "Two very large entries of similar size may hold less than a quarter each; "
+            "RA-FO-006 detects those."
+        ),
+        action="Compare the value with the original, or with the same layer of a related model.",
     ),
 )

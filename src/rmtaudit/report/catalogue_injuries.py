@@ -5,12 +5,13 @@ from __future__ import annotations
 from rmtaudit.finding_kind import FindingKind
 
 _MEASURED = (
-    "See docs/calibration.md, section Injuries: power on three models, false alarms on all healthy ones."
+    "See docs/calibration.md, section Injuries, for the power on three models and the false "
+    "alarms on all healthy models."
 )
 
 _MEASURED_PAGES = (
-    "See docs/calibration.md, section Overwritten pages: false alarms on healthy models, and how many "
-    "injected chunks of 64 KiB were found."
+    "See docs/calibration.md, section Overwritten pages, for the false alarms on healthy models "
+    "and for how many injected chunks of 64 KiB were detected."
 )
 
 INJURIES = (
@@ -20,40 +21,42 @@ INJURIES = (
         fact="warning",
         levels=(),
         meaning=(
-            "The weights take the few levels of a code book (NF4, NVFP4, MXFP4, IQ4_NL, scaled fp8, "
-            "k-means): the layer "
-            "was quantised and "
-            "written back as floating numbers."
+            "The weights take the few levels of a code book (NF4, NVFP4, MXFP4, IQ4_NL, scaled "
+            "fp8, k-means): the layer was quantised and written back as floating-point numbers."
         ),
         test=(
-            "Null hypothesis as in RA-FO-002, with the levels of a known table times one scale a unit. "
-            "Or: at most 257 "
-            "distinct values in the tensor (16 times as many entries, at least 4096) or in 19 of 20 "
-            "units, further "
-            "apart than the rounding of the format makes them."
+            "The null hypothesis is that of RA-FO-002; the levels are those of a known table, "
+            "times one scale for each unit. Alternatively, the tensor (of at least 4096 entries, "
+            "and 16 times as many as levels) or 19 of 20 units have at most 257 distinct values, "
+            "which are further apart than rounding to the format makes them."
         ),
         calibration=_MEASURED,
         limits=(
-            "Eight bits in groups that were computed in half precision are blurred beyond recognition. "
-            "Fp8 numbers that "
-            "carry no scale are RA-FO-003; with scales that are powers of two (MXFP8) the block is not seen."
-            " A table of constants has few values on purpose."
+            "Eight bits in groups that were computed in half precision are blurred by rounding "
+            "and not recognised. Fp8 numbers without a scale are reported as RA-FO-003; with "
+            "scales that are powers of two (MXFP8), the block size is not recognised. A table of "
+            "constants has few values by design."
         ),
-        action="Audit the unquantised model if there is one, or ship a quantised format.",
+        action=(
+            "Audit the unquantised model if there is one, or distribute the model in a quantised format."
+        ),
     ),
     FindingKind(
         code="RA-FO-022",
         title="clipped",
         fact="warning",
         levels=(),
-        meaning="The largest weights were cut off at a bound that many of them hold exactly.",
+        meaning="The largest weights were clipped to a bound, which many weights equal exactly.",
         test=(
-            "At least 4 entries hold the largest (or smallest) value, and 4 times as many as any of the "
-            "five values next to "
-            "it. Not in quantised layers, where the last level collects them."
+            "At least 4 entries equal the largest (or smallest) value, and at least 4 times as "
+            "many as equal any of the five nearest values. Quantised layers are not tested, "
+            "because the entries beyond the last level are rounded to it."
         ),
         calibration=_MEASURED,
-        limits="Bounds by row are not looked for. Some methods clip weights in training on purpose.",
+        limits=(
+            "Bounds that differ from row to row are not tested for. Some training methods "
+            "clip weights intentionally."
+        ),
         action="Compare with the original: large weights matter more than their number suggests.",
     ),
     FindingKind(
@@ -61,108 +64,120 @@ INJURIES = (
         title="flipped exponent bits",
         fact="error",
         levels=(),
-        meaning="Single weights are enormous, and ordinary with one bit flipped back: a failing memory.",
+        meaning=(
+            "A few weights are enormous, and of ordinary size once one bit is flipped back: "
+            "the sign of a memory error."
+        ),
         test=(
-            "Entries of at least 2^64 times the median size (2^8 in float16), fewer than 1 %: with the "
-            "highest exponent bit flipped back every one falls in the range of the others. In float16 also: "
-            "at least three, not all in one row or column, and typically no less than 1/16 of the median "
-            "size once flipped back. The other tests take the restored values."
+            "Entries of at least 2^64 times the median size (2^8 in float16), are fewer than 1 % "
+            "of the weights, and every one falls within the range of the others once its highest "
+            "exponent bit is flipped back. In float16, there must also be at least three of "
+            "them, not all in one row or column, and their typical size once flipped back must "
+            "be at least 1/16 of the median size. The other tests use the restored values."
         ),
         calibration=_MEASURED,
         limits=(
-            "Flips of other bits make a weight smaller, or 2, 4 or 16 times larger, and cannot be seen "
-            "from weights alone "
-            "unless the weight was large already."
+            "Flips of other bits make a weight smaller, or 2, 4 or 16 times larger. They cannot "
+            "be detected from the weights alone, unless the weight was already large."
         ),
         action="Download the file again, or check the memory of the machine that wrote it.",
     ),
     FindingKind(
         code="RA-FO-024",
-        title="rows or columns apart",
+        title="outlying rows or columns",
         fact="warning",
         levels=(),
         meaning="Up to four rows (outputs) or columns (inputs) are several times larger than all others.",
         test=(
-            "Ratio of root mean squares of at least 3 to the next line, and p <= 1e-5 that they belong to "
-            "a Pareto tail of "
-            "the other lines (the F test of RA-FO-006). One giant entry does not make a line."
+            "The ratio of their root mean square to that of the next row or column is at least "
+            "3, and p <= 1e-5 for the null hypothesis that they belong to a Pareto tail of the "
+            "other rows or columns (the F test of RA-FO-006). A row or column that is large "
+            "because of a single entry does not count."
         ),
         calibration=_MEASURED,
-        limits="Fewer than 37 lines are not tested. A small row may grow and stay within the range.",
-        action="Compare with the original, or look for a scale that was applied to one channel.",
+        limits=(
+            "A matrix with fewer than 37 rows (or columns) is not tested. A small row that "
+            "was multiplied by a factor may still lie within the range of the others."
+        ),
+        action=("Compare with the original, or check for a scale that was applied to one channel only."),
     ),
     FindingKind(
         code="RA-FO-025",
-        title="weight far above the rest",
+        title="weight far above the others",
         fact="warning",
         levels=(),
-        meaning="One weight (up to four) is many times larger than every other of the layer.",
+        meaning="One weight (up to four) is many times larger than every other weight of the layer.",
         test=(
-            "Ratio of at least 8 to the next, p <= 0.001 under a Pareto tail before the power of "
-            "RA-FO-006, and both sides at "
-            "least 64: small layers have such weights by chance."
+            "The ratio to the next largest is at least 8, p <= 0.001 under a Pareto tail (before "
+            "the p-value is raised to the power, as in RA-FO-006), and both sides are at least "
+            "64, because small layers have such weights by chance."
         ),
         calibration=_MEASURED,
-        limits="Super weights of large language models look the same, and are healthy.",
-        action="Look at the position. Compare with the original, or with the same layer of a sibling.",
+        limits="Super weights of large language models look the same, and are not damage.",
+        action=("Check the position. Compare with the original, or with the same layer of a related model."),
     ),
     FindingKind(
         code="RA-FO-026",
         title="large weight",
         fact="info",
         levels=(),
-        meaning="One weight (up to four) is well above every other of the layer.",
-        test="Ratio of at least 2.5 to the next.",
+        meaning="One weight (up to four) is well above every other weight of the layer.",
+        test="The ratio to the next largest is at least 2.5.",
         calibration=_MEASURED,
-        limits="One healthy model in ten has such a layer: it is a fact and no damage.",
-        action="None, unless the position means something to you.",
+        limits="One healthy model in ten has such a layer: it is a fact, not damage.",
+        action="Nothing, unless the position is meaningful to you.",
     ),
     FindingKind(
         code="RA-FO-027",
         title="offset",
         fact="warning",
         levels=(),
-        meaning="All weights share an offset of about their standard deviation.",
-        test="Mean more than 0.8 standard deviations, both sides at least 64.",
+        meaning="All weights have a common offset of about one standard deviation.",
+        test=(
+            "The absolute value of the mean exceeds 0.8 standard deviations, and both sides are at least 64."
+        ),
         calibration=_MEASURED,
-        limits="Layers that are kept positive on purpose look the same.",
-        action="Look for a constant added by a conversion (a lost zero point).",
+        limits="Layers that are kept positive by design look the same.",
+        action="Check for a constant that a conversion added, such as a lost zero point.",
     ),
     FindingKind(
         code="RA-FO-028",
-        title="half drawn anew",
+        title="half reinitialised",
         fact="warning",
         levels=(),
-        meaning="One half of the rows looks freshly drawn, the other trained: loaded or trained in part.",
+        meaning=(
+            "One half of the rows looks freshly initialised and the other half trained: the "
+            "layer was loaded or trained only in part."
+        ),
         test=(
-            "In one half the squared cosines between rows, the sizes along and across them are those of "
-            "random order (within 3.5 standard deviations), in the other the cosines are not (more than 10). "
-            "The rows of the other half have the larger squared cosines with all rows (a rank-sum score of "
-            "more than 4: 6 in 100,000 layers whose halves are alike have it in one direction or the "
-            "other). Both sides at least 64."
+            "In one half, the squared cosines between rows and the sizes along and across the "
+            "rows are those of entries in random order (within 3.5 standard deviations); in the "
+            "other half, the cosines are not (more than 10 standard deviations). The rows of the "
+            "other half have larger squared cosines with all rows (a rank-sum score of more than "
+            "4, which 6 in 100,000 layers with similar halves exceed in one direction or the "
+            "other). Both sides are at least 64."
         ),
         calibration=_MEASURED,
         limits=(
-            "Rows drawn anew that are scattered are not found: against the few others a single trained "
-            "row is only 3 to 6 "
-            "standard deviations from random."
+            "Reinitialised rows that are scattered are not detected, because a single trained "
+            "row is only 3 to 6 standard deviations away from random."
         ),
         action="Check which part of the checkpoint was loaded.",
     ),
     FindingKind(
         code="RA-FO-029",
-        title="lines shuffled within",
+        title="shuffled within rows or columns",
         fact="info",
         levels=(),
-        meaning="Rows (or columns) keep their sizes, but their entries are in random order.",
+        meaning=("Rows (or columns) keep their norms, but the entries within them are in random order."),
         test=(
-            "Squared cosines and the profile along the lines are those of random order (3.5 standard "
-            "deviations), the sizes of "
-            "the lines are not (more than 8). Both sides at least 64."
+            "The squared cosines and the profile along the rows (or columns) are those of "
+            "entries in random order (within 3.5 standard deviations); the norms of the rows (or "
+            "columns) are not (more than 8). Both sides are at least 64."
         ),
         calibration=_MEASURED,
-        limits="A layer that only learned scales looks the same; some healthy models have one.",
-        action="Check how the tensor was converted: order of the axes, packing.",
+        limits="A layer that learned only scales looks the same; some healthy models have one.",
+        action="Check how the tensor was converted: the order of its axes, and its packing.",
     ),
     FindingKind(
         code="RA-FO-030",
@@ -170,19 +185,21 @@ INJURIES = (
         fact="error",
         levels=(),
         meaning=(
-            "A stretch of the file was overwritten, with one value (often zero) or with a copy of another "
-            "stretch: a corrupt transfer or disk."
+            "A stretch of the file was overwritten, with one value (often zero) or with a copy "
+            "of another stretch: the transfer or the disk was faulty."
         ),
         test=(
-            "Whole pages of 4 KiB inside a tensor hold one value, or the bytes of another page of it. What "
-            "begins or ends where a row of the tensor does is design (rows of zeros, repeated rows), as are "
-            "more than 16 such stretches, repeats of more than half of the pages, and a value that is "
-            "frequent elsewhere in the tensor. Only where the file holds the values as they are."
+            "Whole pages of 4 KiB inside a tensor hold one value, or the bytes of another page "
+            "of the same tensor. A stretch that begins or ends at the boundary of a row is taken "
+            "to be by design (rows of zeros, repeated rows), as are more than 16 such stretches, "
+            "repeats of more than half of the pages, and a value that is frequent elsewhere in "
+            "the tensor. Only tensors whose values the file holds unencoded are tested."
         ),
         calibration=_MEASURED_PAGES,
         limits=(
-            "A copy from another tensor or by no multiple of 4 KiB, a stretch without a whole page, and one "
-            "whose ends coincide with those of rows are not found."
+            "Not detected are a copy from another tensor, a copy from a distance that is not a "
+            "multiple of 4 KiB, a stretch that contains no complete page, and a stretch whose "
+            "ends coincide with those of rows."
         ),
         action="Download the file again, and compare checksums.",
     ),

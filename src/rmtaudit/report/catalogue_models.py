@@ -15,24 +15,28 @@ MODELS = (
             "merge, or a stack of copied blocks that was not trained further."
         ),
         test=(
-            "Equal digests of shape and values, for tensors that are not tied and hold more than two "
-            "values, and for query, key and value, gates or experts stacked in one tensor. The names of all "
-            "layers decide what the copy is: part of a network that is stored twice (under some part of the "
-            "name at least two layers, and all that have a counterpart, are copies of it), a repeated block "
-            "(the names differ in a number only), a layer that all its numbered siblings share, or a single "
-            "layer."
+            "The digests of shape and values are equal. Tensors that are tied, or hold at most "
+            "two values, are not compared; query, key and value, gates, and experts that are "
+            "stacked in one tensor are compared separately. The names of all layers decide what "
+            "kind of copy it is: part of a network that is stored twice (at least two layers, "
+            "and all that have a counterpart, are copies), a repeated block (the names differ "
+            "only in a number), a layer that all its numbered siblings share, or a single layer."
         ),
-        calibration="A fact; its severity on healthy models is in docs/calibration.md.",
+        calibration=(
+            "This is a fact about the stored numbers. docs/calibration.md gives its "
+            "severity on healthy models."
+        ),
         limits=(
-            "Copies that were trained a little are not found. What was overwritten as a whole looks like a "
-            "network that is stored twice, and so does a single layer `target` with no other like it."
+            "Copies that were trained afterwards are not detected. A sub-network that was "
+            "overwritten completely looks like one that is stored twice, and so does a single "
+            "layer named `target` that has no counterpart."
         ),
-        action="Check how the model was put together.",
+        action="Check how the model was assembled.",
         milder=(
-            "For information if a whole sub-network is stored twice, if all siblings share the layer, or "
-            "if the name says so (target, teacher, ema, momentum …) and every layer of that network is a "
-            "copy; a warning for part of a sub-network and for a repeated block of a stack, as depth "
-            "up-scaling makes it."
+            "It is for information if a whole sub-network is stored twice, if all siblings share "
+            "the layer, or if the name says so (target, teacher, ema, momentum …) and every "
+            "layer of that network is a copy. It is a warning for part of a sub-network and for "
+            "a repeated block of a stack, as depth up-scaling produces it."
         ),
     ),
     FindingKind(
@@ -42,20 +46,23 @@ MODELS = (
         levels=(*CALIBRATED, ("info", 1.0)),
         meaning="The layer's weights are far larger or smaller than those of the layers of the same role.",
         test=(
-            "The root mean square is more than 5 times larger, or smaller, than that of every other layer "
-            "of the same kind and role: of the same name but for the numbers that count blocks. For the "
-            "severity, its logarithm against the median of the others, in median absolute deviations (at "
-            "least 0.15 decades); p-value of Student's t with 4 degrees of freedom."
+            "The root mean square is more than 5 times larger, or smaller, than that of every "
+            "other layer of the same kind and role, that is, of the same name except for the "
+            "numbers of blocks. The severity depends on how far its logarithm is from the median "
+            "of the others, in units of their median absolute deviation (at least 0.15 decades); "
+            "the p-value is that of Student's t distribution with 4 degrees of freedom."
         ),
-        calibration="No healthy layer measured is beyond a factor of 4.4. See docs/calibration.md.",
+        calibration=("No healthy layer that was measured exceeds a factor of 4.4. See docs/calibration.md."),
         limits=(
-            "Needs four other layers of the role. The t law was chosen for its heavy tails, not derived. The "
-            "scale of a layer before a normalisation changes nothing."
+            "The test needs four other layers of the same role. Student's t distribution was "
+            "chosen for its heavy tails, not derived. The scale of a layer that is followed by a "
+            "normalisation has no effect on the output."
         ),
-        action="Look for a lost scale factor, or a unit error in a merge.",
+        action="Check for a lost scale factor, or a wrong unit in a merge.",
         milder=(
-            "At most a warning below a factor of 1000 beyond all peers and for layers that are too small, as "
-            "weight decay makes them; for information below a factor of 30."
+            "It is at most a warning if the factor beyond all peers is below 1000, and for "
+            "layers that are too small, because weight decay has that effect; it is for "
+            "information below a factor of 30."
         ),
     ),
     FindingKind(
@@ -68,13 +75,17 @@ MODELS = (
             "layers of the same role in other blocks were trained: it was overwritten, or never loaded."
         ),
         test=(
-            "The signal is `constant`, and at least four other layers of the same kind and role (the same "
-            "name but for the numbers that count blocks), more than hold constants, are `structured`."
+            "The signal is `constant`, and at least four other layers of the same kind and role "
+            "(the same name except for the numbers of blocks) are `structured`, more than hold "
+            "constants."
         ),
-        calibration="None of 58 real checkpoints, with 147 constants of the architecture, has it.",
+        calibration=(
+            "None of 58 real checkpoints, which hold 147 constants of the architecture, has this finding."
+        ),
         limits=(
-            "A layer without such peers, as the only head of a model, has the signal `constant` and no "
-            "finding. Blocks that were frozen as identities on purpose look the same."
+            "A layer without such peers, such as the only head of a model, has the signal "
+            "`constant` and no finding. Blocks that were intentionally frozen as identities look "
+            "the same."
         ),
         action="Compare with the original.",
     ),
@@ -83,11 +94,11 @@ MODELS = (
         title="values that are not finite",
         fact="error",
         levels=(),
-        meaning="The layer holds NaN or infinite values: the model answers NaN.",
+        meaning="The layer holds NaN or infinite values: the outputs of the model become NaN.",
         test="Every value is checked.",
-        calibration="A fact.",
-        limits="None.",
-        action="Go back to a checkpoint before the training diverged.",
+        calibration="This is a fact about the stored numbers.",
+        limits="There are none.",
+        action="Go back to a checkpoint from before training diverged.",
     ),
     FindingKind(
         code="RA-SC-002",
@@ -96,8 +107,8 @@ MODELS = (
         levels=(),
         meaning=("Every weight is zero: the layer does nothing, or adds nothing to its residual stream."),
         test="The largest absolute value is zero.",
-        calibration="A fact.",
-        limits="The second factor of a fresh adapter is zero on purpose.",
+        calibration="This is a fact about the stored numbers.",
+        limits="The second factor of a freshly initialised adapter is zero by design.",
         action="Restore the layer, or remove it.",
     ),
 )

@@ -15,15 +15,17 @@ POWERLAW = (
             "exponents. A small change of the weights can move alpha from one to the other."
         ),
         test=(
-            "The distance to the power law has two minima whose values do not differ by more than chance, "
-            "and the intervals of their exponents, each for its own tail, exclude each other."
+            "The distance to the power law has two minima whose values do not differ "
+            "significantly, and the confidence intervals of the two exponents, each for its own "
+            "tail, do not overlap."
         ),
         calibration=(
-            "Of samples whose tail is a power law of 25 values or more, at most 4 % have this finding; of "
-            "shorter tails, up to 28 %. Of the spectra of Gaussian matrices of side 96 to 384, which have no "
-            "power-law tail, 57 to 70 % do (benchmarks/powerlaw_interval.py)."
+            "At most 4 % of samples whose tail is a power law of 25 values or more have this "
+            "finding; of samples with shorter tails, up to 28 % have it. Of the spectra of "
+            "Gaussian matrices of side 96 to 384, which have no power-law tail, 57 to 70 % do "
+            "(benchmarks/powerlaw_interval.py)."
         ),
-        limits="Says nothing of quality. The interval of alpha covers both tails.",
-        action="Do not compare this alpha with another one; use the interval.",
+        limits="The finding says nothing about quality. The interval of alpha covers both tails.",
+        action="Do not compare this alpha with that of another layer; use the interval.",
     ),
 )

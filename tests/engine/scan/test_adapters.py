@@ -30,7 +30,7 @@ def test_factors_that_learned_nothing_are_not_judged(rank: int) -> None:
     assert not [finding for finding in row.findings if finding.severity != "info"]
     assert row.metrics["frobenius_norm"].value is not None
     for name in ("noise_p_value", "alpha_null", "phase", "traps"):
-        assert "product, not a matrix of weights" in row.metrics[name].reason
+        assert "product, not a weight matrix" in row.metrics[name].reason
 
 
 def test_an_update_of_rank_one_is_no_constant() -> None:

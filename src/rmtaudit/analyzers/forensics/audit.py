@@ -42,25 +42,27 @@ class Forensics(Analyzer):
         Metric(
             name="dead_rows",
             unit="count",
-            description="Rows whose norm is negligible within the matrix.",
+            description="Number of rows whose norm is negligible compared with the matrix.",
             reference=_FACT,
         ),
         Metric(
             name="dead_columns",
             unit="count",
-            description="Columns whose norm is negligible within the matrix.",
+            description="Number of columns whose norm is negligible compared with the matrix.",
             reference=_FACT,
         ),
         Metric(
             name="grid_bits",
             unit="bits",
-            description="Bits of the uniform quantisation grid that the entries lie on.",
+            description="Bit width of the uniform quantisation grid that the entries lie on.",
             reference="distance to the nearest level against the rounding error; docs/analyzers/forensics.md",
             summarised=False,
         ),
         Metric(
             name="entry_outlier_p",
-            description="P-value that the largest entries belong to the layer's own tail.",
+            description=(
+                "p-value of the null hypothesis that the largest entries belong to the layer's own tail."
+            ),
             reference="Rényi 1953; Hill 1975",
             summarised=False,
         ),
@@ -90,7 +92,7 @@ def _values(evidence: Evidence) -> Mapping[str, MetricValue | Scalar]:
         "grid_bits": skipped("no uniform grid of at most 8 bits")
         if evidence.grid is None
         else evidence.grid.bits,
-        "entry_outlier_p": skipped("too few entries, or all of one size")
+        "entry_outlier_p": skipped("there are too few entries, or all have the same magnitude")
         if evidence.outliers is None
         else evidence.outliers.p_value,
     }

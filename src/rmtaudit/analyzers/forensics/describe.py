@@ -211,9 +211,11 @@ def offset(given: LayerInput, traces: Evidence) -> Iterator[Observation]:
     if abs(ratio) > OFFSET:
         yield Observation(
             code="RA-FO-027",
-            message=f"The mean of the weights is {injuries.mean:.4g}, {abs(ratio):.3g} times their standard "
-            f"deviation "
-            f"({injuries.sd:.4g}): a constant was added, or a positive layer is meant.",
+            message=(
+                f"The mean of the weights is {injuries.mean:.4g}, {abs(ratio):.3g} times "
+                f"their standard deviation ({injuries.sd:.4g}): a constant was added, or the "
+                "layer is positive by design."
+            ),
             evidence={"mean": injuries.mean, "sd": injuries.sd, "ratio": ratio},
         )
 
@@ -229,15 +231,20 @@ def line_orders(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
         if half is not None:
             yield Observation(
                 code="RA-FO-028",
-                message=f"The {half} half of the rows holds entries in random order, the other half is "
-                "trained: drawn anew, or never trained.",
+                message=(
+                    f"The {half} half of the rows holds entries in random order, while the "
+                    "other half is trained: it was reinitialised, or never trained."
+                ),
                 evidence={"half": half, "contrast": order.contrast} | _scores(order.halves[half == "second"]),
             )
         elif _is_random(order.whole) and order.whole.sizes > UNEVEN:
             yield Observation(
                 code="RA-FO-029",
-                message=f"Within the {name} the weights are in random order, though the {name} differ in "
-                "size: shuffled within, or never trained but for a scale.",
+                message=(
+                    f"Within the {name} the weights are in random order, although the {name} "
+                    "differ in magnitude: the weights were shuffled, or only scales were "
+                    "trained."
+                ),
                 evidence={"of": name} | _scores(order.whole),
             )
 

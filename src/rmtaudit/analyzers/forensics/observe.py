@@ -48,8 +48,8 @@ def _rank(given: LayerInput, traces: Evidence) -> Iterator[Observation]:
         }
         if deficit.truncated:
             cause = (
-                "the layer was replaced by a low-rank approximation: the lost directions hold nothing but "
-                "the rounding of the stored weights"
+                "the layer was replaced by a low-rank approximation: the lost directions hold "
+                "only the rounding of the stored weights"
             )
         elif adapter:
             cause = "the update does not use all the directions that the adapter has"
@@ -97,8 +97,10 @@ def _rounding(given: LayerInput, traces: Evidence) -> Iterator[Observation]:
         return
     yield Observation(
         code="RA-FO-003",
-        message=f"Every weight is exactly a {traces.rounded} number inside {given.layer.dtype}: the layer "
-        f"was stored in {traces.rounded} once.",
+        message=(
+            f"Every weight is exactly a {traces.rounded} number inside {given.layer.dtype}: "
+            f"the layer was once stored in {traces.rounded}."
+        ),
         evidence={"rounded_to": traces.rounded, "stored": given.layer.dtype},
     )
 
@@ -109,7 +111,7 @@ def _dead(given: LayerInput, traces: Evidence) -> Iterator[Observation]:
     if _is_padding(given, rows):
         yield Observation(
             code="RA-FO-013",
-            message=f"Row {rows[0]} of the embedding is zero: a padding token, as a rule.",
+            message=f"Row {rows[0]} of the embedding is zero: usually that of a padding token.",
             evidence={"rows": list(rows), "remark": "embedding padding"},
         )
         rows = ()
@@ -162,8 +164,10 @@ def _outliers(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
     others = f" and {len(test.positions) - 1} more" if len(test.positions) > 1 else ""
     yield Observation(
         code="RA-FO-006",
-        message=f"The weight {test.values[0]:.4g} at row {row}, column {column}{others} stands apart from "
-        f"the layer's own tail (next largest: {test.next_largest:.4g}).",
+        message=(
+            f"The weight {test.values[0]:.4g} at row {row}, column {column}{others} lies "
+            f"outside the layer's own tail (next largest: {test.next_largest:.4g})."
+        ),
         evidence=evidence,
         p_value=test.p_value,
     )
@@ -213,7 +217,7 @@ def _range(_: LayerInput, traces: Evidence) -> Iterator[Observation]:
     if facts.overflowing:
         message = f"{facts.overflowing} weights are infinite in float16 (largest: {facts.largest:.4g})."
     elif 2 * facts.vanishing > occupied:
-        message = f"{facts.vanishing} of {occupied} weights that are not zero become zero in float16."
+        message = f"{facts.vanishing} of {occupied} nonzero weights become zero in float16."
     else:
         return
     yield Observation(
@@ -227,7 +231,7 @@ def _denormals(given: LayerInput, traces: Evidence) -> Iterator[Observation]:
         return  # the narrow formats have denormals in every healthy layer
     yield Observation(
         code="RA-FO-010",
-        message=f"{count} weights are denormal in {given.layer.dtype}: decayed to nothing, as in dead units.",
+        message=(f"{count} weights are denormal in {given.layer.dtype}: they decayed, as in dead units."),
         evidence={"denormals": count, "stored": given.layer.dtype},
     )
 

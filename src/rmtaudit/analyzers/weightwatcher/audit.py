@@ -181,7 +181,7 @@ class Audit:
         if self._is_core(catalogue.VECTORS):
             return
         if tail is None:
-            self._enter(catalogue.VECTORS, failed("there is no xmin to part bulk and tail"))
+            self._enter(catalogue.VECTORS, failed("there is no xmin that separates bulk and tail"))
             return
         self._enter(catalogue.VECTORS, failed("no eigenvalue is on this side of xmin"))
         self.results |= localisation(self.given.matrices, tail.num_pl_spikes)

@@ -43,7 +43,7 @@ TAIL = (
     _metric("sigma", "", "Standard error of alpha for a known xmin."),
     _metric("xmin", _SQUARE, "Where the tail starts."),
     _metric("xmax", _SQUARE, "Largest eigenvalue in the fit."),
-    _metric("num_pl_spikes", "count", "Eigenvalues from xmin on."),
+    _metric("num_pl_spikes", "count", "Number of eigenvalues from xmin on."),
     _metric("warning", "", "over-trained (alpha < 2), under-trained (alpha > 6), or empty."),
 )
 
@@ -58,16 +58,18 @@ NORMS = (
     _metric("stable_rank", "", "norm / spectral_norm.", summarised=True),
     _metric("alpha_weighted", _LOG, "alpha times log_spectral_norm.", summarised=True),
     _metric("log_alpha_norm", "log10", "Logarithm of the sum of λ^alpha.", better="lower", summarised=True),
-    _metric("matrix_rank", "count", "Singular values above max · N · 2⁻⁵²."),
+    _metric("matrix_rank", "count", "Number of singular values above max · N · 2⁻⁵²."),
     _metric("entropy", "", "Entropy of the eigenvalues over the logarithm of the rank."),
     _metric("sv_max", "w", "Largest singular value."),
     _metric("sv_min", "w", "Smallest singular value; of several matrices, the largest of their smallest."),
-    _metric("rank_loss", "count", "Singular values that matrix_rank does not count, matrix by matrix."),
+    _metric(
+        "rank_loss", "count", "Number of singular values that matrix_rank does not count, matrix by matrix."
+    ),
     _metric("weak_rank_loss", "count", "Eigenvalues below 1e-6."),
 )
 
 FINGERS = (
-    _metric("num_fingers", "count", "Clipped eigenvalues, less one."),
+    _metric("num_fingers", "count", "Number of clipped eigenvalues minus one."),
     _metric("raw_alpha", "", "alpha before clipping."),
 )
 
@@ -79,17 +81,17 @@ MP_FIT = (
     _metric("bulk_max", _SQUARE, "Upper edge of the fitted law."),
     _metric("bulk_min", _SQUARE, "Lower edge of the fitted law."),
     _metric("mp_softrank", "", "bulk_max / lambda_max.", summarised=True),
-    _metric("num_spikes", "count", "Eigenvalues beyond bulk_max and a margin."),
+    _metric("num_spikes", "count", "Number of eigenvalues beyond bulk_max and a margin."),
 )
 
 RANDOM_DISTANCES = (
     _metric("rand_distance", "", "Distance between the sorted spectra of the matrix and of its shuffle."),
-    _metric("ww_softrank", "", "Largest eigenvalue of the shuffled matrix over lambda_max."),
-    _metric("ww_maxdist", _SQUARE, "lambda_max less the largest eigenvalue of the shuffled matrix."),
+    _metric("ww_softrank", "", "Largest eigenvalue of the shuffled matrix divided by lambda_max."),
+    _metric("ww_maxdist", _SQUARE, "lambda_max minus the largest eigenvalue of the shuffled matrix."),
 )
 RANDOM_MP_FIT = (
     _metric("rand_num_spikes", "count", "num_spikes of the shuffled matrix."),
-    _metric("num_traps", "count", "The same: correlation traps."),
+    _metric("num_traps", "count", "The same number, under the name of correlation traps."),
     _metric("rand_sigma_mp", "", "sigma_mp of the shuffled matrix."),
     _metric("rand_mp_softrank", "", "mp_softrank of the shuffled matrix."),
     _metric("rand_W_scale", "1/w", "W_scale of the shuffled matrix."),
@@ -103,11 +105,13 @@ RANDOM = (
 )
 
 DETX = (
-    _metric("detX_num", "count", "Largest eigenvalues, rescaled to mean 1, until their product is below 1."),
-    _metric("detX_val", _SQUARE, "The smallest of them."),
     _metric(
-        "detX_val_unrescaled", "", "The same, rescaled (the peer has the two names the wrong way round)."
+        "detX_num",
+        "count",
+        "Number of the largest eigenvalues, rescaled to mean 1, until their product is below 1.",
     ),
+    _metric("detX_val", _SQUARE, "The smallest of them."),
+    _metric("detX_val_unrescaled", "", "The same, rescaled (WeightWatcher swaps the two names)."),
     _metric("num_ERG_spikes", "count", "detX_num."),
     _metric("ERG_gap", "count", "detX_num - num_pl_spikes."),
 )

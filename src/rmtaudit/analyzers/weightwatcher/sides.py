@@ -65,5 +65,5 @@ def refusal(sides: Sides, options: Options) -> str:
     if options.max_evals and sides.evals > options.max_evals:
         return f"{sides.evals} eigenvalues, more than max_evals={options.max_evals}"
     if sides.N > options.max_N:  # noqa: SIM300  max_N is no constant
-        return f"a side of {sides.N}, longer than max_N={options.max_N}"
+        return f"the longer side is {sides.N}, more than max_N={options.max_N}"
     return ""

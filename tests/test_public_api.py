@@ -13,6 +13,7 @@ from rmtaudit import errors
 from rmtaudit.engine.compare.settings import CompareKeywords, CompareSettings
 from rmtaudit.engine.density.settings import DensityKeywords, DensitySettings
 from rmtaudit.engine.logdet.settings import LogdetKeywords, LogdetSettings
+from rmtaudit.engine.probe.settings import ProbeKeywords, ProbeSettings
 from rmtaudit.engine.samples.forecast import ForecastKeywords, ForecastSettings
 from rmtaudit.engine.samples.ridge import RidgeKeywords, RidgeSettings
 from rmtaudit.engine.samples.tails import TailKeywords, TailSettings
@@ -63,6 +64,7 @@ def test_the_import_is_free() -> None:
         (CompareKeywords, CompareSettings, set()),
         (DensityKeywords, DensitySettings, set()),
         (LogdetKeywords, LogdetSettings, set()),
+        (ProbeKeywords, ProbeSettings, {"edit"}),
         (TailKeywords, TailSettings, set()),
         (ForecastKeywords, ForecastSettings, {"population", "signal"}),
         (RidgeKeywords, RidgeSettings, set()),

@@ -19,16 +19,19 @@ if TYPE_CHECKING:
     from rmtaudit.engine.lineage.document import lineage
     from rmtaudit.engine.logdet.api import logdet
     from rmtaudit.engine.merging.api import explain_merge
+    from rmtaudit.engine.probe.api import probe
     from rmtaudit.engine.samples.api import forecast, forecast_ridge, tails
     from rmtaudit.engine.scan.api import scan
     from rmtaudit.report.comparison import Comparison
     from rmtaudit.report.files import load_reports
     from rmtaudit.report.model import Report
+    from rmtaudit.report.probe import Probe
 
     __version__: str
 
 __all__ = [
     "Comparison",
+    "Probe",
     "Report",
     "__version__",
     "check_claim",
@@ -42,12 +45,14 @@ __all__ = [
     "load_reports",
     "logdet",
     "open_checkpoint",
+    "probe",
     "scan",
     "tails",
 ]
 
 _HOMES = {
     "Comparison": "rmtaudit.report.comparison",
+    "Probe": "rmtaudit.report.probe",
     "Report": "rmtaudit.report.model",
     "check_claim": "rmtaudit.engine.claims.api",
     "compare": "rmtaudit.engine.compare",
@@ -60,6 +65,7 @@ _HOMES = {
     "load_reports": "rmtaudit.report.files",
     "logdet": "rmtaudit.engine.logdet.api",
     "open_checkpoint": "rmtaudit.checkpoints",
+    "probe": "rmtaudit.engine.probe.api",
     "scan": "rmtaudit.engine.scan.api",
     "tails": "rmtaudit.engine.samples.api",
 }

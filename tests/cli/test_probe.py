@@ -61,6 +61,26 @@ def test_without_an_edit_the_most_sensitive_layer_leads(capsys: pytest.CaptureFi
     assert "sensitivity: change of the output under noise" in capsys.readouterr().out
 
 
+def test_patterns_choose_the_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    patterns = ["--include", "2*", "--include", "4.weight", "--exclude", "24"]
+    assert run(cli, [*WHOLE, *patterns, "--prune", "0.5", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    jsonschema.validate(document, probe_schema())
+    assert {layer["name"] for layer in document["layers"]} == {
+        "2.weight",
+        "4.weight",
+        "20.weight",
+        "22.weight",
+    }
+    assert document["patterns"] == {"include": ["2*", "4.weight"], "exclude": ["24"]}
+    harms = [layer["harm"]["value"] for layer in document["layers"]]
+    assert document["advice"]["total"] == pytest.approx(sum(harms))
+    assert run(cli, [*WHOLE, "--include", "44.weight"]) == 2
+    message = " ".join(capsys.readouterr().err.split())
+    assert "RA-PB-006" in message
+    assert "Did you mean '4.weight'?" in message
+
+
 def test_refusals(capsys: pytest.CaptureFixture[str]) -> None:
     for more, code in (
         (["--input-shape", "a"], "RA-PB-001"),

@@ -53,18 +53,6 @@ def required_edit(quantise: str | None, truncate: float | None, prune: float | N
 
 def edit_of(quantise: str | None, truncate: float | None, prune: float | None) -> Edit | None:
     """Return the edit of the flags; ``None`` without one. Raises ``UsageError`` (RA-US-815) for several."""
-    from rmtaudit.engine.edits import Prune, Quantise, Truncate
+    from rmtaudit.engine.edits import edit_of as chosen
 
-    if sum(value is not None for value in (quantise, truncate, prune)) > 1:
-        raise UsageError("RA-US-815", "Give one of --quantise, --truncate and --prune.")
-    if quantise is not None:
-        return Quantise(quantise)
-    if prune is not None:
-        return Prune(prune)
-    if truncate is None:
-        return None
-    if truncate >= 1:
-        if truncate != int(truncate):
-            raise UsageError("RA-US-815", f"--truncate {truncate:g} is neither a rank nor a share.")
-        return Truncate(rank=int(truncate))
-    return Truncate(energy=truncate)
+    return chosen(quantise=quantise, truncate=truncate, prune=prune)

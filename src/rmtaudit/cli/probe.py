@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     examples=[
         ("probe ./model", "Which layers the output depends on most"),
         ("probe ./model --quantise int4-g128", "What quantising each layer would cost"),
+        ("probe ./model --prune 0.5 --include '*.mlp.*'", "What pruning the layers of the MLPs would cost"),
         (
             "probe net.py:cnn --allow-code --input-shape 3,32,32 --prune 0.5",
             "What pruning each layer of a network of your own would cost",
@@ -41,6 +42,15 @@ if TYPE_CHECKING:
     "--input-shape",
     metavar="C,H,W",
     help="Shape of one input, for a network that does not say what it reads.",
+)
+@click.option(
+    "--include",
+    metavar="GLOB",
+    multiple=True,
+    help="Only weights whose name matches: '*.mlp.*'. Repeatable.",
+)
+@click.option(
+    "--exclude", metavar="GLOB", multiple=True, help="Leave out weights whose name matches. Repeatable."
 )
 @click.option(
     "--samples", metavar="N", type=click.IntRange(min=1), default=16, show_default=True, help="Inputs."
@@ -134,6 +144,8 @@ def _request(model: str, flags: Mapping[str, Any]) -> ProbeRequest:
         draws=flags["draws"],
         noise=flags["noise"],
         data=flags["data"],
+        include=tuple(flags["include"]),
+        exclude=tuple(flags["exclude"]),
         input_shape=_shape(flags["input_shape"]),
         memory=memory,
         seed=flags["seed"],

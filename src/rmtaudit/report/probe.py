@@ -53,6 +53,13 @@ class ProbeNoise(Part, frozen=True):
     draws: Count
 
 
+class ProbePatterns(Part, frozen=True):
+    """The patterns that choose the layers that are probed, and edited; none: all layers."""
+
+    include: Sequence[str]
+    exclude: Sequence[str]
+
+
 class ProbeEstimate(Part, frozen=True):
     """A mean over samples, and its standard error: null for a single sample."""
 
@@ -124,6 +131,7 @@ class Probe(Document, frozen=True):
         Mapping[str, Any] | None,
         Meta(description="Its kind, and the settings of that kind; null: noise alone."),
     ]
+    patterns: ProbePatterns
     layers: Sequence[ProbedLayer]
     advice: ProbeAdvice | None
     warnings: Sequence[ProbeWarning]

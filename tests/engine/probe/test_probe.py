@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 import torch
 
+import rmtaudit
 from rmtaudit.engine.edits import Edit, Prune, Quantise, Truncate
 from rmtaudit.engine.networks import Network, NetworkSettings, open_network
 from rmtaudit.engine.probe.inputs import inputs_for
@@ -17,7 +18,7 @@ from rmtaudit.engine.probe.readout import Pooling, readout_of
 from rmtaudit.engine.probe.requests import ProbeRequest, answer_request
 from rmtaudit.engine.probe.settings import Loss, ProbeSettings
 from rmtaudit.engine.probe.weights import weights_of
-from rmtaudit.errors import InputError, RmtauditError, StoppedWorkError
+from rmtaudit.errors import InputError, RmtauditError, StoppedWorkError, UsageError
 from rmtaudit.report.probe import probe_schema
 
 NETS = """
@@ -286,3 +287,42 @@ def test_a_causal_model_writes_from_its_own_distribution(tmp_path: Path) -> None
     assert ids[:, 0].tolist() == [1] * 100
     shares = torch.bincount(ids[:, 1:].flatten(), minlength=4) / 4000
     assert float((shares - 0.25).abs().max()) < 4 * (0.25 * 0.75 / 4000) ** 0.5
+
+
+def test_a_network_in_memory_is_probed_like_one_of_a_factory_and_left_alone(nets: Path) -> None:
+    module = opened(nets, "cnn").module.float().train()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    settings: dict[str, Any] = {"input_shape": (2, 6, 6), "samples": 4, "draws": 2, "loss": "error"}
+    result = rmtaudit.probe(module, precision="float64", truncate=2, threads=1, **settings)
+    assert result.subject.origin == "torch.nn.Module"
+    document = answered(nets, "cnn", edit=Truncate(rank=2), **settings)
+    assert document["layers"] == result.to_dict()["layers"]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+    assert module.training
+    assert next(module.parameters()).dtype == torch.float32
+    factory = f"{nets}:cnn"
+    again = rmtaudit.probe(
+        factory,
+        allow_code=True,
+        precision="float64",
+        settings=ProbeSettings(edit=Truncate(rank=2), **settings),
+    )
+    assert again.layers == result.layers
+
+
+@pytest.mark.parametrize(
+    ("keywords", "code"),
+    [
+        ({"quantise": "int4", "prune": 0.5}, "RA-US-815"),
+        ({"loss": "huber"}, "RA-PB-001"),
+        ({"include": "0.weight"}, "RA-PB-001"),
+        ({"exclude": ["*"]}, "RA-PB-006"),
+        ({"state": Path("net.pt")}, "RA-NW-011"),
+        ({"sample": 3}, "RA-US-701"),
+        ({"prune": 0.5, "settings": ProbeSettings(edit=Prune(0.1))}, "RA-US-702"),
+    ],
+)
+def test_calls_that_make_no_sense(keywords: dict[str, Any], code: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        rmtaudit.probe(torch.nn.Linear(4, 3), **keywords)
+    assert raised.value.code == code

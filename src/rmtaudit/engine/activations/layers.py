@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
-from fnmatch import translate
 from typing import Any
 
 import torch
@@ -15,6 +13,7 @@ import torch
 from rmtaudit.engine.activations.activation_functions import ActivationWatch
 from rmtaudit.engine.networks import Network, Samples
 from rmtaudit.engine.networks.maps import Map, map_of, patches
+from rmtaudit.engine.networks.patterns import is_chosen
 from rmtaudit.errors import UsageError
 from rmtaudit.names import display_name, suggestion
 
@@ -100,8 +99,7 @@ def chosen_names(network: Network, include: Sequence[str], exclude: Sequence[str
     names = [name for name, kind in kinds.items() if kind in KINDS]
     if not names:
         raise UsageError("RA-AC-002", "the network has no linear or convolution layer.", where=network.name)
-    kept = [name for name in names if not include or _matches(name, include)]
-    kept = [name for name in kept if not _matches(name, exclude)]
+    kept = [name for name in names if is_chosen((name,), include, exclude)]
     if not kept:
         words = (*include, *exclude)
         raise UsageError(
@@ -112,10 +110,6 @@ def chosen_names(network: Network, include: Sequence[str], exclude: Sequence[str
             where=network.name,
         )
     return {name: kinds[name] for name in kept}
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(re.compile(translate(pattern)).match(name) for pattern in patterns)
 
 
 def sites_of(network: Network, samples: Samples, chosen: dict[str, Map]) -> list[Site]:

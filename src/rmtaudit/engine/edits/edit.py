@@ -36,6 +36,40 @@ class Prune:
 Edit = Quantise | Truncate | Prune
 
 
+def edit_of(
+    *, quantise: str | None = None, truncate: float | None = None, prune: float | None = None
+) -> Edit | None:
+    """Return the one edit that is given; ``None`` without one.
+
+    Parameters
+    ----------
+    quantise
+        A scheme.
+    truncate
+        A number of singular values from 1 on, below 1 the share of their squares that is kept.
+    prune
+        The share of the entries that is set to 0.
+
+    Raises
+    ------
+    UsageError
+        RA-US-815: more than one of them, or a rank that is no whole number.
+    """
+    if sum(value is not None for value in (quantise, truncate, prune)) > 1:
+        raise UsageError("RA-US-815", "Give one of --quantise, --truncate and --prune.")
+    if quantise is not None:
+        return Quantise(quantise)
+    if prune is not None:
+        return Prune(prune)
+    if truncate is None:
+        return None
+    if truncate >= 1:
+        if truncate != int(truncate):
+            raise UsageError("RA-US-815", f"--truncate {truncate:g} is neither a rank nor a share.")
+        return Truncate(rank=int(truncate))
+    return Truncate(energy=truncate)
+
+
 def check_edit(edit: Edit) -> None:
     """Raise ``UsageError`` (RA-US-814) for an unknown scheme, or a number outside what it may be."""
     from rmtaudit.kernels.edits.quantise import SCHEMES

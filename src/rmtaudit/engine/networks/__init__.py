@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rmtaudit.engine.networks.factory import open_module
     from rmtaudit.engine.networks.network import Batch, Network, Origin, TokenFacts
     from rmtaudit.engine.networks.opening import open_network
     from rmtaudit.engine.networks.samples import Samples, open_samples
@@ -17,6 +18,7 @@ __all__ = [
     "Origin",
     "Samples",
     "TokenFacts",
+    "open_module",
     "open_network",
     "open_samples",
 ]
@@ -24,6 +26,7 @@ __all__ = [
 _HOMES = {
     "NetworkSettings": "settings",
     "Samples": "samples",
+    "open_module": "factory",
     "open_network": "opening",
     "open_samples": "samples",
 }

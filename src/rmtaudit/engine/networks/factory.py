@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.util
 import inspect
@@ -14,6 +15,7 @@ import torch
 
 from rmtaudit.checkpoints import open_checkpoint
 from rmtaudit.engine.networks.network import POSITIONAL, Network, Origin, TokenFacts
+from rmtaudit.engine.networks.opening import check_device
 from rmtaudit.engine.networks.prepare import digest_of, prepared
 from rmtaudit.engine.networks.settings import NetworkSettings
 from rmtaudit.errors import InputError, UsageError
@@ -43,13 +45,33 @@ def open_factory(module: str, name: str, settings: NetworkSettings) -> Network:
     network = _call(_lookup(_imported(module, where), name, where), where)
     if settings.state is not None:
         _fill(network, settings.state, where)
+    return _opened(network, where, Origin.FACTORY, settings)
+
+
+def open_module(module: torch.nn.Module, settings: NetworkSettings) -> Network:
+    """Return a copy of a module, ready to run; the module itself is left as it is.
+
+    Raises
+    ------
+    UsageError
+        RA-NW-011: weights of a file are for a factory.
+    UnreachableError
+        RA-NW-003: the device is not there.
+    """
+    if settings.state is not None:
+        raise UsageError("RA-NW-011", "a state dict goes with module:factory; a module has its own weights.")
+    check_device(settings.device)
+    return _opened(copy.deepcopy(module), display_name(type(module).__name__), Origin.MODULE, settings)
+
+
+def _opened(network: torch.nn.Module, where: str, origin: Origin, settings: NetworkSettings) -> Network:
     network, warnings = prepared(network, settings)
     main, keywords = _signature(network)
     embeds = any(isinstance(each, torch.nn.Embedding) for each in network.modules())
     return Network(
         module=network,
         name=where,
-        origin=Origin.FACTORY,
+        origin=origin,
         dtype=getattr(torch, settings.dtype),
         device=torch.device(settings.device),
         main_input=main,

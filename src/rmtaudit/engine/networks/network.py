@@ -23,6 +23,7 @@ class Origin(StrEnum):
 
     HUGGING_FACE = "Hugging Face folder"
     FACTORY = "factory"
+    MODULE = "torch.nn.Module"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

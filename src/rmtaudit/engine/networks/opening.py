@@ -54,7 +54,7 @@ def open_network(text: str | Path, settings: NetworkSettings | None = None) -> N
             hint="Add --allow-code if you trust it.",
             where=display_name(words),
         )
-    _check_device(chosen.device)
+    check_device(chosen.device)
     if factory is not None:
         from rmtaudit.engine.networks.factory import open_factory
 
@@ -83,7 +83,7 @@ def open_network(text: str | Path, settings: NetworkSettings | None = None) -> N
     return open_folder(path, chosen)
 
 
-def _check_device(name: str) -> None:
+def check_device(name: str) -> None:
     """Raise ``UnreachableError`` (RA-NW-003) if a device cannot be used."""
     import torch
 

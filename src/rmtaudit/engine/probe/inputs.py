@@ -45,7 +45,7 @@ def inputs_for(network: Network, settings: ProbeSettings, folder: Path | None) -
         RA-PB-002: what the network reads is not known. Also as opening samples does.
     """
     if settings.data is not None:
-        samples = open_samples(settings.data, network, limit=settings.samples)
+        samples = open_samples(Path(settings.data), network, limit=settings.samples)
         return samples, f"the first {len(samples)} samples of {samples.name}"
     generator = torch.Generator().manual_seed(settings.seed)
     config = getattr(network.module, "config", None)

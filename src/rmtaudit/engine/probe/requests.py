@@ -7,17 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from rmtaudit.engine.edits import described
-from rmtaudit.engine.networks import NetworkSettings, open_network
+from rmtaudit.engine.networks import NetworkSettings, open_module, open_network
 from rmtaudit.engine.probe.advice import advice_of
 from rmtaudit.engine.probe.inputs import inputs_for
 from rmtaudit.engine.probe.measure import Estimate, Probed, bench_of, probe_weights
 from rmtaudit.engine.probe.readout import readout_of
 from rmtaudit.engine.probe.settings import ProbeSettings
-from rmtaudit.engine.probe.weights import weights_of
+from rmtaudit.engine.probe.weights import chosen_weights
 from rmtaudit.engine.resources.memory import free_memory
 from rmtaudit.engine.resources.threads import cpus, threads
-from rmtaudit.errors import NothingAuditableError
 from rmtaudit.names import display_name
 from rmtaudit.report.derivations import SeededVersion
 from rmtaudit.report.probe import (
@@ -29,6 +30,7 @@ from rmtaudit.report.probe import (
     ProbeInputs,
     ProbeMeasure,
     ProbeNoise,
+    ProbePatterns,
     ProbeRun,
     ProbeSubject,
     ProbeWarning,
@@ -46,14 +48,14 @@ class ProbeRequest:
     Attributes
     ----------
     model
-        A folder of ``transformers``, or ``module:factory``.
+        A folder of ``transformers``, ``module:factory``, or the network itself.
     network, probe
         How it is opened and probed.
     threads
         Of torch and BLAS; ``None``: the CPUs of this process.
     """
 
-    model: str
+    model: str | torch.nn.Module
     network: NetworkSettings
     probe: ProbeSettings
     threads: int | None = None
@@ -70,7 +72,7 @@ def answer_request(
     Raises
     ------
     UsageError, InputError, UnsafeError, UnreachableError
-        As opening the network and making its inputs do.
+        As opening the network, choosing its weights (RA-PB-006) and making its inputs do.
     NothingAuditableError
         RA-NA-012: it has no weight matrix.
     StoppedWorkError
@@ -78,12 +80,14 @@ def answer_request(
     """
     started, cpu = time.perf_counter(), time.process_time()
     count, settings = request.threads or cpus(), request.probe
-    folder = Path(request.model) if Path(request.model).is_dir() else None
+    folder = None
     with threads(count):
-        network = open_network(request.model, request.network)
-        weights = weights_of(network.module)
-        if not weights:
-            raise NothingAuditableError("RA-NA-012", "the network has no weight matrix.", where=network.name)
+        if isinstance(request.model, torch.nn.Module):
+            network = open_module(request.model, request.network)
+        else:
+            network = open_network(request.model, request.network)
+            folder = Path(request.model) if Path(request.model).is_dir() else None
+        weights = chosen_weights(network, settings.include, settings.exclude)
         samples, description = inputs_for(network, settings, folder)
         readout = readout_of(network, samples.batch(network, [0]), settings.loss, folder)
         memory = settings.memory or min(_BUDGET, free_memory() // 2)
@@ -94,7 +98,7 @@ def answer_request(
         schema=ProbeHeader(),
         tool=SeededVersion(version=installed_version(), seed=settings.seed),
         subject=ProbeSubject(
-            model=display_name(request.model),
+            model=display_name(request.model) if isinstance(request.model, str) else network.name,
             origin=str(network.origin),
             digest=network.digest,
             dtype=str(network.dtype).removeprefix("torch."),
@@ -109,6 +113,7 @@ def answer_request(
         measure=ProbeMeasure(loss=readout.loss.value, description=readout.words),  # type: ignore[arg-type]
         noise=ProbeNoise(relative_size=settings.noise, draws=settings.draws),
         edit=None if settings.edit is None else described(settings.edit),
+        patterns=ProbePatterns(include=list(settings.include), exclude=list(settings.exclude)),
         layers=_rows(probed),
         advice=None
         if advice is None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TypedDict
 
 from rmtaudit.engine.edits import Edit, check_edit
 from rmtaudit.errors import UsageError
@@ -36,6 +38,9 @@ class ProbeSettings:
         Number of random changes of each layer, and their Frobenius norm over that of the layer.
     data
         Inputs to take instead of generated ones.
+    include, exclude
+        Patterns of a shell for the names of the weights that are probed, with or without ``.weight``; none:
+        all weights, and none is left out.
     input_shape
         Of one input, for a network that does not say what it reads.
     memory
@@ -51,12 +56,17 @@ class ProbeSettings:
     tokens: int = 64
     draws: int = 3
     noise: float = 0.05
-    data: Path | None = None
+    data: str | Path | None = None
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
     input_shape: tuple[int, ...] | None = None
     memory: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.loss not in list(Loss):
+            raise UsageError("RA-PB-001", f"There is no loss {self.loss!r}.", hint=", ".join(Loss))
+        object.__setattr__(self, "loss", Loss(self.loss))
         for name in ("samples", "tokens", "draws"):
             if getattr(self, name) < 1:
                 raise UsageError("RA-PB-001", f"{name} is at least 1, not {getattr(self, name)}.")
@@ -66,5 +76,24 @@ class ProbeSettings:
             raise UsageError("RA-PB-001", "the shape of an input has sides of at least 1.", hint="3,32,32")
         if self.data is not None and self.input_shape is not None:
             raise UsageError("RA-PB-001", "--data and --input-shape exclude each other.")
+        for name in ("include", "exclude"):
+            if isinstance(getattr(self, name), str):
+                raise UsageError("RA-PB-001", f"{name} must be a list of patterns, not a text.")
         if self.edit is not None:
             check_edit(self.edit)
+
+
+class ProbeKeywords(TypedDict, total=False):
+    """The fields of :class:`ProbeSettings` as keywords of a call, but for the edit, which has its own."""
+
+    loss: Loss | str
+    samples: int
+    tokens: int
+    draws: int
+    noise: float
+    data: str | Path | None
+    include: Sequence[str]
+    exclude: Sequence[str]
+    input_shape: tuple[int, ...] | None
+    memory: int | None
+    seed: int

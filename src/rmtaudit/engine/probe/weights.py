@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from rmtaudit.engine.edits import Edit, edited
+from rmtaudit.engine.networks import Network
+from rmtaudit.engine.networks.patterns import is_chosen
+from rmtaudit.errors import NothingAuditableError, UsageError
+from rmtaudit.names import display_name, suggestion
 
 _CONVOLUTIONS = (
     torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d,
@@ -44,6 +49,36 @@ class Weight:
         stack = stack if stack.element_size() >= 4 else stack.float()
         result = torch.stack([edited(matrix, edit).to(self.parameter) for matrix in stack])
         return result.reshape(self.parameter.shape)
+
+
+def chosen_weights(network: Network, include: Sequence[str], exclude: Sequence[str]) -> list[Weight]:
+    """Return the weights of a network that the patterns leave.
+
+    Raises
+    ------
+    NothingAuditableError
+        RA-NA-012: the network has no weight matrix.
+    UsageError
+        RA-PB-006: the patterns leave none.
+    """
+    weights = weights_of(network.module)
+    if not weights:
+        raise NothingAuditableError("RA-NA-012", "the network has no weight matrix.", where=network.name)
+    kept = [each for each in weights if is_chosen(_names(each), include, exclude)]
+    if not kept:
+        words = (*include, *exclude)
+        raise UsageError(
+            "RA-PB-006",
+            f"no weight is left by the patterns {', '.join(repr(display_name(each)) for each in words)}."
+            f"{display_name(suggestion(words[0], [each.name for each in weights]))}",
+            hint="* matches any text: --include '*.mlp.*'.",
+            where=network.name,
+        )
+    return kept
+
+
+def _names(weight: Weight) -> tuple[str, str]:
+    return weight.name, weight.name.removesuffix(".weight")
 
 
 def weights_of(network: torch.nn.Module) -> list[Weight]:

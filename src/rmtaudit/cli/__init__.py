@@ -1,42 +1,25 @@
 """The command line: one module a command, and one wrapper that owns the exit codes.
 
-Importing this package imports neither torch nor numpy nor rich: ``rmtaudit --help`` answers at once.
+Importing this package imports no command, and neither torch nor numpy nor rich: ``rmtaudit --help`` answers
+at once.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from rmtaudit.cli.activations import activations
-from rmtaudit.cli.analyzers import analyzers
-from rmtaudit.cli.cache import cache
-from rmtaudit.cli.card import card
-from rmtaudit.cli.compare import compare
-from rmtaudit.cli.config import config
-from rmtaudit.cli.density import density
-from rmtaudit.cli.doctor import doctor
+from rmtaudit.cli.commands import SUMMARIES, Commands
 from rmtaudit.cli.errors import leave, run
-from rmtaudit.cli.explain import explain
-from rmtaudit.cli.extract_lora import extract_lora
-from rmtaudit.cli.forecast import forecast
-from rmtaudit.cli.forecast_ridge import forecast_ridge
-from rmtaudit.cli.gate import gate
 from rmtaudit.cli.help import Group
-from rmtaudit.cli.inspect import inspect
-from rmtaudit.cli.kernel import kernel
-from rmtaudit.cli.lineage import lineage
-from rmtaudit.cli.logdet import logdet
-from rmtaudit.cli.probe import probe
-from rmtaudit.cli.rank import rank
-from rmtaudit.cli.report import report
-from rmtaudit.cli.scan import scan
-from rmtaudit.cli.tails import tails
-from rmtaudit.cli.whatif import whatif
-from rmtaudit.cli.zoo import zoo
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class _Commands(Group):
-    """All commands. One may have a name of two words."""
+    """All commands, imported when they are invoked. One may have a name of two words."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -47,9 +30,23 @@ class _Commands(Group):
             return both, self.commands[both], args[2:]
         return super().resolve_command(ctx, args)
 
+    def summary(self, name: str) -> str:
+        """Return the line of a command in the list of commands, without importing the command."""
+        return SUMMARIES[name] if name in SUMMARIES else super().summary(name)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that start with ``incomplete``, without importing any command."""
+        from click.shell_completion import CompletionItem
+
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        commands = [CompletionItem(name, help=self.summary(name)) for name in names]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
+
 
 @click.group(
-    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=_Commands,
+    commands=Commands(),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(None, "-V", "--version", package_name="rmtaudit", message="%(prog)s %(version)s")
 def cli() -> None:
@@ -59,32 +56,6 @@ def cli() -> None:
     of --fail-on failed, 2 could not judge (usage, unreadable input), 3 nothing to analyse or no answer,
     130 interrupted.
     """
-
-
-cli.add_command(scan)
-cli.add_command(compare)
-cli.add_command(gate)
-cli.add_command(inspect)
-cli.add_command(lineage)
-cli.add_command(rank)
-cli.add_command(report)
-cli.add_command(zoo)
-cli.add_command(cache)
-cli.add_command(card)
-cli.add_command(tails)
-cli.add_command(forecast)
-cli.add_command(forecast_ridge, "forecast ridge")
-cli.add_command(logdet)
-cli.add_command(density)
-cli.add_command(kernel)
-cli.add_command(activations)
-cli.add_command(probe)
-cli.add_command(extract_lora)
-cli.add_command(whatif)
-cli.add_command(analyzers)
-cli.add_command(config)
-cli.add_command(explain)
-cli.add_command(doctor)
 
 
 def main() -> None:

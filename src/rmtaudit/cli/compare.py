@@ -141,13 +141,14 @@ def _compared(
     base: Path, candidate: Path, settings: CompareSettings, *, stream: bool, quiet: bool
 ) -> Comparison:
     from rmtaudit.cli.progress import watch
-    from rmtaudit.engine.compare.run import compare_checkpoints
 
     with (
         _opened(base, stream=stream, quiet=quiet) as first,
         _opened(candidate, stream=stream, quiet=quiet) as second,
         watch(candidate.name or str(candidate), enabled=not quiet) as watcher,
     ):
+        from rmtaudit.engine.compare.run import compare_checkpoints  # torch, once both are recognised
+
         return compare_checkpoints(first, second, settings, progress=watcher)
 
 

@@ -55,13 +55,14 @@ def extract_lora(
     listed, and not in the adapter.
     """
     from rmtaudit.checkpoints import open_checkpoint
-    from rmtaudit.engine.extraction import extract_adapter, write_adapter
-    from rmtaudit.engine.extraction.folder import check_free
 
     number = _rank(rank)
-    check_free(folder, force=force)
     with out.open([base, candidate]) as emit:
         with open_checkpoint(base) as first, open_checkpoint(candidate) as second:
+            from rmtaudit.engine.extraction import extract_adapter, write_adapter  # torch, once both are open
+            from rmtaudit.engine.extraction.folder import check_free
+
+            check_free(folder, force=force)
             extraction = extract_adapter(first, second, rank=number)
         write_adapter(extraction, folder, base=str(base), force=force)
         document = extraction.document(str(base), str(candidate), str(folder))

@@ -124,6 +124,7 @@ def kernel(kind: str, model: str, folder: Path, out: DocumentOutput, **flags: An
 
 def _request(kind: str, model: str, folder: Path, flags: Mapping[str, Any]) -> KernelRequest:
     from rmtaudit.engine.kernel.settings import KernelKind, KernelSettings
+    from rmtaudit.engine.networks.opening import check_network
     from rmtaudit.engine.resources.memory_size import parse_memory
 
     if flags["tolerance"] is not None and flags["pipe"] is None:
@@ -144,6 +145,7 @@ def _request(kind: str, model: str, folder: Path, flags: Mapping[str, Any]) -> K
         resume=flags["resume"],
     )
     network = network_settings(flags)
+    check_network(model, network)
     from rmtaudit.engine.kernel.requests import KernelRequest
     from rmtaudit.engine.logdet.settings import LogdetSettings
 

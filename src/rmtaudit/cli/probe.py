@@ -129,6 +129,7 @@ def probe(model: str, top: int, out: DocumentOutput, **flags: Any) -> int:
 
 
 def _request(model: str, flags: Mapping[str, Any]) -> ProbeRequest:
+    from rmtaudit.engine.networks.opening import check_network
     from rmtaudit.engine.probe.settings import Loss, ProbeSettings
     from rmtaudit.engine.resources.memory_size import parse_memory
 
@@ -151,6 +152,7 @@ def _request(model: str, flags: Mapping[str, Any]) -> ProbeRequest:
         seed=flags["seed"],
     )
     network = network_settings(flags)
+    check_network(model, network)
     from rmtaudit.engine.probe.requests import ProbeRequest
 
     return ProbeRequest(model=model, network=network, probe=settings, threads=flags["threads"])

@@ -60,14 +60,16 @@ def rank(
     next to that of the number of parameters, and partial tau given that number, with intervals and p-values
     for the number of metrics tried. Exit code 3: no model has a metric, or too few have a quality.
     """
-    from rmtaudit.engine.rank.answer import rank_models
     from rmtaudit.engine.rank.models import read_models
     from rmtaudit.report.ranking import Answer
 
     format_ = format_for(format_, output, _FORMATS)
     chosen = [name for piece in metrics.split(",") if (name := piece.strip())]
     with output_file(output, [path]) if output else nullcontext() as file:
-        ranking = rank_models(read_models(path), path, metrics=chosen, seed=seed)
+        models = read_models(path)
+        from rmtaudit.engine.rank.answer import rank_models  # scipy, once the file is read
+
+        ranking = rank_models(models, path, metrics=chosen, seed=seed)
         if file is not None:
             file.write(_rendered(ranking, format_, everything=all_rows))
         if file is None and format_ != "table":

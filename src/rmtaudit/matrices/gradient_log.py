@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
-import torch
 
 from rmtaudit.errors import CorruptError, InputError, NotACheckpointError
 from rmtaudit.names import display_name, suggestion
+
+if TYPE_CHECKING:
+    import torch
 
 ENDINGS = (".jsonl", ".ndjson")
 SCHEMA_NAME = "rmtaudit.training"
@@ -139,6 +141,8 @@ class _Reader:
                 hint="They are recorded unless gradients=False is set.",
                 where=self.where,
             )
+        import torch  # a file that is refused does not wait for it
+
         return GradientSample(
             values=torch.tensor(self.values, dtype=torch.float64),
             parameters=self.matched,

@@ -14,13 +14,13 @@ from tokenize import TokenError
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
-import torch
 
 from rmtaudit.errors import CorruptError, InputError, NotACheckpointError, UnsafeError
 from rmtaudit.matrices.sample_text import SAVE, read_text
 from rmtaudit.names import display_name
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
 
 Sign = Literal["any", "nonnegative", "positive"]
@@ -82,6 +82,8 @@ def read_samples(path: Path | str, *, sign: Sign = "any") -> torch.Tensor:
             "RA-SA-001", f"Cannot be read: {reason}.", hint="Check the path.", where=where
         ) from error
     _check(values, sign, where)
+    import torch  # a file that is refused does not wait for it
+
     return torch.from_numpy(values)
 
 

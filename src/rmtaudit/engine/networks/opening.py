@@ -45,6 +45,22 @@ def open_network(text: str | Path, settings: NetworkSettings | None = None) -> N
         RA-NW-003: the device is not there.
     """
     chosen = settings or NetworkSettings()
+    factory = check_network(text, chosen)
+    check_device(chosen.device)
+    if factory is not None:
+        from rmtaudit.engine.networks.factory import open_factory
+
+        return open_factory(*factory, chosen)
+    from rmtaudit.engine.networks.hugging_face import open_folder
+
+    return open_folder(Path(text), chosen)
+
+
+def check_network(text: str | Path, chosen: NetworkSettings) -> tuple[str, str] | None:
+    """Refuse what cannot name a network, without importing torch.
+
+    Returns the module and the name of a factory, or ``None`` for a folder. Raises as :func:`open_network`.
+    """
     words = str(text)
     factory = None if Path(words).exists() else _FACTORY.fullmatch(words)
     if factory is not None and not chosen.allow_code:
@@ -54,11 +70,8 @@ def open_network(text: str | Path, settings: NetworkSettings | None = None) -> N
             hint="Add --allow-code if you trust it.",
             where=display_name(words),
         )
-    check_device(chosen.device)
     if factory is not None:
-        from rmtaudit.engine.networks.factory import open_factory
-
-        return open_factory(factory["module"], factory["name"], chosen)
+        return factory["module"], factory["name"]
     if chosen.state is not None:
         raise UsageError(
             "RA-NW-011", "a state dict goes with module:factory; a folder has its own weights.", where=words
@@ -78,9 +91,7 @@ def open_network(text: str | Path, settings: NetworkSettings | None = None) -> N
             hint="Give the folder of a transformers model, or module:factory with --state and --allow-code.",
             where=display_name(path.name or words),
         )
-    from rmtaudit.engine.networks.hugging_face import open_folder
-
-    return open_folder(path, chosen)
+    return None
 
 
 def check_device(name: str) -> None:

@@ -99,16 +99,19 @@ def study_file(path: Path, settings: TailSettings) -> dict[str, Any]:
     NothingAuditableError
         RA-NA-002 where none of the tails asked for can be fitted.
     """
-    from rmtaudit.engine.samples.gradients import describe, not_a_log
     from rmtaudit.matrices.gradient_log import ENDINGS, read_gradient_norms
     from rmtaudit.matrices.samples import read_samples
 
     if path.suffix.lower() in ENDINGS:
+        from rmtaudit.engine.samples.gradients import describe
+
         sample = read_gradient_norms(path, parameter=settings.parameter, window=settings.window)
         document = study_values(sample.values, settings, path=str(path))
         document["subject"]["gradients"] = describe(sample)
         return document
     if settings.parameter is not None or settings.window != (0, None):
+        from rmtaudit.engine.samples.gradients import not_a_log
+
         raise not_a_log(path)
     return study_values(read_samples(path), settings, path=str(path))
 

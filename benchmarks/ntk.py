@@ -7,8 +7,8 @@
 Both sides form one half in blocks of the same size, in float64, with one thread, and hold two blocks at most.
 Ours is the whole of ``rmtaudit kernel ntk``, the trial of the routes and the array on disk included. The loop
 is that of PyTorch's tutorial on neural tangent kernels: for a pair of blocks the Jacobians of both by
-``vmap(jacrev)``, contracted by parameter. ``kept`` is the same loop where the Jacobians of the first block are
-made once for a row of blocks.
+``vmap(jacrev)``, contracted by parameter. ``kept`` is the same loop where the Jacobians of the first block
+are made once for a row of blocks.
 Memory is the peak of the process above what it held before, each side in a process of its own.
 """
 

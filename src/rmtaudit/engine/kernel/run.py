@@ -203,7 +203,7 @@ class Formation:
         self.spill.clear()
 
     def _products(self, row: int, col: int) -> torch.Tensor:
-        """Return a block of the kernel, holding the features of its two blocks of samples and of no others."""
+        """Return a block of the kernel; only the features of its two blocks of samples are held."""
         for block in self._held.keys() - {row, col}:
             del self._held[block]
         own = self._features(row)

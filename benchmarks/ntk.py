@@ -4,10 +4,11 @@
     python benchmarks/ntk.py --only "cnn 32"     # one network
     python benchmarks/ntk.py --routes            # multiplications from factors and from Jacobians
 
-Both sides form the upper half in blocks of the same size, in float64, with one thread, and recompute what
-two blocks do not hold. The loop is that of PyTorch's tutorial on neural tangent kernels: for a pair of blocks
-the Jacobians of both by ``vmap(jacrev)``, contracted by parameter. ``kept`` is the same loop where the
-Jacobians of the first block are made once for a row of blocks.
+Both sides form one half in blocks of the same size, in float64, with one thread, and hold two blocks at most.
+Ours is the whole of ``rmtaudit kernel ntk``, the trial of the routes and the array on disk included. The loop
+is that of PyTorch's tutorial on neural tangent kernels: for a pair of blocks the Jacobians of both by
+``vmap(jacrev)``, contracted by parameter. ``kept`` is the same loop where the Jacobians of the first block
+are made once for a row of blocks.
 Memory is the peak of the process above what it held before, each side in a process of its own.
 """
 
@@ -19,16 +20,19 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
+import zarr
 from torch import nn
 
+from rmtaudit.engine.kernel.run import kernel_of, open_formation
 from rmtaudit.engine.kernel.settings import KernelSettings
-from rmtaudit.engine.kernel.trial import forming_for
 from rmtaudit.engine.networks.network import Network, Origin, TokenFacts
 from rmtaudit.engine.networks.samples import Samples
 from rmtaudit.kernels.ntk import Factors, Rows, contract, jacobian
@@ -118,7 +122,7 @@ def loop(
 
     def run(own: dict[str, torch.Tensor], sample: torch.Tensor) -> torch.Tensor:
         returned: torch.Tensor = torch.func.functional_call(module, own, (sample[None],))[0]
-        return returned.sum(keepdim=True) / len(returned) ** 0.5 if outputs == "sum" else returned
+        return returned.sum(0, keepdim=True) / len(returned) ** 0.5 if outputs == "sum" else returned
 
     def jacobians(samples: torch.Tensor) -> list[torch.Tensor]:
         whole = torch.func.vmap(torch.func.jacrev(run), (None, 0))(parameters, samples)
@@ -147,16 +151,13 @@ def ours(module: nn.Module, values: torch.Tensor, block: int, outputs: str) -> t
     samples = Samples(
         name="data", count=len(values), arrays={"": values}, tokens=None, labels=None, truncated=0, digest=""
     )
-    forming = forming_for(network, samples, KernelSettings(outputs=outputs))
-    rows = []
-    for row in range(0, len(values), block):
-        own = forming.features(range(row, min(row + block, len(values))))
-        blocks = []
-        for col in range(0, row + 1, block):
-            other = own if col == row else forming.features(range(col, col + block))
-            blocks.append(own.products(other))
-        rows.append(torch.cat(blocks, 1))
-    return mirrored(rows)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "K.zarr")
+        settings = KernelSettings(outputs=outputs, block=block)
+        formation = open_formation(kernel_of(network, samples, settings, out), out)
+        formation.form()
+        formation.close()
+        return torch.from_numpy(zarr.open_array(str(out), mode="r")[:])
 
 
 def mirrored(rows: list[torch.Tensor]) -> torch.Tensor:

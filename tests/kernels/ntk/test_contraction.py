@@ -7,7 +7,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmtaudit.kernels.ntk import Factors, Lookup, Piece, Rows, contract, factors_are_cheaper, jacobian
+from rmtaudit.kernels.ntk import (
+    Factors,
+    Lookup,
+    Piece,
+    Rows,
+    contract,
+    factors_are_cheaper,
+    factors_are_kept,
+    jacobian,
+    products,
+)
+from rmtaudit.kernels.ntk.costs import Contraction, route_of
 
 sides = st.integers(1, 4)
 
@@ -82,6 +93,30 @@ def test_pieces_of_different_kinds_have_no_inner_products() -> None:
         contract(rows, factors(torch.Generator(), 1, 1, 1, 1, 2))
 
 
+def test_a_block_with_itself_is_one_half_and_its_mirror_image() -> None:
+    generator = torch.Generator().manual_seed(3)
+    few = factors(generator, 37, 8, 2, 5, 40)
+    many = factors(generator, 37, 8, 12, 2, 3)
+    assert route_of(few, few) is Contraction.FACTORS
+    assert route_of(many, many) is Contraction.JACOBIANS
+    pieces: list[Piece] = [few, many, factors(generator, 37, 8, 1, 4, 3), lookup(generator, 37, 8, 5, 2, 4)]
+    pieces.append(jacobian(few))
+    for piece in pieces:
+        kernel = contract(piece, piece)
+        torch.testing.assert_close(kernel, expected(piece, piece, 4))
+        square = kernel.reshape(296, 296)
+        torch.testing.assert_close(square, square.T, rtol=1e-13, atol=1e-13)
+
+
+def test_jacobians_are_formed_by_panels(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(4)
+    first, second = (factors(generator, samples, 3, 4, 7, 5) for samples in (6, 4))
+    true = expected(first, second)
+    for entries in (1, 200, 1 << 19):
+        monkeypatch.setattr(products, "_PANEL", entries)
+        torch.testing.assert_close(products.by_jacobians(first, second), true)
+
+
 def test_large_sets_are_divided() -> None:
     generator = torch.Generator().manual_seed(1)
     first, second = (factors(generator, 40, 2, 60, 3, 2) for _ in range(2))
@@ -101,3 +136,21 @@ def test_large_sets_are_divided() -> None:
 )
 def test_which_route_is_cheaper(positions: int, inputs: int, width: int, outputs: int, cheaper: bool) -> None:
     assert factors_are_cheaper(positions=positions, inputs=inputs, width=width, outputs=outputs) is cheaper
+
+
+@pytest.mark.parametrize(
+    ("positions", "inputs", "width", "outputs", "kept"),
+    [
+        (8, 64, 64, 10, True),  # a transformer: small, and formed again for every product
+        (64, 9, 32, 10, False),  # the first convolution: the Jacobian is smaller
+        (16, 2304, 256, 10, True),
+    ],
+)
+def test_what_is_held(positions: int, inputs: int, width: int, outputs: int, kept: bool) -> None:
+    assert factors_are_kept(positions=positions, inputs=inputs, width=width, outputs=outputs) is kept
+
+
+def test_few_samples_do_not_repay_their_jacobians() -> None:
+    shape = {"positions": 64, "inputs": 300, "width": 64, "outputs": 8}
+    assert not factors_are_cheaper(**shape)
+    assert factors_are_cheaper(**shape, samples=1)

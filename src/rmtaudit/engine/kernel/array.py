@@ -2,8 +2,9 @@
 
 The folder is an ordinary zarr array, one chunk a block, not compressed, whose entries are NaN until they are
 formed: what reads it before it is finished is refused. In ``forming`` within it lie ``lock`` (held while a
-computation is alive), ``manifest.json`` (of which network, samples and blocks) and ``journal`` (a line a
-block below or on the diagonal, with the CRC-32 of its bytes and of the line). A line is written after the
+computation is alive), ``manifest.json`` (of which network, samples and blocks), ``journal`` (a line a
+block below or on the diagonal, with the CRC-32 of its bytes and of the line) and, while it is formed,
+``features`` (see :mod:`rmtaudit.engine.kernel.spill`). A line is written after the
 block and its mirror image are; on resuming, every block is compared with its checksum, and everything from
 the first that does not match is formed again.
 """
@@ -136,6 +137,11 @@ class KernelArray:
             self.finished = self._journal.finished
             self._verify()
             undo.pop_all()
+
+    @property
+    def spill(self) -> Path:
+        """Folder for what is kept only as long as the kernel is formed."""
+        return self.folder / _FOLDER / "features"
 
     @property
     def complete(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +16,20 @@ from rmtaudit.engine.kernel.routes import Parameter, Route, Routes
 from rmtaudit.engine.kernel.tracing import Call, Trace, output_gradients, traced
 from rmtaudit.engine.networks import Network, Samples
 from rmtaudit.errors import InputError
-from rmtaudit.kernels.ntk import Factors, Lookup, Piece, Rows, contract, factors_are_cheaper, jacobian
+from rmtaudit.kernels.ntk import (
+    Factors,
+    Lookup,
+    Piece,
+    Rows,
+    contract,
+    factors_are_cheaper,
+    factors_are_kept,
+    jacobian,
+)
 from rmtaudit.names import display_name
+
+_SMALL = 4096
+"""Numbers of a parameter up to which its Jacobian is multiplied together with those of others (a choice)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +44,8 @@ class Features:
         By parameter; a parameter that is a table and a linear map has two. One on which no output of the
         block depends may be absent.
     rows
-        What follows from layers and is held as it is, all parameters side by side: shape ``(samples,
-        outputs, numbers)``. Every block has the same parameters there.
+        The Jacobians by small parameters (biases, norms) that are held as they are, side by side: shape
+        ``(samples, outputs, numbers)``. Every block has the same parameters there.
     """
 
     samples: int
@@ -47,7 +59,10 @@ class Features:
         return self.rows.nbytes + sum(piece.nbytes for each in self.pieces.values() for piece in each)
 
     def products(self, other: Features) -> torch.Tensor:
-        """Return the kernel of two blocks, shape ``(rows of this one, rows of the other)``."""
+        """Return the kernel of two blocks, shape ``(rows of this one, rows of the other)``.
+
+        Of a block with itself one half is computed and mirrored.
+        """
         total = contract(Rows(values=self.rows), Rows(values=other.rows))
         for name, own in self.pieces.items():
             for first in own:
@@ -103,15 +118,14 @@ class Forming:
         ordered = {
             each.name: by_parameter[each.name] for each in self.routes.parameters if each.name in by_parameter
         }
-        rows = [
-            each.values.to(dtype) for pieces in ordered.values() for each in pieces if isinstance(each, Rows)
-        ]
+        small = [name for name, pieces in ordered.items() if _is_small(pieces)]
+        rows = [each.values.to(dtype) for name in small for each in ordered[name] if isinstance(each, Rows)]
         empty = torch.zeros(samples, self.readout.outputs, 0, dtype=dtype, device=self.network.device)
         others: dict[str, tuple[Piece, ...]] = {
-            name: tuple(_in(each, dtype) for each in pieces if not isinstance(each, Rows))
+            name: tuple(_in(each, dtype) for each in pieces)
             for name, pieces in ordered.items()
+            if name not in small
         }
-        others = {name: pieces for name, pieces in others.items() if pieces}
         others |= {name: (Rows(values=each.values.to(dtype)),) for name, each in alone.items()}
         return Features(
             samples=samples,
@@ -187,7 +201,7 @@ class Forming:
                 gradients=_side_by_side([each.gradients for each in factors], 2),
             )
             sides = (whole.inputs.shape[1], whole.inputs.shape[2], whole.gradients.shape[3])
-            direct = not tables and not self._stays_factored(parameter, *sides)
+            direct = not tables and not self._stays_factored(parameter, *sides, factors_are_kept)
             joined.append(jacobian(whole) if direct or rows else whole)
         if tables:
             whole_table = Lookup(
@@ -196,19 +210,19 @@ class Forming:
             )
             height = parameter.value.shape[0]
             sides = (whole_table.rows.shape[1], height, whole_table.gradients.shape[3])
-            direct = not factors and not self._stays_factored(parameter, *sides)
+            direct = not factors and not self._stays_factored(parameter, *sides, factors_are_cheaper)
             joined.append(jacobian(whole_table, rows=height) if direct or rows else whole_table)
         if rows:
             every = [each.values for each in (*rows, *joined) if isinstance(each, Rows)]
             joined = [Rows(values=torch.stack(every).sum(0) if len(every) > 1 else every[0])]
         return tuple(joined)
 
-    def _stays_factored(self, parameter: Parameter, positions: int, inputs: int, width: int) -> bool:
+    def _stays_factored(
+        self, parameter: Parameter, positions: int, inputs: int, width: int, kept: Callable[..., bool]
+    ) -> bool:
         if self.factored is not None:
             return parameter.name in self.factored
-        return factors_are_cheaper(
-            positions=positions, inputs=inputs, width=width, outputs=self.readout.outputs
-        )
+        return kept(positions=positions, inputs=inputs, width=width, outputs=self.readout.outputs)
 
     def _from_samples(self, parameters: tuple[Parameter, ...], indices: range | list[int]) -> dict[str, Rows]:
         """Return Jacobians by autograd, a sample at a time."""
@@ -225,7 +239,13 @@ class Forming:
         }
 
 
-def _in(piece: Factors | Lookup, dtype: torch.dtype) -> Factors | Lookup:
+def _is_small(pieces: tuple[Piece, ...]) -> bool:
+    return all(isinstance(each, Rows) and each.values.shape[2] <= _SMALL for each in pieces)
+
+
+def _in(piece: Piece, dtype: torch.dtype) -> Piece:
+    if isinstance(piece, Rows):
+        return Rows(values=piece.values.to(dtype))
     if isinstance(piece, Lookup):
         return Lookup(rows=piece.rows, gradients=piece.gradients.to(dtype))
     return Factors(inputs=piece.inputs.to(dtype), gradients=piece.gradients.to(dtype))

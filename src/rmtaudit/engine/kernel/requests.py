@@ -80,7 +80,7 @@ def answer_request(
                 answer = _log_determinant(formation, replace(request.logdet, threads=count), stop)
             formed = _conclude(formation)
         finally:
-            formation.array.close()
+            formation.close()
     document = {
         "schema": {"name": SCHEMA_NAME, "version": SCHEMA_VERSION},
         "tool": {

@@ -15,6 +15,7 @@ from rmtaudit.engine.kernel.features import Features, Forming
 from rmtaudit.engine.kernel.hidden import Hidden, hidden_for
 from rmtaudit.engine.kernel.routes import Route
 from rmtaudit.engine.kernel.settings import KernelKind, KernelSettings
+from rmtaudit.engine.kernel.spill import Spill
 from rmtaudit.engine.kernel.trial import forming_for
 from rmtaudit.engine.networks import Network, Samples
 from rmtaudit.engine.resources.memory import free_memory
@@ -55,8 +56,6 @@ class Kernel:
         Rows a sample.
     blocks
         How the rows are divided.
-    memory
-        Bytes for features that are kept.
     """
 
     network: Network
@@ -65,7 +64,6 @@ class Kernel:
     maker: Forming | Hidden
     outputs: int
     blocks: Blocks
-    memory: int
 
     @property
     def dtype(self) -> str:
@@ -131,7 +129,6 @@ def kernel_of(network: Network, samples: Samples, settings: KernelSettings, out:
         maker=maker,
         outputs=outputs,
         blocks=blocks,
-        memory=memory // 2,
     )
 
 
@@ -151,6 +148,8 @@ class Formation:
     ----------
     kernel, array
         What is formed, and where it goes.
+    spill
+        Features of blocks that are not held.
     stop
         Says whether to stop between two blocks.
     progress
@@ -161,12 +160,12 @@ class Formation:
 
     kernel: Kernel
     array: KernelArray
+    spill: Spill
     stop: Callable[[], bool] = lambda: False
     progress: Callable[[int, int], None] = lambda _done, _total: None
     seconds: float = 0.0
     made: int = 0
-    _kept: dict[int, Features] = field(default_factory=dict)
-    _row: tuple[int, Features] | None = None
+    _held: dict[int, Features] = field(default_factory=dict)
 
     def form(self, rows: int | None = None) -> None:
         """Form the leading rows and columns; ``None``: all.
@@ -186,27 +185,40 @@ class Formation:
                 if self.stop():
                     done, total = self.array.finished, blocks.total
                     raise StoppedWorkError(f"stopped with {done} of {total} blocks formed.", kept=True)
-                own = self._features(row, of_row=True)
-                other = own if row == col else self._features(col, of_row=False)
-                values = own.products(other)
+                values = self._products(row, col)
                 self.array.write(row, col, (values + values.T) / 2 if row == col else values)
                 self.progress(self.array.finished, blocks.total)
         finally:
             self.seconds += time.perf_counter() - started
+            if self.array.complete:
+                self._release()
 
-    def _features(self, block: int, *, of_row: bool) -> Features:
-        """Return the features of a block: those of the row are held, of others as many as fit the memory."""
-        if self._row is not None and self._row[0] == block:
-            return self._row[1]
-        made = self._kept.get(block)
-        if made is None:
-            made = self.kernel.maker.features(self.kernel.blocks.indices(block))
-            self.made += 1
-            if sum(each.nbytes for each in self._kept.values()) + made.nbytes <= self.kernel.memory:
-                self._kept[block] = made
-        if of_row:
-            self._row = (block, made)
-        return made
+    def close(self) -> None:
+        """Let go of features, in memory and on disk, and of the array."""
+        self._release()
+        self.array.close()
+
+    def _release(self) -> None:
+        self._held.clear()
+        self.spill.clear()
+
+    def _products(self, row: int, col: int) -> torch.Tensor:
+        """Return a block of the kernel; only the features of its two blocks of samples are held."""
+        for block in self._held.keys() - {row, col}:
+            del self._held[block]
+        own = self._features(row)
+        return own.products(self._features(col))
+
+    def _features(self, block: int) -> Features:
+        """Return the features of a block: those that are held, or from disk, or formed."""
+        if block not in self._held:
+            features = self.spill.read(block)
+            if features is None:
+                features = self.kernel.maker.features(self.kernel.blocks.indices(block))
+                self.made += 1
+                self.spill.write(block, features)
+            self._held[block] = features
+        return self._held[block]
 
 
 def open_formation(
@@ -221,7 +233,9 @@ def open_formation(
     Raises as :class:`~rmtaudit.engine.kernel.array.KernelArray`.
     """
     array = KernelArray(out, kernel.blocks, kernel.dtype, kernel.facts(), resume=kernel.settings.resume)
-    return Formation(kernel=kernel, array=array, stop=stop, progress=progress)
+    spill = Spill(folder=array.spill, blocks=kernel.blocks.count, device=kernel.network.device)
+    spill.clear()  # what was left by a kill
+    return Formation(kernel=kernel, array=array, spill=spill, stop=stop, progress=progress)
 
 
 def finished_facts(kernel: Kernel, samples: int) -> Mapping[str, Any]:

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 
-from rmtaudit.kernels.ntk.pieces import Factors, Lookup, Piece, Rows
+from rmtaudit.kernels.ntk.costs import Contraction, route_of
+from rmtaudit.kernels.ntk.pieces import Factors, Lookup, Piece, Rows, part
+from rmtaudit.kernels.ntk.products import add_lower, by_jacobians, mirror, weighted
 
-_CACHED = 1 << 17
-"""Entries of the product that is used at once: 1 MiB of float64, about what a core caches."""
+_P = TypeVar("_P", Factors, Lookup)
 _ENTRIES = 1 << 22
-"""Entries of temporaries: 32 MiB of float64, a choice."""
+"""Entries of the inner products of inputs that are held at a time: 32 MiB of float64, a choice."""
+_PARTS = 4
+"""Parts of a block of samples, of whose pairs only those below and on the diagonal are multiplied."""
 
 
 def contract(first: Piece, second: Piece) -> torch.Tensor:
     """Return the inner products of the rows of two Jacobians by the same parameter.
 
-    Of factors, ``K = Σ_ts (a_t·a'_s) (g_kt·g'_ls)``: the Gram matrix ``X`` of the inputs, then ``Z = Xᵀ g``,
-    then ``Z g'``, never the contraction over four indices.
+    Of factors, ``K = Σ_ts (a_t·a'_s) (g_kt·g'_ls)``: either the Gram matrix ``X`` of the inputs, then
+    ``Z = Xᵀ g``, then ``Z g'`` (never the contraction over four indices), or a product of Jacobians, of which
+    a few rows of the weight are formed at a time; whichever is cheaper.
 
     Parameters
     ----------
     first, second
         Of one kind and one dtype; the numbers of samples and positions may differ. :class:`Lookup` and
-        :class:`Factors` mix: of a table that is also a linear map, as in tied embeddings.
+        :class:`Factors` mix: of a table that is also a linear map, as in tied embeddings. Where both are the
+        same object, one half is computed and mirrored.
 
     Returns
     -------
@@ -35,7 +43,7 @@ def contract(first: Piece, second: Piece) -> torch.Tensor:
         case Factors(), Factors():
             return _of_factors(first, second)
         case Lookup(), Lookup():
-            return _of_lookups(first, second)
+            return _in_chunks(first, second, _same_rows)
         case Factors(), Lookup():
             return _of_both(first, second)
         case Lookup(), Factors():
@@ -70,65 +78,58 @@ def jacobian(piece: Piece, *, rows: int = 0) -> Rows:
 
 
 def _of_rows(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    product = first.flatten(0, 1) @ second.flatten(0, 1).T
+    rows = first.flatten(0, 1)
+    if first is second:
+        product = rows.new_zeros(len(rows), len(rows))
+        add_lower(product, rows)
+        mirror(product)
+    else:
+        product = rows @ second.flatten(0, 1).T
     return product.view(*first.shape[:2], *second.shape[:2])
 
 
 def _of_factors(first: Factors, second: Factors) -> torch.Tensor:
-    positions = (first.inputs.shape[1], second.inputs.shape[1])
-    if positions == (1, 1):
-        similar = first.inputs[:, 0] @ second.inputs[:, 0].T
-        return _of_rows(first.gradients[:, :, 0], second.gradients[:, :, 0]) * similar[:, None, :, None]
-    parts = []
-    for chunk in _chunks(first.inputs.shape[0], positions[0] * positions[1] * second.inputs.shape[0]):
-        inputs = first.inputs[chunk]
-        similar = inputs.flatten(0, 1) @ second.inputs.flatten(0, 1).T
-        similar = similar.view(*inputs.shape[:2], *second.inputs.shape[:2])
-        parts.append(_weighted(similar, first.gradients[chunk], second.gradients))
-    return torch.cat(parts)
+    match route_of(first, second):
+        case Contraction.ONE_POSITION:
+            similar = first.inputs[:, 0] @ second.inputs[:, 0].T
+            own = first.gradients[:, :, 0]
+            other = own if first is second else second.gradients[:, :, 0]
+            return _of_rows(own, other) * similar[:, None, :, None]
+        case Contraction.JACOBIANS:
+            return by_jacobians(first, second)
+        case Contraction.FACTORS:
+            return _in_chunks(first, second, _similar_inputs)
 
 
-def _of_lookups(first: Lookup, second: Lookup) -> torch.Tensor:
-    parts = []
-    size = first.rows.shape[1] * second.rows.numel()
-    for chunk in _chunks(first.rows.shape[0], size):
-        rows = first.rows[chunk]
-        same = (rows[:, :, None, None] == second.rows) & (rows >= 0)[:, :, None, None]
-        parts.append(_weighted(same.to(first.gradients.dtype), first.gradients[chunk], second.gradients))
-    return torch.cat(parts)
+def _similar_inputs(first: Factors, second: Factors) -> torch.Tensor:
+    """Return ``X`` of two sets of samples, shape ``(a, t, b, s)``."""
+    product = first.inputs.flatten(0, 1) @ second.inputs.flatten(0, 1).T
+    return product.view(*first.inputs.shape[:2], *second.inputs.shape[:2])
 
 
-def _weighted(similar: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Return ``Σ_ts X_atbs (g_akt · g'_bls)``, shape ``(a, k, b, l)``.
+def _same_rows(first: Lookup, second: Lookup) -> torch.Tensor:
+    """Return 1 where two positions take the same row of a table, shape ``(a, t, b, s)``."""
+    same = (first.rows[:, :, None, None] == second.rows) & (first.rows >= 0)[:, :, None, None]
+    return same.to(first.gradients.dtype)
 
-    Parameters
-    ----------
-    similar
-        ``X``, shape ``(a, t, b, s)``.
-    first, second
-        ``g`` and ``g'``, shapes ``(a, k, t, width)`` and ``(b, l, s, width)``.
-    """
-    count, outputs, positions, width = first.shape
-    others, other_outputs, other_positions, _ = second.shape
-    if outputs == other_outputs == 1:
-        aligned = first.flatten(0, 2) @ second.flatten(0, 2).T
-        product = similar * aligned.view(count, positions, others, other_positions)
-        return product.sum((1, 3))[:, None, :, None]
-    flat = first.permute(0, 2, 3, 1).reshape(
-        count, positions, width * outputs
-    )  # outputs last: no copies below
-    against = second.permute(0, 2, 3, 1).reshape(others, other_positions * width, other_outputs)
-    result = first.new_empty(count, others, outputs, other_outputs)
-    step = max(1, min(others, _CACHED // (other_positions * width * outputs)))
-    buffer = first.new_empty(step * other_positions, width * outputs)
-    for start in range(0, others, step):
-        some = slice(start, min(others, start + step))
-        spread = buffer[: (some.stop - start) * other_positions]
-        for place in range(count):
-            torch.mm(similar[place, :, some].flatten(1).T, flat[place], out=spread)
-            products = spread.view(some.stop - start, -1, outputs).transpose(1, 2)
-            torch.bmm(products, against[some], out=result[place, some])
-    return result.transpose(1, 2)
+
+def _in_chunks(first: _P, second: _P, similar: Callable[[_P, _P], torch.Tensor]) -> torch.Tensor:
+    """Return the inner products, some of the first samples at a time; of one block with itself one half."""
+    samples, outputs, positions, _ = first.gradients.shape
+    others, other_outputs, other_positions, _ = second.gradients.shape
+    step = max(1, _ENTRIES // max(1, positions * other_positions * others))
+    half = first is second
+    if half:
+        step = min(step, -(-samples // _PARTS))
+    result = first.gradients.new_zeros(samples, outputs, others, other_outputs)
+    for start in range(0, samples, step):
+        some = slice(start, min(samples, start + step))
+        own, other = part(first, some), part(second, slice(0, some.stop)) if half else second
+        products = weighted(similar(own, other), own.gradients, other.gradients)
+        result[some, :, : products.shape[2]] = products
+    if half:
+        mirror(result.view(samples * outputs, -1))
+    return result
 
 
 def _of_both(linear: Factors, table: Lookup) -> torch.Tensor:
@@ -147,9 +148,3 @@ def _of_both(linear: Factors, table: Lookup) -> torch.Tensor:
         aligned = (linear.inputs[place] @ hidden.T).view(-1, others, other_outputs, positions)
         result[place] = torch.einsum("ktbs,tbls->kbl", taken, aligned)
     return result
-
-
-def _chunks(count: int, size: int) -> list[slice]:
-    """Return slices of ``count`` samples whose temporaries, of ``size`` entries each, stay small."""
-    step = max(1, _ENTRIES // max(1, size))
-    return [slice(start, min(count, start + step)) for start in range(0, count, step)]

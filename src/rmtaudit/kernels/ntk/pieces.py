@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 import torch
 
@@ -72,3 +73,12 @@ class Lookup:
 
 
 Piece = Rows | Factors | Lookup
+
+
+_P = TypeVar("_P", Rows, Factors, Lookup)
+
+
+def part(piece: _P, some: slice) -> _P:
+    """Return the Jacobian of some of the samples; the memory is shared."""
+    tensors = {each.name: getattr(piece, each.name)[some] for each in fields(piece)}
+    return replace(piece, **tensors)

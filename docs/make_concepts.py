@@ -328,31 +328,26 @@ def decompression(folder: Path) -> None:
 def logdet(folder: Path) -> None:
     """Draw the log-determinant of growing blocks of the Gram matrix of a real layer, in random order."""
     weights = layer()
-    order = torch.randperm(len(weights), generator=torch.Generator().manual_seed(0))
-    gram = (weights @ weights.T)[order][:, order]
-    steps = 2 * torch.linalg.cholesky(gram).diagonal().log()
-    size = np.arange(1, len(steps) + 1)
+    generator = torch.Generator().manual_seed(0)
+    orders = torch.stack([torch.randperm(len(weights), generator=generator) for _ in range(500)])
+    gram = weights @ weights.T
+    blocks = gram[orders[:, :, None], orders[:, None, :]]
+    steps = 2 * torch.linalg.cholesky(blocks).diagonal(dim1=1, dim2=2).log()
+    size = np.arange(1, len(weights) + 1)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.0))
-    left.plot(size, steps.cumsum(0), color=BLUE, lw=2)
+    left.plot(size, steps[0].cumsum(0), color=GREY, lw=1.5, label="one random order")
+    left.plot(size, steps.mean(0).cumsum(0), color=BLUE, lw=2, label="mean of 500 orders")
     left.set_title("log-determinant of the block")
-    left.set_ylabel("log-determinant")
-    right.plot(size, steps, ".", color=GREY, ms=5, label="one row")
-    means = steps.reshape(8, -1).mean(1)
-    right.step(
-        np.arange(9) * 16 + 0.5,
-        np.append(means, means[-1]),
-        where="post",
-        color=BLUE,
-        lw=2,
-        label="mean of 16",
-    )
+    left.legend(loc="lower right")
+    right.plot(size, steps[0], ".", color=GREY, ms=5, label="one random order")
+    right.plot(size, steps.mean(0), color=BLUE, lw=2, label="mean of 500 orders")
     right.axhline(0, color=GREY, lw=0.8, ls=":")
     right.set_title("what each row adds to it")
     right.set_ylim(None, 7)
-    right.legend(ncols=2)
+    right.legend(loc="upper right", ncols=2, fontsize=9)
     for axes in (left, right):
         axes.set_xlabel("rows and columns of the block")
-    print("logdet:", float(steps.sum()), [round(float(x), 2) for x in means])
+    print("logdet:", float(steps[0].sum()), "first and last mean step:", steps.mean(0)[[0, -1]])
     save(figure, folder / "logdet.svg")
 
 

@@ -170,7 +170,7 @@ class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise DeviceError(f"{func}: CUDA has the driver gels alone")
         if func in _MOVES or not ours:
             return
-        _judge(func, args, kwargs)
+        _judge(func, tensors, args, kwargs)
         foreign = [each for each in tensors if not isinstance(each, PretendTensor) and each.dim() > 0]
         if foreign and func in _INDEXING and isinstance(tensors[0], PretendTensor):
             foreign = [each for each in foreign if each.dtype.is_floating_point]  # indices may be on the CPU
@@ -238,9 +238,9 @@ _CUDA, _META = 1, 14
 """Places of the devices in c10's ``DeviceType``."""
 
 
-def _judge(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _judge(func: Any, tensors: list[torch.Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Ask ``FakeTensorMode`` whether an operator may be called so, once for every kind of call."""
-    kind = (func, *((each.device.type, each.dtype, each.dim()) for each in _tensors(args, kwargs)))
+    kind = (func, *[(isinstance(each, PretendTensor), each.dtype, each.dim()) for each in tensors])
     if kind in _JUDGED:
         return
     with FakeTensorMode(), suppress(*_NEEDS_VALUES):

@@ -97,7 +97,7 @@ def _solve(law: Population, ratio: float, z: torch.Tensor) -> CompanionSolution:
     scale = float(law.values[-1]) * (1 + ratio**0.5) ** 2
     height = z.imag.clamp(min=scale)
     value = -1 / torch.complex(z.real, height)
-    steps = torch.zeros(z.shape, dtype=torch.int64)
+    steps = torch.zeros(z.shape, dtype=torch.int64, device=z.device)
     at = z
     while True:
         last, at = at, torch.complex(z.real, height)
@@ -121,8 +121,8 @@ def _newton(
     law: Population, ratio: float, z: torch.Tensor, value: torch.Tensor, tolerance: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the solution, the steps of each point, and where the iteration converged."""
-    steps = torch.zeros(z.shape, dtype=torch.int64)
-    active = torch.ones(z.shape, dtype=torch.bool)
+    steps = torch.zeros(z.shape, dtype=torch.int64, device=z.device)
+    active = torch.ones(z.shape, dtype=torch.bool, device=z.device)
     value = value.clone()
     for _ in range(_NEWTON):
         image, slope = _map(law, ratio, value[active])

@@ -109,7 +109,7 @@ def _series(
 
 def _coefficients(activation: str, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return ``E φ(sξ) he_k(ξ)``, shape ``(order + 1, n)``, and ``E φ(sξ)²`` for each length ``s``."""
-    x, weights = fixed_nodes()
+    x, weights = (part.to(lengths.device) for part in fixed_nodes())
     basis = hermite_functions(x, _ORDER) * weights
     value = ACTIVATIONS[activation](lengths[:, None] * x)
     return basis @ value.T, value.square() @ weights

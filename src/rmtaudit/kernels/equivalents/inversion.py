@@ -103,7 +103,7 @@ def estimate_population(eigenvalues: torch.Tensor, samples: int) -> PopulationEs
     atoms = np.geomspace(low, top, _ATOMS)
     real = np.geomspace(low / 2, 1.5 * top, _ABSCISSAE)
     z = (real[:, None] * np.append(1 + 1j * np.array(_HEIGHTS), _BEHIND)).reshape(-1)
-    m = (1 / (values.numpy()[None, :] - z[:, None])).mean(1)
+    m = (1 / (values.cpu().numpy()[None, :] - z[:, None])).mean(1)
     v = ratio * m - (1 - ratio) / z
     left = 1 / v + z
     right = ratio * atoms / (1 + atoms * v[:, None])
@@ -116,7 +116,7 @@ def estimate_population(eigenvalues: torch.Tensor, samples: int) -> PopulationEs
     masses, _ = nnls(np.vstack([system, exact]), np.append(target, [size * _TOTAL, size * _MEAN]))
     residual = float(np.sqrt(np.mean((system @ masses - target) ** 2))) / size
     kept = masses > 0
-    law = population(torch.from_numpy(atoms[kept] * scale), torch.from_numpy(masses[kept]))
+    law = population(*(torch.from_numpy(each[kept]).to(values) for each in (atoms * scale, masses)))
     shares = law.values / law.mean
     entropy = float((law.weights * shares * shares.log()).sum())
     return PopulationEstimate(

@@ -215,7 +215,7 @@ def simulate_ridge(
     """
     inputs, targets = train[0].double(), _columns(train[1])
     after, wanted = test[0].double(), _columns(test[1])
-    weights = torch.randn(width, inputs.shape[1], dtype=torch.float64, generator=generator)
+    weights = torch.randn(width, inputs.shape[1], dtype=torch.float64, generator=generator).to(inputs.device)
     phi = ACTIVATIONS[activation]
     return trained_ridge(phi(weights @ inputs.T), targets, phi(weights @ after.T), wanted, ridges)
 

@@ -74,7 +74,7 @@ class SampleLaw:
         """Return the density at real ``x > 0``, in the shape of ``x``, float64; 0 outside the bands."""
         points = x.double()
         density = torch.zeros_like(points)
-        inside = torch.zeros(points.shape, dtype=torch.bool)
+        inside = torch.zeros_like(points, dtype=torch.bool)
         for band in self.bands:
             inside |= (points > band.low) & (points < band.high)
         z = torch.complex(points[inside], torch.full_like(points[inside], _HEIGHT * self.bands[-1].high))
@@ -96,14 +96,15 @@ class SampleLaw:
 
     def quantiles(self, count: int) -> Population:
         """Return the law of ``count`` quantiles, at the middles of equal shares."""
-        return population(self.ppf((torch.arange(count, dtype=torch.float64) + 0.5) / count))
+        levels = torch.arange(count, dtype=torch.float64, device=self.population.values.device)
+        return population(self.ppf((levels + 0.5) / count))
 
     @cached_property
     def _table(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return points and shares, both ascending."""
         points, shares = [], []
         held = self.zeros
-        angle = torch.linspace(0, math.pi, _NODES, dtype=torch.float64)
+        angle = torch.linspace(0, math.pi, _NODES, dtype=torch.float64, device=self.population.values.device)
         for band in self.bands:
             # in the angle the density has no root at the edges, nor a pole at a hard one
             x = (band.low + band.high) / 2 - (band.high - band.low) / 2 * angle.cos()

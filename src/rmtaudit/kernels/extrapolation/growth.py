@@ -62,7 +62,8 @@ class GrownGram:
 
     def quantiles(self, count: int) -> torch.Tensor:
         """Return ``count`` predicted eigenvalues, ascending."""
-        return self.ppf((torch.arange(count, dtype=torch.float64) + 0.5) / count)
+        levels = torch.arange(count, dtype=torch.float64, device=self.companion.x.device)
+        return self.ppf((levels + 0.5) / count)
 
     @property
     def _top(self) -> float:

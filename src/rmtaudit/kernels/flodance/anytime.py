@@ -168,7 +168,7 @@ def extrapolate_until(
     watch = Watch(size, tolerance, outputs=outputs, confidence=confidence, order=order)
     minors = torch.empty(0, dtype=torch.float64)
     for piece in pieces:
-        minors = torch.cat([minors, piece.to(torch.float64)])
+        minors = torch.cat([minors, piece.cpu().to(torch.float64)])
         enough = watch.look(minors)
         if enough is not None:
             return enough

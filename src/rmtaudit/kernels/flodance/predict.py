@@ -190,7 +190,7 @@ def extrapolate(
     sizes, logdets = pooled.sizes.double().numpy(), pooled.logdets.numpy()
     if averaged is not None and (len(series.sizes) != series.last_size or series.last_size > MOST_SIZES):
         raise ValueError(f"averaging over orderings needs every minor, of at most {MOST_SIZES} points")
-    curve = None if averaged is None else lambda n: averaged(n).double().numpy()
+    curve = None if averaged is None else lambda n: averaged(n).cpu().double().numpy()
     tests = back_test(sizes, logdets, size, confidence, curve)
     if not tests.candidates:
         return _answer(

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class MinorSeries:
     """Log-determinants ``ℓ_n = log det K_n`` of nested leading minors of a positive definite matrix.
 
-    ``K_n`` belongs to the first ``n`` points and has ``n·outputs`` rows. Use :meth:`from_pivots` for every
+    ``K_n`` belongs to the first ``n`` points and has ``n·outputs`` rows. A series is on the CPU, wherever the
+    matrix was. Use :meth:`from_pivots` for every
     minor of one Cholesky factor and :meth:`of` for a few sizes.
 
     Attributes
@@ -65,8 +66,8 @@ class MinorSeries:
     ) -> Self:
         """Return the series of a few sizes, from anything that holds numbers."""
         return cls(
-            sizes=torch.as_tensor(sizes, dtype=torch.int64),
-            logdets=torch.as_tensor(logdets, dtype=torch.float64),
+            sizes=torch.as_tensor(sizes, dtype=torch.int64).cpu(),
+            logdets=torch.as_tensor(logdets, dtype=torch.float64).cpu(),
             outputs=outputs,
             smallest=smallest,
             largest=largest,
@@ -84,7 +85,7 @@ class MinorSeries:
         outputs
             Rows of a point. Minors that end within a point are used for the pivots alone.
         """
-        minors = minors.to(torch.float64)
+        minors = minors.cpu().to(torch.float64)
         pivots = torch.diff(minors, prepend=minors.new_zeros(1))
         whole = len(minors) // outputs
         return cls(

@@ -8,7 +8,6 @@ T(u)`` over its derivative with respect to ``F``, so that ``χ²`` compares meas
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -163,11 +162,7 @@ def fit_atoms(
         if not np.isfinite(residuals(start)).all():
             raise ArithmeticError("the atoms to start from lie on the transform")
         solution = optimize.least_squares(residuals, start, method="lm", max_nfev=_MOST_STEPS * len(start))
-    measure = parameters.measure(solution.x, given.scale)
-    device = given.values.device
-    return dataclasses.replace(
-        measure, left=measure.left.to(device), right=measure.right.to(device), mass=measure.mass.to(device)
-    )
+    return parameters.measure(solution.x, given.scale).to(given.values.device)
 
 
 def gathered(measure: LevyMeasure, count: int) -> tuple[Real, Real]:

@@ -202,18 +202,22 @@ class CompressedLaw:
     def pdf(self, x: torch.Tensor) -> torch.Tensor:
         """Return the density of the continuous part at ``x``, any shape, float64."""
         at, _, density = self._curve
-        return torch.as_tensor(np.interp(x.double().cpu().numpy(), at, density, left=0, right=0))
+        return torch.as_tensor(
+            np.interp(x.double().cpu().numpy(), at, density, left=0, right=0), device=x.device
+        )
 
     def cdf(self, x: torch.Tensor) -> torch.Tensor:
         """Return the mass at or below ``x``, any shape, float64."""
         at, level, _ = self._curve
-        return torch.as_tensor(np.interp(x.double().cpu().numpy(), at, level, left=0, right=1))
+        return torch.as_tensor(
+            np.interp(x.double().cpu().numpy(), at, level, left=0, right=1), device=x.device
+        )
 
     def ppf(self, q: torch.Tensor) -> torch.Tensor:
         """Return the quantiles at the levels ``q`` in [0, 1], any shape, float64."""
         at, level, _ = self._curve
         kept = np.concatenate([[True], np.diff(level) > 1e-13])
-        return torch.as_tensor(np.interp(q.double().cpu().numpy(), level[kept], at[kept]))
+        return torch.as_tensor(np.interp(q.double().cpu().numpy(), level[kept], at[kept]), device=q.device)
 
     def quantiles(self, count: int) -> torch.Tensor:
         """Return ``count`` quantiles at the levels ``(i + 1/2)/count``: the eigenvalues predicted."""

@@ -24,10 +24,11 @@ def free_cumulants(moments: torch.Tensor) -> torch.Tensor:
     tensor([0., 1., 0., 0.], dtype=torch.float64)
     """
     order = len(moments)
-    series = torch.cat([torch.ones(1, dtype=torch.float64), moments.double()])
-    out = torch.zeros(order, dtype=torch.float64)
+    moments = moments.double()
+    series = torch.cat([moments.new_ones(1), moments])
+    out = moments.new_zeros(order)
     for n in range(1, order + 1):
-        known = sum((out[s - 1] * _power(series, s, n)[n - s] for s in range(1, n)), torch.zeros(()).double())
+        known = sum((out[s - 1] * _power(series, s, n)[n - s] for s in range(1, n)), moments.new_zeros(()))
         out[n - 1] = series[n] - known
     return out
 
@@ -43,12 +44,13 @@ def moments_of(cumulants: torch.Tensor) -> torch.Tensor:
     tensor([0., 1., 0., 2.], dtype=torch.float64)
     """
     order = len(cumulants)
-    series = torch.zeros(order + 1, dtype=torch.float64)
+    cumulants = cumulants.double()
+    series = cumulants.new_zeros(order + 1)
     series[0] = 1
     for n in range(1, order + 1):
         series[n] = sum(
             (cumulants[s - 1] * _power(series, s, n)[n - s] for s in range(1, n + 1)),
-            torch.zeros(()).double(),
+            cumulants.new_zeros(()),
         )
     return series[1:]
 
@@ -63,7 +65,7 @@ def evolved_cumulants(cumulants: torch.Tensor, factor: float) -> torch.Tensor:
     >>> free.evolved_cumulants(torch.tensor([1.0, 1.0, 1.0], dtype=torch.float64), 2.0)
     tensor([1., 2., 4.], dtype=torch.float64)
     """
-    powers = torch.arange(len(cumulants), dtype=torch.float64)
+    powers = torch.arange(len(cumulants), dtype=torch.float64, device=cumulants.device)
     return cumulants * torch.tensor(factor, dtype=torch.float64) ** powers
 
 
@@ -80,22 +82,22 @@ def cumulant_laws(eigenvalues: torch.Tensor) -> dict[int, LevyMeasure]:
     # κ₄ = μ₄ - 2κ₂², and κ₄ = g x² - index·g²
     index = (place**2 - (fourth / variance - 2 * variance)) / variance
     laws = {
-        2: _one_atom(0.0, variance, mean, 0.0),
-        3: _one_atom(place, variance, mean, 0.0),
+        2: _one_atom(0.0, variance, mean, 0.0, like=values),
+        3: _one_atom(place, variance, mean, 0.0, like=values),
     }
     if index < 1:
-        laws[4] = _one_atom(place, variance, mean, index)
+        laws[4] = _one_atom(place, variance, mean, index, like=values)
     return laws
 
 
-def _one_atom(place: float, mass: float, mean: float, index: float) -> LevyMeasure:
-    at = torch.tensor([place], dtype=torch.float64)
+def _one_atom(place: float, mass: float, mean: float, index: float, *, like: torch.Tensor) -> LevyMeasure:
+    at = like.new_tensor([place])
     return LevyMeasure(left=at, right=at, mass=torch.full_like(at, mass), mean=mean, index=index)
 
 
 def _power(series: torch.Tensor, exponent: int, order: int) -> torch.Tensor:
     """Return the coefficients up to ``order`` of a power of a series."""
-    out = torch.zeros(order + 1, dtype=torch.float64)
+    out = series.new_zeros(order + 1)
     out[0] = 1
     base = series[: order + 1]
     for _ in range(exponent):

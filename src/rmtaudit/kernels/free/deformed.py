@@ -52,7 +52,7 @@ def deformed_quantiles(eigenvalues: torch.Tensor, cols: int, factor: float, coun
     # of cols companion eigenvalues, the large matrix keeps those above its own zeros
     large = rows * factor
     zeros = max(0.0, 1 - cols / large)
-    levels = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    levels = (torch.arange(count, dtype=torch.float64, device=eigenvalues.device) + 0.5) / count
     inner = 1 - (1 - levels) * large / cols
     values = grown.ppf(inner.clamp(0, 1)).clamp(min=0)
     return torch.where(levels < zeros, 0.0, values)

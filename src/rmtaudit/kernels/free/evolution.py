@@ -66,13 +66,13 @@ class EvolvedLaw:
         return continuous + math.fsum(mass for _, mass in self.atoms)
 
     def pdf(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the density of the continuous part at ``x``, any shape, float64."""
+        """Return the density of the continuous part at ``x``, any shape, float64, on the device of ``x``."""
         s, v = self._parameter(x)
-        return _density(self.measure, s, v, self.factor).reshape(x.shape)
+        return _density(self.measure, s, v, self.factor).reshape(x.shape).to(x.device)
 
     def cdf(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the mass at or below ``x``, any shape, float64."""
-        flat = x.double().reshape(-1)
+        """Return the mass at or below ``x``, any shape, float64, on the device of ``x``."""
+        flat = x.to(self.x).reshape(-1)
         s, v = self._parameter(flat)
         if self.measure.index == 0:
             level = 1 - potential(self.measure, s, v, self.factor)[1] / math.pi
@@ -85,18 +85,18 @@ class EvolvedLaw:
             near = (flat - place).abs() <= 1e-12 * (self.x[-1] - self.x[0])
             if bool(near.any()):
                 level = torch.where(near, self._below(place) + mass, level)
-        return level.clamp(0, 1).reshape(x.shape)
+        return level.clamp(0, 1).reshape(x.shape).to(x.device)
 
     def ppf(self, q: torch.Tensor) -> torch.Tensor:
-        """Return the quantiles at the levels ``q`` in [0, 1], any shape, float64, from the curve."""
+        """Return the quantiles at the levels ``q`` in [0, 1], any shape, float64, on the device of ``q``."""
         if not bool(((q >= 0) & (q <= 1)).all()):
             raise ValueError("probabilities must lie between 0 and 1")
-        flat = q.double().reshape(-1)
+        flat = q.to(self.x).reshape(-1)
         out = interpolate(flat, self.level, self.x)
         for place, mass in self.atoms:
             below = self._below(place)
             out = torch.where((flat > below) & (flat <= below + mass), place, out)
-        return out.reshape(q.shape)
+        return out.reshape(q.shape).to(q.device)
 
     def quantiles(self, count: int) -> torch.Tensor:
         """Return ``count`` quantiles at the levels ``(i + 1/2)/count``: the eigenvalues predicted."""
@@ -132,7 +132,7 @@ class EvolvedLaw:
 
     def _parameter(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the points of the curve whose eigenvalue is ``x``: a bracketed search, monotone."""
-        flat = x.double().reshape(-1)
+        flat = x.to(self.x).reshape(-1)
         low, high = _brackets(self, flat)
         f_low, f_high = self._heights(low)[1] - flat, self._heights(high)[1] - flat
         side = torch.zeros_like(flat)

@@ -204,7 +204,7 @@ def fit_form(name: str, given: Transform, white: Whitened, parameters: AtomParam
         raise ArithmeticError(f"the fit of a {name} law did not converge")
     return Form(
         name=name,
-        measure=parameters.measure(solution.x, given.scale),
+        measure=parameters.measure(solution.x, given.scale).to(given.values.device),
         chi_square=2 * float(solution.cost),
         n_data=len(solution.fun),
         parameters=parameters,

@@ -104,7 +104,7 @@ class QuadraticLaw:
         flat = x.double().reshape(-1)
         low, high = self.edges
         middle, radius = (low + high) / 2, (high - low) / 2
-        nodes, weights = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(_NODES))
+        nodes, weights = (torch.from_numpy(part).to(flat) for part in np.polynomial.legendre.leggauss(_NODES))
         end = torch.acos(((middle - flat) / radius).clamp(-1, 1))
         angle = end[:, None] * (nodes + 1) / 2
         density = self.pdf(middle - radius * torch.cos(angle)) * radius * torch.sin(angle)

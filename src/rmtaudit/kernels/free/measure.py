@@ -8,7 +8,7 @@ closed forms, and a cell of width 0 is an atom.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -54,6 +54,12 @@ class LevyMeasure:
     def variance(self) -> float:
         """Total mass."""
         return float(self.mass.sum())
+
+    def to(self, device: torch.device) -> LevyMeasure:
+        """Return the measure on a device."""
+        return replace(
+            self, left=self.left.to(device), right=self.right.to(device), mass=self.mass.to(device)
+        )
 
     def pruned(self) -> LevyMeasure:
         """Return the measure without the cells that hold less than 1e-14 of the mass."""

@@ -111,7 +111,7 @@ def internal_error(error: BaseException, where: str = "") -> RmtauditError:
         f"internal error: {type(error).__name__}: {error}",
         hint=""
         if debug
-        else "This is a fault of rmtaudit. RMTAUDIT_DEBUG=1 shows the traceback for a bug report.",
+        else ("This is a bug in rmtaudit. Set RMTAUDIT_DEBUG=1 to show the traceback for a bug report."),
         where=where,
     )
     print_error(problem)

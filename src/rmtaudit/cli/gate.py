@@ -29,12 +29,12 @@ EXPLAIN = "explain"
 @click.command(
     cls=Command,
     examples=[
-        ("gate model.safetensors", "Stop a model that is damaged"),
+        ("gate model.safetensors", "Stop a damaged model"),
         ("gate tuned/ --baseline base/", "Stop a fine-tune that lost what its base had learned"),
         ("gate report.json --policy policy.yaml --baseline baseline.json", "Judge a saved report"),
         ("gate model.gguf --baseline base/ --claim 'Q4_K_M of BASE'", "Check what a file is claimed to be"),
         ("gate --init model/ --out gate/", "Write a policy and a baseline from a known good model"),
-        ("gate explain standard", "Say in words what a policy checks"),
+        ("gate explain standard", "Describe what a policy checks"),
     ],
 )
 @click.argument("paths", metavar="CHECKPOINT|REPORT...", nargs=-1, required=True)
@@ -114,7 +114,9 @@ def gate(
         return _explain(paths[1:] or (policy,))
     budget = None if memory is None else parse_memory(memory)
     if init != (out is not None):
-        raise UsageError("RA-US-902", "--init and --out belong together.", hint="gate --init MODEL --out DIR")
+        raise UsageError(
+            "RA-US-902", "--init and --out must be given together.", hint="gate --init MODEL --out DIR"
+        )
     if out is not None:
         return _init(paths, out, quiet=quiet, threads=threads, memory=budget)
     outputs = [parse_output(text) for text in output]

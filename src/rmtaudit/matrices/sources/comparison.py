@@ -187,7 +187,7 @@ def compare_products(source: MatrixSource) -> Symmetry:
     worst = float((difference / size.clamp(min=torch.finfo(torch.float64).tiny)).max())
     if worst > _PRODUCT_TOLERANCE * unit:
         return Symmetry(False, Ground.PRODUCTS, f"xᵀAy and yᵀAx differ for random x and y, by {worst:.1e}")
-    words = f"xᵀAy = yᵀAx for {_PAIRS} random pairs, to {max(worst, unit):.0e}"
+    words = f"xᵀAy = yᵀAx for {_PAIRS} random pairs, up to {max(worst, unit):.0e}"
     return Symmetry(True, Ground.PRODUCTS, words)
 
 

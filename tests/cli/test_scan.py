@@ -236,7 +236,7 @@ def test_a_fault_of_ours_in_one_subject_does_not_lose_the_others(
     monkeypatch.setattr(engine, "scan_checkpoint", faulty)
     target = tmp_path / "r.json"
     assert run(cli, ["scan", str(vectors), str(weights), "-o", str(target)]) == 2
-    assert f"{vectors}: internal error: ZeroDivisionError: oh [RA-IE-001]" in capsys.readouterr().err
+    assert f"{vectors}: Internal error: ZeroDivisionError: oh [RA-IE-001]" in capsys.readouterr().err
     lost, found = json.loads(target.read_text())["reports"]
     assert lost["error"]["code"] == "RA-IE-001"
     assert len(found["layers"]) == 3

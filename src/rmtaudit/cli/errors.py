@@ -108,7 +108,7 @@ def internal_error(error: BaseException, where: str = "") -> RmtauditError:
         traceback.print_exception(error)
     problem = RmtauditError(
         "RA-IE-001",
-        f"internal error: {type(error).__name__}: {error}",
+        f"Internal error: {type(error).__name__}: {error}",
         hint=""
         if debug
         else ("This is a bug in rmtaudit. Set RMTAUDIT_DEBUG=1 to show the traceback for a bug report."),

@@ -115,7 +115,9 @@ def gate(
     budget = None if memory is None else parse_memory(memory)
     if init != (out is not None):
         raise UsageError(
-            "RA-US-902", "--init and --out must be given together.", hint="gate --init MODEL --out DIR"
+            "RA-US-902",
+            "--init and --out must be given together.",
+            hint="rmtaudit gate --init MODEL --out DIR",
         )
     if out is not None:
         return _init(paths, out, quiet=quiet, threads=threads, memory=budget)
@@ -224,7 +226,7 @@ def _init(paths: tuple[str, ...], out: Path, *, quiet: bool, threads: int | None
     from rmtaudit.engine.gate.init import write_gate
 
     if len(paths) != 1:
-        raise UsageError("RA-US-904", "--init takes one model.", hint="gate --init MODEL --out DIR")
+        raise UsageError("RA-US-904", "--init takes one model.", hint="rmtaudit gate --init MODEL --out DIR")
     path = Path(paths[0])
     try:
         with _watch(path, quiet=quiet) as watcher:

@@ -59,7 +59,9 @@ def open_module(module: torch.nn.Module, settings: NetworkSettings) -> Network:
         RA-NW-003: the device is not there.
     """
     if settings.state is not None:
-        raise UsageError("RA-NW-011", "a state dict goes with module:factory; a module has its own weights.")
+        raise UsageError(
+            "RA-NW-011", "A state dict requires module:factory, because a module has its own weights."
+        )
     check_device(settings.device)
     return _opened(copy.deepcopy(module), display_name(type(module).__name__), Origin.MODULE, settings)
 

@@ -128,8 +128,8 @@ def _require_effect(resolved: ResolvedSettings, keywords: ScanKeywords) -> None:
         if name not in running:
             raise UsageError(
                 "RA-CF-011",
-                f"options[{display_name(repr(name))}] has no effect: the scan does not run that analyzer."
-                f"{suggestion(str(name), running)}",
+                f"The setting options[{display_name(repr(name))}] has no effect: the scan does "
+                f"not run that analyzer.{suggestion(str(name), running)}",
                 hint=f"The scan runs: {', '.join(running)}.",
                 where="argument options",
             )

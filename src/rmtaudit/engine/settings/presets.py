@@ -121,7 +121,9 @@ def _mapping(value: object, what: str, where: str) -> Mapping[Any, Any]:
     raise UsageError(
         "RA-CF-006",
         f"{display_name(what)} must be a mapping, not {shown}.",
-        hint='options={"powerlaw": {"bootstrap": 200}} sets an option of an analyzer.',
+        hint=(
+            'Write, for example, options={"powerlaw": {"bootstrap": 200}} to set an option of an analyzer.'
+        ),
         where=where,
     )
 

@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="sizes for a trial run")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
-        sys.exit("There is no CUDA device here. --device cpu --small tries the script.")
+        sys.exit("This machine has no CUDA device. --device cpu --small tries the script.")
     name = torch.cuda.get_device_name() if options.device == "cuda" else "the CPU"
     print(f"torch {torch.__version__}, {name}, {torch.get_num_threads()} CPU threads\n")
     agree = compare_commands(options.device, 96 if options.small else 2048)

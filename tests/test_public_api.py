@@ -77,7 +77,7 @@ def test_keywords_are_the_fields_of_the_settings(keywords: type, settings: type,
 
 
 def test_a_setting_that_is_given_twice_is_an_error() -> None:
-    with pytest.raises(errors.UsageError, match="not clear which one counts") as raised:
+    with pytest.raises(errors.UsageError, match="not clear which one applies") as raised:
         rmtaudit.density(np.array(VALUES), factor=2, settings=DensitySettings(factor=4))
     assert raised.value.code == "RA-US-702"
     with pytest.raises(errors.UsageError) as raised:

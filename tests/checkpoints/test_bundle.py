@@ -71,8 +71,8 @@ def test_the_policy_of_an_agent(tmp_path: Path, compression: int) -> None:
         assert torch.equal(checkpoint.read("policy.weight"), W)
         assert torch.equal(checkpoint.read_band("policy.weight", 2, 5), W[2:5])
         assert checkpoint.warnings == (
-            "'policy.pth' in the archive was taken",
-            "files of the archive without a weight matrix were left out: pytorch_variables.pth, "
+            "'policy.pth' in the archive was read",
+            "files of the archive that hold no weight matrix were skipped: pytorch_variables.pth, "
             "policy.optimizer.pth",
         )
 
@@ -98,7 +98,7 @@ def test_several_models_are_several_subjects(tmp_path: Path, compression: int) -
     }
     path = pack(tmp_path / "models.zip", compression, **members)
     subjects = subjects_of(path).paths
-    assert subjects_of(path).note.endswith("without a weight matrix were left out: optimizer.pt")
+    assert subjects_of(path).note.endswith("that hold no weight matrix were skipped: optimizer.pt")
     assert subjects == (path / "a/net.pt", path / "b/net.safetensors", path / "b/old.pt")
     for number, subject in enumerate(subjects):
         with open_checkpoint(subject) as checkpoint:
@@ -139,7 +139,7 @@ def test_sample_inputs_are_no_weights(tmp_path: Path) -> None:
     )
     with open_checkpoint(path) as checkpoint:
         assert [spec.name for spec in checkpoint.tensors] == ["policy.weight"]
-        assert checkpoint.warnings[0] == "'serialized_state_dict.pt' in the archive was taken"
+        assert checkpoint.warnings[0] == "'serialized_state_dict.pt' in the archive was read"
 
 
 def refused(path: Path) -> InputError:
@@ -160,7 +160,7 @@ def test_an_archive_without_checkpoints(tmp_path: Path) -> None:
 
 def test_paths_into_what_is_no_archive(tmp_path: Path) -> None:
     path = agent(tmp_path / "agent.zip")
-    assert refused(path / "absent.pth").message == "no entry 'absent.pth' in the archive."
+    assert refused(path / "absent.pth").message == "The archive has no entry 'absent.pth'."
     assert refused(path / "policy.pth" / "more").code == "RA-IN-001"
     (tmp_path / "text").write_bytes(b"not an archive")
     for place in ("text/x", "absent/x", "absent.zip/x"):

@@ -87,9 +87,7 @@ def test_components_of_diffusers_are_one_checkpoint(tmp_path: Path) -> None:
         assert [spec.name for spec in checkpoint.tensors] == ["unet.w", "text_encoder.w"]
         assert checkpoint.read("text_encoder.w").sum() == 4
         assert checkpoint.format == "safetensors+torch-zip"
-        assert checkpoint.warnings == (
-            "other weights in the folder were not looked at: v1-5-pruned.safetensors",
-        )
+        assert checkpoint.warnings == ("other weights in the folder were ignored: v1-5-pruned.safetensors",)
 
 
 def test_without_a_list_every_folder_with_weights_is_a_component(tmp_path: Path) -> None:
@@ -103,7 +101,7 @@ def test_what_is_absent_is_said(tmp_path: Path) -> None:
     with open_checkpoint(tmp_path) as checkpoint:
         assert checkpoint.warnings == (
             "component 'vae' (AutoencoderKL) has no weights in its folder",
-            "other weights in the folder were not looked at: vae_extra/model.safetensors",
+            "other weights in the folder were ignored: vae_extra/model.safetensors",
         )
 
 
@@ -111,7 +109,7 @@ def test_leftovers_of_a_component_are_said(tmp_path: Path) -> None:
     write(diffusers(tmp_path) / "unet", "diffusion_pytorch_model.fp16.safetensors")
     with open_checkpoint(tmp_path) as checkpoint:
         assert checkpoint.warnings == (
-            "unet: other weights in the folder were not looked at: diffusion_pytorch_model.fp16.safetensors",
+            "unet: other weights in the folder were ignored: diffusion_pytorch_model.fp16.safetensors",
         )
 
 
@@ -122,7 +120,7 @@ def test_what_is_of_another_format_is_said(tmp_path: Path) -> None:
     with open_checkpoint(tmp_path) as checkpoint:
         assert len(checkpoint.tensors) == 2
         assert len(checkpoint.warnings) == 1
-        assert checkpoint.warnings[0].startswith("component 'vae' was not read: no reader knows")
+        assert checkpoint.warnings[0].startswith("component 'vae' was not read: No reader recognises")
 
 
 def test_what_is_of_another_format_lowers_the_coverage(tmp_path: Path) -> None:
@@ -136,7 +134,7 @@ def test_what_is_of_another_format_lowers_the_coverage(tmp_path: Path) -> None:
     estimate = round(18 * 900 / 4)
     unread = {each.name: each for each in report.coverage.skipped if each.skip is SkipReason.NOT_READ}
     assert list(unread) == ["encoder", "vae/model.mnn"]
-    assert "no reader knows" in unread["vae/model.mnn"].reason
+    assert "No reader recognises" in unread["vae/model.mnn"].reason
     assert f"about {estimate:,} parameters by its size" in unread["vae/model.mnn"].reason
     assert "has no weights in its folder" in unread["encoder"].reason
     assert report.coverage.parameters == document["coverage"]["parameters"] == stored + estimate

@@ -81,9 +81,9 @@ class _Broken(ReaderContract):
 @pytest.mark.parametrize(
     ("test", "words"),
     [
-        ("test_reads_what_was_written", "memory of its own"),
-        ("test_an_unknown_name_is_a_key_error", "not there was read"),
-        ("test_recognises_its_own_and_nothing_else", "is taken for careless"),
+        ("test_reads_what_was_written", "own its memory"),
+        ("test_an_unknown_name_is_a_key_error", "that does not exist was read"),
+        ("test_recognises_its_own_and_nothing_else", "is recognised as careless"),
     ],
 )
 def test_the_contract_finds_what_is_wrong(test: str, words: str, tmp_path: Path) -> None:

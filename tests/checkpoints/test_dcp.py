@@ -64,8 +64,8 @@ def test_the_same_as_torch_reads(tmp_path: Path) -> None:
 def test_the_optimizer_is_left_out_and_named() -> None:
     with open_checkpoint(DATA / "two_ranks") as checkpoint:
         assert checkpoint.warnings == (
-            "2 tensors of optimizer or trainer state not looked at (optimizer)",
-            "1 pickled objects that are no tensors were not read",
+            "2 tensors of optimizer or trainer state were ignored (optimizer)",
+            "1 pickled objects that are not tensors were not read",
         )
 
 
@@ -172,9 +172,7 @@ def test_layers_that_megatron_stacks_are_told_apart(tmp_path: Path) -> None:
             ((48, 32), 1),
             ((64, 32), 1),
         ]
-        assert [row.reason for row in plan.skipped] == [
-            "vectors of all layers (bias, norm), one above the other"
-        ]
+        assert [row.reason for row in plan.skipped] == ["vectors of all layers (bias, norm), stacked"]
 
 
 @pytest.mark.parametrize("folder", ["two_ranks", "two_ranks_hub"])

@@ -28,7 +28,10 @@ def refused(path: Path | str) -> InputError:
 def test_a_fifo_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "m.safetensors")
     error = refused(tmp_path / "m.safetensors")
-    assert (error.code, error.message) == ("RA-IN-003", "is a FIFO (named pipe), not a regular file.")
+    assert (error.code, error.message) == (
+        "RA-IN-003",
+        "The path is a FIFO (named pipe), not a regular file.",
+    )
 
 
 def test_a_socket_and_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +39,7 @@ def test_a_socket_and_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("m.bin")
         assert refused("m.bin").code == "RA-IN-003"
-    assert refused("/dev/zero").message == "is a character device, not a regular file."
+    assert refused("/dev/zero").message == "The path is a character device, not a regular file."
 
 
 def test_paths_that_are_not_there(tmp_path: Path) -> None:

@@ -51,8 +51,8 @@ def test_copies_and_leftovers_are_mentioned(tmp_path: Path) -> None:
     folder = fill(tmp_path, "model.safetensors", "model.fp16.safetensors", "pytorch_model.bin")
     with open_checkpoint(folder) as checkpoint:
         assert checkpoint.warnings == (
-            "safetensors was taken; the copies in other formats were not looked at: pytorch_model.bin",
-            "other weights in the folder were not looked at: model.fp16.safetensors",
+            "safetensors was read; the copies in other formats were ignored: pytorch_model.bin",
+            "other weights in the folder were ignored: model.fp16.safetensors",
         )
 
 
@@ -72,10 +72,10 @@ def test_numbered_shards_without_an_index(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_and_one_of_folders(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="a folder without a checkpoint"):
+    with pytest.raises(InputError, match="The folder holds no checkpoint"):
         open_checkpoint(tmp_path)
     fill(tmp_path / "unet", "diffusion_pytorch_model.safetensors")
-    with pytest.raises(InputError, match="a folder without a checkpoint") as caught:
+    with pytest.raises(InputError, match="The folder holds no checkpoint") as caught:
         open_checkpoint(tmp_path)
     assert caught.value.hint == "Give one of its folders: unet."
 
@@ -117,7 +117,7 @@ def test_main_decides_between_snapshots_and_several_are_listed(tmp_path: Path) -
 def test_main_names_a_snapshot_and_nothing_else(tmp_path: Path, revision: str) -> None:
     model = hub(tmp_path)
     (model / "refs" / "main").write_text(revision)
-    with pytest.raises(InputError, match="which is not there") as caught:
+    with pytest.raises(InputError, match="which does not exist") as caught:
         open_checkpoint(model)
     assert str(caught.value).isprintable()
 
@@ -146,7 +146,9 @@ def test_config_is_kept_as_facts(tmp_path: Path) -> None:
     for path in (folder, folder / "model.safetensors"):
         with open_checkpoint(path) as checkpoint:
             assert checkpoint.config["model_type"] == "x"
-            assert checkpoint.warnings == ("config.json names code of its own (auto_map); it was not run",)
+            assert checkpoint.warnings == (
+                "config.json refers to code of its own (auto_map), which was not run",
+            )
             with pytest.raises(TypeError):
                 checkpoint.config["model_type"] = "y"  # type: ignore[index]
 
@@ -168,7 +170,7 @@ def test_a_config_that_is_a_fifo_or_a_dangling_link(tmp_path: Path) -> None:
     (folder / "config.json").unlink()
     (folder / "config.json").symlink_to("nowhere")
     with open_checkpoint(folder) as checkpoint:
-        assert "which is not there" in checkpoint.warnings[0]
+        assert "which does not exist" in checkpoint.warnings[0]
 
 
 def test_weights_of_other_formats_and_one_level_down_are_named(tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ def test_weights_of_other_formats_and_one_level_down_are_named(tmp_path: Path) -
     for name in ("m.gguf", "onnx/model.onnx", "notes.txt", "tokenizer.h5", "saved_model.pb"):
         (folder / name).write_bytes(bytes(64))
     with open_checkpoint(folder) as checkpoint:
-        named = [each for each in checkpoint.warnings if "were not looked at" in each]
+        named = [each for each in checkpoint.warnings if "were ignored" in each]
         text = " ".join(named)
         for name in ("m.gguf", "onnx/model.onnx", "saved_model.pb", "checkpoint-500/model.safetensors"):
             assert name in text
@@ -201,7 +203,7 @@ def test_a_folder_with_one_file_of_another_format_is_that_file(tmp_path: Path) -
         open_checkpoint(tmp_path)
     assert (caught.value.code, caught.value.where) == ("RA-IN-018", "model.ort")
     (tmp_path / "model.mnn").write_bytes(bytes(64))
-    with pytest.raises(InputError, match=r"what looks like weights: model\.mnn, model\.ort") as caught:
+    with pytest.raises(InputError, match=r"Files that look like weights: model\.mnn, model\.ort") as caught:
         open_checkpoint(tmp_path)
     assert caught.value.code == "RA-IN-091"
 
@@ -226,7 +228,7 @@ def test_a_complete_set_beside_a_stale_index_is_taken(tmp_path: Path, names: lis
     with open_checkpoint(folder) as checkpoint:
         assert [spec.name for spec in checkpoint.tensors] == names
         said = checkpoint.warnings[0]
-        assert said.startswith(f"model.safetensors.index.json names {len(names)} shards that are not there")
+        assert said.startswith(f"model.safetensors.index.json names {len(names)} shards that are missing")
         assert all(name in said for name in names)
     with pytest.raises(CorruptError, match="shards are missing"):
         open_checkpoint(folder / "model.safetensors.index.json")
@@ -247,7 +249,7 @@ def test_a_set_that_lacks_a_tensor_of_the_index_is_named_and_not_taken(tmp_path:
     with pytest.raises(CorruptError, match="2 of 2 shards are missing") as caught:
         open_checkpoint(folder)
     assert caught.value.code == "RA-IN-080"
-    assert "Beside it are model.safetensors, pytorch_model.bin" in caught.value.hint
+    assert "The folder also holds model.safetensors, pytorch_model.bin" in caught.value.hint
 
 
 def test_a_damaged_set_beside_a_stale_index_is_not_taken(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_what_runs_code_is_refused_through_the_same_doors(tmp_path: Path, progra
 
 def test_an_attribute_without_a_name_is_malformed(tmp_path: Path) -> None:
     (tmp_path / "m.pkl").write_bytes(b"\x80\x02cbuiltins\ngetattr\n(cmypkg\nNet\nK\x01tR.")
-    with pytest.raises(Exception, match="an attribute whose name is no text"):
+    with pytest.raises(Exception, match="an attribute whose name is not text"):
         open_checkpoint(tmp_path / "m.pkl")
 
 

@@ -288,7 +288,9 @@ def test_one_part_of_a_model_opens_all_of_it(tmp_path: Path) -> None:
             assert checkpoint.path == path
             assert checkpoint.warnings == ("all 2 parts of the model were opened",)
     paths[0].unlink()
-    with pytest.raises(InputError, match="one of 2 parts of a model, 1 of the others missing") as caught:
+    with pytest.raises(
+        InputError, match="one of 2 parts of a model, and 1 of the others are missing"
+    ) as caught:
         open_checkpoint(paths[1])
     assert caught.value.code == "RA-IN-194"
 

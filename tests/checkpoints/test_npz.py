@@ -203,7 +203,7 @@ def test_a_sparse_matrix_is_no_model(tmp_path: Path) -> None:
 
 def test_a_folder_is_searched_for_archives_and_not_for_single_arrays(tmp_path: Path) -> None:
     np.save(tmp_path / "data.npy", np.ones((4, 4)))
-    with pytest.raises(InputError, match="without a checkpoint"):
+    with pytest.raises(InputError, match="holds no checkpoint"):
         open_checkpoint(tmp_path)
     savez(tmp_path / "weights.npz", w=np.ones((4, 4)))
     with open_checkpoint(tmp_path) as checkpoint:

@@ -72,7 +72,7 @@ def test_parts_are_refused_whichever_is_given(tmp_path: Path, names: list[str]) 
         with pytest.raises(NotACheckpointError) as caught:
             open_checkpoint(path)
         assert caught.value.code == "RA-IN-194"
-        assert caught.value.message.startswith("one of 2 parts of a model")
+        assert caught.value.message.startswith("The file is one of 2 parts of a model")
         assert caught.value.hint
     alone = write(tmp_path / "alone", names[:1], parts(2)[:1])  # nothing beside it says what it is
     open_checkpoint(alone[0]).close()
@@ -103,7 +103,9 @@ def test_a_part_of_llama_that_lies_alone(tmp_path: Path, rows: int, params: Any,
     (tmp_path / "params.json").write_text(json.dumps(params))
     for path in (tmp_path, tmp_path / "consolidated.00.pth"):
         if refused:
-            with pytest.raises(NotACheckpointError, match="one of 2 parts of a model, the others missing"):
+            with pytest.raises(
+                NotACheckpointError, match="one of 2 parts of a model, and the others are missing"
+            ):
                 open_checkpoint(path)
         else:
             open_checkpoint(path).close()
@@ -124,7 +126,7 @@ def test_numbers_that_say_nothing_are_judged_by_what_the_files_hold(tmp_path: Pa
             open_checkpoint(path)
     for path in write(tmp_path / "models", names, [model(1), model(2)]):
         with open_checkpoint(path) as checkpoint:
-            assert "1 numbered files beside it hold the same tensors" in checkpoint.warnings[0]
+            assert "1 numbered files in the same folder hold the same tensors" in checkpoint.warnings[0]
     with pytest.raises(UsageError, match="several checkpoints"):
         open_checkpoint(tmp_path / "models")
 

@@ -31,13 +31,13 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b
         ("m.bin", b"\n<!DOCTYPE html><html>404</html>", "RA-IN-012", "HTML"),
         ("m.bin", b'{"error":"Repository not found"}', "RA-IN-013", "JSON error"),
         ("tokenizer.json", b'{"version": "1.0", "x": []}', "RA-IN-013", "JSON file"),
-        ("m.safetensors.part", bytes(100), "RA-IN-015", "unfinished"),
+        ("m.safetensors.part", bytes(100), "RA-IN-015", "incomplete"),
         ("m.ggml", b"tjgg" + PAD, "RA-IN-017", "GGML file, the format before GGUF"),
         ("m.ort", b"\x1c\0\0\0ORTM" + PAD, "RA-IN-017", "ONNX Runtime"),
         ("m.bin.gz", b"\x1f\x8b\x08\0" + PAD, "RA-IN-017", "gzip"),
         ("m.7z", b"7z\xbc\xaf\x27\x1c" + PAD, "RA-IN-017", "7z"),
         ("m.tar", b"name".ljust(257, b"\0") + b"ustar\0" + PAD, "RA-IN-070", "tar"),
-        ("m.dat", b"\x01\x02\x03\x04 nothing known", "RA-IN-018", "no reader knows"),
+        ("m.dat", b"\x01\x02\x03\x04 nothing known", "RA-IN-018", "No reader recognises"),
     ],
 )
 def test_what_is_no_checkpoint_is_named(
@@ -54,7 +54,9 @@ def test_what_is_no_checkpoint_is_named(
 @pytest.mark.parametrize("new", [True, False])
 def test_a_pickle_may_not_call_itself_safetensors(tmp_path: Path, new: bool) -> None:
     torch.save({"w": torch.ones(2)}, tmp_path / "m.safetensors", _use_new_zipfile_serialization=new)
-    with pytest.raises(UnsafeError, match="the name says safetensors, but the content is torch") as caught:
+    with pytest.raises(
+        UnsafeError, match="The file name indicates safetensors, but the content is torch"
+    ) as caught:
         open_checkpoint(tmp_path / "m.safetensors")
     assert caught.value.code == "RA-IN-016"
 
@@ -182,7 +184,7 @@ def test_a_plugin_takes_nothing_that_ours_are_sure_of(tmp_path: Path, plugins: C
 def test_a_plugin_opens_its_files_in_a_folder(tmp_path: Path, plugins: Callable[..., None]) -> None:
     plugins(toy=Toy)
     (tmp_path / "notes.txt").write_text("nothing")
-    with pytest.raises(NotACheckpointError, match="without a checkpoint"):
+    with pytest.raises(NotACheckpointError, match="holds no checkpoint"):
         open_checkpoint(tmp_path)
     (tmp_path / "model.toy").write_bytes(b"TOY! and the rest")
     with open_checkpoint(tmp_path) as checkpoint:
@@ -262,8 +264,8 @@ def test_a_plugin_that_fails_is_named_and_stops_no_other(
     plugins(a=Raises, toy=Toy)
     with open_checkpoint(tmp_path / "m.toy") as checkpoint:
         assert checkpoint.format == "toy"
-        assert "the reader 'raises' failed: IndexError" in checkpoint.warnings[0]
-    with pytest.raises(UsageError, match="not every reader could be asked: the reader 'raises' failed"):
+        assert "The reader 'raises' failed: IndexError" in checkpoint.warnings[0]
+    with pytest.raises(UsageError, match="some readers could not be tried: The reader 'raises' failed"):
         open_checkpoint(tmp_path / "m.x")
     plugins(a=RaisesOnOpening)
     with pytest.raises(InputError, match=r"the reader 'toy' failed: ZeroDivisionError: in m\.toy"):

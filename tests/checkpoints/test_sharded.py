@@ -95,8 +95,8 @@ def test_extra_tensors_and_sizes_are_warnings(sharded: Sharded) -> None:
     )
     with open_checkpoint(index) as checkpoint:
         assert checkpoint.warnings == (
-            "1 tensors are in no index: 'c' …",
-            "the index says 41 bytes of tensors, but there are 44",
+            "1 tensors are not in the index: 'c' …",
+            "the index states 41 bytes of tensors, but the files hold 44",
         )
 
 

@@ -58,14 +58,14 @@ def test_a_part_called_model_is_no_wrapper(tmp_path: Path) -> None:
 def test_state_dict_is_a_wrapper_whatever_lies_beside_it(tmp_path: Path) -> None:
     found, warnings = names({"hyper_parameters": {"prior": W}, "state_dict": SD}, tmp_path)
     assert found == NAMES
-    assert warnings == ("'state_dict' was taken; tensors beside it not looked at: 'hyper_parameters' (1)",)
+    assert warnings == ("'state_dict' was read; other tensors were ignored: 'hyper_parameters' (1)",)
 
 
 @pytest.mark.parametrize("order", [("model", "ema"), ("ema", "model")])
 def test_of_two_wrappers_the_average_comes_second(tmp_path: Path, order: tuple[str, str]) -> None:
     found, warnings = names({key: {f"{key}.w": W} for key in order}, tmp_path)
     assert found == ["model.w"]
-    assert warnings == ("'model' was taken; tensors beside it not looked at: 'ema' (1)",)
+    assert warnings == ("'model' was read; other tensors were ignored: 'ema' (1)",)
 
 
 def optimizer_state() -> dict[str, Any]:
@@ -84,14 +84,14 @@ def test_optimizer_state_is_never_taken_for_weights(tmp_path: Path, key: str) ->
     for state in ({"model": SD, key: value}, {key: value, "part": {"w": W}}):
         found, warnings = names(state, tmp_path)
         assert found == (NAMES if "model" in state else ["part.w"])
-        assert warnings == (f"6 tensors of optimizer or trainer state not looked at ({key})",)
+        assert warnings == (f"6 tensors of optimizer or trainer state were ignored ({key})",)
 
 
 def test_an_optimizer_alone_holds_no_weights(tmp_path: Path) -> None:
     found, warnings = names(optimizer_state(), tmp_path)
     assert found == []
     assert warnings == (
-        "6 tensors of optimizer or trainer state not looked at (optimizer)",
+        "6 tensors of optimizer or trainer state were ignored (optimizer)",
         "no weights were found in this file",
     )
 
@@ -106,7 +106,7 @@ def test_moments_and_random_state_beside_weights(tmp_path: Path) -> None:
     }
     found, warnings = names(state, tmp_path)
     assert found == ["w"]
-    assert warnings[0].startswith("4 tensors of optimizer or trainer state not looked at (exp_avg")
+    assert warnings[0].startswith("4 tensors of optimizer or trainer state were ignored (exp_avg")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_of_a_history_the_last_is_taken(tmp_path: Path) -> None:
         assert [spec.name for spec in checkpoint.tensors] == ["w"]
         assert checkpoint.read("w")[0, 0] == 2
         assert checkpoint.warnings == (
-            "a list of 3 dictionaries with the same tensors; the last one was taken",
+            "a list of 3 dictionaries with the same tensors; the last one was read",
         )
 
 
@@ -145,7 +145,7 @@ def test_other_shapes_of_state(tmp_path: Path, state: Any, expected: list[str]) 
 def test_names_that_collide_are_told_apart(tmp_path: Path) -> None:
     found, warnings = names({"a.b": W, "a": {"b": W}}, tmp_path)
     assert found == ["a.b", "a.b~2"]
-    assert "1 tensors have a name that was taken ('a.b')" in warnings[0]
+    assert "1 tensors have a name that was already in use ('a.b')" in warnings[0]
 
 
 def test_a_container_reached_twice_is_walked_once(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_the_traceback_of_a_surprise_on_request(
 ) -> None:
     run(command(ValueError("surprise")), [])
     err = capsys.readouterr().err
-    assert "internal error: ValueError: surprise" in err
+    assert "Internal error: ValueError: surprise" in err
     assert "RMTAUDIT_DEBUG=1" in err
     monkeypatch.setenv("RMTAUDIT_DEBUG", "1")
     run(command(ValueError("surprise")), [])

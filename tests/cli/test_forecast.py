@@ -197,4 +197,4 @@ def test_a_risk_that_cannot_be_told_is_left_out(tmp_path: Path, capsys: pytest.C
     assert rows[0]["residual"] < 20 <= rows[-1]["residual"]
     assert rows[-1]["risk"] is not None
     assert run(cli, ["forecast", str(tmp_path / "kernel.npy"), "--matrix", "kernel"]) == 0
-    assert "too few to tell the risk" in " ".join(capsys.readouterr().out.split())
+    assert "too few to estimate the risk" in " ".join(capsys.readouterr().out.split())

@@ -248,5 +248,5 @@ def test_a_saved_comparison_is_named_as_one(
     capsys.readouterr()
     assert gate("c.json") == 2
     error = capsys.readouterr().err
-    assert "A saved comparison, not the report of a scan. [RA-RP-002]" in error
+    assert "The file is a saved comparison, not the report of a scan. [RA-RP-002]" in error
     assert "rmtaudit gate CANDIDATE --baseline BASE" in error

@@ -116,7 +116,7 @@ def test_the_table_says_what_was_formed(capsys: pytest.CaptureFixture[str]) -> N
     assert "the sum of 3 outputs divided by the root of their number" in out
     assert "100% by factors" in out
     assert run(cli, [*arguments("ck", "small", "--limit", "9"), "--out", "C.zarr"]) == 0
-    assert "the 12 features that '3' is given" in capsys.readouterr().out
+    assert "the 12 input features of '3'" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("folder")

@@ -206,8 +206,8 @@ def test_an_interrupt_keeps_the_tiles_and_says_how_to_go_on(sent: signal.Signals
     assert not out
     assert "Traceback" not in err
     assert journal.stat().st_size > 0
-    (hint,) = [line for line in err.splitlines() if "goes on with --resume" in line and "hint" in line]
-    rest = hint.partition("goes on with ")[2].split()
+    (hint,) = [line for line in err.splitlines() if "Run the same command with --resume" in line]
+    rest = hint.partition("the same command with ")[2].removesuffix(" to continue.").split()
     assert "--memory" in rest
     if sent is signal.SIGINT:
         return

@@ -63,11 +63,11 @@ def test_a_bar_of_steps_on_a_terminal(
         (
             240.0, 61.0, 2,
             "226 layers; about 4 minutes on 2 CPUs. "
-            "`--preset fast`, which does not judge, would take about 1 minute.",
+            "`--preset fast`, which gives no verdicts, would take about 1 minute.",
         ),
         (70.0, 14.0, 1,
             "226 layers; about 1 minute on 1 CPU. "
-            "`--preset fast`, which does not judge, would take about 10 seconds."),
+            "`--preset fast`, which gives no verdicts, would take about 10 seconds."),
         (7200.0, None, 8, "226 layers; about 2.0 hours on 8 CPUs."),
     ],
 )  # fmt: skip

@@ -58,7 +58,7 @@ def saved(save: Callable[..., Any], *values: Any) -> bytes:
 
 
 def broken_files(folder: Path) -> dict[str, list[Path]]:
-    """Write broken files of each format, by the name of its reader, and others that no reader knows."""
+    """Write broken files of each format, by the name of its reader, and others that No reader recognises."""
     array = saved(np.save, np.ones((9, 9)))
     contents: dict[str, dict[str, bytes]] = {
         "safetensors": {

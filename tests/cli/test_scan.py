@@ -236,7 +236,7 @@ def test_a_fault_of_ours_in_one_subject_does_not_lose_the_others(
     monkeypatch.setattr(engine, "scan_checkpoint", faulty)
     target = tmp_path / "r.json"
     assert run(cli, ["scan", str(vectors), str(weights), "-o", str(target)]) == 2
-    assert f"{vectors}: internal error: ZeroDivisionError: oh [RA-IE-001]" in capsys.readouterr().err
+    assert f"{vectors}: Internal error: ZeroDivisionError: oh [RA-IE-001]" in capsys.readouterr().err
     lost, found = json.loads(target.read_text())["reports"]
     assert lost["error"]["code"] == "RA-IE-001"
     assert len(found["layers"]) == 3
@@ -291,7 +291,7 @@ def test_the_models_of_an_archive_are_scanned_one_by_one(tmp_path: Path, capsys:
     ]
     assert [report["layers"][0]["shape"] for report in reports[:2]] == [[40, 30], [30, 40]]
     assert "contains code" in printed.err
-    assert "without a weight matrix were left out: optimizer.pt" in printed.err
+    assert "that hold no weight matrix were skipped: optimizer.pt" in printed.err
     assert run(cli, ["scan", str(archive / "b/net.pt"), "--format", "json", "--preset", "fast"]) == 0
     assert json.loads(capsys.readouterr().out)["layers"][0]["shape"] == [30, 40]
 

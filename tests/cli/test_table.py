@@ -117,7 +117,7 @@ def test_what_is_said_beside_the_rows(made: ModuleType) -> None:
         "99.4 % of 22.7 M parameters in 4 layers",
         "1 quantised · 1 vector (bias, norm, statistic)",
         "preset default · scale, powerlaw · seed 0 · cpu",
-        "Metrics, not a verdict",
+        "These are metrics, not a verdict",
     ):
         assert sentence in text
     assert "stopped" not in text

@@ -106,5 +106,5 @@ def test_rounding_and_zeros_are_pointed_out(tmp_path: Path, capsys: pytest.Captu
     np.save(path, np.concatenate((np.random.default_rng(0).pareto(2, 100), [1e-30, 0.0, -1e-20])))
     assert run(cli, ["tails", str(path)]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "2 zero or negative, left out" in text
+    assert "2 zero or negative, excluded" in text
     assert "1 are below the rounding error" in text

@@ -65,7 +65,7 @@ def test_the_table_says_how_the_norms_drift_and_where_they_are_from(log: Path, r
     text = " ".join(out.split())
     assert code == 0
     assert "gradient norms of 2 parameters together, steps 1 to 400" in text
-    assert "--window fits a part of the training" in text
+    assert "Use --window to fit a part of the training run" in text
     halves = json.loads(run(str(log), "--format", "json")[1])["subject"]["gradients"]["halves"]
     first, second = halves["medians"]
     assert second == pytest.approx(2 * first, rel=0.1)

@@ -182,8 +182,8 @@ def test_equal_eigenvalues_fail_where_the_peer_reports_infinity(layer_inputs: Bu
     found = WeightWatcher(FULL).analyze(given)
     assert found["fit_status"] == "failed"
     assert found["alpha"] == MetricValue(
-        value=None, status="failed", reason="the values of every tail are all equal"
+        value=None, status="failed", reason="in every tail, all values are equal"
     )
     assert found["detX_num"] == MetricValue(
-        value=None, status="failed", reason="the determinant condition needs 2 different eigenvalues"
+        value=None, status="failed", reason="the determinant condition needs 2 distinct eigenvalues"
     )

@@ -149,7 +149,10 @@ BROKEN: dict[str, tuple[Edit, str]] = {
         "RA-IN-193",
     ),
     "a chunk is wider": (lambda m: setattr(chunk(m), "sizes", torch.Size([16, 17])), "RA-IN-193"),
-    "another number of sides": (lambda m: setattr(chunk(m), "sizes", torch.Size([256])), "RA-IN-193"),
+    "a different number of dimensions": (
+        lambda m: setattr(chunk(m), "sizes", torch.Size([256])),
+        "RA-IN-193",
+    ),
     "negative size": (lambda m: setattr(chunk(m), "sizes", (-1, 16)), "RA-IN-189"),
     "sizes no integers": (lambda m: setattr(chunk(m), "sizes", (1.5, 16)), "RA-IN-189"),
     "not stored": (lambda m: m.storage_data.pop(next(iter(m.storage_data))), "RA-IN-189"),

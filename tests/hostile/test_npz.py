@@ -101,7 +101,7 @@ def test_broken_arrays_are_refused(write: Write, case: str, inside: bool) -> Non
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert error.code == code
-    assert "array 'w'" in error.message or "array 'm'" in error.message
+    assert "Array 'w'" in error.message or "Array 'm'" in error.message
     assert peak < 8 << 20
     assert clock.seconds() < 0.3
 

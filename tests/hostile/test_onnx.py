@@ -276,7 +276,7 @@ def test_a_model_without_a_matrix_is_opened(write: Write) -> None:
 def test_its_name_does_not_matter(write: Write) -> None:
     with open_checkpoint(write(single(GOOD), "m.bin")) as checkpoint:
         assert checkpoint.format == "onnx"
-    with pytest.raises(UnsafeError, match="the name says safetensors"):
+    with pytest.raises(UnsafeError, match="The file name indicates safetensors"):
         open_checkpoint(write(single(GOOD), "m.safetensors"))
 
 

@@ -162,7 +162,7 @@ def test_truncation_says_how_much_is_there(safetensors_bytes: Bytes, write: Writ
     assert r"tensor 'h.3.\x1b[31mattn': data_offsets end 10000 is past the data buffer" in error.message
     assert f"{path.stat().st_size} of {len(whole)} bytes" in error.message
     assert "the file looks truncated (50% present)" in error.message or "(49% present)" in error.message
-    assert error.hint == "Re-download it."
+    assert error.hint == "Download it again."
 
 
 def test_an_unknown_field_is_a_warning(safetensors_bytes: Bytes, write: Write) -> None:

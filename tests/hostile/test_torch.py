@@ -233,7 +233,7 @@ def test_a_local_header_that_differs(torch_zip_bytes: Bytes, write: Write, opcod
 def test_truncated_and_extended_archives(torch_zip_bytes: Bytes, write: Write, opcodes: Any) -> None:
     data = torch_zip_bytes(opcodes.mapping(w=opcodes.tensor()), {"0": bytes(24)})
     error = refused(write(data[:-30], "cut.pt"))
-    assert (error.code, error.hint) == ("RA-IN-056", "Re-download it.")
+    assert (error.code, error.hint) == ("RA-IN-056", "Download it again.")
     assert refused(write(data + b"more", "more.pt")).code == "RA-IN-062"
 
 
@@ -347,7 +347,7 @@ def legacy_bytes() -> bytes:
 def test_legacy_files_cut_changed_and_extended(write: Write) -> None:
     data = legacy_bytes()
     error = refused(write(data[:-4], "cut.pt"))
-    assert (error.code, error.hint) == ("RA-IN-075", "Re-download it.")
+    assert (error.code, error.hint) == ("RA-IN-075", "Download it again.")
     changed = bytearray(data)
     changed[-32] = 5  # the count in front of the storage
     assert refused(write(bytes(changed), "changed.pt")).code == "RA-IN-051"

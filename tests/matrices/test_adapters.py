@@ -136,7 +136,7 @@ def test_magnitudes_of_dora_belong_to_their_module() -> None:
         ({"lora_alpha": 6, "r": 3, "alpha_pattern": {"^model.attn\\.q": 9, "q": 12}}, 3.0, "9/3"),
         ({"lora_alpha": 6, "r": 3, "alpha_pattern": {"^q": 9}}, 2.0, "6/3"),
         ({"lora_alpha": 6, "r": 3, "alpha_pattern": {"tq": 9}}, 2.0, "6/3"),
-        ({"lora_alpha": 6, "r": 3, "alpha_pattern": {".*q": 9}}, 1.0, "patterns that are no names"),
+        ({"lora_alpha": 6, "r": 3, "alpha_pattern": {".*q": 9}}, 1.0, "patterns that are not names"),
         ({"lora_alpha": 6, "r": 4}, 1.0, "states the rank 4"),
         ({"r": 3}, 1.0, "unscaled"),
         ({"lora_alpha": "6", "r": 3}, 1.0, "unscaled"),

@@ -161,7 +161,7 @@ def test_without_the_numbers_a_fused_weight_stays_whole(config: Mapping[str, obj
     for name in ("a.query_key_value.weight", "a.qkv_proj.weight"):
         found = matrices({name: stored}, config)
         assert torch.equal(found[name][1], stored)
-        assert "config.json does not state how they lie" in found[name][0]
+        assert "config.json does not state how they are arranged" in found[name][0]
 
 
 def test_gate_and_up() -> None:

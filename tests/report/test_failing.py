@@ -46,7 +46,7 @@ def test_the_text_is_parsed(text: str, expected: FailOn) -> None:
     [
         ("errors", "RA-US-112", "Did you mean 'error'?"),
         ("", "RA-US-112", "'' is neither"),
-        ("never,error", "RA-US-112", "never stands alone"),
+        ("never,error", "RA-US-112", "must stand alone"),
         ("RA-FO-01", "RA-US-110", "Did you mean RA-FO-0"),
         ("error,RA-XX-001", "RA-US-110", "no finding 'RA-XX-001'"),
     ],

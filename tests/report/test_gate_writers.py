@@ -142,11 +142,11 @@ def test_junit_counts_the_cases_and_not_the_properties() -> None:
 
 
 def test_a_reason_stands_once_where_the_message_has_it_and_always_of_a_suppression() -> None:
-    unseen = check("a", outcome="inconclusive", message="Cannot be told: no report.", reason="No report.")
+    unseen = check("a", outcome="inconclusive", message="Inconclusive: no report.", reason="No report.")
     accepted = check("b", outcome="suppressed", message="'b' has RA-FO-001. Accepted.", reason="RA-FO-001.")
     root = parsed_junit(text_of("junit", document(subject(unseen, accepted))))
     assert [child.get("message") for case in root.iter("testcase") for child in case] == [
-        "Cannot be told: no report.",
+        "Inconclusive: no report.",
         "'b' has RA-FO-001. Accepted. RA-FO-001.",
     ]
 
@@ -371,10 +371,12 @@ def test_every_format_lists_the_exceptions_of_the_policy() -> None:
 
 
 def test_rules_that_did_not_apply_are_named() -> None:
-    left_out = (LeftOut(rule="signal-kept", title="Kept.", reason="It is for gates with a baseline."),)
+    left_out = (
+        LeftOut(rule="signal-kept", title="Kept.", reason="It applies only to gates with a baseline."),
+    )
     gate = document(subject(left_out=left_out))
     for name in ("junit", "markdown"):
-        assert "Left out: signal-kept. It is for gates with a baseline." in text_of(name, gate)
+        assert "Left out: signal-kept. It applies only to gates with a baseline." in text_of(name, gate)
 
 
 def test_the_formats_are_those_of_the_command_line() -> None:

@@ -145,7 +145,7 @@ def test_layers_beyond_the_budget_are_said_to_be_left_out(made: ModuleType) -> N
     texts = {layer.name: layer.name for layer in report.layers}
     drawn = gallery(report.layers, texts, collected(report), "s1", budget=30_000)
     assert 0 < len(drawn.panels) < 25
-    assert f"{25 - len(drawn.panels)} more layers are left out" in drawn.remark
+    assert f"{25 - len(drawn.panels)} more layers are omitted" in drawn.remark
 
 
 class Copies(EsdCollector):

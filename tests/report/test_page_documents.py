@@ -99,7 +99,7 @@ def test_a_ranking_says_whether_a_metric_adds_to_size() -> None:
     words = page.words
     for text in (
         "30 models ranked",
-        "2 without a report or a metric left out",
+        "2 without a report or a metric were excluded",
         " ".join(answer_sentence(ranked, ranked.measures[0]).split()),
         "Simpson's paradox",
         "Family resnet, 10 models, the most parameters first",

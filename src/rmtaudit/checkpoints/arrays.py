@@ -50,7 +50,7 @@ def array_of_buffer(
 ) -> NumpyArray:
     """Imitate ``numpy._core.numeric._frombuffer``."""
     if type(data) not in {bytes, bytearray} or type(dtype) is not NumpyDType:
-        raise MalformedError("an array of something else than bytes")
+        raise MalformedError("an array of something other than bytes")
     values = data if type(data) is bytes else bytes(data)  # type: ignore[call-overload]
     return NumpyArray(shape=integers(shape), dtype=dtype, fortran=order == "F", data=values, known=True)
 

@@ -20,7 +20,7 @@ def attribute(target: object, names: object, where: str) -> object:
         The attribute is one that runs code, or one by which objects are taken apart (``__globals__``).
     """
     if type(names) is not str:
-        raise MalformedError("an attribute whose name is no text")
+        raise MalformedError("an attribute whose name is not text")
     if type(target) is Foreign:
         return resolve(target.module, f"{target.name}.{names}", where)
     if is_dangerous("", f".{names}"):

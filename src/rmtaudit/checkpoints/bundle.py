@@ -88,7 +88,7 @@ def _open_chosen(path: Path, members: Members, kept: dict[str, Checkpoint]) -> C
         shown = _list(members.models)
         raise UsageError(
             "RA-IN-090",
-            f"several checkpoints: {shown}.",
+            f"The archive holds several checkpoints: {shown}.",
             hint=f"Give the path of one of them: {display_name(path.name)}/{display_name(members.models[0])}",
             where=display_name(path.name),
         )
@@ -97,7 +97,7 @@ def _open_chosen(path: Path, members: Members, kept: dict[str, Checkpoint]) -> C
     checkpoint.path = path
     checkpoint.format = f"{checkpoint.format} in zip"
     left = [name for name in members.others if name != chosen]
-    warnings = [f"'{display_name(chosen)}' in the archive was taken"]
+    warnings = [f"'{display_name(chosen)}' in the archive was read"]
     if left:
         warnings.append(_left_out(left))
     checkpoint.warnings = (*warnings, *checkpoint.warnings)
@@ -127,7 +127,7 @@ def _members_of(path: Path, kept: dict[str, Checkpoint] | None = None) -> Member
     if len(candidates) > MEMBERS_CAP:
         raise UnsafeError(
             "RA-IN-057",
-            f"an archive of {len(candidates)} checkpoints; at most {MEMBERS_CAP} are looked at.",
+            f"The archive holds {len(candidates)} checkpoints; at most {MEMBERS_CAP} are supported.",
             hint="Unpack it.",
             where=source.where,
         )
@@ -169,12 +169,14 @@ def _is_candidate(source: FileSource, entry: ZipEntry, readers: Sequence[Reader]
 
 def _nothing(where: str) -> NotACheckpointError:
     return NotACheckpointError(
-        "RA-IN-063", "a zip archive without a checkpoint that is read: no data.pkl, no weights.", where=where
+        "RA-IN-063",
+        "The zip archive holds no checkpoint that rmtaudit reads: no data.pkl and no weights.",
+        where=where,
     )
 
 
 def _left_out(names: Sequence[str]) -> str:
-    return f"files of the archive without a weight matrix were left out: {_list(names)}"
+    return f"files of the archive that hold no weight matrix were skipped: {_list(names)}"
 
 
 def _list(names: Sequence[str]) -> str:

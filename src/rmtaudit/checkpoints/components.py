@@ -158,7 +158,9 @@ def _size(path: Path) -> int:
 def _components(folder: Path, listed: list[tuple[str, str]], where: str) -> tuple[Component, ...]:
     if len(listed) > COMPONENTS_CAP:
         raise UnsafeError(
-            "RA-IN-095", f"{len(listed)} components; at most {COMPONENTS_CAP} are read.", where=where
+            "RA-IN-095",
+            f"The list names {len(listed)} components; at most {COMPONENTS_CAP} are read.",
+            where=where,
         )
     components = {}
     for path, kind in listed:
@@ -187,7 +189,7 @@ def _description(path: Path) -> Any:
 def _damaged(name: str, fault: str) -> CorruptError:
     return CorruptError(
         "RA-IN-095",
-        f"the list of the components is damaged: {fault}.",
+        f"The list of the components is damaged: {fault}.",
         hint="Download it again, or give the folder of one component.",
         where=name,
     )
@@ -233,7 +235,7 @@ class ComponentsCheckpoint(Checkpoint):
                 if name in self._homes:
                     raise CorruptError(
                         "RA-IN-082",
-                        f"tensor '{display_name(name)}' is in two components.",
+                        f"Tensor '{display_name(name)}' is in two components.",
                         where=display_name(path.name),
                     )
                 self._homes[name] = (part, spec.name)

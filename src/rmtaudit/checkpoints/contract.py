@@ -67,11 +67,13 @@ class ReaderContract(ABC):
         """The format has a name, and endings with dots, in lower case."""
         assert self.reader.name, "a reader needs a name"
         for ending in (*self.reader.extensions, *self.reader.other_extensions):
-            assert ending.startswith("."), f"the ending {ending!r} begins with no dot"
+            assert ending.startswith("."), f"the ending {ending!r} does not begin with a dot"
             assert ending == ending.lower(), f"the ending {ending!r} is not in lower case"
         taken = {ending for own in own_readers() for ending in own.extensions if own.name != self.reader.name}
         shared = taken & set(self.reader.extensions)
-        assert not shared or type(self.reader).__module__.startswith("rmtaudit."), f"{shared} are taken"
+        assert not shared or type(self.reader).__module__.startswith("rmtaudit."), (
+            f"{shared} are in use already"
+        )
 
     def test_reads_what_was_written(self, tmp_path: Path) -> None:
         """Names, shapes, dtypes and values are those that were written, in memory of their own."""
@@ -79,7 +81,7 @@ class ReaderContract(ABC):
         with self.reader.open(self.write(tmp_path, tensors)) as checkpoint:
             specs = {spec.name: spec for spec in checkpoint.tensors}
             assert set(specs) == set(tensors)
-            assert len(specs) == len(checkpoint.tensors), "a name is there twice"
+            assert len(specs) == len(checkpoint.tensors), "a name occurs twice"
             assert checkpoint.format, "a checkpoint names its format"
             for name, tensor in tensors.items():
                 dtype = str(tensor.dtype).removeprefix("torch.")
@@ -89,7 +91,7 @@ class ReaderContract(ABC):
                 assert values.is_contiguous(), name
                 assert torch.equal(values, tensor), name
                 values.zero_()
-                assert torch.equal(checkpoint.read(name), tensor), f"{name} is not in memory of its own"
+                assert torch.equal(checkpoint.read(name), tensor), f"{name} does not own its memory"
 
     def test_reads_bands(self, tmp_path: Path) -> None:
         """A range of the first side is that of the whole."""
@@ -105,7 +107,7 @@ class ReaderContract(ABC):
                 checkpoint.read("no such tensor")
             except KeyError:
                 return
-        raise AssertionError("a tensor that is not there was read")
+        raise AssertionError("a tensor that does not exist was read")
 
     def test_threads_may_read_at_once(self, tmp_path: Path) -> None:
         """Threads share the checkpoint: together they get what one gets alone."""
@@ -145,7 +147,7 @@ class ReaderContract(ABC):
             contents, _ = contents_of(stranger)
             known = next((own.name for own in own_readers() if own.recognises(contents)), None)
             if known != self.reader.name:
-                assert not self.reader.recognises(contents), f"{name} is taken for {self.reader.name}"
+                assert not self.reader.recognises(contents), f"{name} is recognised as {self.reader.name}"
 
     def test_a_damaged_file_is_an_input_error(self, tmp_path: Path) -> None:
         """A file cut short, or with a byte changed, is opened and read, or refused with an ``InputError``."""

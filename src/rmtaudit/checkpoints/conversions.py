@@ -33,7 +33,7 @@ MEGATRON_HINT = (
     "--saver core --target-tensor-parallel-size 1 --target-pipeline-parallel-size 1 --load-dir FOLDER "
     "--save-dir OUTPUT"
 )
-ORIGINAL_HINT = "There is no way back to the weights that it was made from: audit those."
+ORIGINAL_HINT = "The weights that it was made from cannot be recovered: audit those instead."
 
 Names = frozenset[str]
 
@@ -169,8 +169,9 @@ def part_refusal(path: Path) -> NotACheckpointError | None:
         return None
     return NotACheckpointError(
         "RA-IN-194",
-        "a file of a distributed checkpoint: the chunks of a tensor may lie in several of them.",
-        hint="Give the folder: its files are read together.",
+        "This is a file of a distributed checkpoint; the chunks of a tensor may be spread over several "
+        "files.",
+        hint="Give the folder, whose files are read together.",
         where=display_name(path.name),
     )
 
@@ -213,4 +214,6 @@ def _gunzipped(head: bytes) -> bytes:
 
 
 def _refusal(kind: str, hint: str, where: str) -> NotACheckpointError:
-    return NotACheckpointError("RA-IN-195", f"{kind}: not read.", hint=hint, where=where)
+    return NotACheckpointError(
+        "RA-IN-195", f"This is {kind}, which rmtaudit does not read.", hint=hint, where=where
+    )

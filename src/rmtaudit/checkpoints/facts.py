@@ -25,7 +25,7 @@ def read_config(folder: Path) -> tuple[Mapping[str, Any], list[str]]:
     """
     table, warnings = _read(folder / "config.json")
     if "auto_map" in table:
-        warnings.append("config.json names code of its own (auto_map); it was not run")
+        warnings.append("config.json refers to code of its own (auto_map), which was not run")
     return table, warnings
 
 

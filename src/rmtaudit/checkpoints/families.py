@@ -74,13 +74,15 @@ def open_families(present: list[Family], folder: Path, where: str) -> tuple[Chec
             others = [name for family in present for name in family.files if name not in error.files]
             if others:
                 error.hint = (
-                    f"{error.hint} Beside it are {shown_list(others)}: give the path of one to have it read."
+                    f"{error.hint} The folder also holds {shown_list(others)}; to read one of "
+                    "them, give its path."
                 )
             raise
         checkpoint, files = complete
         warning = (
-            f"{error.where} names {len(error.missing)} shards that are not there; "
-            f"{shown_list(sorted(files))}, with every tensor that the index names, was taken"
+            f"{error.where} names {len(error.missing)} shards that are missing; "
+            f"{shown_list(sorted(files))}, which holds every tensor that the index names, was "
+            "read instead"
         )
         return checkpoint, files, [warning]
     return checkpoint, files, []
@@ -216,7 +218,7 @@ def _open_group(folder: Path, shards: list[re.Match[str]], where: str) -> tuple[
         raise CorruptError(
             "RA-IN-080",
             f"{absent} of {count} shards are missing.",
-            hint="Finish the download.",
+            hint="Complete the download.",
             where=where,
         )
     files = [match.string for match in shards]
@@ -248,9 +250,9 @@ def open_numbered(path: Path) -> Checkpoint | None:
     if absent:
         raise NotACheckpointError(
             "RA-IN-194",
-            f"one of {len(names)} parts of a model, {len(absent)} of the others missing: "
-            f"{shown_list(absent)}.",
-            hint="Finish the download, and give one of the parts or their folder.",
+            f"The file is one of {len(names)} parts of a model, and {len(absent)} of the others "
+            f"are missing: {shown_list(absent)}.",
+            hint="Complete the download, and give one of the parts or their folder.",
             where=display_name(path.name),
         )
     opened = open_shards(path.parent, names)
@@ -264,7 +266,7 @@ def open_numbered(path: Path) -> Checkpoint | None:
 def _several(names: list[str], where: str) -> UsageError:
     return UsageError(
         "RA-IN-090",
-        f"several checkpoints: {shown_list(names)}.",
+        f"The folder holds several checkpoints: {shown_list(names)}.",
         hint="Give the path of one of them.",
         where=display_name(where),
     )

@@ -60,8 +60,8 @@ class FileSource:
             self.abandon()
             raise CorruptError(
                 "RA-IN-005",
-                f"bytes {self._start} to {self._start + self.size} were asked for, but the file has "
-                f"{self.snapshot.size} bytes.",
+                f"Bytes {self._start} to {self._start + self.size} were requested, but the file "
+                f"has {self.snapshot.size} bytes.",
                 where=self.where,
             )
 
@@ -78,7 +78,7 @@ class FileSource:
         if offset < 0 or length < 0 or offset + length > self.size:
             raise CorruptError(
                 "RA-IN-005",
-                f"bytes {offset} to {offset + length} were asked for, but the file has {self.size} bytes.",
+                f"Bytes {offset} to {offset + length} were requested, but the file has {self.size} bytes.",
                 where=self.where,
             )
         data = bytearray(length) if length < _LARGE or "numpy" not in sys.modules else _uncleared(length)
@@ -95,7 +95,7 @@ class FileSource:
         if offset < 0 or stride < length or last > self.size:
             raise CorruptError(
                 "RA-IN-005",
-                f"bytes {offset} to {last} were asked for, but the file has {self.size} bytes.",
+                f"Bytes {offset} to {last} were requested, but the file has {self.size} bytes.",
                 where=self.where,
             )
         flat = rows.cast("B")
@@ -151,7 +151,7 @@ def read_small(path: Path, cap: int) -> bytes:
         if source.size > cap:
             raise InputError(
                 "RA-IN-008",
-                f"{source.size} bytes; at most {cap} are read of such a file.",
+                f"The file has {source.size} bytes; at most {cap} are read of a file of this kind.",
                 where=source.where,
             )
         return bytes(source.pread(0, source.size))

@@ -84,7 +84,7 @@ def open_checkpoint(path: str | Path, *, stream: bool = False) -> Checkpoint:
         It could mean several checkpoints.
     """
     if not os.fspath(path):
-        raise InputError("RA-IN-001", "an empty path.", hint="Check the path.")
+        raise InputError("RA-IN-001", "The path is empty.", hint="Check the path.")
     path = located(path, stream=stream)
     checkpoint = _open_path(path)
     if isinstance(path, RemotePath):
@@ -144,7 +144,7 @@ def _is_folder(path: Path) -> bool:
 def _unlistable(folder: Path, error: OSError) -> InputError:
     return InputError(
         "RA-IN-004",
-        f"cannot be listed: {error.strerror}.",
+        f"The folder cannot be listed: {error.strerror}.",
         hint="Make the folder readable.",
         where=display_name(folder.name or str(folder)),
     )
@@ -219,8 +219,7 @@ def _open_folder(folder: Path, *, components: frozenset[str] = frozenset()) -> C
     copies = [name for family in present[1:] for name in family.files if name not in opened]
     if copies and opened.isdisjoint(copies):
         warnings.append(
-            f"{checkpoint.format} was taken; the copies in other formats were not looked at: "
-            f"{shown_list(copies)}"
+            f"{checkpoint.format} was read; the copies in other formats were ignored: {shown_list(copies)}"
         )
     known = opened.union(copies, (name for family in present for name in family.companions))
     warnings += _not_looked_at([name for name in _others(folder, components) if name not in known])
@@ -236,7 +235,7 @@ def _others(folder: Path, components: frozenset[str]) -> list[str]:
 
 
 def _not_looked_at(names: list[str]) -> list[str]:
-    return [f"other weights in the folder were not looked at: {shown_list(names)}"] if names else []
+    return [f"other weights in the folder were ignored: {shown_list(names)}"] if names else []
 
 
 def _open_unusual(folder: Path, where: str) -> Checkpoint:
@@ -249,12 +248,13 @@ def _open_unusual(folder: Path, where: str) -> Checkpoint:
     if top:
         raise NotACheckpointError(
             "RA-IN-091",
-            f"a folder without weights of a format that is read; what looks like weights: {shown_list(top)}.",
-            hint="Give the path of one of them to learn more.",
+            "The folder holds no weights in a format that rmtaudit reads. Files that look like "
+            f"weights: {shown_list(top)}.",
+            hint="Give the path of one of them for details.",
             where=where,
         )
     inside = list(dict.fromkeys(name.partition("/")[0] for name in names))
     hint = (
         f"Give one of its folders: {shown_list(inside)}." if inside else "Give the path of a checkpoint file."
     )
-    raise NotACheckpointError("RA-IN-091", "a folder without a checkpoint.", hint=hint, where=where)
+    raise NotACheckpointError("RA-IN-091", "The folder holds no checkpoint.", hint=hint, where=where)

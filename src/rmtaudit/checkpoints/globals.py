@@ -80,14 +80,14 @@ def resolve(module: str, name: str, where: str) -> object:
     if (module, name) == ("torch.storage", "_load_from_bytes"):
         raise UnsafeError(
             "RA-IN-045",
-            "a tensor that was pickled without torch.save: a pickle inside a pickle, which is not read.",
+            "A tensor was pickled without torch.save, as a pickle inside a pickle, which is not read.",
             hint="Save it with torch.save, or as safetensors.",
             where=where,
         )
     if (module, name) == ("joblib.numpy_pickle", "NumpyArrayWrapper"):
         raise NotACheckpointError(
             "RA-IN-197",
-            "a joblib dump, whose arrays lie between the instructions of the pickle: not read.",
+            "This is a joblib dump, whose arrays lie between the instructions of the pickle; it is not read.",
             hint="Save the arrays with numpy.savez, or the model with torch.save.",
             where=where,
         )
@@ -100,7 +100,7 @@ def contains_code(name: str, where: str) -> UnsafeError:
     """Return the refusal of a pickle that names what runs code."""
     return UnsafeError(
         "RA-IN-040",
-        f"contains code: {display_name(name)}.",
+        f"The pickle contains code: {display_name(name)}.",
         hint="Nothing was executed. Do not load this file with anything else.",
         where=where,
     )
@@ -142,14 +142,14 @@ def _mapping(*arguments: object) -> dict[Any, Any]:
     found: dict[Any, Any] = {}
     for pair in pairs:  # type: ignore[attr-defined]
         if type(pair) not in {list, tuple} or len(pair) != 2 or type(pair[0]) not in {str, int}:
-            raise MalformedError("an OrderedDict of something else than pairs")
+            raise MalformedError("an OrderedDict of something other than pairs")
         found[pair[0]] = pair[1]
     return found
 
 
 def _encode(text: object, encoding: object = "utf-8", *_: object) -> bytes:
     if type(text) is not str or encoding not in {"latin1", "latin-1", "utf-8", "ascii"}:
-        raise MalformedError("codecs.encode of something else than text")
+        raise MalformedError("codecs.encode of something other than text")
     return text.encode(str(encoding))
 
 

@@ -69,7 +69,7 @@ def parse_header(header: bytes, where: str) -> Header:
     entries = [_entry(name, fields, where, extra) for name, fields in table.items()]
     if extra:
         names = ", ".join(f"'{display_name(name, longest=40)}'" for name in sorted(extra)[:5])
-        warnings.append(f"entries of the header have fields that the format does not know: {names}")
+        warnings.append(f"entries of the header have fields that the format does not define: {names}")
     warnings += odd_names(table)
     return Header(entries, metadata, warnings)
 
@@ -80,7 +80,9 @@ def odd_names(names: Collection[str]) -> list[str]:
     if 0 not in lengths and max(lengths, default=0) <= _LONGEST_NAME and "".join(names).isprintable():
         return []
     odd = sum(not name or len(name) > _LONGEST_NAME or not name.isprintable() for name in names)
-    return [f"{odd} tensor names are empty, very long or hold characters that do not print"] if odd else []
+    return (
+        [f"{odd} tensor names are empty, very long or hold characters that cannot be printed"] if odd else []
+    )
 
 
 _Natural = Annotated[int, msgspec.Meta(ge=0)]
@@ -155,15 +157,15 @@ class _RejectedError(ValueError):
 def _decode(header: bytes, where: str) -> dict[str, Any]:
     if not header.startswith(b"{"):
         raise CorruptError(
-            "RA-IN-024", f"the header must begin with '{{', but begins with {header[:1]!r}.", where=where
+            "RA-IN-024", f"The header must begin with '{{', but begins with {header[:1]!r}.", where=where
         )
     if header.count(b"[") > _LISTS_CAP:
-        raise UnsafeError("RA-IN-025", f"the header opens more than {_LISTS_CAP} lists.", where=where)
+        raise UnsafeError("RA-IN-025", f"The header opens more than {_LISTS_CAP} lists.", where=where)
     try:
         text = header.decode("utf-8")
     except UnicodeDecodeError as error:
         raise CorruptError(
-            "RA-IN-026", f"the header is not UTF-8 at byte {8 + error.start}: {error.reason}.", where=where
+            "RA-IN-026", f"The header is not UTF-8 at byte {8 + error.start}: {error.reason}.", where=where
         ) from error
     count = 0
 
@@ -174,7 +176,7 @@ def _decode(header: bytes, where: str) -> dict[str, Any]:
         if len(found) != len(pairs):
             seen: set[str] = set()
             twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise _RejectedError(f"the key '{display_name(twice)}' occurs twice")
+            raise _RejectedError(f"The key '{display_name(twice)}' occurs twice")
         if count > TENSORS_CAP + 2:
             raise _RejectedError(f"more than {TENSORS_CAP} tensors")
         return _compact(found) if found.keys() == _FIELDS else found
@@ -182,13 +184,13 @@ def _decode(header: bytes, where: str) -> dict[str, Any]:
     try:
         table = json.loads(text, object_pairs_hook=unique, parse_constant=_no_constant)
     except _RejectedError as error:
-        raise CorruptError("RA-IN-027", f"the header is refused: {error}.", where=where) from error
+        raise CorruptError("RA-IN-027", f"The header is not valid: {error}.", where=where) from error
     except RecursionError as error:
-        raise CorruptError("RA-IN-028", "the header is nested too deeply.", where=where) from error
+        raise CorruptError("RA-IN-028", "The header is nested too deeply.", where=where) from error
     except ValueError as error:
-        raise CorruptError("RA-IN-028", f"the header is not JSON: {error}.", where=where) from error
+        raise CorruptError("RA-IN-028", f"The header is not JSON: {error}.", where=where) from error
     if type(table) is not dict:
-        raise CorruptError("RA-IN-028", "the header is not a JSON object.", where=where)
+        raise CorruptError("RA-IN-028", "The header is not a JSON object.", where=where)
     return table
 
 
@@ -211,7 +213,7 @@ def _no_constant(literal: str) -> NoReturn:
 
 def _metadata(metadata: object, where: str, warnings: list[str]) -> dict[str, str]:
     if metadata is None:
-        warnings.append("__metadata__ is null; the format wants an object")
+        warnings.append("__metadata__ is null; the format requires an object")
         return {}
     if type(metadata) is not dict or not all(type(value) is str for value in metadata.values()):
         raise CorruptError("RA-IN-029", "__metadata__ must map strings to strings.", where=where)
@@ -256,9 +258,9 @@ def _check_encodable(name: str, where: str) -> None:
         name.encode()
     except UnicodeEncodeError as error:
         raise CorruptError(
-            "RA-IN-036", f"the tensor name '{display_name(name)}' holds a lone surrogate.", where=where
+            "RA-IN-036", f"The tensor name '{display_name(name)}' holds a lone surrogate.", where=where
         ) from error
 
 
 def _bad(name: str, fault: str, where: str) -> CorruptError:
-    return CorruptError("RA-IN-030", f"tensor '{display_name(name)}': {fault}.", where=where)
+    return CorruptError("RA-IN-030", f"Tensor '{display_name(name)}': {fault}.", where=where)

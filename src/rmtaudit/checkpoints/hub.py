@@ -72,7 +72,10 @@ def snapshot_of(folder: Path) -> Path:
     if not main.exists():
         if not snapshots:
             raise InputError(
-                "RA-IN-093", "no snapshot was downloaded.", hint="Download it again.", where=where
+                "RA-IN-093",
+                "The cache holds no snapshot of the model.",
+                hint="Download it again.",
+                where=where,
             )
         return _one(snapshots, folder, "snapshots")
     revision = read_small(main, 1024).decode("ascii", "replace").strip()
@@ -81,7 +84,7 @@ def snapshot_of(folder: Path) -> Path:
             return snapshot
     raise InputError(
         "RA-IN-093",
-        f"refs/main names the snapshot '{display_name(revision)}', which is not there.",
+        f"The file refs/main names the snapshot '{display_name(revision)}', which does not exist.",
         hint="Download it again.",
         where=where,
     )
@@ -92,7 +95,7 @@ def _one(paths: list[Path], folder: Path, what: str) -> Path:
         shown = ", ".join(display_name(path.name, longest=100) for path in paths[:8])
         raise UsageError(
             "RA-IN-092",
-            f"several {what}: {shown}{', …' if len(paths) > 8 else ''}.",
+            f"The cache holds several {what}: {shown}{', …' if len(paths) > 8 else ''}.",
             hint="Give the path of one of them.",
             where=display_name(folder.name),
         )

@@ -128,7 +128,7 @@ def _pieces(packed: Packed) -> Iterator[bytes]:
 def _damaged(packed: Packed, fault: str) -> CorruptError:
     return CorruptError(
         packed.code,
-        f"the entry '{display_name(packed.entry.name)}' is damaged: {fault}.",
-        hint="Re-download it.",
+        f"The entry '{display_name(packed.entry.name)}' is damaged: {fault}.",
+        hint="Download it again.",
         where=packed.source.where,
     )

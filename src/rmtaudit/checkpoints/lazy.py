@@ -117,7 +117,7 @@ class LazyCheckpoint(Checkpoint):
         if tensor.values is None or tensor.spec.unreadable is not None:
             raise InputError(
                 "RA-IN-009",
-                f"tensor '{display_name(name)}' cannot be read: {tensor.spec.unreadable}.",
+                f"Tensor '{display_name(name)}' cannot be read: {tensor.spec.unreadable}.",
                 where=self._where,
             )
         return tensor.values

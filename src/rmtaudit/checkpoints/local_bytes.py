@@ -157,7 +157,10 @@ class LocalFile:
         if (now.st_dev, now.st_ino) != (self._snapshot.device, self._snapshot.inode):
             if self._descriptor is None:
                 raise self._changed("was replaced while it was being read")
-            return f"{self._where}: the file was replaced while it was open; the one opened first was read"
+            return (
+                f"{self._where}: the file was replaced while it was open; the file that was "
+                "opened first was read"
+            )
         self._compare(now)
         return ""
 
@@ -183,7 +186,7 @@ class LocalFile:
             if self._descriptor is not None:
                 return self._descriptor, True
         if not self._parked:
-            raise InputError("RA-IN-006", "the checkpoint is closed.", where=self._where)
+            raise InputError("RA-IN-006", "The checkpoint is closed.", where=self._where)
         descriptor = open_regular(self._path, self._where)
         if Snapshot.of(os.fstat(descriptor)) != self._snapshot:
             os.close(descriptor)
@@ -198,7 +201,7 @@ class LocalFile:
 
     def _changed(self, message: str) -> ChangedError:
         return ChangedError(
-            "RA-IN-007", f"the file {message}.", hint="Wait until nothing writes to it.", where=self._where
+            "RA-IN-007", f"The file {message}.", hint="Wait until no process writes to it.", where=self._where
         )
 
 

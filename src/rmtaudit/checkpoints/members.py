@@ -58,7 +58,7 @@ def open_member(archive: Path, name: str) -> FileSource:
         if entry is None:
             raise InputError(
                 "RA-IN-001",
-                f"no entry '{display_name(name)}' in the archive.",
+                f"The archive has no entry '{display_name(name)}'.",
                 hint="Check the path.",
                 where=source.where,
             )
@@ -67,7 +67,7 @@ def open_member(archive: Path, name: str) -> FileSource:
             how = "encrypted" if entry.encrypted else "compressed in an unusual way"
             raise UnsafeError(
                 "RA-IN-058",
-                f"the entry '{display_name(entry.name)}' is {how}.",
+                f"The entry '{display_name(entry.name)}' is {how}.",
                 hint="Unpack the archive, if you trust it.",
                 where=source.where,
             )
@@ -129,7 +129,7 @@ class _InflatedSource(FileSource):
         if begin < 0 or end < begin or end > self.size:
             raise CorruptError(
                 "RA-IN-005",
-                f"bytes {begin} to {end} were asked for, but the member has {self.size} bytes.",
+                f"Bytes {begin} to {end} were requested, but the member has {self.size} bytes.",
                 where=self.where,
             )
 
@@ -139,8 +139,8 @@ def _check_on_disk(archive: Path, entry: ZipEntry, where: str) -> None:
     if isinstance(archive, RemotePath) and archive.streamed and entry.size > STREAMED_CAP:
         raise InputError(
             "RA-IN-226",
-            f"the entry '{display_name(entry.name)}' is compressed: all its {entry.size} bytes are needed "
-            "for the first number.",
+            f"The entry '{display_name(entry.name)}' is compressed: all its {entry.size} bytes "
+            "are needed for the first number.",
             hint="Leave out --stream, or download the file.",
             where=where,
         )
@@ -151,8 +151,8 @@ def _inflated(source: FileSource, entry: ZipEntry) -> bytearray:
     if entry.unpacked > UNPACKED_CAP or entry.unpacked > max(RATIO_CAP * entry.size, _SMALL):
         raise UnsafeError(
             "RA-IN-185",
-            f"{entry.size} bytes unpack to {entry.unpacked}; at most {RATIO_CAP} times as many, and "
-            f"{UNPACKED_CAP >> 20} MiB, are unpacked.",
+            f"The entry's {entry.size} bytes unpack to {entry.unpacked}; at most {RATIO_CAP} "
+            f"times as many, and at most {UNPACKED_CAP >> 20} MiB, are unpacked.",
             hint="Unpack the archive, if you trust it, and give the file.",
             where=source.where,
         )

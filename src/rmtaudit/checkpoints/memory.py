@@ -38,7 +38,7 @@ class StateDictCheckpoint(Checkpoint):
         if isinstance(state, torch.nn.Module):
             state = state.state_dict()
         if not isinstance(state, Mapping):
-            raise UsageError("RA-IN-096", f"neither a mapping nor a module, but {type(state).__name__}.")
+            raise UsageError("RA-IN-096", f"Expected a mapping or a module, got {type(state).__name__}.")
         self.path = name
         self.format = "state-dict"
         values: list[Any] = []
@@ -67,7 +67,7 @@ class StateDictCheckpoint(Checkpoint):
         value = self._values[name]
         if name in self._unreadable:
             raise InputError(
-                "RA-IN-009", f"tensor '{display_name(name)}' cannot be read: {self._unreadable[name]}."
+                "RA-IN-009", f"Tensor '{display_name(name)}' cannot be read: {self._unreadable[name]}."
             )
         if isinstance(value, torch.Tensor):
             return value.detach().to("cpu", copy=True).contiguous()

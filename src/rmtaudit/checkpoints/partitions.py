@@ -77,8 +77,9 @@ def check_parts(path: Path, checkpoint: Checkpoint | None = None) -> list[str]:
     if isinstance(checkpoint, SafetensorsCheckpoint) and INFO in checkpoint.metadata:
         raise NotACheckpointError(
             "RA-IN-194",
-            "a shard of a distributed checkpoint: its matrices may be parts of the model's.",
-            hint="Give the folder: its shards are put together.",
+            "The file is a shard of a distributed checkpoint: its matrices may be parts of the "
+            "model's matrices.",
+            hint="Give the folder, whose shards are read together.",
             where=display_name(path.name),
         )
     path = path.absolute()
@@ -114,9 +115,10 @@ def _check_heads(path: Path, checkpoint: Checkpoint) -> None:
     if 0 < spec.shape[0] < rows and rows % spec.shape[0] == 0:
         raise NotACheckpointError(
             "RA-IN-194",
-            f"one of {rows // spec.shape[0]} parts of a model, the others missing: "
-            f"'{display_name(spec.name)}' has {spec.shape[0]} rows, and params.json asks for {rows}.",
-            hint="Finish the download, then merge the parts.",
+            f"The file is one of {rows // spec.shape[0]} parts of a model, and the others are "
+            f"missing: '{display_name(spec.name)}' has {spec.shape[0]} rows, but params.json "
+            f"states {rows}.",
+            hint="Complete the download, then merge the parts.",
             where=display_name(path.name),
         )
 
@@ -264,7 +266,7 @@ def _part(path: Path, others: list[Path], hint: str) -> NotACheckpointError:
     more = f" and {len(others) - 1} more" if len(others) > 1 else ""
     return NotACheckpointError(
         "RA-IN-194",
-        f"one of {len(others) + 1} parts of a model: the same tensors, each a part of the whole one, are in "
+        f"The file is one of {len(others) + 1} parts of a model: the other parts of the same tensors are in "
         f"{shown}{more}.",
         hint=hint,
         where=display_name(path.name),
@@ -273,6 +275,7 @@ def _part(path: Path, others: list[Path], hint: str) -> NotACheckpointError:
 
 def _note(others: list[Path]) -> str:
     return (
-        f"{len(others)} numbered files beside it hold the same tensors ({display_name(others[0].name)}, …): "
-        "if they are parts of one model, so are the matrices of this file"
+        f"{len(others)} numbered files in the same folder hold the same tensors "
+        f"({display_name(others[0].name)}, …): if they are parts of one model, so are the "
+        "matrices of this file"
     )

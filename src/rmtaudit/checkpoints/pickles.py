@@ -95,9 +95,11 @@ class InertUnpickler(pickle._Unpickler):
             return stop.value
         except _BROKEN as error:
             raise CorruptError(
-                "RA-IN-043", f"not a well-formed pickle: {display_name(_said(error))}.", where=self.where
+                "RA-IN-043", f"The pickle is not well-formed: {display_name(_said(error))}.", where=self.where
             ) from error
-        raise UnsafeError("RA-IN-041", f"a pickle of more than {OPCODES_CAP} instructions.", where=self.where)
+        raise UnsafeError(
+            "RA-IN-041", f"The pickle has more than {OPCODES_CAP} instructions.", where=self.where
+        )
 
     def persistent_load(self, pid: object) -> object:
         """Return a description of the storage that ``pid`` names."""
@@ -149,7 +151,7 @@ class InertUnpickler(pickle._Unpickler):
         self._budget -= cost
         if self._budget < 0:
             raise UnsafeError(
-                "RA-IN-042", "the pickle builds more than a checkpoint can need.", where=self.where
+                "RA-IN-042", "The pickle builds more objects than a checkpoint can need.", where=self.where
             )
 
     def _call(self, function: object, arguments: object) -> object:

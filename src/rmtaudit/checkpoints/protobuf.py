@@ -132,7 +132,7 @@ class Wire:
         if start >= base and end <= base + len(data) and end - start <= cap:
             return data[start - base : end - base]
         if end - start > cap:
-            raise self.corrupt(f"{end - start} bytes; at most {cap} make sense", start)
+            raise self.corrupt(f"{end - start} bytes; at most {cap} are possible", start)
         if end - start > _WINDOW >> 1:
             return bytes(self.source.pread(start, end - start))
         data, base = self._at(start, end - start)
@@ -163,8 +163,8 @@ class Wire:
         """Return the error for a message that is damaged at a position."""
         return CorruptError(
             self._code,
-            f"a damaged message at position {position}: {fault}.",
-            hint="Re-download it.",
+            f"The message is damaged at position {position}: {fault}.",
+            hint="Download it again.",
             where=self.source.where,
         )
 

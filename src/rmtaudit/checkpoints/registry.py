@@ -75,8 +75,8 @@ def _opened(reader: Reader, path: Path, warnings: Sequence[str]) -> Checkpoint:
     if is_plugin and not reader.by_position and isinstance(path, RemotePath) and path.streamed:
         raise InputError(
             "RA-IN-226",
-            f"the reader {display_name(reader.name)!r} of another package needs the file on this machine.",
-            hint="Leave out --stream, or download the file.",
+            f"The reader {display_name(reader.name)!r} of another package needs the file on this machine.",
+            hint="Omit --stream, or download the file.",
             where=display_name(path.name),
         )
     with collector_paused():
@@ -115,7 +115,7 @@ def reader_for(path: Path) -> tuple[Reader, list[str]]:
     if problems:
         raise UsageError(
             "RA-IN-019",
-            f"no reader knows this file, but not every reader could be asked: {' '.join(problems)}",
+            f"No reader recognises this file, but some readers could not be tried: {' '.join(problems)}",
             hint="Repair or uninstall the plugin.",
             where=display_name(path.name),
         )
@@ -127,7 +127,7 @@ def reader_for(path: Path) -> tuple[Reader, list[str]]:
             return each, []
     raise NotACheckpointError(
         "RA-IN-018",
-        f"no reader knows a file that begins with {contents.head[:8]!r}.",
+        f"No reader recognises a file that begins with {contents.head[:8]!r}.",
         hint=f"Known formats: {', '.join(each.name for each in own)}.",
         where=display_name(path.name),
     )
@@ -171,7 +171,7 @@ def own_readers() -> list[Reader]:
     if not own:
         raise UsageError(
             "RA-IN-019",
-            "rmtaudit's own readers are not registered.",
+            "The built-in readers of rmtaudit are not registered.",
             hint="Install the package: pip install rmtaudit",
         )
     return own
@@ -225,8 +225,8 @@ def _load(entry: EntryPoint) -> Reader:
     except Exception as error:  # a plugin is foreign code: whatever it raises is named, and raised on
         raise UsageError(
             "RA-IN-019",
-            f"the reader {display_name(entry.name)!r} ({display_name(entry.value)}) cannot be loaded: "
-            f"{type(error).__name__}: {display_name(str(error))}.",
+            f"The reader {display_name(entry.name)!r} ({display_name(entry.value)}) cannot be "
+            f"loaded: {type(error).__name__}: {display_name(str(error))}.",
         ) from error
     if not isinstance(made, Reader):
         raise UsageError("RA-IN-019", f"{display_name(entry.value)} is not a reader.")
@@ -248,8 +248,8 @@ def _failed(reader: Reader, path: Path, error: Exception) -> InputError:
     reason = f"{type(error).__name__}: {display_name(str(error))}"
     return InputError(
         "RA-IN-019",
-        f"the reader {display_name(reader.name)!r} failed: {reason}.",
-        hint="Tell its author, or leave it out of RMTAUDIT_PLUGINS.",
+        f"The reader {display_name(reader.name)!r} failed: {reason}.",
+        hint="Report it to the plugin's author, or remove it from RMTAUDIT_PLUGINS.",
         where=display_name(path.name),
     )
 
@@ -263,8 +263,8 @@ def _compare_extension(path: Path, reader: Reader, own: list[Reader]) -> list[st
     if promised is not None:
         raise UnsafeError(
             "RA-IN-016",
-            f"the name says {promised.name}, but the content is {reader.name}.",
-            hint="Somebody may want it to pass for a safe file. Rename it if you know what it is.",
+            f"The file name indicates {promised.name}, but the content is {reader.name}.",
+            hint="It may have been made to pass for a safe file. If you know what it is, rename it.",
             where=display_name(path.name),
         )
     if any(suffix in (*other.extensions, *other.other_extensions) for other in own):

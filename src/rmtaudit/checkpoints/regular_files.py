@@ -27,13 +27,13 @@ def open_regular(path: Path, where: str) -> int:
     try:
         descriptor = os.open(path, os.O_RDONLY | NO_WAIT | CLOSED_ON_EXEC)
     except ValueError as error:  # a NUL in the path
-        raise InputError("RA-IN-001", f"not a path: {error}.", where=where) from error
+        raise InputError("RA-IN-001", f"This is not a path: {error}.", where=where) from error
     except OSError as error:
         raise _refused(path, where, error) from error
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise InputError("RA-IN-003", f"is {_kind(mode)}, not a regular file.", where=where)
+        raise InputError("RA-IN-003", f"The path is {_kind(mode)}, not a regular file.", where=where)
     return descriptor
 
 
@@ -52,15 +52,17 @@ def _refused(path: Path, where: str, error: OSError) -> InputError:
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         if path.is_symlink():
             target = display_name(os.fspath(path.readlink()))
-            return InputError("RA-IN-002", f"is a link to {target}, which is not there.", where=where)
-        return InputError("RA-IN-001", "no such file.", hint=advice_for_missing(path), where=where)
+            return InputError(
+                "RA-IN-002", f"The path is a link to {target}, which does not exist.", where=where
+            )
+        return InputError("RA-IN-001", "There is no such file.", hint=advice_for_missing(path), where=where)
     if error.errno in {errno.EACCES, errno.EPERM}:
-        return InputError("RA-IN-004", "permission denied.", hint="Make the file readable.", where=where)
+        return InputError("RA-IN-004", "Permission was denied.", hint="Make the file readable.", where=where)
     if error.errno == errno.ENXIO:
-        return InputError("RA-IN-003", "is a socket or a device, not a regular file.", where=where)
+        return InputError("RA-IN-003", "The path is a socket or a device, not a regular file.", where=where)
     if error.errno == errno.ELOOP:
-        return InputError("RA-IN-002", "is a link that leads back to itself.", where=where)
-    return InputError("RA-IN-001", f"cannot be opened: {error.strerror}.", where=where)
+        return InputError("RA-IN-002", "The path is a link that leads back to itself.", where=where)
+    return InputError("RA-IN-001", f"The file cannot be opened: {error.strerror}.", where=where)
 
 
 def _kind(mode: int) -> str:

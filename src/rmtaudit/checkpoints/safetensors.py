@@ -97,29 +97,30 @@ def _header(source: FileSource) -> tuple[bytes, int]:
     if source.size < 8:
         raise CorruptError(
             "RA-IN-020",
-            f"{source.size} bytes; a safetensors file has at least 8.",
-            hint="Re-download it.",
+            f"The file has {source.size} bytes; a safetensors file has at least 8.",
+            hint="Download it again.",
             where=source.where,
         )
     length = int.from_bytes(source.pread(0, 8), "little")
     if length > HEADER_CAP:
         raise CorruptError(
             "RA-IN-021",
-            f"the first 8 bytes announce a header of {length} bytes; at most {HEADER_CAP} are allowed.",
-            hint="This is no safetensors file, or a damaged one.",
+            f"The first 8 bytes announce a header of {length} bytes; at most {HEADER_CAP} are allowed.",
+            hint="This is not a safetensors file, or it is damaged.",
             where=source.where,
         )
     if length > source.size - 8:
         raise CorruptError(
             "RA-IN-022",
-            f"the header has {length} bytes and ends past the file; {source.size} of at least {length + 8} "
-            f"bytes; the file looks truncated ({_percent(source.size, length + 8)} present).",
-            hint="Re-download it.",
+            f"The header has {length} bytes and ends past the file; {source.size} of at least "
+            f"{length + 8} bytes; the file looks truncated ({_percent(source.size, length + 8)} "
+            "present).",
+            hint="Download it again.",
             where=source.where,
         )
     if length < 2:
         raise CorruptError(
-            "RA-IN-023", f"a header of {length} bytes cannot be a JSON object.", where=source.where
+            "RA-IN-023", f"A header of {length} bytes cannot be a JSON object.", where=source.where
         )
     return bytes(source.pread(8, length)), 8 + length
 
@@ -147,7 +148,7 @@ def _kind(entry: Entry, source: FileSource) -> tuple[str, int, str | None]:
     if known is None:
         raise CorruptError(
             "RA-IN-031",
-            f"tensor '{display_name(entry.name)}': unknown dtype '{display_name(entry.dtype)}'.",
+            f"Tensor '{display_name(entry.name)}': unknown dtype '{display_name(entry.dtype)}'.",
             where=source.where,
         )
     dtype, bits = known
@@ -157,7 +158,7 @@ def _kind(entry: Entry, source: FileSource) -> tuple[str, int, str | None]:
     if bits < 8:
         return dtype, needed, f"sub-byte dtype {entry.dtype}"
     if len(entry.shape) > DIMENSIONS_CAP:
-        reason = f"{len(entry.shape)} dimensions, more than the {DIMENSIONS_CAP} that torch knows"
+        reason = f"{len(entry.shape)} dimensions, more than the {DIMENSIONS_CAP} that torch supports"
         return dtype, needed, reason
     return dtype, needed, None
 
@@ -166,7 +167,7 @@ def _wrong_size(entry: Entry, needed: int, rest: int, source: FileSource) -> Cor
     fraction = f" and {rest} bits" if rest else ""
     return CorruptError(
         "RA-IN-032",
-        f"tensor '{display_name(entry.name)}': {entry.dtype} of shape {_shape(entry.shape)} takes "
+        f"Tensor '{display_name(entry.name)}': {entry.dtype} of shape {_shape(entry.shape)} takes "
         f"{needed} bytes{fraction}, but data_offsets span {entry.end - entry.begin}.",
         where=source.where,
     )
@@ -185,8 +186,8 @@ def _check_cover(entries: list[Entry], source: FileSource, data_start: int) -> N
             fault = "leave a hole" if entry.begin > reached else "overlap"
             raise CorruptError(
                 "RA-IN-033",
-                f"tensor '{display_name(entry.name)}': data_offsets begin at {entry.begin}, the tensor "
-                f"before it ends at {reached}: the ranges {fault}.",
+                f"Tensor '{display_name(entry.name)}': data_offsets begin at {entry.begin}, the "
+                f"tensor before it ends at {reached}: the ranges {fault}.",
                 where=source.where,
             )
         reached = entry.end
@@ -196,10 +197,10 @@ def _check_cover(entries: list[Entry], source: FileSource, data_start: int) -> N
         whole = data_start + reached
         raise CorruptError(
             "RA-IN-034",
-            f"tensor '{display_name(past.name)}': data_offsets end {past.end} is past the data buffer "
-            f"({available} bytes); {source.size} of {whole} bytes; the file looks truncated "
-            f"({_percent(source.size, whole)} present).",
-            hint="Re-download it.",
+            f"Tensor '{display_name(past.name)}': data_offsets end {past.end} is past the data "
+            f"buffer ({available} bytes); {source.size} of {whole} bytes; the file looks "
+            f"truncated ({_percent(source.size, whole)} present).",
+            hint="Download it again.",
             where=source.where,
         )
     if reached < available:

@@ -52,7 +52,7 @@ class MissingShardsError(CorruptError):
         super().__init__(
             "RA-IN-080",
             f"{len(missing)} of {len(self.files)} shards are missing: {shown}.",
-            hint="Finish the download.",
+            hint="Complete the download.",
             where=where,
         )
 
@@ -87,7 +87,7 @@ class ShardedCheckpoint(Checkpoint):
                 if spec.name in home:
                     raise CorruptError(
                         "RA-IN-082",
-                        f"tensor '{display_name(spec.name)}' is in two shards: "
+                        f"Tensor '{display_name(spec.name)}' is in two shards: "
                         f"{display_name(home[spec.name])} and {display_name(name)}.",
                         where=display_name(path.name),
                     )
@@ -248,13 +248,13 @@ def check_contained(path: Path, folder: Path | None = None) -> None:
         target = path.resolve(strict=True)
     except (OSError, RuntimeError) as error:
         raise InputError(
-            "RA-IN-002", "is a dangling or circular link.", where=display_name(path.name)
+            "RA-IN-002", "The file is a dangling or circular link.", where=display_name(path.name)
         ) from error
     if not target.is_relative_to(root):
         raise UnsafeError(
             "RA-IN-081",
-            "is a link to a file outside the checkpoint's folder.",
-            hint="Give the file itself if you mean it.",
+            "The file is a link to a file outside the checkpoint's folder.",
+            hint="Give the file itself if it is intended.",
             where=display_name(path.name),
         )
 
@@ -266,15 +266,15 @@ def _parse(path: Path, where: str) -> tuple[dict[str, str], int | None]:
     except (ValueError, RecursionError) as error:
         said = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise CorruptError(
-            "RA-IN-077", f"the index is not JSON: {display_name(said)}.", where=where
+            "RA-IN-077", f"The index is not JSON: {display_name(said)}.", where=where
         ) from error
     if type(table) is not dict or "weight_map" not in table:
-        raise NotACheckpointError("RA-IN-076", "a JSON file without a weight_map.", where=where)
+        raise NotACheckpointError("RA-IN-076", "The JSON file has no weight_map.", where=where)
     weight_map, metadata = table["weight_map"], table.get("metadata")
     if type(weight_map) is not dict or not all(type(file) is str for file in weight_map.values()):
-        raise CorruptError("RA-IN-077", "weight_map must map tensor names to file names.", where=where)
+        raise CorruptError("RA-IN-077", "The weight_map must map tensor names to file names.", where=where)
     if not weight_map:
-        raise CorruptError("RA-IN-077", "weight_map is empty.", where=where)
+        raise CorruptError("RA-IN-077", "The weight_map is empty.", where=where)
     total = metadata.get("total_size") if type(metadata) is dict else None
     return weight_map, total if type(total) is int else None
 
@@ -306,13 +306,13 @@ def check_shard_name(file: str, extension: str | None, where: str) -> None:
     if not file or "\0" in file or windows.drive or windows.root or ".." in windows.parts or not windows.name:
         raise UnsafeError(
             "RA-IN-078",
-            f"the shard '{display_name(file)}' lies outside the checkpoint's folder.",
+            f"The shard '{display_name(file)}' lies outside the checkpoint's folder.",
             where=where,
         )
     if extension is not None and not file.lower().endswith(extension.lower()):
         raise UnsafeError(
             "RA-IN-079",
-            f"the shard '{display_name(file)}' is not a {extension} file, which the index promises.",
+            f"The shard '{display_name(file)}' is not a {extension} file, as the index states.",
             where=where,
         )
 
@@ -327,17 +327,17 @@ def _compare(
             other = f"; it is in {display_name(homes[name])}" if name in homes else ""
             raise CorruptError(
                 "RA-IN-083",
-                f"tensor '{display_name(name)}' is not in {display_name(file)}, where the index "
-                f"has it{other}.",
+                f"Tensor '{display_name(name)}' is not in {display_name(file)}, where the index "
+                f"places it{other}.",
                 where=where,
             )
     warnings = []
     extra = [name for name in homes if name not in weight_map]
     if extra:
-        warnings.append(f"{len(extra)} tensors are in no index: '{display_name(extra[0])}' …")
+        warnings.append(f"{len(extra)} tensors are not in the index: '{display_name(extra[0])}' …")
     if total is not None and all(spec.unreadable is None for spec in checkpoint.tensors):
         aliased = {spec.alias: spec.nbytes for spec in checkpoint.tensors if spec.alias is not None}
         once = sum(aliased.values()) + sum(s.nbytes for s in checkpoint.tensors if s.alias is None)
         if total not in {once, sum(spec.nbytes for spec in checkpoint.tensors)}:
-            warnings.append(f"the index says {total} bytes of tensors, but there are {once}")
+            warnings.append(f"the index states {total} bytes of tensors, but the files hold {once}")
     return warnings

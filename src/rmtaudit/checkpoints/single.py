@@ -61,7 +61,7 @@ class FileCheckpoint(Checkpoint):
         if spec.unreadable is not None:
             raise InputError(
                 "RA-IN-009",
-                f"tensor '{display_name(name)}' cannot be read: {spec.unreadable}.",
+                f"Tensor '{display_name(name)}' cannot be read: {spec.unreadable}.",
                 where=self._source.where,
             )
         return spec, place

@@ -42,31 +42,39 @@ def broken_download(path: Path, head: bytes, size: int) -> NotACheckpointError |
     """
     where = display_name(path.name)
     if size == 0:
-        return NotACheckpointError("RA-IN-010", "the file is empty.", hint=_AGAIN, where=where)
+        return NotACheckpointError("RA-IN-010", "The file is empty.", hint=_AGAIN, where=where)
     pointer = _LFS.match(head)
     if pointer:
         return NotACheckpointError(
             "RA-IN-011",
-            f"a Git LFS pointer: the file has {size} bytes but should have {int(pointer[1])}.",
+            f"This is a Git LFS pointer, not the weights: the file has {size} bytes but should "
+            f"have {int(pointer[1])}.",
             hint="Run: git lfs pull",
             where=where,
         )
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<!--")):
-        return NotACheckpointError("RA-IN-012", "an HTML page, not a checkpoint.", hint=_AGAIN, where=where)
+        return NotACheckpointError(
+            "RA-IN-012", "This is an HTML page, not a checkpoint.", hint=_AGAIN, where=where
+        )
     if size < 8:
         return NotACheckpointError(
             "RA-IN-014", f"{size} bytes are too few for a checkpoint.", hint=_AGAIN, where=where
         )
     if text[:1] in {b"{", b"["} and re.match(rb"[\[{]\s*([\"\[{\]}\d]|$)", text):
         if b'"error"' in text or b'"message"' in text:
-            return NotACheckpointError("RA-IN-013", "a JSON error message.", hint=_AGAIN, where=where)
+            return NotACheckpointError(
+                "RA-IN-013", "This is a JSON error message, not a checkpoint.", hint=_AGAIN, where=where
+            )
         return NotACheckpointError(
-            "RA-IN-013", "a JSON file, not a checkpoint.", hint="Give the folder it lies in.", where=where
+            "RA-IN-013",
+            "This is a JSON file, not a checkpoint.",
+            hint="Give the folder that contains it.",
+            where=where,
         )
     if path.name.lower().endswith(_PARTIAL):
         return NotACheckpointError(
-            "RA-IN-015", "the name is that of an unfinished download.", hint=_AGAIN, where=where
+            "RA-IN-015", "The name is that of an incomplete download.", hint=_AGAIN, where=where
         )
     return None
 
@@ -79,7 +87,7 @@ def foreign_format(path: Path, head: bytes) -> NotACheckpointError | None:
     archive = kind.endswith("archive")
     return NotACheckpointError(
         "RA-IN-017",
-        f"{kind}, not a checkpoint." if archive else f"{kind}, which is not supported yet.",
+        f"This is {kind}, not a checkpoint." if archive else f"This is {kind}, which is not supported yet.",
         hint="Unpack it first." if archive else "",
         where=display_name(path.name),
     )

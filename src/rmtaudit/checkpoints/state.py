@@ -69,8 +69,8 @@ def named_tensors(root: object, where: str) -> Found:
     except EndlessError as error:
         raise UnsafeError(
             "RA-IN-044",
-            f"containers are nested more than {SEGMENTS_CAP} deep, or names take more than {NAMES_CAP} "
-            "characters.",
+            f"Containers are nested more than {SEGMENTS_CAP} deep, or names take more than "
+            f"{NAMES_CAP} characters.",
             where=where,
         ) from error
     _warn_of_trainer_state(dropped, found)
@@ -105,7 +105,7 @@ def _last_of_history(items: list[object] | tuple[object, ...], found: Found) -> 
     if len(holders) < 2 or any(_shapes(item) != _shapes(holders[0]) for item in holders[1:3]):
         return None
     found.warnings.append(
-        f"a list of {len(holders)} dictionaries with the same tensors; the last one was taken"
+        f"a list of {len(holders)} dictionaries with the same tensors; the last one was read"
     )
     return holders[-1]
 
@@ -144,7 +144,7 @@ def _inside(root: dict[object, object], found: Found) -> object | None:
     others = {**{key: count for key, count in holders.items() if key != best}, **beside}
     if others:
         shown = ", ".join(f"'{display_name(key, longest=40)}' ({n})" for key, n in list(others.items())[:4])
-        found.warnings.append(f"'{best}' was taken; tensors beside it not looked at: {shown}")
+        found.warnings.append(f"'{best}' was read; other tensors were ignored: {shown}")
     _warn_of_trainer_state(trainer, found)
     return root[best]
 
@@ -154,7 +154,7 @@ def _warn_of_trainer_state(counts: dict[str, int], found: Found) -> None:
     if keys:
         shown = ", ".join(display_name(key, longest=40) for key in keys[:4])
         total = sum(counts.values())
-        found.warnings.append(f"{total} tensors of optimizer or trainer state not looked at ({shown})")
+        found.warnings.append(f"{total} tensors of optimizer or trainer state were ignored ({shown})")
 
 
 def _unique(
@@ -171,7 +171,7 @@ def _unique(
             except UnicodeEncodeError as error:
                 raise CorruptError(
                     "RA-IN-053",
-                    f"the tensor name '{display_name(name)}' holds a lone surrogate.",
+                    f"The tensor name '{display_name(name)}' holds a lone surrogate.",
                     where=where,
                 ) from error
         label = name
@@ -185,6 +185,7 @@ def _unique(
     if twice:
         shown = display_name(twice[0], longest=80)
         found.warnings.append(
-            f"{len(twice)} tensors have a name that was taken ('{shown}'); a ~ and a number were added"
+            f"{len(twice)} tensors have a name that was already in use ('{shown}'); a ~ and a "
+            "number were added"
         )
     return result

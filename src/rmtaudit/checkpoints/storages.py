@@ -81,7 +81,7 @@ def check_storages(storages: Mapping[str, Storage], records: Mapping[str, Record
         record = records.get(key)
         if record is None:
             raise CorruptError(
-                "RA-IN-050", f"storage '{display_name(key)}' is not in the file.", where=where, hint=_AGAIN
+                "RA-IN-050", f"Storage '{display_name(key)}' is not in the file.", where=where, hint=_AGAIN
             )
         if storage.dtype in {"quint4x2", "quint2x4"}:  # several elements a byte, and none of them is read
             continue
@@ -90,8 +90,8 @@ def check_storages(storages: Mapping[str, Storage], records: Mapping[str, Record
             fault = "shorter" if record.nbytes < expected else "longer"
             raise CorruptError(
                 "RA-IN-051",
-                f"storage '{display_name(key)}' is {fault} than it should be: "
-                f"{record.nbytes} of {expected} bytes.",
+                f"Storage '{display_name(key)}' is {fault} than it should be: {record.nbytes} of "
+                f"{expected} bytes.",
                 where=where,
                 hint=_AGAIN,
             )
@@ -128,7 +128,7 @@ class TorchCheckpoint(FileCheckpoint):
         )
 
 
-_AGAIN = "Re-download it."
+_AGAIN = "Download it again."
 
 
 def _locate(
@@ -145,7 +145,7 @@ def _locate(
         )
     unreadable = tensor.unreadable
     if unreadable is None and len(shape) > _DIMENSIONS_CAP:
-        unreadable = f"{len(shape)} dimensions, more than the {_DIMENSIONS_CAP} that torch knows"
+        unreadable = f"{len(shape)} dimensions, more than the {_DIMENSIONS_CAP} that torch supports"
     if unreadable is not None or data is None:
         return TensorSpec(
             name=name,
@@ -194,4 +194,4 @@ def _span(name: str, tensor: StoredTensor, where: str) -> int:
 
 
 def _bad(name: str, fault: str, where: str) -> CorruptError:
-    return CorruptError("RA-IN-052", f"tensor '{display_name(name)}': {fault}.", where=where)
+    return CorruptError("RA-IN-052", f"Tensor '{display_name(name)}': {fault}.", where=where)

@@ -34,7 +34,7 @@ def typed_tensor(
 ) -> StoredTensor:
     """Imitate ``_rebuild_tensor_v3``."""
     if type(dtype) is not DType:
-        raise MalformedError("a tensor whose dtype is none of torch's")
+        raise MalformedError("a tensor whose dtype torch does not have")
     plain = tensor(storage, offset, size, stride)
     return StoredTensor(
         dtype=dtype.name,

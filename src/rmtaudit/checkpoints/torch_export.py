@@ -89,12 +89,12 @@ def _without_weights(entries: Entries, root: str, where: str) -> NotACheckpointE
         kind = "an AOTInductor package" if compiled else "an ExecuTorch package"
         return NotACheckpointError(
             "RA-IN-195",
-            f"{kind}: its weights are part of compiled code.",
+            f"This is {kind}, whose weights are part of compiled code.",
             hint="Audit the model that it was compiled from: torch.export.save(program, 'model.pt2')",
             where=where,
         )
     return NotACheckpointError(
-        "RA-IN-187", "an archive of torch.export without a table of weights.", where=where
+        "RA-IN-187", "The archive of torch.export has no table of weights.", where=where
     )
 
 
@@ -103,7 +103,7 @@ def _table(source: FileSource, entry: ZipEntry) -> dict[str, Any]:
     if entry.size > CONFIG_CAP:
         raise UnsafeError(
             "RA-IN-187",
-            f"the table '{display_name(entry.name)}' has {entry.size} bytes; at most {CONFIG_CAP} are read.",
+            f"The table '{display_name(entry.name)}' has {entry.size} bytes; at most {CONFIG_CAP} are read.",
             where=source.where,
         )
     try:
@@ -130,7 +130,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _tensor(name: str, fields: Any, folder: str, entries: Entries, where: str) -> StoredTensor | None:
     """Return the description of one tensor; ``None`` for an object that is none."""
     if type(fields) is not dict:
-        raise _bad(name, "its entry is no JSON object", where)
+        raise _bad(name, "its entry is not a JSON object", where)
     path, meta = fields.get("path_name"), fields.get("tensor_meta")
     if type(meta) is not dict:
         if fields.get("use_pickle") is True:
@@ -151,8 +151,8 @@ def _tensor(name: str, fields: Any, folder: str, entries: Entries, where: str) -
     if type(path) is not str or key not in entries:
         raise CorruptError(
             "RA-IN-050",
-            f"tensor '{display_name(name)}': its record '{display_name(str(path))}' is not in the file.",
-            hint="Re-download it.",
+            f"Tensor '{display_name(name)}': its record '{display_name(str(path))}' is not in the file.",
+            hint="Download it again.",
             where=where,
         )
     return StoredTensor(
@@ -178,7 +178,7 @@ def _warnings(entries: Entries, root: str, models: int) -> list[str]:
     warnings = [f"{models} models in one archive; their names come first"] if models > 1 else []
     samples = sum(name.startswith(f"{root}data/sample_inputs/") for name in entries)
     if samples:
-        warnings.append("sample inputs of the program were not looked at")
+        warnings.append("sample inputs of the program were ignored")
     return warnings
 
 

@@ -38,7 +38,7 @@ def open_pickles(source: FileSource, format: str) -> Checkpoint:
         names = _names_in_tar(source)
         raise tar_refusal(names, source.path.name) or NotACheckpointError(
             "RA-IN-070",
-            "a tar archive (the format of torch < 0.2, or packed files).",
+            "This is a tar archive (the format of torch < 0.2, or packed files).",
             hint="Unpack it, or save it again with a newer torch.",
             where=source.where,
         )
@@ -48,7 +48,9 @@ def open_pickles(source: FileSource, format: str) -> Checkpoint:
     if root != MAGIC or type(root) is not int:
         return _lone_pickle(source, first, root, stream.tell())
     if _load(stream, source) != _PROTOCOL:
-        raise CorruptError("RA-IN-071", f"not version {_PROTOCOL} of the format.", where=source.where)
+        raise CorruptError(
+            "RA-IN-071", f"The file does not have version {_PROTOCOL} of the format.", where=source.where
+        )
     _load(stream, source)  # of the machine that wrote it; the storages are little-endian on every one
     unpickler = _unpickler(stream, source)
     held = unpickler.load()
@@ -64,13 +66,13 @@ def open_pickles(source: FileSource, format: str) -> Checkpoint:
 def _lone_pickle(source: FileSource, unpickler: InertUnpickler, root: Any, end: int) -> Checkpoint:
     if unpickler.storages:
         raise CorruptError(
-            "RA-IN-072", "a pickle whose tensors are stored in another file.", where=source.where
+            "RA-IN-072", "The tensors of the pickle are stored in another file.", where=source.where
         )
     found = named_tensors(root, source.where)
     if not found.tensors:
         raise NotACheckpointError(
             "RA-IN-073",
-            "a pickle without tensors or numeric arrays.",
+            "The pickle holds no tensors or numeric arrays.",
             hint="; ".join(found.warnings),
             where=source.where,
         )
@@ -134,31 +136,31 @@ def _records(
     keys = _load(stream, source)
     position = stream.tell()
     if type(keys) is not list or not all(type(key) in {str, int} for key in keys):
-        raise CorruptError("RA-IN-074", "the list of storages is damaged.", where=source.where)
+        raise CorruptError("RA-IN-074", "The list of storages is damaged.", where=source.where)
     records: dict[str, Record] = {}
     for key in map(str, keys):
         storage = storages.get(key)
         if storage is None or key in records:
             raise CorruptError(
                 "RA-IN-074",
-                f"storage '{display_name(key)}' is listed but not used, or listed twice.",
+                f"Storage '{display_name(key)}' is listed but not used, or listed twice.",
                 where=source.where,
             )
         nbytes = storage.numel * ITEMSIZES[storage.dtype or "uint8"]
         if position + 8 + nbytes > source.size:
             raise CorruptError(
                 "RA-IN-075",
-                f"storage '{display_name(key)}' ends at {position + 8 + nbytes}, past the end of the file "
-                f"({source.size} bytes); the file looks truncated.",
-                hint="Re-download it.",
+                f"Storage '{display_name(key)}' ends at {position + 8 + nbytes}, past the end of "
+                f"the file ({source.size} bytes); the file looks truncated.",
+                hint="Download it again.",
                 where=source.where,
             )
         count = int.from_bytes(source.pread(position, 8), "little", signed=True)
         if count != storage.numel:
             raise CorruptError(
                 "RA-IN-051",
-                f"storage '{display_name(key)}' holds {count} elements, but {storage.numel} are described.",
-                hint="Re-download it.",
+                f"Storage '{display_name(key)}' holds {count} elements, but {storage.numel} are described.",
+                hint="Download it again.",
                 where=source.where,
             )
         records[key] = Record(position + 8, nbytes)

@@ -51,16 +51,16 @@ def _root(entries: dict[str, ZipEntry], where: str) -> str:
     roots = {name[: -len("data.pkl")] for name in pickles if name.count("/") <= 1}
     if not roots:
         raise NotACheckpointError(
-            "RA-IN-063", "a zip archive, but not one of torch: it has no data.pkl.", where=where
+            "RA-IN-063", "This is a zip archive, but not one of torch: it has no data.pkl.", where=where
         )
     if len(roots) > 1:
-        raise UnsafeError("RA-IN-064", "the archive has more than one data.pkl.", where=where)
+        raise UnsafeError("RA-IN-064", "The archive has more than one data.pkl.", where=where)
     root = roots.pop()
     strays = [name for name in entries if not name.startswith(root)]
     if strays:
         raise UnsafeError(
             "RA-IN-064",
-            f"the archive has more than one folder: '{display_name(root)}' and '{display_name(strays[0])}'.",
+            f"The archive has more than one folder: '{display_name(root)}' and '{display_name(strays[0])}'.",
             where=where,
         )
     return root
@@ -70,7 +70,7 @@ def _bytes(source: FileSource, entry: ZipEntry) -> bytes:
     if entry.size > PICKLE_CAP:
         raise UnsafeError(
             "RA-IN-065",
-            f"a data.pkl of {entry.size} bytes; at most {PICKLE_CAP} are read.",
+            f"The data.pkl has {entry.size} bytes; at most {PICKLE_CAP} are read.",
             where=source.where,
         )
     return bytes(source.pread(data_offset(source, entry), entry.size))
@@ -88,5 +88,5 @@ def is_big_endian(source: FileSource, entry: ZipEntry | None) -> bool:
         return False  # torch < 2.1 did not say; big-endian machines are not where checkpoints come from
     order = _bytes(source, entry)[:16] if entry.size < 64 else b"?"
     if order not in {b"little", b"big"}:
-        raise CorruptError("RA-IN-066", f"unknown byte order {order!r}.", where=source.where)
+        raise CorruptError("RA-IN-066", f"Unknown byte order {order!r}.", where=source.where)
     return order == b"big"

@@ -45,7 +45,7 @@ def check_whole(root: object, where: str) -> None:
 def _refusal(what: str, where: str) -> NotACheckpointError:
     return NotACheckpointError(
         "RA-IN-196",
-        f"a file as DeepSpeed ZeRO leaves it: it holds {what}.",
+        f"This is a file of DeepSpeed ZeRO, which holds {what}.",
         hint=ZERO_HINT,
         where=where,
     )

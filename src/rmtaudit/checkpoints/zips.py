@@ -80,7 +80,9 @@ def list_entries(source: FileSource) -> list[ZipEntry]:
     start, size, count = _directory(source)
     if count > ENTRIES_CAP or size > _DIRECTORY_CAP:
         raise UnsafeError(
-            "RA-IN-057", f"an archive of {count} entries; at most {ENTRIES_CAP} are read.", where=source.where
+            "RA-IN-057",
+            f"The archive has {count} entries; at most {ENTRIES_CAP} are read.",
+            where=source.where,
         )
     data = bytes(source.pread(start, size))
     entries: list[ZipEntry] = []
@@ -110,7 +112,7 @@ def data_offset(source: FileSource, entry: ZipEntry) -> int:
         how = "encrypted" if entry.encrypted else "compressed"
         raise UnsafeError(
             "RA-IN-058",
-            f"the entry '{display_name(entry.name)}' is {how}; torch stores them as they are.",
+            f"The entry '{display_name(entry.name)}' is {how}; torch stores entries uncompressed.",
             hint="Unpack the archive and save the checkpoint again, if you trust it.",
             where=source.where,
         )
@@ -127,7 +129,7 @@ def packed_offset(source: FileSource, entry: ZipEntry) -> int:
     """
     name = entry.name.encode()
     if entry.header + _LOCAL.size + len(name) > source.size:
-        raise _corrupt(f"the entry '{display_name(entry.name)}' leaves the file", source.where)
+        raise _corrupt(f"The entry '{display_name(entry.name)}' extends past the file", source.where)
     data = bytes(source.pread(entry.header, _LOCAL.size + len(name)))
     fields = _LOCAL.unpack_from(data)
     magic, method, stored, length, extra = fields[0], fields[3], fields[7], fields[9], fields[10]
@@ -141,7 +143,7 @@ def packed_offset(source: FileSource, entry: ZipEntry) -> int:
         )
     offset: int = entry.header + _LOCAL.size + length + extra
     if offset + entry.size > source.size:
-        raise _corrupt(f"the entry '{display_name(entry.name)}' leaves the file", source.where)
+        raise _corrupt(f"The entry '{display_name(entry.name)}' extends past the file", source.where)
     return offset
 
 
@@ -157,8 +159,8 @@ def _directory(source: FileSource) -> tuple[int, int, int]:
     if at < 0 or at + _END.size > length:
         raise CorruptError(
             "RA-IN-056",
-            f"a zip archive of {source.size} bytes without its end record; the file looks truncated.",
-            hint="Re-download it.",
+            f"The zip archive of {source.size} bytes has no end record; the file looks truncated.",
+            hint="Download it again.",
             where=source.where,
         )
     _, disk, directory_disk, here, count, size, start, comment = _END.unpack_from(tail, at)
@@ -178,10 +180,10 @@ def _directory(source: FileSource) -> tuple[int, int, int]:
 
 def _directory64(source: FileSource, place: int, end: int, disk: int) -> tuple[int, int, int, int, int, int]:
     if place + _END64.size > end:
-        raise _corrupt("its 64-bit end record is not where it should be", source.where)
+        raise _corrupt("its 64-bit end record is misplaced", source.where)
     magic, _, _, _, own, other, here, count, size, start = _END64.unpack(source.pread(place, _END64.size))
     if magic != b"PK\x06\x06":
-        raise _corrupt("its 64-bit end record is not where it should be", source.where)
+        raise _corrupt("its 64-bit end record is misplaced", source.where)
     return place, here, count, size, start, own | other | disk
 
 
@@ -202,7 +204,7 @@ def _central(data: bytes, position: int, where: str) -> tuple[ZipEntry, int]:
         raise _corrupt("an entry has a name that is not UTF-8", where) from error
     size, packed, header = _extended(data[name_end:extra_end], [size, packed, header], name, where)
     if method == 0 and packed != size:
-        raise _corrupt(f"the entry '{display_name(name)}' is stored but has two sizes", where)
+        raise _corrupt(f"The entry '{display_name(name)}' is stored but has two sizes", where)
     entry = ZipEntry(
         name=name,
         header=header,
@@ -228,7 +230,7 @@ def _extended(extra: bytes, values: list[int], name: str, where: str) -> list[in
             return values
         position += 4 + length
     if missing:
-        raise _corrupt(f"the entry '{display_name(name)}' lacks its 64-bit sizes", where)
+        raise _corrupt(f"The entry '{display_name(name)}' lacks its 64-bit sizes", where)
     return values
 
 
@@ -237,12 +239,14 @@ def _check_names(entries: list[ZipEntry], where: str) -> None:
     for entry in entries:
         name = entry.name
         if name in seen:
-            raise UnsafeError("RA-IN-059", f"two entries are called '{display_name(name)}'.", where=where)
+            raise UnsafeError("RA-IN-059", f"Two entries are named '{display_name(name)}'.", where=where)
         seen.add(name)
         parts = name.replace("\\", "/").split("/")
         if not name or name[0] in "/\\" or ".." in parts or parts[0][1:2] == ":" or "\0" in name:
             raise UnsafeError(
-                "RA-IN-060", f"the entry '{display_name(name)}' leaves the archive's folder.", where=where
+                "RA-IN-060",
+                f"The entry '{display_name(name)}' lies outside the archive's folder.",
+                where=where,
             )
 
 
@@ -252,10 +256,12 @@ def _check_ranges(entries: list[ZipEntry], directory: int, where: str) -> None:
         if entry.header + _LOCAL.size + len(entry.name.encode()) + entry.size > end:
             raise UnsafeError(
                 "RA-IN-061",
-                f"the entry '{display_name(entry.name)}' overlaps what follows it.",
+                f"The entry '{display_name(entry.name)}' overlaps what follows it.",
                 where=where,
             )
 
 
 def _corrupt(fault: str, where: str) -> CorruptError:
-    return CorruptError("RA-IN-062", f"a damaged zip archive: {fault}.", hint="Re-download it.", where=where)
+    return CorruptError(
+        "RA-IN-062", f"The zip archive is damaged: {fault}.", hint="Download it again.", where=where
+    )

@@ -14,10 +14,11 @@ from rmtaudit.names import display_name
 
 _SHOWN = 3
 _NOTES = (
-    "rank: effective rank of the covariance of a layer's inputs, corrected for the number of samples, ± its "
-    "standard error. top, lowest: variance of the inputs along the weight's top and lowest singular "
-    "directions, 1 for random directions; (z) in their standard deviations. made, random: effective rank of "
-    "the features that the layer makes, and of those of random weights."
+    "rank: effective rank of the covariance of a layer's inputs, corrected for the number of "
+    "samples, ± its standard error. top, lowest: variance of the inputs along the weight's top "
+    "and lowest singular directions, 1 for random directions; (z) in their standard deviations. "
+    "made, random: effective rank of the features that the layer computes, and of those that "
+    "random weights compute."
 )
 
 
@@ -74,7 +75,7 @@ def _reason(layer: Mapping[str, Any], method: Mapping[str, Any]) -> str:
         return f"too few samples: at least {method['fewest_samples']} are needed"
     return {
         "not run": "it does not run on these samples",
-        "no row for each sample": "it is not given a row for each sample",
+        "no row for each sample": "its input does not have one row for each sample",
         "memory": "it does not fit the memory: --memory",
         "constant input": "its input is the same for all samples",
         "not finite": "its input is not finite",

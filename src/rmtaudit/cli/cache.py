@@ -97,7 +97,9 @@ def verify(store: Path, format_: str | None) -> int:
         counted = ", ".join(f"{count:,} {kind}" for kind, count in checked.counts.items())
         click.echo(f"checked {counted or 'nothing'}; {format_bytes(checked.bytes)}")
         click.echo(
-            f"{len(checked.problems)} problems" if checked.problems else "all are as they were written"
+            f"{len(checked.problems)} problems"
+            if checked.problems
+            else "all are unchanged since they were written"
         )
     return COULD_NOT_JUDGE if checked.problems else FINE
 
@@ -111,7 +113,7 @@ def verify(store: Path, format_: str | None) -> int:
     ],
 )
 @_STORE
-@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@click.option("--dry-run", is_flag=True, help="List what would be removed, and remove nothing.")
 def collect(store: Path, dry_run: bool) -> int:
     """Remove unused records, and rebuild the index.
 

@@ -55,7 +55,7 @@ def _bytes(card: Path) -> bytes:
         return b""
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise InputError("RA-CA-003", f"Cannot be read: {reason}.", where=str(card)) from error
+        raise InputError("RA-CA-003", f"The file cannot be read: {reason}.", where=str(card)) from error
 
 
 def _report(subject: Path) -> Report:

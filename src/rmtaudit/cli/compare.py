@@ -26,7 +26,7 @@ FORMATS = ("table", "json", "markdown", "html")
 @click.command(
     cls=Command,
     examples=[
-        ("compare base/ tuned/", "Say what a fine-tune did to a model"),
+        ("compare base/ tuned/", "See what a fine-tune did to a model"),
         ("compare model.safetensors model.gguf --no-metrics", "Check a conversion"),
         ("compare base/ tuned/ -o comparison.json", "As JSON, for a program"),
         ("compare base/ model.gguf --claim 'Q4_K_M of BASE'", "Check what a file is claimed to be"),
@@ -129,8 +129,11 @@ def compare(
     print_error(
         NothingAuditableError(
             "RA-NA-001",
-            "No tensor of the two could be compared.",
-            hint="The report lists what has no counterpart. Are these the same architecture?",
+            "No tensors of the two could be compared.",
+            hint=(
+                "The report lists the tensors without a counterpart. Check that both models "
+                "have the same architecture."
+            ),
             where=shown(candidate),
         )
     )

@@ -24,10 +24,10 @@ def config() -> None:
 @config.command(
     examples=[
         ("config show --origin", "The settings of a scan from here, and where each was written"),
-        ("config show --preset audit > rmtaudit.yaml", "Begin a configuration file from a preset"),
+        ("config show --preset audit > rmtaudit.yaml", "Start a configuration file from a preset"),
     ],
 )
-@click.option("--origin", is_flag=True, help="Say where each value was written.")
+@click.option("--origin", is_flag=True, help="Show where each value comes from.")
 @settings_flags
 def show(origin: bool, **flags: Any) -> None:
     """Show the settings that a scan from this folder with these flags would have."""
@@ -46,8 +46,8 @@ SCHEMAS = (
 
 @config.command(
     examples=[
-        ("config schema report > report.schema.json", "Keep the schema of reports"),
-        ("config schema lineage", "The schema of the family tree of a folder of models"),
+        ("config schema report > report.schema.json", "Save the schema of reports"),
+        ("config schema lineage", "Print the schema of the family tree of a folder of models"),
     ]
 )
 @click.argument("name", type=click.Choice(SCHEMAS))

@@ -67,8 +67,11 @@ _ASKED = (
     type=click.Choice(["auto", "eigenvalues", "products", "blocks"]),
     default="auto",
     show_default=True,
-    help="All eigenvalues; Lanczos quadrature by products with the whole matrix; prediction from blocks. "
-    "auto: the cheaper of the first two for SOURCE itself, blocks for another size or with their options.",
+    help=(
+        "eigenvalues: compute all of them. products: Lanczos quadrature from products with the "
+        "whole matrix. blocks: predict from blocks. auto: the cheaper of the first two for "
+        "SOURCE itself, and blocks for another size or if options of blocks are given."
+    ),
 )
 @click.option(
     "--steps",
@@ -99,7 +102,10 @@ _ASKED = (
     type=click.Choice(["plain", "paired", "blocks"]),
     default="plain",
     show_default=True,
-    help="Random indices; pairs of blocks that share none; runs of --block-size indices.",
+    help=(
+        "How indices are drawn: at random, as pairs of blocks that share no index, or as runs "
+        "of --block-size indices."
+    ),
 )
 @click.option(
     "--block-size",
@@ -119,7 +125,7 @@ _ASKED = (
     type=click.IntRange(min=0),
     default=10,
     show_default=True,
-    help="Replicas behind the 90 % intervals of a single block; 0 for none.",
+    help="Number of replicas for the 90 % intervals of a single block; 0 for none.",
 )
 @click.option(
     "--kpm/--no-kpm",

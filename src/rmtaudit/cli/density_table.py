@@ -29,7 +29,7 @@ _WIDE = 110
 """Columns from which all baselines fit beside each other."""
 _MOST_SPIKES = 6
 """A convention: spikes that are listed."""
-_REFUSED = "Nothing is predicted. What follows is the block and the evidence."
+_REFUSED = "Nothing is predicted. The block and the evidence follow."
 
 
 def draw_density(console: Console, document: Mapping[str, Any]) -> None:
@@ -138,8 +138,10 @@ def _lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         mean, variance = moments["mean"], moments["variance"]
         yield (
             "moments",
-            f"mean {_with_error(mean)}, variance {_with_error(variance)} at the target, from entries: no "
-            "freeness needed",
+            (
+                f"mean {_with_error(mean)}, variance {_with_error(variance)} at the target, from "
+                "entries: freeness is not needed"
+            ),
         )
     if document["prediction"]:
         for atom in document["prediction"]["atoms"]:
@@ -147,7 +149,10 @@ def _lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     dimension, size = document["subject"]["dimension"], document["target"]["size"]
     if dimension is not None and size > dimension:
         zeros = 1 - dimension / size
-        yield "rank", f"at most {dimension} of {size}: at least {zeros:.2%} are 0, whatever is predicted"
+        yield (
+            "rank",
+            (f"at most {dimension} of {size}: at least {zeros:.2%} are 0, regardless of the prediction"),
+        )
     if document["spikes"]:
         yield "spikes", _spikes(document["spikes"])
     yield from _ridge_lines(document["ridge"])
@@ -165,8 +170,8 @@ def _spikes(spikes: Sequence[Mapping[str, Any]]) -> str:
     ]
     rest = f" and {len(ordered) - _MOST_SPIKES} more" if len(ordered) > _MOST_SPIKES else ""
     predicted = any(spike["predicted"] is not None for spike in ordered)
-    where = "; where each goes if its direction is spread evenly" if predicted else ""
-    return f"{', '.join(shown)}{rest}, taken out{where}"
+    where = "; the value in parentheses assumes that its direction is spread evenly" if predicted else ""
+    return f"{', '.join(shown)}{rest}, removed{where}"
 
 
 def missing_values(functionals: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -189,26 +194,36 @@ def _test_lines(tests: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         form = tests["form"]
         yield "form", f"a {form['name']} law explains the block (p = {form['p_value']:.2f})"
     if tests["unresolved"]:
-        yield "unfixed", f"laws that fit as well put {tests['unresolved']:.1%} of the eigenvalues elsewhere"
+        yield (
+            "unfixed",
+            (f"laws that fit equally well place {tests['unresolved']:.1%} of the eigenvalues elsewhere"),
+        )
     if tests["validation"]:
         validation = tests["validation"]
         yield (
             "validation",
-            f"free quarters miss the block by {validation['score']:.2%} of its spread; "
-            f"cumulants {_scores(validation['baselines'])}",
+            (
+                f"free quarters differ from the block by {validation['score']:.2%} of its spread; "
+                f"cumulants {_scores(validation['baselines'])}"
+            ),
         )
     if nested:
         rows = f", growth by rows {nested['rows']:.2%}" if nested["rows"] is not None else ""
         yield (
             "nested",
-            f"real quarters miss it by {nested['free']:.2%}{rows}; cumulants {_scores(nested['baselines'])}",
+            (
+                f"real quarters differ from it by {nested['free']:.2%}{rows}; cumulants "
+                f"{_scores(nested['baselines'])}"
+            ),
         )
     if free:
         end = f"; tolerable up to {free['largest_factor']:.3g} times" if free["largest_factor"] else ""
         yield (
             "freeness",
-            f"p = {free['p_value']:.2g}; nested blocks differ from free ones by KS {free['distance']:.2%} "
-            f"(chance {free['chance']:.2%}){end}",
+            (
+                f"p = {free['p_value']:.2g}; nested blocks differ from free ones by KS "
+                f"{free['distance']:.2%} (expected by chance: {free['chance']:.2%}){end}"
+            ),
         )
     for level in tests["determination"] or ():
         yield (
@@ -219,20 +234,20 @@ def _test_lines(tests: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if tests["diagonal_share"] is not None:
         yield "diagonal", f"holds {tests['diagonal_share']:.1%} of the variance of the spectrum"
     elif not free:
-        yield "freeness", "not tested: eigenvalues alone do not tell"
+        yield "freeness", "not tested: eigenvalues alone do not show it"
 
 
 def _ridge_lines(ridge: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if ridge["ridge"] is None:
         if ridge["r_min"] is not None:
-            yield "ridge", f"none asked for; r_min, the smallest that is resolved, is {ridge['r_min']:.3g}"
+            yield "ridge", (f"none requested; r_min, the smallest resolved ridge, is {ridge['r_min']:.3g}")
         return
     head = f"{ridge['ridge']:g}: "
     if ridge["status"] != "ok":
         yield "ridge", f"{head}{ridge['status']}: {display_name(ridge['reason'])}"
         return
     missed = ridge["missed"]
-    checked = f"; real quarters miss by {missed:.2g}" if missed is not None else ""
+    checked = f"; real quarters differ by {missed:.2g}" if missed is not None else ""
     note = f"; {ridge['reason']}" if ridge["reason"] else ""
     yield (
         "ridge",
@@ -251,7 +266,7 @@ def _companion_lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     kpm, compared = document["kpm"], document["against"]
     if kpm["status"] != "ok":
         if document["subject"]["holds"] == "matrix":
-            yield "KPM", f"left out: {display_name(kpm['reason'])}"
+            yield "KPM", f"skipped: {display_name(kpm['reason'])}"
     elif kpm["distance"] is None:
         yield "KPM", f"{kpm['moments']} moments of {kpm['probes']} probes: see the plot"
     else:
@@ -273,7 +288,7 @@ def _companion_lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _scores(baselines: Mapping[str, float]) -> str:
-    return ", ".join(f"{order}: {score:.2%}" for order, score in baselines.items()) or "make no law"
+    return ", ".join(f"{order}: {score:.2%}" for order, score in baselines.items()) or "do not form a law"
 
 
 def _with_error(number: Mapping[str, float | None]) -> str:

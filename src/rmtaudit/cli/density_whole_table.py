@@ -78,8 +78,10 @@ def _lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if method["probes"] is not None:
         yield (
             "products",
-            f"{method['steps']} Lanczos steps with each of {method['probes']} probes; "
-            f"{format_bytes(method['memory'])} beside the matrix",
+            (
+                f"{method['steps']} Lanczos steps with each of {method['probes']} probes; "
+                f"{format_bytes(method['memory'])} in addition to the matrix"
+            ),
         )
     yield "symmetry", display_name(document["subject"]["symmetric"])
     yield from rounding_lines(document["subject"]["rounding"])

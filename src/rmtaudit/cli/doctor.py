@@ -23,8 +23,8 @@ _STYLES = {"ok": "green", "missing": "yellow", "problem": "bold red"}
 @click.command(
     cls=Command,
     examples=[
-        ("doctor", "Look at this installation"),
-        ("doctor --format json -o doctor.json", "Keep the answer, for a bug report"),
+        ("doctor", "Check this installation"),
+        ("doctor --format json -o doctor.json", "Save the result for a bug report"),
     ],
 )
 @document_options(quiet="With -o, no table.")
@@ -72,8 +72,8 @@ def draw_checkup(console: Console, checkup: Checkup) -> None:
     problems = len(checkup.problems)
     console.print(
         Text(
-            f"{problems} problem{'' if problems == 1 else 's'}; "
-            f"{missing} optional thing{'' if missing == 1 else 's'} missing.",
+            f"{problems} problem{'' if problems == 1 else 's'}; {missing} optional "
+            f"component{'' if missing == 1 else 's'} missing.",
             style="red" if problems else "",
         )
     )

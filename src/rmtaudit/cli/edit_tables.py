@@ -36,9 +36,9 @@ def draw_whatif(console: Console, document: Mapping[str, Any], top: int) -> None
     print_rows(console, ("layer", "shape", "error", "spectral", "kept"), rows, top)
     console.print(
         Text(
-            "error: Frobenius norm of the change over that of the weight. spectral: the same of largest "
-            "singular values. kept: singular directions that stand out of the change. Distortion is not "
-            "harm.",
+            "error: Frobenius norm of the change over that of the weight. spectral: the same of "
+            "largest singular values. kept: singular directions that stand out from the change. "
+            "Distortion is not harm.",
             style="dim",
         )
     )
@@ -65,8 +65,9 @@ def draw_extraction(console: Console, document: Mapping[str, Any], top: int) -> 
     print_rows(console, ("module", "shape", "rank", "resolved", "change", "left"), rows, top)
     console.print(
         Text(
-            "resolved: singular values above the rounding of the weights. change: Frobenius norm of the "
-            "update over that of the weight. left: share of the update's norm that the factors leave.",
+            "resolved: singular values above the rounding of the weights. change: Frobenius norm "
+            "of the update over that of the weight. left: share of the update's norm that the "
+            "factors do not capture.",
             style="dim",
         )
     )
@@ -94,4 +95,4 @@ def _left_out(console: Console, names: Sequence[str]) -> None:
     if names:
         first = ", ".join(display_name(name, longest=60) for name in names[:3])
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        console.print(Text(f"Left out: {first}{more}.", style="dim"))
+        console.print(Text(f"Skipped: {first}{more}.", style="dim"))

@@ -108,10 +108,10 @@ def internal_error(error: BaseException, where: str = "") -> RmtauditError:
         traceback.print_exception(error)
     problem = RmtauditError(
         "RA-IE-001",
-        f"internal error: {type(error).__name__}: {error}",
+        f"Internal error: {type(error).__name__}: {error}",
         hint=""
         if debug
-        else "This is a fault of rmtaudit. RMTAUDIT_DEBUG=1 shows the traceback for a bug report.",
+        else ("This is a bug in rmtaudit. Set RMTAUDIT_DEBUG=1 to show the traceback for a bug report."),
         where=where,
     )
     print_error(problem)

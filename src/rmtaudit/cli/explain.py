@@ -24,7 +24,7 @@ _LONGEST = 4000
 @click.command(
     cls=Command,
     examples=[
-        ("explain RA-FO-001", "A finding of a report"),
+        ("explain RA-FO-001", "Explain a finding of a report"),
         ("explain alpha", "A metric, which is also a column of the table"),
         ("explain RA-IN-021", "An error"),
         ('explain "noise floor"', "A term of the glossary"),
@@ -93,7 +93,7 @@ def _finding(kind: FindingKind) -> Iterator[str]:
 
 
 def _error(error: ErrorCode) -> Iterator[str]:
-    yield f"{error.code}: an error, or the reason why something is left out"
+    yield f"{error.code}: an error, or the reason why something was skipped"
     yield ""
     yield _filled(f"Meaning: {error.meaning}")
     if error.remedy:
@@ -106,7 +106,7 @@ def _metric(analyzer: str, metric: Metric) -> Iterator[str]:
     yield ""
     yield _filled(f"Meaning: {display_name(metric.description, longest=_LONGEST)}")
     if metric.better is not None:
-        yield _filled(f"Direction: a {metric.better} value goes with better training in practice.")
+        yield _filled(f"Direction: in practice, a {metric.better} value goes with better training.")
     yield _filled(f"Source: {display_name(metric.reference, longest=_LONGEST)}")
 
 
@@ -144,7 +144,7 @@ def _unknown(
         f"There is no finding, metric, error or term {display_name(subject)!r}.",
         hint=f"Did you mean {' or '.join(near)}?"
         if near
-        else "rmtaudit explain lists all findings, rmtaudit analyzers all metrics.",
+        else ("Run rmtaudit explain to list all findings, and rmtaudit analyzers to list all metrics."),
     )
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     metavar="N|auto",
     default="auto",
     show_default=True,
-    help="Rank of every update; auto: as many singular values as stand out of the rounding of the weights.",
+    help=("Rank of every update; auto: as many singular values as exceed the rounding of the weights."),
 )
 @click.option("--force", is_flag=True, help="Replace an adapter that is in the folder.")
 @document_table_options

@@ -36,8 +36,10 @@ def settings_flags(command: Command) -> Command:
                 "--preset",
                 metavar="NAME",
                 shell_complete=completion.preset,
-                help="Settings to start from: default, which judges; fast, metrics alone; audit, every test; "
-                "weightwatcher, the numbers of WeightWatcher.",
+                help=(
+                    "Settings to start from: default (metrics and verdicts), fast (metrics "
+                    "only), audit (every test), weightwatcher (the numbers of WeightWatcher)."
+                ),
             ),
             click.option(
                 "--analyzers",
@@ -84,24 +86,32 @@ def settings_flags(command: Command) -> Command:
             click.option(
                 "--precision",
                 type=click.Choice(["auto", "float64"]),
-                help="Arithmetic of the spectra: auto takes float32 for large layers in half precision, "
-                "where nothing is lost by it.",
+                help=(
+                    "Arithmetic of the spectra: auto uses float32 for large layers in half "
+                    "precision, where it loses no accuracy."
+                ),
             ),
-            click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute."),
+            click.option(
+                "--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Device to compute on."
+            ),
             click.option("--seed", metavar="N", help="Random seed."),
             click.option(
                 "--sort",
                 metavar="COLUMN",
                 shell_complete=completion.column,
-                help="Column that orders the table: a metric, worst layers first, or a property of a layer: "
-                "layer (by name), kind, shape, parameters, signal, ….",
+                help=(
+                    "Column to sort the table by: a metric (worst layers first), or a property "
+                    "of a layer: layer (by name), kind, shape, parameters, signal, …."
+                ),
             ),
             click.option(
                 "--columns",
                 metavar="A,B",
                 shell_complete=completion.columns,
-                help="Columns that the table shows: metrics, and properties of a layer: kind, shape, dtype, "
-                "parameters, matrices, view, integrity, signal.",
+                help=(
+                    "Columns of the table: metrics, and properties of a layer: kind, shape, "
+                    "dtype, parameters, matrices, view, integrity, signal."
+                ),
             ),
         )
     ):

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 @click.option(
     "--matrix",
     type=click.Choice(["covariance", "kernel"]),
-    help="Whose eigenvalues FILE has: features x features (ΦᵀΦ or ΦᵀΦ/n), or samples x samples (ΦΦᵀ).",
+    help=(
+        "Matrix whose eigenvalues FILE has: features x features (ΦᵀΦ or ΦᵀΦ/n), or samples x samples (ΦΦᵀ)."
+    ),
 )
 @click.option(
     "--shape",
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     "--population",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Eigenvalues of the population covariance: forecasts from them as well.",
+    help="Eigenvalues of the population covariance: also forecast from them.",
 )
 @click.option(
     "--signal",
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     default=200,
     show_default=True,
-    help="Resamples behind the intervals; 0 for none, or at least 2.",
+    help="Number of resamples for the intervals; 0 for none, or at least 2.",
 )
 @click.option(
     "--confidence",
@@ -75,7 +77,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0.01, 1, max_open=True),
     default=0.01,
     show_default=True,
-    help="HTMP is rejected where the p-value of its fit is below.",
+    help="Reject HTMP if the p-value of its fit is below this level.",
 )
 @click.option(
     "--seed",
@@ -110,7 +112,7 @@ def forecast(
     from rmtaudit.engine.samples.forecast import ForecastSettings, forecast_file
 
     if bootstrap == 1:
-        raise click.BadParameter("0 for none, or at least 2.", param_hint="--bootstrap")
+        raise click.BadParameter("Give 0 for none, or at least 2.", param_hint="--bootstrap")
     settings = ForecastSettings(
         matrix=matrix,
         shape=shape,

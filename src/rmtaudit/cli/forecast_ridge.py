@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command(
     cls=Command,
     examples=[
-        ("forecast ridge --data train.npz", "Ask whether more data or more units will help"),
+        ("forecast ridge --data train.npz", "See whether more data or more units will help"),
         (
             "forecast ridge --data train.npz --labels --width 500 --ridge 1e-3",
             "Of a given network, for classes",
@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 @click.option(
     "--raw", is_flag=True, help="Do not centre the inputs, nor scale them to a mean squared length of 1."
 )
-@click.option("--activation", metavar="NAME", default="relu", show_default=True, help="Of the hidden layer.")
+@click.option(
+    "--activation", metavar="NAME", default="relu", show_default=True, help="Activation of the hidden layer."
+)
 @click.option(
     "--width", metavar="N", type=click.IntRange(min=1), help="Units of your network. [default: the best]"
 )
@@ -62,7 +64,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=2000,
     show_default=True,
-    help="Most training samples, and most test samples, that are used.",
+    help="Maximum number of training samples, and of test samples, to use.",
 )
 @click.option(
     "--points",
@@ -78,7 +80,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     default=5,
     show_default=True,
-    help="Random networks that are trained to check the theory; 0 for none, or at least 2.",
+    help="Number of random networks to train as a check of the theory; 0 for none, or at least 2.",
 )
 @click.option(
     "--confidence",
@@ -93,7 +95,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0, max=2**62),
     default=0,
     show_default=True,
-    help="Seed of all that is random.",
+    help="Seed of all random choices.",
 )
 @click.option(
     "--plot",

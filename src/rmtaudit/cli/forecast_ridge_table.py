@@ -14,9 +14,10 @@ from rmtaudit.cli.grid import label_grid
 from rmtaudit.names import display_name
 
 _NOTES = (
-    "Model: f(x) = βᵀφ(Wx), W random, β by ridge regression: β = Σ(ΣᵀΣ/n + γ)⁻¹y/n, Σ = φ(WX). Errors "
-    "are mean squared errors, averages over W. Intervals cover the choice of the test samples, and in the "
-    "table of sample sizes that of the part of the training samples; not that of all training samples."
+    "Model: f(x) = βᵀφ(Wx), W random, β by ridge regression: β = Σ(ΣᵀΣ/n + γ)⁻¹y/n, Σ = φ(WX). "
+    "Errors are mean squared errors, averages over W. Intervals account for the choice of the "
+    "test samples and, in the table of sample sizes, of the subset of the training samples; they "
+    "do not account for the choice of the training set itself."
 )
 _VERDICT_STYLES = {"helps": "green", "hurts": "yellow", "no difference seen": ""}
 
@@ -94,11 +95,11 @@ def _data(answer: Mapping[str, Any], *, given: bool) -> Text:
         past = answer["hindcast"]
         text += (
             f". If it falls by the same factor again, it is {answer['same_factor']:.3g} with "
-            f"{2 * answer['to']}; that rule would have said {past['predicted']:.3g} of "
-            f"{answer['to']}, where it is {past['value']:.3g}"
+            f"{2 * answer['to']}; that rule would have predicted {past['predicted']:.3g} of "
+            f"{answer['to']}, where the error is {past['value']:.3g}"
         )
     elif answer["verdict"] == "hurts" and given:
-        text += ". Try the best ridge for every size: leave --ridge out"
+        text += ". To use the best ridge for every size, omit --ridge"
     return Text(text + ".", style=_VERDICT_STYLES[answer["verdict"]])
 
 

@@ -22,14 +22,15 @@ _MODEL = (
     "E φφᵀ = I. mu is added to the matrix whose eigenvalues are given; exp. is d log/d log mu."
 )
 _INTERVALS = (
-    "Intervals take the eigenvalues for independent draws. Those of one matrix repel each other: most "
-    "intervals are then too wide, but not that of the exponent at the smallest ridges, where few decide."
+    "Intervals treat the eigenvalues as independent draws. Those of one matrix repel each other, "
+    "so most intervals are too wide, except that of the exponent at the smallest ridges, which "
+    "depends on few eigenvalues."
 )
 _PAPER = (
-    "times l for mu = n^-l, as Hodgkinson, Wang and Mahoney (2025) print it: it does not follow from the "
-    "bias above, whose exponent is at most 2."
+    "times l for mu = n^-l, as printed in Hodgkinson, Wang and Mahoney (2025); it does not "
+    "follow from the bias above, whose exponent is at most 2."
 )
-_NO_RISK = "— : the fit leaves fewer than 20 degrees of freedom, too few to tell the risk."
+_NO_RISK = "— : the fit leaves fewer than 20 degrees of freedom, too few to estimate the risk."
 
 
 def draw_forecast(console: Console, document: Mapping[str, Any]) -> None:
@@ -67,8 +68,9 @@ def _scope(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     if subject["samples"] is None:
         return [
             (
-                "Only a scaling: without the number of samples (--shape) there is no risk, and the bias is "
-                "the error of prediction only if E φφᵀ = I, which a spectrum cannot show.",
+                "Only a scaling is given: without the number of samples (--shape) there is no "
+                "risk, and the bias is the error of prediction only if E φφᵀ = I, which a "
+                "spectrum cannot show.",
                 "yellow",
             )
         ]

@@ -29,12 +29,12 @@ EXPLAIN = "explain"
 @click.command(
     cls=Command,
     examples=[
-        ("gate model.safetensors", "Stop a model that is damaged"),
+        ("gate model.safetensors", "Stop a damaged model"),
         ("gate tuned/ --baseline base/", "Stop a fine-tune that lost what its base had learned"),
         ("gate report.json --policy policy.yaml --baseline baseline.json", "Judge a saved report"),
         ("gate model.gguf --baseline base/ --claim 'Q4_K_M of BASE'", "Check what a file is claimed to be"),
         ("gate --init model/ --out gate/", "Write a policy and a baseline from a known good model"),
-        ("gate explain standard", "Say in words what a policy checks"),
+        ("gate explain standard", "Describe what a policy checks"),
     ],
 )
 @click.argument("paths", metavar="CHECKPOINT|REPORT...", nargs=-1, required=True)
@@ -114,7 +114,11 @@ def gate(
         return _explain(paths[1:] or (policy,))
     budget = None if memory is None else parse_memory(memory)
     if init != (out is not None):
-        raise UsageError("RA-US-902", "--init and --out belong together.", hint="gate --init MODEL --out DIR")
+        raise UsageError(
+            "RA-US-902",
+            "--init and --out must be given together.",
+            hint="rmtaudit gate --init MODEL --out DIR",
+        )
     if out is not None:
         return _init(paths, out, quiet=quiet, threads=threads, memory=budget)
     outputs = [parse_output(text) for text in output]
@@ -222,7 +226,7 @@ def _init(paths: tuple[str, ...], out: Path, *, quiet: bool, threads: int | None
     from rmtaudit.engine.gate.init import write_gate
 
     if len(paths) != 1:
-        raise UsageError("RA-US-904", "--init takes one model.", hint="gate --init MODEL --out DIR")
+        raise UsageError("RA-US-904", "--init takes one model.", hint="rmtaudit gate --init MODEL --out DIR")
     path = Path(paths[0])
     try:
         with _watch(path, quiet=quiet) as watcher:

@@ -62,8 +62,8 @@ def parse_output(text: str) -> GateOutput:
         if name not in FORMATS:
             raise UsageError(
                 "RA-US-302",
-                f"No format {display_name(name)!r}.{suggestion(name, FORMATS)}",
-                hint=f"Formats: {', '.join(FORMATS)}. A file of such a name is written as ./{text}.",
+                f"There is no format {display_name(name)!r}.{suggestion(name, FORMATS)}",
+                hint=f"Formats: {', '.join(FORMATS)}. To write a file of this name, give ./{text}.",
             )
         return GateOutput(name, Path(rest))
     path = Path(text)
@@ -72,7 +72,7 @@ def parse_output(text: str) -> GateOutput:
     if implied is None:
         raise UsageError(
             "RA-US-002",
-            f"The ending {path.suffix!r} says no format.",
+            f"The file ending {path.suffix!r} does not indicate a format.",
             hint=f"Write FORMAT={text} with one of {', '.join(FORMATS)}.",
             where=text,
         )

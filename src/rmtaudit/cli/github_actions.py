@@ -85,4 +85,6 @@ def _append(path: str, text: str) -> None:
             file.write(text)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise OutputError("RA-OU-003", f"Cannot be written: {reason}.", where=display_name(path)) from error
+        raise OutputError(
+            "RA-OU-003", f"The file cannot be written: {reason}.", where=display_name(path)
+        ) from error

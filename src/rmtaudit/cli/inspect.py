@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     "--top",
     metavar="N",
     type=click.IntRange(min=0),
-    help="List the first N tensors; 0: all.  [default: up to 40; of more, those that are alike in one row]",
+    help=("List the first N tensors; 0: all.  [default: up to 40; beyond that, similar tensors share a row]"),
 )
 @click.option("--all", "all_rows", is_flag=True, help="List every tensor: --top 0.")
 @click.option(
     "--stream",
     is_flag=True,
-    help="As for scan; of a model of the Hugging Face Hub, inspect never transfers more than headers.",
+    help=("As for scan; for a model of the Hugging Face Hub, inspect never transfers more than headers."),
 )
 @document_options(quiet="With -o, no table.")
 def inspect(
@@ -86,7 +86,7 @@ def inspect(
         NothingAuditableError(
             "RA-NA-001",
             "No weight matrix could be analysed.",
-            hint="The list has every tensor with the reason.",
+            hint="The list gives the reason for every tensor.",
             where=shown(path),
         )
     )

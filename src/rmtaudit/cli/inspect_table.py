@@ -21,7 +21,9 @@ from rmtaudit.report.numbers import human_count, percent
 if TYPE_CHECKING:
     from rmtaudit.engine.inspect.document import Inspection
 
-_VALUES = "What only values tell (constants, copies, values that are not finite) is found by rmtaudit scan."
+_VALUES = (
+    "Run rmtaudit scan to find what only the values show (constants, copies, values that are not finite)."
+)
 _NARROWEST = 24
 _LONGEST_SHAPE = 24
 _ANALYSED = "analysed"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         ),
         (
             "kernel ntk ./model --data x.npz --out K.zarr --pipe logdet --tol 1",
-            "Form as much of the kernel as its log-determinant needs",
+            "Compute as much of the kernel as its log-determinant needs",
         ),
         ("kernel ck ./model --data x.npz --out K.zarr", "The conjugate kernel"),
     ],
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 @click.option(
     "--features",
     metavar="NAME",
-    help="Of ck: the module whose input it is of.  [default: the last linear layer]",
+    help="For ck: the module whose input is used.  [default: the last linear layer]",
 )
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="The first N samples.  [default: all]")
 @click.option(
@@ -71,14 +71,16 @@ if TYPE_CHECKING:
     help="Take the samples in a random order.  [default: with --pipe]",
 )
 @click.option(
-    "--pipe", type=click.Choice(["logdet"]), help="Also the log-determinant, as the kernel is formed."
+    "--pipe",
+    type=click.Choice(["logdet"]),
+    help=("Also compute the log-determinant while the kernel is computed."),
 )
 @click.option(
     "--tol",
     "tolerance",
     metavar="T",
     type=click.FloatRange(min=0, min_open=True),
-    help="With --pipe: half-width in nats per dimension at which no more blocks are formed.",
+    help="With --pipe: half-width in nats per dimension at which to stop.",
 )
 @click.option(
     "--confidence",
@@ -92,7 +94,7 @@ if TYPE_CHECKING:
     "samples_a_block",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Samples of a block.  [default: as many as --memory allows]",
+    help="Samples in each block.  [default: as many as --memory allows]",
 )
 @click.option(
     "--seed",
@@ -128,7 +130,7 @@ def _request(kind: str, model: str, folder: Path, flags: Mapping[str, Any]) -> K
     from rmtaudit.engine.resources.memory_size import parse_memory
 
     if flags["tolerance"] is not None and flags["pipe"] is None:
-        raise UsageError("RA-KN-001", "--tol goes with --pipe logdet.")
+        raise UsageError("RA-KN-001", "--tol requires --pipe logdet.")
     try:
         memory = None if flags["memory"] is None else parse_memory(flags["memory"])
     except ValueError as error:
@@ -176,7 +178,7 @@ def _run(request: KernelRequest, data: Path, out: DocumentOutput, stop: Any) -> 
             document, answer = answer_request(request, stop=stop, progress=progress)
         except StoppedWorkError as stopped:
             click.echo(f"rmtaudit: {stopped.message}", err=True)
-            click.echo("  hint: The same command goes on with --resume", err=True)
+            click.echo("  hint: Run the same command with --resume to continue.", err=True)
             raise KeyboardInterrupt from None
         emit(document, _draw)
     return FINE if answer is None or answer.complete else INCONCLUSIVE

@@ -21,7 +21,7 @@ def draw_kernel(console: Console, document: Mapping[str, Any]) -> None:
     console.print(label_grid(_lines(document)))
     for warning in document["warnings"]:
         console.print(Text(f"{warning['code']} {warning['message']}", style="yellow"))
-    kept = f", {run['blocks_resumed']:,} of them from before" if run["blocks_resumed"] else ""
+    kept = f", {run['blocks_resumed']:,} of them from an earlier run" if run["blocks_resumed"] else ""
     threads = f"{run['threads']} thread{'s' * (run['threads'] != 1)}"
     console.print(
         Text(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     examples=[
         ("lineage models/", "Draw the family tree of a folder"),
         ("lineage a.safetensors b.safetensors c.gguf", "Relate three models"),
-        ("lineage models/ -o lineage.json --dot lineage.dot", "Keep it as JSON and as a graph"),
+        ("lineage models/ -o lineage.json --dot lineage.dot", "Save it as JSON and as a graph"),
         ("lineage merge/ --base base/ --parents math/ --parents code/", "Explain a merge"),
     ],
 )
@@ -85,7 +85,9 @@ def lineage(
         from rmtaudit.cli.merge import explain
 
         if len(targets) > 1:
-            raise UsageError("RA-US-818", "With --base and --parents, name one merge.", where=str(targets[1]))
+            raise UsageError(
+                "RA-US-818", "With --base and --parents, give exactly one merge.", where=str(targets[1])
+            )
         return explain(targets[0], base, parents, out, memory=budget)
     with (
         out.open(targets) as emit,
@@ -110,7 +112,7 @@ def lineage(
         NothingAuditableError(
             "RA-NA-004",
             "Fewer than two models could be read.",
-            hint="The result lists what could not be read.",
+            hint="The result lists the models that could not be read.",
             where=document["subject"]["path"],
         )
     )

@@ -67,8 +67,10 @@ def _lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if level["pairs"]:
         yield (
             "level",
-            f"{level['pair']:.2g} a pair: among independent models, one false relation or more in "
-            f"{level['pairs']} pairs with a probability of at most {level['family']:g}",
+            (
+                f"{level['pair']:.2g} a pair: among independent models, the probability of one or "
+                f"more false relations in {level['pairs']} pairs is at most {level['family']:g}"
+            ),
         )
     powers = [
         pair["evidence"]["detectable_cosine"]
@@ -82,7 +84,7 @@ def _lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             "9 of 10 cases",
         )
     if any(pair["kind"].endswith("(uncalibrated)") for pair in document["pairs"]):
-        yield "uncalibrated", "permuted copies are matched unit by unit; no p-value holds for that"
+        yield "uncalibrated", ("permuted copies are matched unit by unit, for which no p-value is valid")
     for each in document["unread"][:_MOST_UNREAD]:
         yield "not read", f"{display_name(each['name'])}: {each['message']} ({each['code']})"
     if len(document["unread"]) > _MOST_UNREAD:

@@ -105,7 +105,15 @@ def _answer(
                 )
             if not quiet and (taken.flops or 0) > _LONG:
                 line = f"rmtaudit: {taken.name}, about {taken.flops:.1e} operations"
-                click.echo(line + (f"; goes on with {how_to_resume[0]}" if how_to_resume else ""), err=True)
+                click.echo(
+                    line
+                    + (
+                        f"; to continue after an interruption, add {how_to_resume[0]}"
+                        if how_to_resume
+                        else ""
+                    ),
+                    err=True,
+                )
 
         try:
             return answer_request(
@@ -121,7 +129,7 @@ def _answer(
         except StoppedWorkError as stopped:
             click.echo(f"rmtaudit: {stopped.message}", err=True)
             if stopped.kept and how_to_resume:
-                click.echo(f"  hint: The same command goes on with {how_to_resume[0]}", err=True)
+                click.echo(f"  hint: Run the same command with {how_to_resume[0]} to continue.", err=True)
             raise KeyboardInterrupt from None
 
 
@@ -129,7 +137,9 @@ def _write_minors(file: OutputFile, answer: LogDeterminant) -> None:
     from rmtaudit.engine.logdet.requests import npy_bytes
 
     if answer.minors is None:
-        click.echo(f"rmtaudit: {answer.method or 'this'} gives no leading minors; none are written", err=True)
+        click.echo(
+            f"rmtaudit: {answer.method or 'this'} does not give leading minors, so none are written", err=True
+        )
         return
     file.write_bytes(npy_bytes(answer.minors))
 

@@ -15,7 +15,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _MATRIX_OPTIONS = (
     *SOURCE_OPTIONS,
-    click.option("--shift", metavar="T", type=float, default=0.0, help="Take A + T I instead of A."),
+    click.option("--shift", metavar="T", type=float, default=0.0, help="Use A + T I instead of A."),
     click.option(
         "--series",
         is_flag=True,
@@ -51,7 +51,8 @@ _QUESTION_OPTIONS = (
         "tolerance",
         metavar="T",
         type=click.FloatRange(min=0, min_open=True),
-        help="Half-width that is good enough, in nats per dimension: with --size, grow no further.",
+        help=("Half-width, in nats per dimension, at which to stop: with --size, no larger minors "
+"are computed."),
     ),
     click.option(
         "--unshift",
@@ -73,11 +74,11 @@ _QUESTION_OPTIONS = (
 _METHOD_OPTIONS = (
     click.option(
         "--method", type=click.Choice([str(each) for each in Method]),
-        help="Method, instead of the planner's choice.",
+        help="Method to use instead of the planner's choice.",
     ),
     click.option(
         "--probes", metavar="N", type=click.IntRange(min=2), default=16, show_default=True,
-        help="Random vectors of slq and mixed.",
+        help="Number of random vectors for slq and mixed.",
     ),
     click.option(
         "--steps", metavar="N", type=click.IntRange(min=1), default=200, show_default=True,
@@ -107,11 +108,12 @@ _METHOD_OPTIONS = (
         "--scratch",
         metavar="FOLDER",
         type=click.Path(path_type=Path),
-        help="Where a factor on disk goes.  [default: the user's cache]",
+        help="Folder for a factor on disk.  [default: the user's cache]",
     ),
     click.option("--resume", is_flag=True, help="Resume an interrupted run."),
     click.option(
-        "--explain", is_flag=True, help="Print the plan: every method, its cost, why it is taken or not."
+        "--explain", is_flag=True, help=("Print the plan: every method, its cost, and why it is "
+"used or not.")
     ),
 )  # fmt: skip
 

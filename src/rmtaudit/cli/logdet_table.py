@@ -31,8 +31,8 @@ def draw_logdet(console: Console, document: Mapping[str, Any]) -> None:
     if result["status"] == "ok":
         console.print(label_grid(_number_lines(document)))
         if not result["granted"]:
-            words = f"Only if {result['assumption']}, which was not tested: exit code 3."
-            console.print(Text(f"{words} --assume-random-order takes it for granted.", style="yellow"))
+            words = f"The result is valid only if {result['assumption']}, which was not tested: exit code 3."
+            console.print(Text(f"{words} Use --assume-random-order to assume it.", style="yellow"))
     else:
         console.print(Text(f"no {result['quantity']}: {result['reason']}", style="yellow"))
         if result["sign"] == 0:
@@ -71,7 +71,7 @@ def draw_plan(console: Console, document: Mapping[str, Any]) -> None:
     if document["singular"]:
         console.print(Text(f"The determinant is 0: {document['singular']}.", style="yellow"))
     if plan["method"] is None:
-        console.print(Text(f"No method: {plan['why']}.", style="yellow"))
+        console.print(Text(f"No method applies: {plan['why']}.", style="yellow"))
     else:
         console.print(Text(f"{plan['method']} {plan['place']}: {plan['why']}."))
     budget = f"{size(run['memory_budget_bytes'])} of memory ({run['memory_from']}), {_threads(run)}"
@@ -157,7 +157,7 @@ def _evidence_lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     evidence, work = document["evidence"], document["work"]
     if evidence.get("as_computed"):
         kind, ends = _margin_line(evidence["as_computed"])
-        yield "as computed", f"{ends}: {kind} of the entries as they were computed"
+        yield "as computed", f"{ends}: {kind} of the entries as computed"
     if evidence.get("factored"):
         yield "factored", evidence["factored"]
     if evidence.get("smallest_pivot") is not None:
@@ -181,7 +181,7 @@ def _evidence_lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if evidence.get("bracket"):
         low, high = evidence["bracket"]
         ends = f"{_or_dash(low)} to {_or_dash(high)}"
-        yield "quadrature", f"{ends}: what is known of the mean over these probes"
+        yield "quadrature", f"{ends}: bounds on the mean over these probes"
     if evidence.get("lower_bound") is not None:
         yield "lower bound", f"{evidence['lower_bound']:.3g} of the spectrum: {evidence['lower_bound_from']}"
     yield from _shift_lines(evidence.get("without_shift"))
@@ -192,7 +192,7 @@ def _evidence_lines(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if work.get("scratch_bytes_written"):
         text = f"{size(work['scratch_bytes_written'])} written, {size(work['scratch_bytes_read'])} read back"
         resumed = work["tiles_resumed"]
-        text += f"; {resumed} of {work['tiles']} tiles taken over" if resumed else f", {work['tiles']} tiles"
+        text += f"; {resumed} of {work['tiles']} tiles reused" if resumed else f", {work['tiles']} tiles"
         yield "scratch", text
 
 
@@ -200,7 +200,7 @@ def _shift_lines(evidence: Mapping[str, Any] | None) -> Iterator[tuple[str, str]
     if evidence is None:
         return
     if evidence["logdet"] is None:
-        yield "without shift", f"not known: {evidence['reason']}"
+        yield "without shift", f"unknown: {evidence['reason']}"
         return
     error = f", standard error {evidence['standard_error']:.2g}" if evidence["standard_error"] else ""
     lower = f"{evidence['at_most_lower_by']:.2g}"
@@ -211,7 +211,7 @@ def _extrapolation_lines(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str
     if "extrapolation" not in evidence:
         return
     if evidence["extrapolation"] == "KNOWN":
-        yield "extrapolated", "nothing: this size is known"
+        yield "extrapolated", "nothing: this size is among the known ones"
         return
     order = evidence.get("order")
     if order is not None:
@@ -224,13 +224,16 @@ def _extrapolation_lines(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str
     exponent = "" if evidence["exponent"] is None else f", exponent {evidence['exponent']:.3f} a point"
     yield "extrapolated", f"from {evidence['from_points']:,} to {evidence['to_points']:,} points{exponent}"
     if evidence.get("noise_half_width"):
-        yield "noise to come", f"± {evidence['noise_half_width']:.3g} nats of it"
+        yield "future noise", f"± {evidence['noise_half_width']:.3g} nats of it"
     tests = evidence["back_test"]
     if tests is not None:
-        held = f"{tests['intervals'] - tests['missed']} of {tests['intervals']} intervals held what came"
+        held = (
+            f"{tests['intervals'] - tests['missed']} of {tests['intervals']} intervals "
+            "contained the true value"
+        )
         widened = f"; widened {tests['inflation']:.2f} times" if tests["inflation"] > 1 else ""
         reach = f", up to {tests['factor']:.2f} times further{widened}"
-        yield "back-test", held + reach if tests["intervals"] else "too few sizes for one"
+        yield "back-test", held + reach if tests["intervals"] else "too few sizes for a back-test"
     if evidence["floor"] is not None:
         floor = evidence["floor"]
         yield "rounding floor", f"{floor['floor']:.2g}; smallest pivot or eigenvalue {floor['smallest']:.2g}"

@@ -25,7 +25,7 @@ def explain(
     from rmtaudit.engine.merging import explain_merge
 
     if base is None or not parents:
-        raise UsageError("RA-US-818", "A merge is explained by --base and --parents together.")
+        raise UsageError("RA-US-818", "A merge needs both --base and --parents.")
     with out.open([target, base, *parents]) as emit:
         with ExitStack() as stack:
 

@@ -24,7 +24,7 @@ def _precision(default: str) -> Callable[[Command], Command]:
         type=click.Choice(DTYPES),
         default=default,
         show_default=True,
-        help="In which the network runs.",
+        help="Precision in which the network runs.",
     )
 
 
@@ -45,7 +45,11 @@ NETWORK_OPTIONS = (
     click.option("--allow-code", is_flag=True, help="Import and call module:factory."),
     _precision("float64"),
     click.option(
-        "--device", metavar="NAME", default="cpu", show_default=True, help="Where it runs: cpu, cuda, cuda:1."
+        "--device",
+        metavar="NAME",
+        default="cpu",
+        show_default=True,
+        help="Device to run on: cpu, cuda, cuda:1.",
     ),
 )
 
@@ -63,7 +67,7 @@ def flags_without_data(command: Command) -> Command:
         "--data",
         metavar="FILE",
         type=click.Path(path_type=Path),
-        help=f"Samples instead of those that are made: {_FORMATS}",
+        help=f"Samples to use instead of generated ones: {_FORMATS}",
     )
     _, state, allow_code, _, device = NETWORK_OPTIONS
     for option in (device, _precision("float32"), allow_code, state, data):

@@ -123,14 +123,19 @@ def rows_options(command: Callable[..., Result]) -> Callable[..., Result]:
         return command(*args, top=0 if all_rows else top, **flags)
 
     every = click.option(
-        "--all", "all_rows", is_flag=True, help="Every row of the table, and every finding as a sentence."
+        "--all",
+        "all_rows",
+        is_flag=True,
+        help=("Show every row of the table, and every finding as a sentence."),
     )(wrapped)
     return click.option(
         "--top",
         metavar="N",
         type=click.IntRange(min=0),
-        help="The first N rows of the table, 0 for all. Without it: the rows with findings, and a strip for "
-        "each role of repeated blocks or a few other rows.",
+        help=(
+            "Number of rows of the table; 0 for all. By default, the rows with findings, and a "
+            "strip for each role of repeated blocks or a few other rows."
+        ),
     )(every)
 
 
@@ -139,7 +144,7 @@ def json_detail_option(command: Command) -> Command:
     return click.option(
         "--json-detail",
         type=click.Choice(["full", "summary"]),
-        help="For json and jsonl: summary leaves out spectra, evidence, and metrics that no table shows.",
+        help="For json and jsonl: summary omits spectra, evidence, and metrics that no table shows.",
     )(command)
 
 
@@ -166,7 +171,7 @@ def format_for(chosen: str | None, output: Path | None, formats: Sequence[str] =
     if implied not in formats:
         raise UsageError(
             "RA-US-002",
-            f"The ending {output.suffix!r} says no format.",
+            f"The file ending {output.suffix!r} does not indicate a format.",
             hint=f"Add --format {'|'.join(formats)}.",
             where=str(output),
         )
@@ -196,7 +201,7 @@ class OutputFile:
                 os.fsync(file.fileno())
             self.temporary.replace(self.target)
         except OSError as error:
-            raise _refusal("RA-OU-003", "Cannot be written", self.target, error) from error
+            raise _refusal("RA-OU-003", "The file cannot be written", self.target, error) from error
 
 
 @contextmanager
@@ -222,7 +227,7 @@ def output_file(path: Path, inputs: Sequence[Path] = ()) -> Iterator[OutputFile]
             temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
             temporary.touch(exist_ok=False)
     except OSError as error:
-        raise _refusal("RA-OU-002", "Cannot be written", path, error) from error
+        raise _refusal("RA-OU-002", "The file cannot be written", path, error) from error
     try:
         yield OutputFile(target, temporary)
     finally:
@@ -233,7 +238,9 @@ def output_file(path: Path, inputs: Sequence[Path] = ()) -> Iterator[OutputFile]
 def refuse_input(path: Path, inputs: Sequence[Path]) -> None:
     """Raise ``OutputError`` (RA-OU-002) where a path is one of the inputs."""
     if path.exists() and any(item.exists() and item.samefile(path) for item in inputs):
-        raise OutputError("RA-OU-002", "Is one of the inputs.", hint="Name another file.", where=str(path))
+        raise OutputError(
+            "RA-OU-002", "The output file is one of the inputs.", hint="Name another file.", where=str(path)
+        )
 
 
 def _refusal(code: str, message: str, path: Path, error: OSError) -> OutputError:

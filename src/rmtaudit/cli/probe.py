@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 @click.command(
     cls=Command,
     examples=[
-        ("probe ./model", "Which layers the output depends on most"),
-        ("probe ./model --quantise int4-g128", "What quantising each layer would cost"),
-        ("probe ./model --prune 0.5 --include '*.mlp.*'", "What pruning the layers of the MLPs would cost"),
+        ("probe ./model", "Find the layers that the output depends on most"),
+        ("probe ./model --quantise int4-g128", "Find what quantising each layer would cost"),
+        (
+            "probe ./model --prune 0.5 --include '*.mlp.*'",
+            "Find what pruning the layers of the MLPs would cost",
+        ),
         (
             "probe net.py:cnn --allow-code --input-shape 3,32,32 --prune 0.5",
-            "What pruning each layer of a network of your own would cost",
+            "Find what pruning each layer of a network of your own would cost",
         ),
     ],
 )
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
 @click.option(
     "--input-shape",
     metavar="C,H,W",
-    help="Shape of one input, for a network that does not say what it reads.",
+    help="Shape of one input, for a network that does not state what inputs it takes.",
 )
 @click.option(
     "--include",
@@ -76,7 +79,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=3,
     show_default=True,
-    help="Random changes of each layer.",
+    help="Number of random changes of each layer.",
 )
 @click.option(
     "--noise",
@@ -84,7 +87,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     default=0.05,
     show_default=True,
-    help="Norm of a random change over that of the layer.",
+    help="Norm of a random change divided by the norm of the layer.",
 )
 @click.option(
     "--seed",
@@ -97,7 +100,9 @@ if TYPE_CHECKING:
 @click.option(
     "--memory",
     metavar="SIZE",
-    help="Memory beside the network: 4GB, 50%, bytes.  [default: half of what is free, at most 4 GiB]",
+    help=(
+        "Memory in addition to the network: 4GB, 50%, bytes.  [default: half of what is free, at most 4 GiB]"
+    ),
 )
 @click.option("--threads", metavar="N", type=click.IntRange(min=1), help="Threads.  [default: all CPUs]")
 @document_table_options
@@ -165,5 +170,5 @@ def _shape(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(side) for side in text.split(","))
     except ValueError:
         raise UsageError(
-            "RA-PB-001", f"--input-shape '{text}' is no shape.", hint="--input-shape 3,32,32"
+            "RA-PB-001", f"--input-shape '{text}' is not a shape.", hint="--input-shape 3,32,32"
         ) from None

@@ -75,9 +75,9 @@ def _legend(*, with_edit: bool) -> str:
             "relative size. ±: standard error."
         )
     return (
-        "harm: change of the output when this layer alone is edited. ±: standard error. 2nd order: what "
-        "noise of the edit's size does. kind: mean harm of the other layers of its kind. error: norm of the "
-        "change over that of the weight."
+        "harm: change of the output when this layer alone is edited. ±: standard error. 2nd "
+        "order: the effect of noise of the edit's size. kind: mean harm of the other layers of "
+        "its kind. error: norm of the change over that of the weight."
     )
 
 
@@ -87,7 +87,9 @@ def _advice(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"All layers edited: {every} measured, {advice['total']:.3g} the sum over layers."
     keep = advice["keep"]
     if not keep:
-        yield "No few layers carry half of the harm: leaving some as they are gains little."
+        yield (
+            "No small group of layers accounts for half of the harm, so exempting some layers gains little."
+        )
         return
     others = _NOT_FINITE if advice["others"] is None else f"{advice['others']:.3g}"
     plural = "s" * (len(keep) != 1)

@@ -52,7 +52,8 @@ def expected_line(estimate: Estimate, *, streamed: bool = False) -> str:
     if estimate.seconds_fast is None:
         return line
     return (
-        f"{line} `--preset fast`, which does not judge, would take about {_duration(estimate.seconds_fast)}."
+        f"{line} `--preset fast`, which gives no verdicts, would take about "
+        f"{_duration(estimate.seconds_fast)}."
     )
 
 

@@ -22,7 +22,10 @@ _FORMATS = ("table", "json", "markdown", "html")
         ("rank zoo/", "Rank the models of `rmtaudit zoo --out zoo/`"),
         ("rank manifest.yaml -o ranking.json", "Rank saved reports with the qualities of a manifest"),
         ("rank zoo/ -o ranking.html", "Write a page with plots and a table for each family"),
-        ("rank zoo/ --metrics alpha,stable_rank", "Try two metrics only, so that fewer tests count"),
+        (
+            "rank zoo/ --metrics alpha,stable_rank",
+            ("Test two metrics only, so that fewer tests are adjusted for"),
+        ),
     ],
 )
 @click.argument("path", metavar="DIR|FILE", type=click.Path(path_type=Path))
@@ -42,7 +45,7 @@ _FORMATS = ("table", "json", "markdown", "html")
     help="Seed of the bootstrap and of the permutations.",
 )
 @output_options(_FORMATS)
-@click.option("--all", "all_rows", is_flag=True, help="Every family and every model in the table.")
+@click.option("--all", "all_rows", is_flag=True, help="Show every family and every model in the table.")
 @click.option("-q", "--quiet", is_flag=True, help="With -o, no table.")
 def rank(
     path: Path,

@@ -135,7 +135,7 @@ def scan(
 
     if quiet and verbose:
         message = "--quiet and --verbose contradict each other."
-        raise UsageError("RA-US-004", message, hint="Give one of them.")
+        raise UsageError("RA-US-004", message, hint="Give only one of them.")
 
     format_ = format_for(format_, output)
     require_json(json_detail, format_)

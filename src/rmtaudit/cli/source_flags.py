@@ -22,7 +22,10 @@ SOURCE_OPTIONS = (
         type=click.Choice(["auto", "w", "wtw", "wwt"]),
         default="auto",
         show_default=True,
-        help="The matrix itself or its Gram matrix; auto: of a layer, the Gram matrix of its smaller side.",
+        help=(
+            "Use the matrix itself or its Gram matrix; auto: for a layer, the Gram matrix of "
+            "its smaller side."
+        ),
     ),
     click.option(
         "--symmetric/--no-symmetric",

@@ -31,11 +31,11 @@ def _window(context: click.Context, parameter: click.Parameter, value: str) -> t
         ("tails eigenvalues.npy", "Fit both tails of a sample"),
         (
             "tails norms.csv --side upper --bootstrap 1000",
-            "The upper tail alone, with p-values",
+            "Fit the upper tail alone, with p-values",
         ),
         (
             "tails training.jsonl --parameter '*.weight' --window 1000:",
-            "The gradient norms that a training logged, from step 1000",
+            "Fit the gradient norms that a training run logged, from step 1000 on",
         ),
     ],
 )
@@ -43,14 +43,20 @@ def _window(context: click.Context, parameter: click.Parameter, value: str) -> t
 @click.option(
     "--parameter",
     metavar="PATTERN",
-    help="Of the log of a training: the parameters whose gradient norm is taken; all together by default.",
+    help=(
+        "For the log of a training run: the parameters whose gradient norms are used; by "
+        "default, all parameters together."
+    ),
 )
 @click.option(
     "--window",
     metavar="FROM:TO",
     callback=_window,
     default=":",
-    help="Of the log of a training: the steps that are taken, from one to before another; all by default.",
+    help=(
+        "For the log of a training run: the steps that are used, from the first up to but "
+        "excluding the second; by default, all steps."
+    ),
 )
 @click.option(
     "--side",
@@ -65,14 +71,14 @@ def _window(context: click.Context, parameter: click.Parameter, value: str) -> t
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Replicas of each bootstrap, for p-values and intervals; 0, or at least 100.",
+    help="Number of replicas of each bootstrap, for p-values and intervals; 0, or at least 100.",
 )
 @click.option(
     "--fraction",
     type=click.FloatRange(0, 1, min_open=True),
     default=0.05,
     show_default=True,
-    help="Share of the lowest values that the inverse gamma law is fitted to.",
+    help="Share of the values, the lowest ones, that the inverse gamma law is fitted to.",
 )
 @click.option(
     "--min-tail",

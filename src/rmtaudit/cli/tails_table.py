@@ -16,13 +16,13 @@ from rmtaudit.report.numbers import format_value, percent
 
 _WIDE = 110  # columns from which the table has room for the bootstrap's own columns
 _INDEPENDENT = (
-    "p-values and intervals take the values for independent draws. Eigenvalues of one matrix are not: they "
-    "repel each other, so sums over them vary less than is assumed here."
+    "p-values and intervals treat the values as independent draws. Eigenvalues of one matrix are "
+    "not independent: they repel each other, so sums over them vary less than assumed here."
 )
 _COVERAGE = (
-    "90 % intervals of the exponent held it in 81 to 94 % of independent samples, depending on the law below "
-    "the tail, and the goodness of fit rejected a true power law at 5 % in 2 to 16 % (docs: tails, how far "
-    "the exponent can be trusted)."
+    "90 % intervals of the exponent contained it in 81 to 94 % of independent samples, depending "
+    "on the distribution below the tail, and the goodness of fit rejected a true power law at 5 "
+    "% in 2 to 16 % (docs: tails, how far the exponent can be trusted)."
 )
 _HEADINGS = {
     "upper": "upper tail: x ≥ xmin",
@@ -67,12 +67,12 @@ def _facts(subject: Mapping[str, Any]) -> str:
     text = f"{subject['values']} values"
     if subject["grid_step"] is not None:
         text += (
-            f" on a grid of step {format_value(subject['grid_step'])}, {subject['distinct']} different ones,"
+            f" on a grid of step {format_value(subject['grid_step'])}, {subject['distinct']} distinct values,"
         )
     if subject["positive"]:
         text += f" from {format_value(subject['least_positive'])} to {format_value(subject['greatest'])}"
     if subject["excluded"]:
-        text += f"; {subject['excluded']} zero or negative, left out"
+        text += f"; {subject['excluded']} zero or negative, excluded"
     return text
 
 
@@ -80,7 +80,7 @@ def _gradients(facts: Mapping[str, Any]) -> str:
     first, last = facts["steps"]
     text = f"gradient norms of {facts['parameters']} parameters together, steps {first} to {last}"
     for count, why in ((facts["nonfinite"], "not finite"), (facts["absent"], "without a gradient")):
-        text += f"; {count} steps {why}, left out" if count else ""
+        text += f"; {count} steps {why}, excluded" if count else ""
     return text
 
 
@@ -93,7 +93,7 @@ def _tail_lines(tail: Mapping[str, Any]) -> list[tuple[str, str]]:
         law = "P(x) ~ x^-alpha, whole steps"
     lines = [
         (name, f"{_estimate(tail[name])}   {law}"),
-        ("", f"from {low:.3f} to {high:.3f} over the starts that fit as well"),
+        ("", f"from {low:.3f} to {high:.3f} over the values of xmin that fit as well"),
         (start, _estimate(tail[start])),
         ("in the tail", f"{tail['tail_size']} values, {percent(tail['tail_share'])}"),
         ("KS distance", format_value(tail["ks_distance"])),
@@ -137,7 +137,7 @@ def _laws(tail: Mapping[str, Any], *, wide: bool) -> Table:
     winner = tail["verdict"]["winner"]
     for law in tail["laws"]:
         out = law["law"] in beaten
-        kept = "not ruled out" if judged else "not judged"
+        kept = "not rejected" if judged else "not judged"
         word = "winner" if law["law"] == winner else "ruled out" if out else kept
         if wide and out:
             word += f" by {beaten[law['law']]}"
@@ -183,20 +183,20 @@ def _notes(document: Mapping[str, Any]) -> list[str]:
     rounding = subject["positive_below_rounding"]
     if rounding and "lower" in document:
         notes.append(
-            f"If these are eigenvalues: {rounding} are below the rounding error of a float64 solver "
-            "(n · 2^-52 · the largest), and the lower tail is made of it."
+            f"If these are eigenvalues: {rounding} are below the rounding error of a float64 "
+            "solver (n · 2^-52 · the largest), and the lower tail consists of such values."
         )
     halves = subject.get("gradients", {}).get("halves")
     if halves:
         early, late = (format_value(median) for median in halves["medians"])
         notes.append(
-            f"Norms change while a network is trained: the two halves of these steps are "
-            f"{halves['ks_distance']:.2f} apart in KS distance, with medians {early} and {late}. "
-            "--window fits a part of the training."
+            "Norms change during training: the two halves of these steps differ by "
+            f"{halves['ks_distance']:.2f} in KS distance, with medians {early} and {late}. Use "
+            "--window to fit a part of the training run."
         )
     if subject["excluded"] and "lower" in document:
         notes.append(
-            f"{subject['excluded']} values are zero or negative: the lower tail is that of the others."
+            f"{subject['excluded']} values are zero or negative; the lower tail is that of the other values."
         )
     return notes
 

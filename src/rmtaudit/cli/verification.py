@@ -40,7 +40,9 @@ def code_of_verification(document: Mapping[str, Any]) -> int:
             err=True,
         )
     if not deviating:
-        click.echo("rmtaudit: not verified: nothing could be compared; the result says why", err=True)
+        click.echo(
+            "rmtaudit: not verified: nothing could be compared; the result states the reasons", err=True
+        )
     return INCONCLUSIVE
 
 

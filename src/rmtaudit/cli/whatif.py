@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     cls=Command,
     examples=[
         ("whatif model.safetensors --quantise int4-g128", "Before quantising"),
-        ("whatif model.safetensors --truncate 64", "Before a low-rank approximation"),
-        ("whatif model.safetensors --prune 0.5 --format json", "Before pruning half of the entries"),
+        ("whatif model.safetensors --truncate 64", "Preview a low-rank approximation"),
+        ("whatif model.safetensors --prune 0.5 --format json", "Preview pruning half of the entries"),
     ],
 )
 @click.argument("path", metavar="PATH", type=click.Path(path_type=Path))

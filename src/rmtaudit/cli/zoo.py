@@ -40,7 +40,9 @@ _FIRST, _EVERY = 2.0, 10.0
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
-    help="Folder of the result: zoo.json and the store. What is in it already is not computed again.",
+    help=(
+        "Folder of the result: zoo.json and the store. Results that it already holds are not computed again."
+    ),
 )
 @settings_flags
 @click.option(
@@ -51,7 +53,7 @@ _FIRST, _EVERY = 2.0, 10.0
 @click.option(
     "--worker-memory",
     metavar="SIZE",
-    help="Memory limit at which a worker is stopped: 8GB. Its share of the machine by default.",
+    help="Memory limit at which a worker is stopped: 8GB.  [default: its share of the machine]",
 )
 @click.option(
     "--rehash", is_flag=True, help="Read every file again, even where it seems unchanged since the last run."
@@ -70,7 +72,7 @@ _FIRST, _EVERY = 2.0, 10.0
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write every metric of every layer as one Parquet table, for DuckDB and pandas.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Nothing on stdout and no progress; errors alone.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors: nothing on stdout and no progress.")
 @click.option("--no-progress", is_flag=True, help="No progress on stderr.")
 def zoo(
     paths: tuple[str, ...],

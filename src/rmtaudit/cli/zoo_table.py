@@ -70,16 +70,16 @@ def _sums(zoo: Zoo) -> Iterator[str]:
     counted = ", ".join(f"{words[word]:,} {word}" for word in _ORDER if words[word])
     yield f"{len(zoo.models):,} models: {counted or 'none was finished'}"
     yield (
-        f"{run.models_computed:,} models computed and {run.models_reused:,} known, "
-        f"{run.layers_computed:,} layers computed and {run.layers_reused:,} known; "
-        f"{run.tasks:,} tasks on {run.workers:,} workers, {run.retries:,} retries, {run.seconds:.1f} s"
+        f"{run.models_computed:,} models computed and {run.models_reused:,} reused, "
+        f"{run.layers_computed:,} layers computed and {run.layers_reused:,} reused; {run.tasks:,} "
+        f"tasks on {run.workers:,} workers, {run.retries:,} retries, {run.seconds:.1f} s"
     )
     for each in run.quarantined:
         part = f", {each.part}" if each.part else ""
-        yield f"given up: {display_name(each.model)}{part}: {display_name(each.reason)}"
+        yield f"abandoned: {display_name(each.model)}{part}: {display_name(each.reason)}"
     if zoo.relations is not None:
         kinds = Counter(edge.kind for edge in zoo.relations.edges)
         listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
         yield f"relations: {listed or 'none'}"
     if not run.complete:
-        yield "interrupted: the same command goes on from here"
+        yield "interrupted: run the same command to continue"

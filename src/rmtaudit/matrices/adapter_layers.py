@@ -77,7 +77,7 @@ def layers_of_adapter(adapter: Adapter, config: Mapping[str, Any]) -> Iterator[L
     specs = list(adapter.parts.values())
     words = f"{update.words}; {scale.words}"
     if Part.MAGNITUDE in adapter.parts:
-        words += f"; a DoRA magnitude of {adapter.parts[Part.MAGNITUDE].parameters} values is left out"
+        words += f"; a DoRA magnitude of {adapter.parts[Part.MAGNITUDE].parameters} values is ignored"
     layer = Layer(
         name=adapter.name,
         tensor=specs[0].name,
@@ -355,4 +355,4 @@ def _sides(shape: tuple[int, ...]) -> str:
 
 
 def _misfit(*specs: TensorSpec) -> AdapterError:
-    return AdapterError(f"the factors {', '.join(_sides(spec.shape) for spec in specs)} do not fit")
+    return AdapterError(f"the factors {', '.join(_sides(spec.shape) for spec in specs)} do not match")

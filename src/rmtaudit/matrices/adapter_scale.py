@@ -50,7 +50,7 @@ UNSCALED = Scale(1.0, "unscaled", stated=False)
 def by_stored_alpha(rank: int | None) -> Scale:
     """Return what a stored alpha is multiplied with: one over the rank (kohya, LyCORIS)."""
     if rank is None:  # LyCORIS does not scale a product of two whole matrices
-        return Scale(1.0, "unscaled, as both of its matrices are whole")
+        return Scale(1.0, "unscaled, because both of its matrices are complete")
     return Scale(1 / rank, f"scaled by its alpha/{rank}", times_alpha=True)
 
 
@@ -87,7 +87,7 @@ def stated_scale(config: Mapping[str, Any], stem: str, rank: int) -> Scale:
     if not _is_number(alpha) or not _is_number(stated):
         return UNSCALED
     if not (alpha_clear and rank_clear):
-        return Scale(1.0, "unscaled: adapter_config.json has patterns that are no names", stated=False)
+        return Scale(1.0, "unscaled: adapter_config.json has patterns that are not names", stated=False)
     if stated != rank:
         return Scale(1.0, f"unscaled: adapter_config.json states the rank {stated:g}", stated=False)
     if config.get("use_rslora") is True:

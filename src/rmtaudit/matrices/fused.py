@@ -33,7 +33,7 @@ _CONV1D_MODELS = frozenset({"gpt2", "openai-gpt", "decision_transformer", "image
 _BY_HEAD = frozenset({"gpt_neox", "bloom"})
 _IN_TURN = frozenset({"phi3", "phi4mm", "chatglm", "dbrx", "mpt", "baichuan", "gpt_bigcode", "qwen"})
 _GATE_UP = frozenset({"phi3", "phi4mm", "glm", "glm4"})
-_NOT_STATED = "as stored, fused ({parts}): config.json does not state how they lie"
+_NOT_STATED = "as stored, fused ({parts}): config.json does not state how they are arranged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,12 +93,14 @@ def read_gradient_norms(
     where = display_name(str(path))
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # before opening: a FIFO would wait for its writer
-            raise InputError("RA-GN-001", "Is no regular file.", hint="Give a regular file.", where=where)
+            raise InputError(
+                "RA-GN-001", "The path is not a regular file.", hint="Give a regular file.", where=where
+            )
         with path.open("rb") as file:
             return _Reader(parameter, window, where).read(file)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        message = f"Cannot be read: {reason}."
+        message = f"The file cannot be read: {reason}."
         raise InputError("RA-GN-001", message, hint="Check the path.", where=where) from error
 
 
@@ -138,7 +140,7 @@ class _Reader:
             raise InputError(
                 "RA-GN-004",
                 f"The log has no finite gradient norms{window}.",
-                hint="They are recorded unless gradients=False is set.",
+                hint="Gradient norms are recorded unless gradients=False is set.",
                 where=self.where,
             )
         import torch  # a file that is refused does not wait for it
@@ -199,18 +201,18 @@ def _lines(file: BinaryIO, where: str) -> Iterator[tuple[int, _Line]]:
                 raise _not_a_log(where) from None
             if not raw.endswith(b"\n"):
                 return  # the process ended while it was written
-            raise _corrupt(f"is no record: {display_name(str(error))}", number, where) from None
+            raise _corrupt(f"is not a record: {display_name(str(error))}", number, where) from None
 
 
 def _corrupt(what: str, number: int, where: str) -> CorruptError:
-    hint = "Leave the line out if you know why it is damaged."
+    hint = "Remove the line if you know why it is damaged."
     return CorruptError("RA-GN-003", f"Line {number} {what}.", hint=hint, where=where)
 
 
 def _not_a_log(where: str) -> NotACheckpointError:
     return NotACheckpointError(
         "RA-GN-002",
-        "Not the log of a training, as rmtaudit.training writes it.",
-        hint="Of another log, save the norms: numpy.save(path, values).",
+        "The file is not a log of a training run that rmtaudit.training wrote.",
+        hint="For another kind of log, save the norms: numpy.save(path, values).",
         where=where,
     )

@@ -17,7 +17,7 @@ from rmtaudit.names import display_name
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SAVE = "Save them with numpy.save(path, values)."
+SAVE = "Save the values with numpy.save(path, values)."
 
 _LARGEST = 1 << 30  # bytes; a line is held in memory whole, and .npy is eight times as fast
 _LOOKED_AT = 1000  # lines that decide what a layout is
@@ -52,7 +52,9 @@ def read_text(file: BinaryIO, where: str) -> NDArray[np.float64]:
     """
     size = file.seek(0, 2)
     if size > _LARGEST:
-        raise InputError("RA-SA-013", f"A text of {size} bytes.", hint=SAVE, where=where)
+        raise InputError(
+            "RA-SA-013", f"The text has {size} bytes, which is too large.", hint=SAVE, where=where
+        )
     _check_encoding(file, where)
     values = array("d")
     rows, widest, heading = 0, 0, False
@@ -68,8 +70,8 @@ def read_text(file: BinaryIO, where: str) -> NDArray[np.float64]:
             if value is None:
                 raise _layout_error(file, where) or InputError(
                     "RA-SA-010",
-                    f"Line {number}: {display_name(field, longest=40)!r} is no number.",
-                    hint="Numbers are written as 1.5e-3; a missing value must be left out.",
+                    f"Line {number}: {display_name(field, longest=40)!r} is not a number.",
+                    hint="Write numbers as 1.5e-3, and omit missing values.",
                     where=where,
                 )
             values.append(value)
@@ -78,8 +80,8 @@ def read_text(file: BinaryIO, where: str) -> NDArray[np.float64]:
         if rows > 1 and widest > 1:
             raise _layout_error(file, where) or InputError(
                 "RA-SA-011",
-                f"Has rows of {widest} columns; which one is meant is not known.",
-                hint=f"Keep the one that is meant, for example the first: {_awk(line, 1, heading=heading)}",
+                f"The rows have {widest} columns, and it is unknown which column to use.",
+                hint=(f"Keep the intended column, for example the first: {_awk(line, 1, heading=heading)}"),
                 where=where,
             )
     return np.array(values, dtype=np.float64)
@@ -93,7 +95,7 @@ def _check_encoding(file: BinaryIO, where: str) -> None:
     if start.startswith(_BYTE_ORDER_MARKS) or b"\0" in start:
         raise InputError(
             "RA-SA-015",
-            "Is UTF-16 or UTF-32 text, as PowerShell and Excel write it, or not text.",
+            "The file is UTF-16 or UTF-32 text, as PowerShell and Excel write it, or not text.",
             hint="Save it as UTF-8, for example with: iconv -f UTF-16 -t UTF-8 FILE > values.csv",
             where=where,
         )
@@ -163,9 +165,9 @@ def _layout_error(file: BinaryIO, where: str) -> InputError | None:
     if _counts_rows(body):
         return InputError(
             "RA-SA-016",
-            f"Has {len(body[0].fields)} columns, and the first one counts the rows: an index, as "
-            "pandas and R write it.",
-            hint=f"Keep the values alone: {_awk(body[0].line, 2, heading=heading)}",
+            f"The file has {len(body[0].fields)} columns, and the first one counts the rows: an "
+            "index, as pandas and R write it.",
+            hint=f"Keep only the values: {_awk(body[0].line, 2, heading=heading)}",
             where=where,
         )
     # a number without decimals has no comma, so some lines may be whole numbers

@@ -67,7 +67,7 @@ def read_samples(path: Path | str, *, sign: Sign = "any") -> torch.Tensor:
     where = display_name(str(path))
     suffix = path.suffix.lower()
     if suffix not in {".npy", ".csv", ".txt"}:
-        message = f"The ending {display_name(path.suffix)!r} is none of .npy, .csv and .txt."
+        message = f"The file ending {display_name(path.suffix)!r} is not .npy, .csv or .txt."
         raise NotACheckpointError("RA-SA-002", message, hint=SAVE, where=where)
     try:
         mode = path.stat().st_mode  # before opening: a FIFO would wait for its writer
@@ -79,7 +79,7 @@ def read_samples(path: Path | str, *, sign: Sign = "any") -> torch.Tensor:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(
-            "RA-SA-001", f"Cannot be read: {reason}.", hint="Check the path.", where=where
+            "RA-SA-001", f"The file cannot be read: {reason}.", hint="Check the path.", where=where
         ) from error
     _check(values, sign, where)
     import torch  # a file that is refused does not wait for it
@@ -92,21 +92,24 @@ def _of_npy(file: BinaryIO, where: str) -> NDArray[np.float64]:
     if dtype.hasobject:
         raise UnsafeError(
             "RA-SA-012",
-            "Holds Python objects, which only running a pickle could restore.",
-            hint="Convert where you trust it: numpy.save(path, numpy.asarray(values, float)).",
+            "The file holds Python objects, which only running a pickle could restore.",
+            hint="Convert it if you trust it: numpy.save(path, numpy.asarray(values, float)).",
             where=where,
         )
     if dtype.kind not in "fiu" or dtype.names:
         kind = {"c": "complex numbers", "b": "truth values"}.get(dtype.kind, f"dtype {dtype}")
-        hint = "Eigenvalues of a symmetric matrix are real: save those." if dtype.kind == "c" else SAVE
+        hint = "Save the eigenvalues of a symmetric matrix, which are real." if dtype.kind == "c" else SAVE
         raise InputError(
-            "RA-SA-005", f"Holds {display_name(kind)}, not real numbers.", hint=hint, where=where
+            "RA-SA-005", f"The file holds {display_name(kind)}, not real numbers.", hint=hint, where=where
         )
     if len(shape) != 1:
         raise InputError(
             "RA-SA-006",
             f"Expected a 1-D array, got shape {shape}.",
-            hint="Of a matrix, save the eigenvalues; of several samples, one: numpy.save(path, values[0]).",
+            hint=(
+                "For a matrix, save the eigenvalues; for several samples, save one: "
+                "numpy.save(path, values[0])."
+            ),
             where=where,
         )
     start = file.tell()
@@ -115,7 +118,7 @@ def _of_npy(file: BinaryIO, where: str) -> NDArray[np.float64]:
     if there != bytes_:
         raise CorruptError(
             "RA-SA-004",
-            f"The header announces {bytes_} bytes of values, the file has {there}.",
+            f"The header announces {bytes_} bytes of values, but the file has {there}.",
             hint="Copy or save it again.",
             where=where,
         )
@@ -146,14 +149,14 @@ def _header(file: BinaryIO, where: str) -> tuple[tuple[int, ...], np.dtype[np.ge
             raise ValueError(f"a negative size in {shape}")  # noqa: TRY301
     # TokenError: numpy parses the headers of Python 2 anew, and lets it pass
     except (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
-        message = f"Not a .npy file: {display_name(str(error) or type(error).__name__)}."
+        message = f"The file is not a .npy file: {display_name(str(error) or type(error).__name__)}."
         raise CorruptError("RA-SA-003", message, hint=SAVE, where=where) from None
     return shape, dtype
 
 
 def _check(values: NDArray[np.float64], sign: Sign, where: str) -> None:
     if not values.size:
-        raise InputError("RA-SA-007", "Holds no values.", where=where)
+        raise InputError("RA-SA-007", "The file holds no values.", where=where)
     finite = np.isfinite(values)
     if not finite.all():
         first = int(np.argmin(finite))
@@ -161,7 +164,7 @@ def _check(values: NDArray[np.float64], sign: Sign, where: str) -> None:
             "RA-SA-008",
             f"{values.size - np.count_nonzero(finite)} of {values.size} values are not finite; "
             f"the first is number {first + 1}: {values[first]}.",
-            hint="Find out where they come from before leaving them out.",
+            hint="Find out where they come from before you remove them.",
             where=where,
         )
     if sign == "any":
@@ -171,12 +174,12 @@ def _check(values: NDArray[np.float64], sign: Sign, where: str) -> None:
         first = int(np.argmax(wrong))
         worst = float(values.min())
         kind = "negative" if sign == "nonnegative" else "zero or negative"
-        hint = "Rounding errors of a positive matrix: set them to 0, or leave them out, knowingly."
+        hint = "If they are rounding errors of a positive matrix, set them to 0 or remove them."
         small = worst < 0 and math.fabs(worst) <= 1e-6 * float(values.max())
         raise InputError(
             "RA-SA-009",
             f"{np.count_nonzero(wrong)} of {values.size} values are {kind}; the first is number {first + 1}: "
             f"{values[first]:.6g}.",
-            hint=hint if small or worst == 0 else "Only values of one sign have a meaning here.",
+            hint=hint if small or worst == 0 else "Only values of one sign are meaningful here.",
             where=where,
         )

@@ -78,7 +78,7 @@ def with_section(card: bytes, section: str, *, where: str = "") -> bytes:
         raise InputError(
             "RA-CA-001",
             f"The markers of rmtaudit are not one pair: {lines}.",
-            hint=f"Leave {BEGIN} and, after it, {END}, each once; or remove both.",
+            hint=f"Keep one {BEGIN} followed by one {END}, or remove both.",
             where=where,
         )
     (_, start, _), (_, _, end) = markers

@@ -20,16 +20,16 @@ from rmtaudit.report.verdict import Integrity
 _ALPHA, _RANGE = "alpha", ("alpha_low", "alpha_high")
 _KNOWN = {
     "alpha": "exponent of the power law that fits the tail of the spectrum",
-    "vs_noise": "alpha over alpha of noise of this shape: 1 is like noise",
+    "vs_noise": "alpha divided by alpha of noise of this shape: near 1, like noise",
     "alpha_null": "alpha of noise of this shape",
-    "tail_size": "eigenvalues in that tail",
-    "spikes": "eigenvalues out of the noise, ≥ where their number is a lower bound",
-    "stable_rank": "squared norm over the largest eigenvalue",
+    "tail_size": "number of eigenvalues in that tail",
+    "spikes": "number of eigenvalues above the noise; ≥: a lower bound",
+    "stable_rank": "squared norm divided by the largest eigenvalue",
     "log10_spectral_norm": "log10 of the largest singular value",
     "ks_distance": "distance between the tail and the power law",
     "xmin": "eigenvalue at which the tail starts",
     "phase": "phase of training",
-    "kappa_full": "kappa of the law HTMP of the whole spectrum",
+    "kappa_full": "kappa of the HTMP law fitted to the whole spectrum",
 }
 _INTERVAL = "; [low–high]: interval that includes the uncertainty in xmin"
 _NEAR_BEST = "; [low–high]: range over tails that fit as well"

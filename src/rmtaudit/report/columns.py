@@ -23,10 +23,10 @@ PROPERTIES = MappingProxyType(
         "dtype": "data type as stored",
         "parameters": "number of stored parameters",
         "matrices": "number of matrices in the row",
-        "view": "which matrix was made of the tensor",
-        "integrity": "answer about damage: ok, warning, damaged or unjudged",
-        "signal": "answer about learning: structured, noise-like and others",
-        FINDING: "what was found, in words; always the last column, where anything was",
+        "view": "how the tensor was turned into a matrix",
+        "integrity": "verdict on damage: ok, warning, damaged or unjudged",
+        "signal": "verdict on learning: structured, noise-like and others",
+        FINDING: "the findings in words; always the last column, if there are any",
     }
 )
 """The properties of a layer that a table can show, each with its meaning, in the order of the docs."""

@@ -62,10 +62,16 @@ class DiagnosisResult(Part, frozen=True):
 class ChangeResult(Part, frozen=True):
     """How large the change is, against the base."""
 
-    relative_frobenius: Annotated[Number, Meta(description="Norm of the difference over that of the base.")]
+    relative_frobenius: Annotated[
+        Number, Meta(description="Norm of the difference divided by the norm of the base.")
+    ]
     relative_spectral: Annotated[
         Number | None,
-        Meta(description="The same in the largest singular value; null for a vector."),
+        Meta(
+            description=(
+                "Largest singular value of the difference divided by that of the base; null for a vector."
+            )
+        ),
     ]
 
 
@@ -74,9 +80,13 @@ class DistortionResult(Part, frozen=True):
 
     value: Share | None
     ci: Interval | None
-    directions: Annotated[Count, Meta(description="Directions of the base that were followed.")]
-    more: Annotated[bool, Meta(description="Whether the base has others that stand out of noise.")]
-    survived: Annotated[Count, Meta(description="Those that are still resolvable in the candidate.")]
+    directions: Annotated[Count, Meta(description="Number of directions of the base that were followed.")]
+    more: Annotated[
+        bool, Meta(description=("Whether the base has further directions that stand out from noise."))
+    ]
+    survived: Annotated[
+        Count, Meta(description=("Number of those that are still resolvable in the candidate."))
+    ]
     angles: Annotated[Sequence[Number], Meta(description="Principal angles in degrees, largest first.")]
     reason: str
 
@@ -93,9 +103,13 @@ class MetricChange(Part, frozen=True):
 class LayerComparison(Part, frozen=True, kw_only=True):
     """One pair of tensors."""
 
-    name: Annotated[str, Meta(description="In the base; tensor#part where it holds several layers.")]
-    candidate: Annotated[str, Meta(description="In the candidate.")]
-    kind: Annotated[str | None, Meta(description="Of the layer; null for a tensor that is no weight matrix.")]
+    name: Annotated[
+        str, Meta(description=("Name in the base; tensor#part where the tensor holds several layers."))
+    ]
+    candidate: Annotated[str, Meta(description="Name in the candidate.")]
+    kind: Annotated[
+        str | None, Meta(description=("Kind of the layer; null for a tensor that is not a weight matrix."))
+    ]
     shape: tuple[Count, Count]
     parameters: Count
     dtypes: Annotated[tuple[str, str], Meta(description="Stored dtypes, or schemes, of the two.")]
@@ -125,7 +139,7 @@ class ComparisonCoverage(Part, frozen=True):
     parameters_base: Count
     parameters_candidate: Count
     parameters_compared: Count
-    fraction: Annotated[Share, Meta(description="Of the base's parameters.")]
+    fraction: Annotated[Share, Meta(description="Share of the base's parameters.")]
     only_base: Sequence[Unmatched]
     only_candidate: Sequence[Unmatched]
 
@@ -134,8 +148,10 @@ class ComparisonSummary(Part, frozen=True):
     """The whole in one sentence, and what does not fit it."""
 
     sentence: str
-    kinds: Annotated[Mapping[str, Count], Meta(description="Pairs of each diagnosis.")]
-    exceptions: Annotated[Sequence[str], Meta(description="Layers that the sentence does not describe.")]
+    kinds: Annotated[Mapping[str, Count], Meta(description="Number of pairs with each diagnosis.")]
+    exceptions: Annotated[
+        Sequence[str], Meta(description="Number of layers that the sentence does not describe.")
+    ]
     distortion: Annotated[
         Share | None, Meta(description="Mean over the weight matrices, weighted by parameters.")
     ]

@@ -18,11 +18,11 @@ _ORDERS = {
 }
 _UNITS = {"tensor": "the tensor", "row": "each row", "column": "each column", "block": "each square block"}
 _REASONS = {
-    "too_small": "changed, but it has too few entries to say how",
-    "not_floating": "changed, and its values are no floating-point numbers",
+    "too_small": "changed, but it has too few entries to determine how",
+    "not_floating": "changed, and its values are not floating-point numbers",
     "nonfinite": "holds values that are not finite",
     "constant_base": "changed from a constant",
-    "no_signs": "changed, in too few places that share rows and columns to say how",
+    "no_signs": "changed, in too few places that share rows and columns to determine how",
 }
 
 
@@ -55,11 +55,11 @@ def _edit(numbers: Numbers) -> str:
         listed = numbers[of]
         noun = of[:-1] if lines == 1 else of
         shown = ", ".join(map(str, listed[:5])) + (" …" if lines > 5 else "")
-        return f"is unchanged but for {lines} {noun} ({shown})"
+        return f"is unchanged except for {lines} {noun} ({shown})"
     row, column = numbers["positions"][0]
     if count == 1:
-        return f"is unchanged but for the entry ({row}, {column}){bit}"
-    return f"is unchanged but for {count} entries{bit}, the first at ({row}, {column})"
+        return f"is unchanged except for the entry ({row}, {column}){bit}"
+    return f"is unchanged except for {count} entries{bit}, the first at ({row}, {column})"
 
 
 def _pruned(numbers: Numbers) -> str:
@@ -127,8 +127,8 @@ def _dense(numbers: Numbers) -> str:
 
 def _replaced(numbers: Numbers) -> str:
     return (
-        "shows nothing of the base: replaced, trained apart or relabelled (a mean cosine of "
-        f"{_short(numbers['smallest_seen'])} would have been seen)"
+        "shows nothing of the base: replaced, trained independently or relabelled (a mean cosine "
+        f"of {_short(numbers['smallest_seen'])} would have been detected)"
     )
 
 
@@ -151,7 +151,7 @@ def _unknown(numbers: Numbers) -> str:
 
 _SENTENCES: Mapping[str, Callable[[Numbers], str]] = {
     "identical": lambda _: "is identical",
-    "same_values": lambda _: "holds the same values, stored otherwise",
+    "same_values": lambda _: "holds the same values, stored differently",
     "cast": _cast,
     "scaled": _scaled,
     "rearranged": lambda numbers: (

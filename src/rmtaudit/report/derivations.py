@@ -78,9 +78,9 @@ class LineageModel(Part, frozen=True):
     name: str
     format: str
     parameters: Count
-    bits: Annotated[Number, Meta(description="Mean number of stored bits of a parameter.")]
+    bits: Annotated[Number, Meta(description="Mean number of stored bits per parameter.")]
     digest: str
-    family: Annotated[str, Meta(description="The first name of its family.")]
+    family: Annotated[str, Meta(description="Name of the first model of its family.")]
 
 
 class UnreadModel(Part, frozen=True):
@@ -95,7 +95,7 @@ class RelationEvidence(Part, frozen=True):
     """The numbers of a relation test."""
 
     relative_change: Number | None
-    layers: Annotated[Count, Meta(description="Layers that correspond.")]
+    layers: Annotated[Count, Meta(description="Number of corresponding layers.")]
     sampled: bool
     p_value: Number | None
     cosine: Number | None
@@ -127,7 +127,7 @@ class Lineage(Document, frozen=True):
     level: LineageLevel
     models: Sequence[LineageModel]
     unread: Sequence[UnreadModel]
-    counts: Annotated[Mapping[str, Count], Meta(description="Pairs of each kind.")]
+    counts: Annotated[Mapping[str, Count], Meta(description="Number of pairs of each kind.")]
     pairs: Sequence[LineagePair]
 
 
@@ -147,7 +147,7 @@ class FittedCoefficient(Part, frozen=True):
     value: Number
     se: Number
     ci: tuple[Number, Number]
-    p_value: Annotated[Number, Meta(description="Of the hypothesis that it is 0.")]
+    p_value: Annotated[Number, Meta(description="p-value of the hypothesis that it is 0.")]
 
 
 class MergeParent(Part, frozen=True):
@@ -163,7 +163,7 @@ class MergeLayer(Part, frozen=True):
     name: str
     change: Annotated[Number, Meta(description="Relative to the norm of the base.")]
     residual: Annotated[Number, Meta(description="Share of the squared change.")]
-    excess: Annotated[Number | None, Meta(description="Mean squared residual over that of rounding.")]
+    excess: Annotated[Number | None, Meta(description="Mean squared residual divided by that of rounding.")]
 
 
 class Merge(Document, frozen=True):
@@ -206,7 +206,7 @@ class ClaimTensor(Part, frozen=True):
 
     name: str
     answer: ClaimWord
-    ground: Annotated[str, Meta(description="What it rests on. Later versions may add grounds.")]
+    ground: Annotated[str, Meta(description=("What the answer rests on. Later versions may add grounds."))]
     reason: str
     parameters: Count
     numbers: Annotated[Mapping[str, Any], Meta(description="They depend on the ground.")]
@@ -251,7 +251,9 @@ class EditedLayer(Part, frozen=True):
     parameters: Count
     relative_error: Number
     spectral_error: Number
-    kept: Annotated[Number, Meta(description="Share of singular directions that stand out of the change.")]
+    kept: Annotated[
+        Number, Meta(description=("Share of singular directions that stand out from the change."))
+    ]
 
 
 class Whatif(Document, frozen=True):
@@ -281,7 +283,9 @@ class ModuleUpdate(Part, frozen=True):
     module: str
     shape: Shape
     rank: Count
-    resolved: Annotated[Count, Meta(description="Singular values above the rounding of the storage.")]
+    resolved: Annotated[
+        Count, Meta(description=("Number of singular values above the rounding of the storage."))
+    ]
     relative_change: Number
     relative_error: Number
 

@@ -22,7 +22,9 @@ _GROUPED = ("codes", "layers")
 def with_detail(report: Report, detail: Detail) -> Report:
     """Return the report in a form; a summary stays one. Raises ``UsageError`` (RA-US-304) for others."""
     if detail not in get_args(Detail):
-        raise UsageError("RA-US-304", f"detail is full or summary, not {display_name(repr(detail))}.")
+        raise UsageError(
+            "RA-US-304", f"The argument detail must be full or summary, not {display_name(repr(detail))}."
+        )
     return summarised(report) if detail == "summary" else report
 
 

@@ -99,8 +99,10 @@ def require_analyzers(condition: FailOn, analyzers: Collection[str]) -> None:
             raise UsageError(
                 "RA-US-113",
                 f"The scan never raises {code}: it does not run the analyzer {analyzer!r}.",
-                hint=f"It runs {', '.join(map(display_name, analyzers))}; add {analyzer} to --analyzers, or "
-                "take the preset audit.",
+                hint=(
+                    f"The scan runs {', '.join(map(display_name, analyzers))}; add {analyzer} to "
+                    "--analyzers, or use the preset audit."
+                ),
             )
 
 
@@ -128,7 +130,7 @@ def not_judged(report: Report) -> tuple[LayerResult, ...]:
 
 def _wrong_word(word: str, *, alone: bool) -> UsageError:
     if word.lower() == NEVER and not alone:
-        return UsageError("RA-US-112", "never stands alone in --fail-on.")
+        return UsageError("RA-US-112", "The word never must stand alone in --fail-on.")
     shown = display_name(word, longest=40)
     near = suggestion(word.lower(), (*_LEVELS, NEVER))
     return UsageError(

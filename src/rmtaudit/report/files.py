@@ -47,7 +47,7 @@ def load_report(path: str | Path) -> Report:
         raise InputError(
             "RA-RP-006",
             f"The file holds {len(results)} reports, not one.",
-            hint="rmtaudit.load_reports returns all of them.",
+            hint="Use rmtaudit.load_reports to read all of them.",
             where=str(path),
         )
     (result,) = results
@@ -77,7 +77,7 @@ def save_report(report: Report, path: str | Path) -> None:
     if name is None:
         raise UsageError(
             "RA-US-002",
-            f"The ending {target.suffix!r} says no format.",
+            f"The file ending {target.suffix!r} does not indicate a format.",
             hint=f"Endings: {', '.join(SUFFIXES)}.",
             where=str(path),
         )
@@ -92,7 +92,7 @@ def save_report(report: Report, path: str | Path) -> None:
                 temporary.unlink()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise OutputError("RA-OU-003", f"Cannot be written: {reason}.", where=str(path)) from error
+        raise OutputError("RA-OU-003", f"The file cannot be written: {reason}.", where=str(path)) from error
 
 
 def _read(file: Path) -> bytes:
@@ -100,4 +100,4 @@ def _read(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise InputError("RA-RP-005", f"Cannot be read: {reason}.") from error
+        raise InputError("RA-RP-005", f"The file cannot be read: {reason}.") from error

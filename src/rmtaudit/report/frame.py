@@ -17,6 +17,6 @@ def data_frame(rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> pd.Data
         import pandas as pd
     except ImportError as error:
         raise UsageError(
-            "RA-US-301", "pandas is not installed.", hint="pip install 'rmtaudit[pandas]'"
+            "RA-US-301", "The package pandas is not installed.", hint="pip install 'rmtaudit[pandas]'"
         ) from error
     return pd.DataFrame([list(row) for row in rows], columns=list(columns))

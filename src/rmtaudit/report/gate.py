@@ -54,7 +54,7 @@ class GatePolicy(Part, frozen=True, kw_only=True):
     version: str
     sha256: Annotated[str, Meta(description="Digest of the rules after `extends` was resolved.")]
     sources: Annotated[
-        tuple[str, ...], Meta(description="Files and presets it was read from, the base first.")
+        tuple[str, ...], Meta(description="Files and presets that it was read from, the base first.")
     ]
 
 
@@ -69,8 +69,8 @@ class GateBaseline(Part, frozen=True, kw_only=True):
 class GateCoverage(Part, frozen=True, kw_only=True):
     """How much of a subject was analysed."""
 
-    fraction: Annotated[Share, Meta(description="Parameters in analysed layers, of all parameters.")]
-    skipped: Annotated[Count, Meta(description="Weight tensors that were not analysed.")]
+    fraction: Annotated[Share, Meta(description="Share of the parameters that are in analysed layers.")]
+    skipped: Annotated[Count, Meta(description="Number of weight tensors that were not analysed.")]
 
 
 class GateError(Part, frozen=True, kw_only=True):
@@ -111,21 +111,27 @@ class Check(Part, frozen=True, kw_only=True):
 
     rule: Annotated[Words, Meta(description="Identifier of the rule in the policy.")]
     title: Annotated[Words, Meta(description="What is checked, as a sentence.")]
-    why: Annotated[str, Meta(description="The sentence that defends the rule.")]
+    why: Annotated[str, Meta(description="A sentence that justifies the rule.")]
     level: Level
     target: Annotated[
         str, Meta(description="Layer, or the glob, role or kind of a group; empty for the whole model.")
     ]
-    severity: Annotated[CheckSeverity, Meta(description="A `warning` informs, and never counts.")]
+    severity: Annotated[
+        CheckSeverity, Meta(description="A `warning` is for information and never fails the gate.")
+    ]
     outcome: CheckOutcome
-    message: Annotated[Words, Meta(description="What came of it, as a sentence.")]
+    message: Annotated[Words, Meta(description="The outcome, as a sentence.")]
     reason: Annotated[
-        str, Meta(description="Why it is `inconclusive`, or the reason of its suppression; else empty.")
+        str,
+        Meta(description=("Why it is `inconclusive`, or the reason for its suppression; otherwise empty.")),
     ] = ""
     evidence: Annotated[tuple[CheckEvidence, ...], Meta(description="The worst first.")] = ()
-    evidence_left_out: Annotated[Count, Meta(description="Pieces of evidence beyond those listed.")] = 0
+    evidence_left_out: Annotated[
+        Count, Meta(description="Number of pieces of evidence beyond those listed.")
+    ] = 0
     false_alarm_rate: Annotated[
-        Share | None, Meta(description="Of the rule, measured on healthy models; null: not measured.")
+        Share | None,
+        Meta(description=("False alarms of the rule, measured on healthy models; null: not measured.")),
     ] = None
 
 
@@ -133,12 +139,12 @@ class Suppression(Part, frozen=True, kw_only=True):
     """An exception that the policy grants."""
 
     rule: str
-    layer: Annotated[str | None, Meta(description="Pattern of layers; null: all of the rule.")]
-    finding: Annotated[str | None, Meta(description="Code; null: all of the rule.")]
+    layer: Annotated[str | None, Meta(description="Pattern of layers; null: all layers of the rule.")]
+    finding: Annotated[str | None, Meta(description="Code; null: all codes of the rule.")]
     reason: Words
     expires: Day
     expired: Annotated[bool, Meta(description="An expired suppression is not applied.")]
-    used: Annotated[Count, Meta(description="Checks that it changed.")]
+    used: Annotated[Count, Meta(description="Number of checks that it changed.")]
 
 
 class LeftOut(Part, frozen=True, kw_only=True):
@@ -153,7 +159,10 @@ class GateSubject(Part, frozen=True, kw_only=True):
     """What came of one checkpoint."""
 
     path: Annotated[str, Meta(description="Of the checkpoint, as its report states it.")]
-    report: Annotated[str | None, Meta(description="The saved report it was judged from; null: scanned now.")]
+    report: Annotated[
+        str | None,
+        Meta(description=("The saved report that was judged; null: the model was scanned in this run.")),
+    ]
     format: str
     digest: str | None
     parameters: Count
@@ -161,9 +170,10 @@ class GateSubject(Part, frozen=True, kw_only=True):
     outcome: GateOutcome
     error: Annotated[GateError | None, Meta(description="Null unless `outcome` is `unreadable`.")]
     checks: tuple[Check, ...]
-    metrics: Annotated[Mapping[str, GateMetric], Meta(description="A few numbers of the whole model.")]
+    metrics: Annotated[Mapping[str, GateMetric], Meta(description="A few metrics of the whole model.")]
     left_out: Annotated[
-        tuple[LeftOut, ...], Meta(description="Rules for cases with a baseline, where this is none.")
+        tuple[LeftOut, ...],
+        Meta(description=("Rules that need a baseline and were skipped because there is none.")),
     ] = ()
 
     def checks_of(self, outcome: CheckOutcome) -> tuple[Check, ...]:
@@ -185,7 +195,9 @@ class GateDocument(Part, frozen=True, kw_only=True):
     subjects: tuple[GateSubject, ...]
     outcome: GateOutcome
     exit_code: Annotated[int, Meta(ge=0, le=3)]
-    suppressions: Annotated[tuple[Suppression, ...], Meta(description="Also those that expired.")]
+    suppressions: Annotated[
+        tuple[Suppression, ...], Meta(description="Suppressions, including those that expired.")
+    ]
 
     @property
     def passed(self) -> bool:

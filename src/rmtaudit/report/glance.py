@@ -31,7 +31,7 @@ def report_text(report: Report) -> str:
     room = 3 if len(causes) <= 3 else 2
     lines += [f"  {severity:<8} {text}" for severity, text in causes[:room]]
     if len(causes) > room:
-        lines.append(f"  and {len(causes) - room} more causes: report.causes, report.findings")
+        lines.append(f"  and {len(causes) - room} more causes: see report.causes and report.findings")
     return "\n".join(_cut(line) for line in lines)
 
 

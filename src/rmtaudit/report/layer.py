@@ -21,10 +21,12 @@ SkipName = Annotated[
 ]
 IntegrityVerdict = Annotated[
     Verdict,
-    Meta(description="About damage: `ok`, `warning`, `damaged`, or `unjudged` where nothing was read."),
+    Meta(
+        description=("Verdict on damage: `ok`, `warning`, `damaged`, or `unjudged` where nothing was read.")
+    ),
 ]
 SignalVerdict = Annotated[
-    Verdict, Meta(description="About learning: `structured`, `noise-like`, `initial`, `constant` ….")
+    Verdict, Meta(description=("Verdict on learning: `structured`, `noise-like`, `initial`, `constant` …."))
 ]
 JointText = Annotated[
     str, Meta(description="Deprecated: `integrity` where that is `damaged`, else `signal`, as a text.")
@@ -90,21 +92,25 @@ class StoredEncoding(Part, frozen=True):
     """How a quantised weight lies in the file."""
 
     scheme: Words
-    dtype: Annotated[Words, Meta(description="Of the codes.")]
+    dtype: Annotated[Words, Meta(description="Data type of the codes.")]
     block: Annotated[
         tuple[Count, Count] | None,
-        Meta(description="Rows and columns that share a scale; null where one serves the whole tensor."),
+        Meta(
+            description=(
+                "Rows and columns that share a scale; null where one scale applies to the whole tensor."
+            )
+        ),
     ]
-    bits: Annotated[NonNegative, Meta(description="Bits a weight, scales and zero points included.")]
+    bits: Annotated[NonNegative, Meta(description="Bits per weight, including scales and zero points.")]
 
 
 class LayerResult(Part, frozen=True, kw_only=True):
     """One row: a layer that was analysed, or a weight tensor that was not and why."""
 
-    name: Annotated[str, Meta(description="Of the tensor; tensor#part where it holds several layers.")]
+    name: Annotated[str, Meta(description=("Name of the tensor; tensor#part where it holds several layers."))]
     tensor: str
     kind: str
-    view: Annotated[str, Meta(description="Which matrix was made of the tensor.")]
+    view: Annotated[str, Meta(description="How the tensor was turned into a matrix.")]
     shape: Annotated[
         tuple[Count, ...],
         Meta(description="Rows and columns of each matrix; sizes as stored where there is none."),
@@ -113,7 +119,7 @@ class LayerResult(Part, frozen=True, kw_only=True):
     matrices: Count
     parameters: Count
     bytes: Annotated[
-        Count | None, Meta(description="About what these take in the file, in bytes; null where unknown.")
+        Count | None, Meta(description="Approximate size in the file, in bytes; null where unknown.")
     ] = None
     status: Status
     reason: str
@@ -130,7 +136,11 @@ class LayerResult(Part, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
     encoding: Annotated[
         StoredEncoding | None,
-        Meta(description="How a quantised weight is stored; its numbers are of the weight it stands for."),
+        Meta(
+            description=(
+                "How a quantised weight is stored; the numbers of the layer are those of the decoded weight."
+            )
+        ),
     ] = None
 
     def __repr__(self) -> str:

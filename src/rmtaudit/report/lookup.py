@@ -17,7 +17,7 @@ def layer_of(layers: Sequence[LayerResult], name: object) -> LayerResult:
         Where there is none; the message has the nearest name, or the layers of a tensor that holds several.
     """
     if not isinstance(name, str):
-        raise KeyError(f"A layer is looked up by its name, not by {type(name).__name__}: see report.layers.")
+        raise KeyError(f"A layer is looked up by its name, not by {type(name).__name__}; see report.layers.")
     for layer in layers:
         if layer.name == name:
             return layer

@@ -86,9 +86,13 @@ class Coverage(Part, frozen=True):
     """What was analysed, and what was not."""
 
     tensors: Count
-    parameters: Annotated[Count, Meta(description="Elements of all tensors, tied ones once.")]
-    weight_parameters: Annotated[Count, Meta(description="Those in weight matrices, analysed or not.")]
-    parameters_analyzed: Annotated[Count, Meta(description="Those in layers with status ok.")]
+    parameters: Annotated[
+        Count, Meta(description=("Number of elements of all tensors; tied tensors count once."))
+    ]
+    weight_parameters: Annotated[
+        Count, Meta(description="Number of elements in weight matrices, analysed or not.")
+    ]
+    parameters_analyzed: Annotated[Count, Meta(description="Number of elements in layers with status ok.")]
     fraction: Annotated[
         NonNegative, Meta(description="parameters_analyzed / parameters; 0 for an empty checkpoint.")
     ]
@@ -111,7 +115,11 @@ class MetricEntry(Part, frozen=True):
     analyzer: str
     unit: Annotated[
         str,
-        Meta(description="`w`: that of the weights, `w²` its square; empty for a pure number or a word."),
+        Meta(
+            description=(
+                "Unit: `w` is that of the weights, `w²` its square; empty for a pure number or a word."
+            )
+        ),
     ]
     better: Better | None
     description: str
@@ -148,11 +156,16 @@ class Report(Part, frozen=True, kw_only=True):
     judgement: Judgement = UNJUDGED
     findings: Annotated[
         tuple[LayerFinding, ...],
-        Meta(description="Those of all layers: errors first, then warnings, each in stored order."),
+        Meta(description=("Findings of all layers: errors first, then warnings, each in stored order.")),
     ]
     causes: Annotated[
         tuple[Finding, ...],
-        Meta(description="The same, one entry a cause: `evidence` has the `codes` and the `layers`."),
+        Meta(
+            description=(
+                "The same findings, with one entry for each cause: `evidence` has the "
+                "`codes` and the `layers`."
+            )
+        ),
     ] = ()
     complete: Annotated[bool, Meta(description="False for a scan that was stopped.")]
     error: Annotated[StoppedBy | None, Meta(description="What stopped it, if that was an error.")]

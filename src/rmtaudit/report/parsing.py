@@ -100,8 +100,9 @@ def _check_schema(document: object) -> None:
         version = display_name(repr(schema.get("version")), longest=40)
         raise CorruptError(
             "RA-RP-003",
-            f"The report has version {version} of its schema; this rmtaudit reads {' and '.join(_VERSIONS)}.",
-            hint="Render it with the rmtaudit that wrote it, or scan again.",
+            f"The report has version {version} of its schema; this version of rmtaudit reads "
+            f"{' and '.join(_VERSIONS)}.",
+            hint="Render it with the version of rmtaudit that wrote it, or scan again.",
         )
 
 
@@ -109,10 +110,12 @@ def _no_report(name: object) -> CorruptError:
     if name == COMPARISON_NAME:
         return CorruptError(
             "RA-RP-002",
-            "A saved comparison, not the report of a scan.",
+            "The file is a saved comparison, not the report of a scan.",
             hint="A gate compares the weights itself: rmtaudit gate CANDIDATE --baseline BASE.",
         )
-    return CorruptError("RA-RP-002", f"Not a report of rmtaudit: its schema is not {HEADER.name!r}.")
+    return CorruptError(
+        "RA-RP-002", f"The file is not a report of rmtaudit: its schema is not {HEADER.name!r}."
+    )
 
 
 def _checked(document: dict[str, Any], kind: type[T], at: tuple[Step, ...]) -> T:

@@ -27,7 +27,7 @@ def plain(value: Any, where: str = "") -> Any:
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError(f"{where} is {value!r}: a report holds finite numbers only")
+            raise ValueError(f"{where} is {value!r}: a report can hold only finite numbers")
         return float(value)
     if isinstance(value, Struct):
         value = msgspec.structs.asdict(value)
@@ -35,4 +35,4 @@ def plain(value: Any, where: str = "") -> Any:
         return {str(key): plain(item, f"{where}.{key}" if where else str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
-    raise TypeError(f"{where} is a {type(value).__name__}: a report holds plain values only")
+    raise TypeError(f"{where} is a {type(value).__name__}: a report can hold only plain values")

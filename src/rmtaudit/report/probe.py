@@ -71,16 +71,22 @@ class ProbedLayer(Part, frozen=True):
     """What changing one weight does to the output."""
 
     name: str
-    kind: Annotated[str, Meta(description="Its name, with an asterisk for each number of a block.")]
+    kind: Annotated[
+        str, Meta(description=("Name of the layer, with an asterisk for each number of a block."))
+    ]
     shape: Shape
     matrices: Count
     parameters: Count
     sensitivity: Annotated[
         ProbeEstimate | None,
-        Meta(description="Change of the output under noise, over the square of the noise's relative size."),
+        Meta(
+            description=(
+                "Change of the output under noise, divided by the square of the noise's relative size."
+            )
+        ),
     ]
     relative_error: Annotated[
-        Number | None, Meta(description="Frobenius norm of the edit over that of the weight.")
+        Number | None, Meta(description="Frobenius norm of the edit divided by that of the weight.")
     ]
     harm: Annotated[ProbeEstimate | None, Meta(description="Change of the output under the edit.")]
     second_order: Annotated[
@@ -98,9 +104,11 @@ class ProbeAdvice(Part, frozen=True):
 
     every: Annotated[Number | None, Meta(description="Measured harm of all edits; null: not finite.")]
     total: Annotated[Number, Meta(description="Sum of the harms of the single edits.")]
-    keep: Annotated[Sequence[str], Meta(description="Layers to leave as they are; empty: no few stand out.")]
-    share: Annotated[Share, Meta(description="Share of the edited parameters that they hold.")]
-    others: Annotated[Number | None, Meta(description="Measured harm of all edits but theirs.")]
+    keep: Annotated[
+        Sequence[str], Meta(description=("Layers to exempt from the edit; empty: no small group stands out."))
+    ]
+    share: Annotated[Share, Meta(description="Share of the edited parameters that these layers hold.")]
+    others: Annotated[Number | None, Meta(description="Measured harm of the edits of all other layers.")]
 
 
 class ProbeWarning(Part, frozen=True):

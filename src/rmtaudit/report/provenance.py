@@ -30,7 +30,9 @@ class Tool(TypedDict):
     include: NotRequired[
         Annotated[Sequence[str], Meta(description="Patterns of the layers that were chosen.")]
     ]
-    exclude: NotRequired[Annotated[Sequence[str], Meta(description="Patterns of the layers left out.")]]
+    exclude: NotRequired[
+        Annotated[Sequence[str], Meta(description="Patterns of the layers that were excluded.")]
+    ]
     sort: Annotated[
         str, Meta(description="The metric or property that orders a rendered table, worst first.")
     ]
@@ -44,10 +46,12 @@ class Base(TypedDict):
 
     path: str
     format: str
-    parameters: Annotated[Count, Meta(description="Elements of all its tensors.")]
-    merged: Annotated[Count, Meta(description="Weights with an update.")]
-    not_merged: Annotated[Count, Meta(description="Updates that could not be added; `coverage` says why.")]
-    without_update: Annotated[Count, Meta(description="Weight tensors without an update.")]
+    parameters: Annotated[Count, Meta(description="Number of elements of all its tensors.")]
+    merged: Annotated[Count, Meta(description="Number of weights with an update.")]
+    not_merged: Annotated[
+        Count, Meta(description=("Number of updates that could not be added; `coverage` states the reasons."))
+    ]
+    without_update: Annotated[Count, Meta(description="Number of weight tensors without an update.")]
     warnings: Sequence[str]
 
 
@@ -73,11 +77,9 @@ class Subject(TypedDict):
             "for a streamed model of which not every tensor was transferred."
         ),
     ]
-    parameters: Annotated[Count, Meta(description="Elements of all tensors in the container.")]
-    bytes: NotRequired[
-        Annotated[Count, Meta(description="About what these take in the container, in bytes.")]
-    ]
-    dtypes: Annotated[Mapping[str, Count], Meta(description="Elements of each dtype.")]
+    parameters: Annotated[Count, Meta(description="Number of elements of all tensors in the container.")]
+    bytes: NotRequired[Annotated[Count, Meta(description="Approximate size in the container, in bytes.")]]
+    dtypes: Annotated[Mapping[str, Count], Meta(description="Number of elements of each dtype.")]
     warnings: Sequence[str]
     base: NotRequired[Base]
     streamed: NotRequired[

@@ -41,9 +41,9 @@ class RankingTool(Part, frozen=True):
 
     version: str
     seed: Count
-    draws: Annotated[Count, Meta(description="Bootstrap draws of each interval.")]
-    level: Annotated[Level, Meta(description="Of the intervals, each by itself.")]
-    alpha: Annotated[Level, Meta(description="An adjusted p-value below it counts.")]
+    draws: Annotated[Count, Meta(description="Number of bootstrap draws for each interval.")]
+    level: Annotated[Level, Meta(description="Confidence of each interval by itself.")]
+    alpha: Annotated[Level, Meta(description="An adjusted p-value below it is significant.")]
 
 
 class RankingSubject(Part, frozen=True):
@@ -51,7 +51,9 @@ class RankingSubject(Part, frozen=True):
 
     path: str
     models: Count
-    left_out: Annotated[Count, Meta(description="Models without a report, or without any metric.")]
+    left_out: Annotated[
+        Count, Meta(description=("Number of models without a report, or without any metric."))
+    ]
 
 
 class RankedMetric(Part, frozen=True):
@@ -82,8 +84,10 @@ class Association(Part, frozen=True, kw_only=True):
 
     tau: Annotated[Number | None, Meta(description="Kendall's tau-b; null where it does not exist.")]
     ci: tuple[Number, Number] | None
-    p: Annotated[Level | None, Meta(description="Two-sided, of this test alone.")]
-    p_adjusted: Annotated[Level | None, Meta(description="Holm, over the tests of this document.")]
+    p: Annotated[Level | None, Meta(description="Two-sided p-value of this test alone.")]
+    p_adjusted: Annotated[
+        Level | None, Meta(description=("p-value adjusted by Holm's method over the tests of this document."))
+    ]
     p_method: Annotated[
         Literal["all permutations", "random permutations"] | None,
         Meta(description="How `p` was computed."),
@@ -95,8 +99,8 @@ class Comparison(Part, frozen=True, kw_only=True):
     """How a metric, or the number of parameters, orders the models by quality."""
 
     metric: str
-    models: Annotated[Count, Meta(description="Models with this metric and this quality.")]
-    pairs: Annotated[Count, Meta(description="Pairs of them within families.")]
+    models: Annotated[Count, Meta(description="Number of models with this metric and this quality.")]
+    pairs: Annotated[Count, Meta(description="Number of pairs of them within families.")]
     alone: Annotated[Association, Meta(description="Within families.")]
     given_size: Annotated[
         Association | None,
@@ -114,7 +118,7 @@ class Measure(Part, frozen=True, kw_only=True):
     name: str
     higher_is_better: bool
     models: Count
-    families: Annotated[Count, Meta(description="Families with two of these models or more.")]
+    families: Annotated[Count, Meta(description="Number of families with at least two of these models.")]
     answer: Answer
     size: Annotated[Comparison, Meta(description="The baseline: the number of parameters.")]
     metrics: tuple[Comparison, ...]
@@ -128,7 +132,8 @@ class Ranking(Part, frozen=True, kw_only=True):
     subject: RankingSubject
     metrics: Annotated[tuple[str, ...], Meta(description="The metrics that were tried.")]
     tests: Annotated[
-        Count, Meta(description="Partial correlations that were tested, over all measures of quality.")
+        Count,
+        Meta(description=("Number of partial correlations that were tested, over all measures of quality.")),
     ]
     families: tuple[Family, ...]
     measures: tuple[Measure, ...]

@@ -34,22 +34,29 @@ def answer_sentence(ranking: Ranking, measure: Measure) -> str:
     if measure.answer == Answer.SIZE_ORDERS_ALL and tau is not None:
         way = "a larger model is always better" if tau > 0 else "a larger model is always worse"
         return (
-            f"The number of parameters orders these {models} perfectly by {quality}: {way}. "
-            "Nothing is left that a spectral metric could add."
+            f"The number of parameters orders these {models} perfectly by {quality}: {way}. A "
+            "spectral metric could add nothing."
         )
     if measure.answer == Answer.TOO_FEW:
-        return f"{models} with {quality}: too few to say whether a spectral metric adds to size."
+        return (
+            f"{models} with {quality}: too few to determine whether a spectral metric adds "
+            "information to size."
+        )
     adding = [each for each in measure.metrics if _adds(each, ranking.tool.alpha)]
     if adding:
         named = ", ".join(f"{display_name(each.metric)} ({_partial(each)})" for each in adding[:_MOST_NAMED])
         more = f" and {len(adding) - _MOST_NAMED} more" if len(adding) > _MOST_NAMED else ""
-        return f"Given size, these add to the order of {models} by {quality}: {named}{more}; {tried} counted."
+        return (
+            f"Given the size, these metrics add to the order of {models} by {quality}: "
+            f"{named}{more}; {tried} counted."
+        )
     best = _best(measure)
     if best is None:
-        return f"No metric can add to size in the order of {models} by {quality}: none has a partial tau."
+        return f"No metric can add to the size in ordering {models} by {quality}: none has a partial tau."
     return (
-        f"No spectral metric is shown to add to size in the order of {models} by {quality}: "
-        f"of {tried}, the smallest adjusted p-value is {format_p(best)}. That is no proof that none does."
+        f"No spectral metric is shown to add to the size in ordering {models} by {quality}: of "
+        f"{tried}, the smallest adjusted p-value is {format_p(best)}. This does not prove that "
+        "none does."
     )
 
 
@@ -74,8 +81,8 @@ def without_quality(ranking: Ranking) -> str:
     if ranking.measures:
         return ""
     return (
-        "No model has a measured quality, so nothing here says that a place is good. Add quality to the "
-        "manifest to compare the metrics with the number of parameters."
+        "No model has a measured quality, so nothing here shows that a high place is good. Add "
+        "quality to the manifest to compare the metrics with the number of parameters."
     )
 
 
@@ -101,7 +108,7 @@ def families_left_out(ranking: Ranking, *, everything: bool) -> int:
 
 def legend(ranking: Ranking) -> list[tuple[str, str]]:
     """Return what the columns of the tables of a ranking mean; taus stand only where a quality is known."""
-    places = [("(1)", "place in the family: 1 has the largest value, which need not be the best")]
+    places = [("(1)", ("place in the family: 1 has the largest value, which is not necessarily the best"))]
     if not ranking.measures:
         return places
     return [
@@ -137,7 +144,7 @@ def markdown(ranking: Ranking) -> str:
 def subject_line(ranking: Ranking) -> str:
     """Return how many models, families and metrics there are."""
     subject = ranking.subject
-    left = f" · {subject.left_out} without a report or a metric left out" if subject.left_out else ""
+    left = f" · {subject.left_out} without a report or a metric were excluded" if subject.left_out else ""
     families = len(ranking.families)
     return (
         f"{subject.models} models · {families} famil{'y' if families == 1 else 'ies'} · metrics: "

@@ -19,9 +19,9 @@ class Check(TypedDict):
     ours: Number | None
     theirs: Number | None
     deviation: Annotated[
-        Number | None, Meta(description="In the scale of the accuracy; null where it is infinite.")
+        Number | None, Meta(description=("Deviation in units of the accuracy; null where it is infinite."))
     ]
-    accuracy: Annotated[Number, Meta(description="The greatest deviation that agrees.")]
+    accuracy: Annotated[Number, Meta(description="The largest deviation that counts as agreement.")]
     scale: Literal["absolute", "relative", "floor"]
     agrees: bool
 

@@ -17,12 +17,14 @@ from rmtaudit.report.overview import Overview
 from rmtaudit.report.verdict import Integrity, Verdict
 
 _METRICS_ONLY = (
-    "Metrics, not a verdict: a number says how a layer compares with others and with its published range, "
-    "not that the model is good or bad. The presets default and audit judge."
+    "These are metrics, not a verdict: a number shows how a layer compares with others and with "
+    "the published range, not whether the model is good or bad. The presets default and audit "
+    "give verdicts."
 )
 _JUDGED = (
-    "A verdict is what tests with stated false-alarm rates, and facts about the bytes, can say; it does not "
-    "measure how good a model is. rmtaudit explain CODE says what a finding means."
+    "A verdict rests on tests with stated false-alarm rates and on facts about the stored bytes; "
+    "it does not measure how good a model is. Run rmtaudit explain CODE for the meaning of a "
+    "finding."
 )
 
 _LONGEST = 600
@@ -188,7 +190,7 @@ def remarks(report: Report) -> list[str]:
     if report.error is not None:
         lines.insert(0, f"stopped: {display_name(report.error.message, longest=400)}")
     elif not report.complete:
-        lines.insert(0, "stopped before the end: what was not reached is listed as skipped")
+        lines.insert(0, "stopped before the end: layers that were not reached are listed as skipped")
     return lines
 
 

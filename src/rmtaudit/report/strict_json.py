@@ -25,11 +25,11 @@ def parse_json(text: str | bytes) -> Any:
         )
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else display_name(str(error))
-        raise CorruptError("RA-RP-001", f"Not strict JSON: {reason}.") from None
+        raise CorruptError("RA-RP-001", f"The file is not strict JSON: {reason}.") from None
 
 
 def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number of JSON")
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _finite(text: str) -> float:

@@ -49,7 +49,9 @@ class Verdict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ]
     why: Annotated[
         str,
-        Meta(description="What specifies the word: the name of a start, a size, a reason. May be empty."),
+        Meta(
+            description=("Detail of the word: the name of an initialisation, a size, a reason. May be empty.")
+        ),
     ]
 
     @property

@@ -69,9 +69,9 @@ class ModelError(Part, frozen=True):
 class ZooModel(Part, frozen=True, kw_only=True):
     """One model. What is only known of models that were audited is null in the others."""
 
-    name: Annotated[str, Meta(description="Unique in the zoo. Hostile text, as every path is.")]
+    name: Annotated[str, Meta(description=("Name, unique in the zoo. Untrusted text, as every path is."))]
     path: str
-    family: Annotated[str, Meta(description="From the manifest; empty where none is given.")]
+    family: Annotated[str, Meta(description="Family from the manifest; empty where none is given.")]
     status: Annotated[
         ModelStatus,
         Meta(
@@ -89,12 +89,12 @@ class ZooModel(Part, frozen=True, kw_only=True):
     parameters: Count | None
     bytes: Count | None
     dtypes: Mapping[str, Count]
-    layers: Annotated[Count | None, Meta(description="Layers that were analysed.")]
+    layers: Annotated[Count | None, Meta(description="Number of layers that were analysed.")]
     coverage: Annotated[NonNegative | None, Meta(description="Share of the parameters that was analysed.")]
     integrity: IntegrityVerdict | None
     signal: SignalVerdict | None
     findings: Annotated[
-        Mapping[str, Count], Meta(description="How many findings of each code, errors and warnings alone.")
+        Mapping[str, Count], Meta(description=("Number of findings of each code, errors and warnings only."))
     ]
     metrics: Annotated[
         Mapping[str, ModelMetric], Meta(description="The metrics of the summary of the report.")
@@ -116,9 +116,12 @@ class Relation(Part, frozen=True, kw_only=True):
         ),
     ]
     source: Annotated[
-        str | None, Meta(description="The one that the other was made from, where the precision tells.")
+        str | None,
+        Meta(description=("The model that the other was made from, where the precision shows it.")),
     ]
-    tree: Annotated[bool, Meta(description="Whether it is an edge of the tree that joins the closest first.")]
+    tree: Annotated[
+        bool, Meta(description=("Whether it is an edge of the tree that joins the closest models first."))
+    ]
     shared: Annotated[
         NonNegative,
         Meta(description="Share of the parameters of the smaller model in tensors that are equal."),
@@ -134,11 +137,13 @@ class Relations(Part, frozen=True, kw_only=True):
 
     level: Annotated[Number | None, Meta(description="Level of each test; null where nothing was tested.")]
     candidates: Annotated[
-        Count, Meta(description="Pairs whose layers have the same shapes, copies counted once.")
+        Count, Meta(description=("Number of pairs whose layers have the same shapes; copies count once."))
     ]
     tested: Count
-    untested: Annotated[Count, Meta(description="Candidates beyond the limit, of which nothing is known.")]
-    unreadable: Annotated[Count, Meta(description="Candidates that could not be read again.")]
+    untested: Annotated[
+        Count, Meta(description=("Number of candidates beyond the limit, of which nothing is known."))
+    ]
+    unreadable: Annotated[Count, Meta(description="Number of candidates that could not be read again.")]
     edges: tuple[Relation, ...]
 
 
@@ -157,13 +162,13 @@ class ZooRun(Part, frozen=True, kw_only=True):
 
     seconds: NonNegative
     workers: Count
-    bytes: Annotated[Count, Meta(description="Bytes of the files that were read.")]
-    tasks: Annotated[Count, Meta(description="Tasks that were carried out.")]
-    retries: Annotated[Count, Meta(description="Times that a task was carried out once more.")]
+    bytes: Annotated[Count, Meta(description="Number of bytes of the files that were read.")]
+    tasks: Annotated[Count, Meta(description="Number of tasks that were carried out.")]
+    retries: Annotated[Count, Meta(description="Number of times that a task was repeated.")]
     models_computed: Count
-    models_reused: Annotated[Count, Meta(description="Models whose record the store had.")]
+    models_reused: Annotated[Count, Meta(description="Number of models whose record the store already had.")]
     layers_computed: Count
-    layers_reused: Annotated[Count, Meta(description="Layers whose record the store had.")]
+    layers_reused: Annotated[Count, Meta(description="Number of layers whose record the store already had.")]
     quarantined: tuple[Quarantined, ...]
     complete: Annotated[bool, Meta(description="False for a run that was stopped.")]
 
@@ -192,12 +197,16 @@ def load_zoo(text: str | bytes) -> Zoo:
     document = parse_json(text)
     schema = document.get("schema") if isinstance(document, dict) else None
     if not isinstance(schema, dict) or schema.get("name") != SCHEMA_NAME:
-        raise CorruptError("RA-ZO-005", f"Not the audit of a zoo: its schema is not {SCHEMA_NAME!r}.")
+        raise CorruptError(
+            "RA-ZO-005", f"The file is not the audit of a zoo: its schema is not {SCHEMA_NAME!r}."
+        )
     try:
         zoo = msgspec.convert(document, Zoo)
     except msgspec.ValidationError as error:
         problem = display_name(str(error), longest=400)
-        raise CorruptError("RA-ZO-005", f"Not a valid {SCHEMA_NAME} document: {problem}.") from None
+        raise CorruptError(
+            "RA-ZO-005", f"The file is not a valid {SCHEMA_NAME} document: {problem}."
+        ) from None
     return zoo
 
 

@@ -103,7 +103,7 @@ def callback_class() -> type[MonitorEvents]:
         raise UsageError(
             "RA-TR-004",
             f"The callback needs transformers: {error}.",
-            hint="pip install 'rmtaudit[networks]'; rmtaudit.training.TrainingMonitor needs none of it.",
+            hint=("pip install 'rmtaudit[networks]'; rmtaudit.training.TrainingMonitor does not need it."),
         ) from error
     members = {"__doc__": MonitorEvents.__doc__, "__module__": "rmtaudit.training"}
     return type("RmtauditCallback", (MonitorEvents, TrainerCallback), members)

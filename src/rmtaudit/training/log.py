@@ -39,13 +39,13 @@ class TrainingLog:
         except FileExistsError as error:
             raise OutputError(
                 "RA-TR-001",
-                "The log exists.",
+                "The log exists already.",
                 hint="Give another path, or append=True to continue it.",
                 where=where,
             ) from error
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise OutputError("RA-TR-002", f"Cannot be written: {reason}.", where=where) from error
+            raise OutputError("RA-TR-002", f"The log cannot be written: {reason}.", where=where) from error
 
     def write(self, *records: dict[str, Any]) -> None:
         """Write records, each as a line of strict JSON, and flush them."""

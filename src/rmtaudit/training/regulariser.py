@@ -92,7 +92,7 @@ class SpectralRegulariser:
             raise UsageError(
                 "RA-TR-005",
                 f"The model has no weight matrix with both sides of at least {least_side}.",
-                hint="A lower least_side takes smaller ones.",
+                hint="Lower least_side to include smaller ones.",
             )
         self.names = tuple(each.layer.name for each in self._layers)
         self._generator = torch.Generator().manual_seed(seed)
@@ -133,9 +133,9 @@ class SpectralRegulariser:
 def _check(penalty: str, strength: float, target: float | None, *, tail: float, power_steps: int) -> None:
     problem = ""
     if penalty not in get_args(Penalty):
-        problem = f"penalty must be one of {', '.join(get_args(Penalty))}, not {penalty!r}."
+        problem = f"The penalty must be one of {', '.join(get_args(Penalty))}, not {penalty!r}."
     elif not strength >= 0:
-        problem = f"strength must not be negative, but is {strength}."
+        problem = f"The argument strength must not be negative, but is {strength}."
     elif penalty == "norm" and target is not None:
         problem = "The penalty 'norm' has no target."
     elif penalty != "norm" and target is None:
@@ -145,8 +145,8 @@ def _check(penalty: str, strength: float, target: float | None, *, tail: float, 
     elif penalty == "kappa" and target is not None and not target > 0:
         problem = f"The target of kappa must be positive, not {target}."
     elif not 0 < tail < 1:
-        problem = f"tail must lie between 0 and 1, not {tail}."
+        problem = f"The argument tail must lie between 0 and 1, not {tail}."
     elif power_steps < 0:
-        problem = f"power_steps must not be negative, but is {power_steps}."
+        problem = f"The argument power_steps must not be negative, but is {power_steps}."
     if problem:
         raise UsageError("RA-TR-003", problem)

@@ -47,12 +47,16 @@ class MonitorSettings:
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
-            raise UsageError("RA-TR-003", f"share must be above 0 and at most 1, not {self.share}.")
+            raise UsageError(
+                "RA-TR-003", f"The setting share must be above 0 and at most 1, not {self.share}."
+            )
         if self.least_side < 2:
-            raise UsageError("RA-TR-003", f"least_side must be at least 2, not {self.least_side}.")
+            raise UsageError(
+                "RA-TR-003", f"The setting least_side must be at least 2, not {self.least_side}."
+            )
         for name in ("include", "exclude"):
             if isinstance(getattr(self, name), str):
-                raise UsageError("RA-TR-003", f"{name} must be a list of patterns, not a text.")
+                raise UsageError("RA-TR-003", f"The setting {name} must be a list of patterns, not a text.")
 
 
 class MonitorKeywords(TypedDict, total=False):

@@ -88,7 +88,8 @@ def test_a_model_that_is_not_there_stops_no_other(
     assert [("error" in each and bool(each["error"])) for each in reports] == [True, True, False]
     assert "SECRET" not in said.out + said.err
     assert (
-        "org/other: no such file or folder, and as a model of the Hugging Face Hub: no such model" in said.err
+        "org/other: There is no such file or folder, and it is not a model of the Hugging Face Hub "
+        "either: no such model" in said.err
     )
     assert f"{hub.web}/absent.pt: not found (404)." in said.err
 

@@ -126,5 +126,5 @@ def test_names_that_leave_the_model_are_not_listed(sibling: object, monkeypatch:
 def test_an_answer_that_is_no_listing(table: object, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = cast(Client, SimpleNamespace(json=lambda _: table))
     monkeypatch.setattr(trees, "Client", lambda *_, **__: fake)
-    with pytest.raises(InputError, match="not that of the Hub"):
+    with pytest.raises(InputError, match="does not come from the Hub"):
         trees.HubTree(HubAddress("org/name"), stream=True)

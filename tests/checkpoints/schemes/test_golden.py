@@ -161,7 +161,7 @@ def test_quanto_is_decoded_where_the_configuration_states_a_side(shared: Shared,
     for size in (100, 384, -256, None):  # none that the groups fit
         (tmp_path / "config.json").write_text(json.dumps({**config, "hidden_size": size}))
         with open_checkpoint(tmp_path) as checkpoint:
-            assert any("does not tell the shape" in warning for warning in checkpoint.warnings)
+            assert any("does not state the shape" in warning for warning in checkpoint.warnings)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_the_sides_that_a_configuration_states(name: str, inputs: int | None, ou
 
 def test_quanto_as_it_lies_there_is_skipped_as_a_whole(shared: Shared) -> None:
     """Neither the file nor its configuration states a side: 64 x 256, 128 x 128 … would fit."""
-    reason = "quanto int4, whose file does not tell the shape of the weight"
+    reason = "quanto int4, whose file does not state the shape of the weight"
     with open_checkpoint(shared("golden", "quantised", "quanto_int4")) as checkpoint:
         plan = plan_layers(checkpoint.tensors, config=checkpoint.config)
     assert plan.layers == ()
@@ -202,7 +202,7 @@ def test_quanto_is_decoded_where_a_bias_tells_its_rows(shared: Shared, tmp_path:
 
     folder = shared("golden", "quantised", "quanto_int4")
     with open_checkpoint(folder) as checkpoint:
-        assert any("does not tell the shape" in warning for warning in checkpoint.warnings)
+        assert any("does not state the shape" in warning for warning in checkpoint.warnings)
     tensors = load_file(folder / "model.safetensors")
     save_file({**tensors, "layers.0.q_proj.bias": torch.zeros(64)}, tmp_path / "model.safetensors")
     (tmp_path / "expected.npz").write_bytes((folder / "expected.npz").read_bytes())

@@ -211,7 +211,7 @@ def test_unrelated_architectures_have_nothing_to_compare() -> None:
     comparison = rmtaudit.compare({"a": _matrix(30, 20, 0)}, {"b": _matrix(10, 10, 0)})
 
     assert comparison.coverage.compared == 0
-    assert comparison.summary.sentence == "Nothing of the two could be compared."
+    assert comparison.summary.sentence == "No tensors of the two could be compared."
 
 
 def _run(*args: str) -> subprocess.CompletedProcess[str]:

@@ -76,7 +76,7 @@ def test_what_cannot_be_read_has_a_code(tmp_path: Path, case: str) -> None:
 def test_a_text_file_is_asked_back(tmp_path: Path) -> None:
     path = tmp_path / "values.csv"
     path.write_text("\n".join(str(value) for value in range(1, 200)))
-    with pytest.raises(UsageError, match="does not say which") as caught:
+    with pytest.raises(UsageError, match="does not state which") as caught:
         rmtaudit.density(path, factor=2)
     assert caught.value.code == "RA-DE-001"
     found = open_file(str(path), SourceOptions(), DensitySettings(factor=2, holds="eigenvalues"))
@@ -228,7 +228,7 @@ def test_a_ridge_below_the_scale_is_refused(wishart: tuple[torch.Tensor, Any]) -
     free: Prediction = replace(result.prediction, route="free")
     below = ridge_document(result.blocks, free, 2.0, 0.99 * least, torch.Generator())
     assert below["status"] == "refused"
-    assert "resolve no ridge below" in below["reason"]
+    assert "do not resolve a ridge below" in below["reason"]
     above = ridge_document(result.blocks, free, 2.0, 1.5 * least, torch.Generator().manual_seed(0))
     assert above["status"] == "ok"
 

@@ -110,7 +110,7 @@ def test_the_table_says_it(rounding: float | None, shown: bool) -> None:
     text = table(whole(Exponential(60, rounding), method="eigenvalues", ridge=0.5).document)
     assert ("\nrounding" in text) is shown
     assert ("computed" in text.splitlines()[2]) is shown
-    assert "does not say how far" in text or not shown
+    assert "does not state the error" in text or not shown
 
 
 def test_what_is_made_of_others_says_what_they_do() -> None:

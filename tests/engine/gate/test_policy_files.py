@@ -39,7 +39,12 @@ BROKEN = [
     (HEAD + "    metric: alpha\n    range: 8\n", 6, "RA-PO-003", "range: [1.5, 8]"),
     (HEAD + "    metric: alpha\n    threshold: 8\n", 6, "RA-PO-005", "greater_is_better"),
     (HEAD + "    metric: alpha\n", 5, "RA-PO-005", "Add threshold"),
-    (HEAD + "    metric: alpha\n    finding: error\n    range: [1, 2]\n", 6, "RA-PO-005", "a rule of each"),
+    (
+        HEAD + "    metric: alpha\n    finding: error\n    range: [1, 2]\n",
+        6,
+        "RA-PO-005",
+        "a separate rule for each",
+    ),
     (HEAD + "    severity: warning\n", 3, "RA-PO-005", "Add one of"),
     (HEAD + "    finding: error\n    threshold: 3\n", 6, "RA-PO-005", "finding: error"),
     (HEAD + "    metric: digest\n    same_as_baseline: true\n    on: {kind: dense}\n", 7, "RA-PO-005", "out"),
@@ -113,7 +118,7 @@ def test_a_policy_that_extends_itself(tmp_path: Path) -> None:
 def test_a_checkpoint_is_no_policy(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"\x80\xff")
-    with pytest.raises(UsageError, match="is this a checkpoint"):
+    with pytest.raises(UsageError, match="is it a checkpoint"):
         load_policy(path)
 
 

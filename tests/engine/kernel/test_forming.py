@@ -357,7 +357,7 @@ def test_settings_that_make_no_sense(settings: dict[str, Any], code: str) -> Non
 
 
 def test_a_vocabulary_of_outputs_is_asked_about() -> None:
-    with pytest.raises(UsageError, match="outputs for a sample") as caught:
+    with pytest.raises(UsageError, match="outputs for each sample") as caught:
         formed(nn.Linear(2, 5000), numbers(3, 2))
     assert caught.value.code == "RA-KN-002"
 

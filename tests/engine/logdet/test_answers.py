@@ -244,7 +244,7 @@ def test_quadrature_without_a_lower_bound_is_refused(easy: torch.Tensor) -> None
     holds(known, truth(easy))
     assert known.evidence["lower_bound_from"] == "given with --smallest"
     assert not known.cautions
-    refused(logdet(easy, method="slq", smallest=0.5), "no bound of the spectrum")
+    refused(logdet(easy, method="slq", smallest=0.5), "not a bound of the spectrum")
 
 
 def test_a_tolerance_is_kept_by_quadrature_or_said_not_to_be(easy: torch.Tensor) -> None:

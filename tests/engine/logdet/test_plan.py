@@ -129,7 +129,7 @@ def test_a_disk_that_is_too_small_leaves_products(
         (Method.MIXED, "not symmetric"),
         (Method.QR, "not WᵀW"),
         (Method.SPARSE, "not sparse"),
-        (Method.EIGENVALUES, "pseudo-determinant only"),
+        (Method.EIGENVALUES, "only for a pseudo-determinant"),
         (Method.FLODANCE, "not symmetric"),
     ],
 )

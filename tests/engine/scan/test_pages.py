@@ -44,7 +44,7 @@ def test_the_position_in_the_file_is_told(tmp_path: Path, name: str) -> None:
     assert finding.severity == "error"
     assert finding.evidence["file"] == name
     assert (finding.evidence["start"], finding.evidence["stop"]) == (start, start + CHUNK)
-    assert f"65536 bytes from position {start} of {name} hold nothing but 0. Download" in finding.message
+    assert f"65536 bytes from position {start} of {name} hold only 0. Download" in finding.message
     assert [layer.name for layer in report.layers if layer.findings] == ["b.weight"]
     assert "damaged" in report.verdict
 

@@ -98,7 +98,7 @@ def test_it_has_room_or_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     big = report.layers[0]
     assert big.metrics["sketch_sigma_1"].status == "ok"
     assert big.metrics["rows"].status == "skipped"
-    assert big.metrics["rows"].reason.endswith("and stand-in has too little room as well")
+    assert big.metrics["rows"].reason.endswith("and stand-in also needs more memory")
 
 
 def test_alone_it_leaves_the_spectra_in(monkeypatch: pytest.MonkeyPatch) -> None:

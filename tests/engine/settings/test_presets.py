@@ -202,7 +202,7 @@ def test_texts_are_read_as_in_yaml(resolve: Resolve) -> None:
     for text in ("0x10", "1:30", "yes", "1_000"):
         with pytest.raises(UsageError, match="seed must be a whole number"):
             resolve(("seed", text))
-    with pytest.raises(UsageError, match="Not of the form KEY=VALUE"):
+    with pytest.raises(UsageError, match="The setting is not of the form KEY=VALUE"):
         assignments("seed", "--set")
     assert assignments("seed=3", "--set")[0].value == 3
     assert assignments("scale.x=a=b", "--set")[0].value == "a=b"
@@ -222,7 +222,7 @@ def test_the_nearest_project_file_counts(tmp_path: Path) -> None:
     assert find_project_file(inner) == inner / ".rmtaudit.yaml"
     (inner / "rmtaudit.yaml").write_text("")
     with pytest.raises(
-        UsageError, match=r"Two project files in one folder: rmtaudit\.yaml and \.rmtaudit\.yaml"
+        UsageError, match=r"The folder has two project files: rmtaudit\.yaml and \.rmtaudit\.yaml"
     ):
         find_project_file(inner)
 

@@ -37,7 +37,7 @@ def test_an_answer_is_granted_with_its_assumptions(assumptions: tuple[Assumption
 def test_a_refusal_has_a_reason_and_is_never_granted(obstacle: Obstacle) -> None:
     found = Verdict(obstacle=obstacle, measure=0.2, largest_factor=3.0)
     assert found.word == "refused"
-    assert found.reason.endswith("a factor of 3 could be answered")
+    assert found.reason.endswith("a factor of 3 could be predicted")
     assert not found.granted(free=True, smooth=True)
 
 

@@ -85,7 +85,7 @@ def test_growing_names_the_minor_that_fails() -> None:
 
 def test_growing_refuses_other_shapes_and_sizes() -> None:
     matrix = positive(20)
-    with pytest.raises(ValueError, match="must grow"):
+    with pytest.raises(ValueError, match="must increase"):
         list(grow_minors(lambda start, stop: matrix[start:stop, :stop], [10, 10]))
     with pytest.raises(ValueError, match="must have shape"):
         list(grow_minors(lambda start, stop: matrix[start:stop, :start], [10, 20]))

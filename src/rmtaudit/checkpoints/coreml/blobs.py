@@ -60,7 +60,7 @@ class Blobs:
             The program names a file outside the package.
         """
         source = self._source(value.file)
-        where = f"the value of '{display_name(name)}' at {value.offset} of {source.where}"
+        where = f"The value of '{display_name(name)}' at {value.offset} of {source.where}"
         if value.offset % 64 or value.offset + 64 > source.size:
             self._corrupt(f"{where} is not in the file of {source.size} bytes")
         sentinel, kind, size, start = struct.unpack_from("<IIQQ", source.pread(value.offset, 64))
@@ -75,7 +75,7 @@ class Blobs:
         if size != needed:
             self._corrupt(f"{where} has {size} bytes, but {value.elements} of {value.type} need {needed}")
         if start + size > source.size:
-            self._corrupt(f"{where} leaves the file of {source.size} bytes")
+            self._corrupt(f"{where} extends past the file of {source.size} bytes")
         return source, start, size
 
     def check_numbers(self, value: Value, name: str) -> None:
@@ -118,11 +118,13 @@ class Blobs:
 
     def _unsafe(self, file: str) -> NoReturn:
         raise UnsafeError(
-            "RA-IN-212", f"the program reads '{display_name(file)}', outside the package.", where=self._where
+            "RA-IN-212", f"The program reads '{display_name(file)}', outside the package.", where=self._where
         )
 
     def _corrupt(self, fault: str) -> NoReturn:
-        raise CorruptError("RA-IN-213", f"{fault}.", hint="A download may be unfinished.", where=self._where)
+        raise CorruptError(
+            "RA-IN-213", f"{fault}.", hint="The download may be incomplete.", where=self._where
+        )
 
 
 def unpacked(data: bytearray | memoryview, bits: int, count: int) -> torch.Tensor:

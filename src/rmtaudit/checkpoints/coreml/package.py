@@ -54,7 +54,7 @@ def open_package(folder: Path, format: str) -> LazyCheckpoint:
 def _functions(source: FileSource, where: str, *, compiled: bool) -> dict[str, list[Operation]]:
     if source.size > PROGRAM_CAP:
         raise UnsafeError(
-            "RA-IN-214", f"a program of {source.size} bytes; at most {PROGRAM_CAP} are read.", where=where
+            "RA-IN-214", f"The program has {source.size} bytes; at most {PROGRAM_CAP} are read.", where=where
         )
     if not compiled:
         found = spec.functions(Wire(source, "RA-IN-210"))
@@ -64,12 +64,13 @@ def _functions(source: FileSource, where: str, *, compiled: bool) -> dict[str, l
             found = mil.functions(text)
         except MalformedProgramError as error:
             raise CorruptError(
-                "RA-IN-210", f"a damaged program: {error}.", hint="Re-download it.", where=where
+                "RA-IN-210", f"The program is damaged: {error}.", hint="Download it again.", where=where
             ) from error
     if found is None:
         raise NotACheckpointError(
             "RA-IN-211",
-            "a Core ML model that is no ML program (a neural network of iOS 14, a tree, a pipeline).",
+            "This is a Core ML model, but not an ML program (a neural network of iOS 14, a tree, "
+            "a pipeline).",
             hint="Convert the original again: coremltools.convert(model, convert_to='mlprogram').",
             where=where,
         )
@@ -83,10 +84,10 @@ def _model(folder: Path, where: str) -> Path:
         name = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptError(
-            "RA-IN-210", "the manifest names no model.", hint="Re-download it.", where=where
+            "RA-IN-210", "The manifest names no model.", hint="Download it again.", where=where
         ) from error
     if not isinstance(name, str) or "\0" in name:
-        raise CorruptError("RA-IN-210", "the manifest names no model.", where=where)
+        raise CorruptError("RA-IN-210", "The manifest names no model.", where=where)
     parts = PurePosixPath(name).parts
     if PurePosixPath(name).is_absolute() or ".." in parts or "\\" in name or ":" in name:
         _outside(name, where)
@@ -95,5 +96,5 @@ def _model(folder: Path, where: str) -> Path:
 
 def _outside(name: str, where: str) -> NoReturn:
     raise UnsafeError(
-        "RA-IN-212", f"the manifest names '{display_name(name)}', outside the package.", where=where
+        "RA-IN-212", f"The manifest names '{display_name(name)}', outside the package.", where=where
     )

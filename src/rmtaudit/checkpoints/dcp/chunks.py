@@ -44,12 +44,12 @@ def check_tiling(name: str, shape: tuple[int, ...], chunks: Iterable[Chunk], whe
     boxes = [chunk for chunk in chunks if math.prod(chunk.sizes)]
     for box in boxes:
         if len(box.sizes) != len(shape) or len(box.offsets) != len(shape):
-            raise _bad(name, "a chunk has another number of sides than the tensor", where)
+            raise _bad(name, "a chunk has a different number of dimensions than the tensor", where)
         if any(
             first < 0 or size < 0 or first + size > whole
             for first, size, whole in zip(box.offsets, box.sizes, shape, strict=True)
         ):
-            raise _bad(name, f"the chunk at {_tuple(box.offsets)} leaves the tensor", where)
+            raise _bad(name, f"the chunk at {_tuple(box.offsets)} extends past the tensor", where)
     held, needed = sum(math.prod(box.sizes) for box in boxes), math.prod(shape)
     if held < needed:
         raise _bad(name, f"its chunks hold {held} of {needed} values: a part is missing", where)
@@ -72,7 +72,7 @@ def _is_exact(name: str, shape: tuple[int, ...], boxes: list[Chunk], where: str)
     if len(split) > _SIDES_CAP:
         raise UnsafeError(
             "RA-IN-193",
-            f"tensor '{display_name(name)}': chunks that are split along {len(split)} sides.",
+            f"Tensor '{display_name(name)}': its chunks are split along {len(split)} dimensions.",
             where=where,
         )
     corners: Counter[tuple[int, ...]] = Counter()
@@ -131,7 +131,7 @@ class ChunkedCheckpoint(Checkpoint):
         if spec.unreadable is not None:
             raise InputError(
                 "RA-IN-009",
-                f"tensor '{display_name(name)}' cannot be read: {spec.unreadable}.",
+                f"Tensor '{display_name(name)}' cannot be read: {spec.unreadable}.",
                 where=display_name(Path(self.path).name),
             )
         return spec, chunks
@@ -164,7 +164,7 @@ class ChunkedCheckpoint(Checkpoint):
 
 
 def _bad(name: str, fault: str, where: str) -> CorruptError:
-    return CorruptError("RA-IN-193", f"tensor '{display_name(name)}': {fault}.", where=where)
+    return CorruptError("RA-IN-193", f"Tensor '{display_name(name)}': {fault}.", where=where)
 
 
 def _tuple(values: tuple[int, ...]) -> str:

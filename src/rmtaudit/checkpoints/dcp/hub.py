@@ -38,7 +38,7 @@ def open_hub(folder: Path, names: list[str], format: str) -> Checkpoint:
             "RA-IN-080",
             f"{len(absent)} of at least {numbers[-1]} shards are missing: number {absent[0]}"
             f"{', …' if len(absent) > 1 else ''}.",
-            hint="Finish the download.",
+            hint="Complete the download.",
             where=where,
         )
     shards: list[SafetensorsCheckpoint] = []
@@ -104,7 +104,7 @@ def _joined(shards: list[SafetensorsCheckpoint], where: str) -> list[tuple[Tenso
             if len(begin) != len(spec.shape):
                 raise CorruptError(
                     "RA-IN-193",
-                    f"tensor '{display_name(spec.name)}': its offsets have another number of sides.",
+                    f"Tensor '{display_name(spec.name)}': its offsets have a different number of dimensions.",
                     where=shard.path.name if isinstance(shard.path, Path) else where,
                 )
             chunk = Chunk(offsets=begin, sizes=spec.shape, place=shard)
@@ -119,7 +119,7 @@ def _joined(shards: list[SafetensorsCheckpoint], where: str) -> list[tuple[Tenso
         ):
             raise CorruptError(
                 "RA-IN-193",
-                f"tensor '{display_name(name)}': its chunks differ in dtype or number of sides.",
+                f"Tensor '{display_name(name)}': its chunks differ in dtype or number of dimensions.",
                 where=where,
             )
         chunks = tuple(chunk for _, chunk in pieces)

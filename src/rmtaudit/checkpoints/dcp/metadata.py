@@ -73,7 +73,7 @@ class _StrictUnpickler(InertUnpickler):
         if type(kind) is Foreign and module.split(".")[0] not in _ROOTS and not is_harmless(kind):
             raise UnsafeError(
                 "RA-IN-190",
-                f"the metadata names {display_name(f'{module}.{name}')}, which is no part of it.",
+                f"The metadata names {display_name(f'{module}.{name}')}, which does not belong in it.",
                 hint="Nothing was executed. Do not load this folder with anything else.",
                 where=self.where,
             )
@@ -102,7 +102,7 @@ def parse_metadata(data: bytes, where: str) -> FolderMetadata:
     objects = 0
     for name, item in described.items():
         if type(name) is not str:
-            raise _bad("a tensor whose name is no text", where)
+            raise _bad("a tensor whose name is not text", where)
         if type(item) is Instance and item.origin is not None and item.origin.name == "TensorStorageMetadata":
             tensors[name] = _tensor(name, item, homes, where)
         else:
@@ -182,7 +182,7 @@ def _integers(name: str, values: object, where: str) -> tuple[int, ...]:
         type(value) is int and 0 <= value < _LARGEST
         for value in values  # type: ignore[attr-defined]
     ):
-        raise _bad(f"sizes or offsets of '{display_name(name)}' are no integers from 0", where)
+        raise _bad(f"sizes or offsets of '{display_name(name)}' are not integers from 0", where)
     return tuple(values)  # type: ignore[arg-type]
 
 
@@ -198,4 +198,4 @@ def _paths(planned: object) -> dict[str, tuple[str | int, ...]]:
 
 
 def _bad(fault: str, where: str) -> CorruptError:
-    return CorruptError("RA-IN-189", f"the metadata is damaged: {fault}.", where=where)
+    return CorruptError("RA-IN-189", f"The metadata is damaged: {fault}.", where=where)

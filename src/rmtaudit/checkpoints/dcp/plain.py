@@ -47,7 +47,7 @@ def open_plain(folder: Path, format: str) -> Checkpoint:
             tensors.append((_spec(name, tensor, metadata), _chunks(tensor)))
         warnings = list(found.warnings)
         if metadata.objects:
-            warnings.append(f"{metadata.objects} pickled objects that are no tensors were not read")
+            warnings.append(f"{metadata.objects} pickled objects that are not tensors were not read")
         return _PlainCheckpoint(folder, format, tensors, warnings, sources)
     except BaseException:
         for source in sources.values():
@@ -77,8 +77,8 @@ class _PlainCheckpoint(ChunkedCheckpoint):
             if source.snapshot != home.snapshot:
                 raise ChangedError(
                     "RA-IN-007",
-                    "the file changed while it was being read.",
-                    hint="Wait until nothing writes to it.",
+                    "The file changed while it was being read.",
+                    hint="Wait until no process writes to it.",
                     where=source.where,
                 )
             inner = open_archive(source, self.format)
@@ -86,8 +86,8 @@ class _PlainCheckpoint(ChunkedCheckpoint):
             if stored is None or (stored.shape, stored.dtype) != (chunk.sizes, spec.dtype):
                 raise CorruptError(
                     "RA-IN-193",
-                    f"tensor '{display_name(spec.name)}': the chunk at byte {place.start} is not the one "
-                    "that the metadata describes.",
+                    f"Tensor '{display_name(spec.name)}': the chunk at byte {place.start} is not "
+                    "the one that the metadata describes.",
                     where=source.where,
                 )
             return inner.read(stored.name) if rows is None else inner.read_band(stored.name, *rows)
@@ -124,7 +124,7 @@ def _open_files(folder: Path, metadata: FolderMetadata, where: str) -> dict[str,
         raise CorruptError(
             "RA-IN-080",
             f"{len(missing)} of {len(files)} shards are missing: {shown}.",
-            hint="Finish the download.",
+            hint="Complete the download.",
             where=where,
         )
     sources: dict[str, FileSource] = {}
@@ -149,16 +149,17 @@ def _check_tensor(name: str, tensor: ChunkedTensor, sources: dict[str, FileSourc
         if chunk.start < 0 or chunk.length < 0 or chunk.start + chunk.length > source.size:
             raise CorruptError(
                 "RA-IN-193",
-                f"tensor '{display_name(name)}': bytes {chunk.start} to {chunk.start + chunk.length} are "
-                f"outside {source.where} ({source.size} bytes); the file looks truncated.",
-                hint="Re-download it.",
+                f"Tensor '{display_name(name)}': bytes {chunk.start} to "
+                f"{chunk.start + chunk.length} are outside {source.where} ({source.size} bytes); "
+                "the file looks truncated.",
+                hint="Download it again.",
                 where=where,
             )
         needed = math.prod(chunk.sizes) * ITEMSIZE.get(tensor.dtype, 0)
         if not chunk.transforms and chunk.length < needed:
             raise CorruptError(
                 "RA-IN-193",
-                f"tensor '{display_name(name)}': {chunk.length} bytes for a chunk that takes {needed}.",
+                f"Tensor '{display_name(name)}': {chunk.length} bytes for a chunk that takes {needed}.",
                 where=where,
             )
 
@@ -175,7 +176,7 @@ def _check_ranges(metadata: FolderMetadata, where: str) -> None:
             if start < reached:
                 raise CorruptError(
                     "RA-IN-193",
-                    f"chunks overlap in {display_name(file)} at byte {start}.",
+                    f"Chunks overlap in {display_name(file)} at byte {start}.",
                     where=where,
                 )
             reached = end
@@ -239,5 +240,5 @@ def _role(name: str, tensor: ChunkedTensor) -> Role | None:
     if len(tensor.shape) == 3:
         return Role(use=Use.DENSE, axes="EOI")
     if len(tensor.shape) == 2:
-        return Role(use=Use.NONE, reason="vectors of all layers (bias, norm), one above the other")
+        return Role(use=Use.NONE, reason="vectors of all layers (bias, norm), stacked")
     return None

@@ -37,7 +37,7 @@ def flax_checkpoint(source: FileSource, format: str) -> LazyCheckpoint:
     warnings = []
     if state:
         count = sum(_count(pieces[0]) for pieces in state)
-        warnings.append(f"{len(state)} arrays of the optimizer's state ({count} values) were left out")
+        warnings.append(f"{len(state)} arrays of the optimizer's state ({count} values) were skipped")
     names = _names(list(ours))
     tensors = [_tensor(source, names[path], path, ours) for path in ours]
     return LazyCheckpoint(source.path, format, [source], tensors, warnings)
@@ -67,7 +67,7 @@ def _chunked(item: Mapping[str, object], name: str, where: str) -> list[StoredAr
     dtypes = {piece.dtype for piece in pieces}
     if not known or not pieces or len(pieces) < len(parts) or len(dtypes) != 1:
         raise CorruptError(
-            "RA-IN-162", f"the array '{name}' is in chunks without a shape or values.", where=where
+            "RA-IN-162", f"The array '{name}' is in chunks without a shape or values.", where=where
         )
     whole = StoredArray(
         dtype=dtypes.pop(),
@@ -77,7 +77,7 @@ def _chunked(item: Mapping[str, object], name: str, where: str) -> list[StoredAr
     )
     if _count(whole) != sum(_count(piece) for piece in pieces):
         raise CorruptError(
-            "RA-IN-162", f"the chunks of '{name}' do not fill its shape {whole.shape}.", where=where
+            "RA-IN-162", f"The chunks of '{name}' do not fill its shape {whole.shape}.", where=where
         )
     return [whole, *pieces]
 

@@ -109,7 +109,7 @@ class Walker:
     def _too_much(self) -> UnsafeError:
         return UnsafeError(
             "RA-IN-161",
-            f"more than {ITEMS_CAP} items, or nested more than {_DEPTH_CAP} deep.",
+            f"The file holds more than {ITEMS_CAP} items, or nested more than {_DEPTH_CAP} deep.",
             where=self._source.where,
         )
 
@@ -122,9 +122,9 @@ class Walker:
             if type(key) is int:
                 key = str(key)
             if type(key) is not str:
-                self._corrupt(f"a key at {at} is no text")
+                self._corrupt(f"a key at {at} is not text")
             if key in result:
-                self._corrupt(f"the key at {at} is there twice")
+                self._corrupt(f"the key at {at} occurs twice")
             result[key] = self._item(depth - 1)
         return result
 
@@ -136,7 +136,7 @@ class Walker:
         kind = self._take(1)[0]
         end = self._at + length
         if end > self._source.size:
-            self._corrupt(f"an extension of {length} bytes at {self._at} leaves the file")
+            self._corrupt(f"an extension of {length} bytes at {self._at} extends past the file")
         if kind not in {_ARRAY, _SCALAR}:
             self._skip(length)
             return Passed(f"an extension of type {kind}")
@@ -160,7 +160,7 @@ class Walker:
         length = self._length(_BINARY[first])
         offset = self._at
         if offset + length > end:
-            self._corrupt(f"an array at {at} whose bytes leave it")
+            self._corrupt(f"an array at {at} whose bytes extend past it")
         elements = 1
         for size in shape:
             elements *= size
@@ -205,14 +205,15 @@ class Walker:
     def _skip(self, length: int) -> None:
         if length > self._source.size - self._at:
             self._corrupt(
-                f"{length} bytes at {self._at} leave the file of {self._source.size}; it looks truncated"
+                f"{length} bytes at {self._at} extend past the file of {self._source.size}; it "
+                "looks truncated"
             )
         self._at += length
 
     def _corrupt(self, fault: str) -> NoReturn:
         raise CorruptError(
             "RA-IN-160",
-            f"a damaged MessagePack file: {fault}.",
-            hint="Re-download it.",
+            f"The MessagePack file is damaged: {fault}.",
+            hint="Download it again.",
             where=self._source.where,
         )

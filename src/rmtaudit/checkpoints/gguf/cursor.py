@@ -96,14 +96,14 @@ class Cursor:
         if length > self.left:
             raise CorruptError(
                 "RA-IN-100",
-                f"the header ends past the file: {length} bytes are needed at position {self.position}, of "
-                f"{self.source.size} in all; the file looks truncated.",
-                hint="Re-download it.",
+                f"The header ends past the file: {length} bytes are needed at position "
+                f"{self.position}, of {self.source.size} in all; the file looks truncated.",
+                hint="Download it again.",
                 where=self.source.where,
             )
         if self.position + length > HEADER_CAP:
             raise CorruptError(
                 "RA-IN-118",
-                f"a header of more than {HEADER_CAP} bytes, larger than any real one.",
+                f"The header is longer than {HEADER_CAP} bytes, which no genuine header is.",
                 where=self.source.where,
             )

@@ -103,18 +103,18 @@ def parse_header(source: FileSource) -> Header:
 
 def _check_start(magic: bytes, version: int, where: str) -> None:
     if magic != b"GGUF":
-        raise CorruptError("RA-IN-100", f"a GGUF file begins with b'GGUF', not {magic!r}.", where=where)
+        raise CorruptError("RA-IN-100", f"A GGUF file begins with b'GGUF', not {magic!r}.", where=where)
     if version and version & 0xFFFF == 0:
         raise CorruptError(
             "RA-IN-102",
-            "a big-endian GGUF file.",
+            "This is a big-endian GGUF file.",
             hint="Convert it with the package gguf: gguf-convert-endian FILE little",
             where=where,
         )
     if version not in (2, 3):
         raise CorruptError(
             "RA-IN-101",
-            f"version {version} of GGUF; versions 2 and 3 are read.",
+            f"The file has version {version} of GGUF; versions 2 and 3 are read.",
             hint="Write it again with a newer llama.cpp." if version == 1 else "",
             where=where,
         )
@@ -123,14 +123,16 @@ def _check_start(magic: bytes, version: int, where: str) -> None:
 def _check_count(what: str, count: int, cap: int, smallest: int, cursor: Cursor) -> None:
     if count > cap:
         raise UnsafeError(
-            "RA-IN-103", f"{count} {what} are announced; at most {cap} are read.", where=cursor.source.where
+            "RA-IN-103",
+            f"The header announces {count} {what}; at most {cap} are read.",
+            where=cursor.source.where,
         )
     if count * smallest > cursor.left:
         raise CorruptError(
             "RA-IN-103",
             f"{count} {what} are announced at position 8, but only {cursor.left} bytes follow; the file "
             "looks truncated.",
-            hint="Re-download it.",
+            hint="Download it again.",
             where=cursor.source.where,
         )
 
@@ -143,7 +145,7 @@ def _facts(cursor: Cursor, count: int) -> dict[str, Fact]:
     for _ in range(count):
         key = _name(cursor, "key")
         if key in seen:
-            raise CorruptError("RA-IN-107", f"the key '{display_name(key)}' occurs twice.", where=where)
+            raise CorruptError("RA-IN-107", f"The key '{display_name(key)}' occurs twice.", where=where)
         seen.add(key)
         (kind,) = cursor.unpack(_U32)
         if kind == _STRING:
@@ -203,7 +205,7 @@ def _alignment(stated: Fact | None, where: str) -> int:
     if type(stated) is not int or not 0 < stated < 1 << 31 or stated & (stated - 1):
         raise CorruptError(
             "RA-IN-108",
-            f"general.alignment is {display_name(str(stated), longest=40)}, not a power of two.",
+            f"The key general.alignment is {display_name(str(stated), longest=40)}, not a power of two.",
             where=where,
         )
     return stated
@@ -263,13 +265,13 @@ def _entry(
     """Read one entry. ``shapes`` keeps sizes that are within bounds, outermost first."""
     name = _name(cursor, "tensor name")
     if name in seen:
-        raise CorruptError("RA-IN-116", f"two tensors are called '{display_name(name)}'.", where=where)
+        raise CorruptError("RA-IN-116", f"Two tensors are named '{display_name(name)}'.", where=where)
     seen.add(name)
     (sides,) = cursor.unpack(_U32)
     if sides > DIMENSIONS_CAP:
         raise CorruptError(
             "RA-IN-109",
-            f"tensor '{display_name(name)}': {sides} sides; GGUF allows {DIMENSIONS_CAP}.",
+            f"Tensor '{display_name(name)}' has {sides} dimensions; GGUF allows {DIMENSIONS_CAP}.",
             where=where,
         )
     *shape, kind, offset = cursor.unpack(_SHAPES[sides])
@@ -279,7 +281,7 @@ def _entry(
     if elements >= _LARGEST or offset >= _LARGEST:
         raise CorruptError(
             "RA-IN-110",
-            f"tensor '{display_name(name)}': the product of its sizes, or its offset, overflows 2^63.",
+            f"Tensor '{display_name(name)}': the product of its sizes, or its offset, overflows 2^63.",
             where=where,
         )
     shapes[tuple(shape)] = tuple(shape[::-1])
@@ -292,12 +294,12 @@ def _name(cursor: Cursor, what: str) -> str:
     if length > _NAME_CAP:
         raise CorruptError(
             "RA-IN-104",
-            f"a {what} of {length} bytes at position {start}; at most {_NAME_CAP} are read.",
+            f"A {what} at position {start} has {length} bytes; at most {_NAME_CAP} are read.",
             where=cursor.source.where,
         )
     try:
         return cursor.take(length).decode("utf-8")
     except UnicodeDecodeError as error:
         raise CorruptError(
-            "RA-IN-104", f"a {what} at position {start} is not UTF-8.", where=cursor.source.where
+            "RA-IN-104", f"A {what} at position {start} is not UTF-8.", where=cursor.source.where
         ) from error

@@ -160,11 +160,13 @@ def _kind(entry: Entry, where: str) -> GgmlType:
     if kind is None:
         old = REMOVED.get(entry.type)
         what = (
-            f"({old}) was removed from ggml" if old else "is unknown: of another program, or of a later ggml"
+            f"({old}) was removed from ggml"
+            if old
+            else ("is unknown: it belongs to another program, or to a later ggml")
         )
         raise CorruptError(
             "RA-IN-111",
-            f"tensor '{display_name(entry.name)}': the type {entry.type} {what}.",
+            f"Tensor '{display_name(entry.name)}': the type {entry.type} {what}.",
             hint="Quantise the model again with the current llama.cpp, or update rmtaudit.",
             where=where,
         )
@@ -172,8 +174,8 @@ def _kind(entry: Entry, where: str) -> GgmlType:
     if row % kind.block:
         raise CorruptError(
             "RA-IN-112",
-            f"tensor '{display_name(entry.name)}': rows of {row} values are not whole blocks of {kind.block} "
-            f"({kind.name}).",
+            f"Tensor '{display_name(entry.name)}': rows of {row} values are not whole blocks of "
+            f"{kind.block} ({kind.name}).",
             where=where,
         )
     return kind
@@ -188,15 +190,15 @@ def _check_cover(header: Header, layouts: Layouts, source: FileSource) -> list[s
         if entry.offset % header.alignment:
             raise CorruptError(
                 "RA-IN-113",
-                f"tensor '{display_name(entry.name)}': the offset {entry.offset} is not a multiple of "
-                f"{header.alignment}.",
+                f"Tensor '{display_name(entry.name)}': the offset {entry.offset} is not a "
+                f"multiple of {header.alignment}.",
                 where=source.where,
             )
         length = layouts[entry.type, entry.shape].size
         if length and entry.offset < reached:
             raise CorruptError(
                 "RA-IN-114",
-                f"tensor '{display_name(entry.name)}' begins at {entry.offset}, before "
+                f"Tensor '{display_name(entry.name)}' begins at {entry.offset}, before "
                 f"'{display_name(before)}' ends at {reached}: they overlap.",
                 where=source.where,
             )
@@ -210,14 +212,15 @@ def _check_cover(header: Header, layouts: Layouts, source: FileSource) -> list[s
         percent = source.size * 100 // whole
         raise CorruptError(
             "RA-IN-115",
-            f"tensor '{display_name(past[0].name)}' ends at {header.data_start + past[1]}, past the file; "
-            f"{source.size} of {whole} bytes; the file looks truncated ({percent}% present).",
-            hint="Re-download it.",
+            f"Tensor '{display_name(past[0].name)}' ends at {header.data_start + past[1]}, past "
+            f"the file; {source.size} of {whole} bytes; the file looks truncated ({percent}% "
+            "present).",
+            hint="Download it again.",
             where=source.where,
         )
     warnings = []
     if gaps:
-        warnings.append(f"between {gaps} tensors and the ones before them lie bytes that belong to none")
+        warnings.append(f"between {gaps} tensors and the ones before them lie bytes that belong to no tensor")
     if header.entries and available - reached >= header.alignment:
         at = header.data_start + reached
         warnings.append(f"{available - reached} bytes follow the last tensor, at position {at}")

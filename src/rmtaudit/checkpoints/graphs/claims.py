@@ -158,7 +158,7 @@ def _plain(constant: Constant, scale: str | None) -> TensorSpec:
     """Return the specification of a constant that no operator explains; ``scale`` says whose it is one of."""
     unreadable, skip = constant.unreadable, constant.skip
     if unreadable is None and (constant.dtype in NARROW or constant.dtype not in ITEMSIZE):
-        unreadable = f"dtype {constant.dtype}, of which no operator says what it stands for"
+        unreadable = f"dtype {constant.dtype}, whose meaning no operator states"
         skip = SkipReason.QUANTISED
     role = None
     if scale is not None:

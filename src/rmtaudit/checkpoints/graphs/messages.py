@@ -91,7 +91,7 @@ class ConstantParser:
     def shape(self, sides: Sequence[int], name: str) -> tuple[int, ...]:
         """Return the shape of a tensor. Raises ``CorruptError`` for one that cannot be."""
         if len(sides) > DIMENSIONS_CAP or (sides and min(sides) < 0):
-            raise self.corrupt(self._codes.shape, f"{len(sides)} sides, or one of negative length", name)
+            raise self.corrupt(self._codes.shape, f"{len(sides)} dimensions, or one of negative length", name)
         if math.prod(side or 1 for side in sides) >= 1 << 62:
             raise self.corrupt(self._codes.shape, "its shape overflows", name)
         return tuple(sides)
@@ -163,7 +163,7 @@ class ConstantParser:
         if constant.name in scope.constants:
             raise UnsafeError(
                 self._codes.duplicate,
-                f"two tensors of one graph are called '{display_name(constant.name)}'.",
+                f"Two tensors of one graph are named '{display_name(constant.name)}'.",
                 hint="Do not trust the file.",
                 where=self._source.where,
             )
@@ -173,6 +173,8 @@ class ConstantParser:
         self, code: str, fault: str, name: str | None = None, position: int | None = None
     ) -> CorruptError:
         """Return the error for a fault of a tensor, or of the whole."""
-        tensor = "" if name is None else f"tensor '{display_name(name)}': "
+        what = (
+            f"{fault[:1].upper()}{fault[1:]}" if name is None else f"Tensor '{display_name(name)}': {fault}"
+        )
         at = "" if position is None else f" (at position {position})"
-        return CorruptError(code, f"{tensor}{fault}{at}.", hint="Re-download it.", where=self._source.where)
+        return CorruptError(code, f"{what}{at}.", hint="Download it again.", where=self._source.where)

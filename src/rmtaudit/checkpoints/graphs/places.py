@@ -205,7 +205,7 @@ def _varints(data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
 def _damaged(constant: Constant, place: Typed, fault: str) -> CorruptError:
     return CorruptError(
         place.code,
-        f"tensor '{display_name(constant.name)}': {fault}.",
-        hint="Re-download it.",
+        f"Tensor '{display_name(constant.name)}': {fault}.",
+        hint="Download it again.",
         where=place.source.where,
     )

@@ -46,7 +46,7 @@ def _text(window: Window, data: bytes, wanted: frozenset[str]) -> tuple[str, str
         return name, None
     value = data[at : at + kind.size]
     if len(value) < kind.size:
-        window.corrupt(f"the attribute '{name}' leaves its message")
+        window.corrupt(f"the attribute '{name}' extends past its message")
     if kind.text == "variable":
         value = _from_global_heap(window, value)
     return name, value.rstrip(b"\0").decode("utf-8", "replace")

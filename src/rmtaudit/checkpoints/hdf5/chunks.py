@@ -62,7 +62,7 @@ def _inflate(data: bytes | bytearray | memoryview, most: int, piece: Chunk, wher
     except zlib.error as error:
         raise _damaged(str(error), piece, where) from error
     if len(result) > most or not inflater.eof:
-        raise _damaged("not as long as it should be", piece, where)
+        raise _damaged("its length is wrong", piece, where)
     return result
 
 
@@ -87,14 +87,14 @@ def _checked(data: bytes | bytearray | memoryview, piece: Chunk, where: str) -> 
     second = int((words * weights % 65535).sum()) % 65535
     low, high = int.from_bytes(stored[:2], "little"), int.from_bytes(stored[2:], "little")
     if (low % 65535, high % 65535) != (first, second):
-        raise _damaged("its checksum does not fit", piece, where)
+        raise _damaged("its checksum does not match", piece, where)
     return body
 
 
 def _damaged(fault: str, piece: Chunk, where: str) -> CorruptError:
     return CorruptError(
         "RA-IN-144",
-        f"the chunk at byte {piece.address} is damaged: {fault}.",
-        hint="Re-download it.",
+        f"The chunk at byte {piece.address} is damaged: {fault}.",
+        hint="Download it again.",
         where=where,
     )

@@ -89,7 +89,7 @@ def dataspace(window: Window, data: bytes) -> tuple[int, ...] | None:
     if version == 2 and data[3] == 2:
         return None
     if len(data) < start + 8 * rank or rank > 32:
-        window.corrupt(f"a dataspace of {rank} sides")
+        window.corrupt(f"a dataspace of {rank} dimensions")
     sizes = struct.unpack_from(f"<{rank}Q", data, start)
     if math.prod(size or 1 for size in sizes) >= _LARGEST:
         window.corrupt(f"a dataspace of {sizes} values")

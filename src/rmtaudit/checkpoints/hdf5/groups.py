@@ -68,7 +68,7 @@ def link_message(window: Window, data: bytes, result: Links) -> None:
     name = data[at : at + length]
     at += length
     if len(name) < length or at + 2 > len(data):
-        window.corrupt("a link whose name leaves it")
+        window.corrupt("a link whose name extends past it")
     if kind == 0:
         if at + 8 > len(data):
             window.corrupt("a link without an address")
@@ -130,7 +130,7 @@ def _symbols(window: Window, address: int, names: bytes, result: Links) -> None:
 def _add(window: Window, name: bytes, address: int, result: Links) -> None:
     text = _text(window, name)
     if text in result.hard:
-        window.corrupt(f"two links are called '{display_name(text)}'")
+        window.corrupt(f"two links are named '{display_name(text)}'")
     result.hard[text] = address
 
 

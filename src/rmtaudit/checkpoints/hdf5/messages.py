@@ -63,7 +63,7 @@ def root_address(window: Window) -> int:
         window.unsupported(f"a base address of {base}")
     if end > window.size:
         window.corrupt(
-            f"{window.size} of its {end} bytes are there ({100 * window.size // end}%); it looks truncated"
+            f"{window.size} of its {end} bytes are present ({100 * window.size // end}%); it looks truncated"
         )
     return int(root)
 
@@ -89,7 +89,7 @@ def _first(window: Window, start: int, size: int, count: int) -> Iterator[Messag
             kind, extent, flags = struct.unpack_from("<HHB", data, position)
             body = data[position + 8 : position + 8 + extent]
             if len(body) < extent:
-                window.corrupt(f"a message at {at + position} leaves its block")
+                window.corrupt(f"a message at {at + position} extends past its block")
             position += 8 + extent
             count -= 1
             if kind == Kind.CONTINUATION:
@@ -122,7 +122,7 @@ def _second(window: Window, address: int, head: bytes) -> Iterator[Message]:
             position += fixed
             body = data[position : min(position + extent, length)]
             if len(body) < extent:
-                window.corrupt(f"a message at {at + position} leaves its block")
+                window.corrupt(f"a message at {at + position} extends past its block")
             position += extent
             count += 1
             if count > _MESSAGES_CAP:

@@ -56,7 +56,9 @@ class Window:
         self._budget -= length + 16
         if self._budget < 0:
             raise UnsafeError(
-                "RA-IN-142", f"more than {METADATA_CAP} bytes of headers.", where=self.source.where
+                "RA-IN-142",
+                f"The file has more than {METADATA_CAP} bytes of headers.",
+                where=self.source.where,
             )
         inside = at - self._page_at
         if not 0 <= inside <= len(self._page) - length:
@@ -68,7 +70,7 @@ class Window:
         """Return the position in the file of an address whose ``length`` bytes are all in the range."""
         at = self.base + address
         if length < 0 or at + length > self.size:
-            self.corrupt(f"{what} at {address} of {length} bytes leaves the file of {self.size} bytes")
+            self.corrupt(f"{what} at {address} of {length} bytes extends past the file of {self.size} bytes")
         return self.start + at
 
     def corrupt(self, fault: str) -> NoReturn:
@@ -78,14 +80,17 @@ class Window:
     def damaged(self, fault: str) -> CorruptError:
         """Return the error for a structure that breaks the format."""
         return CorruptError(
-            "RA-IN-140", f"a damaged HDF5 file: {fault}.", hint="Re-download it.", where=self.source.where
+            "RA-IN-140",
+            f"The HDF5 file is damaged: {fault}.",
+            hint="Download it again.",
+            where=self.source.where,
         )
 
     def unsupported(self, what: str) -> NoReturn:
         """Raise the error for a structure that Keras does not write."""
         raise InputError(
             "RA-IN-143",
-            f"an HDF5 file with {what}, which is not read.",
+            f"The HDF5 file has {what}, which rmtaudit does not read.",
             hint="Copy it with h5repack, or load and save it with Keras.",
             where=self.source.where,
         )
@@ -94,7 +99,7 @@ class Window:
         """Raise the error for values that lie in other files."""
         raise UnsafeError(
             "RA-IN-141",
-            f"{what}: reading it would open another file of this machine.",
+            f"The file has {what}; reading it would open another file on this machine.",
             hint="Write the values into the file itself, if you trust it.",
             where=self.source.where,
         )

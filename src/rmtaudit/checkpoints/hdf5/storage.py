@@ -11,7 +11,7 @@ from rmtaudit.checkpoints.hdf5.span import UNDEFINED, Window
 _DEFLATE, _SHUFFLE, _FLETCHER = 1, 2, 3
 _FILTERS = {4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf", 32001: "blosc", 32013: "zfp", 32015: "zstd"}
 _DEFLATE_RATIO = 1032  # zlib cannot expand more than this: zlib.net, "Maximum Compression Factor"
-_GROWING = "its chunks are indexed for growing; copy the file with h5repack"
+_GROWING = "its chunks have an index for growing arrays; copy the file with h5repack"
 _BOMB_RATIO, _BOMB_SIZE = 100, 64 << 20
 
 
@@ -61,7 +61,7 @@ def filters(window: Window, data: bytes) -> tuple[int, ...]:
     result = []
     for _ in range(count):
         if at + 6 > len(data):
-            window.corrupt("a filter that leaves its message")
+            window.corrupt("a filter that extends past its message")
         number = int.from_bytes(data[at : at + 2], "little")
         named = version == 1 or number >= 256
         name_length = int.from_bytes(data[at + 2 : at + 4], "little") if named else 0
@@ -93,7 +93,7 @@ def chunked(
     rank = len(shape)
     if version == 3:
         if len(layout) < 11 + 4 * layout[2]:
-            window.corrupt("a layout that leaves its message")
+            window.corrupt("a layout that extends past its message")
         address = struct.unpack_from("<Q", layout, 3)[0]
         sizes = struct.unpack_from(f"<{layout[2]}I", layout, 11)
     else:
@@ -143,7 +143,7 @@ def _check(
         window.corrupt(f"chunks of {stored} bytes together in a file of {window.size}")
     total = nbytes * len(pieces)
     if total > _BOMB_SIZE and total > _BOMB_RATIO * stored:
-        raise NotStoredError(f"{stored} bytes unpack to {total}: weights do not compress so far")
+        raise NotStoredError(f"{stored} bytes unpack to {total}: weights do not compress that much")
 
 
 def _tree(window: Window, address: int, chunk: tuple[int, ...], most: int) -> list[Chunk]:
@@ -178,11 +178,11 @@ def _tree(window: Window, address: int, chunk: tuple[int, ...], most: int) -> li
 def _sizes_of_version_4(window: Window, layout: bytes) -> tuple[int, tuple[int, ...]]:
     """Return the address of the index and the sizes of a chunk."""
     if len(layout) < 6:
-        window.corrupt("a layout that leaves its message")
+        window.corrupt("a layout that extends past its message")
     rank, width = layout[3], layout[4]
     end = 5 + rank * width
     if not 1 <= width <= 8 or len(layout) < end + 9:
-        window.corrupt("a layout that leaves its message")
+        window.corrupt("a layout that extends past its message")
     sizes = tuple(int.from_bytes(layout[5 + i * width : 5 + (i + 1) * width], "little") for i in range(rank))
     return struct.unpack_from("<Q", layout, len(layout) - 8)[0], sizes
 
@@ -204,7 +204,7 @@ def _indexed(
         if not layout[2] & 2:
             return [Chunk(origin=origin, address=address, size=nbytes)]
         if len(layout) < at + 21:
-            window.corrupt("a layout that leaves its message")
+            window.corrupt("a layout that extends past its message")
         size, skipped = struct.unpack_from("<QI", layout, at + 1)
         return [Chunk(origin=origin, address=address, size=size, skipped=skipped)]
     origins = [_origin(number, grid, chunk) for number in range(count)]

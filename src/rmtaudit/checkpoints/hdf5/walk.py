@@ -95,7 +95,8 @@ def read_tree(window: Window) -> Tree:
         if count > OBJECTS_CAP or len(path) > _DEPTH_CAP:
             raise UnsafeError(
                 "RA-IN-142",
-                f"more than {OBJECTS_CAP} objects, or groups nested more than {_DEPTH_CAP} deep.",
+                f"The file has more than {OBJECTS_CAP} objects, or groups nested more than "
+                f"{_DEPTH_CAP} deep.",
                 where=window.source.where,
             )
         parts = messages(window, address)
@@ -104,9 +105,7 @@ def read_tree(window: Window) -> Tree:
             tree.datasets.extend(_dataset(window, path, address, parts))
             continue
         if address in groups and path:
-            tree.warnings.append(
-                f"the group '{display_name('/'.join(path))}' is there under another name too"
-            )
+            tree.warnings.append(f"the group '{display_name('/'.join(path))}' also occurs under another name")
             continue
         groups.add(address)
         attributes = texts(window, parts, _WANTED)
@@ -166,7 +165,7 @@ def _located(window: Window, dataset: Dataset, by_kind: Mapping[int, Message]) -
     name = display_name("/".join(dataset.path))
     layout = by_kind[Kind.LAYOUT].data
     if len(layout) < 2 or layout[0] not in {3, 4, 5}:
-        raise NotStoredError("stored in a layout that is not read; copy the file with h5repack")
+        raise NotStoredError("stored in a layout that rmtaudit does not read; copy the file with h5repack")
     if layout[1] == 3:
         window.unsafe(f"the values of '{name}' may be in other files (virtual dataset)")
     nbytes = math.prod(dataset.shape) * dataset.kind.size

@@ -28,7 +28,7 @@ def open_archive(source: FileSource, format: str) -> LazyCheckpoint:
     if _WEIGHTS not in entries:
         raise InputError(
             "RA-IN-145",
-            f"the archive has no {_WEIGHTS}; its weights are split over several files.",
+            f"The archive has no {_WEIGHTS}; its weights are split over several files.",
             hint="Load it with Keras and save it without max_shard_size.",
             where=source.where,
         )
@@ -45,7 +45,8 @@ def _stored(source: FileSource, entry: ZipEntry) -> int:
     if not entry.stored or entry.encrypted:
         raise UnsafeError(
             "RA-IN-146",
-            f"the entry '{display_name(entry.name)}' is compressed or encrypted; Keras stores it as it is.",
+            f"The entry '{display_name(entry.name)}' is compressed or encrypted; Keras stores it "
+            "uncompressed.",
             hint=f"Unpack the archive and audit its {_WEIGHTS}, if you trust it.",
             where=source.where,
         )

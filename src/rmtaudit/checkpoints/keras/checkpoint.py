@@ -42,7 +42,7 @@ def keras_checkpoint(path: Path, format: str, window: Window, config: str | None
     ours, state = variables(tree, known)
     if state:
         count = sum(_count(data) for data in state)
-        warnings.append(f"{len(state)} arrays of the optimizer's state ({count} values) were left out")
+        warnings.append(f"{len(state)} arrays of the optimizer's state ({count} values) were skipped")
     groups: dict[tuple[str, ...], dict[str, Variable]] = {}
     for variable in ours:
         groups.setdefault(variable.group, {})[variable.role or variable.name] = variable

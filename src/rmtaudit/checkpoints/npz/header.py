@@ -26,7 +26,7 @@ _KINDS = {
     "U": "text",
     "M": "dates",
     "m": "spans of time",
-    "V": "values of a type that numpy does not name (bfloat16 and float8 are stored so)",
+    "V": "values of a type that numpy does not name (bfloat16 and float8 are stored in this way)",
 }
 
 
@@ -105,14 +105,14 @@ def parse_header(data: bytes, name: str, where: str) -> NpyHeader:
     try:
         table = ast.literal_eval(_PYTHON_2.sub(r"\1", text.strip()))
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
-        raise _bad(name, "its header is no dictionary", where) from error
+        raise _bad(name, "its header is not a dictionary", where) from error
     if not isinstance(table, dict) or set(table) != {"descr", "fortran_order", "shape"}:
         raise _bad(name, "its header lacks descr, fortran_order or shape", where)
     shape, fortran, described = table["shape"], table["fortran_order"], table["descr"]
     if type(shape) is not tuple or not all(type(side) is int and 0 <= side < _LARGEST for side in shape):
-        raise _bad(name, "its shape is no tuple of sizes", where)
+        raise _bad(name, "its shape is not a tuple of sizes", where)
     if math.prod(max(side, 1) for side in shape) >= _LARGEST or len(shape) > _DIMENSIONS_CAP:
-        raise _bad(name, "its shape has too many sides, or their product overflows 2^63", where)
+        raise _bad(name, "its shape has too many dimensions, or their product overflows 2^63", where)
     if type(fortran) is not bool:
         raise _bad(name, "its order is neither true nor false", where)
     order, dtype, itemsize, unreadable = _described(described)
@@ -149,5 +149,5 @@ def _unknown(described: object) -> str:
 
 def _bad(name: str, fault: str, where: str) -> CorruptError:
     return CorruptError(
-        "RA-IN-180", f"array '{display_name(name)}': {fault}.", hint="Save it again.", where=where
+        "RA-IN-180", f"Array '{display_name(name)}': {fault}.", hint="Save it again.", where=where
     )

@@ -169,7 +169,7 @@ def _check_compression(entries: list[ZipEntry], where: str) -> None:
             how = "encrypted" if entry.encrypted else f"compressed by method {entry.method}"
             raise UnsafeError(
                 "RA-IN-184",
-                f"the entry '{display_name(entry.name)}' is {how}; numpy writes neither.",
+                f"The entry '{display_name(entry.name)}' is {how}; numpy writes neither.",
                 hint="Save the arrays again, with numpy.savez or numpy.savez_compressed.",
                 where=where,
             )
@@ -177,9 +177,9 @@ def _check_compression(entries: list[ZipEntry], where: str) -> None:
     if unpacked > UNSUSPICIOUS and unpacked > LARGEST_RATIO * packed:
         raise UnsafeError(
             "RA-IN-182",
-            f"{packed} bytes that unpack to {unpacked}: more than {LARGEST_RATIO} times as many, as no "
-            "trained weights do.",
-            hint="If you trust the file: save the arrays again with numpy.savez, uncompressed.",
+            f"The archive's {packed} bytes unpack to {unpacked}, more than {LARGEST_RATIO} times "
+            "as many, which trained weights never do.",
+            hint="If you trust the file, save the arrays again with numpy.savez, uncompressed.",
             where=where,
         )
 
@@ -218,7 +218,8 @@ def _check_size(header: NpyHeader, name: str, size: int, where: str) -> None:
 def _other_size(name: str, needs: str, size: int, where: str) -> CorruptError:
     return CorruptError(
         "RA-IN-181",
-        f"array '{display_name(name)}': {needs}, in {size} bytes: cut short, or more than one array.",
+        f"Array '{display_name(name)}': {needs}, in {size} bytes: it is truncated, or holds more "
+        "than one array.",
         hint="Re-download it, or save the array again.",
         where=where,
     )

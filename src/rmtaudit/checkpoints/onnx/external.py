@@ -45,8 +45,8 @@ def external_location(entries: dict[str, str], name: str, where: str) -> Locatio
     if not file or "\0" in file or windows.drive or windows.root or ".." in windows.parts or not windows.name:
         raise UnsafeError(
             "RA-IN-127",
-            f"tensor '{display_name(name)}': its values are in '{display_name(file)}', outside the model's "
-            "folder.",
+            f"Tensor '{display_name(name)}': its values are in '{display_name(file)}', outside "
+            "the model's folder.",
             hint="Do not trust the file.",
             where=where,
         )
@@ -56,7 +56,7 @@ def external_location(entries: dict[str, str], name: str, where: str) -> Locatio
         if text and not (text.isascii() and text.isdigit() and len(text) < 20):
             raise CorruptError(
                 "RA-IN-128",
-                f"tensor '{display_name(name)}': {key} '{display_name(text, longest=40)}' is no number.",
+                f"Tensor '{display_name(name)}': {key} '{display_name(text, longest=40)}' is not a number.",
                 where=where,
             )
         numbers.append(int(text) if text else None)
@@ -99,17 +99,17 @@ class ExternalFiles:
         if length != needed:
             raise CorruptError(
                 "RA-IN-128",
-                f"tensor '{display_name(name)}': {length} bytes in '{display_name(location.file)}', but its "
-                f"shape needs {needed}.",
-                hint="Re-download it.",
+                f"Tensor '{display_name(name)}': {length} bytes in "
+                f"'{display_name(location.file)}', but its shape needs {needed}.",
+                hint="Download it again.",
                 where=self._where,
             )
         if location.offset + length > source.size:
             raise CorruptError(
                 "RA-IN-128",
-                f"tensor '{display_name(name)}': its values end at {location.offset + length}, but "
-                f"'{display_name(location.file)}' has {source.size} bytes.",
-                hint="Re-download it.",
+                f"Tensor '{display_name(name)}': its values end at {location.offset + length}, "
+                f"but '{display_name(location.file)}' has {source.size} bytes.",
+                hint="Download it again.",
                 where=self._where,
             )
         return Raw(source, location.offset, length)
@@ -122,7 +122,7 @@ class ExternalFiles:
     def _open(self, file: str, name: str) -> FileSource:
         if len(self.sources) >= _FILES_CAP:
             raise CorruptError(
-                "RA-IN-128", f"the values are spread over more than {_FILES_CAP} files.", where=self._where
+                "RA-IN-128", f"The values are spread over more than {_FILES_CAP} files.", where=self._where
             )
         path = self._folder / file
         try:
@@ -133,8 +133,8 @@ class ExternalFiles:
         except InputError as error:
             raise InputError(
                 "RA-IN-129",
-                f"tensor '{display_name(name)}': its values are in '{display_name(file)}', which cannot be "
-                f"read: {error.message}",
+                f"Tensor '{display_name(name)}': its values are in '{display_name(file)}', which "
+                f"cannot be read: {error.message}",
                 hint="Put it into the folder of the model.",
                 where=self._where,
             ) from error

@@ -102,16 +102,18 @@ class Parser:
             elif key == _MODEL_FUNCTION:
                 self._function((start, end))
             elif key >> 3 == _TRAINING:
-                self._model.warnings.append("what the file holds for further training was not looked at")
+                self._model.warnings.append("what the file holds for further training was not read")
         if graphs != 1:
-            raise self._tensors.corrupt("RA-IN-121", f"{graphs} graphs; a model has one")
+            raise self._tensors.corrupt(
+                "RA-IN-121", f"the file has the file has {graphs} graphs; a model has one"
+            )
         return self._model
 
     def _graph(self, message: Span, parent: Scope | None, depth: int) -> None:
         if depth > DEEPEST:
             raise CorruptError(
                 "RA-IN-122",
-                f"graphs are nested more than {DEEPEST} deep.",
+                f"Graphs are nested more than {DEEPEST} deep.",
                 hint="Do not trust the file.",
                 where=self._wire.source.where,
             )

@@ -109,14 +109,16 @@ def constant(operator: Operator, weights: FileSource) -> Constant:
 def _number(operator: Operator, weights: FileSource, text: str, what: str) -> int:
     digits = text.strip()
     if not digits.isascii() or not digits.isdigit() or len(digits) > 18:
-        _corrupt(operator, weights, f"its {what} '{display_name(digits, longest=40)}' is no number")
+        _corrupt(operator, weights, f"its {what} '{display_name(digits, longest=40)}' is not a number")
     return int(digits)
 
 
 def _corrupt(operator: Operator, weights: FileSource, fault: str) -> NoReturn:
     raise CorruptError(
         "RA-IN-204",
-        f"constant '{display_name(operator.name)}': {fault}.",
-        hint="The .xml and the .bin may be of different models, or a download may be unfinished.",
+        f"Constant '{display_name(operator.name)}': {fault}.",
+        hint=(
+            "The .xml and the .bin file may belong to different models, or the download may be incomplete."
+        ),
         where=weights.where,
     )

@@ -81,7 +81,7 @@ def parse(source: FileSource) -> list[Graph]:
     """
     if source.size > XML_CAP:
         raise UnsafeError(
-            "RA-IN-202", f"a graph of {source.size} bytes; at most {XML_CAP} are read.", where=source.where
+            "RA-IN-202", f"The graph has {source.size} bytes; at most {XML_CAP} are read.", where=source.where
         )
     builder = _Builder(source.where)
     parser = expat.ParserCreate()
@@ -96,7 +96,10 @@ def parse(source: FileSource) -> list[Graph]:
         parser.Parse(b"", True)
     except expat.ExpatError as error:
         raise CorruptError(
-            "RA-IN-200", f"its XML is damaged: {error}.", hint="Re-download it.", where=source.where
+            "RA-IN-200",
+            f"The XML of the graph is damaged: {error}.",
+            hint="Download it again.",
+            where=source.where,
         ) from error
     return builder.graphs
 
@@ -117,7 +120,9 @@ class _Builder:
         parent = self._open[-1] if self._open else ""
         self._open.append(tag)
         if len(self._open) > _DEPTH_CAP:
-            raise UnsafeError("RA-IN-202", f"elements nested more than {_DEPTH_CAP} deep.", where=self._where)
+            raise UnsafeError(
+                "RA-IN-202", f"The XML elements are nested more than {_DEPTH_CAP} deep.", where=self._where
+            )
         if not parent and tag != "net":
             self._corrupt(f"the root is '{tag[:40]}', not 'net'")
         if tag == "net" or (tag in {"body", "then_body", "else_body"} and parent == "layer"):
@@ -148,14 +153,16 @@ class _Builder:
         """Refuse a declaration."""
         raise UnsafeError(
             "RA-IN-203",
-            "its XML declares a document type or entities, which no OpenVINO model does.",
+            "The XML of the graph declares a document type or entities, which no OpenVINO model does.",
             where=self._where,
         )
 
     def _layer(self, attributes: dict[str, str]) -> None:
         self._count += 1
         if self._count > OPERATORS_CAP:
-            raise UnsafeError("RA-IN-202", f"more than {OPERATORS_CAP} operators.", where=self._where)
+            raise UnsafeError(
+                "RA-IN-202", f"The graph has more than {OPERATORS_CAP} operators.", where=self._where
+            )
         key = attributes.get("id", "")
         operator = Operator(key=key, name=attributes.get("name", key), type=attributes.get("type", ""))
         graph = self._scopes[-1]
@@ -165,4 +172,4 @@ class _Builder:
         self._operators.append(operator)
 
     def _corrupt(self, fault: str) -> NoReturn:
-        raise CorruptError("RA-IN-200", f"a damaged graph: {fault}.", where=self._where)
+        raise CorruptError("RA-IN-200", f"The graph is damaged: {fault}.", where=self._where)

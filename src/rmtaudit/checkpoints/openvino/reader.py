@@ -55,7 +55,7 @@ def _weights_of(path: Path, graph: FileSource) -> FileSource:
     except InputError as error:
         raise InputError(
             "RA-IN-201",
-            f"the values are in '{display_name(companion.name)}', which cannot be opened: {error.message}",
+            f"The values are in '{display_name(companion.name)}', which cannot be opened: {error.message}",
             hint="Put both files in one folder.",
             where=graph.where,
         ) from error

@@ -109,7 +109,8 @@ def address_of(path: str | Path) -> HubAddress | WebAddress | None:
     if scheme not in {"http", "https"}:
         raise InputError(
             "RA-IN-094",
-            f"a URL of the scheme {scheme}: local files, hf://, https:// and http:// are read.",
+            f"URLs of the scheme {scheme} are not read; local files and hf://, https:// and "
+            "http:// URLs are.",
             hint="Download it first.",
             where=display_name(text),
         )
@@ -118,7 +119,7 @@ def address_of(path: str | Path) -> HubAddress | WebAddress | None:
         _ = urlsplit(text).port
     except ValueError as error:
         raise UsageError(
-            "RA-IN-220", f"not a URL: {display_name(str(error))}.", where=display_name(shown(text))
+            "RA-IN-220", f"This is not a URL: {display_name(str(error))}.", where=display_name(shown(text))
         ) from error
     return page or WebAddress(text)
 
@@ -194,7 +195,7 @@ def _checked(address: HubAddress, text: str) -> HubAddress:
     ):
         raise UsageError(
             "RA-IN-220",
-            "no name of a model of the Hub.",
+            "This is not the name of a model of the Hub.",
             hint="Give hf://OWNER/NAME, hf://OWNER/NAME@REVISION or hf://OWNER/NAME/FILE.",
             where=display_name(shown(text)),
         )

@@ -126,19 +126,19 @@ class Client:
                         continue
                     if reply.status_code in _AGAIN:
                         raise InterruptedReplyError(
-                            f"the server answers {reply.status_code}", _pause(reply.headers)
+                            f"the server answered {reply.status_code}", _pause(reply.headers)
                         )
                     yield reply, linked
                     return
         except self._offline as error:
             raise self._without_network() from error
         except self._invalid as error:
-            raise InputError("RA-IN-223", "not a URL that can be requested.", where=self.where) from error
+            raise InputError("RA-IN-223", "This URL cannot be requested.", where=self.where) from error
         except self._transport as error:
             raise InterruptedReplyError(_problem(error)) from error
         raise InputError(
             "RA-IN-223",
-            f"more than {_REDIRECTS} redirects, the first from {display_name(_site(start))}.",
+            f"The server sent more than {_REDIRECTS} redirects, the first from {display_name(_site(start))}.",
             where=self.where,
         )
 
@@ -155,7 +155,7 @@ class Client:
                         if len(data) > _JSON_CAP:
                             raise InputError(
                                 "RA-IN-008",
-                                f"the server answers more than {_JSON_CAP} bytes.",
+                                f"The server's answer is longer than {_JSON_CAP} bytes.",
                                 where=self.where,
                             )
                 return json.loads(bytes(data))
@@ -163,9 +163,7 @@ class Client:
                 failures += 1
                 self.wait(failures, error)
             except (ValueError, RecursionError) as error:
-                raise InputError(
-                    "RA-IN-225", "the server does not answer in JSON.", where=self.where
-                ) from error
+                raise InputError("RA-IN-225", "The server's answer is not JSON.", where=self.where) from error
 
     def wait(self, failures: int, error: InterruptedReplyError) -> None:
         """Wait before another attempt. Raises ``InputError`` after the last.
@@ -175,8 +173,8 @@ class Client:
         if failures > (RETRIES if self._reached else 1):
             raise InputError(
                 "RA-IN-223",
-                f"cannot be read: {error} ({failures} attempts).",
-                hint="Check the connection, HF_ENDPOINT and the proxy.",
+                f"The file cannot be read: {error} ({failures} attempts).",
+                hint="Check the connection, HF_ENDPOINT and the proxy settings.",
                 where=self.where,
             ) from error
         time.sleep(min(max(error.pause, FIRST_PAUSE * 2 ** (failures - 1)), 4 * _LONGEST_PAUSE))
@@ -197,13 +195,13 @@ class Client:
                 hint="Check the name." if code else "Check the URL.",
                 where=self.where,
             )
-        raise InputError("RA-IN-225", f"the server answers {status}.", where=self.where)
+        raise InputError("RA-IN-225", f"The server answered {status}.", where=self.where)
 
     def _without_network(self) -> InputError:
         return InputError(
             "RA-IN-223",
-            "offline mode is set (HF_HUB_OFFLINE).",
-            hint="Unset it, or give a model of the local cache.",
+            "Offline mode is set (HF_HUB_OFFLINE).",
+            hint="Unset it, or give a model that is in the local cache.",
             where=self.where,
         )
 
@@ -211,21 +209,23 @@ class Client:
         if self._home is None:
             return InputError(
                 "RA-IN-221",
-                f"the server refuses access ({status}).",
-                hint="Use a URL that needs no login, or that is signed and has not expired.",
+                f"The server denied access ({status}).",
+                hint="Use a URL that needs no login, or a signed URL that has not expired.",
                 where=self.where,
             )
-        login = "Log in: hf auth login, or set HF_TOKEN"
+        login = "Log in with hf auth login, or set HF_TOKEN"
         if gated:
-            message = f"the model is gated: access is refused ({status})."
-            hint = f"Accept its terms on its page of the Hub. {login}."
+            message = f"The model is gated, and access was denied ({status})."
+            hint = f"Accept its terms on its page on the Hub. {login}."
         elif absent or status == 401:
-            message = f"no such model on the Hub, or a private one ({status})."
+            message = f"The Hub has no such model, or it is private ({status})."
             hint = f"Check the name. {login} if it is private."
         else:
-            message, hint = f"access is refused ({status}).", f"{login}, with a token that may read it."
+            message, hint = f"Access was denied ({status}).", f"{login} to a token that may read it."
         if self.has_token:
-            hint = hint.replace(login, "The token that is set does not allow it: hf auth login, or HF_TOKEN")
+            hint = hint.replace(
+                login, "The token that is set does not allow it: run hf auth login, or set HF_TOKEN"
+            )
         return InputError("RA-IN-221", message, hint=hint, where=self.where)
 
     def _redirected(self, url: str, location: str) -> str:
@@ -266,9 +266,9 @@ def _problem(error: Exception) -> str:
     """Say what broke, without the URL, which may be signed."""
     words = {
         "ConnectError": "no connection",
-        "ConnectTimeout": "no connection in time",
-        "ReadTimeout": f"no byte in {TIMEOUT:g} seconds",
-        "ProxyError": "the proxy refuses",
+        "ConnectTimeout": "no connection was made in time",
+        "ReadTimeout": f"no data arrived within {TIMEOUT:g} seconds",
+        "ProxyError": "the proxy refused the connection",
     }
     return words.get(type(error).__name__, f"the connection broke ({type(error).__name__})")
 
@@ -281,7 +281,7 @@ def _errors_of(session: Any, version: str, where: str) -> tuple[type[Exception],
             return library.TransportError, library.InvalidURL
     raise InputError(
         "RA-IN-099",
-        f"huggingface_hub {display_name(version)} is too old to read over the network.",
+        f"The installed huggingface_hub {display_name(version)} is too old to read over the network.",
         hint="pip install 'rmtaudit[hub]'",
         where=where,
     )

@@ -87,7 +87,7 @@ def _of_hub(address: HubAddress, *, stream: bool, notify: Callable[[str], None])
     remote = hub_path(address, stream=stream)
     if stream:
         return remote
-    notify(f"{address} is downloaded into the cache of the Hub; --stream reads only what is analysed")
+    notify(f"{address} is downloaded into the cache of the Hub; --stream would read only what is analysed")
     return _downloaded(remote, address)
 
 
@@ -110,7 +110,7 @@ def _downloaded(remote: RemotePath, address: HubAddress) -> Path:
         raise error
     raise InputError(
         "RA-IN-223",
-        "was downloaded, but is not in the cache of the Hub.",
+        "The file was downloaded, but is not in the cache of the Hub.",
         hint="Check HF_HOME and HF_HUB_CACHE.",
         where=display_name(str(address)),
     )
@@ -119,24 +119,27 @@ def _downloaded(remote: RemotePath, address: HubAddress) -> Path:
 def _perhaps_of_hub(model: HubAddress, *, stream: bool, notify: Callable[[str], None]) -> Path:
     """Return the path of a model of which only the bare name was given: it may be a misspelt path."""
     name = model.repository
-    missing = "no such file or folder"
+    missing = "There is no such file or folder"
     if "/" not in name and cached_snapshot(name, "") is None:
         raise InputError(
             "RA-IN-001",
             f"{missing}.",
-            hint=f"{advice_for_missing(Path(name))} A model of the Hugging Face Hub is hf://{name}.",
+            hint=(
+                f"{advice_for_missing(Path(name))} A model of the Hugging Face Hub is written hf://{name}."
+            ),
             where=display_name(name),
         )
     try:
         return _of_hub(model, stream=stream, notify=notify)
     except RmtauditError as error:
         if error.code == "RA-IN-099":
-            message, hint = missing, f"A model of the Hugging Face Hub of that name needs: {error.hint}"
+            message, hint = f"{missing}.", f"For the model of that name on the Hugging Face Hub: {error.hint}"
         else:
-            message, hint = f"{missing}, and as a model of the Hugging Face Hub: {error.message}", error.hint
+            message = f"{missing}, and it is not a model of the Hugging Face Hub either: {error.message}"
+            hint = error.hint
         raise InputError(
             "RA-IN-001",
-            message if message.endswith(".") else f"{message}.",
+            message,
             hint=f"{advice_for_missing(Path(name))} {hint}".strip(),
             where=display_name(name),
         ) from error
@@ -167,4 +170,4 @@ def _warn_of_namesake(path: str | Path, notify: Callable[[str], None]) -> None:
     if "/" not in text or not is_repository(text) or not os.path.lexists(path):
         return
     if (hub_cache() / f"models--{text.replace('/', '--')}").is_dir():
-        notify(f"{display_name(text)} is the local path of that name; the model of the Hub is hf://{text}")
+        notify(f"{display_name(text)} is read as a local path; the model of the Hub is hf://{text}")

@@ -221,7 +221,7 @@ class RemoteFile:
 
     def _check_linked(self, linked: str) -> None:
         if _SHA256.fullmatch(linked) and self._sha256 and linked != self._sha256:
-            raise self._changed("the Hub has another version of it now")
+            raise self._changed("the Hub now has another version of it")
 
     def _has_expired(self, status: int) -> bool:
         """Whether a signed URL, to which the server redirected before, is no longer good."""
@@ -238,17 +238,17 @@ class RemoteFile:
             raise self._changed("it is shorter than it was")
         self._client.check_status(reply)
         if headers.get("content-encoding", "identity") not in {"", "identity"}:
-            raise InputError("RA-IN-224", "the server compresses what it sends.", where=self._where)
+            raise InputError("RA-IN-224", "The server compresses what it sends.", where=self._where)
         mark = (headers.get("etag", ""), headers.get("last-modified", ""))
         if self._mark is None:
             self._mark = mark
         elif not _are_compatible(mark, self._mark):
-            raise self._changed("the server has another version of it now")
+            raise self._changed("the server now has another version of it")
         if reply.status_code == 206:
             match = _RANGE.fullmatch(headers.get("content-range", ""))
             if match is None or match[1] is None or int(match[1]) != offset:
                 raise InputError(
-                    "RA-IN-224", "the server sends another range than it was asked for.", where=self._where
+                    "RA-IN-224", "The server sent a different range than was requested.", where=self._where
                 )
             self._check_size(None if match[3] == "*" else int(match[3]))
             skipped, length = 0, int(match[2]) + 1 - offset
@@ -258,7 +258,7 @@ class RemoteFile:
             if self.size > max(WHOLE, 0 if offset else wanted):
                 raise InputError(
                     "RA-IN-224",
-                    f"the server does not serve ranges, and the file has {self.size} bytes.",
+                    f"The server does not serve ranges, and the file has {self.size} bytes.",
                     hint="Download it first.",
                     where=self._where,
                 )
@@ -270,7 +270,7 @@ class RemoteFile:
         if self.size < 0:
             if size is None:
                 raise InputError(
-                    "RA-IN-224", "the server does not say how large the file is.", where=self._where
+                    "RA-IN-224", "The server does not say how large the file is.", where=self._where
                 )
             self.size = size
         elif size is not None and size != self.size:
@@ -279,8 +279,8 @@ class RemoteFile:
     def _changed(self, how: str) -> ChangedError:
         return ChangedError(
             "RA-IN-007",
-            f"the file changed while it was being read: {how}.",
-            hint="Start again; a commit (@REVISION) never changes.",
+            f"The file changed while it was being read: {how}.",
+            hint="Start again, and name a commit (@REVISION), which never changes.",
             where=self._where,
         )
 
@@ -302,7 +302,7 @@ class RemoteHandle:
         """Fill each view from its position (see :meth:`FileBytes.read`)."""
         file = self._file
         if file is None:
-            raise InputError("RA-IN-006", "the checkpoint is closed.", where=self._where)
+            raise InputError("RA-IN-006", "The checkpoint is closed.", where=self._where)
         file.read(pieces, start)
 
     def advise(self, offset: int, length: int) -> None:

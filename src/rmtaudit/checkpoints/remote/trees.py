@@ -125,11 +125,11 @@ class HubTree:
 
     def _absent(self, name: str, where: str) -> InputError:
         if name in self._folders:
-            return InputError("RA-IN-003", "is a directory, not a regular file.", where=where)
+            return InputError("RA-IN-003", "The path is a directory, not a regular file.", where=where)
         return InputError(
             "RA-IN-222",
-            f"no such file in {self._where}.",
-            hint=suggestion(name, self.files).strip() or "Leave the file out: the model is found.",
+            f"There is no such file in {self._where}.",
+            hint=suggestion(name, self.files).strip() or "Omit the file: the model itself exists.",
             where=where,
         )
 
@@ -150,26 +150,28 @@ class HubTree:
         except errors.GatedRepoError as error:
             raise InputError(
                 "RA-IN-221",
-                "the model is gated: access is refused.",
-                hint="Accept its terms on its page of the Hub. Log in: hf auth login, or set HF_TOKEN.",
+                "The model is gated, and access was denied.",
+                hint=(
+                    "Accept its terms on its page on the Hub, and log in with hf auth login, or set HF_TOKEN."
+                ),
                 where=where,
             ) from error
         except errors.HfHubHTTPError as error:
             status = getattr(error.response, "status_code", "no answer")
             raise InputError(
-                "RA-IN-225", f"cannot be downloaded: the Hub answers {status}.", where=where
+                "RA-IN-225", f"The file cannot be downloaded: the Hub answered {status}.", where=where
             ) from error
         except Exception as error:  # of the transport, of the file system, of the checks of huggingface_hub
             raise InputError(
                 "RA-IN-223",
-                f"cannot be downloaded: {type(error).__name__}.",
-                hint="Check the connection, and the space in the cache of the Hub (HF_HOME).",
+                f"The file cannot be downloaded: {type(error).__name__}.",
+                hint="Check the connection, and the free space for the cache of the Hub (HF_HOME).",
                 where=where,
             ) from error
         if self.commit not in Path(path).parts:
             raise ChangedError(
                 "RA-IN-007",
-                "the model changed while it was being downloaded.",
+                "The model changed while it was being downloaded.",
                 hint="Start again.",
                 where=where,
             )
@@ -179,11 +181,11 @@ class HubTree:
         commit = table.get("sha") if isinstance(table, Mapping) else None
         siblings = table.get("siblings") if isinstance(table, Mapping) else None
         if not isinstance(commit, str) or not _COMMIT.fullmatch(commit) or not isinstance(siblings, list):
-            raise InputError("RA-IN-225", "the answer is not that of the Hub.", where=self._where)
+            raise InputError("RA-IN-225", "The answer does not come from the Hub.", where=self._where)
         if len(siblings) > _FILES_CAP:
             raise InputError(
                 "RA-IN-225",
-                f"a model of {len(siblings)} files; at most {_FILES_CAP} are listed.",
+                f"The model has {len(siblings)} files; at most {_FILES_CAP} are supported.",
                 where=self._where,
             )
         files = {}
@@ -216,7 +218,7 @@ class WebTree:
         if not self._name:
             raise InputError(
                 "RA-IN-222",
-                "a URL of a folder: nothing says which files are in it.",
+                "The URL names a folder, and nothing states which files are in it.",
                 hint="Give the URL of a file.",
                 where=self._where,
             )
@@ -250,7 +252,9 @@ class WebTree:
         file = self._file(name)
         if file is None:
             raise InputError(
-                "RA-IN-222", "is not asked for: the URL may be signed for one file.", where=where
+                "RA-IN-222",
+                "The file was not requested, because the URL may be signed for one file only.",
+                where=where,
             )
         return RemoteHandle(file, where)
 

@@ -111,7 +111,7 @@ def quanto_int4(module: Module, facts: Facts) -> Decoded | Refused | None:
     ):
         return None
     if facts.quantisation.get("weights", "int4") not in {"int4", "qint4"} or len(module.codes.shape) != 2:
-        return Refused("quanto with codes of another width than 4")
+        return Refused("quanto with codes that are not 4 bits wide")
     half, size = module.codes.shape
     groups = 2 * half
     if scale.shape != (groups, 1) or shift.shape != scale.shape:
@@ -120,7 +120,7 @@ def quanto_int4(module: Module, facts: Facts) -> Decoded | Refused | None:
     if not rows and inputs and groups * size % inputs == 0:
         rows = groups * size // inputs
     if not rows or groups * size % rows or groups * size // rows % size:
-        return Refused("quanto int4, whose file does not tell the shape of the weight")
+        return Refused("quanto int4, whose file does not state the shape of the weight")
 
     def decode(tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
         import torch

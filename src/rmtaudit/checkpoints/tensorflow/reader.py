@@ -52,7 +52,8 @@ def saved_model_refusal(where: str) -> NotACheckpointError:
     """
     return NotACheckpointError(
         "RA-IN-178",
-        "a TensorFlow SavedModel, whose weights are variables in a format that is not read.",
+        "This is a TensorFlow SavedModel, whose weights are variables in a format that rmtaudit "
+        "does not read.",
         hint="Convert the folder: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx",
         where=where,
     )
@@ -70,7 +71,7 @@ def _open(source: FileSource, name: str) -> Checkpoint:
         if _TEXT.match(head):
             raise NotACheckpointError(
                 "RA-IN-179",
-                "a TensorFlow graph as text.",
+                "This is a TensorFlow graph in text form.",
                 hint="Write it again in binary form: tf.io.write_graph(graph, folder, name, as_text=False)",
                 where=source.where,
             )

@@ -98,8 +98,8 @@ class Buffer:
         """Return the error for a fault at a position."""
         return CorruptError(
             self._code,
-            f"a damaged table at position {position}: {fault}.",
-            hint="Re-download it.",
+            f"The table at position {position} is damaged: {fault}.",
+            hint="Download it again.",
             where=self.source.where,
         )
 
@@ -140,7 +140,7 @@ class Table:
             return []
         start, count = vector
         if count > cap:
-            raise self._buffer.corrupt(f"a vector of {count} tables; at most {cap} make sense", start)
+            raise self._buffer.corrupt(f"a vector of {count} tables; at most {cap} are possible", start)
         places = range(start, start + 4 * count, 4)
         return [Table(self._buffer, place + self._buffer.number(place, "u4")) for place in places]
 
@@ -151,7 +151,7 @@ class Table:
             return ()
         start, count = vector
         if count > cap:
-            raise self._buffer.corrupt(f"a vector of {count} numbers; at most {cap} make sense", start)
+            raise self._buffer.corrupt(f"a vector of {count} numbers; at most {cap} are possible", start)
         return struct.unpack(f"<{count}i", self._buffer.bytes(start, 4 * count))
 
     def text(self, field: int, cap: int = 1 << 16) -> str:

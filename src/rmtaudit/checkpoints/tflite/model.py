@@ -51,7 +51,7 @@ class _Model:
         if version != VERSION:
             raise CorruptError(
                 "RA-IN-166",
-                f"a TensorFlow Lite model of version {version}; {VERSION} is known.",
+                f"The TensorFlow Lite model has version {version}; version {VERSION} is read.",
                 where=source.where,
             )
         self._operators = [self._operator_name(table) for table in root.tables(1, _TABLES_CAP)]
@@ -59,7 +59,7 @@ class _Model:
         self._places: dict[int, tuple[int, int]] = {}
         graphs = root.tables(2, 1 << 16)
         if not graphs:
-            raise CorruptError("RA-IN-166", "a TensorFlow Lite model without a graph.", where=source.where)
+            raise CorruptError("RA-IN-166", "The TensorFlow Lite model has no graph.", where=source.where)
         for graph in graphs:
             self._graph(graph)
 
@@ -102,7 +102,7 @@ class _Model:
         """Return a tensor that has a buffer with values; ``None`` for one that is computed."""
         number = tensor.number(2, "u4")
         if number >= len(self._buffers):
-            raise self._buffer.corrupt(f"buffer {number} of {len(self._buffers)}", tensor.position)
+            raise self._buffer.corrupt(f"Buffer {number} of {len(self._buffers)}", tensor.position)
         if number not in self._places:
             self._places[number] = self._place(self._buffers[number], number)
         start, length = self._places[number]
@@ -172,8 +172,8 @@ class _Model:
             if offset + size > self.source.size:
                 raise CorruptError(
                     "RA-IN-167",
-                    f"buffer {number} ends at {offset + size}, but the file has {self.source.size} bytes.",
-                    hint="Re-download it.",
+                    f"Buffer {number} ends at {offset + size}, but the file has {self.source.size} bytes.",
+                    hint="Download it again.",
                     where=self.source.where,
                 )
             return offset, size
@@ -183,8 +183,8 @@ class _Model:
     def _fault(self, name: str, fault: str) -> CorruptError:
         return CorruptError(
             "RA-IN-168",
-            f"tensor '{display_name(name)}': {fault}.",
-            hint="Re-download it.",
+            f"Tensor '{display_name(name)}': {fault}.",
+            hint="Download it again.",
             where=self.source.where,
         )
 

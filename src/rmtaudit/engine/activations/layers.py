@@ -98,14 +98,14 @@ def chosen_names(network: Network, include: Sequence[str], exclude: Sequence[str
     kinds = {name: map_of(module) for name, module in network.module.named_modules()}
     names = [name for name, kind in kinds.items() if kind in KINDS]
     if not names:
-        raise UsageError("RA-AC-002", "the network has no linear or convolution layer.", where=network.name)
+        raise UsageError("RA-AC-002", "The network has no linear or convolution layer.", where=network.name)
     kept = [name for name in names if is_chosen((name,), include, exclude)]
     if not kept:
         words = (*include, *exclude)
+        shown = ", ".join(repr(display_name(each)) for each in words)
         raise UsageError(
             "RA-AC-002",
-            f"no layer is left by the patterns {', '.join(repr(display_name(each)) for each in words)}."
-            f"{display_name(suggestion(words[0], names))}",
+            f"No layer matches the patterns {shown}.{display_name(suggestion(words[0], names))}",
             hint="* matches any text: --include '*.mlp.*'.",
             where=network.name,
         )

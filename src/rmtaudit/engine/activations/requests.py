@@ -147,19 +147,28 @@ def _warnings(
     for text in network.warnings:
         yield "RA-AC-101", text
     if samples.truncated:
-        yield "RA-AC-102", f"{samples.truncated:,} texts were cut to the network's positions."
+        yield (
+            "RA-AC-102",
+            (f"{samples.truncated:,} texts were truncated to the number of positions of the network."),
+        )
     uneven = [row.layer.name for row in rows if row.facts and row.facts["lengths"]["uneven"]]
     if uneven:
         yield (
             "RA-AC-104",
-            f"the inputs of {len(uneven):,} layers ('{display_name(uneven[0])}' …) differ in length so much"
-            " that rank and log-determinant, marked *, may be too low by more than their errors.",
+            (
+                f"The inputs of {len(uneven):,} layers ('{display_name(uneven[0])}' …) differ in "
+                "length so much that rank and log-determinant, marked *, may be too low by more than "
+                "their errors."
+            ),
         )
     copies = len(samples) - _distinct(samples)
     if copies:
         yield (
             "RA-AC-103",
-            f"{copies:,} samples are copies of others: they are not independent, and errors are too small.",
+            (
+                f"{copies:,} samples are copies of others: the samples are not independent, and the "
+                "stated errors are too small."
+            ),
         )
 
 

@@ -67,7 +67,9 @@ def gather(
     ]
     for start in range(0, len(samples), batch):
         if stop():
-            raise StoppedWorkError(f"stopped after {start} of {len(samples)} samples.", kept=False)
+            raise StoppedWorkError(
+                f"The run was stopped after {start} of {len(samples)} samples.", kept=False
+            )
         indices = range(start, min(start + batch, len(samples)))
         current = samples.batch(network, indices)
         rows = _rows(network, current, sites, draws[indices.start : indices.stop])

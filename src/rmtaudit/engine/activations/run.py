@@ -92,7 +92,7 @@ def measure(
         )
         for place, site in enumerate(part):
             if stop():
-                raise StoppedWorkError("stopped; nothing is kept.", kept=False)
+                raise StoppedWorkError("The run was stopped; nothing is kept.", kept=False)
             results += _measured(site, moments[place], network, settings)
             moments[place] = None
     order = {layer.name: place for place, layer in enumerate(each for site in sites for each in site.layers)}

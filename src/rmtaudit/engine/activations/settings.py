@@ -44,4 +44,4 @@ class ActivationsSettings:
         for name in ("limit", "batch", "memory"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise UsageError("RA-AC-001", f"{name} is at least 1, not {value}.")
+                raise UsageError("RA-AC-001", f"The setting {name} must be at least 1, not {value}.")

@@ -191,7 +191,7 @@ def _corrected_log_determinant(spectra: Spectra, naive: float | None) -> Number:
         return without(NumberStatus.FEW_SAMPLES, f"needs {needed:,} samples", naive=naive)
     if not spectra.rank_known:
         return without(
-            NumberStatus.FAILED, "some directions vary in the samples of one group only", naive=naive
+            NumberStatus.FAILED, "some directions vary only within the samples of one group", naive=naive
         )
     values = [
         spectra.rank * corrected_log_mean(spectra.padded(each), each.degrees)[0]

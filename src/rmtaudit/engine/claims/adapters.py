@@ -58,7 +58,7 @@ def check_adapter(
             raise UsageError(
                 "RA-US-813",
                 "The checkpoint has no low-rank update that belongs to a weight of the base.",
-                hint="Give the adapter that the claim means, trained on this base.",
+                hint="Give the adapter that the claim refers to, trained on this base.",
                 where=claim.path,
             )
         tensors = tuple(_tensors(base, candidate, merges.merged, adapter, claim.scale or 1.0, memory=memory))

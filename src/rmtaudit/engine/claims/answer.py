@@ -48,17 +48,17 @@ _GROUNDS = {
     Ground.EQUAL: "equal to the base, entry by entry",
     Ground.CODES_FIT: "the codes are those of the base",
     Ground.CODES_DIFFER: (
-        "for {share:.2%} of the codes another level is nearer to the base, where honest files have "
-        "{limit:.2%} at most"
+        "for {share:.2%} of the codes another level is nearer to the base, where correct files "
+        "have at most {limit:.2%}"
     ),
     Ground.NOT_CALIBRATED: (
-        "for {share:.2%} of the codes another level is nearer to the base ({rms:.2f} steps from it on "
-        "average), and how many honest files of {scheme} have was not measured"
+        "for {share:.2%} of the codes another level is nearer to the base ({rms:.2f} steps from "
+        "it on average), and the share for correct files of {scheme} has not been measured"
     ),
     Ground.VALUES_DIFFER: "{different} of {entries} entries differ",
     Ground.OTHER_SCHEME: "stored as {scheme}",
     Ground.NOT_QUANTISED: "stored as numbers, not quantised",
-    Ground.UNKNOWN_LEVELS: "the levels of {scheme} are not known for each weight",
+    Ground.UNKNOWN_LEVELS: "the levels of {scheme} cannot be determined for each weight",
     Ground.SHAPES_DIFFER: "the shapes differ",
     Ground.BEYOND_MEMORY: "reading it takes more memory than the budget",
     Ground.UNREADABLE: "the values cannot be read",
@@ -136,7 +136,7 @@ class ClaimAnswer:
             f"{self.answer} with the claim" if self.answer is not Answer.UNDECIDED else "it cannot be told"
         )
         if self.answer is Answer.CONSISTENT:
-            return f"{start[0].upper()}{start[1:]}, in all {len(self.tensors)} tensors looked at."
+            return f"{start[0].upper()}{start[1:]}, in all {len(self.tensors)} tensors that were compared."
         first = wrong[0] if wrong else next((t for t in self.tensors if t.answer is Answer.UNDECIDED), None)
         count = f"{len(wrong)} of {len(self.tensors)} tensors are not; " if wrong else ""
         detail = f": {count}'{display_name(first.name, longest=80)}': {first.reason}" if first else ""

@@ -34,8 +34,8 @@ from rmtaudit.report.comparison_words import sentence_of
 _EQUAL = frozenset({Kind.IDENTICAL, Kind.SAME_VALUES})
 _LISTED = 20
 _NO_WEIGHT = "no weight matrix"
-_SMALL = f"a side is shorter than {LEAST_SIDE}: noise cannot be told from signal"
-_NO_SIGNAL = "no direction of the base stands out of noise"
+_SMALL = f"a side is shorter than {LEAST_SIDE}: noise cannot be distinguished from signal"
+_NO_SIGNAL = "no direction of the base stands out from noise"
 _NONFINITE = "values that are not finite"
 
 

@@ -79,14 +79,14 @@ def _sentence(
     unmatched: int,
 ) -> str:
     if not done:
-        return "Nothing of the two could be compared."
+        return "No tensors of the two could be compared."
     weights = [layer for layer in done if layer.kind is not None]
     small = [layer for layer in done if layer.kind is None and not _is_equal(layer) and not _is_whole(layer)]
     whole = sum(layer.kind is None and not _is_equal(layer) and _is_whole(layer) for layer in done)
     parts = [f"{_who(group, weights)} {_what(group)}" for group in groups]
     if exceptions:
         count = len(exceptions)
-        parts.append(f"{count} other {'layer' if count == 1 else 'layers'} changed otherwise")
+        parts.append(f"{count} other {'layer' if count == 1 else 'layers'} changed in other ways")
     changed = sum(map(len, groups)) + len(exceptions)
     if not changed and not small:
         how = "identical" if all(_kind(layer) == "identical" for layer in done) else "equal in value"
@@ -102,7 +102,7 @@ def _sentence(
         of = f"{len(small)} {'vector' if len(small) == 1 else 'vectors'} (biases, norms, statistics)"
         sentence += f"; {of} changed"
     if whole:
-        sentence += f"; {whole} {'tensor' if whole == 1 else 'tensors'} of whole numbers differ"
+        sentence += f"; {whole} {'tensor' if whole == 1 else 'tensors'} of integers differ"
     if unmatched:
         sentence += (
             f"; {unmatched} weight {'matrix has' if unmatched == 1 else 'matrices have'} no counterpart"
@@ -186,11 +186,11 @@ def _quantised(numbers: Sequence[Mapping[str, Any]]) -> str:
 
 
 _WHY = {
-    "too_small": "with too few entries to say how",
+    "too_small": "with too few entries to determine how",
     "not_floating": "and hold no floating-point numbers",
     "nonfinite": "and hold values that are not finite",
     "constant_base": "from a constant",
-    "no_signs": "in too few places to say how",
+    "no_signs": "in too few places to determine how",
     "other_quantisation": "and lie on levels that are not the nearest ones to the base",
 }
 
@@ -202,7 +202,7 @@ _PLURALS: Mapping[str, Callable[[Sequence[Mapping[str, Any]]], str]] = {
         else f"had their {numbers[0]['along']} multiplied by factors"
     ),
     "rearranged": lambda numbers: f"hold the base's entries in another order ({numbers[0]['order']})",
-    "sparse_edit": lambda numbers: f"are unchanged but for {_range(numbers, 'entries')} entries each",
+    "sparse_edit": lambda numbers: f"are unchanged except for {_range(numbers, 'entries')} entries each",
     "pruned": _pruned,
     "quantised": _quantised,
     "truncated": lambda numbers: f"were truncated to rank {numbers[0]['rank']}",

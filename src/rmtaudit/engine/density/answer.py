@@ -53,7 +53,7 @@ class DensityResult:
     document: Mapping[str, Any]
     prediction: Prediction
     blocks: Blocks
-    polynomial: ChebyshevDensity | str = field(default="the source is not a matrix")
+    polynomial: ChebyshevDensity | str = field(default="The source is not a matrix")
 
     @property
     def verdict(self) -> str:
@@ -178,7 +178,7 @@ def save_quantiles(quantiles: torch.Tensor, path: Path) -> None:
             np.save(file, quantiles.numpy())
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise OutputError("RA-OU-003", f"Cannot be written: {reason}.", where=str(path)) from error
+        raise OutputError("RA-OU-003", f"The file cannot be written: {reason}.", where=str(path)) from error
 
 
 def _opened(
@@ -212,7 +212,7 @@ def _opened(
         matrix.take_symmetry(declared)
     if not matrix.symmetric:
         message = f"{matrix.name} is not symmetric: {matrix.symmetry}."
-        raise InputError("RA-DE-003", message, hint="rmtaudit.density(W.T @ W) of weights.")
+        raise InputError("RA-DE-003", message, hint="Pass rmtaudit.density(W.T @ W) for weights.")
     return matrix, matrix.name
 
 
@@ -250,8 +250,8 @@ def _answer(
             replicas=settings.replicas,
         )
     except ValueError as error:
-        raise InputError("RA-DE-005", f"Nothing to predict from: {error}.", where=text) from error
-    companion: ChebyshevDensity | str = "the source is not a matrix"
+        raise InputError("RA-DE-005", f"There is nothing to predict from: {error}.", where=text) from error
+    companion: ChebyshevDensity | str = "The source is not a matrix"
     if source is not None:
         companion = polynomial(source, target, settings.kpm, settings.seed)
     document = document_of(
@@ -269,16 +269,18 @@ def _refuse(blocks: Blocks, source: MatrixSource | None, settings: DensitySettin
     if source is None:
         if settings.size is None and settings.factor is None:
             raise UsageError(
-                "RA-US-501", "Eigenvalues do not say how large the matrix is.", hint="Add --size or --factor."
+                "RA-US-501",
+                "The size of the matrix does not follow from its eigenvalues.",
+                hint="Add --size or --factor.",
             )
         if settings.sample is not None or settings.samples is not None or settings.sampling != "plain":
-            raise UsageError("RA-US-504", "Eigenvalues are of the blocks that they are of: none is drawn.")
+            raise UsageError("RA-US-504", "The eigenvalues belong to given blocks, so no blocks are drawn.")
     check_range(float(blocks.spectra.abs().max()) if blocks.spectra.numel() else 0.0, text)
     target = target_order(blocks.order, settings)
     if target <= blocks.size:
         raise UsageError(
             "RA-US-503",
-            f"The matrix must be larger than the block of order {blocks.size}; {target} was asked for.",
-            hint="A smaller --sample, or a larger --size.",
+            f"The matrix must be larger than the block of order {blocks.size}; {target} was requested.",
+            hint="Give a smaller --sample or a larger --size.",
             where=text,
         )

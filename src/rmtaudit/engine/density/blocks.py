@@ -91,7 +91,7 @@ def open_file(text: str, options: SourceOptions, settings: DensitySettings) -> M
         if path.suffix.lower() in _TEXTS:
             raise UsageError(
                 "RA-DE-001",
-                "A text file may hold eigenvalues, edges or points; it does not say which.",
+                "A text file may hold eigenvalues, edges or points, and this one does not state which.",
                 hint="Add --holds eigenvalues, --laplacian normalised, or --kernel matern --length L.",
                 where=printed(path),
             )
@@ -118,15 +118,18 @@ def open_file(text: str, options: SourceOptions, settings: DensitySettings) -> M
     if holds is None and plain and path.suffix.lower() == ".npy":
         raise UsageError(
             "RA-DE-002",
-            f"An array of {shape[0]} x {shape[1]} ({why}) may hold spectra or the weights of a layer; it "
-            "does not say which.",
-            hint="Add --holds spectra (one a row), or --as wwt (rows are added) or --as wtw (columns are).",
+            f"An array of {shape[0]} x {shape[1]} ({why}) may hold spectra or the weights of a "
+            "layer, and the file does not state which.",
+            hint=(
+                "Add --holds spectra (one in each row), or --as wwt or --as wtw for the Gram "
+                "matrix of the rows or of the columns."
+            ),
             where=printed(path),
         )
     raise InputError(
         "RA-DE-003",
         f"The matrix is not symmetric: {why}.",
-        hint="--as wwt or --as wtw takes its Gram matrix; --symmetric takes the lower triangle as the truth.",
+        hint=("Use --as wwt or --as wtw for its Gram matrix, or --symmetric to use the lower triangle only."),
         where=display_name(text),
     )
 
@@ -201,7 +204,7 @@ def draw_blocks(source: MatrixSource, settings: DensitySettings) -> Blocks:
             raise InputError(
                 "RA-DE-003",
                 "The matrix is not symmetric: a block of it differs from its transpose.",
-                hint="--as wwt or --as wtw takes its Gram matrix.",
+                hint="Use --as wwt or --as wtw for its Gram matrix.",
                 where=source.name,
             )
         check_range(float(block.abs().max()), source.name)
@@ -235,7 +238,7 @@ def check_range(largest: float, where: str) -> None:
     if 0 < largest < _LEAST or not largest <= _MOST:
         raise InputError(
             "RA-DE-006",
-            f"The largest number of the block is {largest:.3g}: its powers leave the range of float64.",
+            f"The largest entry of the block is {largest:.3g}: its powers leave the range of float64.",
             hint="Divide the matrix by its largest entry.",
             where=where,
         )
@@ -272,9 +275,11 @@ def _refuse(order: int, size: int, settings: DensitySettings) -> None:
     elif settings.sampling == "paired" and 2 * size > order:
         problem = f"two blocks of order {size} without a common index need more than {order} indices"
     elif run is not None and (size % run or size // run > order // run or run > size):
-        problem = f"a block of order {size} is no number of whole runs of {run}, or the matrix has too few"
+        problem = (
+            f"a block of order {size} is not a whole number of runs of {run}, or the matrix has too few runs"
+        )
     elif settings.samples is not None and settings.samples > 1 and size == order:
-        problem = "the block is the whole matrix: there is one"
+        problem = "the block is the whole matrix, so there is only one"
     if problem:
         raise UsageError("RA-US-504", f"{problem[0].upper()}{problem[1:]}.", hint="Change --sample.")
 
@@ -334,7 +339,7 @@ def _read_spectra(text: str) -> Blocks:
         rows, cols = source.shape
         if rows * cols > _LARGEST:
             raise InputError(
-                "RA-DE-004", f"{rows} spectra of {cols} eigenvalues are too many to be read.", where=text
+                "RA-DE-004", f"{rows} spectra of {cols} eigenvalues are too many to read.", where=text
             )
         values = source.dense()
     finally:

@@ -35,14 +35,17 @@ def polynomial(
     from rmtaudit.matrices.sources import Reach
 
     if requested is False:
-        return "not asked for"
+        return "not requested"
     if target != source.shape[0]:
-        return f"the prediction is for size {target}, and products are with the source of {source.shape[0]}"
+        return (
+            f"the prediction is for size {target}, but products are available only with the "
+            f"source, of size {source.shape[0]}"
+        )
     if Reach.MATMUL not in source.reach:
-        return "the source offers no products"
+        return "the source does not support products"
     work = _entries(source)
     if requested is None and work > _CHEAP:
-        return f"{MOMENTS // 2} products with {work:.2g} entries: add --kpm if that is worth it"
+        return f"{MOMENTS // 2} products with {work:.2g} entries would be needed: add --kpm to compute them"
     operator = Symmetric(
         size=source.shape[0], matmul=source.matmul, smallest=0.0 if source.semidefinite else None
     )

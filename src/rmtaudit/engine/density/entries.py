@@ -22,8 +22,10 @@ class Entries(StrEnum):
 
 REASONS: Mapping[Entries, str] = {
     Entries.FLOAT64: "",
-    Entries.COARSE: "not known: the entries are rounded to float32 or more coarsely, and no bound holds that",
-    Entries.UNKNOWN: "not known: the source does not say how far the entries, as they are computed, are off",
+    Entries.COARSE: (
+        "unknown: the entries are rounded to float32 or more coarsely, and no bound covers that"
+    ),
+    Entries.UNKNOWN: "unknown: the source does not state the error of its computed entries",
 }
 """Why nothing follows from the computed entries about the matrix that is meant, as accurately as float64."""
 

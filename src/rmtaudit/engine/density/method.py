@@ -73,14 +73,15 @@ def plan(source: MatrixSource, settings: DensitySettings) -> Plan:
         if elsewhere:
             raise UsageError(
                 "RA-US-507",
-                f"--method {requested} finds the spectrum of the matrix itself, of order {source.shape[0]}.",
-                hint="Leave --size and --factor out, or use --method blocks.",
+                f"--method {requested} computes the spectrum of the matrix itself, of order "
+                f"{source.shape[0]}.",
+                hint="Omit --size and --factor, or use --method blocks.",
             )
         if settings.about_blocks:
             raise UsageError(
                 "RA-US-507",
-                f"--method {requested} draws no blocks, and {settings.about_blocks} says how they are drawn.",
-                hint=f"Leave {settings.about_blocks} out, or use --method blocks.",
+                f"--method {requested} draws no blocks, but {settings.about_blocks} sets how they are drawn.",
+                hint=f"Omit {settings.about_blocks}, or use --method blocks.",
             )
     offered = Reach.MATMUL in source.reach or Reach.BLOCK in source.reach
     if requested is Method.BLOCKS or (
@@ -90,11 +91,13 @@ def plan(source: MatrixSource, settings: DensitySettings) -> Plan:
     exact, products = _exact(source), _products(source, settings)
     if requested is Method.EIGENVALUES:
         if exact is None:
-            raise UnreachableError("RA-MS-001", f"{source.name} offers no entries to find eigenvalues from.")
+            raise UnreachableError(
+                "RA-MS-001", f"{source.name} does not provide its entries, which eigenvalues need."
+            )
         return exact
     if requested is Method.PRODUCTS:
         if products is None:
-            raise UnreachableError("RA-MS-001", f"{source.name} offers no products.")
+            raise UnreachableError("RA-MS-001", f"{source.name} does not support products.")
         return products
     cheap = exact is not None and source.shape[0] <= _MOST_EXACT and exact.memory <= free_memory() // 2
     if exact is not None and (

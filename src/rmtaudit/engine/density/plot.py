@@ -70,7 +70,7 @@ def save_plot(result: DensityResult | WholeResult, path: Path, *, truth: Path | 
         path.write_bytes(data)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise OutputError("RA-OU-003", f"Cannot be written: {reason}.", where=str(path)) from error
+        raise OutputError("RA-OU-003", f"The file cannot be written: {reason}.", where=str(path)) from error
 
 
 def _whole(result: WholeResult, truth: Path | None) -> DensityPicture:

@@ -39,8 +39,10 @@ def ridge_document(
     if ridge <= least:
         return out | {
             "status": "refused",
-            "reason": f"blocks of order {blocks.size} resolve no ridge below {least:.4g} at {factor:.4g} "
-            "times their size",
+            "reason": (
+                f"blocks of order {blocks.size} do not resolve a ridge below {least:.4g} at "
+                f"{factor:.4g} times their size"
+            ),
         }
     return out | _freely(blocks, factor, ridge, generator)
 
@@ -60,7 +62,7 @@ def _freely(blocks: Blocks, factor: float, ridge: float, generator: torch.Genera
     each = [
         ridge_log_det(row, factor, ridge) for row in blocks.spectra if ridge > resolvable_scale(row, factor)
     ]
-    untested = "" if missed is not None else "that the matrix is free of its coordinates was not tested"
+    untested = "" if missed is not None else ("whether the matrix is free of its coordinates was not tested")
     return {
         "status": "ok",
         "reason": untested,

@@ -78,24 +78,26 @@ class DensitySettings:
 
     def __post_init__(self) -> None:
         if self.size is not None and self.factor is not None:
-            raise UsageError("RA-US-501", "--size and --factor both say how large the matrix is.")
+            raise UsageError("RA-US-501", "--size and --factor both set the size of the matrix.")
         if self.factor is not None and not (math.isfinite(self.factor) and self.factor > 0):
-            raise UsageError("RA-US-501", f"A factor is a positive number, not {self.factor}.")
+            raise UsageError("RA-US-501", f"A factor must be a positive number, not {self.factor}.")
         if self.replicas == 1:
-            raise UsageError("RA-US-502", "One replica has no spread.", hint="Give 0, or at least 2.")
+            raise UsageError("RA-US-502", "A single replica has no spread.", hint="Give 0, or at least 2.")
         if self.method not in ("auto", "eigenvalues", "products", "blocks"):
             raise UsageError(
-                "RA-US-507", f"{self.method!r} is no method.", hint="auto, eigenvalues, products, blocks"
+                "RA-US-507",
+                f"There is no method {self.method!r}.",
+                hint="Use auto, eigenvalues, products or blocks.",
             )
         if self.steps < 2 or self.probes < 2:
             raise UsageError("RA-US-507", "At least 2 steps and 2 probes are needed.")
         if self.ridge is not None and not (math.isfinite(self.ridge) and self.ridge > 0):
-            raise UsageError("RA-US-505", f"A ridge is a positive number, not {self.ridge}.")
+            raise UsageError("RA-US-505", f"A ridge must be a positive number, not {self.ridge}.")
         if (self.sampling == "blocks") != (self.block_size is not None):
             raise UsageError(
                 "RA-US-504",
-                "--sampling blocks and --block-size belong together.",
-                hint="--sampling blocks --block-size 10: ten rows are taken or left together.",
+                "--sampling blocks and --block-size must be given together.",
+                hint="For example, --sampling blocks --block-size 10 draws ten rows at a time.",
             )
 
     @property

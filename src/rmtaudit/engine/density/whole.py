@@ -146,7 +146,7 @@ class WholeSpectrum:
     def _not_positive(self) -> Bounded:
         from rmtaudit.kernels.slq.functionals import Bounded
 
-        return Bounded(None, reason="the ridge is not known to make the matrix positive definite")
+        return Bounded(None, reason=("whether the ridge makes the matrix positive definite is unknown"))
 
     def number(self, value: float) -> float:
         """Return a number of the units held here in those of the matrix; infinite beyond float64."""
@@ -250,7 +250,7 @@ def _not_symmetric(source: MatrixSource, why: str) -> InputError:
     return InputError(
         "RA-DE-003",
         f"The matrix is not symmetric: {why}.",
-        hint="--as wwt or --as wtw takes its Gram matrix.",
+        hint="Use --as wwt or --as wtw for its Gram matrix.",
         where=source.name,
     )
 
@@ -266,7 +266,7 @@ def _in_range(source: MatrixSource, spectrum: WholeSpectrum, largest: float) -> 
 def _out_of_range(source: MatrixSource) -> InputError:
     return InputError(
         "RA-DE-006",
-        "Its eigenvalues leave the range of float64.",
+        "The eigenvalues exceed the range of float64.",
         hint="Divide the matrix by its largest entry.",
         where=source.name,
     )

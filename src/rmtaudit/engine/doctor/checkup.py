@@ -138,7 +138,7 @@ def _arithmetic() -> Iterator[Check]:
             area=area,
             name="two-stage eigenvalues",
             state="missing",
-            detail="NumPy and SciPy bring no OpenBLAS; large layers take about 1.6 times as long",
+            detail=("NumPy and SciPy do not include OpenBLAS; large layers take about 1.6 times as long"),
             fix="pip install --force-reinstall numpy scipy",
         )
     for accuracy in accuracies():
@@ -180,9 +180,9 @@ def _gpus(area: str) -> Iterator[Check]:
                 detail=f"{device.name}, {format_bytes(device.total_memory)}, CUDA {torch.version.cuda}",
             )
     elif torch.version.cuda is None and torch.version.hip is None:
-        yield Check(area=area, name="GPU", state="missing", detail="this build of torch is for CPUs only")
+        yield Check(area=area, name="GPU", state="missing", detail="this build of torch supports only CPUs")
     else:
-        yield Check(area=area, name="GPU", state="missing", detail="torch sees none")
+        yield Check(area=area, name="GPU", state="missing", detail="torch detects none")
 
 
 def _extras() -> Iterator[Check]:

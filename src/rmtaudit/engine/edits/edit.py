@@ -84,7 +84,7 @@ def check_edit(edit: Edit) -> None:
             problem = (
                 "" if fits else "A truncation keeps a rank of at least 1, or an energy above 0, at most 1."
             )
-            hint = "Give one of the two."
+            hint = "Give either a rank or an energy."
         case Prune(share=share):
             problem = "" if 0 <= share < 1 else f"A share of {share:g} of the entries cannot be pruned."
             hint = "Give a share of at least 0 and below 1."

@@ -148,7 +148,7 @@ def extract_adapter(
     if not updates:
         raise NothingAuditableError(
             "RA-NA-010",
-            "No dense weight that both checkpoints have has changed beyond rounding.",
+            "No dense weight that both checkpoints contain has changed by more than rounding.",
             hint="Base and candidate must be models of one architecture, and differ.",
             where=str(candidate.path),
         )

@@ -20,7 +20,7 @@ def check_free(folder: Path, *, force: bool) -> None:
         raise OutputError(
             "RA-OU-005",
             f"{present[0]} exists already.",
-            hint="Name another folder, or add --force to write over it.",
+            hint="Name another folder, or add --force to overwrite it.",
             where=str(folder),
         )
 

@@ -155,14 +155,14 @@ def _held_otherwise(rule: Rule, candidate: Candidate) -> str:
                 else f"'{display_name(other.name)}' ({other.kind})"
             )
             return (
-                f"No layer fits the rule's `on`: the baseline has '{name}' ({layer.kind}), and this file "
-                f"holds the tensor '{tensor}' as {here}. Gate the container that the policy was made from, "
-                "or make a policy from this one."
+                f"No layer matches the rule's `on`: the baseline has '{name}' ({layer.kind}), and "
+                f"this file holds the tensor '{tensor}' as {here}. Gate the container that the "
+                "policy was made from, or make a policy from this one."
             )
     return ""
 
 
 def _nothing(rule: Rule) -> str:
     if rule.on.everywhere:
-        return "The model has no layer that the rule could look at."
-    return "No layer fits the rule's `on`."
+        return "The model has no layer that the rule applies to."
+    return "No layer matches the rule's `on`."

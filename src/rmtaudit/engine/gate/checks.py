@@ -75,15 +75,15 @@ def check_of(rule: Rule, target: Target, results: Sequence[Judged], exceptions: 
     if failed:
         outcome, evidence, message = "failed", failed, _listed(failed)
     elif unseen:
-        outcome, evidence, message = "inconclusive", unseen, f"Cannot be told: {_listed(unseen, start=False)}"
+        outcome, evidence, message = "inconclusive", unseen, f"Inconclusive: {_listed(unseen, start=False)}"
         reason = _sentence(unseen[0].sentence)
     elif accepted:
         first = exceptions.entries[next(iter(places))]
         outcome, evidence, reason = "suppressed", accepted, first.reason
         message = f"{_listed(accepted)} Accepted until {first.expires}."
     elif not passed:
-        outcome, message = "inconclusive", "Cannot be told: there is nothing that the rule could look at."
-        reason = "There is nothing that the rule could look at."
+        outcome, message = "inconclusive", "Inconclusive: there is nothing that the rule applies to."
+        reason = "There is nothing that the rule applies to."
     pieces = [each.evidence for each in evidence] if outcome != "passed" else _with_numbers(passed)
     return Check(
         rule=rule.id,
@@ -111,7 +111,7 @@ def inconclusive_check(rule: Rule, target: Target, reason: str) -> Check:
         target=target.name,
         severity=rule.severity,
         outcome="inconclusive",
-        message=f"Cannot be told: {reason[:1].lower()}{reason[1:]}",
+        message=f"Inconclusive: {reason[:1].lower()}{reason[1:]}",
         reason=reason,
         false_alarm_rate=None if rule.false_alarms is None else _rate(rule),
     )

@@ -18,7 +18,7 @@ def judge_claim(rule: Rule, candidate: Candidate) -> list[Judged]:
     evidence = CheckEvidence(layer=None, metric="claim", value=known.answer, threshold=claim)
     shown = f"the claim '{display_name(claim)}'"
     text = {
-        "consistent": f"is consistent with {shown} in all {known.looked_at} tensors that were looked at",
+        "consistent": (f"is consistent with {shown} in all {known.looked_at} tensors that were compared"),
         "inconsistent": f"is inconsistent with {shown}",
         "undecided": f"cannot be checked against {shown}",
     }[known.answer]

@@ -28,7 +28,10 @@ def explained_policy(policy: Policy) -> Iterator[str]:
     """Yield the lines that say what a policy checks, and why."""
     yield f"{display_name(policy.name)} {display_name(policy.version)} ({', '.join(policy.sources)})"
     shown = percent(policy.confidence)
-    yield f"A number passes or fails with the whole of its interval, whose confidence is {shown}."
+    yield (
+        "A number passes or fails only if its whole interval does; the confidence of the "
+        f"interval is {shown}."
+    )
     for rule in policy.rules:
         yield ""
         yield f"{rule.id}: {display_name(title_of(rule), longest=1000)}"
@@ -46,7 +49,7 @@ def explained_policy(policy: Policy) -> Iterator[str]:
 def _remarks(rule: Rule, confidence: float) -> Iterator[str]:
     yield f"Why: {display_name(rule.why, longest=1000)}"
     if rule.severity == "warning":
-        yield "It informs, and never fails the gate."
+        yield "It is for information and never fails the gate."
     if rule.only_with is not None:
         yield _ONLY[rule.only_with]
     elif rule.needs is not None:
@@ -56,7 +59,7 @@ def _remarks(rule: Rule, confidence: float) -> Iterator[str]:
     if rule.confidence is not None and rule.confidence != confidence:
         yield f"Its intervals have a confidence of {percent(float(rule.confidence))}."
     if rule.missing == "ignore":
-        yield "Layers that do not have it are left out, unless none has it."
+        yield "Layers without the metric are ignored, unless none has it."
     if rule.false_alarms is not None:
         what = "models" if rule.needs is None else "pairs of models"
         yield alarms_in_words(rule.false_alarms, what)

@@ -28,7 +28,7 @@ def judge_findings(rule: Rule, candidate: Candidate, layer: LayerResult) -> list
     known = {each.code for each in base.findings} if base is not None else set()
     fresh = [each for each in matching if not (rule.new and each.code in known)]
     if rule.new and candidate.baseline is None and matching:
-        return [unseen(layer.name, "has findings, and no baseline says whether they are new")]
+        return [unseen(layer.name, "has findings, and without a baseline it is unknown whether they are new")]
     if fresh:
         return [
             Judged(
@@ -44,7 +44,7 @@ def judge_findings(rule: Rule, candidate: Candidate, layer: LayerResult) -> list
     seen = layer.status == "ok" or layer.examined or bool(layer.findings)
     if not seen:
         return [unseen(layer.name, f"was not examined: {display_name(layer.reason, longest=200)}")]
-    what = "has only findings that the baseline has too" if matching else "has no such finding"
+    what = "has only findings that the baseline also has" if matching else "has no such finding"
     return [Judged(layer=layer.name, outcome="passed", text=what, evidence=CheckEvidence(layer=layer.name))]
 
 

@@ -75,8 +75,8 @@ def write_gate(
     """
     for name in (POLICY, BASELINE):
         if (folder / name).exists():
-            hint = "Take another folder, or remove the file."
-            raise OutputError("RA-OU-002", "Is there already.", hint=hint, where=str(folder / name))
+            hint = "Choose another folder, or remove the file."
+            raise OutputError("RA-OU-002", "The file exists already.", hint=hint, where=str(folder / name))
     report = _report(target, threads=threads, memory=memory, progress=progress)
     if not any(layer.status == "ok" for layer in report.layers):
         raise NothingAuditableError("RA-NA-001", "No weight matrix could be analysed.", where=str(target))
@@ -86,7 +86,7 @@ def write_gate(
         (folder / POLICY).write_text(text, encoding="utf-8")
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise OutputError("RA-OU-003", f"Cannot be written: {reason}.", where=str(folder)) from error
+        raise OutputError("RA-OU-003", f"The file cannot be written: {reason}.", where=str(folder)) from error
     report.save(folder / BASELINE, detail="summary")
     rules = len(load_policy(folder / POLICY).rules)
     return [
@@ -107,7 +107,7 @@ def _report(target: Any, *, threads: int | None, memory: int | None, progress: W
         results = read_reports(target)
         if len(results) == 1 and not isinstance(results[0], FailedSubject):
             return results[0]
-        raise InputError("RA-RP-006", "A policy is made from one report.", where=str(target))
+        raise InputError("RA-RP-006", "A policy must be made from a single report.", where=str(target))
     from rmtaudit.engine.pairs.opening import opened
 
     settings = scan_settings(load_policy("standard"), threads=threads, memory=memory)
@@ -119,17 +119,20 @@ def _lines(report: Report) -> Iterator[str]:
     subject = report.subject
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(subject["path"]).stem).strip("-") or "model"
     analysed = sum(layer.status == "ok" for layer in report.layers)
-    yield f"# What later versions of {name[:60]} are held to; `rmtaudit gate explain` puts it in words."
+    yield (f"# What later versions of {name[:60]} are checked against; `rmtaudit gate explain` describes it.")
     yield f"# Made from {analysed} layers of {display_name(subject['path'], longest=1000)}"
     yield f"# ({subject['digest'] or 'no digest'}), rmtaudit {report.tool['version']}."
-    yield "# Limits are the model's own values and intervals with room to move. Widen one that stops a good"
+    yield (
+        "# Limits are the model's own values and intervals, widened by a margin. Widen a limit "
+        "that stops a good"
+    )
     yield "# model; remove a rule that means nothing for yours."
     yield "extends: standard  # no damage, nothing unseen, no new warnings, no signal lost"
     yield f"name: {json.dumps(name)}"
     yield 'version: "1"'
     known = sorted({f"{each.code} in {each.layer}" for each in report.findings if each.severity != "info"})
     if known:
-        yield "# The model itself has these, so later versions may have them in the same layers:"
+        yield ("# The model itself has these findings, so later versions may have them in the same layers:")
         for text in known[:20]:
             yield f"#   {display_name(text, longest=1000)}"
         if len(known) > 20:
@@ -169,7 +172,8 @@ def _rules(group: _Group) -> Iterator[str]:
         high = math.ceil(100 * (max(each.high for each in alphas) + room)) / 100
         yield from _rule(
             f"alpha-{slug}",
-            "alpha beyond the model's own intervals by half the widest of them is no accident of the fit.",
+            "alpha beyond the model's own intervals by half the widest of them is not a random "
+            "fluctuation of the fit.",
             group,
             metric="alpha",
             limits=(low, high),
@@ -181,7 +185,8 @@ def _rules(group: _Group) -> Iterator[str]:
         high = math.ceil(100 * (max(each.value for each in norms) + _FACTOR)) / 100
         yield from _rule(
             f"norm-{slug}",
-            "Fine-tuning moves the largest singular value by less than a factor of 2; a lost scale by more.",
+            "Fine-tuning moves the largest singular value by less than a factor of 2; losing a "
+            "scale factor changes it by more.",
             group,
             metric="log10_spectral_norm",
             limits=(low, high),

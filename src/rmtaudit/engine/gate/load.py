@@ -60,7 +60,7 @@ class Policy:
 
     def with_claim(self, claim: str) -> Policy:
         """Return the policy with a rule that a claim about the candidate must hold."""
-        rule = Rule(id="claim", why="The file must be what it is said to be.", claim=claim)
+        rule = Rule(id="claim", why="The file must agree with the claim that is made about it.", claim=claim)
         rules = (*(each for each in self.rules if each.id != rule.id), rule)
         places = {**self.places, rule.id: "--claim"}
         return Policy(
@@ -143,13 +143,13 @@ def _text(name: str, folder: Path, where: str) -> tuple[str, str]:
         raise no_such_policy(name, presets, where) from None
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise UsageError("RA-CF-001", f"Cannot be read: {reason}.", where=str(path)) from None
+        raise UsageError("RA-CF-001", f"The file cannot be read: {reason}.", where=str(path)) from None
     if len(data) > _LARGEST:
         raise UsageError("RA-CF-001", "A policy above 1 MiB is not read.", where=str(path))
     try:
         return str(path), data.decode()
     except UnicodeDecodeError as error:
-        message = f"Not UTF-8 at byte {error.start}; is this a checkpoint?"
+        message = f"The policy is not UTF-8 at byte {error.start}; is it a checkpoint?"
         raise UsageError("RA-CF-001", message, where=str(path)) from None
 
 

@@ -60,12 +60,14 @@ def file_digests(path: Path, stamps: Mapping[str, Stamp]) -> dict[str, str]:
         now = file_stamps(path)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise InputError("RA-IN-001", f"Cannot be read any more: {reason}.", where=str(path)) from error
+        raise InputError(
+            "RA-IN-001", f"The file can no longer be read: {reason}.", where=str(path)
+        ) from error
     if now != stamps:
         raise ChangedError(
             "RA-IN-007",
-            "The model changed while it was being judged: its digest would be that of other bytes.",
-            hint="Wait until nothing writes to it.",
+            "The model changed while it was being judged, so its digest would be that of different bytes.",
+            hint="Wait until no process writes to it.",
             where=str(path),
         )
     return digests

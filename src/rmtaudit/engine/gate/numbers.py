@@ -41,7 +41,7 @@ def judge_number(rule: Rule, candidate: Candidate, layer: Source, confidence: fl
     estimate = estimate_of(value, confidence)
     if estimate is None:
         shown = display_name(str(value.value), longest=40)
-        return unseen(name, f"has {rule.metric} '{shown}', which is no number", rule.metric)
+        return unseen(name, f"has {rule.metric} '{shown}', which is not a number", rule.metric)
     baseline = _baseline(rule, candidate, layer, confidence)
     return _judged(rule, name, estimate, baseline)
 
@@ -55,7 +55,7 @@ def judge_aggregate(
         value = _value(rule, candidate, layer)
         estimate = None if isinstance(value, str) else estimate_of(value, confidence)
         if estimate is None:
-            text = value if isinstance(value, str) else f"has {rule.metric} that is no number"
+            text = value if isinstance(value, str) else f"has {rule.metric} that is not a number"
             problems.append(unseen(_name(layer), text, rule.metric))
             continue
         baseline = _baseline(rule, candidate, layer, confidence)
@@ -149,7 +149,7 @@ def _baseline(rule: Rule, candidate: Candidate, layer: Source, confidence: float
     if result is None or result.value is None:
         why = "has no such layer" if other is None else f"has no {rule.metric} of it"
         return f"cannot be compared: the baseline {why}"
-    return estimate_of(result, confidence) or f"has a baseline whose {rule.metric} is no number"
+    return estimate_of(result, confidence) or f"has a baseline whose {rule.metric} is not a number"
 
 
 def _judged(

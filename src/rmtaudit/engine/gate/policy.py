@@ -81,7 +81,9 @@ RELATIONS = (
 class Selector(Part, frozen=True, kw_only=True):
     """Where a rule looks, and what one check of it is about."""
 
-    layers: Annotated[Texts, Meta(description="Patterns of names: `*` any text, `?` one character.")] = "*"
+    layers: Annotated[
+        Texts, Meta(description=("Patterns of names: `*` matches any text, `?` one character."))
+    ] = "*"
     kind: Annotated[Texts | None, Meta(description="Kinds: `dense`, `conv2d`, `embedding` …")] = None
     role: Annotated[
         Texts | None, Meta(description="Patterns of roles: names with `#` for the numbers of blocks.")
@@ -117,56 +119,79 @@ class Rule(Part, frozen=True, kw_only=True):
     """One rule: exactly one of `metric`, `finding`, `diagnosis`, `relation`, `claim`."""
 
     id: Identifier
-    why: Annotated[Words, Meta(description="The sentence that defends the rule.")]
+    why: Annotated[Words, Meta(description="A sentence that justifies the rule.")]
     severity: CheckSeverity = "error"
     on: Selector = Selector()
     only_with: Annotated[
         Needs | None,
         Meta(
-            description="The rule is left out without a baseline, or unless the weights of both models are "
-            "at hand. Absent: without them it is inconclusive."
+            description=(
+                "The rule is skipped without a baseline, or without the weights of both "
+                "models. If the key is absent, the rule is inconclusive without them."
+            )
         ),
     ] = None
-    metric: Annotated[Words | None, Meta(description="Of a report, or a word of docs/policies.md.")] = None
+    metric: Annotated[
+        Words | None, Meta(description=("A metric of a report, or one of the names in docs/policies.md."))
+    ] = None
     finding: Annotated[
         Texts | None, Meta(description="`error`, `warning` (or worse), or codes: none may occur.")
     ] = None
     diagnosis: Annotated[Choice | None, Meta(description="Kinds of change of a layer.")] = None
-    relation: Annotated[Choice | None, Meta(description="What the model may be to the baseline.")] = None
+    relation: Annotated[Choice | None, Meta(description="How the model may be related to the baseline.")] = (
+        None
+    )
     claim: Annotated[
         Words | None, Meta(description="`Q4_K_M of BASE`, `lora:ADAPTER`, `merge: .5 A + .5 B`.")
     ] = None
     threshold: Annotated[
         Number | None,
-        Meta(description="The worst value allowed; which side is worse says greater_is_better."),
+        Meta(description="The worst value allowed; greater_is_better states which side is worse."),
     ] = None
     range: Annotated[tuple[Number, Number] | None, Meta(description="Lowest and highest value.")] = None
     min_absolute_change: Annotated[
         Number | None,
-        Meta(description="Least change for the better against the baseline; negative: may get worse by."),
+        Meta(
+            description=(
+                "Smallest improvement over the baseline; a negative number allows the "
+                "metric to get worse by that much."
+            )
+        ),
     ] = None
-    min_relative_change: Annotated[Number | None, Meta(description="The same, of the baseline's size.")] = (
-        None
-    )
-    max_absolute_change: Annotated[NonNegative | None, Meta(description="Largest change either way.")] = None
+    min_relative_change: Annotated[
+        Number | None, Meta(description="The same, relative to the baseline's value.")
+    ] = None
+    max_absolute_change: Annotated[
+        NonNegative | None, Meta(description="Largest change in either direction.")
+    ] = None
     max_relative_change: Annotated[
-        NonNegative | None, Meta(description="The same, of the baseline's size.")
+        NonNegative | None, Meta(description="The same, relative to the baseline's value.")
     ] = None
     greater_is_better: Annotated[
-        bool | None, Meta(description="Of the metric; needed where the metric itself does not say.")
+        bool | None,
+        Meta(description=("Direction of the metric; required where the metric does not declare one.")),
     ] = None
-    allowed: Annotated[tuple[str, ...] | None, Meta(description="Words that a metric may have.")] = None
-    forbidden: Annotated[tuple[str, ...] | None, Meta(description="Words that it must not have.")] = None
-    same_as_baseline: Annotated[Literal[True] | None, Meta(description="Equal to the baseline's.")] = None
+    allowed: Annotated[
+        tuple[str, ...] | None,
+        Meta(description=("Values that a metric may have, for metrics that are words.")),
+    ] = None
+    forbidden: Annotated[tuple[str, ...] | None, Meta(description="Values that it must not have.")] = None
+    same_as_baseline: Annotated[
+        Literal[True] | None, Meta(description="Whether the value must equal that of the baseline.")
+    ] = None
     new: Annotated[
-        bool, Meta(description="Only what the same layer of the baseline does not have fails.")
+        bool,
+        Meta(description=("Whether only findings that the same layer of the baseline does not have fail.")),
     ] = False
     missing: Annotated[
-        Missing, Meta(description="`ignore`: layers without the metric are left out, unless all are.")
+        Missing,
+        Meta(description=("`ignore`: layers without the metric are ignored, unless no layer has it.")),
     ] = "inconclusive"
     confidence: Annotated[
         Confidence | None,
-        Meta(description="Of the intervals that are compared; 0 compares the values."),
+        Meta(
+            description=("Confidence of the intervals that are compared; 0 compares the values themselves.")
+        ),
     ] = None
     false_alarms: Annotated[
         FalseAlarms | None, Meta(description="Measured on healthy models, by benchmarks/gate_rates.py.")
@@ -215,12 +240,14 @@ class PolicyFile(Part, frozen=True, kw_only=True):
     ] = None
     name: Words | None = None
     version: Words | None = None
-    confidence: Annotated[Confidence | None, Meta(description="Of all rules without their own.")] = None
+    confidence: Annotated[
+        Confidence | None, Meta(description="Confidence for all rules that do not set their own.")
+    ] = None
     rules: Annotated[
-        tuple[Rule, ...], Meta(description="A rule replaces one of the same `id` that is extended.")
+        tuple[Rule, ...], Meta(description="A rule replaces the extended rule with the same `id`.")
     ] = ()
     without: Annotated[
-        tuple[Identifier, ...], Meta(description="Rules of extended policies that are left out.")
+        tuple[Identifier, ...], Meta(description="Rules of extended policies that are dropped.")
     ] = ()
     suppress: tuple[SuppressionEntry, ...] = ()
 

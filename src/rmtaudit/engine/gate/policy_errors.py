@@ -23,7 +23,7 @@ def unknown_policy_key(key: str, known: Sequence[str], where: str) -> UsageError
     return UsageError(
         "RA-PO-002",
         f"Unknown key {display_name(key)!r}.{suggestion(key, known)}",
-        hint=f"Keys here: {', '.join(known)}.",
+        hint=f"Keys at this place: {', '.join(known)}.",
         where=where,
     )
 
@@ -59,8 +59,10 @@ def repeated_rule(identifier: str, where: str) -> UsageError:
     return UsageError(
         "RA-PO-007",
         f"Two rules have the id {identifier!r}.",
-        hint="Results are named by it: give one of them another id, such as "
-        f"'{identifier}-2'. A rule of an extended policy may be replaced.",
+        hint=(
+            "Results are identified by it; give one of them another id, such as "
+            f"'{identifier}-2'. A rule of an extended policy may be replaced."
+        ),
         where=where,
     )
 
@@ -79,8 +81,8 @@ def endless_extension(name: str, where: str) -> UsageError:
     """Return the error for a policy that extends itself."""
     return UsageError(
         "RA-PO-009",
-        f"The policy extends itself by way of {display_name(name)!r}.",
-        hint="Take it out of `extends`.",
+        f"The policy extends itself through {display_name(name)!r}.",
+        hint="Remove it from `extends`.",
         where=where,
     )
 
@@ -89,7 +91,7 @@ def no_rules(where: str) -> UsageError:
     """Return the error for a policy that would pass everything."""
     return UsageError(
         "RA-PO-010",
-        "The policy has no rule, and would pass every model.",
+        "The policy has no rules, so it would pass every model.",
         hint="Add `extends: standard`, or rules.",
         where=where,
     )

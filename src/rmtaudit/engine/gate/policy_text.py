@@ -25,10 +25,12 @@ from rmtaudit.names import display_name
 T = TypeVar("T", bound=msgspec.Struct)
 
 _NEEDED = {
-    "id": "An identifier of small letters, digits and '-', by which results are named: id: no-damage",
-    "why": "A sentence that defends the rule to whoever it stops: why: Damage has no innocent explanation.",
-    "reason": "Say why this is accepted: reason: the head was pruned on purpose",
-    "expires": "Say until when this is accepted: expires: 2027-01-31",
+    "id": (
+        "Write an identifier of lower-case letters, digits and '-', which results refer to: id: no-damage"
+    ),
+    "why": "Write a sentence that justifies the rule: why: Damage has no innocent explanation.",
+    "reason": "State why this is accepted: reason: the head was pruned on purpose",
+    "expires": "State until when this is accepted: expires: 2027-01-31",
     "rule": "Name the rule that is suppressed: rule: no-damage",
     "alarms": "false_alarms: {alarms: 0, models: 60}",
     "models": "false_alarms: {alarms: 0, models: 60}",
@@ -122,7 +124,7 @@ def _value(node: Node, annotation: Any, key: str) -> Any:
 
 
 _EXAMPLES = {
-    "id": "Small letters, digits, '-' and '_': id: no-damage",
+    "id": "Use lower-case letters, digits, '-' and '_': id: no-damage",
     "expires": "Write the day as YYYY-MM-DD: expires: 2027-01-31",
     "range": "Write the lowest and the highest value: range: [1.5, 8]",
     "layers": "Write a pattern or a list of them: layers: 'encoder.*'",
@@ -132,7 +134,7 @@ _EXAMPLES = {
     "allowed": "Write a list of words: allowed: [identical, derived]",
     "forbidden": "Write a list of words: forbidden: [replaced, noise]",
     "threshold": "Write a number: threshold: 8.0",
-    "same_as_baseline": "Write true, or leave the key out.",
+    "same_as_baseline": "Write true, or omit the key.",
 }
 
 
@@ -201,5 +203,5 @@ def _check_date(exception: SuppressionEntry, entry: Mapping[str, Node]) -> None:
         datetime.date.fromisoformat(exception.expires)
     except ValueError:
         where = entry["expires"].where
-        problem = f"{exception.expires} is no day of the calendar."
+        problem = f"{exception.expires} is not a valid date."
         raise wrong_value("expires", problem, where, _EXAMPLES["expires"]) from None

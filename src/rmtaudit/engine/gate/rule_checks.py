@@ -41,8 +41,8 @@ def check_rule(rule: Rule, places: Mapping[str, str], where: str) -> None:
     """
     subjects = [name for name in SUBJECTS if getattr(rule, name) is not None]
     if len(subjects) != 1:
-        what = f"judges {' and '.join(subjects)} at once" if subjects else "does not say what it judges"
-        hint = "Make a rule of each." if subjects else f"Add one of {_EXAMPLE}."
+        what = f"judges {' and '.join(subjects)} at once" if subjects else "does not state what it judges"
+        hint = "Write a separate rule for each." if subjects else f"Add one of {_EXAMPLE}."
         raise contradiction(f"The rule {rule.id!r} {what}.", hint, places[subjects[1]] if subjects else where)
     limits = [name for name in LIMITS if getattr(rule, name) is not None]
     subject = subjects[0]
@@ -63,13 +63,13 @@ def check_rule(rule: Rule, places: Mapping[str, str], where: str) -> None:
             places["only_with"],
         )
     if rule.new and subject == "claim":
-        raise contradiction("new has no effect on a claim.", "Leave it out.", places["new"])
+        raise contradiction("new has no effect on a claim.", "Omit it.", places["new"])
 
 
 def _hint_for(subject: str) -> str:
     return {
         "finding": "A finding may not occur at all; write the codes or the severity: finding: error",
-        "claim": "A claim holds or not. Leave the key out.",
+        "claim": "A claim either holds or does not. Omit the key.",
     }.get(subject, f"Write {subject}: {{allowed: [identical]}}.")
 
 
@@ -77,7 +77,7 @@ def _check_metric(rule: Rule, limits: list[str], places: Mapping[str, str]) -> N
     metric = rule.metric or ""
     if not limits:
         raise contradiction(
-            f"The rule {rule.id!r} does not say what {metric} must fulfil.",
+            f"The rule {rule.id!r} does not state what {metric} must satisfy.",
             "Add threshold: 8.0, or another of " + ", ".join(LIMITS) + ".",
             places["metric"],
         )
@@ -86,14 +86,14 @@ def _check_metric(rule: Rule, limits: list[str], places: Mapping[str, str]) -> N
     sided = [name for name in limits if name in ("threshold", "min_absolute_change", "min_relative_change")]
     if sided and rule.greater_is_better is None and metric not in DIRECTIONS:
         raise contradiction(
-            f"{sided[0]} of {metric}: neither the rule nor the metric says which side is better.",
+            f"{sided[0]} of {metric}: neither the rule nor the metric states which direction is better.",
             "Add greater_is_better: true or false, or use range or max_absolute_change.",
             places[sided[0]],
         )
     if rule.greater_is_better is not None and not sided:
         raise contradiction(
             "greater_is_better has no effect without a threshold or a least change.",
-            "Leave it out.",
+            "Omit it.",
             places["greater_is_better"],
         )
     if rule.range is not None and rule.range[0] > rule.range[1]:
@@ -103,8 +103,8 @@ def _check_metric(rule: Rule, limits: list[str], places: Mapping[str, str]) -> N
         )
     if rule.new and any(name in CHANGES for name in limits):
         raise contradiction(
-            "new has no effect on a change: that is measured against the baseline anyway.",
-            "Leave it out.",
+            "new has no effect on a change, which is always measured against the baseline.",
+            "Omit it.",
             places["new"],
         )
     if metric == "digest" and limits != ["same_as_baseline"]:
@@ -161,17 +161,19 @@ def _check_finding(code: str, where: str) -> None:
         hint = error.hint or "Write a severity or a code: finding: RA-FO-001"
         raise UsageError("RA-PO-006", error.message, hint=hint, where=where) from None
     if not condition:
-        raise wrong_value("finding", "`never` would forbid nothing.", where, "Leave the rule out.")
+        raise wrong_value("finding", "`never` would forbid nothing.", where, "Omit the rule.")
 
 
 def _check_selector(rule: Rule, places: Mapping[str, str]) -> None:
     whole = rule.metric in MODEL_FACTS or rule.subject in ("relation", "claim")
     if whole and "on" in places:
         what = rule.metric or rule.subject
-        raise contradiction(f"on has no effect: {what} is of the whole model.", "Leave it out.", places["on"])
+        raise contradiction(
+            f"on has no effect, because {what} concerns the whole model.", "Omit it.", places["on"]
+        )
     if rule.on.of in _ONE_NUMBER and (rule.subject != "metric" or rule.choice is not None or rule.new):
         raise contradiction(
-            f"on.of: {rule.on.of} makes one number of many, and this rule compares words or layers.",
+            f"on.of: {rule.on.of} combines many numbers into one, but this rule compares words or layers.",
             "Write of: every.",
             places["on"],
         )

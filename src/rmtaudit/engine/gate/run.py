@@ -114,7 +114,7 @@ class Gate:
             if len(results) != 1 or isinstance(report, FailedSubject):
                 raise InputError(
                     "RA-RP-006",
-                    "A baseline is one report, of one model that could be scanned.",
+                    "A baseline must be a single report of a model that could be scanned.",
                     hint="Save it with: rmtaudit scan MODEL -o baseline.json",
                     where=str(self.baseline),
                 )
@@ -274,7 +274,7 @@ def _claim_reason(answer: ClaimAnswer) -> str:
 
 
 _NEEDS = {
-    "baseline": "It is for gates with a baseline.",
+    "baseline": "It applies only to gates with a baseline.",
     "weights": "It needs the weights of both: give the candidate and the baseline as checkpoints.",
 }
 

@@ -58,8 +58,8 @@ def log_to_mlflow(document: GateDocument, results: Sequence[Result]) -> str:
         return str(run.info.run_id)
     except (MlflowException, OSError) as error:
         message = display_name(" ".join(str(error).split()), longest=400)
-        hint = "MLFLOW_TRACKING_URI names the server."
-        raise OutputError("RA-OU-008", f"MLflow refuses the result: {message}", hint=hint) from error
+        hint = "Set MLFLOW_TRACKING_URI to the server."
+        raise OutputError("RA-OU-008", f"MLflow did not accept the result: {message}", hint=hint) from error
 
 
 def metrics_of_gate(document: GateDocument) -> dict[str, float]:

@@ -14,14 +14,14 @@ _NAMES = {
     "unmatched": "the number of tensors without a counterpart",
     "relative_change": "the norm of the change over that of the baseline",
     "relative_spectral_change": "the largest singular value of the change over that of the baseline",
-    "signal_left": "the share of the baseline's signal that is left",
+    "signal_left": "the share of the baseline's signal that is preserved",
 }
 
 
 def title_of(rule: Rule) -> str:
     """Return what a rule checks, in one sentence."""
     text = _statement(rule)
-    new = ", unless the baseline has it too" if rule.new else ""
+    new = ", unless the baseline also has it" if rule.new else ""
     return f"{text[:1].upper()}{text[1:]}{new}."
 
 
@@ -53,7 +53,7 @@ def place_of(selector: Selector) -> str:
     if selector.role is not None:
         parts.append(f"of the role {_or(listed(selector.role))}")
     if selector.layers not in ("*", ("*",)):
-        parts.append(f"whose name fits {_or(listed(selector.layers))}")
+        parts.append(f"whose name matches {_or(listed(selector.layers))}")
     return " ".join(parts)
 
 

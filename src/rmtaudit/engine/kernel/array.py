@@ -203,8 +203,8 @@ class KernelArray:
             return
         raise UsageError(
             "RA-KN-010",
-            "there is something already.",
-            hint="Add --resume to go on with an unfinished kernel, or give another name.",
+            "The path exists already.",
+            hint="Add --resume to continue an unfinished kernel, or give another name.",
             where=display_name(str(self.folder)),
         )
 
@@ -214,8 +214,8 @@ class KernelArray:
         if needed > free:
             raise OutputError(
                 "RA-KN-013",
-                f"the kernel takes {needed:,} bytes, {free:,} are free.",
-                hint="Give a larger disk, fewer samples or outputs, or --precision float32.",
+                f"The kernel takes {needed:,} bytes, but only {free:,} are free.",
+                hint="Use a larger disk, fewer samples or outputs, or --precision float32.",
                 where=display_name(str(self.folder)),
             )
         import zarr
@@ -253,7 +253,7 @@ class KernelArray:
         if differing:
             raise UsageError(
                 "RA-KN-012",
-                f"what is there is another kernel: {', '.join(differing)}.",
+                f"The array at this path is another kernel: {', '.join(differing)}.",
                 hint="Give the same network, samples and flags, or another name.",
                 where=display_name(str(self.folder)),
             )
@@ -267,7 +267,7 @@ class KernelArray:
         except OSError as error:
             raise UsageError(
                 "RA-KN-011",
-                "another process works on this array.",
+                "Another process is writing this array.",
                 hint="Wait for it, or give another name.",
                 where=display_name(str(self.folder)),
             ) from error
@@ -278,11 +278,13 @@ class KernelArray:
             yield
         except OSError as error:
             full = error.errno in _FULL
-            message = "the disk is full" if full else f"cannot be written: {error.strerror or error}"
+            message = (
+                "The disk is full" if full else f"The array cannot be written: {error.strerror or error}"
+            )
             raise OutputError(
                 "RA-KN-013",
                 f"{message}; {self.finished} of {self.blocks.total} blocks are kept.",
-                hint="Make room and add --resume." if full else "Give another folder.",
+                hint="Free some space and add --resume." if full else "Give another folder.",
                 where=display_name(str(self.folder)),
             ) from error
 

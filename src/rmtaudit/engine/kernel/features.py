@@ -258,7 +258,9 @@ def _side_by_side(tensors: list[torch.Tensor], dim: int) -> torch.Tensor:
 def _irregular(layer: str, where: str) -> InputError:
     return InputError(
         "RA-KN-004",
-        f"the layer '{display_name(layer)}' runs otherwise on these samples than on the first ones.",
-        hint="The network takes other paths for other samples; such networks are not supported yet.",
+        f"The layer '{display_name(layer)}' behaves differently on these samples than on the first ones.",
+        hint=(
+            "The network takes different paths for different samples; such networks are not supported yet."
+        ),
         where=where,
     )

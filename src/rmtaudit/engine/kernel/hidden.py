@@ -50,7 +50,7 @@ class Hidden:
     def words(self) -> str:
         """What a row of the kernel is."""
         position = " at the last position" if self.sequence else ""
-        return f"the {self.width} features that '{display_name(self.module)}' is given{position}"
+        return f"the {self.width} input features of '{display_name(self.module)}'{position}"
 
 
 def hidden_for(network: Network, samples: Samples, settings: KernelSettings) -> Hidden:
@@ -66,7 +66,9 @@ def hidden_for(network: Network, samples: Samples, settings: KernelSettings) -> 
     batch = samples.batch(network, few)
     given = _given(network, samples, module, few)
     if len(given) != len(few):
-        raise UsageError("RA-KN-006", f"'{display_name(module)}' is given no row for each sample.")
+        raise UsageError(
+            "RA-KN-006", f"The input of '{display_name(module)}' does not have one row for each sample."
+        )
     sequence = is_sequence(network, batch, given)
     width = flattened(given, batch, sequence=sequence).shape[1]
     return Hidden(network=network, samples=samples, module=module, width=width, sequence=sequence)
@@ -85,7 +87,7 @@ def _last(network: Network, samples: Samples, few: list[int]) -> str:
     if not trace.calls:
         raise UsageError(
             "RA-KN-006",
-            "no linear layer runs, whose input the features would be.",
+            "No linear layer runs whose input could serve as features.",
             hint="Name a module with --features.",
             where=network.name,
         )
@@ -96,7 +98,7 @@ def _given(network: Network, samples: Samples, name: str, indices: range | list[
     modules = dict(network.module.named_modules())
     if name not in modules:
         raise UsageError(
-            "RA-KN-006", f"the network has no module '{display_name(name)}'.", where=network.name
+            "RA-KN-006", f"The network has no module '{display_name(name)}'.", where=network.name
         )
     batch = samples.batch(network, indices)
     with torch.no_grad(), traced({name: modules[name]}, len(batch)) as trace:
@@ -105,4 +107,6 @@ def _given(network: Network, samples: Samples, name: str, indices: range | list[
         for each in (*call.args, *call.kwargs.values()):
             if isinstance(each, torch.Tensor) and each.is_floating_point() and each.ndim > 1:
                 return each
-    raise UsageError("RA-KN-006", f"'{display_name(name)}' is given no features.", where=network.name)
+    raise UsageError(
+        "RA-KN-006", f"The module '{display_name(name)}' has no input features.", where=network.name
+    )

@@ -70,12 +70,12 @@ def readout_of(network: Network, batch: Batch, settings: KernelSettings) -> Read
     missing = [each for each in settings.chosen if each >= available]
     if missing:
         raise UsageError(
-            "RA-KN-002", f"there is no output {missing[0]}: the network has {available}, counted from 0."
+            "RA-KN-002", f"There is no output {missing[0]}: the network has {available}, counted from 0."
         )
     if settings.outputs == ALL and available > _MOST:
         raise UsageError(
             "RA-KN-002",
-            f"the network has {available:,} outputs for a sample; all of them would be as many rows each.",
+            f"The network has {available:,} outputs for each sample, and each would be a row of the kernel.",
             hint="Add --outputs sum for the pseudo-NTK, or name some: --outputs 0,4.",
         )
     summed = settings.outputs == SUM

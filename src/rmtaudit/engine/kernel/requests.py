@@ -186,11 +186,23 @@ def _warnings(kernel: Kernel, formation: Formation, formed: int) -> list[tuple[s
         )
     if formation.array.damaged:
         warnings.append(
-            ("RA-KN-103", f"{formation.array.damaged:,} blocks did not match their checksums; formed again.")
+            (
+                "RA-KN-103",
+                (
+                    f"{formation.array.damaged:,} blocks did not match their checksums; they were "
+                    "they were they were formed again."
+                ),
+            )
         )
     if kernel.samples.truncated:
         warnings.append(
-            ("RA-KN-104", f"{kernel.samples.truncated:,} texts were cut to the network's positions.")
+            (
+                "RA-KN-104",
+                (
+                    f"{kernel.samples.truncated:,} texts were truncated to the number of "
+                    "positions of the network."
+                ),
+            )
         )
     return warnings
 
@@ -210,7 +222,7 @@ def _check_zarr(out: Path) -> None:
     except ImportError as error:
         raise UsageError(
             "RA-MS-033",
-            "zarr is not installed.",
+            "The package zarr is not installed.",
             hint="pip install 'rmtaudit[networks]'",
             where=display_name(str(out)),
         ) from error

@@ -148,7 +148,7 @@ def routes_of(network: Network, trials: Sequence[Batch]) -> Routes:
             )
             first.setdefault(id(value), (f"{name}.{attribute}".lstrip("."), value))
     if not first:
-        raise UsageError("RA-KN-003", "no parameter of the network requires a gradient.", where=network.name)
+        raise UsageError("RA-KN-003", "No parameter of the network requires a gradient.", where=network.name)
     used = _used(network, trials[-1], [value for _, value in first.values()])
     parameters = []
     for key, (name, value) in first.items():
@@ -221,7 +221,7 @@ def _fits(observed: Sequence[list[Call]], sizes: Sequence[int], kind: Map) -> st
             if call.changed:
                 return "the layer's input is changed in place"
             if kind is Map.OTHER and not _simple(call):
-                return "the layer takes something else than tensors and settings"
+                return "the layer takes something other than tensors and settings"
     if kind is Map.OTHER and counts != {1: len(observed)}:
         return "a layer of no known kind runs more than once"
     return ""

@@ -184,7 +184,9 @@ class Formation:
                     return
                 if self.stop():
                     done, total = self.array.finished, blocks.total
-                    raise StoppedWorkError(f"stopped with {done} of {total} blocks formed.", kept=True)
+                    raise StoppedWorkError(
+                        f"The run was stopped with {done} of {total} blocks formed.", kept=True
+                    )
                 values = self._products(row, col)
                 self.array.write(row, col, (values + values.T) / 2 if row == col else values)
                 self.progress(self.array.finished, blocks.total)

@@ -62,18 +62,20 @@ class KernelSettings:
         if self.outputs not in (ALL, SUM) and _OUTPUTS.fullmatch(self.outputs) is None:
             raise UsageError(
                 "RA-KN-001",
-                f"outputs are 'all', 'sum' or numbers such as '0,4', not {display_name(self.outputs)!r}.",
+                f"Outputs must be 'all', 'sum' or numbers such as '0,4', not {display_name(self.outputs)!r}.",
             )
         if len(set(self.chosen)) != len(self.chosen):
-            raise UsageError("RA-KN-001", "an output is named twice: its rows would be equal.")
+            raise UsageError("RA-KN-001", "An output is named twice, so its rows would be equal.")
         for name in ("block", "memory", "limit"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise UsageError("RA-KN-001", f"{name} is at least 1, not {value}.")
+                raise UsageError("RA-KN-001", f"The setting {name} must be at least 1, not {value}.")
         if self.kind is KernelKind.CK and self.outputs != ALL:
-            raise UsageError("RA-KN-001", "the conjugate kernel is of features: it has no outputs to choose.")
+            raise UsageError(
+                "RA-KN-001", "The conjugate kernel is computed from features and has no outputs to choose."
+            )
         if self.kind is KernelKind.NTK and self.features is not None:
-            raise UsageError("RA-KN-001", "features belong to the conjugate kernel.")
+            raise UsageError("RA-KN-001", "The setting features applies only to the conjugate kernel.")
 
     @property
     def chosen(self) -> tuple[int, ...]:

@@ -67,8 +67,9 @@ def _check_independent(network: Network, samples: Samples, readout: Readout, few
     if not float((together - alone).abs().max()) <= limit:
         raise UsageError(
             "RA-KN-005",
-            "the outputs of a sample depend on the samples beside it, on chance, or are not finite.",
-            hint="Batch statistics and dropout have no place in a kernel.",
+            "The outputs of a sample depend on the other samples of its batch or on random "
+            "numbers, or are not finite.",
+            hint="Batch statistics and dropout must be turned off for a kernel.",
             where=network.name,
         )
 
@@ -89,7 +90,7 @@ def _disagreements(forming: Forming, features: Features, few: list[int]) -> dict
     whole = math.hypot(*(size for _, size in differences.values()))
     relative, rounding = _AGREEMENT[network.dtype], _ROUNDING * torch.finfo(network.dtype).eps * whole
     return {
-        name: "its Jacobian from the layers is not that of autograd"
+        name: "its Jacobian computed from the layers differs from that of autograd"
         for name, (difference, size) in differences.items()
         if not difference <= relative * size + rounding
     }

@@ -69,8 +69,8 @@ def lineage(
     if len(places) < 2 and not (places and places[0].is_dir()):
         raise UsageError(
             "RA-US-801",
-            "Is no folder.",
-            hint="Name a folder of models, or two models or more.",
+            "The path is not a folder.",
+            hint="Give a folder of models, or at least two models.",
             where=str(places[0]) if places else "",
         )
     folder, models, unread = models_of(places)

@@ -12,7 +12,7 @@ from rmtaudit.engine.resources.memory_size import format_memory
 from rmtaudit.matrices.sources import MatrixSource
 
 _SHIFT = "--shift T gives the log-determinant of A + T I"
-_EXPLAIN = "--explain lists every method with what it needs."
+_EXPLAIN = "Use --explain to list every method with its requirements."
 
 
 def advice_for(refusal: Refusal, plan: Plan, settings: LogdetSettings, source: MatrixSource | None) -> str:
@@ -36,13 +36,13 @@ def advice_for(refusal: Refusal, plan: Plan, settings: LogdetSettings, source: M
             return _of_indefinite(plan)
         case Refusal.ONE_SIDED:
             return (
-                "--steps N takes more Lanczos steps, --smallest A gives a lower bound of the spectrum that "
-                "you know, --shift T makes one."
+                "Use --steps N for more Lanczos steps, --smallest A for a lower bound of the "
+                "spectrum that you know, or --shift T to create one."
             )
         case Refusal.UNCLEAR_RANK:
             return f"{_SHIFT}, which needs no decision."
         case Refusal.NOT_EXTRAPOLATED:
-            return "The candidates, the back-test and the floor are in the JSON."
+            return "The JSON output holds the candidates, the back-test and the rounding floor."
         case _:
             return _EXPLAIN
 
@@ -71,8 +71,8 @@ def _of_resources(plan: Plan) -> str:
     if cheapest is None:
         return _EXPLAIN
     if cheapest.lacks is Lack.DISK:
-        return f"--scratch on a disk with {format_memory(cheapest.scratch)} free would do."
-    return f"--memory {format_memory(cheapest.memory or 0)} would do, for {cheapest.name}."
+        return f"--scratch on a disk with {format_memory(cheapest.scratch)} free would suffice."
+    return f"--memory {format_memory(cheapest.memory or 0)} would suffice for {cheapest.name}."
 
 
 def _of_indefinite(plan: Plan) -> str:

@@ -77,7 +77,7 @@ def logdet(
     chosen = settings_from(LogdetSettings, settings, _read(keywords))
     if callable(kernel):
         if isinstance(source, str | Path):
-            raise UsageError("RA-MS-036", "a function of a kernel goes with points in memory.")
+            raise UsageError("RA-MS-036", "A kernel function requires points in memory.")
         source, kernel, symmetric = KernelMatrix(source, kernel, symmetric=symmetric), None, None
     options = SourceOptions(
         view=view,

@@ -145,7 +145,7 @@ class Planner:
             Method.FLODANCE: self._flodance,
         }
         if self._extrapolates:  # rule 1
-            away = "the minor that is asked for lies beyond what may be looked at"
+            away = "the requested minor is larger than the rows that may be read"
             others = [_refused(method, away) for method in methods if method is not Method.FLODANCE]
             return [*self._flodance(), *others]
         ladder = [each for method in methods.values() for each in method()]
@@ -180,7 +180,7 @@ class Planner:
             reason = "sparse and exact; even factors that fill up fit the memory"
             return [Candidate(method=method, reason=reason, memory=worst)]
         if self.settings.method not in (None, method):
-            return [_refused(method, "not asked for: how far the factors fill up was not analysed")]
+            return [_refused(method, "not requested: the fill-in of the factors was not analysed")]
         return [self._predicted_fill(stored)]
 
     def _predicted_fill(self, stored: int) -> Candidate:
@@ -197,9 +197,7 @@ class Planner:
         else:
             fill = general_fill(self.facts.sparse)
         if fill is None:
-            reason = (
-                "how far the factors fill up is not known: the pattern of AᵀA is too dense to be analysed"
-            )
+            reason = "the fill-in of the factors is unknown: the pattern of AᵀA is too dense to analyse"
             return Candidate(method=Method.SPARSE, possible=forced, reason=reason)
         memory = int(_SLACK * _COPIES * _SUPERLU * fill) + stored
         most = "" if self.facts.symmetric and band is None else "at most "
@@ -227,7 +225,9 @@ class Planner:
             return [_refused(Method.CHOLESKY, obstacle)]
         n = self.rows
         if_definite = (
-            "" if self.facts.semidefinite else " if the matrix is positive definite, which will show"
+            ""
+            if self.facts.semidefinite
+            else (" if the matrix is positive definite, which the factorisation will show")
         )
         memory = Tiling(n, n, n).working_bytes(self.threads)
         whole = self._fit(Method.CHOLESKY, f"exact{if_definite}; it fits the memory", n**3 / 3, memory)
@@ -260,19 +260,22 @@ class Planner:
     def _ldlt(self) -> list[Candidate]:
         if obstacle := self._obstacle(entries=True, minors=True):
             return [_refused(Method.LDLT, obstacle)]
-        reason = "exact, definite or not; a definite matrix is left to Cholesky, which needs no exchanges"
+        reason = (
+            "exact, also for indefinite matrices; Cholesky, which needs no pivoting, is "
+            "preferred for a definite matrix"
+        )
         return [self._fit(Method.LDLT, reason, self.rows**3 / 3, dense_bytes(self.rows))]
 
     def _lu(self) -> list[Candidate]:
         if obstacle := self._obstacle(entries=True, minors=True, symmetric=False):
             return [_refused(Method.LU, obstacle)]
-        twice = "; twice the work of the methods for symmetric ones" if self.facts.symmetric else ""
+        twice = "; twice the work of the methods for symmetric matrices" if self.facts.symmetric else ""
         reason = f"exact, for any square matrix{twice}"
         return [self._fit(Method.LU, reason, 2 * self.rows**3 / 3, dense_bytes(self.rows))]
 
     def _slq(self) -> list[Candidate]:
         method, place, facts = Method.SLQ, Place.BY_PRODUCTS, self.by_products
-        obstacle = "" if facts.products else "the source offers no products"
+        obstacle = "" if facts.products else "the source does not support products"
         if obstacle := obstacle or self._obstacle(minors=True):
             return [_refused(method, obstacle, place)]
         sides = sum(facts.gram.factor.shape) if facts.gram is not None else facts.order
@@ -285,8 +288,8 @@ class Planner:
         if fitting < fewest:
             least = each * (fewest + 1) + strips
             reason = (
-                f"{fewest} Lanczos steps of {probes} probes take {format_memory(least)}, more than the "
-                "memory: fewer --probes need less"
+                f"{fewest} Lanczos steps of {probes} probes take {format_memory(least)}, more "
+                "than the memory: use fewer --probes"
             )
             return [replace(_refused(method, reason, place), memory=least, lacks=Lack.MEMORY)]
         return [
@@ -305,26 +308,26 @@ class Planner:
         if obstacle := self._obstacle(entries=True, minors=True):
             return [_refused(Method.MIXED, obstacle)]
         n, probes = self.rows, self.settings.probes
-        reason = "a factor in float32 that probes correct: estimated, with an interval"
+        reason = "a float32 factor corrected with random probes: estimated, with an interval"
         flops = n**3 / 3 + 48.0 * probes * n**2
         return [self._fit(Method.MIXED, reason, flops, mixed_bytes(n, probes, self.settings.steps))]
 
     def _eigenvalues(self) -> list[Candidate]:
         obstacle = self._obstacle(entries=True, minors=True, zeros=True)
         if not self.settings.pseudo:
-            obstacle = "needed for a pseudo-determinant only"
+            obstacle = "needed only for a pseudo-determinant"
         elif not self.unresolved:
-            obstacle = "not needed: the null space is known by construction"
+            obstacle = "not needed: the null space follows from the construction"
         if obstacle:
             return [_refused(Method.EIGENVALUES, obstacle)]
         gram = self.facts.gram
         memory = spectral_bytes(self.rows) if gram is None else gram_bytes(*gram.factor.shape)
-        reason = "all eigenvalues; which of them are 0 is judged by a gap"
+        reason = "all eigenvalues; a gap decides which of them are 0"
         return [self._fit(Method.EIGENVALUES, reason, 4 * self.rows**3 / 3, memory)]
 
     def _flodance(self) -> list[Candidate]:
         if not (self._extrapolates or self._grows or self.settings.method is Method.FLODANCE):
-            return [_refused(Method.FLODANCE, "extrapolates: done only where it is asked for")]
+            return [_refused(Method.FLODANCE, "extrapolates, which is done only on request")]
         if obstacle := self._obstacle(entries=True):
             return [_refused(Method.FLODANCE, obstacle)]
         grown = self.settings.tolerance is not None
@@ -346,9 +349,9 @@ class Planner:
         if self.facts.singular and not self.settings.pseudo:
             return "the matrix is singular"
         if self.unresolved and not zeros:
-            return "which eigenvalues are 0 is not known by construction"
+            return "which eigenvalues are 0 does not follow from the construction"
         if entries and not self.facts.blocks:
-            return "the source offers no entries, only products"
+            return "the source provides only products, not entries"
         if minors and self.settings.minors:
             return "it gives no leading minors"
         if minors and self.settings.size is not None:

@@ -81,8 +81,9 @@ def by_quadrature(facts: Facts, settings: LogdetSettings, *, steps: int, most: i
         return outcome
     return outcome.cautioned(
         "RA-LD-106",
-        f"the lower bound of the spectrum, {estimate.edge:.3g}, is where the smallest Ritz values of all "
-        "probes have converged, not proven: --smallest gives one that you know.",
+        f"The lower bound of the spectrum, {estimate.edge:.3g}, is where the smallest Ritz values "
+        "of all probes have converged, which is not a proof; use --smallest to give a known "
+        "bound.",
     )
 
 
@@ -112,8 +113,8 @@ def by_mixed(facts: Facts, settings: LogdetSettings, *, memory: int) -> Outcome:
     if needed > memory:
         raise UsageError(
             "RA-LD-005",
-            f"a float32 factor of {source.name} with its correction takes {needed:,} bytes, and the memory "
-            f"is {memory:,}.",
+            f"A float32 factor of {source.name} with its correction takes {needed:,} bytes, and "
+            f"the memory is {memory:,}.",
             hint="Give more --memory, or factor it exactly by tiles.",
         )
     effort = slq.Effort(probes=settings.probes, steps=settings.steps, level=settings.confidence)
@@ -177,6 +178,6 @@ def _warn_unproven(outcome: Outcome, facts: Facts, probes: int) -> Outcome:
         return outcome
     return outcome.cautioned(
         "RA-LD-105",
-        f"that the matrix is positive definite was not proven: none of {probes} probes met an eigenvalue "
-        "that is not positive.",
+        f"Whether the matrix is positive definite was not proven: none of {probes} probes "
+        "encountered an eigenvalue that is not positive.",
     )

@@ -146,19 +146,20 @@ def _check(source: MatrixSource, method: Method, shift: float) -> None:
     if not source.square:
         raise UsageError(
             "RA-MS-004",
-            f"{source.name} is {source.shape[0]} x {source.shape[1]}: only square ones have determinants.",
-            hint="--as wtw takes the Gram matrix.",
+            f"{source.name} is {source.shape[0]} x {source.shape[1]}: only square matrices have "
+            "determinants.",
+            hint="Use --as wtw for the Gram matrix.",
         )
     if not source.symmetric and method is not Method.LU:
         raise UsageError(
             "RA-MS-004",
             f"{source.name} is not symmetric ({source.symmetry}): it has no {method} factorisation.",
-            hint="LU takes any square matrix.",
+            hint="Use LU, which works for any square matrix.",
         )
     if shift and (not shift > 0 or method is not Method.CHOLESKY):
         raise UsageError(
             "RA-LD-004",
-            f"a shift is positive and goes with Cholesky, not {shift:g} with {method}.",
+            f"A shift must be positive and requires Cholesky, not {shift:g} with {method}.",
             hint="To shift any matrix without a correction, shift the source.",
         )
 
@@ -179,7 +180,7 @@ def _tiling(n: int, memory: int, threads: int) -> Tiling:
     except ValueError as error:
         raise UsageError(
             "RA-LD-001",
-            f"{memory:,} bytes of memory hold no tile of a matrix of order {n:,}.",
+            f"A tile of a matrix of order {n:,} does not fit into {memory:,} bytes of memory.",
             hint=f"Give --memory {least_memory(n, threads)} or more.",
         ) from error
 
@@ -204,12 +205,12 @@ def _carry_out(work: TileCholesky, enough: Callable[[torch.Tensor], bool] | None
             if done < work.tiling.n and enough is not None and enough(work.result.minors):
                 break
     except StoppedError:
-        kept = "nothing is kept of a computation in core"
+        kept = "a computation in memory keeps nothing"
         if work.scratch is not None:
             kept = "finished tiles are kept"
             work.scratch.flush()
             work.scratch.close()
-        reason = f"stopped at leading minor {work.result.done:,} of {work.tiling.n:,}; {kept}"
+        reason = f"The run was stopped at leading minor {work.result.done:,} of {work.tiling.n:,}; {kept}"
         raise StoppedWorkError(reason, kept=work.scratch is not None) from None
     except AsymmetricError:
         if work.scratch is not None:
@@ -228,8 +229,8 @@ def _outcome(work: TileCholesky, shift: float, entries: float, planned: int) -> 
     if factor.pivot is not None and not math.isfinite(factor.pivot):
         raise InputError(
             "RA-MS-005",
-            f"the leading minor of order {factor.failed} is the first whose pivot is not finite: entries are "
-            "NaN or infinite, or beyond the range of float64.",
+            f"The leading minor of order {factor.failed} is the first whose pivot is not finite: "
+            "entries are NaN or infinite, or exceed the range of float64.",
             where=work.source.name,
         )
     complete = factor.done == tiling.n

@@ -28,8 +28,9 @@ from rmtaudit.kernels.flodance import (
 from rmtaudit.matrices.sources import Reach
 
 _BASIS = (
-    "noise to come, coefficients and disagreement of the candidates, widened where the back-test asks for "
-    "it; if the points come in random order and the law of the increments goes on"
+    "future noise, coefficients and disagreement of the candidates, widened where the back-test "
+    "requires it; valid if the points come in random order and the increments keep following the "
+    "same law"
 )
 
 
@@ -62,7 +63,9 @@ def by_extrapolation(
     size = settings.size if settings.size is not None else facts.order // outputs
     points = min(facts.order // outputs, size, settings.up_to or size)
     if not points:
-        raise UsageError("RA-LD-030", f"{facts.order:,} rows hold no point of {outputs:,} outputs.")
+        raise UsageError(
+            "RA-LD-030", f"The matrix has {facts.order:,} rows, fewer than one point of {outputs:,} outputs."
+        )
     rows = points * outputs
     grown = settings.tolerance is not None
     order = _order(facts, settings, points) if size > points or grown else None

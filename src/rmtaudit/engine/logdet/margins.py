@@ -42,11 +42,11 @@ _SAFETY = 10
 """How many times the expected size of independent errors makes a margin where no bound holds: a choice."""
 _MOST_NATS = 1.0
 """A larger margin refuses the value: the analysis of the first order is void there."""
-_NO_BOUND = "no bound of the rounding holds: a singular matrix is within reach of it"
-_ENTRIES_UNKNOWN = "how far the entries, as they are computed, are off is not known"
-_ENTRIES_NOT_CARRIED = "the entries are computed, and this method does not carry their rounding into a margin"
+_NO_BOUND = "no bound on the rounding holds, because a singular matrix lies within the rounding error"
+_ENTRIES_UNKNOWN = "the error of the computed entries is unknown"
+_ENTRIES_NOT_CARRIED = "the entries are computed, and this method does not account for their rounding"
 _ENTRIES_COARSE = (
-    "no bound holds for entries that are rounded so coarsely, and their errors need not be independent"
+    "no bound holds for entries that are rounded this coarsely, and their errors need not be independent"
 )
 
 
@@ -156,7 +156,7 @@ def with_rounding(outcome: Outcome, rounding: Rounding) -> Outcome:
             kind=MarginKind.ROUNDING_ESTIMATE,
             low=logdet - half,
             high=logdet + half,
-            basis=f"{_SAFETY} times the size to expect of independent errors; {_NO_BOUND}",
+            basis=f"{_SAFETY} times the expected size of independent errors; {_NO_BOUND}",
         )
         return replace(outcome, margin=margin)
     # the signs of pivots at the level of rounding count nothing
@@ -199,7 +199,7 @@ def with_entries(outcome: Outcome, facts: Facts) -> Outcome:
         evidence={**outcome.evidence, "as_computed": {**asdict(margin), "half_width": margin.half_width}},
     )
     message = (
-        f"{reason}: the margin is not known. That of the evidence is about the entries as they were computed."
+        f"{reason}: the margin is unknown. The margin in the evidence refers to the entries as computed."
     )
     return outcome.cautioned("RA-LD-102", message)
 

@@ -26,9 +26,12 @@ def pivoted(source: MatrixSource, method: Method, memory: int) -> Outcome:
         name = "LDLᵀ" if method is Method.LDLT else "LU"
         raise UsageError(
             "RA-LD-003",
-            f"{name} of {source.name} takes {needed:,} bytes in core, and memory is {memory:,}: by tiles, "
-            "the row to exchange a pivot with would lie beyond the tile.",
-            hint="Give more --memory. A positive definite matrix needs no pivots: Cholesky goes by tiles.",
+            f"{name} of {source.name} takes {needed:,} bytes in memory, and {memory:,} are "
+            "available. It cannot be done by tiles, because the row to exchange with a pivot may "
+            "lie outside the tile.",
+            hint=(
+                "Give more --memory. A positive definite matrix needs no pivoting: Cholesky works by tiles."
+            ),
         )
     factor = (ldl_determinant if method is Method.LDLT else lu_determinant)(finite_dense(source))
     rounding = None if factor.sign == 0 else pivoted_rounding(factor, n)
@@ -77,7 +80,7 @@ def finite_dense(source: MatrixSource) -> torch.Tensor:
     source.block_into(range(source.shape[0]), range(source.shape[1]), matrix)
     for start in range(0, len(matrix), _STRIP):
         if not bool(matrix[start : start + _STRIP].isfinite().all()):
-            raise InputError("RA-MS-005", "entries are NaN or infinite.", where=source.name)
+            raise InputError("RA-MS-005", "The matrix has NaN or infinite entries.", where=source.name)
     if source.symmetric and source.ground is Ground.DECLARED:
         _mirror(matrix)
     if source.presumed:

@@ -60,7 +60,7 @@ class Plan:
         """Return why a method gave the answer; empty stands for none."""
         if self.taken is None or not method or method == self.taken.method:
             return self.why
-        return f"{self.taken.method} was planned, and failed: see the warning"
+        return f"{self.taken.method} was planned, but failed: see the warning"
 
     def next_rung(self, facts: Facts) -> Method | None:
         """Return what continues where the method that was taken meets an indefinite matrix.
@@ -135,7 +135,7 @@ def make_plan(
     taken = next((each for each in wanted if each.possible), None)
     forced = settings.method is not None
     if taken is not None:
-        why = f"asked for; {taken.reason}" if forced else taken.reason
+        why = f"requested; {taken.reason}" if forced else taken.reason
     else:
         why = _group_reasons([each for each in wanted if forced or each.method not in _SIDE_METHODS])
     return Plan(taken=taken, why=why, forced=forced, candidates=candidates, budget=budget, threads=threads)

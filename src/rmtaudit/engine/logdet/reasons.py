@@ -9,8 +9,8 @@ import math
 
 ZERO_PIVOT = "a pivot came out as 0: singular to working precision"
 WITHIN_ROUNDING = "singular to working precision: rounding alone can have made the smallest pivots"
-FILLED_UP = "the factors fill up beyond the memory there is"
-NO_EIGENVALUE = "no eigenvalue is above what rounding makes of 0"
+FILLED_UP = "the fill-in of the factors exceeds the available memory"
+NO_EIGENVALUE = "no eigenvalue exceeds the rounding error of 0"
 
 
 def negative_minor(order: int, pivot: float) -> str:
@@ -20,22 +20,22 @@ def negative_minor(order: int, pivot: float) -> str:
 
 def negative_pivots(count: int, smallest: float) -> str:
     """Return why sparse factors without exchanges failed."""
-    return f"not positive definite: {count:,} of its pivots are not positive, the least is {smallest:.3g}"
+    return f"not positive definite: {count:,} of its pivots are not positive, the smallest is {smallest:.3g}"
 
 
 def semidefinite(failure: str) -> str:
     """Return why a semidefinite matrix that is not definite is not given a sign."""
     return (
-        f"{failure}, and the matrix is positive semidefinite by construction: it is singular to working "
-        "precision; its pseudo-determinant, or a shift, has a meaning"
+        f"{failure}, and the matrix is positive semidefinite by construction: it is singular to "
+        "working precision; its pseudo-determinant, or a shift, is meaningful"
     )
 
 
 def beyond_memory(failure: str, needed: int) -> str:
     """Return why nothing follows Cholesky."""
     return (
-        f"{failure}; LDLᵀ of an indefinite matrix is done in core, which takes {needed:,} bytes of memory: "
-        "by tiles, the row to exchange a pivot with would lie beyond the tile"
+        f"{failure}; LDLᵀ of an indefinite matrix is computed in memory, which takes {needed:,} "
+        "bytes; by tiles, the row to exchange with a pivot may lie outside the tile"
     )
 
 
@@ -49,8 +49,8 @@ def unclear_rank(kept: float | None, gap: float, floor: float) -> str:
     """Return why it is not clear which eigenvalues are 0."""
     smallest = "none" if kept is None else f"{kept:.3g}"
     return (
-        f"which eigenvalues are 0 is not clear: the smallest that is kept ({smallest}) is only {gap:.2g} "
-        f"times what lies below or what rounding makes of 0 ({floor:.3g})"
+        f"which eigenvalues are 0 is not clear: the smallest that is kept ({smallest}) is only "
+        f"{gap:.2g} times the next smaller one, or the rounding error of 0 ({floor:.3g})"
     )
 
 

@@ -41,7 +41,7 @@ def answer_request(
         answer = extrapolate_series(read_table(Path(text), select, settings.outputs), settings)
         return replace(answer, subject={**answer.subject, "source": text, "select": select})
     if select:
-        raise UsageError("RA-LD-031", "--select goes with --series.")
+        raise UsageError("RA-LD-031", "--select requires --series.")
     source = open_source(text, options)
     try:
         answer = log_determinant(source, settings, stop=stop, progress=progress, announce=announce)
@@ -56,7 +56,7 @@ def explain_request(
     """Return the document of the plan alone; nothing is computed."""
     if series:
         raise UsageError(
-            "RA-LD-031", "a table of log-determinants has one method: there is no plan to explain."
+            "RA-LD-031", "A table of log-determinants has only one method, so there is no plan to explain."
         )
     source = open_source(text, options)
     try:
@@ -112,5 +112,6 @@ def _named(subject: Mapping[str, Any], text: str, options: SourceOptions) -> dic
 def _check_no_source_options(options: SourceOptions) -> None:
     if options != SourceOptions():
         raise UsageError(
-            "RA-MS-036", "a table of log-determinants is no matrix: leave out what says which one."
+            "RA-MS-036",
+            "A table of log-determinants is not a matrix; omit the options that describe a matrix.",
         )

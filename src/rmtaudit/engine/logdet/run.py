@@ -111,8 +111,12 @@ def extrapolate_series(table: SizeTable, settings: LogdetSettings) -> LogDetermi
     from rmtaudit.engine.logdet.extrapolated import by_series
 
     if settings.size is None:
-        raise UsageError("RA-LD-031", "a series is extrapolated to a size.", hint="Add --size N, in points.")
-    taken = Candidate(method=Method.FLODANCE, reason="the sizes and log-determinants of a table are given")
+        raise UsageError(
+            "RA-LD-031",
+            "A series can only be extrapolated, which needs a size.",
+            hint="Add --size N, in points.",
+        )
+    taken = Candidate(method=Method.FLODANCE, reason="the table gives sizes and log-determinants")
     plan = Plan(taken=taken, why=taken.reason, forced=False, candidates=(taken,), budget=0, threads=1)
     outcome = by_series(table, settings)
     subject = {
@@ -140,13 +144,13 @@ def prepare(source: MatrixSource, settings: LogdetSettings) -> tuple[Target, Pla
         raise UsageError(
             "RA-MS-004",
             f"{source.name} is {rows:,} x {cols:,}: only a square matrix has a determinant.",
-            hint=f"--as {'wtw' if rows >= cols else 'wwt'} takes the Gram matrix of its smaller side.",
+            hint=(f"--as {'wtw' if rows >= cols else 'wwt'} gives the Gram matrix of its smaller side."),
         )
     target = target_of(source, settings)
     if settings.unshift:
         shifted = source.known().shifted
         if shifted is None or not shifted.shift > 0:
-            raise UsageError("RA-LD-031", "--unshift goes with --shift T, T positive.")
+            raise UsageError("RA-LD-031", "--unshift requires --shift T with a positive T.")
     budget = settings.memory if settings.memory is not None else max(1, free_memory() // _SHARE)
     scratch = settings.scratch or cache_folder()
     plan = make_plan(
@@ -166,7 +170,7 @@ def run_of(plan: Plan, settings: LogdetSettings) -> dict[str, Any]:
     """Return what depends on the machine, as JSON values."""
     return {
         "memory_budget_bytes": plan.budget,
-        "memory_from": "given" if settings.memory is not None else f"1/{_SHARE} of what was free",
+        "memory_from": "given" if settings.memory is not None else f"1/{_SHARE} of the free memory",
         "threads": plan.threads,
     }
 
@@ -314,13 +318,13 @@ def _symmetry_words(source: MatrixSource, outcome: Outcome) -> str:
     if not source.presumed:
         return source.symmetry
     if outcome.logdet is None:
-        return f"{source.symmetry}; compared as far as it was read"
+        return f"{source.symmetry}; compared as far as the matrix was read"
     asymmetry = outcome.evidence.get("asymmetry") or outcome.evidence.get("factor", {}).get("asymmetry")
     if asymmetry:
         unknown = outcome.margin is not None and outcome.margin.kind is MarginKind.UNKNOWN
         computed = "as computed " if unknown else ""
         return (
-            f"but for {asymmetry:.1e} √(a_ii a_jj), which the margin {computed}holds: every pair that was "
-            "read compared"
+            f"except for {asymmetry:.1e} √(a_ii a_jj), which the margin {computed}covers: every "
+            "pair that was read compared"
         )
     return "every pair that was read compared"

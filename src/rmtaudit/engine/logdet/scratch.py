@@ -218,7 +218,7 @@ class Scratch:
         if needed > free:
             raise OutputError(
                 "RA-LD-013",
-                f"the factor takes {needed:,} bytes of scratch, {free:,} are free.",
+                f"The factor takes {needed:,} bytes of scratch space, but only {free:,} are free.",
                 hint="Give a folder on a larger disk with --scratch.",
                 where=display_name(str(self.folder)),
             )
@@ -242,7 +242,7 @@ class Scratch:
         except OSError as error:
             raise UsageError(
                 "RA-LD-011",
-                "another process works in this scratch folder.",
+                "Another process is using this scratch folder.",
                 hint="Wait for it, or give another folder with --scratch.",
                 where=display_name(str(self.folder)),
             ) from error
@@ -252,7 +252,7 @@ class Scratch:
         if foreign:
             raise UsageError(
                 "RA-LD-010",
-                f"the scratch folder holds something else ('{display_name(foreign[0])}').",
+                f"The scratch folder holds something else ('{display_name(foreign[0])}').",
                 hint="Give an empty folder, or one that does not exist.",
                 where=display_name(str(self.folder)),
             )
@@ -268,8 +268,8 @@ class Scratch:
         if not agrees:
             raise UsageError(
                 "RA-LD-012",
-                "what lies in the scratch folder is of another matrix, or of tiles for more memory.",
-                hint="Give the same matrix and as much memory, or leave out --resume to begin anew.",
+                "The scratch folder holds the factor of another matrix, or tiles for a larger memory budget.",
+                hint="Give the same matrix and as much memory, or omit --resume to start again.",
                 where=display_name(str(self.folder)),
             )
 
@@ -279,11 +279,15 @@ class Scratch:
             yield
         except OSError as error:
             full = error.errno in _FULL
-            message = "the disk is full" if full else f"cannot be written: {error.strerror or error}"
+            message = (
+                "The disk is full"
+                if full
+                else (f"The scratch folder cannot be written: {error.strerror or error}")
+            )
             raise OutputError(
                 "RA-LD-013",
                 f"{message}; {self.finished} of {self.tiling.tiles} tiles are kept.",
-                hint="Make room and add --resume." if full else "Give another folder with --scratch.",
+                hint="Free some space and add --resume." if full else "Give another folder with --scratch.",
                 where=display_name(str(self.folder)),
             ) from error
 

@@ -57,7 +57,9 @@ class SizeTable:
 
         used = [each for each in self.entries if settings.up_to is None or each.points <= settings.up_to]
         if not used:
-            raise UsageError("RA-LD-032", f"no size is at most {settings.up_to:,}.", where=self.where)
+            raise UsageError(
+                "RA-LD-032", f"The table has no size of at most {settings.up_to:,}.", where=self.where
+            )
         last = used[-1]
         return MinorSeries.of(
             [each.points for each in used],
@@ -105,9 +107,9 @@ def read_table(path: Path, select: str, outputs: int) -> SizeTable:
     if logdet is None or (points is None and count is None):
         raise InputError(
             "RA-LD-033",
-            "no table of log-determinants: a first line must name a column of sizes and one of "
-            "log-determinants.",
-            hint="points (or matrix_size, in rows) and logdet.",
+            "This is not a table of log-determinants: the first line must name a column of sizes "
+            "and one of log-determinants.",
+            hint="Name the columns points (or matrix_size, in rows) and logdet.",
             where=where,
         )
     entries = []
@@ -124,8 +126,12 @@ def read_table(path: Path, select: str, outputs: int) -> SizeTable:
         if size != int(size) or size < 1:
             raise UsageError(
                 "RA-LD-035",
-                f"{row[points or count or '']} rows are no whole number of points of {outputs} outputs.",
-                hint="--outputs D: rows that a point adds; --select TEXT: some rows of the table only.",
+                f"{row[points or count or '']} rows are not a whole number of points of {outputs} "
+                "outputs each.",
+                hint=(
+                    "Use --outputs D for the rows of each point, or --select TEXT for some rows "
+                    "of the table only."
+                ),
                 where=place,
             )
         extremes = [
@@ -134,14 +140,14 @@ def read_table(path: Path, select: str, outputs: int) -> SizeTable:
         ]
         entries.append(Entry(int(size), _number(row[logdet], place), *extremes))
     if not entries:
-        raise InputError("RA-LD-033", "no row with a log-determinant is left.", where=where)
+        raise InputError("RA-LD-033", "No row with a log-determinant is left.", where=where)
     entries.sort(key=lambda each: each.points)
     twice = next((a for a, b in pairwise(entries) if a.points == b.points), None)
     if twice is not None:
         raise UsageError(
             "RA-LD-035",
-            f"two rows have the size {twice.points:,}: they cannot be of one series.",
-            hint="--select TEXT keeps the rows with that text.",
+            f"Two rows have the size {twice.points:,}, so they cannot belong to one series.",
+            hint="Use --select TEXT to keep only the rows with that text.",
             where=where,
         )
     return SizeTable(where, tuple(entries))
@@ -151,7 +157,9 @@ def _number(text: str | None, place: str) -> float:
     try:
         value = float(text or "")
     except ValueError:
-        raise CorruptError("RA-LD-034", f"{display_name(str(text))!r} is no number.", where=place) from None
+        raise CorruptError(
+            "RA-LD-034", f"{display_name(str(text))!r} is not a number.", where=place
+        ) from None
     if not math.isfinite(value):
-        raise CorruptError("RA-LD-034", f"{value} is no log-determinant, size or eigenvalue.", where=place)
+        raise CorruptError("RA-LD-034", f"{value} is not a log-determinant, size or eigenvalue.", where=place)
     return value

@@ -98,24 +98,24 @@ class LogdetSettings:
         for name, least in (("size", 1), ("outputs", 1), ("up_to", 1), ("probes", 2), ("steps", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
-                raise UsageError("RA-LD-030", f"{name} is at least {least}, not {value}.")
+                raise UsageError("RA-LD-030", f"The setting {name} must be at least {least}, not {value}.")
         if self.tolerance is not None and not 0 < self.tolerance < float("inf"):
-            raise UsageError("RA-LD-030", f"a tolerance is positive, not {self.tolerance:g}.")
+            raise UsageError("RA-LD-030", f"A tolerance must be positive, not {self.tolerance:g}.")
         if self.smallest is not None and not 0 < self.smallest < float("inf"):
             raise UsageError(
-                "RA-LD-030", f"a lower bound of the spectrum is positive, not {self.smallest:g}."
+                "RA-LD-030", f"A lower bound of the spectrum must be positive, not {self.smallest:g}."
             )
         if not 0 < self.confidence < 1:
-            raise UsageError("RA-LD-030", f"a coverage lies between 0 and 1, not at {self.confidence:g}.")
+            raise UsageError("RA-LD-030", f"A coverage must lie between 0 and 1, not {self.confidence:g}.")
         if self.pseudo and (self.size is not None or self.up_to is not None or self.minors):
-            raise UsageError("RA-LD-031", "leading minors have no pseudo-determinant here.")
+            raise UsageError("RA-LD-031", "Pseudo-determinants of leading minors are not supported.")
         if self.up_to is not None and self.size is None:
-            raise UsageError("RA-LD-031", "--up-to goes with --size: what is to be predicted from it?")
+            raise UsageError("RA-LD-031", "--up-to requires --size, the size to predict.")
         if self.minors and self.method not in (None, Method.CHOLESKY, Method.FLODANCE):
             raise UsageError(
                 "RA-LD-031",
                 f"{self.method} gives no leading minors.",
-                hint="--method cholesky, or leave --minors out.",
+                hint="Use --method cholesky, or omit --minors.",
             )
 
 

@@ -110,8 +110,8 @@ def by_eigenvalues(facts: Facts, *, memory: int) -> Outcome:
         if needed > memory:
             raise UsageError(
                 "RA-LD-005",
-                f"all eigenvalues of {source.name} take {needed:,} bytes in core, and the memory is "
-                f"{memory:,}.",
+                f"All eigenvalues of {source.name} take {needed:,} bytes of memory, and "
+                f"{memory:,} are available.",
                 hint="Give more --memory, or a shift.",
             )
         split = split_eigenvalues(symmetric_eigenvalues(finite_dense(source)))
@@ -140,7 +140,7 @@ def by_eigenvalues(facts: Facts, *, memory: int) -> Outcome:
         reason = reasons.unclear_rank(split.kept, split.gap, split.floor)
         return outcome.refused(Refusal.UNCLEAR_RANK, reason)
     values = "eigenvalue" if gram is None else "singular value of W"
-    basis = f"every {values} off by at most the floor of the solver (Weyl)"
+    basis = f"error of at most the floor of the solver in every {values} (Weyl)"
     return with_rounding(outcome, Rounding(bound=split.error, likely=math.inf, basis=basis))
 
 

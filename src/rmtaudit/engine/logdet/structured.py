@@ -45,7 +45,7 @@ def by_general_sparse_factor(facts: Facts) -> Outcome:
     basis = (
         "backward error by |L||U| times an estimate of the condition number (Higham 2002, theorem 9.3)"
         if from_factors
-        else "the product of its entries, exact but for the logarithms"
+        else "the product of its entries, exact except for the logarithms"
     )
     return with_rounding(outcome, Rounding(bound=factor.bound, likely=factor.likely, basis=basis))
 

@@ -174,7 +174,9 @@ def target_of(source: MatrixSource, settings: LogdetSettings) -> Target:
     if facts.gram is not None and facts.singular:
         other = Gram(facts.gram.factor, "rows" if facts.gram.of == "columns" else "columns")
         swapped = facts_of(other, settings.smallest)
-        description = "W Wᵀ and WᵀW have the same eigenvalues but for zeros: the smaller one is factored"
+        description = (
+            "W Wᵀ and WᵀW have the same eigenvalues except for zeros, so the smaller one is factored"
+        )
         return Target(
             subject=source,
             facts=swapped,

@@ -125,7 +125,9 @@ def tiling_for(n: int, memory: int, threads: int = 1) -> Tiling:
         if side >= (4 if strip > _STRIPS[0] else 2) * strip:
             rows = -(-n // side)
             return Tiling(n, -(-n // (rows * strip)) * strip, strip)  # as even as the strips allow
-    raise ValueError(f"{memory:,} bytes hold no tile of 128 rows; {least_memory(n, threads):,} do")
+    raise ValueError(
+        f"a tile of 128 rows does not fit into {memory:,} bytes; it needs {least_memory(n, threads):,}"
+    )
 
 
 def least_memory(n: int, threads: int = 1) -> int:

@@ -78,8 +78,8 @@ class MergeAnswer:
         """The answer in one sentence."""
         if self.verdict is None or self.regression is None:
             return (
-                "The coefficients cannot be told: two of the parents change the base in the same way, or not "
-                "at all."
+                "The coefficients cannot be determined: two of the parents change the base in "
+                "the same way, or not at all."
             )
         terms = [
             f"{c.value:.3f} {display_name(name, longest=80)}"
@@ -140,8 +140,8 @@ _SENTENCES = {
         "{parts}."
     ),
     MergeKind.MISSING_PARENT: (
-        "The parents explain {explained:.1%} of the change, {parts}; the coefficients leave {rest:.2f} to a "
-        "parent that is missing."
+        "The parents explain {explained:.1%} of the change, {parts}; the coefficients leave "
+        "{rest:.2f} for a missing parent."
     ),
     MergeKind.TRAINED_AFTERWARDS: (
         "The parents explain {explained:.1%} of the change, {parts}, which sum to 1; the rest was trained "
@@ -149,7 +149,8 @@ _SENTENCES = {
     ),
     MergeKind.NO_PARENT: "None of the candidates is a parent: no coefficient differs from 0.",
     MergeKind.UNEXPLAINED: (
-        "The parents explain {explained:.1%} of the change, {parts}; what made the rest cannot be told."
+        "The parents explain {explained:.1%} of the change, {parts}; the cause of the rest "
+        "cannot be determined."
     ),
 }
 

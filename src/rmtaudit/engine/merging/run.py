@@ -58,7 +58,7 @@ def explain_merge(
     """
     if not 1 <= len(parents) <= MOST_PARENTS:
         raise UsageError(
-            "RA-US-811", f"A merge is explained by 1 to {MOST_PARENTS} parents, not {len(parents)}."
+            "RA-US-811", f"A merge can be explained by 1 to {MOST_PARENTS} parents, not {len(parents)}."
         )
     readers = _Readers(base, target, parents, free_memory() // 2 if memory is None else memory)
     sums: MergeSums | None = None
@@ -72,7 +72,7 @@ def explain_merge(
             "No weight matrix that the checkpoints have in common is within the memory budget."
             if short
             else "The checkpoints have no weight matrix in common.",
-            hint="Give more with --memory."
+            hint="Raise the budget with --memory."
             if short
             else "Base, target and parents must be models of one architecture.",
             where=str(target.path),

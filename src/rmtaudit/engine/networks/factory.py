@@ -59,7 +59,9 @@ def open_module(module: torch.nn.Module, settings: NetworkSettings) -> Network:
         RA-NW-003: the device is not there.
     """
     if settings.state is not None:
-        raise UsageError("RA-NW-011", "a state dict goes with module:factory; a module has its own weights.")
+        raise UsageError(
+            "RA-NW-011", "A state dict requires module:factory, because a module has its own weights."
+        )
     check_device(settings.device)
     return _opened(copy.deepcopy(module), display_name(type(module).__name__), Origin.MODULE, settings)
 
@@ -122,7 +124,7 @@ def _call(factory: Any, where: str) -> torch.nn.Module:
             raise _broken("fails when it is called without arguments", error, where) from error
     if not isinstance(factory, torch.nn.Module):
         raise UsageError(
-            "RA-NW-016", f"it returns {type(factory).__name__}, not a torch.nn.Module.", where=where
+            "RA-NW-016", f"The factory returns {type(factory).__name__}, not a torch.nn.Module.", where=where
         )
     return factory
 
@@ -140,7 +142,8 @@ def _fill(network: torch.nn.Module, path: Path, where: str) -> None:
             rest = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise InputError(
                 "RA-NW-017",
-                f"the state dict {problem} '{display_name(names[0])}'{rest}: it is not of this network.",
+                f"The state dict {problem} '{display_name(names[0])}'{rest}: it does not belong "
+                "to this network.",
                 hint="Give the state dict that was saved from this network.",
                 where=where,
             )
@@ -164,7 +167,7 @@ def _signature(network: torch.nn.Module) -> tuple[str, frozenset[str] | None]:
 def _broken(what: str, error: Exception, where: str) -> UsageError:
     return UsageError(
         "RA-NW-015",
-        f"the factory {what}: {type(error).__name__}: {display_name(str(error), longest=300)}.",
+        f"The factory {what}: {type(error).__name__}: {display_name(str(error), longest=300)}.",
         hint="Try it in Python first.",
         where=where,
     )

@@ -93,7 +93,7 @@ def _transformers(folder: Path) -> Any:
     except ImportError as error:
         raise UsageError(
             "RA-NW-020",
-            "transformers is not installed.",
+            "The package transformers is not installed.",
             hint="pip install 'rmtaudit[networks]'",
             where=display_name(folder.name),
         ) from error
@@ -111,8 +111,9 @@ def _class_of(transformers: Any, config: Any, where: str) -> Any:
     if not isinstance(kind, type) or not issubclass(kind, transformers.PreTrainedModel):
         raise UsageError(
             "RA-NW-021",
-            f"config.json names the class '{display_name(str(names[0]))}', which transformers does not have.",
-            hint="Its own code is never run; use module:factory with --allow-code if you trust it.",
+            f"The file config.json names the class '{display_name(str(names[0]))}', which "
+            "transformers does not have.",
+            hint=("The model's own code is never run; use module:factory with --allow-code if you trust it."),
             where=where,
         )
     return kind
@@ -172,7 +173,7 @@ def _encoder(
         except Exception as error:  # transformers raises what it likes over a tokenizer
             raise InputError(
                 "RA-NW-024",
-                f"the tokenizer cannot be used: {display_name(str(error), longest=300)}.",
+                f"The tokenizer cannot be used: {display_name(str(error), longest=300)}.",
                 hint="Give token ids (input_ids) instead of text.",
                 where=display_name(folder.name),
             ) from error
@@ -184,7 +185,7 @@ def _encoder(
 def _unusable(error: Exception, where: str) -> InputError:
     return InputError(
         "RA-NW-022",
-        f"transformers cannot make a network of it: {display_name(str(error), longest=300)}.",
+        f"The package transformers cannot build the network: {display_name(str(error), longest=300)}.",
         hint="Check config.json, and whether transformers is recent enough.",
         where=where,
     )

@@ -139,7 +139,7 @@ class Network:
         except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
             raise InputError(
                 "RA-NW-014",
-                f"the network cannot run on these inputs: {display_name(str(error), longest=300)}.",
+                f"The network cannot run on these inputs: {display_name(str(error), longest=300)}.",
                 hint="Check the shape and the names of the inputs.",
                 where=self.name,
             ) from error
@@ -152,8 +152,8 @@ class Network:
             )
             raise UsageError(
                 "RA-NW-013",
-                f"the network returns {kind} for {len(batch)} samples; a tensor of numbers with a row for"
-                " each is needed.",
+                f"The network returns {kind} for {len(batch)} samples; a tensor of numbers with "
+                "one row for each sample is needed.",
                 where=self.name,
             )
         return tensor

@@ -66,7 +66,7 @@ def check_network(text: str | Path, chosen: NetworkSettings) -> tuple[str, str] 
     if factory is not None and not chosen.allow_code:
         raise UnsafeError(
             "RA-NW-010",
-            "a factory is code, and code runs only where it is allowed.",
+            "A factory is code, which runs only if it is allowed.",
             hint="Add --allow-code if you trust it.",
             where=display_name(words),
         )
@@ -74,20 +74,22 @@ def check_network(text: str | Path, chosen: NetworkSettings) -> tuple[str, str] 
         return factory["module"], factory["name"]
     if chosen.state is not None:
         raise UsageError(
-            "RA-NW-011", "a state dict goes with module:factory; a folder has its own weights.", where=words
+            "RA-NW-011",
+            "A state dict requires module:factory, because a folder has its own weights.",
+            where=words,
         )
     path = Path(words)
     if not path.exists():
         raise InputError(
             "RA-NW-012",
-            "there is no such folder, and it is no module:factory.",
+            "There is no such folder, and the argument is not of the form module:factory.",
             hint="Give a folder with config.json and weights.",
             where=display_name(words),
         )
     if not (path / "config.json").is_file():
         raise UsageError(
             "RA-NW-011",
-            "weights alone do not run: there is no config.json that says which network they are of.",
+            "Weights alone cannot be run: there is no config.json that describes their network.",
             hint="Give the folder of a transformers model, or module:factory with --state and --allow-code.",
             where=display_name(path.name or words),
         )
@@ -102,4 +104,4 @@ def check_device(name: str) -> None:
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}[kind]
     index = int(name.partition(":")[2] or 0)
     if not there or (kind == "cuda" and index >= torch.cuda.device_count()):
-        raise UnreachableError("RA-NW-003", f"there is no device '{name}' here.", hint="--device cpu")
+        raise UnreachableError("RA-NW-003", f"This machine has no device '{name}'.", hint="--device cpu")

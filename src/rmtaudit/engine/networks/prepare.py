@@ -27,12 +27,12 @@ def prepared(network: torch.nn.Module, settings: NetworkSettings) -> tuple[torch
     ]
     if mixing:
         warnings.append(
-            f"'{display_name(mixing[0])}' normalises by the batch even in evaluation mode:"
-            " the output of a sample depends on the samples beside it."
+            f"The module '{display_name(mixing[0])}' normalises over the batch even in evaluation "
+            "mode, so the output of a sample depends on the other samples of its batch."
         )
     bad = [name for name, each in network.named_parameters() if not bool(torch.isfinite(each).all())]
     if bad:
-        warnings.append(f"the parameter '{display_name(bad[0])}' is not finite in {settings.dtype}.")
+        warnings.append(f"The parameter '{display_name(bad[0])}' is not finite in {settings.dtype}.")
     return network, tuple(warnings)
 
 

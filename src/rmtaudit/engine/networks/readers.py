@@ -81,7 +81,9 @@ def read_arrays(
         known = ", ".join(sorted(network.keywords or ()))
         raise UsageError(
             "RA-NW-033",
-            f"the network has no input '{display_name(unknown[0])}'." if unknown else "no array is an input.",
+            f"The network has no input '{display_name(unknown[0])}'."
+            if unknown
+            else "None of the arrays is an input.",
             hint=f"Name the arrays inputs and labels, or as the network does: {display_name(known)}.",
             where=printed(path),
         )
@@ -98,13 +100,13 @@ def read_lines(
         _row(line, number, where) for number, line in enumerate(text.splitlines(), start=1) if line.strip()
     ][:limit]
     if not rows:
-        raise InputError("RA-NW-030", "no samples.", where=where)
+        raise InputError("RA-NW-030", "The file has no samples.", where=where)
     truncated = 0
     if all(isinstance(row.get("text"), str) and "input_ids" not in row for row in rows):
         if network.tokens is None or network.tokens.encode is None:
             raise UsageError(
                 "RA-NW-033",
-                "text needs a tokenizer, and there is none beside the network.",
+                "Text needs a tokenizer, and the network's folder has none.",
                 hint='Give token ids: {"input_ids": [1, 2, 3]} a line.',
                 where=where,
             )
@@ -116,9 +118,11 @@ def read_lines(
     if all("token_type_ids" in row for row in rows) and network.accepts("token_type_ids"):
         types = tuple(_ids(row, "token_type_ids", number, where) for number, row in enumerate(rows, start=1))
         if [len(row) for row in types] != [len(row) for row in ids]:
-            raise InputError("RA-NW-031", "token_type_ids and input_ids have different lengths.", where=where)
+            raise InputError(
+                "RA-NW-031", "The fields token_type_ids and input_ids have different lengths.", where=where
+            )
     if not all(ids):
-        raise InputError("RA-NW-031", f"sample {ids.index(()) + 1} has no tokens.", where=where)
+        raise InputError("RA-NW-031", f"Sample {ids.index(()) + 1} has no tokens.", where=where)
     key = "input_ids" if network.keywords and "input_ids" in network.keywords else network.main_input
     return Tokens(key=key, ids=tuple(ids), types=types), _line_labels(rows, where), truncated
 
@@ -127,9 +131,9 @@ def _row(line: str, number: int, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise InputError("RA-NW-031", f"line {number} is no JSON.", where=where) from error
+        raise InputError("RA-NW-031", f"Line {number} is not JSON.", where=where) from error
     if not isinstance(row, dict):
-        raise InputError("RA-NW-031", f"line {number} is not a JSON object.", where=where)
+        raise InputError("RA-NW-031", f"Line {number} is not a JSON object.", where=where)
     return row
 
 
@@ -139,14 +143,14 @@ def _ids(row: dict[str, Any], key: str, number: int, where: str) -> tuple[int, .
     if not isinstance(values, list) or not all(type(each) is int for each in values):
         raise InputError(
             "RA-NW-031",
-            f"sample {number} has no list of whole numbers '{key}'.",
-            hint="Every line is an object with input_ids, or every line one with text.",
+            f"Sample {number} has no list of integers '{key}'.",
+            hint="Every line must be an object with input_ids, or every line one with text.",
             where=where,
         )
     if mask is None:
         return tuple(values)
     if not isinstance(mask, list) or len(mask) != len(values):
-        raise InputError("RA-NW-031", f"the mask of sample {number} has another length.", where=where)
+        raise InputError("RA-NW-031", f"The mask of sample {number} has a different length.", where=where)
     return tuple(value for value, kept in zip(values, mask, strict=True) if kept)
 
 
@@ -156,7 +160,7 @@ def _line_labels(rows: list[dict[str, Any]], where: str) -> np.ndarray[Any, Any]
         return None
     values = [row.get(name) for row in rows]
     if not all(type(value) in (int, float, bool) for value in values):
-        raise InputError("RA-NW-031", f"not every sample has a number '{name}'.", where=where)
+        raise InputError("RA-NW-031", f"Not every sample has a number '{name}'.", where=where)
     return np.asarray(values)
 
 

@@ -115,7 +115,7 @@ def open_samples(path: Path, network: Network, *, limit: int | None = None) -> S
         return _of_lines(path, network, limit, where)
     raise UsageError(
         "RA-NW-033",
-        "samples are read from .npy, .npz and .jsonl files.",
+        "Samples are read from .npy, .npz and .jsonl files.",
         hint="numpy.savez('data.npz', inputs=x, labels=y)",
         where=where,
     )
@@ -130,7 +130,9 @@ def _of_arrays(path: Path, network: Network, limit: int | None, where: str) -> S
     if not count or len(set(counts.values())) > 1:
         listed = ", ".join(f"'{display_name(key or 'inputs')}' {n:,}" for key, n in counts.items())
         raise InputError(
-            "RA-NW-030", f"the arrays have no samples, or different numbers: {listed}.", where=where
+            "RA-NW-030",
+            f"The arrays have no samples, or different numbers of samples: {listed}.",
+            where=where,
         )
     stop = count if limit is None else min(limit, count)
     arrays = {key: _converted(key, each[:stop], network, where) for key, each in raw.items()}
@@ -152,8 +154,8 @@ def _of_lines(path: Path, network: Network, limit: int | None, where: str) -> Sa
     if len(set(tokens.lengths)) > 1 and not network.accepts(MASK):
         raise UsageError(
             "RA-NW-033",
-            "the samples have different lengths, and the network takes no attention_mask.",
-            hint="Give sequences of one length.",
+            "The samples have different lengths, and the network takes no attention_mask.",
+            hint="Give sequences of equal length.",
             where=where,
         )
     flat = {"input_ids": torch.tensor([token for row in tokens.ids for token in row])}
@@ -162,7 +164,7 @@ def _of_lines(path: Path, network: Network, limit: int | None, where: str) -> Sa
     if longest is not None and max(tokens.lengths) > longest:
         raise InputError(
             "RA-NW-032",
-            f"a sample has {max(tokens.lengths):,} tokens; the network has {longest:,} positions.",
+            f"A sample has {max(tokens.lengths):,} tokens; the network has {longest:,} positions.",
             hint="Cut it.",
             where=where,
         )
@@ -186,7 +188,9 @@ def _converted(key: str, array: np.ndarray[Any, Any], network: Network, where: s
     if kind == "f":
         if not np.isfinite(array).all():
             raise InputError(
-                "RA-NW-030", f"'{display_name(key or 'inputs')}' has values that are not finite.", where=where
+                "RA-NW-030",
+                f"The array '{display_name(key or 'inputs')}' has values that are not finite.",
+                where=where,
             )
         native = array.astype(array.dtype.newbyteorder("="))
         return torch.from_numpy(np.ascontiguousarray(native)).to(network.dtype)
@@ -194,7 +198,9 @@ def _converted(key: str, array: np.ndarray[Any, Any], network: Network, where: s
         whole = torch.from_numpy(np.ascontiguousarray(array.astype(np.int64)))
         numbers = network.tokens is None and key == network.main_input
         return whole.to(network.dtype) if numbers else whole
-    raise InputError("RA-NW-030", f"'{display_name(key or 'inputs')}' holds no real numbers.", where=where)
+    raise InputError(
+        "RA-NW-030", f"The array '{display_name(key or 'inputs')}' does not hold real numbers.", where=where
+    )
 
 
 def _labels(values: np.ndarray[Any, Any], where: str) -> torch.Tensor:
@@ -202,7 +208,7 @@ def _labels(values: np.ndarray[Any, Any], where: str) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values.astype(np.int64)))
     if values.dtype.kind == "f" and np.isfinite(values).all():
         return torch.from_numpy(np.ascontiguousarray(values.astype(np.float64)))
-    raise InputError("RA-NW-030", "the labels are no finite numbers.", where=where)
+    raise InputError("RA-NW-030", "The labels are not finite numbers.", where=where)
 
 
 def _check_tokens(arrays: Mapping[str, torch.Tensor], network: Network, where: str) -> None:
@@ -215,7 +221,7 @@ def _check_tokens(arrays: Mapping[str, torch.Tensor], network: Network, where: s
         of = "" if vocabulary is None else f"; the vocabulary has {vocabulary:,} tokens"
         raise InputError(
             "RA-NW-032",
-            f"token ids from {least:,} to {most:,}{of}.",
+            f"The token ids range from {least:,} to {most:,}{of}.",
             hint="Use the tokenizer that belongs to the network.",
             where=where,
         )

@@ -38,7 +38,9 @@ class NetworkSettings:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise UsageError(
-                "RA-NW-001", f"a network runs in {', '.join(DTYPES)}, not in {display_name(self.dtype)!r}."
+                "RA-NW-001", f"A network can run in {', '.join(DTYPES)}, not in {display_name(self.dtype)!r}."
             )
         if _DEVICE.fullmatch(self.device) is None:
-            raise UsageError("RA-NW-002", f"{display_name(self.device)!r} is no device.", hint="cpu or cuda")
+            raise UsageError(
+                "RA-NW-002", f"{display_name(self.device)!r} is not a device.", hint="Use cpu or cuda."
+            )

@@ -153,7 +153,7 @@ def _unreadable(side: str, names: tuple[str, ...]) -> Iterator[str]:
     if names:
         shown = ", ".join(f"'{display_name(name, longest=60)}'" for name in names[:3])
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        yield f"Tensors of the {side} whose values cannot be read were left out: {shown}{more}."
+        yield f"Tensors of the {side} whose values cannot be read were skipped: {shown}{more}."
 
 
 def _by_unique_shape(base: Named, candidate: Named) -> Iterator[Couple]:

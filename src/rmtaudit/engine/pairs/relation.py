@@ -67,7 +67,7 @@ class Obstacle(StrEnum):
     """Why a layer, or a pair of models, cannot be tested."""
 
     NO_COMMON_LAYERS = "no layers of the two models correspond"
-    NO_UNITS = "no layer that both have has hidden units that can be relabelled"
+    NO_UNITS = "no layer that both models have has hidden units that can be permuted"
     IDENTICAL = "its values are identical"
     FIXED = "it is a constant of the architecture, with identical values"
     NOT_FINITE = "it has values that are not finite"

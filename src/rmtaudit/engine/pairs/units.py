@@ -53,7 +53,7 @@ class Side(StrEnum):
 class Exclusion(StrEnum):
     """Why the units of a weight are not tested."""
 
-    NO_WEIGHT = "it is no weight matrix"
+    NO_WEIGHT = "it is not a weight matrix"
     TIED = "its sides are tied to inputs or outputs"
     FEW_UNITS = "it has too few units"
     GROUPED = "its units are divided into groups"

@@ -87,7 +87,7 @@ def probe(
     edit = edit_of(quantise=quantise, truncate=truncate, prune=prune)
     if edit is not None:
         if chosen.edit is not None:
-            raise UsageError("RA-US-702", "settings holds an edit, and another one is given.")
+            raise UsageError("RA-US-702", "The settings hold an edit, but another one is given too.")
         chosen = replace(chosen, edit=edit)
     network = NetworkSettings(dtype=precision, device=device, allow_code=allow_code, state=state)
     return answer_request(

@@ -60,7 +60,7 @@ def inputs_for(network: Network, settings: ProbeSettings, folder: Path | None) -
         return _noise(network, settings, shape, generator)
     raise UsageError(
         "RA-PB-002",
-        "the network does not say what it reads.",
+        "The network does not state what inputs it takes.",
         hint="Give the shape of one input: --input-shape 3,32,32; or inputs: --data FILE.npz.",
         where=network.name,
     )

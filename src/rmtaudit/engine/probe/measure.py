@@ -113,7 +113,7 @@ def bench_of(network: Network, samples: Samples, readout: Readout, memory: int) 
     if each * (len(samples) + _WORK) > memory:
         raise UsageError(
             "RA-PB-004",
-            f"the outputs for {len(samples)} samples take {each * len(samples) / 2**30:.2f} GiB.",
+            f"The outputs for {len(samples)} samples take {each * len(samples) / 2**30:.2f} GiB.",
             hint="Give fewer --samples or --tokens, or more --memory.",
         )
     size = max(1, int((memory - each * len(samples)) // (_WORK * each)))
@@ -124,7 +124,7 @@ def bench_of(network: Network, samples: Samples, readout: Readout, memory: int) 
         if not bool(rows.isfinite().all()):
             raise InputError(
                 "RA-PB-005",
-                "the network's own outputs are not finite.",
+                "The network's own outputs are not finite.",
                 hint="Try --precision float32, or other inputs.",
                 where=network.name,
             )
@@ -170,7 +170,9 @@ def probe_weights(
     for done, weight in enumerate(weights):
         progress(done, len(weights))
         if stop():
-            raise StoppedWorkError(f"stopped with {done} of {len(weights)} layers probed.", kept=False)
+            raise StoppedWorkError(
+                f"The run was stopped with {done} of {len(weights)} layers probed.", kept=False
+            )
         new = None
         if settings.edit is not None:
             new = edits[weight.name] = weight.edited(settings.edit)

@@ -126,7 +126,7 @@ def readout_of(network: Network, batch: Batch, loss: Loss, folder: Path | None) 
     if chosen is Loss.KL and (values.ndim < 2 or classes < 2):
         raise UsageError(
             "RA-PB-003",
-            f"an output of shape {tuple(values.shape)} holds no distribution over classes.",
+            f"An output of shape {tuple(values.shape)} holds no distribution over classes.",
             hint="--loss error",
             where=network.name,
         )

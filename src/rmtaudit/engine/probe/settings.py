@@ -69,11 +69,17 @@ class ProbeSettings:
         object.__setattr__(self, "loss", Loss(self.loss))
         for name in ("samples", "tokens", "draws"):
             if getattr(self, name) < 1:
-                raise UsageError("RA-PB-001", f"{name} is at least 1, not {getattr(self, name)}.")
+                raise UsageError(
+                    "RA-PB-001", f"The setting {name} must be at least 1, not {getattr(self, name)}."
+                )
         if not (math.isfinite(self.noise) and self.noise > 0):
-            raise UsageError("RA-PB-001", f"the relative size of noise is above 0, not {self.noise:g}.")
+            raise UsageError(
+                "RA-PB-001", f"The relative size of the noise must be above 0, not {self.noise:g}."
+            )
         if self.input_shape is not None and (not self.input_shape or min(self.input_shape) < 1):
-            raise UsageError("RA-PB-001", "the shape of an input has sides of at least 1.", hint="3,32,32")
+            raise UsageError(
+                "RA-PB-001", "The sizes in the shape of an input must be at least 1.", hint="3,32,32"
+            )
         if self.data is not None and self.input_shape is not None:
             raise UsageError("RA-PB-001", "--data and --input-shape exclude each other.")
         for name in ("include", "exclude"):

@@ -63,14 +63,15 @@ def chosen_weights(network: Network, include: Sequence[str], exclude: Sequence[s
     """
     weights = weights_of(network.module)
     if not weights:
-        raise NothingAuditableError("RA-NA-012", "the network has no weight matrix.", where=network.name)
+        raise NothingAuditableError("RA-NA-012", "The network has no weight matrix.", where=network.name)
     kept = [each for each in weights if is_chosen(_names(each), include, exclude)]
     if not kept:
         words = (*include, *exclude)
+        shown = ", ".join(repr(display_name(each)) for each in words)
+        near = suggestion(words[0], [each.name for each in weights])
         raise UsageError(
             "RA-PB-006",
-            f"no weight is left by the patterns {', '.join(repr(display_name(each)) for each in words)}."
-            f"{display_name(suggestion(words[0], [each.name for each in weights]))}",
+            f"No weight matches the patterns {shown}.{display_name(near)}",
             hint="* matches any text: --include '*.mlp.*'.",
             where=network.name,
         )

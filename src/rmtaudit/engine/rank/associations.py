@@ -162,7 +162,7 @@ def _association(
     elif n < least:
         reason = f"{n} models: an interval needs {least}"
     else:
-        reason = "" if ci is not None else "too many bootstrap draws in which it does not exist"
+        reason = "" if ci is not None else ("too many bootstrap draws in which the value does not exist")
     known = bool(np.isfinite(p))
     return Association(
         tau=tau,

@@ -83,7 +83,7 @@ def _of_folder(folder: Path) -> Models:
     if not files:
         raise InputError(
             "RA-RK-001",
-            "The folder has neither the audit of a zoo, nor a manifest, nor reports.",
+            "The folder contains no audit of a zoo, no manifest and no reports.",
             hint="Give the folder that `rmtaudit zoo --out` wrote, or a manifest whose models name reports.",
             where=str(folder),
         )
@@ -95,7 +95,7 @@ def _of_file(file: Path) -> Models:
         data = file.read_bytes()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise InputError("RA-RP-005", f"Cannot be read: {reason}.", where=str(file)) from error
+        raise InputError("RA-RP-005", f"The file cannot be read: {reason}.", where=str(file)) from error
     if json.dumps(SCHEMA_NAME).encode() in data[:400]:
         try:
             return _of_zoo(load_zoo(data))
@@ -129,7 +129,9 @@ def _of_manifest(file: Path) -> Models:
             raise UsageError(
                 "RA-RK-002",
                 f"The model {entry.name!r} names no report.",
-                hint="Add report: FILE.json to each, or give the folder that `rmtaudit zoo --out` wrote.",
+                hint=(
+                    "Add report: FILE.json to each model, or give the folder that `rmtaudit zoo --out` wrote."
+                ),
                 where=str(file),
             )
     return _of_reports(

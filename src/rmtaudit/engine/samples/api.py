@@ -196,7 +196,7 @@ def _nonnegative(given: str | Path | Numbers, name: str) -> torch.Tensor:
         return read_samples(given, sign="nonnegative")
     values = _numbers(given, name)
     if bool((values < 0).any()):
-        raise InputError("RA-SA-009", f"The {name} have a negative number among them.", where=f"<{name}>")
+        raise InputError("RA-SA-009", f"The {name} contain a negative number.", where=f"<{name}>")
     return values
 
 
@@ -208,7 +208,7 @@ def _numbers(given: Numbers, name: str) -> torch.Tensor:
         known = hasattr(given, "dtype")  # torch would make float32 of a list
         values = torch.as_tensor(given, dtype=None if known else torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError("RA-SA-005", f"The {name} are no numbers: {error}.") from error
+        raise InputError("RA-SA-005", f"The {name} are not numbers: {error}.") from error
     if values.is_complex():
         raise InputError("RA-SA-005", f"The {name} are complex numbers, not real ones.")
     values = values.to("cpu", torch.float64)

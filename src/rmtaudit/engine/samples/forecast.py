@@ -33,10 +33,11 @@ _LOW = 0.01
 """The grid of ridges starts at this quantile of the positive eigenvalues."""
 _HTMP_SENTENCES = {
     "not rejected": (
-        "The spectrum does not reject HTMP: the closed form may be read beyond the smallest eigenvalue."
+        "The spectrum does not reject HTMP: the closed form can be used beyond the smallest eigenvalue."
     ),
     "rejected": (
-        "The spectrum rejects HTMP: the closed form is that of another one, and its limit means nothing here."
+        "The spectrum rejects HTMP: the closed form describes a different spectrum, and its "
+        "limit is meaningless here."
     ),
 }
 
@@ -130,7 +131,7 @@ def forecast_values(
     if signal is not None and population is None:
         raise UsageError(
             "RA-US-405",
-            "The coefficients of the target are along the eigenvectors of a population that is not given.",
+            "The coefficients of the target refer to the eigenvectors of a population that is not given.",
             hint="Give --population FILE with its eigenvalues, in the same order.",
             where=path,
         )
@@ -268,7 +269,7 @@ def _htmp(spectrum: FeatureSpectrum, mu: torch.Tensor, settings: ForecastSetting
 
     values, features = spectrum.eigenvalues, spectrum.features
     if settings.shape is None or features is None:
-        return {"status": "skipped", "reason": "the shape is not known: give --shape SAMPLES FEATURES"}
+        return {"status": "skipped", "reason": "the shape is unknown: give --shape SAMPLES FEATURES"}
     try:
         fit = fit_joint(values, *settings.shape)
         far = distance(values, fit)
@@ -277,7 +278,7 @@ def _htmp(spectrum: FeatureSpectrum, mu: torch.Tensor, settings: ForecastSetting
     except (ArithmeticError, ValueError) as error:
         return {"status": "failed", "reason": str(error)}
     if not math.isfinite(far):
-        return {"status": "failed", "reason": "the eigenvalues leave the range in which HTMP is compared"}
+        return {"status": "failed", "reason": ("the eigenvalues exceed the range in which HTMP is compared")}
     verdict = "not rejected" if share >= settings.level else "rejected"
     # the law is that of the eigenvalues that both matrices share; the others of the covariance are 0
     shared = len(values) / features

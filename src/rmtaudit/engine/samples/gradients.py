@@ -41,7 +41,7 @@ def not_a_log(path: Path) -> UsageError:
     """Return the error for choosing from a file that has nothing to choose from."""
     return UsageError(
         "RA-US-406",
-        "Parameters and steps are chosen from the log of a training.",
+        "Parameters and steps can only be chosen from the log of a training run.",
         hint=f"Give a log that ends in {' or '.join(ENDINGS)}, or neither --parameter nor --window.",
         where=str(path),
     )

@@ -39,7 +39,7 @@ def population_forecast(
         return {"status": "skipped", "reason": "the eigenvalues of the population are not given"}
     samples, features = spectrum.samples, spectrum.features
     if samples is None:
-        raise _mismatch("The number of samples is not known.", "Give --shape SAMPLES FEATURES.", path)
+        raise _mismatch("The number of samples is unknown.", "Give --shape SAMPLES FEATURES.", path)
     if features is not None and len(population) != features:
         raise _mismatch(
             f"The population has {len(population)} eigenvalues, and there are {features} features.",

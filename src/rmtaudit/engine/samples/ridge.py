@@ -245,9 +245,9 @@ def _check(settings: RidgeSettings, path: str) -> None:
     elif settings.width is not None and settings.width < 1:
         problem = "The width must be at least 1."
     elif not 0 < settings.hold_out < 1 or not 0 < settings.confidence < 1:
-        problem = "Shares lie between 0 and 1."
+        problem = "Shares must lie between 0 and 1."
     elif settings.points < 2 or settings.draws == 1 or settings.draws < 0 or settings.samples < 1:
-        problem = "At least 2 points, 1 sample, and no draws or at least 2 are needed."
+        problem = "At least 2 points and 1 sample are needed, and draws must be 0 or at least 2."
     if problem is not None:
         raise UsageError("RA-US-407", problem, where=path)
 

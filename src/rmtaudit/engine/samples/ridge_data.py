@@ -18,7 +18,7 @@ LEAST_SAMPLES, LEAST_TESTED = 40, 20
 and an eighth of the training samples must still be some."""
 _CLASSES = 100
 """A convention: labels of more classes are taken for numbers by mistake."""
-_SAVE = "numpy.savez(path, x=inputs, y=targets), inputs of shape (samples, features)"
+_SAVE = "Write it with numpy.savez(path, x=inputs, y=targets), inputs of shape (samples, features)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ def read_arrays(path: Path) -> dict[str, torch.Tensor]:
 
     where = display_name(str(path))
     if path.suffix.lower() != ".npz":
-        raise InputError("RA-SA-017", "Is no .npz file.", hint=_SAVE, where=where)
+        raise InputError("RA-SA-017", "The file is not an .npz file.", hint=_SAVE, where=where)
     arrays: dict[str, torch.Tensor] = {}
     with open_checkpoint(path) as file:
         for spec in file.tensors:
@@ -183,7 +183,9 @@ def _checked(arrays: Mapping[str, torch.Tensor], where: str) -> dict[str, torch.
     for name in ("x", "y"):
         other = matrices.get(f"{name}_test")
         if other is not None and other.shape[1] != matrices[name].shape[1]:
-            raise InputError("RA-SA-018", f"{name} and {name}_test have different columns.", where=where)
+            raise InputError(
+                "RA-SA-018", f"{name} and {name}_test have different numbers of columns.", where=where
+            )
     return matrices
 
 
@@ -191,7 +193,7 @@ def _encoded(y: torch.Tensor, test_y: torch.Tensor, where: str) -> tuple[torch.T
     import torch
 
     if y.shape[1] != 1:
-        raise InputError("RA-SA-018", "Labels are one number for each sample.", where=where)
+        raise InputError("RA-SA-018", "There must be one label for each sample.", where=where)
     values = torch.unique(torch.cat([y, test_y]))
     if len(values) > _CLASSES:
         raise InputError("RA-SA-019", f"The labels have {len(values)} different values.", where=where)

@@ -57,4 +57,4 @@ def save_plot(document: Mapping[str, Any], path: Path) -> None:
         path.write_bytes(data)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise OutputError("RA-OU-003", f"Cannot be written: {reason}.", where=str(path)) from error
+        raise OutputError("RA-OU-003", f"The file cannot be written: {reason}.", where=str(path)) from error

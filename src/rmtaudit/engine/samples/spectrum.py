@@ -73,9 +73,9 @@ def feature_spectrum(
     if len(values) != expected:
         raise UsageError(
             "RA-US-402",
-            f"The {matrix} matrix of {samples} samples and {features} features has {expected} eigenvalues, "
-            f"and the file {len(values)}.",
-            hint="Give samples and features in this order, and all of the eigenvalues, zeros included.",
+            f"The {matrix} matrix of {samples} samples and {features} features has {expected} "
+            f"eigenvalues, but the file has {len(values)}.",
+            hint="Give samples and features in this order, and all eigenvalues, including zeros.",
             where=path,
         )
     rank = min(shape)
@@ -85,8 +85,10 @@ def feature_spectrum(
             "RA-US-404",
             f"{int((values > _ZERO * values[-1]).sum())} of {len(values)} eigenvalues are above 0, and the "
             f"rank of {samples} samples of {features} features is at most {rank}.",
-            hint="Look at the order of --shape SAMPLES FEATURES. A ridge that was already added must be "
-            "subtracted.",
+            hint=(
+                "Check the order of --shape SAMPLES FEATURES. A ridge that was already added "
+                "must be subtracted."
+            ),
             where=path,
         )
     return FeatureSpectrum(matrix, values[len(values) - rank :], samples, features)
@@ -97,7 +99,7 @@ def _declared(size: int, shape: tuple[int, int] | None, path: str) -> Matrix:
     if shape is None:
         raise UsageError(
             "RA-US-403",
-            f"Which matrix has these {size} eigenvalues is not said, and the forecast depends on it.",
+            f"It is not stated which matrix has these {size} eigenvalues, and the forecast depends on it.",
             hint=_ASK,
             where=path,
         )
@@ -112,9 +114,9 @@ def _declared(size: int, shape: tuple[int, int] | None, path: str) -> Matrix:
     if size not in shape:
         raise UsageError(
             "RA-US-402",
-            f"{samples} samples of {features} features have a matrix of {samples} or of {features} "
-            f"eigenvalues, and the file has {size}.",
-            hint="Give samples and features, and all of the eigenvalues, zeros included.",
+            f"{samples} samples of {features} features have a matrix of {samples} or of "
+            f"{features} eigenvalues, but the file has {size}.",
+            hint="Give samples and features, and all eigenvalues, including zeros.",
             where=path,
         )
     return "kernel" if size == samples else "covariance"

@@ -66,7 +66,7 @@ class TailSettings:
         if self.bootstrap and self.bootstrap < least:
             raise UsageError(
                 "RA-US-401",
-                f"{self.bootstrap} replicas cannot rule out a law: the smallest p-value is "
+                f"{self.bootstrap} replicas cannot reject a law: the smallest p-value is "
                 f"1/{self.bootstrap + 1}.",
                 hint=f"Give 0 or at least {least}.",
             )
@@ -134,7 +134,7 @@ def study_values(values: torch.Tensor, settings: TailSettings, *, path: str = ""
     parts = [document[part] for part in ("upper", "lower", "near_zero") if part in document]
     if all(part["status"] == "failed" for part in parts):
         reasons = "; ".join(dict.fromkeys(part["reason"] for part in parts))
-        raise NothingAuditableError("RA-NA-002", f"No tail: {reasons}.", where=path)
+        raise NothingAuditableError("RA-NA-002", f"No tail can be fitted: {reasons}.", where=path)
     return document
 
 
@@ -295,7 +295,7 @@ def _verdict(tail: Tail, bootstrap: TailBootstrap | None) -> dict[str, Any]:
             "ruled_out": [],
             "best": None,
             "level": verdict.level,
-            "sentence": "No law is judged: the values are tied.",
+            "sentence": "No law is judged, because the values are tied.",
         }
     return {
         "status": "judged" if verdict.plausible else "none fits",
@@ -338,7 +338,7 @@ def _near_zero(given: Scaled, settings: TailSettings) -> dict[str, Any]:
     if p_value < settings.level:
         verdict = "An inverse gamma law describes the lowest values better than a power law."
     else:
-        verdict = "Nothing is distinguishable: the inverse gamma law fits no better than a power law."
+        verdict = "The laws are not distinguishable: the inverse gamma law fits no better than a power law."
     return {
         "status": "ok",
         "reason": "",

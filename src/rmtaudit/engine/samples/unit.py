@@ -83,8 +83,8 @@ def scaled(values: torch.Tensor) -> Scaled:
     step = grid_step(positive)
     if step is not None and greatest / step <= GREATEST and not is_fine(step, least):
         lower = (
-            f"the values lie on a grid of step {step:.6g} and begin {round(least / step)} steps from 0: "
-            "the lower end is the grid's"
+            f"the values lie on a grid of step {step:.6g} and begin {round(least / step)} steps "
+            "from 0: the lower end is that of the grid"
         )
         units = torch.from_numpy(np.rint(array / step))
         return Scaled(values=units, unit=Unit(step), support="discrete", step=step, lower=lower, problem="")
@@ -94,7 +94,10 @@ def scaled(values: torch.Tensor) -> Scaled:
         # what is not positive is left out by every fit, and may leave the range of floats
         result = np.where(array > 0, np.ldexp(array, -exponent), np.minimum(array, 0.0))
     if high - low > 2 * _SAFE:
-        problem = f"the greatest value is 2^{high - low} times the least one, beyond what floats can compare"
+        problem = (
+            f"the greatest value is 2^{high - low} times the least one, more than "
+            "floating-point numbers can compare"
+        )
         return Scaled(values=values, unit=Unit(), support="continuous", step=step, lower="", problem=problem)
     return Scaled(
         values=torch.from_numpy(result),

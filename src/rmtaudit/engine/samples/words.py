@@ -38,17 +38,16 @@ def tie_sentence(ties: Tied, value: float | None, side: str) -> str:
     if ties.kind == "top":
         end = "greatest" if side == "upper" else "least"
         return (
-            f"{ties.count} of {ties.size} values are equal to the {end} one{at}: clipped or censored values, "
-            "which no law here describes."
+            f"{ties.count} of {ties.size} values are equal to the {end} one{at}: clipped or "
+            "censored values, which none of these laws describes."
         )
     if ties.kind == "heap":
         return (
-            f"{ties.count} of the {ties.size} values in the tail are equal{at}: no continuous law comes near "
-            "them."
+            f"{ties.count} of the {ties.size} values in the tail are equal{at}: no continuous law fits them."
         )
     return (
-        f"Only {ties.distinct} of the {ties.size} values in the tail are different: the laws and their "
-        "p-values are those of independent values without ties."
+        f"Only {ties.distinct} of the {ties.size} values in the tail are distinct: the laws and "
+        "their p-values are those of independent values without ties."
     )
 
 
@@ -56,8 +55,8 @@ def misfit_sentence(tail: Tail) -> str:
     """Say that no law fits."""
     least = min(tail.distances.values())
     return (
-        f"None of the five laws fits: the nearest has a distance of {least:.3f}, which "
-        f"{tail.power_law.tail_size} values of their own law show in less than 1 of 1000 samples."
+        f"None of the five laws fits: the nearest has a distance of {least:.3f}, which samples of "
+        f"{tail.power_law.tail_size} values from these laws have in less than 1 of 1000 cases."
     )
 
 
@@ -68,26 +67,28 @@ def sentence(tail: Tail, bootstrap: TailBootstrap | None) -> str:
     left = [names[law] for law in verdict.plausible]
     if verdict.winner is not None:
         text = (
-            f"{left[0]}: each of the four other laws is ruled out. It is the best of five, not proved to fit."
+            f"{left[0]}: each of the four other laws is rejected. It is the best of the five, "
+            "which does not prove that it fits."
         )
     elif not left:
         text = misfit_sentence(tail)
     elif not verdict.ruled_out:
         text = (
-            f"Nothing is distinguishable: {tail.power_law.tail_size} values rule out none of the five laws."
+            f"The laws are not distinguishable: {tail.power_law.tail_size} values reject none of "
+            "the five laws."
         )
     elif verdict.simplest is not None:
         simple = names[verdict.simplest]
         bends = _listed([name for name in left if name != simple])
         text = f"Not distinguishable from the {simple}: {bends} contain it and fit no better."
     else:
-        text = f"Undecided: {_listed(left)} cannot be told apart."
+        text = f"Undecided: {_listed(left)} cannot be distinguished."
     if verdict.winner is None and verdict.ruled_out and left:
-        text += f" Ruled out: {_listed([names[law] for law, _ in verdict.ruled_out])}."
+        text += f" Rejected: {_listed([names[law] for law, _ in verdict.ruled_out])}."
     if bootstrap is not None and bootstrap.p_value < _IMPLAUSIBLE:
         text += f" A power law itself is implausible (p = {bootstrap.p_value:.2g})."
     if bootstrap is not None and bootstrap.start_doubt > _DOUBT:
-        text += " The exponent changes inside the tail: where a power law begins is doubtful."
+        text += " The exponent changes inside the tail: where the power law begins is uncertain."
     return text
 
 

@@ -107,7 +107,7 @@ def _require_known(keywords: Mapping[str, object], preset: str) -> None:
             owner = next((each for each in owners if each in running), owners[0])
             raise UsageError(
                 "RA-US-701",
-                f"{name!r} is no setting, but an option of {' and '.join(owners)}.",
+                f"{name!r} is not a setting, but an option of {' and '.join(owners)}.",
                 hint=f"Pass options={{{owner!r}: {{{name!r}: ...}}}}.",
             )
         shown = display_name(name)
@@ -128,9 +128,9 @@ def _require_effect(resolved: ResolvedSettings, keywords: ScanKeywords) -> None:
         if name not in running:
             raise UsageError(
                 "RA-CF-011",
-                f"options[{display_name(repr(name))}] has no effect: the scan does not run that analyzer."
-                f"{suggestion(str(name), running)}",
-                hint=f"It runs: {', '.join(running)}.",
+                f"The setting options[{display_name(repr(name))}] has no effect: the scan does "
+                f"not run that analyzer.{suggestion(str(name), running)}",
+                hint=f"The scan runs: {', '.join(running)}.",
                 where="argument options",
             )
 

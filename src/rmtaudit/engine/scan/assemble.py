@@ -153,7 +153,9 @@ def _unverified(checkpoint: Checkpoint, digest: str | None, *, complete: bool) -
         return []
     stated = any(file.sha256 is not None for file in checkpoint.streamed)
     others = (
-        "those of its files are as the Hub states them, unverified" if stated else "the server states none"
+        "the digests of its files are those that the Hub states, unverified"
+        if stated
+        else "the server states no digest"
     )
     return [f"tensors that are not analysed were not transferred, so that the model has no digest; {others}"]
 

@@ -38,7 +38,7 @@ class CopyKind(Enum):
     NAMED = "a network whose name says that it is a copy"
     SUBNETWORK = "a sub-network that is stored twice"
     SHARED = "a layer that all its siblings share"
-    PARTIAL = "a layer that two sub-networks share, of which others differ"
+    PARTIAL = "a layer that two sub-networks share while their other layers differ"
     BLOCK = "a block of a stack that repeats another block"
     SINGLE = "a single layer that repeats another"
 
@@ -225,7 +225,7 @@ def _words(name: str) -> tuple[str, ...]:
 def _observation(original: str, kind: CopyKind) -> Observation:
     return Observation(
         code="RA-MO-001",
-        message=f"The layer holds the very values of '{original}': {kind.value}.",
+        message=f"The layer holds exactly the values of '{original}': {kind.value}.",
         evidence={"copy_of": original, "kind": kind.name.lower()},
         severity=_SEVERITY[kind],
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 
-_OF_NAMES = "Give the model that the adapter was trained on, under the names that it had then."
+_OF_NAMES = "Give the model that the adapter was trained on, under the names that it had at that time."
 _OF_GGUF = (
     "A GGUF base has the names of llama.cpp, and permuted rows of q and k. Give the model that the adapter "
     "was trained on, or convert the adapter with llama.cpp: python convert_lora_to_gguf.py --base MODEL "
@@ -84,7 +84,7 @@ class MergedCheckpoint(Checkpoint):
         if not self.merges.unmerged:
             raise UsageError(
                 "RA-US-202",
-                "no low-rank update is in it, so that there is nothing to merge with --base.",
+                "The adapter holds no low-rank update, so there is nothing to merge with --base.",
                 hint="Give the adapter as PATH and the model that it was trained on as --base.",
                 where=where,
             )
@@ -92,7 +92,7 @@ class MergedCheckpoint(Checkpoint):
         first = self.merges.unmerged[0]
         raise UsageError(
             "RA-US-202",
-            f"none of its {len(self.merges.unmerged)} updates can be merged with the base: "
+            f"None of its {len(self.merges.unmerged)} updates can be merged with the base: "
             f"{display_name(first.name)}: {problems[0]}.",
             hint=_OF_GGUF if self._only_base_is_gguf() else _OF_NAMES,
             where=where,

@@ -41,7 +41,7 @@ def _observation(region: Region, file: str, first: int) -> Observation:
     start, stop = first + region.start, first + region.stop
     evidence = {"file": file, "start": start, "stop": stop, "bytes": stop - start, "fault": str(region.fault)}
     if region.fault is Fault.CONSTANT:
-        content = f"hold nothing but {format_value(region.value)}"
+        content = f"hold only {format_value(region.value)}"
         evidence["value"] = region.value
     else:
         source = first + (region.source or 0)

@@ -379,5 +379,5 @@ def _float64_size(layer: Layer) -> int:
 def _device(device: Device) -> torch.device:
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
-        raise UsageError("RA-US-201", "There is no CUDA device here.", hint="Use --device cpu, or auto.")
+        raise UsageError("RA-US-201", "This machine has no CUDA device.", hint="Use --device cpu, or auto.")
     return torch.device("cuda" if available and device != "cpu" else "cpu")

@@ -53,7 +53,7 @@ def select_layers(plan: LayerPlan, include: Sequence[str], exclude: Sequence[str
             "RA-US-114",
             f"No layer matches {' or '.join(map(_quoted, include))} of include."
             f"{_explanation(plan, include[0])}",
-            hint="rmtaudit inspect lists the layers. * matches any text: --include '*.attn.*'.",
+            hint=("Use rmtaudit inspect to list the layers; * matches any text: --include '*.attn.*'."),
         )
     excluded: dict[int, Skip] = {}
     chosen = set[int]().union(*including.values())

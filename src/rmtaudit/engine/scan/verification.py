@@ -47,8 +47,8 @@ def scan_and_verify(
     if checkpoint.streamed:
         raise InputError(
             "RA-IN-226",
-            "the second opinion of other libraries needs the files on this machine.",
-            hint="Download the model: leave out --stream.",
+            "The second opinion of other libraries needs the files on this machine.",
+            hint="Omit --stream to download the model.",
         )
     spectra: dict[str, Spectrum] = {}
 

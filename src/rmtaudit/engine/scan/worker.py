@@ -298,7 +298,7 @@ def _left_out(analyzer: Analyzer, layer: Layer, no_spectrum: NoSpectrum) -> str:
     if "spectrum" in analyzer.needs:
         return no_spectrum.skip.sentence
     if analyzer.working_bytes(*layer.shape) > no_spectrum.room:
-        return f"{no_spectrum.skip.sentence}, and {analyzer.name} has too little room as well"
+        return f"{no_spectrum.skip.sentence}, and {analyzer.name} also needs more memory"
     return ""
 
 

@@ -68,7 +68,9 @@ def parse_toml(text: str, name: str) -> list[Entry]:
     try:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError("RA-CF-002", f"Not valid TOML: {display_name(str(error))}.", where=name) from None
+        raise UsageError(
+            "RA-CF-002", f"The file is not valid TOML: {display_name(str(error))}.", where=name
+        ) from None
     return list(_entries(_toml_node(document["tool"]["rmtaudit"], f"{name} [tool.rmtaudit]")))
 
 
@@ -82,7 +84,7 @@ def find_project_file(folder: Path) -> Path | None:
         if len(paths) > 1:
             names = " and ".join(path.name for path in paths)
             raise UsageError(
-                "RA-CF-009", f"Two project files in one folder: {names}.", hint="Keep one.", where=str(place)
+                "RA-CF-009", f"The folder has two project files: {names}.", hint="Keep one.", where=str(place)
             )
         if paths:
             return paths[0]
@@ -104,9 +106,11 @@ def _read(path: Path) -> str:
         return data.decode()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise UsageError("RA-CF-001", f"Cannot be read: {reason}.", where=str(path)) from error
+        raise UsageError("RA-CF-001", f"The file cannot be read: {reason}.", where=str(path)) from error
     except UnicodeDecodeError as error:
-        raise UsageError("RA-CF-001", f"Not UTF-8 at byte {error.start}.", where=str(path)) from None
+        raise UsageError(
+            "RA-CF-001", f"The file is not UTF-8 at byte {error.start}.", where=str(path)
+        ) from None
 
 
 def _toml_node(value: Any, where: str) -> Node:

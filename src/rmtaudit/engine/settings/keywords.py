@@ -43,10 +43,10 @@ def settings_from(kind: type[Settings], ready: Settings | None, keywords: Mappin
     if ready is None:
         return kind(**keywords)
     if not isinstance(ready, kind):
-        message = f"settings must be a {kind.__name__}, not {type(ready).__name__}."
+        message = f"The argument settings must be a {kind.__name__}, not {type(ready).__name__}."
         raise UsageError("RA-US-703", message, hint=f"Pass the fields of {kind.__name__} as keywords.")
     if keywords:
         given = ", ".join(keywords)
-        message = f"settings is given, and so is {given}: it is not clear which one counts."
+        message = f"Both settings and {given} are given, and it is not clear which one applies."
         raise UsageError("RA-US-702", message, hint="Use dataclasses.replace(settings, ...) instead.")
     return ready

@@ -71,9 +71,11 @@ def read_manifest(file: Path) -> tuple[ManifestModel, ...]:
         text = data.decode()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise UsageError("RA-ZO-001", f"Cannot be read: {reason}.", where=str(file)) from error
+        raise UsageError("RA-ZO-001", f"The file cannot be read: {reason}.", where=str(file)) from error
     except UnicodeDecodeError as error:
-        raise UsageError("RA-ZO-001", f"Not UTF-8 at byte {error.start}.", where=str(file)) from None
+        raise UsageError(
+            "RA-ZO-001", f"The file is not UTF-8 at byte {error.start}.", where=str(file)
+        ) from None
     if len(data) > _LARGEST:
         raise UsageError("RA-ZO-001", "A manifest above 64 MiB is not read.", where=str(file))
     tree = parse_tree(text, str(file))
@@ -82,7 +84,7 @@ def read_manifest(file: Path) -> tuple[ManifestModel, ...]:
         raise UsageError(
             "RA-ZO-002",
             "The manifest has no list of models.",
-            hint="Write models: and under it one entry a model, such as - path: model.safetensors",
+            hint=("Write models: and below it one entry for each model, such as - path: model.safetensors"),
             where=str(file),
         )
     models = tuple(_models(listed.value, listed.where))
@@ -91,8 +93,8 @@ def read_manifest(file: Path) -> tuple[ManifestModel, ...]:
         if model.name in seen:
             raise UsageError(
                 "RA-ZO-004",
-                f"Two models are called {display_name(model.name)!r}.",
-                hint="Give each a name of its own.",
+                f"Two models are named {display_name(model.name)!r}.",
+                hint="Give each a different name.",
                 where=str(file),
             )
         seen.add(model.name)
@@ -119,7 +121,7 @@ def _models(entries: list[Any], where: str) -> Iterator[ManifestModel]:
 
 def _qualities(node: Node) -> Iterator[tuple[str, Quality]]:
     if not isinstance(node.value, dict):
-        raise _refusal("quality must be a mapping of measures.", node.where)
+        raise _refusal("The key quality must be a mapping of measures.", node.where)
     for name, measure in node.value.items():
         entry = _checked(measure.value, f"quality.{name}", measure.where, _QUALITY_KEYS)
         missing = [key for key in _QUALITY_KEYS if key not in entry]
@@ -147,7 +149,7 @@ def _checked(entry: Any, what: str, where: str, known: tuple[str, ...]) -> dict[
 
 def _text(node: Node, key: str) -> str:
     if not isinstance(node.value, str) or not node.value:
-        raise _refusal(f"{key} must be a text; quote it if it looks like a number.", node.where)
+        raise _refusal(f"{key} must be text; quote it if it looks like a number.", node.where)
     return node.value
 
 

@@ -81,7 +81,7 @@ def resolve_settings(
             raise UsageError(
                 "RA-CF-011",
                 f"{'.'.join(entry.key[1:])} has no effect: the scan does not run {entry.key[1]!r}.",
-                hint=f"It runs: {', '.join(resolved.settings.analyzers)}.",
+                hint=f"The scan runs: {', '.join(resolved.settings.analyzers)}.",
                 where=entry.where,
             )
     return resolved
@@ -121,7 +121,9 @@ def _mapping(value: object, what: str, where: str) -> Mapping[Any, Any]:
     raise UsageError(
         "RA-CF-006",
         f"{display_name(what)} must be a mapping, not {shown}.",
-        hint='options={"powerlaw": {"bootstrap": 200}} sets an option of an analyzer.',
+        hint=(
+            'Write, for example, options={"powerlaw": {"bootstrap": 200}} to set an option of an analyzer.'
+        ),
         where=where,
     )
 
@@ -146,7 +148,9 @@ def assignments(text: str, where: str) -> list[Entry]:
     """Return the entries of ``KEY=VALUE``; raises ``UsageError`` (RA-CF-012) where there is no ``=``."""
     key, equals, value = text.partition("=")
     if not equals:
-        raise UsageError("RA-CF-012", f"Not of the form KEY=VALUE: {display_name(text)}", where=where)
+        raise UsageError(
+            "RA-CF-012", f"The setting is not of the form KEY=VALUE: {display_name(text)}", where=where
+        )
     return [flag(key.strip(), value.strip(), where)]
 
 
@@ -178,7 +182,7 @@ def select_metrics(resolved: ResolvedSettings, names: Iterable[str]) -> ScanSett
             raise UsageError(
                 "RA-CF-013",
                 f"No analyzer of this scan yields the metric {display_name(unknown[0])!r}.{near}",
-                hint="`rmtaudit analyzers` lists the metrics of each."
+                hint="Run `rmtaudit analyzers` to list the metrics of each analyzer."
                 if near
                 else f"Its metrics: {', '.join(names)}; properties of a layer: {', '.join(PROPERTIES)}.",
                 where=resolved.origins[key],

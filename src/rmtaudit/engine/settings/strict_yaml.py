@@ -47,7 +47,9 @@ def parse_tree(text: str, name: str) -> Node | None:
         ) from None
     except yaml.YAMLError as error:
         first = str(error).splitlines()[0]
-        raise UsageError("RA-CF-002", f"Not valid YAML: {display_name(first)}.", where=name) from None
+        raise UsageError(
+            "RA-CF-002", f"The file is not valid YAML: {display_name(first)}.", where=name
+        ) from None
     tree = None if root is None else loader.tree(root)
     return None if tree is None or tree.value is None else tree
 
@@ -74,11 +76,13 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
-            raise self._refusal("RA-CF-003", "Aliases (*name) are not read.", event)
+            raise self._refusal("RA-CF-003", "YAML aliases (*name) are not supported.", event)
         if event.tag is not None:
-            raise self._refusal("RA-CF-003", f"The tag {display_name(event.tag)} is not read.", event)
+            raise self._refusal(
+                "RA-CF-003", f"The YAML tag {display_name(event.tag)} is not supported.", event
+            )
         if self._depth >= _DEEPEST:
-            raise self._refusal("RA-CF-003", f"Nested deeper than {_DEEPEST} levels.", event)
+            raise self._refusal("RA-CF-003", f"The file is nested deeper than {_DEEPEST} levels.", event)
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1

@@ -73,7 +73,10 @@ def open_zarr(path: Path, name: str, symmetric: bool | None) -> MatrixSource:
         import zarr
     except ImportError as error:
         raise UsageError(
-            "RA-MS-033", "zarr is not installed.", hint="pip install 'rmtaudit[zarr]'", where=where
+            "RA-MS-033",
+            "The package zarr is not installed.",
+            hint="pip install 'rmtaudit[zarr]'",
+            where=where,
         ) from error
     try:
         found: Any = zarr.open(str(path), mode="r")
@@ -83,7 +86,7 @@ def open_zarr(path: Path, name: str, symmetric: bool | None) -> MatrixSource:
         else:
             no_name(path, name)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        message = f"no zarr array can be opened: {display_name(str(error))}."
+        message = f"The zarr array cannot be opened: {display_name(str(error))}."
         raise CorruptError("RA-MS-011", message, where=where) from error
     return ZarrMatrix(
         found, f"{where}{SEPARATOR}{display_name(name)}" if name else where, symmetric=symmetric
@@ -103,7 +106,7 @@ def _array(checkpoint: NumpyCheckpoint, name: str, where: str) -> np.ndarray[Any
     if size > free_memory() // 3:
         raise InputError(
             "RA-MS-015",
-            f"the array '{display_name(name)}' takes {size:,} bytes unpacked: too many.",
+            f"The array '{display_name(name)}' takes {size:,} bytes when unpacked, which is too large.",
             hint="Save it as an .npy file, which is read in pieces.",
             where=where,
         )
@@ -118,8 +121,8 @@ def _array(checkpoint: NumpyCheckpoint, name: str, where: str) -> np.ndarray[Any
 def _unreadable(error: InputError, where: str) -> CorruptError:
     return CorruptError(
         "RA-MS-012",
-        f"it cannot be read: {error.message}",
-        hint="Make it again; arrays of Python objects are never read.",
+        f"The array cannot be read: {error.message}",
+        hint="Create it again; arrays of Python objects are never read.",
         where=where,
     )
 
@@ -133,7 +136,8 @@ def _sparse(arrays: dict[str, np.ndarray[Any, Any]], where: str) -> Any:
     if kind not in builders:
         raise UsageError(
             "RA-MS-013",
-            f"a sparse matrix in the format {display_name(kind, longest=20)!r}.",
+            f"The file holds a sparse matrix in the format {display_name(kind, longest=20)!r}, "
+            "which is not read.",
             hint="Save it in compressed rows: scipy.sparse.save_npz(path, matrix.tocsr()).",
             where=where,
         )
@@ -146,6 +150,6 @@ def _sparse(arrays: dict[str, np.ndarray[Any, Any]], where: str) -> Any:
         found = builders[kind]((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
         found.check_format(full_check=True)  # scipy's C code trusts the indices; those of a file are not safe
     except (ValueError, TypeError, IndexError, KeyError) as error:
-        message = f"the sparse format is broken: {display_name(str(error))}."
+        message = f"The sparse matrix breaks its format: {display_name(str(error))}."
         raise CorruptError("RA-MS-013", message, where=where) from error
     return found

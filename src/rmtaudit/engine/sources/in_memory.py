@@ -50,10 +50,10 @@ def _taken(matrix: Any, options: SourceOptions, name: str) -> MatrixSource:
     import scipy.sparse
 
     if options.dtype is not None or options.shape is not None:
-        raise UsageError("RA-MS-036", "--dtype and --shape say what raw files hold: an array knows.")
+        raise UsageError("RA-MS-036", "--dtype and --shape describe raw files; an array has its own.")
     if options.kernel is not None:
         if options.length is None:
-            raise UsageError("RA-MS-020", "a kernel needs a length scale.")
+            raise UsageError("RA-MS-020", "A kernel needs a length scale.")
         nu = math.inf if options.kernel == "rbf" else options.nu
         return MaternMatrix(matrix, nu=nu, length=options.length, name=name)
     if options.laplacian is not None:

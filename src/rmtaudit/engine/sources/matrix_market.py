@@ -55,7 +55,9 @@ def open_mtx(path: Path, name: str, symmetric: bool | None) -> MatrixSource:
     limit = free_memory() // _ROOM
     size = path.stat().st_size
     if size > limit:
-        raise InputError("RA-MS-015", f"{size:,} bytes of text are more than memory holds.", where=where)
+        raise InputError(
+            "RA-MS-015", f"The text has {size:,} bytes, which do not fit into memory.", where=where
+        )
     data = read_small(path, limit)
     header = _header(data, where)
     _check_size(header, len(data) - header.begin, limit, where)
@@ -80,7 +82,9 @@ def _header(data: bytes, where: str) -> _Header:
         raise UsageError("RA-MS-003", f"{where} holds complex numbers; only real matrices are read.")
     known = format_ in ("coordinate", "array") and field in _FIELDS and symmetry in _SYMMETRIES
     if not known or (format_ == "array" and field == "pattern"):
-        raise _broken(f"no matrix is '{display_name(' '.join(words[2:]), longest=60)}'", where)
+        raise _broken(
+            f"there is no matrix of the kind '{display_name(' '.join(words[2:]), longest=60)}'", where
+        )
     place = end + 1
     while True:
         end = head.find(b"\n", place)
@@ -127,8 +131,8 @@ def _check_size(header: _Header, length: int, limit: int, where: str) -> None:
     if needed > limit:
         raise InputError(
             "RA-MS-015",
-            f"a {header.format} matrix of {header.rows:,} x {header.cols:,} takes {needed:,} bytes: more "
-            "than memory holds.",
+            f"A {header.format} matrix of {header.rows:,} x {header.cols:,} takes {needed:,} "
+            "bytes, which do not fit into memory.",
             where=where,
         )
 
@@ -141,7 +145,7 @@ def _coordinates(header: _Header, body: bytes) -> Any:
     numbers = _numbers(body, 2 if header.field == "pattern" else 3, header.stored)
     places = numbers[:, :2].astype(np.int64) - 1
     if (places + 1 != numbers[:, :2]).any() or (places < 0).any():
-        raise ValueError("an index is no positive whole number")
+        raise ValueError("an index is not a positive integer")
     if (places >= [header.rows, header.cols]).any():
         raise ValueError("an index lies outside the matrix")
     row, col = places.T
@@ -149,7 +153,9 @@ def _coordinates(header: _Header, body: bytes) -> Any:
     if header.symmetry != "general":
         beside = row != col
         if (row[beside] < col[beside]).any() and (row[beside] > col[beside]).any():
-            raise ValueError(f"a {header.symmetry} matrix stores one triangle, and this has entries in both")
+            raise ValueError(
+                f"a {header.symmetry} matrix stores one triangle, but this one has entries in both"
+            )
         sign = 1.0 if header.symmetry == "symmetric" else -1.0
         if sign < 0 and values[~beside].any():
             raise ValueError("a skew-symmetric matrix has no diagonal")
@@ -189,7 +195,7 @@ def _numbers(body: bytes, width: int, count: int) -> np.ndarray[Any, Any]:
     if found.shape != (count, width):
         lines, each = found.shape
         raise ValueError(
-            f"{count:,} lines of {width} numbers are announced, {lines:,} of {each} or more found"
+            f"{count:,} lines of {width} numbers are announced, but {lines:,} of {each} or more were found"
         )
     return found
 

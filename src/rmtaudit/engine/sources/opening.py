@@ -74,7 +74,7 @@ def open_source(text: str | Path, options: SourceOptions | None = None) -> Matri
     with ExitStack() as opened:
         parts = [part for part in words.split(" @ ") if part.strip()]
         if " @ " in words and len(parts) < 2:
-            raise UsageError("RA-MS-030", "a product has a matrix on either side of ' @ '.")
+            raise UsageError("RA-MS-030", "A product needs a matrix on either side of ' @ '.")
         sources = []
         for part in parts or [words]:
             source = _open_one(part.strip() if len(parts) > 1 else part, chosen)
@@ -147,10 +147,10 @@ def _npy(path: Path, name: str, options: SourceOptions) -> MatrixSource:
 
 def _raw(path: Path, options: SourceOptions) -> MatrixSource:
     if options.dtype is None or options.shape is None:
-        raise UsageError("RA-MS-032", "raw numbers need --dtype and --shape both.", where=printed(path))
+        raise UsageError("RA-MS-032", "Raw numbers need both --dtype and --shape.", where=printed(path))
     match = _SHAPE.fullmatch(options.shape.strip())
     if match is None:
-        raise UsageError("RA-MS-032", f"{display_name(options.shape)!r} is no shape.", hint="8192x8192")
+        raise UsageError("RA-MS-032", f"{display_name(options.shape)!r} is not a shape.", hint="8192x8192")
     rows, cols = int(match[1]), int(match[2] or match[1])
     with _guarded(path) as (file, keep):
         source = FileMatrix(
@@ -163,7 +163,7 @@ def _raw(path: Path, options: SourceOptions) -> MatrixSource:
         if spare:
             raise UsageError(
                 "RA-MS-032",
-                f"the file has {spare:,} bytes more than {rows} x {cols} numbers of {options.dtype}.",
+                f"The file has {spare:,} bytes more than {rows} x {cols} numbers of {options.dtype}.",
                 where=printed(path),
             )
         return keep(source)
@@ -181,7 +181,7 @@ def _layer(path: Path, name: str, options: SourceOptions) -> MatrixSource:
         if name in skipped and name not in layers:
             raise UsageError(
                 "RA-MS-034",
-                f"'{display_name(name)}' is not a weight matrix: {skipped[name]}.",
+                f"The tensor '{display_name(name)}' is not a weight matrix: {skipped[name]}.",
                 where=printed(path),
             )
         layer = layers[choose(name, list(layers), printed(path), "layer")]
@@ -204,7 +204,7 @@ def _wide(tensor: torch.Tensor) -> torch.Tensor:
 def _kernel(path: Path, name: str, options: SourceOptions) -> MatrixSource:
     no_name(path, name)
     if options.length is None:
-        raise UsageError("RA-MS-020", "a kernel needs a length scale.", hint="Add --length L.")
+        raise UsageError("RA-MS-020", "A kernel needs a length scale.", hint="Add --length L.")
     nu = math.inf if options.kernel == "rbf" else options.nu
     return MaternMatrix(read_points(path), nu=nu, length=options.length, name=printed(path))
 

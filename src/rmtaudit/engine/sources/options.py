@@ -57,7 +57,7 @@ def check_options(options: SourceOptions) -> None:
     }
     for name, (value, words) in known.items():
         if value is not None and value not in words:
-            raise UsageError("RA-MS-037", f"the {name} is one of {', '.join(words)}, not {value!r}.")
+            raise UsageError("RA-MS-037", f"The {name} must be one of {', '.join(words)}, not {value!r}.")
     given = {
         "--kernel": options.kernel is not None,
         "--laplacian": options.laplacian is not None,
@@ -65,6 +65,6 @@ def check_options(options: SourceOptions) -> None:
     }
     chosen = [word for word, present in given.items() if present]
     if len(chosen) > 1:
-        raise UsageError("RA-MS-036", f"{' and '.join(chosen)} cannot both say what the path is.")
+        raise UsageError("RA-MS-036", f"{' and '.join(chosen)} cannot both describe the path.")
     if chosen and chosen[0] != "--dtype and --shape" and options.view != "auto":
-        raise UsageError("RA-MS-036", f"{chosen[0]} makes a symmetric matrix: --as has no meaning.")
+        raise UsageError("RA-MS-036", f"{chosen[0]} makes a symmetric matrix, so --as has no effect.")

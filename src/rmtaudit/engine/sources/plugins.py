@@ -60,8 +60,8 @@ def _made(opener: SourceOpener, text: str) -> MatrixSource:
     if not isinstance(made, MatrixSource):
         raise UsageError(
             "RA-MS-038",
-            f"what the source plugin {display_name(opener.name)!r} made of {display_name(text)!r} is a "
-            f"{type(made).__name__}, not a matrix source.",
+            f"The source plugin {display_name(opener.name)!r} opened {display_name(text)!r} as a "
+            f"{type(made).__name__}, not as a matrix source.",
         )
     return made
 
@@ -73,24 +73,24 @@ def _openers() -> Iterator[SourceOpener]:
 
 
 def _load(entry: EntryPoint) -> SourceOpener:
-    where = f"the source plugin {display_name(entry.name)!r} ({display_name(entry.value)})"
+    where = f"The source plugin {display_name(entry.name)!r} ({display_name(entry.value)})"
     try:
         made: object = entry.load()()
     except Exception as error:  # as above
         raise UsageError(
             "RA-MS-038",
             f"{where} cannot be loaded: {type(error).__name__}: {display_name(str(error))}.",
-            hint="Repair or uninstall it, or leave it out of RMTAUDIT_PLUGINS.",
+            hint="Repair or uninstall it, or remove it from RMTAUDIT_PLUGINS.",
         ) from error
     if not isinstance(made, SourceOpener):
-        raise UsageError("RA-MS-038", f"{where} is no SourceOpener.", hint="Repair or uninstall it.")
+        raise UsageError("RA-MS-038", f"{where} is not a SourceOpener.", hint="Repair or uninstall it.")
     return made
 
 
 def _failed(opener: SourceOpener, error: Exception) -> InputError:
     return InputError(
         "RA-MS-039",
-        f"the source plugin {display_name(opener.name)!r} failed: {type(error).__name__}: "
+        f"The source plugin {display_name(opener.name)!r} failed: {type(error).__name__}: "
         f"{display_name(str(error))}.",
         hint=f"It opens {display_name(opener.usage)}.",
     )

@@ -91,29 +91,29 @@ def kind_of(path: Path) -> Kind:
     if ending in _TEXTS:
         raise UsageError(
             "RA-MS-031",
-            "a text file is a list of edges or a list of points; it does not say which.",
+            "The text file holds a list of edges or a list of points, and does not state which.",
             hint="Add --laplacian normalised (or combinatorial), or --kernel matern --length L.",
             where=printed(path),
         )
     if ending == ".mtx":
         raise CorruptError(
             "RA-MS-016",
-            "no Matrix Market file begins like this.",
+            "The file does not begin as a Matrix Market file does.",
             hint="Write it again.",
             where=printed(path),
         )
     if ending in {".npy", ".npz"}:
         raise CorruptError(
             "RA-MS-012",
-            f"no numpy file begins with {head[:8]!r}.",
-            hint="Make it again.",
+            f"A NumPy file does not begin with {head[:8]!r}.",
+            hint="Create it again.",
             where=printed(path),
         )
     if ending in {".bin", ".raw", ".dat"} and not head.startswith((b"PK", b"\x80")):
         raise UsageError(
             "RA-MS-032",
-            f"{size:,} bytes of which nothing says what they are.",
-            hint="If they are raw numbers add --dtype float64 --shape ROWSxCOLUMNS.",
+            f"The file holds {size:,} bytes, and nothing states what they are.",
+            hint="If they are raw numbers, add --dtype float64 --shape ROWSxCOLUMNS.",
             where=printed(path),
         )
     return Kind.CHECKPOINT

@@ -49,7 +49,7 @@ def read_edges(path: Path) -> np.ndarray[Any, Any]:
     """
     found = _numbers(path, int)
     if found.shape[1] < 2:
-        raise UsageError("RA-MS-035", "a list of edges has two columns.", where=printed(path))
+        raise UsageError("RA-MS-035", "A list of edges must have two columns.", where=printed(path))
     return found[:, :2]
 
 
@@ -64,7 +64,7 @@ def _numbers(path: Path, kind: type[int] | type[float]) -> np.ndarray[Any, Any]:
         lines = lines[1:]
     separator = next((mark for mark in (",", ";", "\t") if lines and mark in lines[0]), None)
     if not lines:
-        raise InputError("RA-MS-035", "no line with numbers.", where=printed(path))
+        raise InputError("RA-MS-035", "The file has no line with numbers.", where=printed(path))
     try:
         return np.loadtxt(lines, delimiter=separator, dtype=np.int64 if kind is int else np.float64, ndmin=2)
     except (ValueError, OverflowError) as error:
@@ -73,4 +73,8 @@ def _numbers(path: Path, kind: type[int] | type[float]) -> np.ndarray[Any, Any]:
 
 def _refuse_large(size: int, path: Path) -> None:
     if size > _LARGEST:
-        raise InputError("RA-MS-015", f"{size:,} bytes of points or edges.", where=printed(path))
+        raise InputError(
+            "RA-MS-015",
+            f"The file has {size:,} bytes of points or edges, which do not fit into memory.",
+            where=printed(path),
+        )

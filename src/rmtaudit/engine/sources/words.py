@@ -19,7 +19,7 @@ def split_name(text: str) -> tuple[Path, str]:
     :func:`~rmtaudit.checkpoints.remote.locate.located`.
     """
     if not text or "\0" in text:
-        raise InputError("RA-IN-001", "an empty path.", hint="Check the path.")
+        raise InputError("RA-IN-001", "The path is empty.", hint="Check the path.")
     if is_remote(text):
         head, _, name = text.partition(SEPARATOR)
         return located(head, stream=True), name
@@ -47,7 +47,7 @@ def choose(name: str, names: list[str], where: str, what: str) -> str:
         close = [item for item in names if name.lower() in item.lower()]
         raise UsageError(
             "RA-MS-034",
-            f"no {what} is called '{display_name(name)}'.",
+            f"There is no {what} named '{display_name(name)}'.",
             hint=_listed(close or names, where),
             where=where,
         )
@@ -55,7 +55,9 @@ def choose(name: str, names: list[str], where: str, what: str) -> str:
         return names[0]
     raise UsageError(
         "RA-MS-034",
-        f"{len(names)} {what}s; one is wanted." if names else f"no {what} in it.",
+        f"The file contains {len(names)} {what}s, and one must be chosen."
+        if names
+        else f"The file contains no {what}.",
         hint=_listed(names, where) if names else "",
         where=where,
     )
@@ -65,7 +67,9 @@ def no_name(path: Path, name: str) -> None:
     """Raise ``UsageError`` (RA-MS-034) if a name was given where nothing has one."""
     if name:
         raise UsageError(
-            "RA-MS-034", f"it holds one array, which has no name '{display_name(name)}'.", where=printed(path)
+            "RA-MS-034",
+            f"The file holds one array, which is not named '{display_name(name)}'.",
+            where=printed(path),
         )
 
 
@@ -77,4 +81,4 @@ def printed(path: Path) -> str:
 def _listed(names: list[str], where: str) -> str:
     shown = ", ".join(f"{where}{SEPARATOR}{display_name(name, longest=60)}" for name in names[:5])
     rest = f" … and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"Such as {shown}{rest}."
+    return f"Its names include {shown}{rest}."

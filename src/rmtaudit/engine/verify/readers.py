@@ -48,7 +48,7 @@ class SecondReader:
                 continue
             if tensor is not None:
                 return tensor, library
-        return "; ".join(reasons) or "no file holds a tensor of this name, as the second reader sees it"
+        return "; ".join(reasons) or "the second reader finds no tensor of this name in any file"
 
     def _from_torch(self, path: Path, name: str) -> torch.Tensor | None:
         import torch

@@ -92,7 +92,9 @@ def audit_zoo(
         write_whole(out / DOCUMENT, dumps(zoo.to_dict(), compact=True).encode())
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise OutputError("RA-OU-003", f"Cannot be written: {reason}.", where=str(out / DOCUMENT)) from error
+        raise OutputError(
+            "RA-OU-003", f"The file cannot be written: {reason}.", where=str(out / DOCUMENT)
+        ) from error
     return zoo
 
 

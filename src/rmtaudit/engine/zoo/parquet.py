@@ -23,7 +23,7 @@ _ROWS = 100_000
 def require_pyarrow() -> None:
     """Raise ``UsageError`` (RA-ZO-014) where pyarrow is not installed."""
     if find_spec("pyarrow") is None:
-        raise UsageError("RA-ZO-014", "Parquet is written with pyarrow.", hint="pip install 'rmtaudit[zoo]'")
+        raise UsageError("RA-ZO-014", "Writing Parquet needs pyarrow.", hint="pip install 'rmtaudit[zoo]'")
 
 
 def write_parquet(zoo: Zoo, out: Path, target: Path) -> None:
@@ -47,7 +47,7 @@ def write_parquet(zoo: Zoo, out: Path, target: Path) -> None:
         temporary.replace(target)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise OutputError("RA-OU-003", f"Cannot be written: {reason}.", where=str(target)) from error
+        raise OutputError("RA-OU-003", f"The file cannot be written: {reason}.", where=str(target)) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

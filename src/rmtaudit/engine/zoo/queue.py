@@ -132,7 +132,7 @@ class TaskQueue:
         except KilledWorker as error:
             deaths = error.allowed_failures + 1
             self.retries += error.allowed_failures
-            reason = f"its worker was ended {deaths} times while it ran, most likely for want of memory"
+            reason = f"its worker was ended {deaths} times while it ran, most likely for lack of memory"
             return Finished(task, reason=reason)
         except Exception as error:  # whatever a worker raised: it is reported with the model
             if attempt < _ATTEMPTS:

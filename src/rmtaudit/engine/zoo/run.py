@@ -261,7 +261,7 @@ class _Run:
             self.result.bytes += state.size
             self._close(state)
         else:
-            self._failed(state, outcome.error or ("RA-ZO-013", "Nothing came back.", ""))
+            self._failed(state, outcome.error or ("RA-ZO-013", "The task returned no result.", ""))
         if len(self._unwritten) >= _EVERY:
             self.flush()
 
@@ -286,11 +286,11 @@ class _Run:
         del self.open[state.subject.path]
 
 
-_HINT = "Give each worker more memory: --worker-memory, or fewer of them: --threads."
+_HINT = "Give each worker more memory with --worker-memory, or use fewer workers with --threads."
 
 
 def _given_up(reason: str) -> tuple[str, str, str]:
-    return "RA-ZO-013", f"The audit was given up: {reason}.", _HINT
+    return "RA-ZO-013", f"The audit was abandoned: {reason}.", _HINT
 
 
 def known_members(index: Index) -> dict[str, list[str]]:

@@ -68,8 +68,8 @@ def subjects_among(
     if not seen:
         raise UsageError(
             "RA-ZO-006",
-            "There is no model in these paths.",
-            hint="Name folders with checkpoints, or a manifest.",
+            "There is no model at these paths.",
+            hint="Give folders with checkpoints, or a manifest.",
             where=", ".join(display_name(text) for text in paths[:3]),
         )
     return tuple(_unique(seen.values()))

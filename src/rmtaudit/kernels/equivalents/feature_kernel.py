@@ -58,7 +58,7 @@ def feature_kernel(activation: str, inputs: torch.Tensor, others: torch.Tensor |
     first = inputs.double()
     second = first if others is None else others.double()
     if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
-        raise ValueError("inputs are matrices of the same number of columns")
+        raise ValueError("inputs must be matrices with the same number of columns")
     product = first @ second.T
     lengths, widths = first.square().sum(1).sqrt()[:, None], second.square().sum(1).sqrt()
     if activation == "sin":

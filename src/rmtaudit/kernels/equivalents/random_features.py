@@ -96,7 +96,7 @@ def ridge_problem(
         raise ValueError(f"the kernel of {count} samples has the shape {tuple(kernel.shape)}")
     if cross is None or variances is None or test_targets is None:
         if not (cross is None and variances is None and test_targets is None):
-            raise ValueError("test data are a cross kernel, variances and targets")
+            raise ValueError("test data must be a cross kernel, variances and targets")
         cross, variances = kernel.new_zeros(0, count), kernel.new_zeros(0)
         test_targets = kernel.new_zeros(0, wanted.shape[1])
     after = _columns(test_targets)
@@ -105,7 +105,7 @@ def ridge_problem(
         or len(variances) != len(after)
         or after.shape[1:] != wanted.shape[1:]
     ):
-        raise ValueError("the test data do not go together, or not with the training data")
+        raise ValueError("the shapes of the test data do not match each other or the training data")
     values, vectors = torch.linalg.eigh(kernel.double())
     return RidgeProblem(
         eigenvalues=values.clamp(min=0),
@@ -281,5 +281,5 @@ def _delta(eigenvalues: torch.Tensor, ratio: float, gammas: torch.Tensor) -> tor
 
 def _columns(targets: torch.Tensor) -> torch.Tensor:
     if targets.ndim not in (1, 2):
-        raise ValueError("targets have the shape (n,) or (n, k)")
+        raise ValueError("targets must have the shape (n,) or (n, k)")
     return targets.double() if targets.ndim == 2 else targets.double()[:, None]

@@ -89,7 +89,7 @@ class SampleLaw:
     def ppf(self, levels: torch.Tensor) -> torch.Tensor:
         """Return the quantiles at ``levels`` between 0 and 1, float64, in the shape of ``levels``."""
         if not bool(((levels >= 0) & (levels <= 1)).all()):
-            raise ValueError("levels lie between 0 and 1")
+            raise ValueError("levels must lie between 0 and 1")
         x, share = self._table
         inner = _interpolated(levels.double(), share, x)
         return torch.where(levels < share[0], 0.0, inner)

@@ -83,7 +83,7 @@ def exchangeability(matrix: torch.Tensor, kernel: tuple[int, ...] = ()) -> Excha
         raise ValueError(f"no tests for {rows} x {cols} with a kernel of {kernel}")
     means, sizes = _scores(matrix)
     if not bool((means != 0).any()):
-        raise ValueError("all entries have one value")
+        raise ValueError("all entries have the same value")
     shape = (rows, cols // positions, *(size for size in kernel if size > 1))
     found: dict[str, float] = {}
     for kind, scores in (("means", means), ("sizes", sizes)):
@@ -121,7 +121,7 @@ def exchangeability_of_nonzeros(matrix: torch.Tensor) -> Exchangeability:
         raise ValueError(f"only {values.numel()} entries are not zero")
     means, sizes = _scores(values)
     if not bool((means != 0).any()):
-        raise ValueError("all entries that are not zero have one value")
+        raise ValueError("all nonzero entries have the same value")
     found: dict[str, float] = {}
     places = occupied.nonzero(as_tuple=True)
     for kind, scores in (("means", means), ("sizes", sizes)):

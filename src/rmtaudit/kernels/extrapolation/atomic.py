@@ -24,7 +24,7 @@ class Atoms(NamedTuple):
     @property
     def reason(self) -> str:
         """Why nothing is predicted, in a clause."""
-        rest = f", and the other {self.elsewhere} are too few for a law" if self.elsewhere else ""
+        rest = f", and the other {self.elsewhere} are too few to fit a law" if self.elsewhere else ""
         held = "all" if not self.elsewhere else f"{self.share:.1%}"
         places = "1 place holds" if self.places == 1 else f"{self.places} places hold"
         return (

@@ -191,7 +191,9 @@ def interval(
     if len(drawn) < 2:
         return Interval(centre) if len(reached) < 2 else _reaching(name, centre, reached, error, floor)
     if len(numbers) < len(drawn):
-        return Interval(centre, reason=f"{len(drawn) - len(numbers)} of {len(drawn)} replicas have none")
+        return Interval(
+            centre, reason=(f"{len(drawn) - len(numbers)} of {len(drawn)} replicas have no value")
+        )
     logarithmic = name in _LOGARITHMIC and centre > 0 and min(numbers) > 0
     if logarithmic:
         centre, numbers = math.log(centre), [math.log(one) for one in numbers]

@@ -42,14 +42,14 @@ _SENTENCES: Mapping[Obstacle, str] = {
     Obstacle.NOT_FREE: (
         "the matrix is not free of its coordinates, which is tolerable up to {measure:.3g} times the block"
     ),
-    Obstacle.MISSED: "real quarters of the block miss it by {measure:.0%} of the spread",
+    Obstacle.MISSED: "real quarters of the block differ from it by {measure:.0%} of the spread",
     Obstacle.SHARED: "rows have directions in common, which hold {measure:.0%} of the variance at the target",
     Obstacle.ORTHOGONAL: (
-        "rows are nearer to orthogonal than free ones, which would give {measure:.3g} times the variance"
+        "rows are closer to orthogonal than free rows, which would give {measure:.3g} times the variance"
     ),
-    Obstacle.LOST: "the mass of the computed law is off by {measure:.1g}",
+    Obstacle.LOST: "the mass of the computed law has an error of {measure:.1g}",
     Obstacle.CONTRADICTED: "products with the whole matrix contradict it by {measure:.1%}",
-    Obstacle.FAILED: "no law that could have given the block was found",
+    Obstacle.FAILED: "no law was found that could have produced the block",
 }
 
 
@@ -119,7 +119,7 @@ class Verdict:
         if self.obstacle is not None:
             clauses.append(self.detail or _SENTENCES[self.obstacle].format(measure=self.measure))
             if self.largest_factor is not None:
-                clauses.append(f"a factor of {self.largest_factor:.3g} could be answered")
+                clauses.append(f"a factor of {self.largest_factor:.3g} could be predicted")
         if self.departs:
             clauses.append("the block departs from freeness significantly, though little for this factor")
         elif Assumption.FREE in self.assumptions:
@@ -129,5 +129,5 @@ class Verdict:
                 f"only laws of a free block of a matrix {self.share:g} times as large are considered"
             )
         if self.simple is not None:
-            clauses.append(f"{self.simple} free cumulants predict the block as well")
+            clauses.append(f"{self.simple} free cumulants predict the block equally well")
         return clauses

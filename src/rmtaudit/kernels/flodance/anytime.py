@@ -25,10 +25,10 @@ class Stop(Enum):
     """Why growing ended."""
 
     TOLERANCE = "the interval is within the tolerance"
-    COMPLETE = "the size asked was reached: the value is exact"
+    COMPLETE = "the requested size was reached: the value is exact"
     EXHAUSTED = "there are no more minors"
     ORDER = "the points do not come in random order: growing further does not help"
-    ROUNDING_FLOOR = "the rounding floor was reached: growing further makes it worse"
+    ROUNDING_FLOOR = "the rounding floor was reached: growing further makes the result worse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Watch:
         order: OrderTest | None = None,
     ) -> None:
         if tolerance is not None and not tolerance > 0:
-            raise ValueError(f"a tolerance is positive, not {tolerance}")
+            raise ValueError(f"a tolerance must be positive, not {tolerance}")
         self.looks: list[Extrapolation] = []
         self._size, self._tolerance, self._outputs, self._confidence = size, tolerance, outputs, confidence
         self._order = order
@@ -101,7 +101,7 @@ class Watch:
         """Return the answer when there are no more minors; ``ValueError`` if there is no whole point."""
         points = len(minors) // self._outputs
         if not points:
-            raise ValueError("the pieces hold no whole point")
+            raise ValueError("the pieces do not contain a complete point")
         last = self.looks[-1] if points == self._looked else self._take(minors, points)
         return Anytime(last, _ENDS.get(last.status, Stop.EXHAUSTED), tuple(self.looks))
 

@@ -49,7 +49,7 @@ def grow_minors(rows: Callable[[int, int], torch.Tensor], ends: Iterable[int]) -
     start, total = 0, 0.0
     for stop in ends:
         if stop <= start:
-            raise ValueError(f"ends must grow, but {stop} follows {start}")
+            raise ValueError(f"ends must increase, but {stop} follows {start}")
         new = rows(start, stop).to(torch.float64)
         if new.shape != (stop - start, stop):
             raise ValueError(

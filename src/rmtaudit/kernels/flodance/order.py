@@ -109,7 +109,7 @@ def order_test(
     True
     """
     if not 1 <= used <= total:
-        raise ValueError(f"the points used must lie between 1 and {total}, not at {used}")
+        raise ValueError(f"the number of points used must lie between 1 and {total}, not {used}")
     count = min(MOST_POINTS, MOST_ROWS // outputs, used)
     if count < LEAST_POINTS:
         return None

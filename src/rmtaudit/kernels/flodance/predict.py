@@ -174,9 +174,9 @@ def extrapolate(
     True
     """
     if not 0 < confidence < 1:
-        raise ValueError(f"a confidence lies between 0 and 1, not at {confidence}")
+        raise ValueError(f"a confidence must lie between 0 and 1, not {confidence}")
     if tolerance is not None and not tolerance > 0:
-        raise ValueError(f"a tolerance is positive, not {tolerance}")
+        raise ValueError(f"a tolerance must be positive, not {tolerance}")
     if not len(series.sizes):
         raise ValueError("no leading minor is known")
     if size <= series.last_size:
@@ -189,7 +189,7 @@ def extrapolate(
     pooled = series if len(series.sizes) <= MOST_SIZES else series.thinned()
     sizes, logdets = pooled.sizes.double().numpy(), pooled.logdets.numpy()
     if averaged is not None and (len(series.sizes) != series.last_size or series.last_size > MOST_SIZES):
-        raise ValueError(f"averaging over orderings needs every minor, of at most {MOST_SIZES} points")
+        raise ValueError(f"averaging over orderings needs every minor, and at most {MOST_SIZES} points")
     curve = None if averaged is None else lambda n: averaged(n).cpu().double().numpy()
     tests = back_test(sizes, logdets, size, confidence, curve)
     if not tests.candidates:
@@ -235,7 +235,7 @@ def _known(series: MinorSeries, size: int, confidence: float) -> Extrapolation:
     place = (series.sizes == size).nonzero()
     if not len(place):
         raise ValueError(
-            f"{size} is below the last size known, {series.last_size}, and not among those known"
+            f"{size} is below the last known size, {series.last_size}, and not among those known"
         )
     value = float(series.logdets[int(place[0, 0])])
     floor = rounding_floor(series)

@@ -44,13 +44,13 @@ class MinorSeries:
         sizes, logdets = self.sizes, self.logdets
         if sizes.ndim != 1 or sizes.shape != logdets.shape:
             raise ValueError(
-                f"sizes and log-determinants must be two vectors of one length, not of shapes "
-                f"{tuple(sizes.shape)} and {tuple(logdets.shape)}"
+                "sizes and log-determinants must be two vectors of the same length, not of "
+                f"shapes {tuple(sizes.shape)} and {tuple(logdets.shape)}"
             )
         if self.outputs < 1:
-            raise ValueError(f"a point has at least one output, not {self.outputs}")
+            raise ValueError(f"a point must have at least one output, not {self.outputs}")
         if len(sizes) and (int(sizes[0]) < 1 or bool((sizes.diff() <= 0).any())):
-            raise ValueError("sizes must be positive and growing")
+            raise ValueError("sizes must be positive and increasing")
         if not bool(torch.isfinite(logdets).all()):
             raise ValueError("a log-determinant is not finite: the matrix is singular or was not computed")
 

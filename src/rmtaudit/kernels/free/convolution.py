@@ -35,7 +35,7 @@ def free_sum(one: LevyMeasure, other: LevyMeasure) -> LevyMeasure:
     2.83
     """
     if one.index or other.index:
-        raise ValueError("only measures of index 0 add")
+        raise ValueError("only measures of index 0 can be added")
     edges = torch.unique(torch.cat([one.left, one.right, other.left, other.right]))
     left, right, mass = [], [], []
     for measure in (one, other):
@@ -131,7 +131,9 @@ def _fixed_point(step: Callable[[torch.Tensor], torch.Tensor], start: torch.Tens
         if bool(((moved - omega).abs() <= _TOLERANCE * moved.abs()).all()):
             return moved
         omega = moved
-    raise ArithmeticError("the subordination has not settled: the point is too close to the real line")
+    raise ArithmeticError(
+        "the subordination iteration has not converged: the point is too close to the real line"
+    )
 
 
 def _reciprocal(values: torch.Tensor, omega: torch.Tensor) -> torch.Tensor:

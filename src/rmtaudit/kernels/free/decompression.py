@@ -249,7 +249,7 @@ def decompress_spectrum(
         verdict, reason = "decompressible", ""
         if simple is not None:
             verdict = "baseline as good"
-            reason = f"{simple} free cumulants predict the block from its quarter as well"
+            reason = f"{simple} free cumulants predict the block from its quarter equally well"
         if form is not None:
             explained = f"a {form.name} law explains the block (p = {form.p_value:.2f})"
             reason = "; ".join(filter(None, (reason, explained)))

@@ -305,7 +305,7 @@ def _meixner(given: Transform, white: Whitened) -> Form:
 def _two_atoms(given: Transform, white: Whitened) -> Form:
     places, masses = gathered(least_smooth(given, positive=False), 2)
     if len(places) < 2:
-        raise ArithmeticError("the measure is one atom: there are no two to start from")
+        raise ArithmeticError("the measure is a single atom, but two are needed")
     near = fit_atoms(given, places / given.scale, masses / given.scale**2)
     return _fitted_from("two-atom", given, white, near, ending=False)
 

@@ -56,7 +56,7 @@ def refusal(
     if factor * margin >= last:
         reasons.append(
             f"the law can be decompressed by about {last:.3g}, at worst {last / margin:.3g}; "
-            f"{factor:.4g} was asked for"
+            f"{factor:.4g} was requested"
         )
     elif fit.chi_square > REJECTED:
         reasons.append(
@@ -65,7 +65,9 @@ def refusal(
     if choice is None:
         reasons.append("fewer than 128 eigenvalues are too few for validation")
     elif choice.score > _POOR:
-        reasons.append(f"validation on a quarter of the block misses by {choice.score:.0%} of the spread")
+        reasons.append(
+            f"validation on a quarter of the block has an error of {choice.score:.0%} of the spread"
+        )
     return "; ".join(reasons)
 
 

@@ -23,7 +23,9 @@ from rmtaudit.kernels.nelder_mead import minimise
 _RANGE = (1e-3, 4.0)
 """``kappa`` is sought between the first, and the second times ``N``: a convention."""
 _BOUNDED = 0.99  # an estimate beyond this share of the upper end counts as unbounded
-_UNBOUNDED = "the eigenvalues one by one set no upper bound to kappa: they repel each other as noise does"
+_UNBOUNDED = (
+    "the individual eigenvalues give no upper bound for kappa, because they repel each other as noise does"
+)
 _FIRST, _GROWTH = 0.3, 2.0  # steps in log kappa that find a bracket
 _FINE = 1e-4  # in log kappa: nothing that is known of kappa is finer
 _CLOSE = 1e-7  # and in the log of the scale: the likelihood is then right to 1e-12

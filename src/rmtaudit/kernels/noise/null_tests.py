@@ -72,8 +72,8 @@ class NoBulkError(ArithmeticError):
 
     def __init__(self, support: tuple[int, int]) -> None:
         super().__init__(
-            f"only {support[0]} x {support[1]} rows and columns hold anything, fewer than the "
-            f"{LEAST_SIDE} of a bulk"
+            f"only {support[0]} x {support[1]} rows and columns are not zero, below the minimum "
+            f"of {LEAST_SIDE} for a bulk"
         )
         self.support = support
 

@@ -110,7 +110,7 @@ def rectangle_test(matrix: torch.Tensor, profile: Profile, product: torch.Tensor
     variance = off - same_rows
     # of a diagonal or a permutation nothing is left but rounding
     if not variance > off * 1e-5:
-        raise ArithmeticError("no two columns meet in two rows: random signs change nothing")
+        raise ArithmeticError("no two columns share two rows, so random signs change nothing")
     statistic = (squared_norm(product) - float(product.diagonal().double().square().sum())) / 2
     z = (statistic - mean) / math.sqrt(variance)
     n, p = profile.support

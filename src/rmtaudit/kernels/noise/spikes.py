@@ -131,4 +131,4 @@ def _check(value: float, ratio: float) -> None:
     if not 0 < ratio <= 1:
         raise ValueError(f"the ratio must lie in (0, 1], not {ratio}")
     if not value >= 0:
-        raise ValueError(f"a strength or singular value is not negative, but {value}")
+        raise ValueError(f"a strength or singular value must not be negative, but is {value}")

@@ -123,7 +123,7 @@ def deterministic_alpha(rows: int, cols: int) -> float:
 
     p, n = sorted((rows, cols))
     if p < 8:
-        raise ValueError(f"a tail has 8 eigenvalues, the smaller side {p}")
+        raise ValueError(f"a tail needs 8 eigenvalues, but the smaller side is {p}")
     ranks = (torch.arange(p, dtype=torch.float64) + 0.5) / p
     fit = fit_power_law(MarchenkoPastur(1.0, p / n).ppf(ranks), min_tail=8, stability=False)
     if isinstance(fit, NoFit):

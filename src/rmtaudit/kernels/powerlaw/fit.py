@@ -139,10 +139,12 @@ def fit_sorted(
 ) -> PowerLawFit | NoFit:
     """Fit ``x``: ascending, positive, finite. ``margin=None`` leaves out the stability range."""
     if x.size < min_tail:
-        return NoFit(f"{x.size} positive values, fewer than the {min_tail} of a tail", x.size, excluded)
+        return NoFit(
+            f"{x.size} positive values, fewer than the minimum of {min_tail} in a tail", x.size, excluded
+        )
     tails = _tails(x, min_tail, ecdf)
     if tails.start.size == 0:
-        return NoFit("the values of every tail are all equal", x.size, excluded)
+        return NoFit("in every tail, all values are equal", x.size, excluded)
     best, distance, rates = _search(tails, margin)
     start = int(tails.start[best])
     size = x.size - start

@@ -86,7 +86,9 @@ def least_squares(
     """
     rows, cols = matrix.shape
     if rows < cols or target.shape != (rows,):
-        raise ValueError(f"shapes {tuple(matrix.shape)} and {tuple(target.shape)} are no least squares")
+        raise ValueError(
+            f"shapes {tuple(matrix.shape)} and {tuple(target.shape)} do not form a least-squares problem"
+        )
     b = target.to(torch.float64)[:, None]
     small = reduced(torch.cat([matrix.to(torch.float64), b], dim=1), oversample, seed)
     Q, R = torch.linalg.qr(small[:, :cols])

@@ -176,7 +176,7 @@ def _extreme(jacobi: Jacobi, lengths: torch.Tensor, quantile: float) -> tuple[fl
     while float(_mass(jacobi, lengths, torch.tensor([high], dtype=torch.float64))) > quantile:
         low, high = high, high + 4 * (high - lower)
         if high > 1e12 * scale:
-            raise ArithmeticError("these few steps say nothing about the norm: more are needed")
+            raise ArithmeticError("so few steps give no bound on the norm: more are needed")
     for _ in range(_ROUNDS):
         grid = low + (high - low) * torch.linspace(0, 1, _GRID, dtype=torch.float64)
         over = int((_mass(jacobi, lengths, grid[1:-1]) > quantile).sum())

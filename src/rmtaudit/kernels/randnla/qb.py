@@ -101,9 +101,9 @@ def qb(
     (True, True)
     """
     if tolerance and (operator.energy is None or tolerance < 1e-7):
-        raise ValueError("a tolerance needs the operator's energy, and is at least 1e-7 (or 0)")
+        raise ValueError("a tolerance needs the operator's energy, and must be 0 or at least 1e-7")
     if block < 1 or power < 0:
-        raise ValueError("a block has at least one column, and a power is not negative")
+        raise ValueError("a block must have at least one column, and a power must not be negative")
     limit = min(most or operator.rank, operator.rank)
     Q = torch.empty(operator.rows, 0, dtype=torch.float64, device=operator.device)
     B = torch.empty(0, operator.cols, dtype=torch.float64, device=operator.device)

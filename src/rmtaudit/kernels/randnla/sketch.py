@@ -48,7 +48,9 @@ class Sketch:
 
     def __post_init__(self) -> None:
         if self.rows < 1 or self.size < 1 or self.nonzeros < 1:
-            raise ValueError("a sketch has at least one row, one column and one nonzero a column")
+            raise ValueError(
+                "a sketch must have at least one row, one column and one nonzero entry in each column"
+            )
         if self.kind == "hadamard" and self.rows > self.padded:
             raise ValueError(f"a Hadamard sketch of {self.size} columns has at most {self.padded} rows")
 

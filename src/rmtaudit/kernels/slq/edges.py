@@ -52,13 +52,13 @@ def check_domain(rules: list[Rule], relative: float, *, positive: bool, nonnegat
     floor = relative * high
     if low < -floor or high < 0:
         raise ArithmeticError(
-            f"the matrix is not positive {'definite' if positive else 'semidefinite'}: it has an eigenvalue "
-            f"of {low:.3g} or less, beside one of {high:.3g} or more"
+            f"the matrix is not positive {'definite' if positive else 'semidefinite'}: it has an "
+            f"eigenvalue of {low:.3g} or less, and one of {high:.3g} or more"
         )
     if positive and low <= floor:
         raise ArithmeticError(
-            f"the matrix is singular to working precision: it has an eigenvalue of {max(low, 0.0):.3g} or "
-            f"less, beside one of {high:.3g} or more (floor {floor:.3g})"
+            "the matrix is singular to working precision: it has an eigenvalue of "
+            f"{max(low, 0.0):.3g} or less, and one of {high:.3g} or more (floor {floor:.3g})"
         )
 
 
@@ -80,7 +80,8 @@ def spectrum_edges(
     ):
         if wrong:
             raise ArithmeticError(
-                f"{bound:.6g} is no bound of the spectrum: there are eigenvalues at {low:.6g} and {high:.6g}"
+                f"{bound:.6g} is not a bound of the spectrum: there are eigenvalues at {low:.6g} "
+                f"and {high:.6g}"
             )
     largest = None if operator.largest is None else max(operator.largest, high + margin)
     known = 0.0 if operator.smallest is None and isinstance(operator, Gram) else operator.smallest

@@ -60,10 +60,10 @@ class Effort:
     def __post_init__(self) -> None:
         if self.probes < 2 or self.steps < 1 or self.most < self.probes:
             raise ValueError(
-                "at least 2 probes, 1 step and as many probes at most as in the pilot are needed"
+                "at least 2 probes, at least 1 step, and at most as many probes as in the pilot are needed"
             )
         if not 0 < self.level < 1 or not self.share > 0 or not (self.tolerance is None or self.tolerance > 0):
-            raise ValueError("the level lies between 0 and 1; share and tolerance are positive")
+            raise ValueError("the level must lie between 0 and 1, and share and tolerance must be positive")
 
 
 STANDARD = Effort()

@@ -173,7 +173,7 @@ def _jackknife(spectrum: Distribution, name: str) -> Bounded:
     drawn = [_moments(*_all(spectrum, without))[name] for without in range(spectrum.probes)]
     numbers = [one for one in drawn if isinstance(one, float)]
     if not isinstance(value, float) or len(numbers) < len(drawn):
-        return _exactly(value if isinstance(value, str) else "the probes do not agree that there is one")
+        return _exactly(value if isinstance(value, str) else "the probes do not agree that one exists")
     count = len(numbers)
     middle = math.fsum(numbers) / count
     error = math.sqrt((count - 1) / count * math.fsum((one - middle) ** 2 for one in numbers))

@@ -214,5 +214,5 @@ def _radau_below(jacobi: Jacobi, node: float) -> Rule | None:
 def _check_side(pivot: torch.Tensor, side: torch.Tensor, node: float) -> None:
     if not bool((pivot * side > 0).all()):
         raise ArithmeticError(
-            f"{node:.6g} is no bound of the spectrum: the matrix has eigenvalues on both sides"
+            f"{node:.6g} is not a bound of the spectrum: the matrix has eigenvalues on both sides"
         )

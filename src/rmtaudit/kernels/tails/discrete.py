@@ -132,14 +132,16 @@ def fit_discrete(
     Clauset, Shalizi, Newman, SIAM Review 51 (2009), equations 3.5 and 3.9 and appendix B.
     """
     if x.size < min_tail:
-        return NoFit(f"{x.size} positive values, fewer than the {min_tail} of a tail", x.size, excluded)
+        return NoFit(
+            f"{x.size} positive values, fewer than the minimum of {min_tail} in a tail", x.size, excluded
+        )
     values, counts = np.unique(x, return_counts=True)
     sizes = np.cumsum(counts[::-1])[::-1].astype(np.float64)
     logs = np.log(values)
     sums = np.cumsum((counts * logs)[::-1])[::-1]
     candidates = np.flatnonzero((sizes >= min_tail) & (np.arange(values.size) < values.size - 1))
     if not candidates.size:
-        return NoFit("the values of every tail are all equal", x.size, excluded)
+        return NoFit("in every tail, all values are equal", x.size, excluded)
     mean_log = sums[candidates] / sizes[candidates] - logs[candidates]
     alpha, variance = exponents(mean_log, values[candidates])
     steps = head_steps(values) if values.size <= _AT_ONCE else None

@@ -66,9 +66,9 @@ def fit_discrete_laws(tail: Vector, xmin: float) -> tuple[LawFit, ...]:
         Where a law cannot be fitted in floats.
     """
     if not (xmin >= 1 and tail.size >= 2 and np.isfinite(tail).all() and tail.min() >= xmin):
-        raise ValueError("a tail has two finite values or more, all at least xmin >= 1")
+        raise ValueError("a tail must have at least two finite values, all at least xmin >= 1")
     if not tail.max() > xmin:
-        raise ValueError("the values of the tail are all equal")
+        raise ValueError("all values of the tail are equal")
     distinct, counts = np.unique(tail, return_counts=True)
     logs, shares = np.log(distinct / xmin), counts / tail.size
     support = _support(np.log(tail / xmin), float(xmin), logs, shares)
@@ -198,7 +198,7 @@ def _newton(
         try:
             step = np.linalg.solve(information, gradient)
         except np.linalg.LinAlgError as error:
-            raise ArithmeticError("a law of the tail cannot be held in floats") from error
+            raise ArithmeticError("a law of the tail cannot be represented in floating point") from error
         gain = float(gradient @ step)
         if gain < 1e-14:
             return point, log_mass, information
@@ -217,7 +217,7 @@ def _newton(
         else:
             return point, log_mass, information
         point, log_mass, shares = trial, trial_log_mass, trial_shares
-    raise ArithmeticError("a law of the tail is not found")
+    raise ArithmeticError("a law of the tail could not be fitted")
 
 
 def _stretched_exponential(support: _Support, power: LawFit) -> LawFit:

@@ -89,12 +89,12 @@ def fit_laws(tail: NDArray[np.float64], xmin: float) -> tuple[LawFit, ...]:
     Clauset, Shalizi, Newman, SIAM Review 51 (2009), tables 2.1 and appendix B.
     """
     if not (xmin > 0 and tail.size >= 2 and np.isfinite(tail).all() and tail.min() >= xmin):
-        raise ValueError("a tail has two finite values or more, all at least xmin > 0")
+        raise ValueError("a tail must have at least two finite values, all at least xmin > 0")
     xmin = float(xmin)
     with np.errstate(over="ignore"):
         v = np.log1p((tail - xmin) / xmin)
     if not v.max() > 0:
-        raise ValueError("the values of the tail are all equal")
+        raise ValueError("all values of the tail are equal")
     if v.max() > 700:
         raise ArithmeticError("the largest value is more than e^700 times the smallest")
     return (
@@ -200,7 +200,7 @@ def _stretched_exponential(v: NDArray[np.float64], xmin: float) -> LawFit:
         stretched = np.expm1(beta * v)
     total = float(stretched.mean())
     if not math.isfinite(total) or total == 0:
-        raise ArithmeticError("the stretched exponential of the tail cannot be held in floats")
+        raise ArithmeticError("the stretched exponential of the tail cannot be represented in floating point")
     strength = 1 / total
     first = float((v * (stretched + 1)).mean())
     second = float((v * v * (stretched + 1)).mean())

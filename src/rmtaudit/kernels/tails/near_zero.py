@@ -148,7 +148,9 @@ def lowest_values_problem(values: torch.Tensor, threshold: float) -> str:
     problem = too_few_values(lowest)
     if problem or tied(lowest, "continuous") is None:
         return problem
-    return f"of the {lowest.size} lowest values only {np.unique(lowest).size} are different: no law is judged"
+    return (
+        f"of the {lowest.size} lowest values, only {np.unique(lowest).size} are distinct, so no law is judged"
+    )
 
 
 def bootstrap_near_zero(
@@ -178,7 +180,7 @@ def bootstrap_near_zero(
             power, _, rate, _ = _inverse_gamma(fit_bent(v, "cut-off"), threshold)
             estimates.append((power, rate, 1 / float(v.mean())))
     if len(estimates) < 2:
-        return NoFit("fewer than two resamples hold two different values", x.size, fit.excluded)
+        return NoFit("fewer than two resamples hold two distinct values", x.size, fit.excluded)
     count = 0
     for _ in range(replicas):
         uniform = torch.rand(fit.tail_size, dtype=torch.float64, generator=generator).numpy()

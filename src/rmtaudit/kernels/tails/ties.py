@@ -52,11 +52,15 @@ def too_few_values(tail: NDArray[np.float64]) -> str:
     """Return why a tail, ascending, has too few different values; empty where it has enough."""
     distinct = np.unique(tail).size
     if distinct < LEAST_DISTINCT:
-        return f"only {distinct} different values among the {tail.size} of the tail: they tell no laws apart"
+        return (
+            f"only {distinct} distinct values among the {tail.size} of the tail: they do not "
+            "distinguish the laws"
+        )
     above = int(np.count_nonzero(tail > tail[0]))
     if above < LEAST_ABOVE:
         return (
-            f"all but {above} of the {tail.size} values of the tail are equal: they tell no law from another"
+            f"all but {above} of the {tail.size} values of the tail are equal: they do not "
+            "distinguish the laws"
         )
     return ""
 

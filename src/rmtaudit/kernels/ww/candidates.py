@@ -120,7 +120,7 @@ def possible_starts(
     low, high = (-math.inf, math.inf) if window is None else window
     start = first[(distinct >= low) & (distinct <= high)][:-1]
     if not start.size:
-        raise ArithmeticError("fewer than 2 different eigenvalues may be xmin")
+        raise ArithmeticError("fewer than 2 distinct eigenvalues can serve as xmin")
     return first, start
 
 
@@ -156,5 +156,5 @@ def _small(values: NDArray[np.float64]) -> Candidate:
                 alpha=alpha, xmin=float(values[start]), xmax=float(values[-1]), D=distance, sigma=sigma
             )
     if best is None:
-        raise ArithmeticError("the values of every tail are all equal")
+        raise ArithmeticError("in every tail, all values are equal")
     return best

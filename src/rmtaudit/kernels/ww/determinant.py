@@ -48,7 +48,7 @@ def determinant_tail(eigenvalues: torch.Tensor) -> DeterminantTail:
     """
     values = eigenvalues.detach().cpu().double().numpy()
     if values.size < 2 or not values[0] < values[-1]:
-        raise ArithmeticError("the determinant condition needs 2 different eigenvalues")
+        raise ArithmeticError("the determinant condition needs 2 distinct eigenvalues")
     rescaled = values * (values.size / values.sum())
     with np.errstate(divide="ignore"):  # log 0 = -inf ends the product, as 0 does
         products = np.cumsum(np.log(rescaled[:0:-1]))

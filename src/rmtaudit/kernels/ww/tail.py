@@ -169,7 +169,9 @@ def _clip(
     """
     most = options.max_fingers if options.max_fingers >= size / 2 else _DEFAULT_MAX_FINGERS
     if most <= 2:
-        raise ArithmeticError(f"max_fingers={most} leaves nothing to try: the first try drops 2 eigenvalues")
+        raise ArithmeticError(
+            f"max_fingers={most} leaves nothing to try, because the first attempt drops 2 eigenvalues"
+        )
     best, fingers = first, 0
     for dropped in range(2, most):
         last = _dropping(usable, dropped, fit)

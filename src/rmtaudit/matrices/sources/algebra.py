@@ -37,9 +37,9 @@ class Shifted(Wrapper):
 
     def __init__(self, base: MatrixSource, shift: float) -> None:
         if not base.square:
-            raise UsageError("RA-MS-004", f"{base.name} is not square: it has no shift.")
+            raise UsageError("RA-MS-004", f"{base.name} is not square, so it cannot be shifted.")
         if not math.isfinite(shift):
-            raise UsageError("RA-MS-021", f"a shift is a finite number, not {shift}.")
+            raise UsageError("RA-MS-021", f"A shift must be a finite number, not {shift}.")
         super().__init__(base)
         self.shift = shift
         self.name = f"{base.name} {'-' if shift < 0 else '+'} {abs(shift):g} I"
@@ -138,7 +138,7 @@ class Product(MatrixSource):
         self.stored_bytes = sum(stored) if stored else None
         self.reach = left.reach & right.reach & {Reach.MATMUL, Reach.BLOCK, Reach.DENSE}
         if not self.reach:
-            raise UsageError("RA-MS-022", f"{left.name} and {right.name} offer nothing in common.")
+            raise UsageError("RA-MS-022", f"{left.name} and {right.name} have no operation in common.")
         self.name, self.shape = f"{left.name} @ {right.name}", (left.shape[0], right.shape[1])
         self.symmetry = "a product of two matrices"
 
@@ -275,8 +275,8 @@ def with_structure(known: Known) -> Known:
     if not structure.empty:
         return replace(known, structure=structure)
     singular = (
-        "the places of its entries make it singular, whatever their values: columns have no entry, or "
-        "their only one in the row of another such column"
+        "the positions of its entries make it singular, whatever their values: columns have no "
+        "entry, or their only entry in the same row as another such column"
     )
     return replace(known, structure=structure, singular=singular)
 

@@ -96,7 +96,7 @@ def check_shape(shape: tuple[int, ...], name: str) -> None:
     """Raise ``UsageError`` (RA-MS-002) unless ``shape`` is that of a matrix with entries."""
     if len(shape) != 2:
         sides = " x ".join(map(str, shape[:6])) or "a number"
-        raise UsageError("RA-MS-002", f"{name} has {len(shape)} sides ({sides}); a matrix has 2.")
+        raise UsageError("RA-MS-002", f"{name} has {len(shape)} dimensions ({sides}); a matrix has 2.")
     if 0 in shape:
         raise UsageError("RA-MS-002", f"{name} is empty: {shape[0]} x {shape[1]}.")
 
@@ -108,7 +108,7 @@ def declared_symmetry(symmetric: bool | None, square: bool, name: str) -> Symmet
     """
     if not square:
         if symmetric:
-            raise UsageError("RA-MS-004", f"{name} was said to be symmetric, but is not square.")
+            raise UsageError("RA-MS-004", f"{name} was declared symmetric, but is not square.")
         return Symmetry(False, Ground.CONSTRUCTION, "not square")
     if symmetric is None:
         return None
@@ -139,7 +139,7 @@ def check_finite(name: str, values: torch.Tensor) -> None:
         raise InputError(
             "RA-MS-005",
             f"{bad:,} of the {values.numel():,} entries of {name} that were read are NaN or infinite.",
-            hint="A determinant of such a matrix does not exist.",
+            hint="Such a matrix has no determinant.",
         )
 
 

@@ -260,8 +260,8 @@ class MatrixSource(ABC):
         offered = ", ".join(sorted(self.reach)) or "nothing"
         return UnreachableError(
             "RA-MS-001",
-            f"{self.name} offers {offered}; {requested} was asked for.",
-            hint="Choose a method that needs less, or a source that offers more.",
+            f"{self.name} supports {offered}; {requested} was requested.",
+            hint="Choose a method that needs less, or a source that supports more.",
         )
 
 

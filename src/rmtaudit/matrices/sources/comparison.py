@@ -182,12 +182,12 @@ def compare_products(source: MatrixSource) -> Symmetry:
     difference = ((x * right).sum(0) - (y * left).sum(0)).abs()
     size = x.norm(dim=0) * right.norm(dim=0) + y.norm(dim=0) * left.norm(dim=0)
     if not bool(size.isfinite().all()):
-        raise InputError("RA-MS-005", f"products of {source.name} are NaN or infinite.")
+        raise InputError("RA-MS-005", f"Products of {source.name} are NaN or infinite.")
     unit = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}.get(source.dtype, 2.0**-53)
     worst = float((difference / size.clamp(min=torch.finfo(torch.float64).tiny)).max())
     if worst > _PRODUCT_TOLERANCE * unit:
         return Symmetry(False, Ground.PRODUCTS, f"xᵀAy and yᵀAx differ for random x and y, by {worst:.1e}")
-    words = f"xᵀAy = yᵀAx for {_PAIRS} random pairs, to {max(worst, unit):.0e}"
+    words = f"xᵀAy = yᵀAx for {_PAIRS} random pairs, up to {max(worst, unit):.0e}"
     return Symmetry(True, Ground.PRODUCTS, words)
 
 

@@ -137,7 +137,9 @@ class SourceContract(ABC):
             low, high = float(values[0]), float(values[-1])
             assert known.smallest is None or low >= known.smallest - slack, f"an eigenvalue is {low}"
             assert known.largest is None or high <= known.largest + slack, f"an eigenvalue is {high}"
-            assert known.smallest is None or known.smallest_from, "where the lower bound is from is not said"
+            assert known.smallest is None or known.smallest_from, (
+                "the origin of the lower bound is not stated"
+            )
         if known.rank is not None:
             rank = int((torch.linalg.svdvals(whole) > slack).sum())
             assert rank <= known.rank, f"the rank is {rank}, not at most {known.rank}"

@@ -114,9 +114,9 @@ class MaternMatrix(KernelMatrix):
 
     def __init__(self, points: torch.Tensor, *, nu: float, length: float, name: str = "<points>") -> None:
         if nu not in (0.5, 1.5, 2.5, math.inf):
-            raise UsageError("RA-MS-020", f"the smoothness is 0.5, 1.5, 2.5 or inf, not {nu}.")
+            raise UsageError("RA-MS-020", f"The smoothness must be 0.5, 1.5, 2.5 or inf, not {nu}.")
         if not (math.isfinite(length) and length > 0):
-            raise UsageError("RA-MS-020", f"a length scale is a positive number, not {length}.")
+            raise UsageError("RA-MS-020", f"A length scale must be a positive number, not {length}.")
         self.nu, self.length = nu, length
         self.points = as_points(points, name)
         words = "Gaussian kernel" if nu == math.inf else f"Matérn {nu:g} kernel"

@@ -110,9 +110,10 @@ class FileMatrix(MatrixSource):
         if needed > file.size:
             raise CorruptError(
                 "RA-MS-010",
-                f"the file is truncated: a {layout.shape[0]} x {layout.shape[1]} matrix of {layout.dtype} "
-                f"takes {needed:,} bytes with its header, the file has {file.size:,}.",
-                hint="Copy or write the file again; of raw numbers, check shape and dtype.",
+                f"The file is truncated: a {layout.shape[0]} x {layout.shape[1]} matrix of "
+                f"{layout.dtype} takes {needed:,} bytes with its header, but the file has "
+                f"{file.size:,}.",
+                hint="Copy or write the file again; for raw numbers, check shape and dtype.",
                 where=file.where,
             )
         self.reach = EVERYTHING if self.square else EVERYTHING - {Reach.PRINCIPAL}
@@ -246,8 +247,8 @@ class ZarrMatrix(MatrixSource):
         try:
             return self._array[selection]
         except (OSError, ValueError, RuntimeError) as error:  # what a codec raises on a damaged chunk
-            message = f"a chunk of {self.name} cannot be decoded: {type(error).__name__}: {error}"
-            raise CorruptError("RA-MS-011", message, hint="Make the array again.") from error
+            message = f"A chunk of {self.name} cannot be decoded: {type(error).__name__}: {error}"
+            raise CorruptError("RA-MS-011", message, hint="Write the array again.") from error
 
 
 def npy_layout(file: Bytes, name: str, *, offset: int = 0) -> Layout:
@@ -272,12 +273,12 @@ def npy_layout(file: Bytes, name: str, *, offset: int = 0) -> Layout:
         text = bytes(file.pread(begin, length)).decode("utf-8" if head[6] == 3 else "latin-1")
         header = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise _bad_header(file, "its header is no dictionary") from error
+        raise _bad_header(file, "its header is not a dictionary") from error
     if not isinstance(header, dict) or set(header) != {"descr", "fortran_order", "shape"}:
         raise _bad_header(file, "its header lacks descr, fortran_order or shape")
     shape, order, described = header["shape"], header["fortran_order"], header["descr"]
     if not isinstance(shape, tuple) or not all(type(side) is int and side >= 0 for side in shape):
-        raise _bad_header(file, "its shape is no tuple of sizes")
+        raise _bad_header(file, "its shape is not a tuple of sizes")
     if not isinstance(order, bool):
         raise _bad_header(file, "its order is neither true nor false")
     check_shape(shape, name)
@@ -303,7 +304,7 @@ def _described(described: object, name: str) -> tuple[str, bool]:
 
 
 def _bad_header(file: Bytes, what: str) -> InputError:
-    return CorruptError("RA-MS-012", f"{what}.", hint="Make the file again.", where=file.where)
+    return CorruptError("RA-MS-012", f"{what}.", hint="Write the file again.", where=file.where)
 
 
 def _bytes_of(array: np.ndarray[Any, Any]) -> memoryview:

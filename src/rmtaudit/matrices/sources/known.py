@@ -74,10 +74,10 @@ class Known:
         for name in ("smallest", "largest"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
-                raise ValueError(f"{name} is a finite number or None, not {value}")
+                raise ValueError(f"{name} must be a finite number or None, not {value}")
         for name in ("rank", "rounding", "product_flops", "entry_flops", "nonzeros"):
             value = getattr(self, name)
             if value is not None and not value >= 0:
-                raise ValueError(f"{name} is at least 0 or None, not {value}")
+                raise ValueError(f"{name} must be at least 0 or None, not {value}")
         if self.smallest is not None and self.largest is not None and self.smallest > self.largest:
             raise ValueError(f"the spectrum is bounded by {self.smallest} from below, {self.largest} above")

@@ -157,7 +157,7 @@ class Laplacian(SparseMatrix):
 
         edges = np.asarray(edges)
         if edges.ndim != 2 or edges.shape[1] != 2 or (edges.astype(np.int64) != edges).any():
-            raise InputError("RA-MS-035", f"an edge of {name} is two whole numbers: the ends of it.")
+            raise InputError("RA-MS-035", f"An edge of {name} must be two integers, its end points.")
         labels, ends = np.unique(edges.astype(np.int64), return_inverse=True)
         ends = ends.reshape(-1, 2)
         loops = int((ends[:, 0] == ends[:, 1]).sum())
@@ -192,8 +192,10 @@ class Laplacian(SparseMatrix):
         return Known(
             largest=2.0 if normalised else 2.0 * float(self.degrees.max()),
             rank=self.shape[0] - int(self.components),
-            singular="the Laplacian of a graph has as many eigenvalues 0 as the graph has connected "
-            f"components: {self.components:,}",
+            singular=(
+                "the Laplacian of a graph has as many zero eigenvalues as the graph has "
+                f"connected components: {self.components:,}"
+            ),
             sparse=self.matrix,
             laplacian=self,
             nonzeros=self.stored,

@@ -24,7 +24,7 @@ class Ground(StrEnum):
     COMPARED = "every pair compared"
     PRODUCTS = "products with random vectors"
     SAMPLED = "a sample"
-    CLAIMED = "a claim of the source"
+    CLAIMED = "claimed by the source"
 
 
 PRESUMPTIONS = frozenset({Ground.SAMPLED, Ground.CLAIMED})
@@ -49,7 +49,9 @@ class AsymmetricError(InputError):
         super().__init__(
             "RA-MS-006",
             f"{name} is not symmetric: {words}.",
-            hint="LU takes any square matrix; --symmetric takes the lower triangle as the truth.",
+            hint=(
+                "Use LU, which works for any square matrix, or --symmetric to use the lower triangle only."
+            ),
         )
         self.words = words
 

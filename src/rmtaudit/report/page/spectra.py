@@ -21,8 +21,8 @@ OPEN = 12
 """Panels that are shown at once; the others open on demand, and are not printed."""
 
 _NOT_SAVED = (
-    "A saved report holds no spectra, so there is nothing to draw here. "
-    "rmtaudit scan MODEL -o report.html draws every layer while its spectrum is at hand."
+    "A saved report holds no spectra, so there is nothing to draw here. Run rmtaudit scan MODEL "
+    "-o report.html to draw every layer while its spectrum is available."
 )
 _NOT_COMPUTED = "The analyzers of this scan computed no spectrum that could be drawn."
 _MOST_REASONS = 20
@@ -93,8 +93,8 @@ def gallery(
     remark = "" if panels else _NOT_COMPUTED
     if beyond:
         remark = (
-            f"{beyond} more layers are left out to keep the page small: "
-            "rmtaudit scan --plots DIR draws every layer."
+            f"{beyond} more layers are omitted to keep the page small; run rmtaudit scan --plots "
+            "DIR to draw every layer."
         )
     reasons = [Fact(texts.get(name, name), why) for name, why in sorted(left_out.items())]
     if len(reasons) > _MOST_REASONS:

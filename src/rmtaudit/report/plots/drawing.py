@@ -42,7 +42,7 @@ class Drawing:
         if ending not in (".svg", ".png"):
             raise UsageError(
                 "RA-US-306",
-                f"A figure is written as .svg or .png, not as {target.suffix!r}.",
+                f"A figure can be written as .svg or .png, not as {target.suffix!r}.",
                 where=str(path),
             )
         if ending == ".svg":
@@ -61,7 +61,9 @@ class Drawing:
             target.write_bytes(data)
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise OutputError("RA-OU-004", f"Cannot be written: {reason}.", where=str(path)) from error
+            raise OutputError(
+                "RA-OU-004", f"The file cannot be written: {reason}.", where=str(path)
+            ) from error
 
     def __repr__(self) -> str:
         return f"Drawing({self.chart.title!r}): .save('plot.svg') writes it"

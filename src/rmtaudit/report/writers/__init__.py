@@ -16,6 +16,6 @@ Writer = Callable[[Sequence[Result]], str]
 def writer_for(name: str) -> Writer:
     """Return the writer of a format; raises ``UsageError`` (RA-US-302) for an unknown one."""
     if name not in FORMATS:
-        raise UsageError("RA-US-302", f"No format {name!r}.", hint=f"Formats: {', '.join(FORMATS)}.")
+        raise UsageError("RA-US-302", f"There is no format {name!r}.", hint=f"Formats: {', '.join(FORMATS)}.")
     writer: Writer = import_module(f"rmtaudit.report.writers.{name}").write
     return writer

@@ -155,9 +155,9 @@ class Index:
         return OutputError(
             "RA-ST-002" if full else "RA-ST-003",
             "The disk is full." if full else f"The index cannot be used: {error}.",
-            hint="Make room and give the same command again: everything that was finished is kept."
+            hint=("Free some space and run the same command again: everything that was finished is kept.")
             if full
-            else "It can be deleted: the next run makes it anew.",
+            else "It can be deleted: the next run creates it again.",
             where=str(self.path),
         )
 
@@ -210,7 +210,7 @@ def _migrate(database: sqlite3.Connection) -> None:
         raise UsageError(
             "RA-ST-004",
             "A later version of rmtaudit wrote this index.",
-            hint="Update rmtaudit, or delete the index: the next run makes it anew from the records.",
+            hint=("Update rmtaudit, or delete the index: the next run creates it again from the records."),
         )
     for name, migrate in _MIGRATIONS:
         if name not in applied:

@@ -88,7 +88,7 @@ class RecordStore:
         if not create:
             raise UsageError(
                 "RA-ST-001",
-                "Is no store.",
+                "The folder is not a store.",
                 hint="Give the folder that `rmtaudit zoo --out` wrote, or the store in it.",
                 where=str(folder),
             )
@@ -170,7 +170,9 @@ def read_record(path: Path) -> Record:
         kind = Kind(document["kind"])
         record = Record(kind=kind, key=document["key"], body=document["body"])
     except (KeyError, ValueError):
-        raise CorruptError("RA-ST-005", "The record is of another version.", where=str(path)) from None
+        raise CorruptError(
+            "RA-ST-005", "The record was written by another version.", where=str(path)
+        ) from None
     if f"{key_digest(record.kind, record.key)}.json" != path.name:
         raise CorruptError("RA-ST-005", "The record has the name of another one.", where=str(path))
     return record
@@ -215,7 +217,7 @@ def _check_marker(marker: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         name, version = "", ""
     if name != "rmtaudit.store":
-        raise UsageError("RA-ST-001", "Is no store: its marker is damaged.", where=str(marker))
+        raise UsageError("RA-ST-001", "The folder is not a store: its marker is damaged.", where=str(marker))
     if version != "1.0":
         raise UsageError(
             "RA-ST-004",
@@ -230,7 +232,7 @@ def _refusal(error: OSError, folder: Path) -> OutputError:
         return OutputError(
             "RA-ST-002",
             "The disk is full.",
-            hint="Make room and give the same command again: everything that was finished is kept.",
+            hint=("Free some space and run the same command again: everything that was finished is kept."),
             where=str(folder),
         )
     reason = error.strerror or type(error).__name__

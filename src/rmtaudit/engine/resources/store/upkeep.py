@@ -71,7 +71,9 @@ def verify_store(store: RecordStore) -> Checked:
         missing = known.get(Kind.MODEL, set()) ^ indexed
         missing |= known.get(Kind.SOURCE, set()) ^ set(index.sources())
         if missing:
-            reason = f"differs from the records in {len(missing)} entries; `rmtaudit cache gc` makes it anew"
+            reason = (
+                f"differs from the records in {len(missing)} entries; `rmtaudit cache gc` creates it again"
+            )
             problems.append(Problem(index.path.name, reason))
     return Checked(counts, total, tuple(problems))
 
@@ -96,7 +98,7 @@ def garbage_of(store: RecordStore, *, least_age: float = LEAST_AGE) -> Iterator[
             yield Garbage(path, status.st_size, reason)
 
     for path in store.leftovers():
-        yield from aged(path, "left over by a process that was ended")
+        yield from aged(path, "left over from a process that was ended")
     for kind in Kind:
         for path in store.files(kind):
             try:

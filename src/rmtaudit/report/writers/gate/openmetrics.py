@@ -35,7 +35,7 @@ def _families(document: GateDocument) -> Iterator[tuple[str, str, list[Sample]]]
     )
     yield (
         "rmtaudit_gate_checks",
-        "Checks of the policy by what came of them.",
+        "Checks of the policy by outcome.",
         [
             ({**labels, "outcome": outcome}, sum(check.outcome == outcome for check in subject.checks))
             for labels, subject in subjects
@@ -45,7 +45,7 @@ def _families(document: GateDocument) -> Iterator[tuple[str, str, list[Sample]]]
     )
     yield (
         "rmtaudit_coverage_ratio",
-        "Parameters in analysed layers, of all parameters.",
+        "Share of the parameters that are in analysed layers.",
         [(labels, subject.coverage.fraction) for labels, subject in subjects if subject.coverage is not None],
     )
     yield (

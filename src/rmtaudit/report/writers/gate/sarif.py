@@ -78,7 +78,7 @@ def write(result: GateResult) -> str:
     results.sort(key=lambda each: ("error", "warning", "note").index(each["level"]))
     if len(results) > MOST_RESULTS:
         rest = len(results) - MOST_RESULTS
-        notifications.append(_notification(f"{rest} of the mildest results are left out.", "warning"))
+        notifications.append(_notification(f"{rest} of the least severe results are omitted.", "warning"))
         results = results[:MOST_RESULTS]
     log = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [_run(document, results, notifications)]}
     return dumps(log)

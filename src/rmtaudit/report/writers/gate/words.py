@@ -90,7 +90,7 @@ def left_out_line(subject: GateSubject) -> str:
         return ""
     rules = ", ".join(whole_line(each.rule) for each in subject.left_out)
     reasons = " ".join(dict.fromkeys(one_line(each.reason) for each in subject.left_out))
-    return f"Left out: {rules}. {reasons}"
+    return f"Skipped: {rules}. {reasons}"
 
 
 def policy_line(document: GateDocument) -> str:

@@ -151,9 +151,10 @@ def test_signs_are_drawn_only_where_the_largest_eigenvalue_leaves_the_bulk(stren
 
 def test_a_large_matrix_is_tested_in_float32_and_counted_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = gaussian(300, 200) * torch.exp(0.5 * gaussian(200, seed=1))
-    precise = floor(matrix)
-    monkeypatch.setattr(equalised, "_SINGLE_FROM", 100)
     single = floor(matrix)
+    monkeypatch.setattr(equalised, "_SINGLE_FROM", 1000)
+    precise = floor(matrix)
+    monkeypatch.undo()
     assert EqualisedMatrix(matrix).product.dtype == torch.float32
     assert EqualisedMatrix(matrix.double()).product.dtype == torch.float64
     assert precise.accepted is not None

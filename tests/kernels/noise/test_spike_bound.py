@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rmtaudit.kernels.noise.spike_bound import noise_ceiling
+from rmtaudit.kernels.noise.sign_flip import flipped_gram, largest_eigenvalue
+from rmtaudit.kernels.noise.spike_bound import equalised_squares, noise_ceiling
+from rmtaudit.kernels.noise.tracy_widom import MEAN, soft_edge, upper_quantile
 from rmtaudit.kernels.noise.variance_profile import equalised_gram, sinkhorn
 from rmtaudit.kernels.spectra.gram import eigenvalues
 
@@ -61,3 +63,19 @@ def test_one_huge_entry_is_one_direction_at_most() -> None:
     matrix = noise("gaussian", (150, 60), generator)
     matrix[3, 4] = 500.0
     assert bound(matrix) <= 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_draws_that_stay_below_are_passed_over_without_changing_the_ceiling(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    shape = 150, 60
+    matrix = noise("student", shape, generator)
+    matrix[3, 4] = 40.0  # single entries outweigh the rest, so that signs are drawn
+    profile = sinkhorn(matrix)
+    ceiling = noise_ceiling(matrix, profile, level=0.01, draws=6, generator=torch.Generator().manual_seed(9))
+    again = torch.Generator().manual_seed(9)
+    variance = equalised_squares(matrix, profile)[1] / (shape[0] * shape[1])
+    tops = [largest_eigenvalue(flipped_gram(matrix, profile, again)) / variance for _ in range(6)]
+    centre, width = soft_edge(*shape)
+    located = max(centre, max(tops) - MEAN * width)
+    assert ceiling == pytest.approx(variance * (located + width * upper_quantile(0.01)), rel=1e-12)

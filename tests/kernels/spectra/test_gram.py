@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmtaudit.kernels.spectra import gram as module
-from rmtaudit.kernels.spectra.gram import eigenvalues, gram, principal_gram
+from rmtaudit.kernels.spectra.gram import eigenvalues, gram, principal_gram, row_blocks
 
 
 @given(rows=st.integers(1, 90), cols=st.integers(1, 40), seed=st.integers(0, 99), wide=st.booleans())
@@ -34,3 +34,17 @@ def test_eigenvalues_of_a_float32_gram_matrix_are_float64() -> None:
     rough, exact = (eigenvalues(gram(matrix, dtype=dtype)) for dtype in (torch.float32, torch.float64))
     assert rough.dtype == torch.float64
     torch.testing.assert_close(rough, exact, rtol=0, atol=float(exact[-1]) * 1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_transposed_matrix_is_copied_and_summed_as_it_lies(dtype: torch.dtype) -> None:
+    stored = torch.randn(40, 900, dtype=dtype, generator=torch.Generator().manual_seed(5))
+    copies = [(band, block) for band, block in row_blocks(stored.T, dtype)]
+    assert all(block.T.is_contiguous() for _, block in copies)
+    assert all(torch.equal(block, stored.T[band]) for band, block in copies)
+    copies[0][1].zero_()
+    assert float(stored[:, 0].abs().max()) > 0
+    scales = torch.rand(900, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(6))
+    summed = gram(stored.T, lambda block, band: block.mul_(scales[band]))
+    wide = stored.double().T * scales
+    torch.testing.assert_close(summed, wide.T @ wide, rtol=1e-12, atol=1e-12)

@@ -24,8 +24,8 @@ _NEAR, _FEW_NEAR = 1.2, 12
 apart than the Gram matrix and its inertia."""
 _BAND = 1024
 """Rows that are multiplied at once: 16 MB of float32 at a width of 4096."""
-_SINGLE_FROM = 768
-"""Size from which the spectrum of a matrix that is not float64 is computed in float32. Over noise with and
+_SINGLE_FROM = _SMALLEST_BLOCK
+"""Size from which the Gram matrix of a matrix that is not float64 is summed in float32. Over noise with and
 without spikes, of shares of the energy up to a half, N x KS moves by 0.003 at most."""
 _SINGLE_ERROR = 3e-6
 """Error of an eigenvalue of float32, over the largest. It was at most 7e-7, up to a size of 3072."""
@@ -40,11 +40,16 @@ class EqualisedMatrix:
         ``W``, shape ``(n, p)`` with ``n >= p``, floating, finite. Not changed.
     profile
         The scales: Sinkhorn's where ``None``.
+    product
+        ``ŴᵀŴ``, where it is known.
     """
 
-    def __init__(self, matrix: torch.Tensor, profile: Profile | None = None) -> None:
+    def __init__(
+        self, matrix: torch.Tensor, profile: Profile | None = None, product: torch.Tensor | None = None
+    ) -> None:
         self.matrix = matrix
         self.profile = sinkhorn(matrix) if profile is None else profile
+        self._known = product
 
     @cached_property
     def support(self) -> tuple[int, int]:
@@ -55,6 +60,8 @@ class EqualisedMatrix:
     @cached_property
     def product(self) -> torch.Tensor:
         """``ŴᵀŴ``, shape ``(p, p)``: float64, or float32 for a large matrix that is not float64."""
+        if self._known is not None:
+            return self._known
         large = self.support[1] >= _SINGLE_FROM
         return self._gram(working_dtype(self.matrix) if large else torch.float64)
 
@@ -87,7 +94,10 @@ class EqualisedMatrix:
         order = torch.randperm(len(alive), generator=torch.Generator().manual_seed(len(alive)))
         chosen = alive[order[:count].sort().values.to(alive.device)]
         profile = Profile(self.profile.rows, self.profile.cols[chosen])
-        return EqualisedMatrix(self.matrix.index_select(1, chosen), profile)
+        # below this size the product of all columns is needed later whatever the block says
+        whole = self.product if self.support[1] < _KRYLOV_FROM else None
+        product = None if whole is None else whole[chosen][:, chosen]
+        return EqualisedMatrix(self.matrix.index_select(1, chosen), profile, product)
 
     def with_dyson(self) -> EqualisedMatrix:
         """Return the matrix with the scales that the Dyson equaliser finds from these.

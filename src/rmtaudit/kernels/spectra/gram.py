@@ -33,10 +33,16 @@ def row_bands(shape: torch.Size | tuple[int, int]) -> Iterator[slice]:
 def row_blocks(
     matrix: torch.Tensor, dtype: torch.dtype = torch.float64
 ) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield fresh contiguous copies of bands of rows, with a size fixed by the shape alone."""
+    """Yield fresh copies of bands of rows, with a size fixed by the shape alone.
+
+    A copy is contiguous, or transposed where the matrix is: to turn it would take longer than to copy it.
+    """
+    turned = not matrix.is_contiguous() and matrix.T.is_contiguous()
     for band in row_bands(matrix.shape):
-        copy = torch.empty(matrix[band].shape, dtype=dtype, device=matrix.device)
-        yield band, copy.copy_(matrix[band])
+        part = matrix[band]
+        shape = part.shape[::-1] if turned else part.shape
+        copy = torch.empty(shape, dtype=dtype, device=matrix.device)
+        yield band, (copy.T if turned else copy).copy_(part)
 
 
 def gram(
@@ -102,7 +108,9 @@ def _summed(parts: Iterable[torch.Tensor], total: torch.Tensor) -> torch.Tensor:
         if library is None:
             total += part.T @ part
         else:
-            library.accumulate_gram(np.ascontiguousarray(part.numpy()), total.numpy())
+            of_rows = part.T.is_contiguous() and not part.is_contiguous()
+            block = np.ascontiguousarray((part.T if of_rows else part).numpy())
+            library.accumulate_gram(block, total.numpy(), of_rows=of_rows)
     if library is not None:
         mirror(total)
     return total
@@ -115,7 +123,7 @@ def mirror(upper: torch.Tensor) -> None:
         stop = min(start + step, len(upper))
         upper[start:stop, :start] = upper[:start, start:stop].T
         corner = upper[start:stop, start:stop]
-        corner.copy_(corner.triu() + corner.triu(1).T)
+        corner.triu_().add_(corner.triu(1).T)
 
 
 def eigenvalues(symmetric: torch.Tensor) -> torch.Tensor:

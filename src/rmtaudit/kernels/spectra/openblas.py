@@ -357,7 +357,7 @@ def _open(path: Path, pattern: str, integer: type[np.int32] | type[np.int64]) ->
 def _reference(argument: bytes | npt.NDArray[Any]) -> Any:
     if isinstance(argument, bytes):
         return ctypes.c_char_p(argument)
-    return argument.ctypes.data_as(ctypes.c_void_p)
+    return ctypes.c_void_p(argument.ctypes.data)  # the caller keeps the array until the call returns
 
 
 def _check(

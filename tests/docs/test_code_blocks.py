@@ -39,7 +39,7 @@ PAGES = {
 BLOCKS = [block for blocks in PAGES.values() for block in blocks]
 SHOWN = ("text", "markdown")  # what a command prints or writes
 DATA = ("yaml", "toml", "json")
-NOT_RUN = 11
+NOT_RUN = 10
 """How many blocks do not run, so that none is added without notice."""
 
 LIGHTER = {
@@ -110,15 +110,16 @@ def session(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ses
 
 def carried_out(session: Session, blocks: tuple[Block, ...], *, slow: bool) -> None:
     page = blocks[0].page
+    for block in blocks:
+        if block.file:
+            (session.folder / block.file).parent.mkdir(parents=True, exist_ok=True)
+            (session.folder / block.file).write_text(block.text, encoding="utf-8")
     session.python(PYTHON_BEFORE.get(page, ""), "before the page")
     prepared = session.shell(SHELL_BEFORE.get(page, "git init --quiet"))
     assert not [code for _, code, _ in prepared if code], prepared
     for block in blocks:
         if block.note == "not run" or (block.note == "slow") > slow:
             continue
-        if block.file:
-            (session.folder / block.file).parent.mkdir(parents=True, exist_ok=True)
-            (session.folder / block.file).write_text(block.text, encoding="utf-8")
         if block.language == "python":
             session.python(block.text, block.place)
         elif block.language in SHELLS:

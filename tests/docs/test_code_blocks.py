@@ -62,9 +62,12 @@ PYTHON_BEFORE = {
     "docs/training.md": """
 import torch
 from types import SimpleNamespace
-model = torch.nn.Sequential(torch.nn.Linear(64, 48), torch.nn.Tanh(), torch.nn.Linear(48, 32))
-loader = [(torch.randn(8, 64), torch.randn(8, 32)) for _ in range(12)]
-inputs, labels = loader[0]
+layers = [torch.nn.Linear(40, 36), torch.nn.Tanh(), torch.nn.Linear(36, 33), torch.nn.Linear(33, 32)]
+model = torch.nn.ModuleDict({"layers": torch.nn.Sequential(*layers)})
+model.forward = lambda x: model["layers"](x)
+torch.manual_seed(0)
+inputs, labels = torch.randn(8, 40), torch.randn(8, 32)
+loader = [(inputs, labels)] * 5100
 criterion = torch.nn.MSELoss()
 optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
 trainer = SimpleNamespace(add_callback=lambda _: None, log=print)
@@ -74,12 +77,14 @@ trainer = SimpleNamespace(add_callback=lambda _: None, log=print)
 
 SHELL_BEFORE = {
     "docs/commands/card.md": "rmtaudit scan model.safetensors -q -o report.json",
-    "docs/commands/rank.md": "rm -r zoo && rmtaudit zoo models/ --out zoo/ && mkdir reports"
+    "docs/commands/rank.md": "rm -r zoo && rmtaudit zoo models/ --threads 1 --out zoo/ && mkdir reports"
     " && rmtaudit scan model.safetensors -q -o reports/a.json && cp reports/a.json resnet20.json",
     "docs/commands/scan.md": "rm -r model && cp -r base model",
     "docs/extract-lora.md": "rm -r adapter",
     "docs/exit-codes.md": "rmtaudit scan model.safetensors -q -o report.json",
-    "docs/html.md": "rmtaudit zoo models/ --out audit/",
+    "docs/html.md": "rmtaudit scan model.safetensors -q -o report.json"
+    " && rmtaudit zoo models/ --threads 1 --out audit/",
+    "docs/training.md": "rm training.jsonl",
     "docs/report-format.md": "rmtaudit scan model.safetensors -q -o report.json",
 }
 """Commands that run before it: what the reader has made on another page."""

@@ -182,7 +182,7 @@ class Session:
             code = self._command(name, stdin, arguments)
         for stream, file in ((out, "stdout"), (err, "stderr")):
             stream.flush()
-            (self.private / file).write_bytes(stream.buffer.getvalue())  # type: ignore[attr-defined]
+            (self.private / file).write_bytes(stream.buffer.getvalue())
         self.codes.append((" ".join([name, *arguments]), code, (self.private / "stderr").read_text()))
         (self.private / "reply").write_text(f"{code}\n")
 

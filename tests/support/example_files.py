@@ -98,7 +98,8 @@ def _checkpoints(folder: Path, draw: torch.Generator) -> None:
     small = {name: base[name] for name in (names[0], "norm.weight")}
     for name, suffix in (("resnet20", "th"), ("resnet32", "th"), ("encoder", "pt"), ("decoder", "pt")):
         torch.save(small, folder / f"{name}.{suffix}")
-    np.savez(folder / "checkpoint20.npz", **{name: weight.numpy() for name, weight in small.items()})
+    arrays: dict[str, Any] = {name: weight.numpy() for name, weight in small.items()}
+    np.savez(folder / "checkpoint20.npz", **arrays)
     for archive, members in (("agent", ("encoder",)), ("models", ("encoder", "decoder"))):
         with zipfile.ZipFile(folder / f"{archive}.zip", "w") as file:
             for member in members:
@@ -247,7 +248,7 @@ def _transformer(folder: Path) -> None:
     torch.manual_seed(0)
     transformers.LlamaForCausalLM(configuration).save_pretrained(folder)
     vocabulary = {word: at for at, word in enumerate(WORDS)}
-    tokenizer = {
+    tokenizer: dict[str, Any] = {
         "version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None,
         "pre_tokenizer": {"type": "Whitespace"}, "post_processor": None, "decoder": None,
         "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<unk>"},

@@ -198,6 +198,7 @@ def check_hooks(document: dict[str, Any]) -> None:
 
 
 def check_entry_points(document: dict[str, Any]) -> None:
+    assert {"name", "version"} <= set(document["project"])
     groups = document["project"]["entry-points"]
     assert set(groups) <= {"rmtaudit.analyzers", "rmtaudit.readers", "rmtaudit.sources"}
 

@@ -60,6 +60,7 @@ PYTHON_BEFORE = {
     "docs/commands/logdet.md": "import numpy, torch; matrix = numpy.eye(300); points = torch.rand(300, 2)",
     "docs/report-format.md": "import rmtaudit; report = rmtaudit.scan('model.safetensors')",
     "docs/training.md": """
+import shutil
 import torch
 from types import SimpleNamespace
 layers = [torch.nn.Linear(40, 36), torch.nn.Tanh(), torch.nn.Linear(36, 33), torch.nn.Linear(33, 32)]
@@ -67,10 +68,11 @@ model = torch.nn.ModuleDict({"layers": torch.nn.Sequential(*layers)})
 model.forward = lambda x: model["layers"](x)
 torch.manual_seed(0)
 inputs, labels = torch.randn(8, 40), torch.randn(8, 32)
-loader = [(inputs, labels)] * 5100
+loader = [(inputs, labels)] * 12
 criterion = torch.nn.MSELoss()
 optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-trainer = SimpleNamespace(add_callback=lambda _: None, log=print)
+# The page goes on with the log of a longer training.
+trainer = SimpleNamespace(add_callback=lambda _: shutil.copy("longer.jsonl", "training.jsonl"), log=print)
 """,
 }
 """Python that runs before the first block of a page: what the reader has, such as a model."""
@@ -84,7 +86,7 @@ SHELL_BEFORE = {
     "docs/exit-codes.md": "rmtaudit scan model.safetensors -q -o report.json",
     "docs/html.md": "rmtaudit scan model.safetensors -q -o report.json"
     " && rmtaudit zoo models/ --threads 1 --out audit/",
-    "docs/training.md": "rm training.jsonl",
+    "docs/training.md": "mv training.jsonl longer.jsonl",
     "docs/report-format.md": "rmtaudit scan model.safetensors -q -o report.json",
 }
 """Commands that run before it: what the reader has made on another page."""

@@ -109,7 +109,7 @@ stdin=
 if [[ ${{0##*/}} == python && ${{1:-}} == - ]]; then stdin=$(cat); fi
 printf '%s\\0' "${{0##*/}}" "$stdin" "$@" >{folder}/arguments
 echo "$PWD" >{folder}/request
-read -r code <{folder}/reply
+until read -r code <{folder}/reply; do :; done  # an end without a line belongs to the command before
 cat {folder}/stdout
 cat {folder}/stderr >&2
 exit "$code"

@@ -72,6 +72,26 @@ def test_requirements_are_read_from_the_metadata(monkeypatch: pytest.MonkeyPatch
     ]
 
 
+def test_every_extra_has_a_row_except_those_that_gather_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    extras = {
+        "gguf": ["gguf"],
+        "networks": ["transformers", "zarr"],
+        "zarr": ["zarr"],
+        "zoo": ["dask", "pyarrow"],
+    }
+    gathered = sorted({name for names in extras.values() for name in names})  # as the built metadata has them
+    texts = [
+        f"{name}>=1; extra == '{extra}'"
+        for extra, names in {"all": gathered, **extras}.items()
+        for name in names
+    ]
+    monkeypatch.setattr(packages, "requires", lambda _: texts)
+    rows = [each.name for each in check_installation(tmp_path).checks if each.area == "Optional packages"]
+    assert rows == sorted(extras)
+
+
 def test_wrong_eigenvalues_are_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     right = torch.linalg.eigvalsh
 

@@ -192,9 +192,10 @@ def _extras() -> Iterator[Check]:
         if package.extra:
             extras.setdefault(package.extra, []).append(package)
     for extra, packages in sorted(extras.items()):
-        others = {package.name for name, own in extras.items() if name != extra for package in own}
-        if len(packages) > 1 and others.issuperset(package.name for package in packages):
-            continue  # an extra that only gathers others
+        names = {package.name for package in packages}
+        contained = [other for other, own in extras.items() if names.issuperset(each.name for each in own)]
+        if len(contained) > 2:  # itself and several others: it only gathers them
+            continue
         missing = [package for package in packages if not package.is_usable]
         shown = ", ".join(f"{package.name} {package.version or 'not installed'}" for package in packages)
         yield Check(

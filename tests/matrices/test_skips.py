@@ -33,6 +33,12 @@ def test_codes_in_a_report_of_schema_1_0_are_quantised() -> None:
     assert reason_of("quantised: int8 codes of an unknown scheme") is SkipReason.QUANTISED
 
 
+def test_a_vector_in_a_report_of_schema_1_0_is_known_by_its_old_word() -> None:
+    sentence = "vector: 1 x 128 x 1, at most one side is longer than 1"
+    assert reason_of(sentence) is SkipReason.VECTOR
+    assert label_of(reason_of(sentence), sentence) == "vector-shaped weight"
+
+
 @pytest.mark.parametrize("reason", [None, "of a later version"])
 def test_a_reason_that_is_not_known_is_counted_by_its_sentence(reason: str | None) -> None:
     assert label_of(reason, "vector: 1 x 9") == "vector: 1 x 9"

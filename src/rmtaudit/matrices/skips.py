@@ -63,8 +63,16 @@ class SkipReason(StrEnum):
     ONE_DIMENSIONAL = "one_dimensional", "vector (bias, norm, statistic)"
     HEAD_BIAS = "head_bias", "vector (bias of several heads)"
     NO_WEIGHT = "no_weight", "{role}"
-    VECTOR = "vector", "vector: {sides}, at most one dimension is larger than 1", "vector"
-    VECTOR_VIEW = "vector_view", "vector: {sides} is the matrix {rows} x {cols} ({view})", "vector"
+    VECTOR = (
+        "vector",
+        "vector-shaped weight: {sides}, at most one dimension is larger than 1",
+        "vector-shaped weight",
+    )
+    VECTOR_VIEW = (
+        "vector_view",
+        "vector-shaped weight: {sides} is the matrix {rows} x {cols} ({view})",
+        "vector-shaped weight",
+    )
     EMPTY = "empty", "empty: a dimension of size 0", "empty"
     BOOLEAN = "boolean", "boolean values, not weights"
     INTEGER = "integer", "integer values ({dtype}), not real weights"
@@ -153,4 +161,6 @@ def label_of(reason: str | None, sentence: str) -> str:
 def reason_of(sentence: str) -> SkipReason | None:
     """Return the reason of a sentence from a report of schema 1.0, which has no other form of it."""
     start = sentence.partition(":")[0]
-    return next((reason for reason in SkipReason if reason.label and reason.label == start), None)
+    return next(
+        (reason for reason in SkipReason if reason.label and start in (reason.label, reason.value)), None
+    )

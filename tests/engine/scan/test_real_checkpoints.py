@@ -111,7 +111,7 @@ def test_every_odd_tensor_has_a_status_and_a_reason(shared: Shared) -> None:
         "rank1": ("ok", "unresolved"), "zero": ("ok", "zero"), "with_inf": ("failed", "nonfinite"),
         "with_nan": ("failed", "nonfinite"),
         "dup_b": ("skipped", "copy"), "empty": ("skipped", "empty"),
-        "one_by_one": ("skipped", "vector"), "row": ("skipped", "vector"),
+        "one_by_one": ("skipped", "vector-shaped weight"), "row": ("skipped", "vector-shaped weight"),
     }  # fmt: skip
     reasons = {skip.name: skip.reason for skip in report.coverage.skipped}
     assert reasons["bools"] == "boolean values, not weights"

@@ -76,6 +76,41 @@ def test_a_block_rejects_without_any_spectrum_of_the_whole(monkeypatch: pytest.M
     assert result.least_spikes == whole.least_spikes
 
 
+def test_a_block_that_leaves_a_doubt_is_followed_by_larger_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(equalised, "_LARGEST_BLOCK", 96)
+    monkeypatch.setattr(null_tests, "DYSON_UP_TO", 512)
+    size, rank = 800, 60
+    matrix = (
+        gaussian(size, size) + 2 * gaussian(size, rank, seed=1) @ gaussian(rank, size, seed=2) / size**0.5
+    )
+    whole = floor(matrix, "sinkhorn")
+    monkeypatch.setattr(null_tests, "_DOUBTFUL", 0.0)
+    first_only = floor(matrix)
+    monkeypatch.setattr(null_tests, "_DOUBTFUL", 0.2)
+    larger = floor(matrix)
+    assert [null.columns for null in first_only.nulls][:2] == [size, size]
+    assert larger.nulls[1].columns == 192
+    assert larger.nulls[1].p_value < 1e-4
+    assert whole.nulls[1].p_value < larger.nulls[1].p_value
+    assert larger.accepted is None
+    assert whole.accepted is None
+    assert larger.least_spikes == first_only.least_spikes == whole.least_spikes
+
+
+def test_larger_blocks_hold_the_columns_of_the_block_and_stop_at_half(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(equalised, "_LARGEST_BLOCK", 96)
+    matrix = gaussian(500, 400)
+    even = EqualisedMatrix(matrix)
+    assert even.block is not None
+    spectra = list(even.larger_blocks())
+    assert [len(values) for values in spectra] == [192]
+    assert float(even.block.eigenvalues[-1]) <= float(spectra[0][-1]) <= float(even.eigenvalues[-1])
+    monkeypatch.undo()
+    assert list(EqualisedMatrix(matrix).larger_blocks()) == []
+
+
 @pytest.mark.parametrize("scales", [0.0, 0.7])
 def test_what_a_block_does_not_reject_is_judged_as_a_whole(
     scales: float, monkeypatch: pytest.MonkeyPatch

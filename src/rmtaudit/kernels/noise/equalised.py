@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 
 import torch
@@ -88,16 +89,34 @@ class EqualisedMatrix:
         Columns of a matrix of independent entries are one too, with the same scales.
         """
         count = min(_LARGEST_BLOCK, self.support[1] // 2)
-        alive = self.profile.cols.nonzero().flatten()
         if count < _SMALLEST_BLOCK or self.support != self.profile.support:
             return None
-        order = torch.randperm(len(alive), generator=torch.Generator().manual_seed(len(alive)))
-        chosen = alive[order[:count].sort().values.to(alive.device)]
+        chosen = self._some_columns(count)
         profile = Profile(self.profile.rows, self.profile.cols[chosen])
         # below this size the product of all columns is needed later whatever the block says
-        whole = self.product if self.support[1] < _KRYLOV_FROM else None
-        product = None if whole is None else whole[chosen][:, chosen]
+        product = self._principal(chosen) if self.support[1] < _KRYLOV_FROM else None
         return EqualisedMatrix(self.matrix.index_select(1, chosen), profile, product)
+
+    def larger_blocks(self) -> Iterator[torch.Tensor]:
+        """Yield the spectra of twice, four times … as many columns as :attr:`block` has, up to half of all.
+
+        They are taken from :attr:`product`, and hold the columns of the block before.
+        """
+        if self.block is None:
+            return
+        count = 2 * self.block.support[1]
+        while count <= self.support[1] // 2:
+            yield eigenvalues(self._principal(self._some_columns(count)))
+            count *= 2
+
+    def _some_columns(self, count: int) -> torch.Tensor:
+        """Return which columns are the first ones in a random order fixed by their number, ascending."""
+        alive = self.profile.cols.nonzero().flatten()
+        order = torch.randperm(len(alive), generator=torch.Generator().manual_seed(len(alive)))
+        return alive[order[:count].sort().values.to(alive.device)]
+
+    def _principal(self, chosen: torch.Tensor) -> torch.Tensor:
+        return self.product[chosen][:, chosen]
 
     def with_dyson(self) -> EqualisedMatrix:
         """Return the matrix with the scales that the Dyson equaliser finds from these.

@@ -1,21 +1,25 @@
 """What a scan takes by the shapes of its layers: refits the constants of ``rmtaudit.engine.scan.cost``.
 
-    python benchmarks/scan_cost.py fit [--preset fast …]
-    python benchmarks/scan_cost.py check MODEL… [--preset default …] [--threads 1 2]
+    OMP_NUM_THREADS=1 python benchmarks/scan_cost.py fit [--preset fast …]
+    OMP_NUM_THREADS=1 python benchmarks/scan_cost.py check MODEL… [--preset default …]
 
-``fit`` scans layers of several shapes, noise and a product of two Gaussian factors, and fits the seconds of a
-matrix as ``fixed + products * 2 n p² / R + eigenvalues * p³ / R``, ``R`` the rate of a product of float64
-matrices measured before and after (non-negative least squares of the relative errors). ``check`` compares the
-estimate for models, and for one layer of 4096 x 4096 (the name ``layer4096``), with what their scans take.
-Both measure CPU seconds, which other work on the machine changes least; on two threads the CPU seconds are
-halved, and the time on the clock stands next to them.
+``fit`` scans layers of several shapes: with signal (noise plus a product of two Gaussian factors) and without
+(noise with scales of columns, whose noise model is accepted after every test), in float32 and, where float32
+serves the spectrum, in bfloat16. It prints the constants of ``fixed + entries * n p + products * 2 n p² / R
++ eigenvalues * p³ / E`` (non-negative least squares of the relative errors; ``R`` and ``E`` are measured
+before and after each scan). All presets take three to four minutes.
+
+``check`` compares the estimate with what scans take, of models and of layers that were not fitted: the names
+``signal4096``, ``noise4096``, ``signal4096-bf16``, ``noise4096-bf16``, ``mpnet`` (shapes alone) and ``llama``
+(one layer of each shape of Llama-2-7B, bfloat16) stand for those. CPU seconds of one thread, which other work
+on the machine changes least; imports are not counted.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -23,76 +27,151 @@ import torch
 from scipy.optimize import nnls
 
 import rmtaudit
+from rmtaudit.analyzers.registry import build_all
 from rmtaudit.checkpoints import open_checkpoint
+from rmtaudit.checkpoints.memory import StateDictCheckpoint
 from rmtaudit.engine.resources.threads import one_thread_each
-from rmtaudit.engine.scan.cost import COSTS, Cost, measured_rate
+from rmtaudit.engine.scan.cost import COSTS, Cost, Matrices, Rates, estimated_range, measured_rates
+from rmtaudit.engine.scan.spectra import narrow_expected
+from rmtaudit.engine.scan.worker import LayerWork
+from rmtaudit.engine.settings.presets import preset_settings
 from rmtaudit.matrices.plan import plan_layers
 
-SHAPES = ((64, 64, 6), (384, 384, 4), (1536, 384, 4), (1024, 1024, 2), (4096, 1024, 1), (2048, 2048, 1))
+Shapes = tuple[tuple[int, int, int], ...]
+
+WIDE: Shapes = (
+    (64, 64, 6), (384, 384, 3), (1536, 384, 3), (16384, 384, 1), (768, 768, 2), (3072, 768, 1), 
+    (1024, 1024, 1), (4096, 1024, 1), (2048, 2048, 1), (3072, 3072, 1),
+)  # fmt: skip
+NARROW: Shapes = ((2048, 1024, 1), (8192, 1024, 1), (2048, 2048, 1), (3072, 3072, 1))
+"""Rows, columns and number of the layers that are fitted, by the precision of their spectrum."""
+
+LLAMA = ((4096, 4096), (11008, 4096), (32000, 4096))
 
 
-def layer(n: int, p: int, generator: torch.Generator) -> torch.Tensor:
-    """Return noise plus a product of two Gaussian factors, ``n x p``."""
-    noise = torch.randn(n, p, generator=generator) * 0.02
-    factors = torch.randn(n, 8, generator=generator) @ torch.randn(8, p, generator=generator)
-    return noise + 0.02 * factors / 3
+def with_signal(n: int, p: int, generator: torch.Generator) -> torch.Tensor:
+    """Return noise plus a product of two Gaussian factors of rank a 32nd of the smaller side, ``n x p``."""
+    short = min(n, p)
+    rank = max(short // 32, 1)
+    weight = torch.randn(n, p, generator=generator) / short**0.5
+    left = torch.randn(n, rank, generator=generator)
+    return weight.addmm_(left, torch.randn(rank, p, generator=generator), alpha=1 / short)
+
+
+def noise_alone(n: int, p: int, generator: torch.Generator) -> torch.Tensor:
+    """Return noise with a scale of each column."""
+    return torch.randn(n, p, generator=generator) * (torch.randn(p, generator=generator) * 0.3).exp() * 0.02
+
+
+KINDS = {"least": with_signal, "most": noise_alone}
 
 
 @contextmanager
-def clock() -> Iterator[list[float]]:
-    """Yield a list that gets the CPU seconds, the seconds on the clock, and the rate during them."""
-    spent: list[float] = []
+def clock() -> Iterator[list[tuple[float, Rates]]]:
+    """Yield a list that gets the CPU seconds, and the rates during them."""
+    spent: list[tuple[float, Rates]] = []
     with one_thread_each():
-        rate = measured_rate()
-        cpu, wall = time.process_time(), time.perf_counter()
+        before = measured_rates()
+        cpu = time.process_time()
         yield spent
-        spent += [time.process_time() - cpu, time.perf_counter() - wall, (rate + measured_rate()) / 2]
+        seconds = time.process_time() - cpu
+        after = measured_rates()
+        spent.append((seconds, max((before, after), key=lambda rates: rates.float64.products)))
 
 
 def fit(preset: str) -> None:
     """Print the cost of each shape, and the constants that fit them."""
+    lines = []
     generator = torch.Generator().manual_seed(0)
+    for kind, make in KINDS.items():
+        if preset == "fast" and kind == "most":
+            continue  # nothing is judged
+        wide = fitted(preset, make, WIDE, torch.float32, generator, known=None)
+        narrow = fitted(preset, make, NARROW, torch.bfloat16, generator, known=wide)
+        lines += [f"{kind}={literal(wide)},", f"narrow_{kind}={literal(narrow)},"]
+    print(f"{preset}:", *lines, sep="\n    ", flush=True)
+
+
+def fitted(
+    preset: str,
+    make: Callable[[int, int, torch.Generator], torch.Tensor],
+    shapes: Shapes,
+    dtype: torch.dtype,
+    generator: torch.Generator,
+    *,
+    known: Cost | None,
+) -> Cost:
+    """Return the constants for layers of these shapes; fixed costs and those of entries are ``known``."""
     rows, seconds = [], []
-    rmtaudit.scan({"a.weight": layer(64, 64, generator)}, preset=preset, threads=1)
-    for n, p, count in SHAPES:
-        weights = {f"l{index}.weight": layer(n, p, generator) for index in range(count)}
+    for n, p, count in shapes:
+        weights = {f"l{index}.weight": make(n, p, generator).to(dtype) for index in range(count)}
         with clock() as spent:
             rmtaudit.scan(weights, preset=preset, threads=1)
-        rows.append([1.0, 2 * n * p * p / spent[2], p**3 / spent[2]])
-        seconds.append(spent[0] / count)
-    measured, units = np.array(seconds), np.array(rows)
-    constants, _ = nnls(units / measured[:, None], np.ones(len(measured)))
-    print(f"{preset}: Cost({', '.join(f'{each:.3g}' for each in constants)}), now {COSTS[preset]}")
-    for (n, p, _), took, unit in zip(SHAPES, measured, units, strict=True):
-        fitted, now = unit @ constants, unit @ [*_constants(COSTS[preset])]
+        took, rates = spent[0]
+        speed = rates.float64 if known is None else rates.float32
+        rows.append([1.0, n * p, 2 * n * p * p / speed.products, p**3 / speed.eigenvalues])
+        seconds.append(took / count)
+    units, measured = np.array(rows), np.array(seconds)
+    rest = measured.copy()
+    if known is not None:
+        rest -= units[:, :2] @ [known.fixed, known.entries]
+    free = units if known is None else units[:, 2:]
+    solved, _ = nnls(free / measured[:, None], rest / measured)
+    constants = solved if known is None else np.array([known.fixed, known.entries, *solved])
+    for (n, p, _), took, unit in zip(shapes, measured, units, strict=True):
         print(
-            f"  {n:5} x {p:<5} {took:7.3f} s, refitted / measured {fitted / took:.2f}, now {now / took:.2f}"
+            f"  {preset} {dtype} {n:5} x {p:<5} {took:7.3f} s, fitted {unit @ constants / took:.2f}",
+            flush=True,
         )
+    return Cost(*(float(each) for each in constants))
 
 
-def check(subject: str, preset: str, threads: int) -> None:
+def literal(cost: Cost) -> str:
+    return f"Cost({cost.fixed:.2g}, {cost.entries:.2g}, {cost.products:.3g}, {cost.eigenvalues:.3g})"
+
+
+def check(subject: str, preset: str) -> None:
     """Print the estimate for a model next to what its scan takes."""
-    if subject == "layer4096":
-        target: object = {"layer.weight": layer(4096, 4096, torch.Generator().manual_seed(0))}
-        shapes = [((4096, 4096), 1)]
-    else:
-        target = subject
-        with open_checkpoint(subject) as checkpoint:
-            plan = plan_layers(checkpoint.tensors, conv="flattened", config=checkpoint.config)
-        shapes = [(each.shape, each.matrices) for each in plan.layers]
+    weights = made(subject)
+    target = subject if weights is None else weights
+    with open_checkpoint(subject) if weights is None else StateDictCheckpoint(weights) as checkpoint:
+        plan = plan_layers(checkpoint.tensors, conv="flattened", config=checkpoint.config)
+    settings = preset_settings(preset).settings
+    work = LayerWork(
+        analyzers=build_all(settings.analyzers, settings.options),
+        solver=settings.solver,
+        precision=settings.precision,
+        device=torch.device("cpu"),
+        seed=0,
+    )
+    layers = [Matrices(each.shape, each.matrices, narrow_expected(each, work)) for each in plan.layers]
     with clock() as spent:
-        rmtaudit.scan(target, preset=preset, threads=threads)  # type: ignore[arg-type]
-    cpu, wall, rate = spent
-    expected = sum(count * COSTS[preset].of(shape, rate) for shape, count in shapes)
+        rmtaudit.scan(target, preset=preset, threads=1)
+    took, rates = spent[0]
+    least, most = estimated_range(layers, COSTS[preset], 1, rates)
     print(
-        f"{subject}, {preset}, {threads} threads: estimated {expected:.2f} CPU s, measured {cpu:.2f}, "
-        f"ratio {expected / cpu:.2f}; on the clock {wall:.2f}, estimated {expected / threads:.2f}",
+        f"{subject}, {preset}: estimated {least:.1f} to {most:.1f} CPU s, measured {took:.1f}; "
+        f"estimated / measured {least / took:.2f} to {most / took:.2f}",
         flush=True,
     )
 
 
-def _constants(cost: Cost) -> tuple[float, float, float]:
-    return cost.fixed, cost.products, cost.eigenvalues
+def made(subject: str) -> dict[str, torch.Tensor] | None:
+    """Return the layers that a name stands for."""
+    generator = torch.Generator().manual_seed(1)
+    dtype = torch.bfloat16 if subject.endswith("-bf16") else torch.float32
+    match subject.removesuffix("-bf16"):
+        case "signal4096":
+            return {"layer.weight": with_signal(4096, 4096, generator).to(dtype)}
+        case "noise4096":
+            return {"layer.weight": noise_alone(4096, 4096, generator).to(dtype)}
+        case "mpnet":
+            shapes = [(768, 768)] * 4 + [(3072, 768)] + [(768, 3072)]
+            return {f"{i}.weight": with_signal(*shape, generator) for i, shape in enumerate(shapes)}
+        case "llama":
+            weights = [with_signal(*shape, generator).bfloat16() for shape in LLAMA]
+            return {f"{i}.weight": weight for i, weight in enumerate(weights)}
+    return None
 
 
 def main() -> None:
@@ -100,16 +179,15 @@ def main() -> None:
     parser.add_argument("what", choices=("fit", "check"))
     parser.add_argument("models", nargs="*")
     parser.add_argument("--preset", nargs="+", default=list(COSTS))
-    parser.add_argument("--threads", nargs="+", type=int, default=[1])
     options = parser.parse_args()
-    rmtaudit.scan({"a.weight": torch.eye(64) + torch.ones(64, 64)}, threads=1)  # imports
+    for preset in options.preset:  # imports
+        rmtaudit.scan({"a.weight": torch.eye(64) + torch.ones(64, 64)}, preset=preset, threads=1)
     for preset in options.preset:
         if options.what == "fit":
             fit(preset)
             continue
         for model in options.models:
-            for threads in options.threads:
-                check(model, preset, threads)
+            check(model, preset)
 
 
 if __name__ == "__main__":

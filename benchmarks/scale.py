@@ -5,8 +5,8 @@
     python benchmarks/scale.py --case llama7b [--quick]
 
 Every measurement is a process of its own with one BLAS thread, in CPU seconds after the imports, and the peak
-of its resident memory. ``PEER`` has ``weightwatcher==0.7.7``; it runs where it is expected to take less than a
-minute. The cases:
+of its resident memory. ``PEER`` has ``weightwatcher==0.7.7``; it runs where it is expected to take less than
+a minute. The cases:
 
 ``size``: one layer of n x n (float32, noise plus a product of two Gaussian factors of rank n/32). The limit
 is the arithmetic of the algorithm, n³ for the Gram matrix and 4/3 n³ for its reduction to tridiagonal form,

@@ -81,4 +81,5 @@ def test_what_a_long_scan_will_take(seconds: float, fast: float | None, threads:
 
 def test_the_time_for_noise_is_stated_where_it_differs() -> None:
     estimate = Estimate(layers=226, threads=2, seconds=300.0, seconds_most=540.0, seconds_fast=None)
-    assert expected_line(estimate) == "226 layers; about 5 minutes on 2 CPUs, 9 minutes if every layer is noise."
+    line = "226 layers; about 5 minutes on 2 CPUs, 9 minutes if every layer is noise."
+    assert expected_line(estimate) == line

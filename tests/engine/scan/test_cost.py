@@ -35,12 +35,12 @@ def settings(preset: str) -> ScanSettings:
 def test_seconds_follow_the_shapes(preset: str) -> None:
     estimate = estimate_scan(LAYERS, settings(preset), threads=2, rates=rates)
     assert estimate is not None
-    for cost, seconds in (
+    for constants, seconds in (
         (COSTS[preset].least, estimate.seconds),
         (COSTS[preset].most, estimate.seconds_most),
     ):
-        each = cost.fixed + cost.entries * 4096**2
-        each += (2 * cost.products / 2e10 + cost.eigenvalues / 5e9) * 4096**3
+        each = constants.fixed + constants.entries * 4096**2
+        each += (2 * constants.products / 2e10 + constants.eigenvalues / 5e9) * 4096**3
         assert seconds == pytest.approx(25 * each)
     assert (estimate.layers, estimate.threads) == (50, 2)
     if preset == "fast":
@@ -123,7 +123,7 @@ def test_the_rates_are_those_of_a_machine() -> None:
         ("default", (2048, 2048), torch.bfloat16, True),
         ("default", (1024, 4096), torch.float16, True),
         ("default", (1024, 1024), torch.bfloat16, False),
-        ("fast", (1024, 1024), torch.bfloat16, True),
+        ("fast", (1024, 1024), torch.bfloat16, False),
         ("default", (2048, 2048), torch.float32, False),
         ("default", (512, 4096), torch.bfloat16, False),
     ],

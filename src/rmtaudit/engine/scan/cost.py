@@ -81,15 +81,22 @@ class PresetCost:
     narrow_most: Cost
 
 
+_FAST = Cost(0.008, 2.7e-08, 0.0483, 1.14)
+_NARROW_FAST = Cost(0.008, 2.7e-08, 0.124, 0.947)
+
 COSTS = {
-    "fast": PresetCost(
-        Cost(0.015, 0, 0.4, 1), Cost(0.015, 0, 0.4, 1), Cost(0.015, 0, 0.4, 1), Cost(0.015, 0, 0.4, 1)
-    ),
+    "fast": PresetCost(least=_FAST, most=_FAST, narrow_least=_NARROW_FAST, narrow_most=_NARROW_FAST),
     "default": PresetCost(
-        Cost(0.015, 0, 0.4, 1), Cost(0.015, 0, 0.4, 1), Cost(0.015, 0, 0.4, 1), Cost(0.015, 0, 0.4, 1)
+        least=Cost(0.045, 2.9e-08, 1.65, 0.963),
+        most=Cost(0.038, 1.7e-07, 2.71, 1.26),
+        narrow_least=Cost(0.045, 2.9e-08, 1.65, 0.963),
+        narrow_most=Cost(0.038, 1.7e-07, 6.99, 1.12),
     ),
     "audit": PresetCost(
-        Cost(0.015, 0, 0.4, 1), Cost(0.015, 0, 0.4, 1), Cost(0.015, 0, 0.4, 1), Cost(0.015, 0, 0.4, 1)
+        least=Cost(0.2, 2.9e-08, 3.2, 2),
+        most=Cost(0.2, 1.7e-07, 4.2, 2),
+        narrow_least=Cost(0.2, 2.9e-08, 3.2, 2),
+        narrow_most=Cost(0.2, 1.7e-07, 8, 2),
     ),
 }
 """By preset; fitted to layers of 64 x 64 to 3072 x 3072 by ``benchmarks/scan_cost.py``, which refits them."""

@@ -42,10 +42,8 @@ def narrow_expected(layer: Layer, work: LayerWork) -> bool:
 
     The weights decide in the end: the spectrum of a nearly singular matrix is computed again in float64.
     """
-    accuracy = _accuracy(layer, work)
     rows, cols = layer.shape
-    resolved = accuracy is Accuracy.LARGE or not rows == cols < SQUARE_FROM
-    return accuracy is not Accuracy.FULL and resolved
+    return _accuracy(layer, work) is not Accuracy.FULL and not rows == cols < SQUARE_FROM
 
 
 def describe_spectrum(spectrum: Spectrum) -> dict[str, object]:

@@ -72,6 +72,14 @@ def test_a_bar_of_steps_on_a_terminal(
     ],
 )  # fmt: skip
 def test_what_a_long_scan_will_take(seconds: float, fast: float | None, threads: int, line: str) -> None:
-    estimate = Estimate(layers=226, threads=threads, seconds=seconds, seconds_fast=fast)
+    estimate = Estimate(
+        layers=226, threads=threads, seconds=seconds, seconds_most=1.02 * seconds, seconds_fast=fast
+    )
     assert expected_line(estimate) == line
     assert ", without the transfer." in expected_line(estimate, streamed=True)
+
+
+def test_the_time_for_noise_is_stated_where_it_differs() -> None:
+    estimate = Estimate(layers=226, threads=2, seconds=300.0, seconds_most=540.0, seconds_fast=None)
+    line = "226 layers; about 5 minutes on 2 CPUs, 9 minutes if every layer is noise."
+    assert expected_line(estimate) == line

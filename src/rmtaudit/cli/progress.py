@@ -48,7 +48,9 @@ def expected_line(estimate: Estimate, *, streamed: bool = False) -> str:
     cpus = f"{estimate.threads} CPU{'s' * (estimate.threads != 1)}"
     layers = f"{estimate.layers:,} layer{'s' * (estimate.layers != 1)}"
     transfer = ", without the transfer" if streamed else ""
-    line = f"{layers}; about {_duration(estimate.seconds)} on {cpus}{transfer}."
+    least, most = _duration(estimate.seconds), _duration(estimate.seconds_most)
+    noise = "" if most == least else f", {most} if every layer is noise"
+    line = f"{layers}; about {least} on {cpus}{transfer}{noise}."
     if estimate.seconds_fast is None:
         return line
     return (

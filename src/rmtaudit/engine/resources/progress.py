@@ -37,12 +37,15 @@ class Estimate:
     threads
         Number of layers to process in parallel.
     seconds
-        Estimated time, without the time to read.
+        Estimated time, without the time to read, where the layers have a signal.
+    seconds_most
+        The same where every layer is noise and takes every test: whether one is, its weights decide.
     seconds_fast
-        The same with the preset ``fast``; ``None`` for a scan that uses it.
+        The time with the preset ``fast``; ``None`` for a scan that uses it.
     """
 
     layers: int
     threads: int
     seconds: float
+    seconds_most: float
     seconds_fast: float | None

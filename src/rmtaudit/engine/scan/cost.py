@@ -11,50 +11,104 @@ import torch
 from rmtaudit.engine.resources.progress import Estimate
 from rmtaudit.engine.settings.presets import preset_settings
 from rmtaudit.engine.settings.scan import ScanSettings
+from rmtaudit.kernels.spectra.gram import eigenvalues
 
 WORTH_SAYING = 60.0
 """Seconds from which a scan is announced."""
 
-_MATRIX = 512
-_SLOW = 5e9
-"""Floating-point operations a second: no machine is measured for what this rate finishes in time."""
+_MATRIX = 768
+_REPEATS = 3
 
-_REPEATS = 5
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Speed of one thread in one precision: matrix products, and all eigenvalues of a symmetric matrix.
+
+    ``products`` are floating-point operations a second; ``eigenvalues`` are ``p³`` over the seconds that a
+    matrix of order ``p`` takes.
+    """
+
+    products: float
+    eigenvalues: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Speed of this machine in float64, and in float32, which serves weights in half precision."""
+
+    float64: Speed
+    float32: Speed
+
+
+SLOW = Rates(Speed(1.5e10, 3e9), Speed(3e10, 4e9))
+"""No machine is measured for a scan that takes less than :data:`WORTH_SAYING` at these rates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Seconds that a preset takes for a matrix of ``n x p``, ``n >= p``, at ``rate`` operations a second.
+    """Seconds for one matrix of ``n x p``, ``n >= p``, with the rates of the precision of its spectrum.
 
-    ``fixed + products * 2 n p² / rate + eigenvalues * p³ / rate``.
+    ``fixed + entries * n p + products * 2 n p² / rate + eigenvalues * p³ / rate``.
     """
 
     fixed: float
+    entries: float
     products: float
     eigenvalues: float
 
-    def of(self, shape: tuple[int, int], rate: float) -> float:
+    def of(self, shape: tuple[int, int], speed: Speed) -> float:
         """Return the seconds for one matrix."""
         long, short = max(shape), min(shape)
         return (
-            self.fixed + (self.products * 2 * long * short**2 + self.eigenvalues * float(short) ** 3) / rate
+            self.fixed
+            + self.entries * long * short
+            + self.products * 2 * long * short**2 / speed.products
+            + self.eigenvalues * float(short) ** 3 / speed.eigenvalues
         )
 
 
+@dataclass(frozen=True, slots=True)
+class PresetCost:
+    """Costs of a preset: least, where a block of each layer shows its signal; most, where all is noise.
+
+    Where a noise model is accepted it has to be tested against the whole matrix. The ``narrow`` costs are
+    those of weights in half precision with a spectrum in float32.
+    """
+
+    least: Cost
+    most: Cost
+    narrow_least: Cost
+    narrow_most: Cost
+
+
+_FAST = Cost(0.008, 2.7e-08, 0.0483, 1.14)
+_NARROW_FAST = Cost(0.008, 2.7e-08, 0.124, 0.947)
+
 COSTS = {
-    "fast": Cost(0.015, 0.4, 3.7),
-    "default": Cost(0.06, 1.67, 6.75),
-    "audit": Cost(0.2, 3.2, 12.0),
+    "fast": PresetCost(least=_FAST, most=_FAST, narrow_least=_NARROW_FAST, narrow_most=_NARROW_FAST),
+    "default": PresetCost(
+        least=Cost(0.045, 2.9e-08, 1.65, 0.963),
+        most=Cost(0.038, 1.7e-07, 2.71, 1.26),
+        narrow_least=Cost(0.045, 2.9e-08, 1.65, 0.963),
+        narrow_most=Cost(0.038, 1.7e-07, 6.99, 1.12),
+    ),
+    "audit": PresetCost(
+        least=Cost(0.2, 2.9e-08, 3.2, 2),
+        most=Cost(0.2, 1.7e-07, 4.2, 2),
+        narrow_least=Cost(0.2, 2.9e-08, 3.2, 2),
+        narrow_most=Cost(0.2, 1.7e-07, 8, 2),
+    ),
 }
-"""By preset; fitted to layers of 64 x 64 to 2048 x 2048 by ``benchmarks/scan_cost.py``, which refits them."""
+"""By preset; fitted to layers of 64 x 64 to 3072 x 3072 by ``benchmarks/scan_cost.py``, which refits them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matrices:
-    """The matrices of one layer: their shape, and how many there are."""
+    """The matrices of one layer: their shape, their number, and whether their spectrum is in float32."""
 
     shape: tuple[int, int]
     count: int
+    narrow: bool = False
 
 
 def estimate_scan(
@@ -62,7 +116,7 @@ def estimate_scan(
     settings: ScanSettings,
     *,
     threads: int,
-    rate: Callable[[], float] | None = None,
+    rates: Callable[[], Rates] | None = None,
 ) -> Estimate | None:
     """Return how long a scan on the CPU will take, or ``None`` where nothing needs saying.
 
@@ -75,9 +129,9 @@ def estimate_scan(
         there is no estimate for them.
     threads
         Number of layers to process in parallel.
-    rate
-        Returns the floating-point operations a second of one thread; :func:`measured_rate`. It is called
-        only for a scan that takes a minute at 5 GFlop/s.
+    rates
+        Returns the speed of one thread; :func:`measured_rates`. It is called only for a scan that takes a
+        minute at :data:`SLOW`.
 
     Returns
     -------
@@ -86,29 +140,40 @@ def estimate_scan(
     """
     layers = list(layers)
     preset = _preset_of(settings)
-    if preset is None or _seconds(layers, COSTS[preset], threads, _SLOW) < WORTH_SAYING:
+    if preset is None or estimated_range(layers, COSTS[preset], threads, SLOW)[1] < WORTH_SAYING:
         return None
-    speed = (rate or measured_rate)()
-    seconds = _seconds(layers, COSTS[preset], threads, speed)
-    if seconds < WORTH_SAYING:
+    speed = (rates or measured_rates)()
+    least, most = estimated_range(layers, COSTS[preset], threads, speed)
+    if most < WORTH_SAYING:
         return None
-    fast = None if preset == "fast" else _seconds(layers, COSTS["fast"], threads, speed)
-    return Estimate(layers=len(layers), threads=threads, seconds=seconds, seconds_fast=fast)
+    fast = None if preset == "fast" else estimated_range(layers, COSTS["fast"], threads, speed)[1]
+    return Estimate(layers=len(layers), threads=threads, seconds=least, seconds_most=most, seconds_fast=fast)
 
 
-def measured_rate() -> float:
-    """Return the floating-point operations a CPU second in a product of float64 matrices.
+def measured_rates() -> Rates:
+    """Return the speed of one thread on this machine, in a quarter of a second.
 
     In CPU time of this thread, so that other work on the machine changes it little; the libraries must be at
     one thread.
     """
-    matrix = torch.ones(_MATRIX, _MATRIX, dtype=torch.float64)
+    return Rates(_measured(torch.float64), _measured(torch.float32))
+
+
+def _measured(dtype: torch.dtype) -> Speed:
+    draws = torch.Generator().manual_seed(0)
+    matrix = torch.randn(_MATRIX, _MATRIX, dtype=dtype, generator=draws)
+    product = _least_seconds(lambda: matrix @ matrix)
+    symmetric = matrix + matrix.T
+    return Speed(2 * _MATRIX**3 / product, _MATRIX**3 / _least_seconds(lambda: eigenvalues(symmetric)))
+
+
+def _least_seconds(step: Callable[[], object]) -> float:
     best = float("inf")
     for _ in range(_REPEATS):
         started = time.thread_time()
-        matrix @ matrix
+        step()
         best = min(best, time.thread_time() - started)
-    return float(2 * _MATRIX**3 / best)
+    return best
 
 
 def _preset_of(settings: ScanSettings) -> str | None:
@@ -125,7 +190,21 @@ def _options(settings: ScanSettings) -> dict[str, dict[str, object]]:
     return {name: dict(options) for name, options in settings.options.items() if options}
 
 
-def _seconds(layers: list[Matrices], cost: Cost, threads: int, rate: float) -> float:
-    """Return the time on so many threads: that of all layers shared out, and of the longest at least."""
-    each = [layer.count * cost.of(layer.shape, rate) for layer in layers]
-    return max(sum(each) / threads, max(each, default=0.0))
+def estimated_range(
+    layers: list[Matrices], cost: PresetCost, threads: int, rates: Rates
+) -> tuple[float, float]:
+    """Return the least and the most seconds on so many threads."""
+    wide = [each for each in layers if not each.narrow]
+    narrow = [each for each in layers if each.narrow]
+    least = _each(wide, cost.least, rates.float64) + _each(narrow, cost.narrow_least, rates.float32)
+    most = _each(wide, cost.most, rates.float64) + _each(narrow, cost.narrow_most, rates.float32)
+    return _shared(least, threads), _shared(most, threads)
+
+
+def _each(layers: list[Matrices], cost: Cost, speed: Speed) -> list[float]:
+    return [layer.count * cost.of(layer.shape, speed) for layer in layers]
+
+
+def _shared(seconds: list[float], threads: int) -> float:
+    """Return the time of all layers shared out, and at least that of the longest."""
+    return max(sum(seconds) / threads, max(seconds, default=0.0))

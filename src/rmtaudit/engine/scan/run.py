@@ -31,6 +31,7 @@ from rmtaudit.engine.scan.merged import MergedCheckpoint
 from rmtaudit.engine.scan.pages import observed_pages
 from rmtaudit.engine.scan.repeats import has_two_values, repeat_key, skip_of_repeat
 from rmtaudit.engine.scan.selection import select_layers
+from rmtaudit.engine.scan.spectra import narrow_expected
 from rmtaudit.engine.scan.worker import AnalysedLayer, LayerWork, row
 from rmtaudit.engine.settings.scan import Device, ScanSettings
 from rmtaudit.errors import CorruptError, RmtauditError, UsageError
@@ -218,7 +219,9 @@ def _announce(
     jobs = jobs_of(scan.plan, scan.specs, scan.work, scan.excluded)
     if scan.work.device.type != "cpu" or any(job.size > budget for job in jobs):
         return
-    layers = [Matrices(layer.shape, layer.matrices) for layer in _selected(scan)]
+    layers = [
+        Matrices(layer.shape, layer.matrices, narrow_expected(layer, scan.work)) for layer in _selected(scan)
+    ]
     estimate = estimate_scan(layers, settings, threads=threads)
     if estimate is not None:
         expect(estimate)

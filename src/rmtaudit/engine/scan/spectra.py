@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rmtaudit.kernels.spectra.accuracy import Accuracy, strictest
 from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues, pool, singular_values
-from rmtaudit.kernels.spectra.narrow import LEAST_SIDE, float32_spectrum
+from rmtaudit.kernels.spectra.narrow import LEAST_SIDE, SQUARE_FROM, float32_spectrum
 from rmtaudit.matrices.layers import LayerKind
 from rmtaudit.matrices.tensors import UNIT_ROUNDOFF, smallest_normal
 
@@ -35,6 +35,15 @@ def spectrum_of(layer: Layer, matrices: tuple[torch.Tensor, ...], work: LayerWor
     if accuracy is Accuracy.FULL:
         return pool(tuple(_solve(matrix, work.solver) for matrix in matrices))
     return pool(tuple(_narrow(matrix, layer.dtype, accuracy) for matrix in matrices))
+
+
+def narrow_expected(layer: Layer, work: LayerWork) -> bool:
+    """Return whether the spectrum of a layer is expected in float32, before its weights are read.
+
+    The weights decide in the end: the spectrum of a nearly singular matrix is computed again in float64.
+    """
+    rows, cols = layer.shape
+    return _accuracy(layer, work) is not Accuracy.FULL and not rows == cols < SQUARE_FROM
 
 
 def describe_spectrum(spectrum: Spectrum) -> dict[str, object]:

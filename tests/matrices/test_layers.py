@@ -187,7 +187,12 @@ def test_weight_normalisation_is_undone(direction: str, magnitude: str) -> None:
         (spec("row", 1, 512), SkipReason.VECTOR, "vector", True),
         (spec("one_by_one", 1, 1), SkipReason.VECTOR, "vector", True),
         (spec("final_conv.weight", 1, 128, 1), SkipReason.VECTOR, "vector", True),
-        (spec("conv.weight", 1, 8, 3, 3), SkipReason.VECTOR_VIEW, "vector-shaped weight: 1 x 8 x 3 x 3 is the", True),
+        (
+            spec("conv.weight", 1, 8, 3, 3),
+            SkipReason.VECTOR_VIEW,
+            "vector-shaped weight: 1 x 8 x 3 x 3 is the",
+            True,
+        ),
         (spec("h.0.attn.bias", 1, 1, 64, 64), SkipReason.BUFFER, "buffer", False),
         (spec("rotary.cos_cached", 64, 32), SkipReason.BUFFER, "buffer", False),
         (spec("w", 8, 8, dtype="int8"), SkipReason.INTEGER, "integer values (int8)", True),

@@ -137,7 +137,9 @@ def test_sides_of_length_one_hide_no_matrix(
 
 def test_a_vector_says_which_matrix_it_would_be() -> None:
     (skip,) = plan_layers([spec("last_conv.weight", 1, 64, 3, 3)]).skipped
-    assert skip.reason == "vector-shaped weight: 1 x 64 x 3 x 3 is the matrix 1 x 576 (flattened out x in*3*3)"
+    assert (
+        skip.reason == "vector-shaped weight: 1 x 64 x 3 x 3 is the matrix 1 x 576 (flattened out x in*3*3)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
+import rmtaudit
 from rmtaudit.analyzers.registry import build_all
+from rmtaudit.engine.samples.ridge import RidgeSettings, forecast_ridge_arrays
 from rmtaudit.engine.scan.worker import LayerWork, analyse_layer
 from rmtaudit.engine.settings.presets import preset_settings
 from rmtaudit.kernels import flodance, operators
@@ -151,7 +154,8 @@ def _weight(size: int, seed: int = 0) -> torch.Tensor:
 
 def _covariance(size: int) -> torch.Tensor:
     X = _normal(size, 2 * size)
-    return X @ X.T / (2 * size)
+    A = X @ X.T / (2 * size)
+    return (A + A.T) / 2  # a product need not be symmetric to the last bit
 
 
 def _scan(preset: str) -> Callable[[int, str], Callable[[], Numbers]]:
@@ -263,6 +267,65 @@ def _tails(size: int, device: str) -> Callable[[], Numbers]:
     return run
 
 
+def _command(
+    call: Callable[[int, str], Callable[[], Numbers]],
+) -> Callable[[int, str], Callable[[], Numbers]]:
+    """Return a command that is given a device by name, as ``--device`` gives it."""
+    return lambda size, device: call(size, torch.device(device).type)
+
+
+def _logdet_command(**settings: Any) -> Callable[[int, str], Callable[[], Numbers]]:
+    def make(size: int, device: str) -> Callable[[], Numbers]:
+        A = _covariance(size)
+
+        def run() -> Numbers:
+            answer = rmtaudit.logdet(A, device=device, **settings)
+            return {} if answer.logdet is None else {"value": answer.logdet}
+
+        return run
+
+    return _command(make)
+
+
+def _density_command(**settings: Any) -> Callable[[int, str], Callable[[], Numbers]]:
+    def make(size: int, device: str) -> Callable[[], Numbers]:
+        A = _covariance(size)
+
+        def run() -> Numbers:
+            values = rmtaudit.density(A, device=device, **settings).quantiles()
+            return {str(index): float(value) for index, value in enumerate(values[:: max(1, size // 8)])}
+
+        return run
+
+    return _command(make)
+
+
+def _compare_command(size: int, device: str) -> Callable[[], Numbers]:
+    base = _weight(size)
+    change = 0.02 * (_normal(size, 2, seed=7) @ _normal(2, size, seed=8)).float()
+
+    def run() -> Numbers:
+        one, other = {"layer.weight": base}, {"layer.weight": base + change}
+        row = rmtaudit.compare(one, other, device=device).layers[0]
+        if row.diagnosis is None or row.change is None:
+            return {}
+        return {row.diagnosis.kind: 1.0, "relative": row.change.relative_frobenius}
+
+    return run
+
+
+def _forecast_ridge_command(size: int, device: str) -> Callable[[], Numbers]:
+    x = _normal(max(size, 96), 16)
+    arrays = {"x": x, "y": torch.relu(x[:, 0])}
+
+    def run() -> Numbers:
+        settings = RidgeSettings(points=3, draws=2, device=device)
+        best = forecast_ridge_arrays(arrays, settings)["best"]
+        return {"train": best["train"], "test": best["test"]["value"]}
+
+    return run
+
+
 COMPUTATIONS: Mapping[str, Callable[[int, str], Callable[[], Numbers]]] = {
     "scan, preset fast": _scan("fast"),
     "scan, preset default": _scan("default"),
@@ -275,6 +338,13 @@ COMPUTATIONS: Mapping[str, Callable[[int, str], Callable[[], Numbers]]] = {
     "density by quadrature": _density,
     "free decompression (density)": _decompression,
     "power law of a tail (tails)": _tails,
+    "rmtaudit logdet, Cholesky": _logdet_command(method="cholesky"),
+    "rmtaudit logdet, quadrature": _logdet_command(method="slq", probes=8, steps=40),
+    "rmtaudit logdet, eigenvalues": _logdet_command(method="eigenvalues", pseudo=True),
+    "rmtaudit density, eigenvalues": _density_command(method="eigenvalues"),
+    "rmtaudit density, products": _density_command(method="products", steps=30, probes=8),
+    "rmtaudit compare": _command(_compare_command),
+    "rmtaudit forecast ridge": _command(_forecast_ridge_command),
 }
 
 

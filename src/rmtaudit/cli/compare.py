@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from rmtaudit.cli.errors import FINE, INCONCLUSIVE, note, placed, print_error
+from rmtaudit.cli.flags import device_option
 from rmtaudit.cli.help import Command
 from rmtaudit.cli.output import format_for, output_file, output_options
-from rmtaudit.errors import NothingAuditableError, RmtauditError
+from rmtaudit.errors import NothingAuditableError, RmtauditError, UsageError
 
 if TYPE_CHECKING:
     from rmtaudit.checkpoints import Checkpoint
     from rmtaudit.engine.compare.settings import CompareSettings
+    from rmtaudit.engine.resources.device_names import Device
     from rmtaudit.report.comparison import Comparison
 
 FORMATS = ("table", "json", "markdown", "html")
@@ -66,6 +68,7 @@ FORMATS = ("table", "json", "markdown", "html")
 @click.option(
     "--threads", metavar="N", type=click.IntRange(min=1), help="Number of pairs to process in parallel."
 )
+@device_option
 @click.option("--seed", metavar="N", type=click.IntRange(min=0), default=0, help="Random seed.")
 @output_options(FORMATS)
 @click.option("-q", "--quiet", is_flag=True, help="No progress; with -o, no table either.")
@@ -79,6 +82,7 @@ def compare(
     claim: str | None,
     memory: str | None,
     threads: int | None,
+    device: Device,
     seed: int,
     format_: str | None,
     output: Path | None,
@@ -99,6 +103,10 @@ def compare(
     if claim is not None:
         from rmtaudit.cli.claim import check
 
+        if device == "cuda":
+            message = "A claim is checked on the CPU: --claim does not go with --device cuda."
+            raise UsageError("RA-US-004", message, hint="Leave --device out.")
+
         with (
             _opened(base, stream=stream, quiet=quiet) as first,
             _opened(candidate, stream=stream, quiet=quiet) as second,
@@ -113,7 +121,7 @@ def compare(
                 threads=threads,
             )
     with output_file(output, [base, candidate]) if output else nullcontext() as file:
-        settings = CompareSettings(metrics=metrics, memory=budget, threads=threads, seed=seed)
+        settings = CompareSettings(metrics=metrics, memory=budget, threads=threads, seed=seed, device=device)
         result = _compared(base, candidate, settings, stream=stream, quiet=quiet)
         if file is not None:
             file.write(_rendered(result, chosen, top, all_rows=all_rows))

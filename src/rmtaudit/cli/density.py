@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmtaudit.cli.errors import FINE, INCONCLUSIVE
+from rmtaudit.cli.flags import device_option
 from rmtaudit.cli.help import Command
 from rmtaudit.cli.output import DocumentOutput, document_options, refuse_input
 from rmtaudit.cli.source_flags import check_source, source_flags, source_options
@@ -33,6 +34,7 @@ _ASKED = (
     "replicas",
     "kpm",
     "seed",
+    "device",
     "assume_free",
     "assume_smooth",
 )
@@ -139,6 +141,7 @@ _ASKED = (
     type=click.Path(path_type=Path),
     help="Eigenvalues of the large matrix (.npy, .csv, .txt) to compare the prediction with.",
 )
+@device_option
 @click.option(
     "--seed",
     metavar="N",

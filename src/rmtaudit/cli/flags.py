@@ -28,6 +28,17 @@ _SETTINGS = (
 )
 
 
+def device_option(command: Command) -> Command:
+    """Add ``--device`` to a command that computes on the CPU unless it is told otherwise."""
+    return click.option(
+        "--device",
+        type=click.Choice(["cpu", "cuda", "auto"]),
+        default="cpu",
+        show_default=True,
+        help="Where to compute; auto: on a CUDA device where there is one.",
+    )(command)
+
+
 def settings_flags(command: Command) -> Command:
     """Add the flags to a command; :func:`entries_of` makes entries of their values."""
     for option in reversed(

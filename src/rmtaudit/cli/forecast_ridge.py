@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rmtaudit.cli.errors import FINE
+from rmtaudit.cli.flags import device_option
 from rmtaudit.cli.help import Command
 from rmtaudit.cli.output import DocumentOutput, document_options, refuse_input
 
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Coverage of the intervals.",
 )
+@device_option
 @click.option(
     "--seed",
     metavar="N",

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from rmtaudit.cli.flags import device_option
 from rmtaudit.cli.source_flags import SOURCE_OPTIONS
 from rmtaudit.engine.logdet.settings import Method
 
@@ -104,6 +105,7 @@ _METHOD_OPTIONS = (
         help="Budget of working memory: 4GB, 50%, bytes.  [default: half of what is free]",
     ),
     click.option("--threads", metavar="N", type=click.IntRange(min=1), help="Threads.  [default: all CPUs]"),
+    device_option,
     click.option(
         "--scratch",
         metavar="FOLDER",

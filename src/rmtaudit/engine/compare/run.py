@@ -29,6 +29,7 @@ from rmtaudit.engine.pairs import (
     relation_test,
     sentence_of,
 )
+from rmtaudit.engine.resources.devices import chosen_device
 from rmtaudit.engine.resources.memory import MemoryGate, free_memory
 from rmtaudit.engine.resources.pool import Pool
 from rmtaudit.engine.resources.progress import Progress
@@ -62,6 +63,7 @@ class _Run:
     pairing: Pairing
     analyzers: tuple[Analyzer, ...]
     seed: int
+    device: torch.device
     progress: Callable[[Progress], None]
     rows: dict[str, LayerComparison] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -103,6 +105,8 @@ def compare_checkpoints(
     ------
     InputError
         A tensor that names do not match cannot be read, or a file changed while it was read.
+    UsageError
+        RA-US-201: a CUDA device is asked for, and there is none.
     """
     with one_thread_each():
         pairing = paired(base, candidate)
@@ -110,6 +114,7 @@ def compare_checkpoints(
             pairing=pairing,
             analyzers=metric_analyzers() if settings.metrics else (),
             seed=settings.seed,
+            device=chosen_device(settings.device),
             progress=progress or (lambda _: None),
         )
         test = relation_test(base, candidate, seed=settings.seed)
@@ -120,9 +125,7 @@ def compare_checkpoints(
     unmatched = sum(ref.layer is not None for ref in (*pairing.only_base, *pairing.only_candidate))
     return Comparison(
         schema=COMPARISON_HEADER,
-        tool=ComparisonTool(
-            version=installed_version(), options={"metrics": settings.metrics}, seed=settings.seed
-        ),
+        tool=ComparisonTool(version=installed_version(), options=_options(settings, run), seed=settings.seed),
         base=_subject(base),
         candidate=_subject(candidate),
         summary=summarise(rows, unmatched),
@@ -132,6 +135,12 @@ def compare_checkpoints(
         layers=rows,
         notes=pairing.notes,
     )
+
+
+def _options(settings: CompareSettings, run: _Run) -> dict[str, Any]:
+    """Return the options that may change a number; that of the device where it is not the CPU."""
+    elsewhere = {} if run.device.type == "cpu" else {"device": run.device.type}
+    return {"metrics": settings.metrics, **elsewhere}
 
 
 def _relation(relation: ModelRelation) -> dict[str, Any]:
@@ -148,7 +157,7 @@ def _compare_all(
 ) -> None:
     budget = free_memory() // 2 if settings.memory is None else settings.memory
     reader = PairReader(base, candidate, budget=budget, work=_WORK)
-    threads = settings.threads or cpus()
+    threads = 1 if run.device.type == "cuda" else settings.threads or cpus()
     largest = max((_size(pair) for pair in run.pairing.pairs), default=0)
     gate = MemoryGate(min(budget, threads * largest + _SLACK), most=threads + 1)
 
@@ -164,7 +173,10 @@ def _compare_all(
             if task is None:
                 gate.release(size)
                 continue
-            pool.submit(partial(_released, task, gate, size))
+            if run.device.type == "cuda":
+                _released(task, gate, size)
+            else:
+                pool.submit(partial(_released, task, gate, size))
             del task
         pool.join()
 
@@ -190,7 +202,8 @@ def _size(pair: Pair) -> int:
 
 def _compare(run: _Run, values: PairValues) -> None:
     try:
-        row = compare_pair(values, run.analyzers, run.seed)
+        base, candidate = (each.to(run.device) for each in (values.base, values.candidate))
+        row = compare_pair(PairValues(values.pair, base, candidate), run.analyzers, run.seed)
     except Exception as error:  # a fault of ours in one pair is recorded, and must not lose the others
         problem = display_name(f"{type(error).__name__}: {error}")
         skip = Skip.of(SkipReason.INTERNAL_ERROR, problem=problem)

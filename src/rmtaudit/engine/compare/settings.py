@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypedDict
 
+from rmtaudit.engine.resources.device_names import Device
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareSettings:
@@ -21,12 +23,15 @@ class CompareSettings:
         Pairs worked on at the same time, one BLAS thread each; ``None``: the CPUs of this process.
     memory
         Budget in bytes for the matrices in flight; ``None``: half of what is free.
+    device
+        Where pairs are compared; on a CUDA device one after the other. Reading and matching are on the CPU.
     """
 
     metrics: bool = True
     seed: int = 0
     threads: int | None = None
     memory: int | None = None
+    device: Device = "cpu"
 
 
 class CompareKeywords(TypedDict, total=False):
@@ -36,3 +41,4 @@ class CompareKeywords(TypedDict, total=False):
     seed: int
     threads: int | None
     memory: int | None
+    device: Device

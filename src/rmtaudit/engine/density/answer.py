@@ -234,18 +234,20 @@ def _answer(
     )
     from rmtaudit.engine.density.document import document_of
     from rmtaudit.engine.density.ridge import ridge_document
+    from rmtaudit.engine.resources.devices import chosen_device
     from rmtaudit.kernels.extrapolation import predict
 
     _refuse(blocks, source, settings, text)
     target = target_order(blocks.order, settings)
     generator = torch.Generator().manual_seed(settings.seed)
     factor = target / blocks.size
+    device = chosen_device(settings.device)
     try:
         prediction = predict(
-            blocks.spectra,
+            blocks.spectra.to(device),
             factor,
             generator=generator,
-            matrix=blocks.matrix,
+            matrix=None if blocks.matrix is None else blocks.matrix.to(device),
             dimension=blocks.dimension,
             replicas=settings.replicas,
         )

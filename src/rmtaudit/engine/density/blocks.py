@@ -186,9 +186,11 @@ def draw_blocks(source: MatrixSource, settings: DensitySettings) -> Blocks:
     import torch
 
     from rmtaudit.engine.density.entries import entries_document, entries_of
+    from rmtaudit.engine.resources.devices import chosen_device
     from rmtaudit.matrices.sources.arrays import check_finite
 
     order = source.shape[0]
+    device = chosen_device(settings.device)
     size = block_order(order, settings)
     count = settings.samples or (1 if size == order else _SAMPLES)
     _refuse(order, size, settings)
@@ -210,7 +212,7 @@ def draw_blocks(source: MatrixSource, settings: DensitySettings) -> Blocks:
         check_range(float(block.abs().max()), source.name)
         block = (block + block.T) / 2
         first = block if first is None else first
-        spectra.append(_eigenvalues(block, semidefinite=source.semidefinite))
+        spectra.append(_eigenvalues(block.to(device), semidefinite=source.semidefinite))
         moments.append(_entries(block))
     gram = source.known().gram
     dimension = None if gram is None else gram.factor.shape[0 if gram.of == "columns" else 1]
@@ -321,7 +323,7 @@ def without_rounding(values: torch.Tensor) -> torch.Tensor:
 def _eigenvalues(block: torch.Tensor, *, semidefinite: bool) -> torch.Tensor:
     import torch
 
-    values = without_rounding(torch.linalg.eigvalsh(block))
+    values = without_rounding(torch.linalg.eigvalsh(block).cpu())
     return values.clamp(min=0) if semidefinite else values
 
 

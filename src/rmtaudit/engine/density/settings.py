@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
+from rmtaudit.engine.resources.device_names import Device
 from rmtaudit.errors import UsageError
 
 SCHEMA_NAME = "rmtaudit.density"
@@ -53,6 +54,8 @@ class DensitySettings:
         cheap.
     seed
         Of blocks, tests, replicas and probes.
+    device
+        Where eigenvalues, products and free decompression are computed.
     assume_free
         Whether the caller takes the matrix for free of its coordinates where only eigenvalues are given.
     assume_smooth
@@ -70,6 +73,7 @@ class DensitySettings:
     replicas: int = 10
     kpm: bool | None = None
     seed: int = 0
+    device: Device = "cpu"
     assume_free: bool = False
     assume_smooth: bool = False
     method: MethodName = "auto"
@@ -126,6 +130,7 @@ class DensityKeywords(TypedDict, total=False):
     replicas: int
     kpm: bool | None
     seed: int
+    device: Device
     assume_free: bool
     assume_smooth: bool
     method: MethodName

@@ -187,16 +187,21 @@ def measure(source: MatrixSource, plan: Plan, settings: DensitySettings, *, lowe
 
     Raises
     ------
+    UsageError
+        RA-US-201, RA-US-203: there is no CUDA device, or it is too small.
     InputError
         RA-DE-003: entries or products show that it is not symmetric. RA-DE-006: its numbers leave the range
         of float64. RA-MS-005: entries are not finite.
     """
+    from rmtaudit.engine.resources.devices import chosen_device
+
+    device = chosen_device(settings.device)
     if plan.method is Method.EIGENVALUES:
-        return _exactly(source, plan, lower=lower)
-    return _by_products(source, plan, settings)
+        return _exactly(source, plan, lower=lower, device=device)
+    return _by_products(source, plan, settings, device)
 
 
-def _exactly(source: MatrixSource, plan: Plan, *, lower: bool) -> WholeSpectrum:
+def _exactly(source: MatrixSource, plan: Plan, *, lower: bool, device: torch.device) -> WholeSpectrum:
     import torch
 
     from rmtaudit.kernels.slq.functionals import snapped
@@ -218,11 +223,11 @@ def _exactly(source: MatrixSource, plan: Plan, *, lower: bool) -> WholeSpectrum:
     if gram is not None:
         from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
 
-        nonzero = gram_eigenvalues(matrix).eigenvalues
+        nonzero = gram_eigenvalues(matrix.to(device)).eigenvalues.cpu()
         zeros = torch.zeros(source.shape[0] - len(nonzero), dtype=torch.float64)
         values, exponent = torch.cat([zeros, nonzero]), 2 * exponent
     else:
-        values = torch.linalg.eigvalsh((matrix + matrix.T) / 2)
+        values = torch.linalg.eigvalsh(((matrix + matrix.T) / 2).to(device)).cpu()
     values = snapped(values)
     if source.semidefinite:
         values = values.clamp(min=0)
@@ -272,11 +277,13 @@ def _out_of_range(source: MatrixSource) -> InputError:
     )
 
 
-def _by_products(source: MatrixSource, plan: Plan, settings: DensitySettings) -> WholeSpectrum:
+def _by_products(
+    source: MatrixSource, plan: Plan, settings: DensitySettings, device: torch.device
+) -> WholeSpectrum:
     from rmtaudit.kernels.lanczos import AsymmetryError
     from rmtaudit.kernels.slq.distribution import distribution
 
-    operator, exponent = _operator(source, settings)
+    operator, exponent = _operator(source, settings, device)
     try:
         measured = distribution(
             operator, settings.seed, steps=settings.steps, probes=settings.probes, batch=plan.batch
@@ -296,8 +303,10 @@ def _by_products(source: MatrixSource, plan: Plan, settings: DensitySettings) ->
     return _in_range(source, spectrum, float(measured.rule.nodes.abs().max()))
 
 
-def _operator(source: MatrixSource, settings: DensitySettings) -> tuple[Operator, int]:
+def _operator(source: MatrixSource, settings: DensitySettings, device: torch.device) -> tuple[Operator, int]:
     """Return the matrix by products with its scale taken out, and the power of two of its eigenvalues."""
+    from rmtaudit.engine.resources.memory import free_memory
+    from rmtaudit.engine.sources.products import products_on
     from rmtaudit.kernels.operators import Gram as GramOperator
     from rmtaudit.kernels.operators import Symmetric
     from rmtaudit.kernels.slq.samplers import Sampler
@@ -305,7 +314,8 @@ def _operator(source: MatrixSource, settings: DensitySettings) -> tuple[Operator
     gram = source.known().gram
     base = source if gram is None else gram.factor
     probe = Sampler(settings.seed, "sphere").unit(range(1), base.shape[1]).T
-    product = base.matmul(probe)
+    products = products_on(base, device, 0 if device.type == "cpu" else free_memory() // 2)
+    product = products.matmul(probe.to(products.device))
     if not bool(product.isfinite().all()):
         raise _out_of_range(source)
     exponent = _power(float(product.abs().max()))
@@ -318,14 +328,16 @@ def _operator(source: MatrixSource, settings: DensitySettings) -> tuple[Operator
         return lambda X: product(X * math.ldexp(1.0, inner)) * math.ldexp(1.0, outer)
 
     if gram is None:
-        return Symmetric(size=source.shape[0], matmul=scaled(base.matmul)), exponent
+        symmetric = Symmetric(size=source.shape[0], matmul=scaled(products.matmul), device=products.device)
+        return symmetric, exponent
     rows, cols = base.shape
     operator = GramOperator(
         rows=rows,
         cols=cols,
-        matmul=scaled(base.matmul),
-        transposed=scaled(base.rmatmul),
+        matmul=scaled(products.matmul),
+        transposed=scaled(products.transposed),
         side="cols" if gram.of == "columns" else "rows",
+        device=products.device,
     )
     return operator, 2 * exponent
 

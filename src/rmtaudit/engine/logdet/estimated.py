@@ -11,12 +11,16 @@ import math
 from dataclasses import replace
 from typing import Literal
 
+import torch
+
 from rmtaudit.engine.logdet import reasons
 from rmtaudit.engine.logdet.answer import Margin, MarginKind, Outcome, Refusal
 from rmtaudit.engine.logdet.pivoted import finite_dense
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method, Place
 from rmtaudit.engine.logdet.target import Facts
 from rmtaudit.engine.logdet.tiling import mixed_bytes
+from rmtaudit.engine.resources.devices import CPU
+from rmtaudit.engine.sources.products import products_on
 from rmtaudit.errors import UsageError
 from rmtaudit.kernels import slq
 from rmtaudit.kernels.slq.precondition import low_precision_cholesky, preconditioned_log_determinant
@@ -29,7 +33,15 @@ _MONTE_CARLO = 0.9
 _COVERS = "Student's interval over the probes, around brackets of each probe by Gauss and Gauss-Radau rules"
 
 
-def by_quadrature(facts: Facts, settings: LogdetSettings, *, steps: int, most: int) -> Outcome:
+def by_quadrature(
+    facts: Facts,
+    settings: LogdetSettings,
+    *,
+    steps: int,
+    most: int,
+    memory: int,
+    device: torch.device,
+) -> Outcome:
     """Return the outcome of stochastic Lanczos quadrature.
 
     It is refused where a side of the interval is missing: without a lower bound of the spectrum, and with the
@@ -45,6 +57,8 @@ def by_quadrature(facts: Facts, settings: LogdetSettings, *, steps: int, most: i
         Lanczos steps of a probe that the memory allows.
     most
         Probes that the memory allows, for a tolerance.
+    memory, device
+        As of :func:`~rmtaudit.engine.sources.products.products_on`.
     """
     tolerance = settings.tolerance
     effort = slq.Effort(
@@ -56,7 +70,7 @@ def by_quadrature(facts: Facts, settings: LogdetSettings, *, steps: int, most: i
     )
     outcome = Outcome(method=Method.SLQ, place=Place.BY_PRODUCTS, carries_entries=facts.gram is not None)
     try:
-        estimate = slq.log_determinant(_operator(facts), slq.Sampler(settings.seed), effort)
+        estimate = slq.log_determinant(_operator(facts, memory, device), slq.Sampler(settings.seed), effort)
     except ArithmeticError as error:
         return outcome.refused(Refusal.NOT_DEFINITE, str(error))
     given = estimate.edge_source == "given"
@@ -87,7 +101,7 @@ def by_quadrature(facts: Facts, settings: LogdetSettings, *, steps: int, most: i
     )
 
 
-def by_mixed(facts: Facts, settings: LogdetSettings, *, memory: int) -> Outcome:
+def by_mixed(facts: Facts, settings: LogdetSettings, *, memory: int, device: torch.device = CPU) -> Outcome:
     """Return the outcome of a Cholesky factor in float32 with a correction by probes, in core.
 
     Parameters
@@ -96,8 +110,8 @@ def by_mixed(facts: Facts, settings: LogdetSettings, *, memory: int) -> Outcome:
         Of the matrix, which is symmetric and offers blocks.
     settings
         Probes, steps, coverage and seed of the correction.
-    memory
-        Bytes that may be allocated.
+    memory, device
+        Bytes that may be allocated, and where the matrix is factored.
 
     Raises
     ------
@@ -120,7 +134,7 @@ def by_mixed(facts: Facts, settings: LogdetSettings, *, memory: int) -> Outcome:
     effort = slq.Effort(probes=settings.probes, steps=settings.steps, level=settings.confidence)
     outcome = Outcome(method=Method.MIXED, place=Place.IN_MEMORY)
     try:
-        matrix = finite_dense(source)
+        matrix = finite_dense(source).to(device)
         factor = low_precision_cholesky(matrix)
         sampler = slq.Sampler(settings.seed)
         estimate = preconditioned_log_determinant(slq.dense(matrix), factor, sampler, effort)
@@ -153,22 +167,29 @@ def by_mixed(facts: Facts, settings: LogdetSettings, *, memory: int) -> Outcome:
     )
 
 
-def _operator(facts: Facts) -> slq.Symmetric | slq.Gram:
+def _operator(facts: Facts, memory: int, device: torch.device) -> slq.Symmetric | slq.Gram:
     """Return the operator that Lanczos works on; a Gram matrix by its factor (Golub-Kahan)."""
     if facts.gram is None:
+        products = products_on(facts.source, device, memory)
         return slq.Symmetric(
-            size=facts.order, matmul=facts.source.matmul, smallest=facts.smallest, largest=facts.largest
+            size=facts.order,
+            matmul=products.matmul,
+            smallest=facts.smallest,
+            largest=facts.largest,
+            device=products.device,
         )
     factor = facts.gram.factor
+    products = products_on(factor, device, memory)
     side: Literal["cols", "rows"] = "cols" if facts.gram.of == "columns" else "rows"
     return slq.Gram(
         rows=factor.shape[0],
         cols=factor.shape[1],
-        matmul=factor.matmul,
-        transposed=factor.rmatmul,
+        matmul=products.matmul,
+        transposed=products.transposed,
         side=side,
         smallest=facts.smallest,
         largest=facts.largest,
+        device=products.device,
     )
 
 

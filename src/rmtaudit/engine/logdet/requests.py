@@ -82,7 +82,7 @@ def settings_of(flags: Mapping[str, Any]) -> LogdetSettings:
             name: flags[name]
             for name in (
                 "pseudo", "size", "outputs", "up_to", "tolerance", "smallest", "probes", "steps",
-                "confidence", "seed", "threads", "scratch", "resume", "unshift",
+                "confidence", "seed", "threads", "device", "scratch", "resume", "unshift",
                 "assume_random_order",
             )
         },

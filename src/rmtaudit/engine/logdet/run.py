@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from rmtaudit.engine.logdet import reasons
 from rmtaudit.engine.logdet.advice import advice_for
 from rmtaudit.engine.logdet.answer import LogDeterminant, MarginKind, Outcome, Refusal, document_head, plain
@@ -18,6 +20,7 @@ from rmtaudit.engine.logdet.plan import Plan, cache_folder, default_scratch, kep
 from rmtaudit.engine.logdet.settings import LogdetSettings, Method
 from rmtaudit.engine.logdet.target import Facts, Quantity, Target, subject_of, target_of
 from rmtaudit.engine.logdet.tiling import dense_bytes
+from rmtaudit.engine.resources.devices import chosen_device
 from rmtaudit.engine.resources.memory import free_memory
 from rmtaudit.engine.resources.threads import cpus, threads
 from rmtaudit.errors import UsageError
@@ -59,13 +62,15 @@ def log_determinant(
     Raises
     ------
     UsageError
-        RA-MS-004: not square. RA-LD-…: settings that make no sense for this matrix.
+        RA-US-201: there is no CUDA device. RA-MS-004: not square. RA-LD-…: settings that make no sense for
+        this matrix.
     InputError, OutputError
         As the source and the scratch folder raise them.
     StoppedWorkError
         If ``stop`` ended the work.
     """
     started, cpu = time.perf_counter(), time.process_time()
+    device = chosen_device(settings.device)
 
     def attempt() -> tuple[Target, Plan, Outcome]:
         target, plan, scratch = prepare(source, settings)
@@ -74,6 +79,7 @@ def log_determinant(
             scratch=scratch,
             resume=settings.resume,
             threads=plan.threads,
+            device=device.type,
             stop=stop,
             progress=progress,
         )
@@ -88,6 +94,7 @@ def log_determinant(
         target, plan, outcome = attempt()
     run = {
         **run_of(plan, settings),
+        "device": device.type,
         "wall_seconds": round(time.perf_counter() - started, 3),
         "cpu_seconds": round(time.process_time() - cpu, 3),
     }
@@ -227,11 +234,11 @@ def _compute(
             case Method.EIGENVALUES:
                 from rmtaudit.engine.logdet.spectral import by_eigenvalues
 
-                return by_eigenvalues(facts, memory=plan.budget)
+                return by_eigenvalues(facts, memory=plan.budget, device=torch.device(resources.device))
             case Method.MIXED:
                 from rmtaudit.engine.logdet.estimated import by_mixed
 
-                return by_mixed(facts, settings, memory=plan.budget)
+                return by_mixed(facts, settings, memory=plan.budget, device=torch.device(resources.device))
         from rmtaudit.engine.logdet.estimated import by_quadrature
 
         source = target.by_products.source
@@ -239,7 +246,14 @@ def _compute(
         if not judgement.symmetric:
             raise AsymmetricError(source.name, judgement.words)
         most = plan.budget * settings.probes // taken.memory if taken.memory else settings.probes
-        return by_quadrature(target.by_products, settings, steps=taken.steps, most=most)
+        return by_quadrature(
+            target.by_products,
+            settings,
+            steps=taken.steps,
+            most=most,
+            memory=plan.budget,
+            device=torch.device(resources.device),
+        )
 
 
 def _continue(

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypedDict
 
+from rmtaudit.engine.resources.device_names import Device
 from rmtaudit.errors import UsageError
 
 
@@ -63,6 +64,8 @@ class LogdetSettings:
         Budget in bytes; ``None``: half of what is free.
     threads
         Of BLAS; ``None``: the CPUs of this process.
+    device
+        Where tiles, products and eigenvalues are computed; see the page of devices for what stays on the CPU.
     scratch
         Folder of the factor on disk; ``None``: one of the user's cache.
     resume
@@ -88,6 +91,7 @@ class LogdetSettings:
     seed: int = 0
     memory: int | None = None
     threads: int | None = None
+    device: Device = "cpu"
     scratch: Path | None = None
     resume: bool = False
     unshift: bool = False
@@ -135,6 +139,7 @@ class LogdetKeywords(TypedDict, total=False):
     seed: int
     memory: int | str | None
     threads: int | None
+    device: Device
     scratch: Path | None
     resume: bool
     unshift: bool

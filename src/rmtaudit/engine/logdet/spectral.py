@@ -17,6 +17,7 @@ from rmtaudit.engine.logdet.pivoted import finite_dense
 from rmtaudit.engine.logdet.settings import Method, Place
 from rmtaudit.engine.logdet.target import Facts
 from rmtaudit.engine.logdet.tiling import gram_bytes, spectral_bytes
+from rmtaudit.engine.resources.devices import CPU
 from rmtaudit.errors import UsageError
 from rmtaudit.kernels.spectra.eigenvalues import EPSILON, symmetric_eigenvalues
 
@@ -79,7 +80,7 @@ class Split:
         )
 
 
-def by_eigenvalues(facts: Facts, *, memory: int) -> Outcome:
+def by_eigenvalues(facts: Facts, *, memory: int, device: torch.device = CPU) -> Outcome:
     """Return the outcome of all eigenvalues; refused where it is not clear which of them are 0.
 
     Those of a Gram matrix are the squares of the singular values of ``W``, of which smaller ones can be told
@@ -89,8 +90,8 @@ def by_eigenvalues(facts: Facts, *, memory: int) -> Outcome:
     ----------
     facts
         Of a symmetric matrix that offers blocks.
-    memory
-        Bytes that may be allocated: the matrix in float64 and a little.
+    memory, device
+        Bytes that may be allocated, the matrix in float64 and a little; and where eigenvalues are computed.
 
     Raises
     ------
@@ -102,7 +103,9 @@ def by_eigenvalues(facts: Facts, *, memory: int) -> Outcome:
     source, gram = facts.source, facts.gram
     if gram is not None:
         needed = gram_bytes(*gram.factor.shape)
-        split = split_eigenvalues(torch.linalg.svdvals(gram.factor.dense()).numpy()).squared()
+        split = split_eigenvalues(
+            torch.linalg.svdvals(gram.factor.dense().to(device)).cpu().numpy()
+        ).squared()
     else:
         if not source.symmetric:
             raise UsageError("RA-MS-004", f"{source.name} is not symmetric: {source.symmetry}.")
@@ -114,7 +117,7 @@ def by_eigenvalues(facts: Facts, *, memory: int) -> Outcome:
                 f"{memory:,} are available.",
                 hint="Give more --memory, or a shift.",
             )
-        split = split_eigenvalues(symmetric_eigenvalues(finite_dense(source)))
+        split = split_eigenvalues(_eigenvalues(finite_dense(source), device))
     outcome = Outcome(
         method=Method.EIGENVALUES,
         place=Place.IN_MEMORY,
@@ -142,6 +145,14 @@ def by_eigenvalues(facts: Facts, *, memory: int) -> Outcome:
     values = "eigenvalue" if gram is None else "singular value of W"
     basis = f"error of at most the floor of the solver in every {values} (Weyl)"
     return with_rounding(outcome, Rounding(bound=split.error, likely=math.inf, basis=basis))
+
+
+def _eigenvalues(matrix: torch.Tensor, device: torch.device) -> npt.NDArray[np.float64]:
+    """Return the ascending eigenvalues; the matrix is destroyed."""
+    if device.type == "cpu":
+        return symmetric_eigenvalues(matrix)
+    values: npt.NDArray[np.float64] = torch.linalg.eigvalsh(matrix.to(device)).cpu().numpy()
+    return values
 
 
 def split_eigenvalues(values: npt.NDArray[np.float64]) -> Split:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from rmtaudit.engine.resources.device_names import Device
 from rmtaudit.errors import UsageError
 from rmtaudit.version import installed_version
 
@@ -57,6 +58,8 @@ class RidgeSettings:
         Coverage of the intervals.
     seed
         Seed of the split, of the parts of the samples, and of the networks.
+    device
+        Where kernels are decomposed, and networks trained.
     """
 
     activation: str = "relu"
@@ -70,6 +73,7 @@ class RidgeSettings:
     draws: int = 5
     confidence: float = 0.9
     seed: int = 0
+    device: Device = "cpu"
 
 
 class RidgeKeywords(TypedDict, total=False):
@@ -86,6 +90,7 @@ class RidgeKeywords(TypedDict, total=False):
     draws: int
     confidence: float
     seed: int
+    device: Device
 
 
 def forecast_ridge_file(path: Path, settings: RidgeSettings) -> dict[str, Any]:
@@ -105,12 +110,14 @@ def forecast_ridge_arrays(
     InputError
         As :func:`rmtaudit.engine.samples.ridge_data.ridge_data`.
     UsageError
-        RA-US-407: settings that make no sense.
+        RA-US-407: settings that make no sense. RA-US-201: there is no CUDA device.
     """
+    from rmtaudit.engine.resources.devices import chosen_device
     from rmtaudit.engine.samples.ridge_curves import Curves
     from rmtaudit.engine.samples.ridge_data import ridge_data
 
     _check(settings, path)
+    device = chosen_device(settings.device)
     data = ridge_data(
         arrays,
         labels=settings.labels,
@@ -119,7 +126,7 @@ def forecast_ridge_arrays(
         samples=settings.samples,
         seed=settings.seed,
         where=path,
-    )
+    ).to(device)
     curves = Curves(data, settings.activation, settings.seed)
     report = _Report(curves, settings)
     widths = _widths(len(data.inputs), settings)

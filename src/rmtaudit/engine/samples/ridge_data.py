@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,16 @@ class RidgeData:
     held_out: bool
     available: int
     classes: int | None
+
+    def to(self, device: torch.device) -> RidgeData:
+        """Return the samples on a device."""
+        return replace(
+            self,
+            inputs=self.inputs.to(device),
+            targets=self.targets.to(device),
+            test_inputs=self.test_inputs.to(device),
+            test_targets=self.test_targets.to(device),
+        )
 
 
 def read_arrays(path: Path) -> dict[str, torch.Tensor]:

@@ -18,6 +18,7 @@ import torch
 from rmtaudit.analyzers.base import Observation
 from rmtaudit.analyzers.registry import build_all
 from rmtaudit.checkpoints.base import Checkpoint
+from rmtaudit.engine.resources.devices import chosen_device
 from rmtaudit.engine.resources.digest import ContentDigest, digest_of_values
 from rmtaudit.engine.resources.memory import MemoryGate, free_memory
 from rmtaudit.engine.resources.pool import Pool
@@ -33,8 +34,8 @@ from rmtaudit.engine.scan.repeats import has_two_values, repeat_key, skip_of_rep
 from rmtaudit.engine.scan.selection import select_layers
 from rmtaudit.engine.scan.spectra import narrow_expected
 from rmtaudit.engine.scan.worker import AnalysedLayer, LayerWork, row
-from rmtaudit.engine.settings.scan import Device, ScanSettings
-from rmtaudit.errors import CorruptError, RmtauditError, UsageError
+from rmtaudit.engine.settings.scan import ScanSettings
+from rmtaudit.errors import CorruptError, RmtauditError
 from rmtaudit.kernels.signal import Signal
 from rmtaudit.kernels.spectra.spectrum import Spectrum
 from rmtaudit.matrices.layers import Layer
@@ -133,7 +134,7 @@ def scan_checkpoint(
         analyzers=analyzers,
         solver=settings.solver,
         precision=settings.precision,
-        device=_device(settings.device),
+        device=chosen_device(settings.device),
         seed=settings.seed,
         shown=inspect is not None and inspect_all,
     )
@@ -377,10 +378,3 @@ def _hash_the_rest(scan: _Scan) -> bool:
 
 def _float64_size(layer: Layer) -> int:
     return 8 * layer.shape[0] * layer.shape[1]
-
-
-def _device(device: Device) -> torch.device:
-    available = torch.cuda.is_available()
-    if device == "cuda" and not available:
-        raise UsageError("RA-US-201", "This machine has no CUDA device.", hint="Use --device cpu, or auto.")
-    return torch.device("cuda" if available and device != "cpu" else "cpu")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
+from rmtaudit.engine.resources.device_names import Device
 from rmtaudit.engine.resources.memory_size import parse_memory
-from rmtaudit.engine.settings.scan import Device, Precision, Solver
+from rmtaudit.engine.settings.scan import Precision, Solver
 from rmtaudit.errors import UsageError
 from rmtaudit.matrices.layers import ConvPolicy
 from rmtaudit.names import display_name, suggestion

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+from rmtaudit.engine.resources.device_names import Device
+
 if TYPE_CHECKING:
     from rmtaudit.matrices.layers import ConvPolicy
 
 Solver = Literal["gram", "svd", "auto"]
-Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float64"]
 
 

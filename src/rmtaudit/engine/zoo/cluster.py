@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rmtaudit.engine.resources.cpus import cpus
+from rmtaudit.engine.resources.device_names import Device
 from rmtaudit.engine.resources.memory import free_memory
-from rmtaudit.engine.settings.scan import Device
 from rmtaudit.errors import UsageError
 from rmtaudit.names import display_name
 

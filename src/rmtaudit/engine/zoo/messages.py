@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rmtaudit.engine.settings.scan import Device, ScanSettings
+from rmtaudit.engine.resources.device_names import Device
+from rmtaudit.engine.settings.scan import ScanSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,7 +148,7 @@ def ridge_errors(problem: RidgeProblem, width: int, ridges: torch.Tensor) -> Rid
     >>> small < large
     True
     """
-    gammas = ridges.double()
+    gammas = ridges.to(problem.eigenvalues)
     if width < 1 or gammas.ndim != 1 or not bool((gammas > 0).all()):
         raise ValueError("the width must be at least 1, and ridges positive")
     if not bool(problem.eigenvalues.sum() > 0):

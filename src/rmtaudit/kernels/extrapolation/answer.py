@@ -55,7 +55,7 @@ class Prediction:
     positive
         Whether the larger matrix is taken for positive semidefinite.
     bulk
-        Spectra of the blocks without spikes, shape ``(R, n)``, ascending.
+        Spectra of the blocks without spikes, shape ``(R, n)``, ascending, on the CPU.
     spikes
         Outliers of the first block, and where each goes if it is spread over all coordinates.
     free
@@ -175,7 +175,7 @@ class Prediction:
         ]
 
     def quantiles(self, count: int) -> torch.Tensor:
-        """Return ``count`` predicted eigenvalues, ascending, without spikes.
+        """Return ``count`` predicted eigenvalues, ascending, without spikes, on the CPU.
 
         Raises
         ------
@@ -185,8 +185,8 @@ class Prediction:
         if self.law is None:
             raise ValueError(f"{self.verdict.word}: {self.reason}")
         if self.pooled:
-            return torch.stack([law.quantiles(count) for law in self.replicas]).mean(0)
-        return self.law.quantiles(count)
+            return torch.stack([law.quantiles(count) for law in self.replicas]).mean(0).cpu()
+        return self.law.quantiles(count).cpu()
 
     def density(self, x: torch.Tensor) -> torch.Tensor:
         """Return the density at ``x``, the mean over samples; raises as :meth:`quantiles`."""

@@ -59,7 +59,7 @@ def predict(
     Parameters
     ----------
     spectra
-        Shape ``(n,)`` or ``(R, n)``, float64: eigenvalues of one block, or of several random ones.
+        Shape ``(n,)`` or ``(R, n)``, float64, any device: eigenvalues of one or several random blocks.
     factor
         ``N/n``, above 1.
     generator
@@ -149,7 +149,7 @@ def _refused(rows: torch.Tensor, factor: float, verdict: Verdict) -> Prediction:
         extremes=(),
         pooled=False,
         positive=bool((rows >= 0).all()),
-        bulk=rows,
+        bulk=rows.cpu(),
         spikes=(),
         free=None,
         nested=None,
@@ -215,7 +215,7 @@ def _freely(
         extremes=extremes,
         pooled=bool(accepted and accepted.pooled),
         positive=positive,
-        bulk=bulk,
+        bulk=bulk.cpu(),
         spikes=spikes,
         free=decompression,
         nested=nested,
@@ -358,7 +358,7 @@ def _by_rows(
         extremes=(),
         pooled=len(rows) > 1 and law is not None,
         positive=True,
-        bulk=bulk,
+        bulk=bulk.cpu(),
         spikes=tuple(
             (value, None if law is None else carried(bulk[0], law, room, factor, value)) for value in outliers
         ),

@@ -153,6 +153,15 @@ def test_halves_are_told_apart() -> None:
         line_order(torch.zeros(15, 200))
 
 
+@pytest.mark.parametrize("size", [0.1, 1.0, 3e7])
+def test_rounding_of_equal_sizes_is_no_unevenness(size: float) -> None:
+    """Rows of as many +a as -a have squares that are all equal, and so have no variance but rounding."""
+    signs = torch.tensor([1.0, -1.0]).repeat(96, 55)
+    order = line_order((signs * size)[:, torch.randperm(110, generator=torch.Generator().manual_seed(0))])
+    assert (order.whole.sizes, order.whole.profile) == (0.0, 0.0)
+    assert (order.halves[0].sizes, order.halves[1].profile) == (0.0, 0.0)
+
+
 def test_one_giant_entry_leaves_no_dead_rows() -> None:
     W = gaussian(64, 48)
     W[3] = 0

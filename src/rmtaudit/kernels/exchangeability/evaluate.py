@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from rmtaudit.kernels.exchangeability.moments import (
+    BAND,
     gamma_p_value,
     neighbour_products,
     permutation_moments,
@@ -82,12 +83,12 @@ def exchangeability(matrix: torch.Tensor, kernel: tuple[int, ...] = ()) -> Excha
     if matrix.numel() < 16 or cols % positions:
         raise ValueError(f"no tests for {rows} x {cols} with a kernel of {kernel}")
     means, sizes = _scores(matrix)
-    if not bool((means != 0).any()):
+    if not _vary(means):
         raise ValueError("all entries have the same value")
     shape = (rows, cols // positions, *(size for size in kernel if size > 1))
     found: dict[str, float] = {}
     for kind, scores in (("means", means), ("sizes", sizes)):
-        if not bool((scores != 0).any()):  # all of one size: signs are all there is
+        if not _vary(scores):  # all of one size: signs are all there is
             continue
         moments = permutation_moments(scores)
         for name, sums, count in _group_sums(scores.view(shape)):
@@ -153,15 +154,20 @@ def _scores(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     if sigma == 0:  # most entries are 0
         sigma = float(flat.abs().max())
     clipped = (flat / (sigma or 1.0)).clamp_(-_CLIP, _CLIP)
-    squares = clipped.square()
-    return clipped - clipped.mean(), _centred(squares)
+    squares = _centred(clipped.square())
+    return clipped.sub_(clipped.mean()), squares
+
+
+def _vary(scores: torch.Tensor) -> bool:
+    """Return whether centred scores are not all 0, without a mask of them."""
+    low, high = torch.aminmax(scores)
+    return float(low) < 0 or float(high) > 0
 
 
 def _centred(squares: torch.Tensor) -> torch.Tensor:
-    """Return the squares less their mean: exactly 0 where they all have one value."""
-    if float(squares.min()) == float(squares.max()):
-        return torch.zeros_like(squares)
-    return squares - squares.mean()
+    """Take their mean off the squares, in place, and return them: exactly 0 where they all have one value."""
+    low, high = torch.aminmax(squares)
+    return squares.zero_() if float(low) == float(high) else squares.sub_(squares.mean())
 
 
 def _group_sums(scores: torch.Tensor) -> Iterator[tuple[str, torch.Tensor, int]]:
@@ -192,7 +198,11 @@ def _along_axes(scores: torch.Tensor) -> Iterator[tuple[str, float, int]]:
     for axis, (name, length) in enumerate(zip(names, scores.shape, strict=False)):
         if length > 2:
             ahead, behind = scores.narrow(axis, 1, length - 1), scores.narrow(axis, 0, length - 1)
-            yield name, float((ahead * behind).sum()), length
+            step = max(1, BAND // max(1, scores[0].numel()))
+            bands = [slice(start, start + step) for start in range(0, len(ahead), step)]
+            # no product of the whole
+            products = torch.stack([(ahead[band] * behind[band]).sum() for band in bands])
+            yield name, float(products.sum()), length
 
 
 def _unfoldings(scores: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:

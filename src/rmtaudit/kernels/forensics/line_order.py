@@ -10,6 +10,8 @@ import torch
 _LINES, _LENGTH = 128, 512
 _CAP = 3.0
 _LEAST = 16
+_ROUNDING = 1e-24
+"""Variance over the squared mean at which numbers that are all equal may arrive by rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,10 @@ def line_order(matrix: torch.Tensor) -> LineOrder:
     unit = _normalised(part)
     squares = (unit @ unit.T).square().double()
     middle = len(part) // 2
+    energy = unit.double().square()
+    within = _variances(energy)
     whole, first, second = (
-        _block(part[lines], unit[lines], squares[lines, lines])
+        _block(part[lines], energy[lines], within[lines], squares[lines, lines])
         for lines in (slice(None), slice(None, middle), slice(middle, None))
     )
     return LineOrder(whole, (first, second), _contrast(squares.sum(1), middle))
@@ -115,20 +119,30 @@ def _spread(matrix: torch.Tensor, count: int) -> torch.Tensor:
     return matrix if rows <= count else matrix[torch.arange(count, device=matrix.device) * rows // count]
 
 
-def _block(part: torch.Tensor, unit: torch.Tensor, squares: torch.Tensor) -> BlockOrder:
-    count, length = unit.shape
+def _block(
+    part: torch.Tensor, energy: torch.Tensor, variances: torch.Tensor, squares: torch.Tensor
+) -> BlockOrder:
+    """Return the order of some lines; ``energy`` and ``variances`` are the squares along them and those'."""
+    count, length = energy.shape
     freedom = length - 1
     pairs = count * (count - 1) / 2
     variance = pairs * 2 * (freedom - 1) / (freedom**2 * (freedom + 2))
     observed = float(squares.sum() - squares.diagonal().sum()) / 2
-    energy = unit.double().square()
-    within = float(energy.var(dim=1, correction=1).sum())
-    along = float((energy.sum(0) - energy.sum() / length).square().sum())
+    within = float(variances.sum())
+    profile = energy.sum(0)
+    along = float((profile - profile.mean()).square().sum())
     return BlockOrder(
         products=(observed - pairs / freedom) / math.sqrt(variance),
         profile=(along / within - freedom) / math.sqrt(2 * freedom) if within > 0 else 0.0,
         sizes=_unevenness(part),
     )
+
+
+def _variances(rows: torch.Tensor) -> torch.Tensor:
+    """Return the unbiased variances of the rows, in a quarter of the time of ``torch.var``."""
+    means = rows.mean(1, keepdim=True)
+    variances = (rows - means).square_().sum(1) / (rows.shape[1] - 1)
+    return torch.where(variances > _ROUNDING * means[:, 0].square(), variances, 0.0)
 
 
 def _normalised(part: torch.Tensor) -> torch.Tensor:
@@ -145,9 +159,10 @@ def _unevenness(part: torch.Tensor) -> float:
     count, length = part.shape
     cap = _CAP * float(part.square().mean().sqrt())
     squares = part.double().clamp(-cap, cap).square()
-    variance = float(squares.var(correction=0)) / length * (squares.numel() - length) / (squares.numel() - 1)
-    if variance == 0:
-        return 0.0
     means = squares.mean(1)
+    spread = float((squares - means.mean()).square_().mean())
+    if not spread > _ROUNDING * float(means.mean()) ** 2:
+        return 0.0
+    variance = spread / length * (squares.numel() - length) / (squares.numel() - 1)
     statistic = float((means - means.mean()).square().sum()) / variance
     return (statistic - (count - 1)) / math.sqrt(2 * (count - 1))

@@ -5,7 +5,9 @@ python docs/generate_linalg.py
 
 from __future__ import annotations
 
+import html
 import inspect
+import re
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -39,7 +41,15 @@ def _module(name: str) -> str:
 
 def _first_line(module: ModuleType, name: str) -> str:
     line = (inspect.getdoc(getattr(module, name)) or "").splitlines()[0]
-    return line.rstrip(".").replace("|", "\\|").replace("``", "`")
+    return _BARS.sub(_escaped, line.rstrip(".").replace("``", "`"))
+
+
+_BARS = re.compile(r"`([^`]*\|[^`]*)`")
+
+
+def _escaped(code: re.Match[str]) -> str:
+    """Return code with bars for a cell of a table: MkDocs shows the backslash of an escaped bar."""
+    return f"<code>{html.escape(code[1]).replace('|', '&#124;')}</code>"
 
 
 if __name__ == "__main__":

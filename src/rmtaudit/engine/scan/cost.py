@@ -16,7 +16,9 @@ from rmtaudit.kernels.spectra.gram import eigenvalues
 WORTH_SAYING = 60.0
 """Seconds from which a scan is announced."""
 
-_MATRIX = 768
+_PRODUCT, _SYMMETRIC = 768, 1536
+"""Orders of the matrices that the speed is measured with: smaller ones take longer for their order."""
+
 _REPEATS = 3
 
 
@@ -81,25 +83,26 @@ class PresetCost:
     narrow_most: Cost
 
 
-_FAST = Cost(0.008, 2.7e-08, 0.0483, 1.14)
-_NARROW_FAST = Cost(0.008, 2.7e-08, 0.124, 0.947)
+_FAST = Cost(0.0064, 1.5e-08, 0.55, 1.05)
+_NARROW_FAST = Cost(0.0064, 1.5e-08, 0.7, 1.35)
 
 COSTS = {
     "fast": PresetCost(least=_FAST, most=_FAST, narrow_least=_NARROW_FAST, narrow_most=_NARROW_FAST),
     "default": PresetCost(
-        least=Cost(0.045, 2.9e-08, 1.65, 0.963),
-        most=Cost(0.038, 1.7e-07, 2.71, 1.26),
-        narrow_least=Cost(0.045, 2.9e-08, 1.65, 0.963),
-        narrow_most=Cost(0.038, 1.7e-07, 6.99, 1.12),
+        least=Cost(0.045, 5.5e-08, 0.9, 1.05),
+        most=Cost(0.045, 1.7e-07, 2.5, 1.5),
+        narrow_least=Cost(0.045, 5.5e-08, 1.2, 1.35),
+        narrow_most=Cost(0.045, 1.7e-07, 6.5, 1.75),
     ),
     "audit": PresetCost(
-        least=Cost(0.2, 2.9e-08, 3.2, 2),
-        most=Cost(0.2, 1.7e-07, 4.2, 2),
-        narrow_least=Cost(0.2, 2.9e-08, 3.2, 2),
-        narrow_most=Cost(0.2, 1.7e-07, 8, 2),
+        least=Cost(0.12, 9e-08, 1.7, 1.9),
+        most=Cost(0.12, 2.2e-07, 4.0, 2.6),
+        narrow_least=Cost(0.12, 9e-08, 2.4, 2.4),
+        narrow_most=Cost(0.12, 2.2e-07, 8.0, 3.0),
     ),
 }
-"""By preset; fitted to layers of 64 x 64 to 3072 x 3072 by ``benchmarks/scan_cost.py``, which refits them."""
+"""By preset; ``fast`` and ``default`` after layers of 64 x 64 to 3072 x 3072, measured by
+``benchmarks/scan_cost.py``, which refits them; ``audit`` in proportion to ``default``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +154,7 @@ def estimate_scan(
 
 
 def measured_rates() -> Rates:
-    """Return the speed of one thread on this machine, in a quarter of a second.
+    """Return the speed of one thread on this machine, in about half a second.
 
     In CPU time of this thread, so that other work on the machine changes it little; the libraries must be at
     one thread.
@@ -161,15 +164,17 @@ def measured_rates() -> Rates:
 
 def _measured(dtype: torch.dtype) -> Speed:
     draws = torch.Generator().manual_seed(0)
-    matrix = torch.randn(_MATRIX, _MATRIX, dtype=dtype, generator=draws)
-    product = _least_seconds(lambda: matrix @ matrix)
+    factor = torch.randn(_PRODUCT, _PRODUCT, dtype=dtype, generator=draws)
+    matrix = torch.randn(_SYMMETRIC, _SYMMETRIC, dtype=dtype, generator=draws)
+    product = _least_seconds(lambda: factor @ factor, _REPEATS)
     symmetric = matrix + matrix.T
-    return Speed(2 * _MATRIX**3 / product, _MATRIX**3 / _least_seconds(lambda: eigenvalues(symmetric)))
+    decomposition = _least_seconds(lambda: eigenvalues(symmetric), 1)
+    return Speed(2 * _PRODUCT**3 / product, _SYMMETRIC**3 / decomposition)
 
 
-def _least_seconds(step: Callable[[], object]) -> float:
+def _least_seconds(step: Callable[[], object], repeats: int) -> float:
     best = float("inf")
-    for _ in range(_REPEATS):
+    for _ in range(repeats):
         started = time.thread_time()
         step()
         best = min(best, time.thread_time() - started)

@@ -21,6 +21,9 @@ from rmtaudit.kernels.noise import (
     traps,
 )
 from rmtaudit.kernels.noise import variance_profile as profiles
+from rmtaudit.kernels.ntk import products
+from rmtaudit.kernels.ntk.contraction import contract
+from rmtaudit.kernels.ntk.pieces import Factors
 from rmtaudit.kernels.phases import classify, null
 from rmtaudit.kernels.randnla import (
     interpolative,
@@ -290,6 +293,23 @@ def _alignment(put: Put) -> Any:
     ]
 
 
+def _tangent_kernels(put: Put) -> Any:
+    first = Factors(inputs=put(normal(3, 4, 5)), gradients=put(normal(3, 2, 4, 6, seed=1)))
+    second = Factors(inputs=put(normal(2, 4, 5, seed=2)), gradients=put(normal(2, 2, 4, 6, seed=3)))
+    similar = put(normal(3, 4, 2, 4, seed=4))
+    total, rows = put(normal(8, 8, seed=5)), put(normal(8, 3, seed=6))
+    products.add_lower(total, rows)
+    products.mirror(total)
+    return [
+        contract(first, second),
+        products.by_jacobians(first, second),
+        products.by_jacobians(first, first),
+        products.weighted(similar, first.gradients, second.gradients),
+        products.weighted(similar, first.gradients[:, :1], second.gradients[:, :1]),
+        total,
+    ]
+
+
 ROWS: dict[str, Row] = {
     "alignment": _alignment,
     "spectra": _spectra,
@@ -308,4 +328,5 @@ ROWS: dict[str, Row] = {
     "quadrature": _quadrature,
     "small pieces of quadrature": _small_pieces,
     "preconditioned": _preconditioned,
+    "tangent kernels": _tangent_kernels,
 }

@@ -116,8 +116,8 @@ def subject(name: str, more: int = 1) -> tuple[nn.Module, torch.Tensor, int, str
 
 def loop(
     module: nn.Module, values: torch.Tensor, block: int, outputs: str, *, keep: bool = False
-) -> torch.Tensor:
-    """Return the kernel from whole Jacobians of pairs of blocks."""
+) -> tuple[torch.Tensor, int]:
+    """Return the kernel from whole Jacobians of pairs of blocks, and the memory without the kernel."""
     parameters = {name: each.detach() for name, each in module.named_parameters()}
 
     def run(own: dict[str, torch.Tensor], sample: torch.Tensor) -> torch.Tensor:
@@ -139,11 +139,12 @@ def loop(
             other = own if col == row and keep else jacobians(values[col : col + block])
             blocks.append(sum(first @ second.T for first, second in zip(own, other, strict=True)))
         rows.append(torch.cat([torch.as_tensor(each) for each in blocks], 1))
-    return mirrored(rows)
+    reached = resident() - sum(each.nbytes for each in rows)
+    return mirrored(rows), reached
 
 
-def ours(module: nn.Module, values: torch.Tensor, block: int, outputs: str) -> torch.Tensor:
-    """Return the kernel as ``rmtaudit kernel`` forms it."""
+def ours(module: nn.Module, values: torch.Tensor, block: int, outputs: str) -> tuple[torch.Tensor, int]:
+    """Return the kernel as ``rmtaudit kernel`` forms it, and the memory until it was on disk."""
     network = Network(
         module=module, name="net", origin=Origin.FACTORY, dtype=torch.float64, device=torch.device("cpu"),
         main_input="", keywords=None, tokens=None if values.is_floating_point() else TOKENS,
@@ -157,7 +158,13 @@ def ours(module: nn.Module, values: torch.Tensor, block: int, outputs: str) -> t
         formation = open_formation(kernel_of(network, samples, settings, out), out)
         formation.form()
         formation.close()
-        return torch.from_numpy(zarr.open_array(str(out), mode="r")[:])
+        reached = resident()
+        return torch.from_numpy(zarr.open_array(str(out), mode="r")[:]), reached
+
+
+def resident() -> int:
+    """Return the largest memory of the process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def mirrored(rows: list[torch.Tensor]) -> torch.Tensor:
@@ -172,7 +179,7 @@ def mirrored(rows: list[torch.Tensor]) -> torch.Tensor:
     return whole
 
 
-SIDES: dict[str, Callable[..., torch.Tensor]] = {
+SIDES: dict[str, Callable[..., tuple[torch.Tensor, int]]] = {
     "loop": loop,
     "kept": functools.partial(loop, keep=True),
     "ours": ours,
@@ -185,15 +192,14 @@ def measure(name: str, side: str, more: int) -> dict[str, float]:
     warnings.filterwarnings("ignore", message="There is a performance drop")
     module, values, block, outputs = subject(name, more)
     SIDES[side](module, values[:2], 1, outputs)  # what is made once
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident()
     start = time.process_time()
-    kernel = SIDES[side](module, values, block, outputs)
+    kernel, reached = SIDES[side](module, values, block, outputs)
     seconds = time.process_time() - start
-    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     probe = torch.randn(len(kernel), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     return {
         "seconds": seconds,
-        "peak": max(0, peak - kernel.nbytes),
+        "peak": max(0, reached - before),
         "probe": float(probe @ kernel @ probe),
         "trace": float(kernel.trace()),
     }

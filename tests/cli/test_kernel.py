@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rmtaudit.cli import cli
 from rmtaudit.cli.errors import run
@@ -41,6 +42,21 @@ def cnn():
         nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(),
         nn.Flatten(), nn.Linear(128, 10),
     )
+
+class Language(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.places = nn.Embedding(11, 12, padding_idx=0), nn.Embedding(7, 12)
+        layer = nn.TransformerEncoderLayer(12, 2, 24, dropout=0.0, batch_first=True)
+        self.body = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(12, 11, bias=False)
+
+    def forward(self, x):
+        return self.head(self.body(self.embed(x) + self.places(torch.arange(x.shape[1])[None])).mean(1))
+
+def language():
+    torch.manual_seed(0)
+    return Language()
 
 def slow():
     return nn.Sequential(Slow(), cnn())
@@ -74,11 +90,12 @@ def module_of(name: str) -> torch.nn.Module:
     return module.double().eval()
 
 
-def direct(module: torch.nn.Module, count: int) -> torch.Tensor:
-    values = torch.from_numpy(np.load("digits.npz")["inputs"][:count])
+def direct(module: torch.nn.Module, count: int, name: str = "digits.npz") -> torch.Tensor:
+    values = torch.from_numpy(np.load(name)["inputs"][:count])
     rows = []
     for sample in values:
-        outputs = module(sample[None])[0]
+        with sdpa_kernel(SDPBackend.MATH):
+            outputs = module(sample[None])[0]
         for output in outputs:
             gradients = torch.autograd.grad(output, list(module.parameters()), retain_graph=True)
             rows.append(torch.cat([each.flatten() for each in gradients]))
@@ -106,6 +123,36 @@ def test_a_trained_shape_of_network_and_the_commands_that_read_its_kernel(
     np.save("eigenvalues.npy", torch.linalg.eigvalsh(stored).numpy())
     capsys.readouterr()
     assert run(cli, ["tails", "eigenvalues.npy", "--format", "json"]) == 0
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_two_layer_transformer_and_the_commands_that_read_its_kernel(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    values = np.random.default_rng(0).integers(0, 11, (40, 7))
+    np.savez("words.npz", inputs=values)
+    words = ["kernel", "ntk", "nets.py:language", "--data", "words.npz", "--out", "K.zarr", "--allow-code"]
+    result = document(capsys, *words, "--threads", "1", "--limit", "20", "--block", "7")
+    assert result["result"]["shape"] == [220, 220]
+    true = direct(module_of("language"), 20, "words.npz")
+    stored = torch.from_numpy(zarr.open_array("K.zarr", mode="r")[:])
+    assert float((stored - true).abs().max() / true.abs().max()) < 1e-10
+    expected = float(torch.linalg.slogdet(true)[1])
+    read = ["logdet", "K.zarr", "--symmetric", "--threads", "1"]
+    exact = document(capsys, *read)["result"]
+    assert exact["logdet"] == pytest.approx(expected, rel=1e-9)
+    lower = str(0.99 * float(torch.linalg.eigvalsh(true)[0]))
+    lanczos = document(capsys, *read, "--method", "slq", "--smallest", lower)["result"]
+    assert lanczos["margin"]["low"] <= expected <= lanczos["margin"]["high"]
+    grown = document(
+        capsys, *read, "--method", "flodance", "--outputs", "11", "--size", "20", "--up-to", "16",
+        "--assume-random-order",
+    )["result"]  # fmt: skip
+    assert grown["margin"]["low"] <= expected <= grown["margin"]["high"]
+    density = document(capsys, "density", "K.zarr", "--symmetric")
+    assert density["verdict"]["word"] == "exact"
+    log = density["prediction"]["functionals"]["log_det"]["value"]
+    assert log * 220 == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.usefixtures("folder")

@@ -191,7 +191,11 @@ def test_arrays_as_inputs(factory: Path, tmp_path: Path) -> None:
     assert code_of(lambda: open_samples(tmp_path / "more.npz", network), UsageError) == "RA-NW-033"
     np.save(tmp_path / "wide.npy", np.ones((2, 7)))
     wide = open_samples(tmp_path / "wide.npy", network)
-    assert code_of(lambda: network.output(wide.batch(network, [0])), InputError) == "RA-NW-014"
+    for each, advised in ((network, False), (allowed(factory), True)):
+        with pytest.raises(InputError, match=r"in its module 'body\.0'") as caught:
+            each.output(wide.batch(each, [0]))
+        assert caught.value.code == "RA-NW-014"
+        assert ("--precision float32" in str(caught.value)) is advised
     assert code_of(lambda: open_samples(tmp_path / "d.txt", network), UsageError) == "RA-NW-033"
 
 

@@ -16,6 +16,8 @@ POSITIONAL = ""
 """Key of the input that is passed by position."""
 _OUTPUTS = ("logits", "prediction_logits", "pooler_output", "last_hidden_state")
 """Fields of what a transformers model returns, in the order of preference."""
+_FAILURES = (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError)
+"""What a network raises that cannot run on a batch."""
 
 
 class Origin(StrEnum):
@@ -136,11 +138,14 @@ class Network:
         """
         try:
             returned = self.run(batch)
-        except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
+        except _FAILURES as error:
+            module = self._failing_module(batch)
+            within = f" in its module '{display_name(module)}'" if module else ""
+            precision = "; some operations need --precision float32" if self.dtype is torch.float64 else ""
             raise InputError(
                 "RA-NW-014",
-                f"The network cannot run on these inputs: {display_name(str(error), longest=300)}.",
-                hint="Check the shape and the names of the inputs.",
+                f"The network cannot run on these inputs{within}: {display_name(str(error), longest=300)}.",
+                hint=f"Check the shape and the names of the inputs{precision}.",
                 where=self.name,
             ) from error
         tensor = main_tensor(returned)
@@ -157,6 +162,35 @@ class Network:
                 where=self.name,
             )
         return tensor
+
+    def _failing_module(self, batch: Batch) -> str:
+        """Return the name of the innermost module that a batch enters and does not leave, or nothing."""
+        entered: list[str] = []
+
+        def enter(name: str) -> Callable[..., None]:
+            return lambda *_: entered.append(name)
+
+        def leave(name: str) -> Callable[..., None]:
+            def left(*_: object) -> None:
+                while entered.pop() != name:  # those within it that failed and were caught
+                    pass
+
+            return left
+
+        handles: list[Any] = []
+        for name, module in self.module.named_modules():
+            handles += [
+                module.register_forward_pre_hook(enter(name)),
+                module.register_forward_hook(leave(name)),
+            ]
+        try:
+            self.run(batch)
+        except _FAILURES:
+            return entered[-1] if entered else ""
+        finally:
+            for handle in handles:
+                handle.remove()
+        return ""
 
 
 def main_tensor(returned: Any) -> torch.Tensor | None:

@@ -113,7 +113,7 @@ def test_a_lower_bound_where_no_null_fits() -> None:
     share, spikes = found.values["signal_share"], found.values["spikes"]
     assert isinstance(share, MetricValue)
     assert share.status == "skipped"
-    assert "every null" in share.reason
+    assert "every noise model" in share.reason
     assert isinstance(spikes, MetricValue)
     assert spikes.ci is not None
     assert list(spikes.ci) == [spikes.value, 150]

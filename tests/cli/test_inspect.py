@@ -81,9 +81,9 @@ def test_exit_codes(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert run(cli, ["inspect", str(path)]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert f"rmtaudit: error: {path}: tensor" in captured.err
+    assert f"rmtaudit: error: {path}: Tensor" in captured.err
     assert run(cli, ["inspect", "s3://gpt2"]) == 2
-    assert "error: s3://gpt2: a URL" in capsys.readouterr().err
+    assert "error: s3://gpt2: URLs of" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("output", ["folder", "absent/out.json", "m.safetensors"])

@@ -29,7 +29,7 @@ def test_formats(chosen: str | None, file: str | None, expected: str) -> None:
 
 
 def test_an_ending_that_says_nothing() -> None:
-    with pytest.raises(UsageError, match=r"'\.dat' says no format") as raised:
+    with pytest.raises(UsageError, match=r"'\.dat' does not indicate a format") as raised:
         format_for(None, Path("r.dat"))
     assert "--format" in raised.value.hint
 

@@ -68,7 +68,7 @@ def test_what_is_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     for text, code in (("{", "RA-RP-001"), ("{}", "RA-RP-002")):
         path.write_text(text)
         assert run(cli, ["report", str(path)]) == 2
-        assert f"{path}: Not " in (err := capsys.readouterr().err)
+        assert f"{path}: The file is not " in (err := capsys.readouterr().err)
         assert code in err
     assert run(cli, ["report", str(tmp_path)]) == 2
     assert "RA-RP-005" in capsys.readouterr().err

@@ -107,9 +107,9 @@ def test_what_cannot_be_written_is_refused_before_the_scan(
     )
     for target, message in (
         (tmp_path / "absent" / "r.json", "No such file"),
-        (tmp_path, "says no format"),
-        (tmp_path / "cwd" / "r.xyz", "says no format"),
-        (weights, "says no format"),
+        (tmp_path, "does not indicate a format"),
+        (tmp_path / "cwd" / "r.xyz", "does not indicate a format"),
+        (weights, "does not indicate a format"),
     ):
         assert run(cli, ["scan", str(weights), "-o", str(target)]) == 2
         assert message in capsys.readouterr().err

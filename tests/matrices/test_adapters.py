@@ -249,7 +249,7 @@ def test_what_cannot_be_formed_is_skipped_by_name() -> None:
     assert "Kronecker product 8192 x 8192 is too large" in reasons["x"]
     assert "entrywise product 9000 x 9000 is too large" in reasons["y"]
     assert "4 x 8 and 6 x 5 have no side in common" in reasons["z"]
-    assert "do not fit" in reasons["k"]
+    assert "do not match" in reasons["k"]
     assert "it lacks lokr_w2_b" in reasons["l"]
 
 

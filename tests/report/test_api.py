@@ -128,7 +128,7 @@ def test_what_is_saved_is_loaded(made: ModuleType, tmp_path: Path) -> None:
 
 def test_what_cannot_be_saved_or_loaded_says_why(made: ModuleType, tmp_path: Path) -> None:
     report = made.report()
-    with pytest.raises(UsageError, match=r"says no format.*\.json"):
+    with pytest.raises(UsageError, match=r"does not indicate a format.*\.json"):
         report.save(tmp_path / "report.xyz")
     with pytest.raises(OutputError, match="RA-OU-003"):
         report.save(tmp_path / "absent" / "report.json")

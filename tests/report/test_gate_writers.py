@@ -221,7 +221,9 @@ def test_sarif_keeps_to_the_number_of_results_that_github_takes(
     findings = [("RA-FO-003", "info", str(i)) for i in range(3)] + [("RA-SC-001", "error", "x")]
     run = json.loads(text_of("sarif", document(subject()), report_with(made, *findings)))["runs"][0]
     assert [result["level"] for result in run["results"]] == ["error", "note"]
-    assert "2 of the mildest" in run["invocations"][0]["toolExecutionNotifications"][-1]["message"]["text"]
+    assert (
+        "2 of the least severe" in run["invocations"][0]["toolExecutionNotifications"][-1]["message"]["text"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -376,7 +378,7 @@ def test_rules_that_did_not_apply_are_named() -> None:
     )
     gate = document(subject(left_out=left_out))
     for name in ("junit", "markdown"):
-        assert "Left out: signal-kept. It applies only to gates with a baseline." in text_of(name, gate)
+        assert "Skipped: signal-kept. It applies only to gates with a baseline." in text_of(name, gate)
 
 
 def test_the_formats_are_those_of_the_command_line() -> None:

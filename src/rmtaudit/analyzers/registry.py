@@ -34,7 +34,7 @@ class Installed:
     name, distribution, version
         Name of the entry point, and who ships it.
     analyzer
-        The class; ``None`` where it cannot be had, and then ``problem`` says why.
+        The class; ``None`` where it cannot be loaded, and then ``problem`` says why.
     """
 
     name: str

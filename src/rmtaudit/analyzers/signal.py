@@ -143,9 +143,7 @@ def find_sparse(given: LayerInput) -> SignalFound:
     """Return the signal of a matrix so sparse that random signs change nothing."""
     matrix = given.matrices[0]
     count = int((matrix != 0).sum())
-    reason = Signal(
-        SignalWord.UNJUDGED, "the layer is the layer is so sparse that random signs change nothing"
-    )
+    reason = Signal(SignalWord.UNJUDGED, "the layer is so sparse that random signs change nothing")
     if count < _LEAST_NONZEROS:
         return SignalFound(Signal(SignalWord.TOO_SMALL, f"{count} entries are not 0"), _NOT_TESTED)
     start = _sparse(matrix)

@@ -33,7 +33,7 @@ class SketchOptions:
     top
         How many singular values.
     failure
-        Chance that one of a layer's upper ends is too low.
+        Probability that one of a layer's upper ends is too low.
     """
 
     top: int = _TOP

@@ -96,7 +96,7 @@ class Checkpoint(ABC):
         """Return the values of one tensor: CPU, contiguous, stored dtype, its own memory.
 
         Threads may call it at the same time. Raises ``KeyError`` for an unknown name and an ``InputError``
-        where the bytes cannot be had (short read, changed file). A torch before 2.7 has no
+        where the bytes cannot be read (short read, changed file). A torch before 2.7 has no
         ``float8_e8m0fnu``: there, such a tensor comes as its codes, ``uint8``.
         """
 

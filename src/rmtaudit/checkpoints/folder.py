@@ -63,7 +63,7 @@ def open_checkpoint(path: str | Path, *, stream: bool = False) -> Checkpoint:
     names (``model``, ``pytorch_model``, ``diffusion_pytorch_model``, ``adapter_model``, ``consolidated``),
     numbered shards, and a file that is the only one of its kind; safetensors before torch, and formats of
     plugins where there is neither. Where shards of an index are missing and a complete set of the same
-    tensors lies beside it, that is taken. Weights in the folder that are not looked at are named.
+    tensors lies beside it, that is taken. Weights in the folder that are ignored are named.
     ``config.json`` and ``adapter_config.json`` beside the weights are kept as facts. Quantised weights are
     decoded when they are read.
 

@@ -55,7 +55,7 @@ def parse_output(text: str) -> GateOutput:
     Raises
     ------
     UsageError
-        RA-US-002: an ending that says no format. RA-US-302: there is no such format.
+        RA-US-002: an ending that does not indicate a format. RA-US-302: there is no such format.
     """
     name, equals, rest = text.partition("=")
     if equals and name.isidentifier():

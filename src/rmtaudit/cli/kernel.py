@@ -117,7 +117,7 @@ def kernel(kind: str, model: str, folder: Path, out: DocumentOutput, **flags: An
 
     MODEL is the folder of a transformers model, or module:factory or file.py:factory with --allow-code. The
     kernel is a symmetric zarr array, formed block by block: `rmtaudit logdet`, `density` and `tails` read it.
-    Finished blocks survive a kill; --resume goes on with them.
+    Finished blocks survive a kill; --resume continues with them.
     """
     with handling_signals() as signals:
         signals.graceful = True

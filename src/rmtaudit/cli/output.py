@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 
 ALL_FORMATS = ("table", *FORMATS)
 DOCUMENT_FORMATS = ("table", "json")
-"""Those of a result that is no report of a scan."""
+"""Those of a result that is not a report of a scan."""
 
 _OUTPUT_HELP = "Write the result to a file, in the format of its ending; the table still goes to stdout."
 
@@ -190,7 +190,7 @@ class OutputFile:
         self.write_bytes(text.encode())
 
     def write_bytes(self, data: bytes) -> None:
-        """As :meth:`write`, of what is no text."""
+        """As :meth:`write`, of what is not text."""
         try:
             if self.temporary is None:
                 self.target.write_bytes(data)

@@ -121,7 +121,7 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
         :class:`~rmtaudit.matrices.sharing.StorageView` where the container states which elements of a storage
         a tensor has; ``None`` where the container cannot share.
     unreadable
-        Why the values cannot be had, where they cannot (sparse, quantised qint8, …); ``None`` otherwise.
+        Why the values cannot be read, where they cannot (sparse, quantised qint8, …); ``None`` otherwise.
     skip
         The name of that reason: codes that are not decoded are :attr:`SkipReason.QUANTISED`.
     role

@@ -379,7 +379,7 @@ def test_patterns_and_stopping() -> None:
     network = network_of(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)))
     samples = samples_of(torch.randn(30, 3).double())
     assert [row.layer.name for row in measure(network, samples, ActivationsSettings(exclude=("0",)))] == ["1"]
-    with pytest.raises(UsageError, match="no layer is left"):
+    with pytest.raises(UsageError, match="No layer matches"):
         measure(network, samples, ActivationsSettings(include=("x*",)))
     with pytest.raises(StoppedWorkError):
         measure(network, samples, ActivationsSettings(), stop=lambda: True)

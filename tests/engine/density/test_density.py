@@ -145,7 +145,7 @@ def test_runs_stay_together() -> None:
         runs = indices.reshape(-1, 5)
         assert torch.equal(runs - runs[:, :1], torch.arange(5).expand(4, 5))
         assert bool((runs[:, 0] % 5 == 0).all())
-    with pytest.raises(UsageError, match="whole runs"):
+    with pytest.raises(UsageError, match="whole number of runs"):
         drawn(sample=21, sampling="blocks", block_size=5)
 
 
@@ -282,7 +282,7 @@ def test_a_kernel_matrix_is_not_free(tmp_path: Path) -> None:
     result = rmtaudit.density(path, sample=128, samples=2, replicas=0, kpm=False, ridge=1.0, options=options)
     assert result.verdict == "refused"
     assert result.document["prediction"] is None
-    assert result.document["kpm"] == {"status": "skipped", "reason": "not asked for"}
+    assert result.document["kpm"] == {"status": "skipped", "reason": "not requested"}
     if result.document["ridge"]["status"] == "ok":  # what needs no density may still be told
         from rmtaudit.kernels.covariance import matern_into
 

@@ -74,7 +74,7 @@ def test_eigenvalues_have_bounds_only_where_the_entries_have(
         assert None not in bounds(document)
     else:
         assert result.verdict == "computed"
-        assert REASONS[entries].startswith("not known")
+        assert REASONS[entries].startswith("unknown")
         assert set(bounds(document)) == {None}
         assert document["prediction"]["intervals"]["confidence"] is None
         assert document["prediction"]["intervals"]["from"] == "not known"
@@ -95,7 +95,7 @@ def test_a_float32_kernel_is_not_called_exact() -> None:
 def test_products_keep_their_bounds_and_say_what_they_leave_out(rounding: float | None) -> None:
     document = whole(Exponential(40, rounding), method="products", steps=10, probes=4).document
     assert document["verdict"]["word"] == "measured"
-    assert document["verdict"]["reason"].startswith("not known")
+    assert document["verdict"]["reason"].startswith("unknown")
     assert document["prediction"]["functionals"]["mean"]["low"] is not None
 
 

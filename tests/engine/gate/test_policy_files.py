@@ -47,7 +47,12 @@ BROKEN = [
     ),
     (HEAD + "    severity: warning\n", 3, "RA-PO-005", "Add one of"),
     (HEAD + "    finding: error\n    threshold: 3\n", 6, "RA-PO-005", "finding: error"),
-    (HEAD + "    metric: digest\n    same_as_baseline: true\n    on: {kind: dense}\n", 7, "RA-PO-005", "out"),
+    (
+        HEAD + "    metric: digest\n    same_as_baseline: true\n    on: {kind: dense}\n",
+        7,
+        "RA-PO-005",
+        "Omit",
+    ),
     (HEAD + "    relation: {allowed: [derived]}\n    only_with: baseline\n", 6, "RA-PO-005", "weights"),
     (
         HEAD + "    metric: a\n    on: {each: layer, of: mean}\n    range: [1, 2]\n",

@@ -143,7 +143,7 @@ NOT_SEEN = [
     ("metric: alpha, range: [1, 8]", {"h.0": {"alpha": None}}, "too few eigenvalues"),
     ("metric: alpha, range: [1, 8], missing: ignore", {"h.0": {"alpha": None}}, "too few eigenvalues"),
     ("metric: alpha, max_absolute_change: 1", {"h.0": {}}, "baseline"),
-    ("metric: warning, range: [1, 2]", {"h.0": {}}, "no number"),
+    ("metric: warning, range: [1, 2]", {"h.0": {}}, "not a number"),
     ("metric: digest, same_as_baseline: true", {"h.0": {}}, "no baseline"),
     ("metric: unmatched, threshold: 0", {"h.0": {}}, "not compared"),
     ("metric: signal_left, threshold: 0.5", {"h.0": {}}, "weights"),

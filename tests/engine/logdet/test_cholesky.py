@@ -188,7 +188,7 @@ def test_a_full_disk_is_an_error_that_can_be_gone_on_from(
     real = os.pwrite
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", full)
-        with pytest.raises(OutputError, match="the disk is full") as caught:
+        with pytest.raises(OutputError, match="The disk is full") as caught:
             _run(tmp_path, 384, TILING)
     assert "--resume" in caught.value.hint
     found = _run(tmp_path, 384, TILING, resume=True).result
@@ -206,7 +206,7 @@ _run(Path({str(tmp_path)!r}), 384, TILING)
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "RA-LD-013" in ended.stderr
-    assert "the disk is full" in ended.stderr
+    assert "The disk is full" in ended.stderr
     assert 0 < len((tmp_path / "s" / "journal").read_bytes().splitlines()) < 21
     found = _run(tmp_path, 384, TILING, resume=True).result
     assert found.resumed > 0

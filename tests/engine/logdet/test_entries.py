@@ -69,7 +69,7 @@ def claims_nothing(answer: LogDeterminant) -> None:
     assert "RA-LD-102" in [each.code for each in answer.cautions]
     margin = answer.to_dict()["result"]["margin"]
     assert (margin["low"], margin["high"], margin["half_width"]) == (None, None, None)
-    assert "not known" in margin["basis"]
+    assert "unknown" in margin["basis"]
 
 
 def test_the_matrix_of_the_issue_has_no_margin() -> None:

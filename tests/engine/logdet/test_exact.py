@@ -244,7 +244,7 @@ def test_an_indefinite_matrix_that_does_not_fit_says_what_ldlt_would_take(tmp_pa
     source = Shifted(_source(), -0.5)
     found = planned(source, memory=TILES, scratch=tmp_path / "s")
     assert found.refusal is Refusal.NOT_DEFINITE
-    assert "beyond the tile" in found.reason
+    assert "outside the tile" in found.reason
     assert found.minors is not None
     assert len(found.minors) == found.evidence["failed_minor"] - 1 > 0
     assert not (tmp_path / "s").exists()

@@ -143,7 +143,7 @@ def test_a_method_that_the_mathematics_does_not_allow(method: Method, reason: st
 def test_a_forced_method_says_so(kernel: torch.Tensor, tmp_path: Path) -> None:
     found = plan(TensorSource(kernel), tmp_path, method=Method.LU)
     assert found.forced
-    assert found.why.startswith("asked for")
+    assert found.why.startswith("requested")
     assert "twice the work" in found.why
 
 

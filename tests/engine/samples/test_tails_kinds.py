@@ -52,7 +52,7 @@ def test_a_fine_grid_is_as_good_as_none() -> None:
     ids=["decades", "two", "four bits", "binomial"],
 )
 def test_few_different_values_are_refused_with_a_reason(values: np.ndarray) -> None:
-    with pytest.raises(NothingAuditableError, match="different values"):
+    with pytest.raises(NothingAuditableError, match="distinct values"):
         upper(values)
 
 

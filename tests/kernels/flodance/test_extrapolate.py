@@ -290,5 +290,5 @@ def test_anytime_stops_at_the_rounding_floor() -> None:
 def test_anytime_refuses() -> None:
     with pytest.raises(ValueError, match="tolerance"):
         extrapolate_until([torch.zeros(3)], 9, 0.0)
-    with pytest.raises(ValueError, match="no whole point"):
+    with pytest.raises(ValueError, match="complete point"):
         extrapolate_until([torch.zeros(3)], 9, 0.1, outputs=4)

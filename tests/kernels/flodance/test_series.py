@@ -16,8 +16,8 @@ def positive(size: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("sizes", "logdets", "outputs", "message"),
     [
-        ([1, 2], [0.0], 1, "one length"),
-        ([2, 2], [0.0, 1.0], 1, "growing"),
+        ([1, 2], [0.0], 1, "same length"),
+        ([2, 2], [0.0, 1.0], 1, "increasing"),
         ([0, 2], [0.0, 1.0], 1, "positive"),
         ([1, 2], [0.0, float("-inf")], 1, "not finite"),
         ([1, 2], [0.0, 1.0], 0, "at least one output"),

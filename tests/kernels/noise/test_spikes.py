@@ -73,7 +73,7 @@ def test_impossible_ratios_are_refused(ratio: float) -> None:
     for function in (population_spike, additive_spike, frobenius_shrinkage):
         with pytest.raises(ValueError, match="ratio"):
             function(3.0, ratio)
-    with pytest.raises(ValueError, match="not negative"):
+    with pytest.raises(ValueError, match="not be negative"):
         population_eigenvalue(-1.0, 0.5)
 
 

@@ -87,7 +87,7 @@ class Audit:
             self.results["sv_min"] = MetricValue(value=0.0, ci=(0.0, math.sqrt(spectrum.floor * self.factor)))
 
     def _hidden(self) -> str:
-        """Return why numbers that depend on the smallest eigenvalues cannot be had, or nothing.
+        """Return why numbers that depend on the smallest eigenvalues cannot be computed, or nothing.
 
         Singular values below the resolution of an SVD are zero to the peer, too: they hide nothing.
         """

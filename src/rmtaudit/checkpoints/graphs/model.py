@@ -28,7 +28,7 @@ class Constant(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     place
         Where its values are, as its format knows it.
     unreadable
-        Why the values cannot be had; ``None`` where they can.
+        Why the values cannot be read; ``None`` where they can.
     skip
         The name of that reason.
     alias

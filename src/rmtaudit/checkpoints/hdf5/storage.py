@@ -16,7 +16,7 @@ _BOMB_RATIO, _BOMB_SIZE = 100, 64 << 20
 
 
 class NotStoredError(Exception):
-    """Why the values of one dataset cannot be had; the rest of the file can."""
+    """Why the values of one dataset cannot be read; the rest of the file can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

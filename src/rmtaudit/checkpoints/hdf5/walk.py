@@ -51,7 +51,7 @@ class Dataset:
     inline
         Its values, where they are in its header.
     problem
-        Why its values cannot be had; ``""`` if they can.
+        Why its values cannot be read; ``""`` if they can.
     """
 
     path: tuple[str, ...]

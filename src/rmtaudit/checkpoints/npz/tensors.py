@@ -106,7 +106,7 @@ class NumpyCheckpoint(FileCheckpoint):
     def array(self, name: str) -> np.ndarray[Any, Any]:
         """Return an array as numpy's: also text and other values that are no tensor.
 
-        Raises ``KeyError`` for an unknown name, and ``InputError`` where the bytes cannot be had: RA-IN-009
+        Raises ``KeyError`` for an unknown name, and ``InputError`` where the bytes cannot be read: RA-IN-009
         for Python objects and records.
         """
         import numpy as np
@@ -220,7 +220,7 @@ def _other_size(name: str, needs: str, size: int, where: str) -> CorruptError:
         "RA-IN-181",
         f"Array '{display_name(name)}': {needs}, in {size} bytes: it is truncated, or holds more "
         "than one array.",
-        hint="Re-download it, or save the array again.",
+        hint="Download it again, or save the array again.",
         where=where,
     )
 

@@ -104,9 +104,7 @@ class Parser:
             elif key >> 3 == _TRAINING:
                 self._model.warnings.append("what the file holds for further training was not read")
         if graphs != 1:
-            raise self._tensors.corrupt(
-                "RA-IN-121", f"the file has the file has {graphs} graphs; a model has one"
-            )
+            raise self._tensors.corrupt("RA-IN-121", f"the file has {graphs} graphs; a model has one")
         return self._model
 
     def _graph(self, message: Span, parent: Scope | None, depth: int) -> None:

@@ -199,7 +199,7 @@ class Parser:
         content: Span | None,
         typed: dict[int, list[Span]],
     ) -> tuple[Any, str | None]:
-        """Return where the values are, and why they cannot be had."""
+        """Return where the values are, and why they cannot be read."""
         if content is not None and dtype in NARROW:  # a byte each
             return self._constants.place(name, "int8", shape, content, typed), f"dtype {dtype}"
         elements = math.prod(shape)

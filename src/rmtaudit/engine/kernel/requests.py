@@ -190,7 +190,7 @@ def _warnings(kernel: Kernel, formation: Formation, formed: int) -> list[tuple[s
                 "RA-KN-103",
                 (
                     f"{formation.array.damaged:,} blocks did not match their checksums; they were "
-                    "they were they were formed again."
+                    "they were formed again."
                 ),
             )
         )

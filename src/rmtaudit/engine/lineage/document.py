@@ -61,7 +61,7 @@ def lineage(
     Raises
     ------
     UsageError
-        RA-US-801: one path that is no folder, or no path.
+        RA-US-801: one path that is not a folder, or no path.
     InputError
         A model changed while it was read.
     """

@@ -67,7 +67,7 @@ class PairReader:
         Raises
         ------
         InputError
-            The bytes of one cannot be had.
+            The bytes of one cannot be read.
         """
         base, candidate = self._base.read(pair.base), self._candidate.read(pair.candidate)
         return PairValues(pair, base, candidate.T if pair.layout is Layout.TRANSPOSED else candidate)

@@ -46,7 +46,7 @@ def related(
     Raises
     ------
     InputError
-        The bytes of a tensor cannot be had.
+        The bytes of a tensor cannot be read.
     """
     test = relation_test(base, candidate, config=config, seed=seed, level=level)
     pairs = [pair for pair in pairing.pairs if pair.base.layer is not None]

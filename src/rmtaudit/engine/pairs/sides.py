@@ -29,7 +29,7 @@ class SideReader:
         Raises
         ------
         InputError
-            The bytes cannot be had.
+            The bytes cannot be read.
         """
         key = (ref.tensors, ref.band)
         if key != self._key:

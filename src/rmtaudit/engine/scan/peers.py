@@ -111,7 +111,7 @@ def _observation(value: float, others: Sequence[float], beyond: float) -> Observ
 
 
 def _two_sided(distance: float) -> float:
-    """Return the chance that Student's t with 4 degrees of freedom is as far from 0 (closed form)."""
+    """Return the probability that Student's t with 4 degrees of freedom is as far from 0 (closed form)."""
     x = abs(distance) / math.sqrt(_FREEDOM + distance * distance)
     # 1 - x (3 - x²) / 2 with x near 1, written without cancellation
     gap = _FREEDOM / ((_FREEDOM + distance * distance) * (1 + x))

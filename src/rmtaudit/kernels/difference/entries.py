@@ -31,8 +31,8 @@ _CHUNK = 1 << 20
 """Pruned entries whose places among the kept ones are sought at the same time."""
 
 _RANDOM = 0.05
-"""Half-width of the band about 1/2 in which the chance that a pruned entry is smaller than a kept one lies
-for random pruning."""
+"""Half-width of the band about 1/2 in which the probability that a pruned entry is smaller than a kept one
+lies for random pruning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ class Pruned:
     along
         What the pattern holds for: the ``matrix``, each of the ``rows``, or of the ``columns``.
     smaller
-        Chance that a pruned entry was smaller than a kept one: 1/2 for random pruning, 1 for magnitude.
+        Probability that a pruned entry was smaller than a kept one: 1/2 for random pruning, 1 for magnitude.
     """
 
     entries: int
@@ -229,7 +229,7 @@ def _by_magnitude(size: torch.Tensor, changed: torch.Tensor, zeros: torch.Tensor
 
 
 def _smaller(pruned: torch.Tensor, kept: torch.Tensor) -> float:
-    """Return the chance that an entry of the first is smaller than one of the second, ties halved.
+    """Return the probability that an entry of the first is smaller than one of the second, ties halved.
 
     The second is sorted.
     """

@@ -40,7 +40,7 @@ class Noise:
     interval
         Its 95 % interval.
     p_value
-        Chance that noise has as much structure.
+        Probability that noise has as much structure.
     """
 
     sigma: float
@@ -141,7 +141,7 @@ def _equalised(change: torch.Tensor, profile: Profile) -> torch.Tensor:
 def _edge_p_value(
     change: torch.Tensor, profile: Profile, largest: float, trace: float, generator: torch.Generator
 ) -> float:
-    """Return the chance that noise with these sizes of entries has as large a largest eigenvalue.
+    """Return the probability that noise with these sizes of entries has as large a largest eigenvalue.
 
     Rows and columns have equal sizes, so the edge is that of Marchenko and Pastur whatever the sizes of the
     entries are, and the law at it that of Tracy and Widom. Where the largest eigenvalue is far from

@@ -27,7 +27,7 @@ def ordering_average(
     orderings
         Number of orderings, at least 1.
     generator
-        Source of the orderings, drawn anew at every call.
+        Source of the orderings, which are drawn again at every call.
     outputs
         Rows of a point, which stay together.
 

@@ -146,7 +146,7 @@ def determine(
     Parameters
     ----------
     spectra
-        Shape ``(n,)`` or ``(R, n)``, float64: eigenvalues of blocks of one size, without outliers.
+        Shape ``(n,)`` or ``(R, n)``, float64: eigenvalues of blocks of the same size, without outliers.
     factor
         ``N/n``, above 1.
     positive

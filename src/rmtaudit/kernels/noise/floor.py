@@ -24,7 +24,7 @@ Sharp = Literal["auto", "plain", "sinkhorn", "dyson", "sign-flip"]
 class Spike:
     """An eigenvalue above the noise, in units of the noise: ``strength`` 1 is ``σ√n``, ``n`` the longer side.
 
-    ``p_value`` is the Tracy-Widom chance that noise has a largest eigenvalue as large.
+    ``p_value`` is the Tracy-Widom probability that noise has a largest eigenvalue as large.
     """
 
     eigenvalue: float

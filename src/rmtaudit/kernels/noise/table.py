@@ -46,7 +46,7 @@ class AlphaNull:
 
 
 def bulk_p_value(n_ks: float, rows: int, cols: int) -> float:
-    """Return the chance that the bulk of a noise layer is as far from the Marchenko-Pastur law.
+    """Return the probability that the bulk of a noise layer is as far from the Marchenko-Pastur law.
 
     Parameters
     ----------

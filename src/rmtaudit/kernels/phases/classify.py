@@ -76,7 +76,7 @@ class PhaseStatistics:
         The bulk as Marchenko-Pastur noise, spikes taken off from one side of the matrix or, where they are
         few and that is closer to the law, from both; ``None`` where too much is zero for a bulk.
     bulk_p_value
-        Chance that the bulk of noise is as far from that law; 0 without a bulk.
+        Probability that the bulk of noise is as far from that law; 0 without a bulk.
     gap
         Largest distance from an eigenvalue above the bulk to the next below it, over ``lambda_plus``; 0
         without spikes.
@@ -111,7 +111,7 @@ class PhaseStatistics:
 
     @property
     def tail_reach_p_value(self) -> float:
-        """Chance that a sample of the fitted law reaches no further than the tail does; 0 without a tail.
+        """Probability that a sample of the fitted law reaches no further than the tail; 0 without a tail.
 
         Near 0 the tail is cut off, which no power law is, whatever its exponent.
         """

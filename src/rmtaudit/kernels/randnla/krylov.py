@@ -91,7 +91,7 @@ def top_singular(
     tolerance
         Blocks end where every residual is below this share of the largest value.
     failure
-        Chance that one of the upper ends is too low.
+        Probability that one of the upper ends is too low.
 
     Examples
     --------

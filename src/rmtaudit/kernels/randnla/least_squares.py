@@ -31,7 +31,7 @@ class LeastSquares:
         Bound of ``|A (x - x*)|``, with what rounding does to ``A x``; so
         ``|b - A x*|² >= residual² - distance²``.
     failure
-        Chance that the bound is too low.
+        Probability that the bound is too low.
     steps
         Of LSQR.
     smallest, largest

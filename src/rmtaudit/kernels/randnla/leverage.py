@@ -23,7 +23,7 @@ class Leverage:
     lower, upper
         What each score is multiplied with to give the ends of its interval: ``(1, 1)`` where it is exact.
     failure
-        Chance that the intervals are wrong; 0 where the scores are exact.
+        Probability that the intervals are wrong; 0 where the scores are exact.
     """
 
     scores: torch.Tensor

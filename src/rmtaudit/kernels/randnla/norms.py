@@ -35,7 +35,7 @@ class NormBounds:
     upper
         Above the truth with probability ``1 - failure``.
     failure
-        Chance that ``upper`` is too low.
+        Probability that ``upper`` is too low.
     products
         Products with single vectors that it took.
     """

@@ -41,7 +41,7 @@ def rank_bounds(
     most
         Largest number of triples that is computed.
     failure
-        Chance that the upper end is too low; each of the attempts gets an equal share of it.
+        Probability that the upper end is too low; each of the attempts gets an equal share of it.
     """
     if not threshold > 0 or most < 1:
         raise ValueError("a positive threshold and at least one triple are needed")

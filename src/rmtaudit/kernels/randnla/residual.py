@@ -30,7 +30,7 @@ class ResidualNorm:
     frobenius_bound, spectral_bound
         Above the true norms with probability ``1 - failure`` each.
     probes, failure
-        How many vectors, and the chance that a bound fails.
+        How many vectors, and the probability that a bound fails.
     """
 
     frobenius: float
@@ -66,8 +66,8 @@ def residual_norm(
         Times that ``EᵀE`` is applied before the spectral norm is bounded; the bound of the Frobenius norm
         needs none.
     failure
-        Chance that a bound is too low, at most 0.01 (for larger ones the quantile argument of the Frobenius
-        norm, Székely and Bakirov 2003, is not covered).
+        Probability that a bound is too low, at most 0.01 (for larger ones the quantile argument of the
+        Frobenius norm, Székely and Bakirov 2003, is not covered).
     """
     if not 0 < failure <= 0.01 or probes < 1:
         raise ValueError("at least one probe, and a chance of failure of at most 0.01, are needed")

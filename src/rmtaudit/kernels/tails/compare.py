@@ -196,7 +196,7 @@ def _vuong(first: LawFit, second: LawFit) -> tuple[float, float, float]:
 
 
 def _chance(gain: float) -> float:
-    """Return the chance that chi-squared with one degree of freedom exceeds ``2 |gain|``."""
+    """Return the probability that chi-squared with one degree of freedom exceeds ``2 |gain|``."""
     return math.erfc(math.sqrt(abs(gain)))
 
 

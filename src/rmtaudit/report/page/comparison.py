@@ -24,7 +24,7 @@ _LEAST = 4
 _EXPLAINED = {
     "rel. change": "Frobenius norm of the difference over that of the base",
     "signal left": "share of the base's resolvable signal that survives",
-    "spikes": "directions of the base that stood out of noise and still do in the candidate",
+    "spikes": "directions of the base that stood out from noise and still do in the candidate",
     "angle": "largest principal angle between the leading singular directions",
 }
 

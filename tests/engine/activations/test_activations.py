@@ -373,6 +373,13 @@ def test_rows_with_scales_of_their_own_are_noticed() -> None:
     scales = torch.randn(120, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).exp()
     uneven = measure(network, samples_of(rows * scales), ActivationsSettings())[0]
     assert uneven.facts["lengths"]["uneven"] is True
+    assert even.facts["lengths"]["scales"] == 0
+    assert uneven.facts["lengths"]["scales"] > 0.5
+    assert uneven.facts["law"]["status"] == "skipped"
+    truth = float(VARIANCES.sum() ** 2 / VARIANCES.square().sum())
+    interval = uneven.numbers["participation_ratio"].interval
+    assert interval is not None
+    assert interval[0] <= truth <= interval[1]
 
 
 def test_patterns_and_stopping() -> None:

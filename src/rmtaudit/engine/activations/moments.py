@@ -7,6 +7,13 @@ from dataclasses import dataclass
 
 import torch
 
+from rmtaudit.kernels.equivalents.row_scales import scale_variance, squared_scales
+
+_SCALED = 512
+"""Rows that the variance of the scales is estimated from, at most: it takes their products."""
+_SEEN = 2.0
+"""Standard errors above 0 from which the scales of rows count as different: one-sided 2.5 %."""
+
 
 @dataclass(frozen=True, slots=True)
 class Covariance:
@@ -18,10 +25,16 @@ class Covariance:
         Ascending, float64, those of ``XᵀX/degrees`` with centred rows; ``min(features, degrees)`` of them.
     degrees
         Rows less one: a covariance about the mean of ``n`` normal rows is one of ``n - 1`` rows about 0.
+    mean_fourth
+        Mean of the fourth powers of the lengths of the rows about their mean; of those that are kept.
+    scales
+        Squared scales of the rows that are kept, of mean 1; ``None`` where they do not differ measurably.
     """
 
     eigenvalues: torch.Tensor
     degrees: int
+    mean_fourth: float
+    scales: torch.Tensor | None
 
 
 class Moments:
@@ -88,8 +101,10 @@ class Moments:
     def covariances(self) -> Iterator[Covariance]:
         """Yield the covariance of all rows, and then without each group."""
         every = frozenset(range(self.groups))
-        for kept in (every, *(every - {group} for group in range(self.groups))):
-            yield self._covariance(sorted(kept))
+        whole = self._covariance(sorted(every), scaled=None)
+        yield whole
+        for group in range(self.groups):
+            yield self._covariance(sorted(every - {group}), scaled=whole.scales is not None)
 
     def along(self, directions: torch.Tensor) -> torch.Tensor:
         """Return the variance along directions, the columns of a matrix, shape ``(k,)``."""
@@ -99,7 +114,8 @@ class Moments:
         product = self._scatter(list(range(self.groups)), self.rows)
         return (directions * (product @ directions)).sum(0) / (self.rows - 1)
 
-    def _covariance(self, groups: list[int]) -> Covariance:
+    def _covariance(self, groups: list[int], *, scaled: bool | None) -> Covariance:
+        """Return the covariance of some groups; ``scaled``: whether rows have scales, ``None`` to decide."""
         chosen = torch.isin(torch.cat(self._group_of), torch.tensor(groups))
         rows = int(chosen.sum())
         degrees = rows - 1
@@ -110,13 +126,30 @@ class Moments:
         else:
             gram = self._scatter(groups, rows)
         values = torch.linalg.eigvalsh(gram).clamp(min=0) / degrees
-        return Covariance(values[-min(self.features, degrees) :], degrees)
+        some = self.first[chosen[: len(self.first)]]
+        some = some - some.mean(0)
+        lengths = some.square().sum(1)
+        return Covariance(
+            values[-min(self.features, degrees) :],
+            degrees,
+            float(lengths.square().mean()),
+            None if scaled is False else _scales(some, lengths, decide=scaled is None),
+        )
 
     def _scatter(self, groups: list[int], rows: int) -> torch.Tensor:
         total, products = self._sums[groups].sum(0), torch.zeros_like(self._products[0])
         for group in groups:
             products += self._products[group]
         return products - torch.outer(total, total) / rows
+
+
+def _scales(rows: torch.Tensor, lengths: torch.Tensor, *, decide: bool) -> torch.Tensor | None:
+    """Return squared scales of centred rows of these squared lengths, or ``None`` where none are seen."""
+    variance = scale_variance(rows[:_SCALED])
+    if decide and variance.value <= _SEEN * variance.se:
+        return None
+    least = torch.finfo(lengths.dtype).eps * lengths.mean()
+    return squared_scales(lengths.clamp(min=float(least)), max(0.0, variance.value))
 
 
 def holds_rows(count: int, features: int, groups: int) -> bool:

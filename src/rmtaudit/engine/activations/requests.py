@@ -156,9 +156,9 @@ def _warnings(
         yield (
             "RA-AC-104",
             (
-                f"The inputs of {len(uneven):,} layers ('{display_name(uneven[0])}' …) differ in "
-                "length so much that rank and log-determinant, marked *, may be too low by more than "
-                "their errors."
+                f"The inputs of {len(uneven):,} layers ('{display_name(uneven[0])}' …) differ much in length "
+                "from sample to sample. Rank and log-determinant, marked *, are corrected for a scale that "
+                "is common to all numbers of a sample, and for nothing else."
             ),
         )
     copies = len(samples) - _distinct(samples)

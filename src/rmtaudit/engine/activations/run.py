@@ -145,7 +145,7 @@ def _measured(
         "rank_known": spectra.rank_known,
         "variance": variance,
         "mean_share": max(0.0, 1 - variance / moments.mean_square),
-        "lengths": length_facts(moments.first, numbers["participation_ratio"].value),
+        "lengths": length_facts(moments.first, spectra.whole.scales, numbers["participation_ratio"].value),
         **facts,
     }
     for layer in site.layers:

@@ -14,6 +14,9 @@ import torch
 from scipy.optimize import nnls
 
 from rmtaudit.kernels.equivalents.population import Population, population
+from rmtaudit.kernels.equivalents.row_scales import dual_transforms, log_mean_bias
+
+Complex = np.ndarray[tuple[int], np.dtype[np.complex128]]
 
 _ATOMS = 120
 """A convention: atoms of the grid, evenly spaced in the logarithm."""
@@ -53,7 +56,9 @@ class PopulationEstimate:
     residual: float
 
 
-def estimate_population(eigenvalues: torch.Tensor, samples: int) -> PopulationEstimate:
+def estimate_population(
+    eigenvalues: torch.Tensor, samples: int, *, scales: torch.Tensor | None = None
+) -> PopulationEstimate:
     """Return the population spectrum behind a sample covariance.
 
     Parameters
@@ -62,11 +67,16 @@ def estimate_population(eigenvalues: torch.Tensor, samples: int) -> PopulationEs
         All ``p`` of ``S = XXᵀ/n``, ``X`` of shape ``p x n``, zeros included, not negative.
     samples
         ``n``.
+    scales
+        Squared scales of the samples, of mean 1, where each sample has one of its own: their law, so any
+        number of them. ``None``: equal ones.
 
     Raises
     ------
     ValueError
         For other eigenvalues, or fewer than 1 sample.
+    ArithmeticError
+        The scales vary so much that the equations are not solved at most points.
 
     Notes
     -----
@@ -105,10 +115,10 @@ def estimate_population(eigenvalues: torch.Tensor, samples: int) -> PopulationEs
     z = (real[:, None] * np.append(1 + 1j * np.array(_HEIGHTS), _BEHIND)).reshape(-1)
     m = (1 / (values.cpu().numpy()[None, :] - z[:, None])).mean(1)
     v = ratio * m - (1 - ratio) / z
-    left = 1 / v + z
-    right = ratio * atoms / (1 + atoms * v[:, None])
+    left, dual = (1 / v + z, v) if scales is None else _solved(*dual_transforms(v, z, scales))
+    right = ratio * atoms / (1 + atoms * dual[:, None])
     # every equation counts by its relative error, whatever the size of the eigenvalues near its z
-    weight = np.abs(v)
+    weight = np.abs(dual)
     right, left = right * weight[:, None], left * weight
     system, target = np.concatenate([right.real, right.imag]), np.concatenate([left.real, left.imag])
     size = float(np.sqrt(np.mean(target**2)))
@@ -127,7 +137,18 @@ def estimate_population(eigenvalues: torch.Tensor, samples: int) -> PopulationEs
     )
 
 
-def corrected_log_mean(eigenvalues: torch.Tensor, samples: int) -> tuple[float, float]:
+def _solved(left: Complex, dual: Complex) -> tuple[Complex, Complex]:
+    kept = ~np.isnan(left)
+    if 2 * int(kept.sum()) < len(kept):
+        raise ArithmeticError(
+            "the equations of rows with such different scales are not solved at most points"
+        )
+    return left[kept], dual[kept]
+
+
+def corrected_log_mean(
+    eigenvalues: torch.Tensor, samples: int, *, scales: torch.Tensor | None = None
+) -> tuple[float, float]:
     """Return ``tr log Σ / p`` and its standard error from a sample with ``p < n``, in closed form.
 
     ``log det S - log det Σ`` does not depend on ``Σ``: its mean is ``p (-1 - (1 - c) log(1 - c)/c)`` and its
@@ -139,6 +160,9 @@ def corrected_log_mean(eigenvalues: torch.Tensor, samples: int) -> tuple[float, 
         All ``p`` of ``S``, positive.
     samples
         ``n``, above ``p``.
+    scales
+        Squared scales of the samples, of mean 1, where each sample has one of its own: their law, so any
+        number of them. ``None``: equal ones. The standard error takes them as given.
 
     Raises
     ------
@@ -166,5 +190,9 @@ def corrected_log_mean(eigenvalues: torch.Tensor, samples: int) -> tuple[float, 
     if not count or not bool((values > 0).all()) or samples <= count:
         raise ValueError("positive eigenvalues and more samples than eigenvalues are needed")
     ratio = count / samples
-    bias = -1 - (1 - ratio) / ratio * math.log1p(-ratio)
-    return float(values.log().mean()) - bias, math.sqrt(-2 * math.log1p(-ratio)) / count
+    if scales is None:
+        bias = -1 - (1 - ratio) / ratio * math.log1p(-ratio)
+        error = math.sqrt(-2 * math.log1p(-ratio))
+    else:
+        bias, error = log_mean_bias(ratio, scales)
+    return float(values.log().mean()) - bias, error / count

@@ -62,7 +62,7 @@ def _number(key: str, words: str) -> Callable[[Evidence], str]:
 
 
 def _loud(seen: Evidence) -> str:
-    return f"{100 * float(seen['share']):.0f} % of the norm in one weight"
+    return f"{100 * float(seen['share']):.0f} % of the squared norm in one weight"
 
 
 def _scale(seen: Evidence) -> str:

@@ -210,7 +210,10 @@ def test_what_cannot_be_known_says_why() -> None:
     assert value(none, "kappa_method").reason == value(none, "kappa_full").reason != ""
     adapter = replace(noise, layer=replace(noise.layer, kind=LayerKind.ADAPTER))
     assert "adapter" in value(HTMPFit().analyze(adapter), "kappa_full").reason
-    assert "below the 32" in value(HTMPFit().analyze(layer_input(gaussian(60, 20))), "kappa_full").reason
+    assert (
+        "below the calibrated minimum of 32"
+        in value(HTMPFit().analyze(layer_input(gaussian(60, 20))), "kappa_full").reason
+    )
 
 
 def test_options_that_could_not_reject_are_refused() -> None:

@@ -268,7 +268,7 @@ def test_a_plugin_that_fails_is_named_and_stops_no_other(
     with pytest.raises(UsageError, match="some readers could not be tried: The reader 'raises' failed"):
         open_checkpoint(tmp_path / "m.x")
     plugins(a=RaisesOnOpening)
-    with pytest.raises(InputError, match=r"the reader 'toy' failed: ZeroDivisionError: in m\.toy"):
+    with pytest.raises(InputError, match=r"The reader 'toy' failed: ZeroDivisionError: in m\.toy"):
         open_checkpoint(tmp_path / "m.toy")
 
 

@@ -166,7 +166,7 @@ def test_a_refusal_names_tensor_position_and_rule(folder: Path) -> None:
     path.write_bytes(single(tensor("w\x1b[31m", [2, 4], raw=FLOATS)))
     error = outcome(path)
     assert isinstance(error, CorruptError)
-    assert "tensor 'w\\x1b[31m': 24 bytes of values, but its shape needs 32 (at position" in error.message
+    assert "Tensor 'w\\x1b[31m': 24 bytes of values, but its shape needs 32 (at position" in error.message
 
 
 def test_a_link_inside_the_folder_and_one_of_a_cache_are_followed(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_truncation_says_how_much_is_there(safetensors_bytes: Bytes, write: Writ
     with pytest.raises(CorruptError) as caught:
         open_checkpoint(path)
     error = caught.value
-    assert r"tensor 'h.3.\x1b[31mattn': data_offsets end 10000 is past the data buffer" in error.message
+    assert r"Tensor 'h.3.\x1b[31mattn': data_offsets end 10000 is past the data buffer" in error.message
     assert f"{path.stat().st_size} of {len(whole)} bytes" in error.message
     assert "the file looks truncated (50% present)" in error.message or "(49% present)" in error.message
     assert error.hint == "Download it again."

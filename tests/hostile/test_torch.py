@@ -56,7 +56,7 @@ def test_code_is_refused_and_does_not_run(
     ]()
     error = refused(write(data, "model.pt"))
     assert isinstance(error, UnsafeError)
-    assert error.message == f"contains code: {os.system.__module__}.system."
+    assert error.message == f"The pickle contains code: {os.system.__module__}.system."
     assert not witness.exists()
     if container == "raw" and protocol == 4:  # the same file does run where it is unpickled
         pickle.loads(evil)
@@ -78,7 +78,7 @@ def test_code_is_refused_and_does_not_run(
 def test_dangerous_names_are_refused_before_they_are_called(write: Write, name: bytes) -> None:
     error = refused(write(b"\x80\x02c" + name + b"\n.", "model.bin"))
     assert error.code == "RA-IN-040"
-    assert error.message == f"contains code: {name.decode().replace(chr(10), '.')}."
+    assert error.message == f"The pickle contains code: {name.decode().replace(chr(10), '.')}."
 
 
 def test_pickles_inside_pickles_are_not_read(write: Write) -> None:
@@ -123,7 +123,7 @@ def test_tensors_outside_their_storage(torch_zip_bytes: Bytes, write: Write, opc
     pickled = opcodes.mapping(w=opcodes.tensor(**BROKEN_TENSORS[row]))
     error = refused(write(torch_zip_bytes(pickled, {"0": bytes(24)}), "model.pt"))
     assert error.code == "RA-IN-052"
-    assert error.message.startswith("tensor 'w': ")
+    assert error.message.startswith("Tensor 'w': ")
 
 
 @pytest.mark.parametrize(("record", "code"), [(23, "RA-IN-051"), (25, "RA-IN-051"), (0, "RA-IN-051")])

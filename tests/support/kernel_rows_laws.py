@@ -17,6 +17,7 @@ from rmtaudit.kernels.equivalents import (
     inversion,
     population,
     random_features,
+    row_scales,
     sample_law,
     spikes,
     support,
@@ -52,6 +53,19 @@ def _equivalents(put: Put) -> Any:
         sample.stieltjes(z),
         inversion.corrected_log_mean(put(spectrum(50)), 100),
         inversion.estimate_population(put(spectrum(50)), 100),
+    ]
+
+
+def _row_scales(put: Put) -> Any:
+    scales = put(torch.linspace(0.2, 3.0, 40, dtype=torch.float64))
+    scales = scales / scales.mean()
+    rows = put(normal(40, 16).double()) * scales[:, None].sqrt()
+    z = torch.tensor([1.0 + 0.5j, 2.0 + 0.5j], dtype=torch.complex128).numpy()
+    return [
+        row_scales.scale_variance(rows),
+        row_scales.squared_scales(rows.square().sum(1), 0.3),
+        *row_scales.log_mean_bias(0.4, scales),
+        *(torch.from_numpy(each) for each in row_scales.dual_transforms(-1 / z, z, scales)),
     ]
 
 
@@ -141,6 +155,7 @@ def _edges(put: Put) -> Any:
 
 ROWS: dict[str, Row] = {
     "equivalents": _equivalents,
+    "scales of rows": _row_scales,
     "random features": _random_features,
     "htmp": _htmp,
     "tails": _tails,

@@ -335,7 +335,7 @@ def test_frozen_parameters_are_left_out() -> None:
     assert_equal(kernel, true.reshape(10, 10).detach())
     assert [each.name for each in forming.routes.parameters] == ["2.weight", "2.bias"]
     module.requires_grad_(requires_grad=False)
-    with pytest.raises(RmtauditError, match="no parameter"):
+    with pytest.raises(RmtauditError, match="No parameter"):
         formed(module, values)
 
 

@@ -64,7 +64,7 @@ def test_a_missing_parent(models: tuple[Path, dict[str, State]]) -> None:
     answer = _explained(folder, _merged(states, math=0.3, code=0.4, chat=0.3), ("math", "code"))
     assert answer.verdict is not None
     assert answer.verdict.kind is MergeKind.MISSING_PARENT
-    assert "0.30 to a parent that is missing" in answer.sentence
+    assert "the coefficients leave 0.30 for a missing parent" in answer.sentence
 
 
 def test_the_base_itself_and_equal_parents(models: tuple[Path, dict[str, State]]) -> None:

@@ -53,7 +53,7 @@ def test_an_update_that_has_not_been_trained_is_zero() -> None:
 def test_alpha_of_few_eigenvalues_says_that_it_means_little(rank: int, cautioned: bool) -> None:
     (row,) = rmtaudit.scan(factors(rank), analyzers=["powerlaw"]).layers
     assert row.metrics["alpha"].value is not None
-    assert (row.reason == f"alpha of {rank} eigenvalues means little") is cautioned
+    assert (row.reason == f"an alpha fitted to {rank} eigenvalues means little") is cautioned
 
 
 def test_the_configuration_beside_an_adapter_scales_it(tmp_path: Path) -> None:

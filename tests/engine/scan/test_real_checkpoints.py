@@ -132,7 +132,7 @@ def test_exit_codes(shared: Shared, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(cli, ["scan", empty, broken, good]) == 2
     printed = capsys.readouterr()
     assert "Traceback" not in printed.err
-    assert "re-download" in printed.err.lower()
+    assert "download it again" in printed.err.lower()
 
 
 def test_the_same_weights_in_two_formats_have_one_digest(shared: Shared) -> None:

@@ -77,5 +77,5 @@ def test_alpha_p_values_grow_with_alpha(alpha: float, cols: int, aspect: float) 
 
 def test_the_deterministic_alpha_depends_on_the_shape_alone() -> None:
     assert deterministic_alpha(300, 100) == deterministic_alpha(100, 300)
-    with pytest.raises(ValueError, match="smaller side 7"):
+    with pytest.raises(ValueError, match="smaller side is 7"):
         deterministic_alpha(7, 100)

@@ -104,7 +104,7 @@ def squared_scales(lengths: torch.Tensor, variance: float) -> torch.Tensor:
     variance
         The squared coefficient of variation of the squared scales, not negative.
     """
-    logs = torch.log(lengths / lengths.mean()).numpy()
+    logs = torch.log(lengths / lengths.mean()).cpu().numpy()
 
     def scales(power: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         values: np.ndarray[tuple[int], np.dtype[np.float64]] = np.exp(power * logs)
@@ -115,7 +115,7 @@ def squared_scales(lengths: torch.Tensor, variance: float) -> torch.Tensor:
         return float(scales(power).var(ddof=1)) - variance
 
     power = float(brentq(excess, 0.0, 1.0)) if excess(1.0) > 0 else 1.0
-    return torch.from_numpy(scales(power))
+    return torch.from_numpy(scales(power)).to(lengths.device)
 
 
 def log_mean_bias(ratio: float, scales: torch.Tensor) -> tuple[float, float]:
@@ -137,7 +137,7 @@ def log_mean_bias(ratio: float, scales: torch.Tensor) -> tuple[float, float]:
     Hachem, Loubaton, Najim, *A CLT for information-theoretic statistics of Gram random matrices with a given
     variance profile*, Ann. Appl. Probab. 18 (2008).
     """
-    values = scales.double().numpy()
+    values = scales.double().cpu().numpy()
 
     def missing(log_m: float) -> float:
         product = values * math.exp(log_m)
@@ -175,7 +175,7 @@ def dual_transforms(v: Complex, z: Complex, scales: torch.Tensor) -> tuple[Compl
     Separable covariances: Paul, Silverstein, *No eigenvalues outside the support of the limiting empirical
     spectral distribution of a separable covariance matrix*, J. Multivariate Anal. 100 (2009).
     """
-    values = scales.double().numpy()
+    values = scales.double().cpu().numpy()
     target = -z * v
     delta = 1 / target - 1
     for power in np.linspace(0, 1, _CONTINUATION + 1)[1:]:

@@ -28,6 +28,9 @@ _BAND = 1024
 _SINGLE_FROM = _SMALLEST_BLOCK
 """Size from which the Gram matrix of a matrix that is not float64 is summed in float32. Over noise with and
 without spikes, of shares of the energy up to a half, N x KS moves by 0.003 at most."""
+_RESOLVED = 1e-4
+"""Median eigenvalue over the largest from which the resolvent of a float32 product is good to three per cent:
+the median is its scale, and :data:`_SINGLE_ERROR` bounds its error. Smaller ones belong to low rank."""
 _SINGLE_ERROR = 3e-6
 """Error of an eigenvalue of float32, over the largest. It was at most 7e-7, up to a size of 3072."""
 
@@ -126,8 +129,16 @@ class EqualisedMatrix:
         ArithmeticError
             If half of the singular values are 0.
         """
-        profile = dyson(self.matrix, self.profile, product=self.product, spectrum=self.eigenvalues)
-        return EqualisedMatrix(self.matrix, profile)
+        product: torch.Tensor | None = self.product
+        spectrum: torch.Tensor | None = self.eigenvalues
+        if (
+            self.product.dtype != torch.float64
+            and self.eigenvalues.median() < _RESOLVED * self.eigenvalues.max()
+        ):
+            product = spectrum = None  # computed anew in float64
+        return EqualisedMatrix(
+            self.matrix, dyson(self.matrix, self.profile, product=product, spectrum=spectrum)
+        )
 
     def count_above(self, threshold: float, guess: torch.Tensor) -> int:
         """Return how many eigenvalues of ``ŴᵀŴ`` exceed a positive number, computing none if possible.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from kernel_inputs import Put, Row, covariance, normal, pareto, seeded, spectrum, weight
 
@@ -60,12 +61,13 @@ def _row_scales(put: Put) -> Any:
     scales = put(torch.linspace(0.2, 3.0, 40, dtype=torch.float64))
     scales = scales / scales.mean()
     rows = put(normal(40, 16).double()) * scales[:, None].sqrt()
-    z = torch.tensor([1.0 + 0.5j, 2.0 + 0.5j], dtype=torch.complex128).numpy()
+    z = np.array([1.0 + 0.5j, 2.0 + 0.5j])
+    v = np.array([-1 / value for value in z])
     return [
         row_scales.scale_variance(rows),
         row_scales.squared_scales(rows.square().sum(1), 0.3),
         *row_scales.log_mean_bias(0.4, scales),
-        *(torch.from_numpy(each) for each in row_scales.dual_transforms(-1 / z, z, scales)),
+        *(torch.from_numpy(each) for each in row_scales.dual_transforms(v, z, scales)),
     ]
 
 

@@ -125,7 +125,9 @@ def _share(test: _Test, lines: torch.Tensor, epsilon: float) -> float:
     A line of one value obeys every recurrence: copied columns are no table.
     """
     held = lines[lines.amax(1) != lines.amin(1)].double()
-    return float((test(held, epsilon) & ~_is_peaked(held)).float().mean()) if len(held) > 1 else 0.0
+    if len(held) < 2 or not (passed := test(held, epsilon)).any():
+        return 0.0
+    return float((passed & ~_is_peaked(held)).float().mean())
 
 
 def _is_peaked(lines: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,7 @@ def cluster() -> Iterator[ClusterOptions]:
     """Return the options for two workers that are threads of this process: nothing has to be started."""
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
     ) as local:
         yield ClusterOptions(scheduler=local.scheduler_address, budget=1 << 30)
 

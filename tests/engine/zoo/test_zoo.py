@@ -212,7 +212,7 @@ def test_a_run_that_is_killed_is_taken_up_again(
     place = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
     process = subprocess.Popen(command, cwd=tmp_path, env=place, start_new_session=True)
     store = tmp_path / "killed" / "store"
-    while not any((store / Kind.MODEL).glob("*/*/*.json")):
+    while not any((store / Kind.SOURCE).glob("*/*/*.json")):  # written last: a model that is known
         assert process.poll() is None
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)

@@ -140,7 +140,7 @@ def opened_cluster(options: ClusterOptions) -> Iterator[Workers]:
                 processes=True,
                 memory_limit=options.memory,
                 resources=resources,
-                dashboard_address="127.0.0.1:0" if find_spec("bokeh") else None,
+                dashboard_address="127.0.0.1:0",  # None would take port 8787
                 silence_logs=logging.CRITICAL,
                 local_directory=os.environ.get("TMPDIR"),
             ) as cluster,

@@ -27,7 +27,8 @@ _BAND = 1024
 """Rows that are multiplied at once: 16 MB of float32 at a width of 4096."""
 _SINGLE_FROM = _SMALLEST_BLOCK
 """Size from which the Gram matrix of a matrix that is not float64 is summed in float32. Over noise with and
-without spikes, of shares of the energy up to a half, N x KS moves by 0.003 at most."""
+without spikes, of shares of the energy up to a half and sizes from 768 on, N x KS moves by 0.003 at most; on
+330 trained and 120 simulated layers of smaller sizes too no verdict and no count of spikes changed."""
 _RESOLVED = 1e-4
 """Median eigenvalue over the largest from which the resolvent of a float32 product is good to three per cent:
 the median is its scale, and :data:`_SINGLE_ERROR` bounds its error. Smaller ones belong to low rank."""

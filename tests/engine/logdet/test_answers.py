@@ -364,6 +364,30 @@ def test_files_larger_than_the_memory(kernel: torch.Tensor, tmp_path: Path) -> N
     holds(raw, truth(kernel.float().double()), slack=1e-6)
 
 
+def test_quadrature_reads_a_file_once_where_a_copy_fits(
+    kernel: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rmtaudit.matrices.sources import MatrixSource
+
+    zarr = pytest.importorskip("zarr")
+    passes, streamed = [], MatrixSource._streamed
+    monkeypatch.setattr(
+        MatrixSource, "_streamed", lambda *given, **named: passes.append(1) or streamed(*given, **named)
+    )
+    zarr.save(str(tmp_path / "kernel.zarr"), kernel.numpy())
+    smallest = float(torch.linalg.eigvalsh(kernel)[0])
+    given = {"method": "slq", "smallest": 0.99 * smallest, "symmetric": True, "steps": 40, "probes": 4}
+    copied = logdet(tmp_path / "kernel.zarr", memory=50 * MB, **given)
+    assert not passes
+    again = logdet(tmp_path / "kernel.zarr", memory=12 * MB, **given)  # no room for a copy
+    assert len(passes) >= 40
+    assert copied.logdet == pytest.approx(again.logdet, rel=1e-10)
+    holds(copied, truth(kernel))
+    plans = [each.to_dict()["plan"]["candidates"] for each in (copied, again)]
+    memory = [next(each["memory_bytes"] for each in plan if each["method"] == "slq") for plan in plans]
+    assert memory[0] - memory[1] == 8 * 700 * 700
+
+
 def test_a_file_with_nan_is_an_error_and_never_an_answer(kernel: torch.Tensor, tmp_path: Path) -> None:
     broken = kernel.clone()
     broken[600, 500] = broken[500, 600] = math.nan

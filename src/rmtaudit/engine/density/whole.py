@@ -314,7 +314,7 @@ def _operator(source: MatrixSource, settings: DensitySettings, device: torch.dev
     gram = source.known().gram
     base = source if gram is None else gram.factor
     probe = Sampler(settings.seed, "sphere").unit(range(1), base.shape[1]).T
-    products = products_on(base, device, 0 if device.type == "cpu" else free_memory() // 2)
+    products = products_on(base, device, free_memory() // 2)
     product = products.matmul(probe.to(products.device))
     if not bool(product.isfinite().all()):
         raise _out_of_range(source)

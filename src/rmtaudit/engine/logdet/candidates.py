@@ -68,6 +68,8 @@ class Candidate:
         Bytes read: of the file of the matrix and back from the scratch file.
     steps
         Lanczos steps that the memory allows; 0 for other methods.
+    copied
+        Of the memory, bytes of a copy of the matrix that every product reads; 0: products read the source.
     lacks
         What alone stands in the way of a method that the mathematics allows.
     elimination
@@ -83,6 +85,7 @@ class Candidate:
     scratch: int = 0
     moved: int = 0
     steps: int = 0
+    copied: int = 0
     lacks: Lack | None = None
     elimination: Elimination | None = field(default=None, repr=False, compare=False)
 
@@ -283,7 +286,10 @@ class Planner:
         each = ITEM * probes * sides * 8 // 3  # room grows by half at a time, and is copied then: 2.5 times
         streamed = facts.sparse is None and facts.entry_flops != 0
         strips = min(_PRODUCTS, 2 * ITEM * facts.order**2) if streamed else 0
-        fitting = min(steps, (self.budget - strips) // each - 1)
+        copied = (facts.source if facts.gram is None else facts.gram.factor).copy_bytes
+        if each * (steps + 1) + copied + strips > self.budget:
+            copied = 0
+        fitting = min(steps, (self.budget - strips - copied) // each - 1)
         fewest = min(steps, _FEWEST_STEPS)
         if fitting < fewest:
             least = each * (fewest + 1) + strips
@@ -298,9 +304,10 @@ class Planner:
                 place=place,
                 reason="estimated, with an interval; only products are needed",
                 flops=probes * fitting * (facts.product_flops + 4.0 * sides * fitting),
-                memory=each * (fitting + 1) + strips,
-                moved=self._stored * fitting,
+                memory=each * (fitting + 1) + strips + copied,
+                moved=self._stored * (1 if copied else fitting),
                 steps=fitting,
+                copied=copied,
             )
         ]
 

@@ -245,13 +245,14 @@ def _compute(
         judgement = settle_symmetry(source)
         if not judgement.symmetric:
             raise AsymmetricError(source.name, judgement.words)
-        most = plan.budget * settings.probes // taken.memory if taken.memory else settings.probes
+        working = (taken.memory or 0) - taken.copied
+        most = (plan.budget - taken.copied) * settings.probes // working if working else settings.probes
         return by_quadrature(
             target.by_products,
             settings,
             steps=taken.steps,
             most=most,
-            memory=plan.budget,
+            memory=taken.copied if resources.device == "cpu" else plan.budget,
             device=torch.device(resources.device),
         )
 

@@ -29,7 +29,8 @@ def products_on(source: MatrixSource, device: torch.device, memory: int) -> Prod
 
     On a CUDA device they are those of a float64 copy of the matrix there, where its entries can be read and
     take no more than the budget. A sparse matrix, and one that is only known by its products, stay on the
-    CPU, and so does the work with their products.
+    CPU, and so does the work with their products. On the CPU a matrix whose every product would read a file
+    or compute the entries again is copied where the copy fits (:attr:`MatrixSource.copy_bytes`).
 
     Parameters
     ----------
@@ -48,11 +49,14 @@ def products_on(source: MatrixSource, device: torch.device, memory: int) -> Prod
     import torch
 
     rows, cols = source.shape
-    dense = Reach.BLOCK in source.reach and source.known().nonzeros is None and 8 * rows * cols <= memory
-    if device.type == "cpu" or not dense:
+    if device.type == "cpu":
+        copy = 0 < source.copy_bytes <= memory
+    else:
+        copy = Reach.BLOCK in source.reach and source.known().nonzeros is None and 8 * rows * cols <= memory
+    if not copy:
         return Products(source.matmul, source.rmatmul, torch.device("cpu"))
     matrix = copied(source, device)
-    return Products(lambda X: matrix @ X, lambda X: matrix.T @ X, device)
+    return Products(lambda X: matrix @ X.to(torch.float64), lambda X: matrix.T @ X.to(torch.float64), device)
 
 
 def copied(source: MatrixSource, device: torch.device) -> torch.Tensor:
@@ -65,7 +69,10 @@ def copied(source: MatrixSource, device: torch.device) -> torch.Tensor:
         matrix = torch.empty(rows, cols, dtype=torch.float64, device=device)
         for start in range(0, rows, step):
             band = range(start, min(start + step, rows))
-            matrix[band.start : band.stop] = source.block(band, range(cols)).to(device)
+            if device.type == "cpu":
+                source.block_into(band, range(cols), matrix[band.start : band.stop])
+            else:
+                matrix[band.start : band.stop] = source.block(band, range(cols)).to(device)
     except torch.OutOfMemoryError as error:
         raise UsageError(
             "RA-US-203",

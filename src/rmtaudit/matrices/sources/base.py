@@ -181,6 +181,19 @@ class MatrixSource(ABC):
                 parts.append(self.principal(torch.arange(here.start, here.stop)).diagonal().clone())
         return torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)
 
+    @property
+    def copy_bytes(self) -> int:
+        """Bytes of a float64 copy in memory that would make products cheaper; 0 where none would.
+
+        None does for a matrix that is in memory, that is sparse or only known by its products, or whose
+        products take fewer operations than those of a dense matrix.
+        """
+        known = self.known()
+        entries = self.shape[0] * self.shape[1]
+        dense = Reach.BLOCK in self.reach and known.nonzeros is None
+        slow = known.entry_flops != 0 and (known.product_flops is None or known.product_flops >= 2 * entries)
+        return 8 * entries if dense and slow else 0
+
     def fingerprint(self) -> str:
         """Return a text that is equal for two sources that hold the same matrix, as far as samples tell.
 

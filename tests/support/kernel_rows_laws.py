@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from kernel_inputs import Put, Row, covariance, normal, pareto, seeded, spectrum, weight
 
-from rmtaudit.kernels import flodance
+from rmtaudit.kernels import flodance, gamma_law
 from rmtaudit.kernels.difference import subspaces
 from rmtaudit.kernels.equivalents import (
     activations,
@@ -116,6 +116,7 @@ def _tails(put: Put) -> Any:
         bootstrap.bootstrap_tail(values, upper, replicas=2, generator=seeded()),
         near_zero.bootstrap_near_zero(values - 0.999, lowest, replicas=2, generator=seeded()),
         powerlaw.fit_power_law(values),
+        gamma_law.gamma_quantile(put(torch.tensor([1.0, 7.0, 300.0])), 0.05),
     ]
 
 

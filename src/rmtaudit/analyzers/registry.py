@@ -183,19 +183,18 @@ def _unknown(name: str) -> UsageError:
 
 
 def _materialise(entry: EntryPoint) -> type[Analyzer]:
-    owner = _origin(entry)[0]
     try:
         loaded = entry.load()
     except Exception as error:  # a plugin's import may raise anything; it is reported, not hidden
         reason = display_name(f"{type(error).__name__}: {error}")
         raise UsageError(
             "RA-US-102",
-            f"The analyzer {entry.name!r} of {owner} cannot be imported: {reason}",
+            f"The analyzer {entry.name!r} of {_origin(entry)[0]} cannot be imported: {reason}",
             hint="Repair or uninstall it; rmtaudit runs without it.",
         ) from error
     problem = _problem(entry.name, loaded, own=is_own(entry))
     if problem:
-        raise UsageError("RA-US-103", f"{entry.value} of {owner} is not an analyzer: {problem}.")
+        raise UsageError("RA-US-103", f"{entry.value} of {_origin(entry)[0]} is not an analyzer: {problem}.")
     return loaded  # type: ignore[no-any-return]  # _problem has checked it
 
 

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from scipy.special import airy
 
-from rmtaudit.kernels.noise.tracy_widom import MEAN, STANDARD_DEVIATION, cdf, sf, soft_edge, upper_quantile
+from rmtaudit.kernels.noise.tracy_widom import (
+    MEAN,
+    STANDARD_DEVIATION,
+    _airy,
+    cdf,
+    sf,
+    soft_edge,
+    upper_quantile,
+)
 
 
 def painleve(points: list[float]) -> list[float]:
@@ -97,3 +105,10 @@ def test_the_largest_eigenvalue_of_noise_follows_it(rows: int, cols: int) -> Non
 
 def test_the_edge_does_not_mind_a_transpose() -> None:
     assert soft_edge(300, 70) == soft_edge(70, 300)
+
+
+def test_airy_is_that_of_scipy_where_torch_is_wrong_too() -> None:
+    x = np.linspace(-12, 40, 20_001)
+    np.testing.assert_allclose(_airy(x), airy(x)[0], rtol=0, atol=1e-13)
+    there = (x > -5) & (x < -2.09)
+    np.testing.assert_allclose(_airy(x[there]), airy(x[there])[0], rtol=0, atol=1e-15)

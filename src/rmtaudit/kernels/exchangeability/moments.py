@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from rmtaudit.kernels.gamma_law import gamma_tails, gamma_two_sided
+
 BAND = 1 << 16
 """Scores that are raised to powers at once: a convention."""
 _SYMMETRIC = 1e-4
@@ -156,12 +158,9 @@ def _sixth_moments(moments: PermutationMoments) -> _SixthMoments:
 
 def gamma_p_value(statistic: float, mean: float, variance: float) -> float:
     """Return twice the smaller tail of the gamma law with this mean and variance, at most 1."""
-    from scipy.special import gammainc, gammaincc
-
     if not variance > 0 or not mean > 0:
         return 1.0
-    shape, at = mean * mean / variance, max(0.0, statistic) * mean / variance
-    return float(min(1.0, 2 * min(gammainc(shape, at), gammaincc(shape, at))))
+    return gamma_two_sided(mean * mean / variance, max(0.0, statistic) * mean / variance)
 
 
 def skewed_p_value(statistic: float, mean: float, variance: float, skewness: float) -> float:
@@ -175,12 +174,10 @@ def skewed_p_value(statistic: float, mean: float, variance: float, skewness: flo
     skewness
         Third standardised moment. The long tail is on its side.
     """
-    from scipy.special import gammaincc
-
     if not variance > 0:
         return 1.0
     z = math.copysign(1.0, skewness) * (statistic - mean) / math.sqrt(variance)
     if z <= 0 or abs(skewness) < _SYMMETRIC:
         return math.erfc(abs(z) / math.sqrt(2))
     root = 2 / abs(skewness)
-    return float(min(1.0, 2 * gammaincc(root * root, root * root + z * root)))
+    return min(1.0, 2 * gamma_tails(root * root, root * root + z * root).upper)

@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.special
 import torch
 
 from rmtaudit.kernels.forensics.survey import GROUP, Survey, survey
@@ -187,10 +186,9 @@ def widest_gap(values: np.ndarray, tail: int) -> WidestGap:
 
 
 def _survival(above: float, gamma: float, suspects: int, below: int) -> float:
-    """Return the upper tail of ``F(2 suspects, 2 below)``, through the incomplete beta function."""
-    if gamma == 0:
-        return 0.0
-    return float(scipy.special.betainc(below, suspects, below * gamma / (below * gamma + above)))
+    """Return the upper tail of ``F(2 suspects, 2 below)``: an incomplete beta function with whole numbers."""
+    x = below * gamma / (below * gamma + above)
+    return x**below * sum(math.comb(below + j - 1, j) * (1 - x) ** j for j in range(suspects))
 
 
 def _largest(known: Survey, count: int) -> tuple[np.ndarray, np.ndarray]:

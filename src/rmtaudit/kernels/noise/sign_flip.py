@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from rmtaudit.kernels.gamma_law import gamma_two_sided
 from rmtaudit.kernels.noise.tracy_widom import MEAN, STANDARD_DEVIATION, sf
 from rmtaudit.kernels.noise.variance_profile import Profile
 from rmtaudit.kernels.spectra.gram import eigenvalues, gram, squared_norm
@@ -205,8 +206,5 @@ def working_dtype(matrix: torch.Tensor) -> torch.dtype:
 
 def _two_sided(z: float, skewness: float) -> float:
     """Return twice the smaller tail of the gamma law of mean 0, variance 1 and this skewness, at most 1."""
-    from scipy.special import gammainc, gammaincc
-
     shape = 4 / skewness**2
-    at = max(0.0, shape + z * math.sqrt(shape))
-    return float(min(1.0, 2 * min(gammainc(shape, at), gammaincc(shape, at))))
+    return gamma_two_sided(shape, max(0.0, shape + z * math.sqrt(shape)))

@@ -6,12 +6,21 @@ import math
 from functools import cache
 
 import numpy as np
+import torch
 
 _NODES = 32
 _REACH = 14.0
 """Points and length of the quadrature: a convention, by which :func:`cdf` errs by less than 1e-13."""
 _LOWEST, _HIGHEST = -10.0, 60.0
 """Ends beyond which the distribution function is taken for 0 or 1, within the same error."""
+
+_AIRY_WRONG = (-5.0, -2.09)
+"""Where torch's Airy function errs by up to 3e-6 (torch 2.13, 200,000 points); elsewhere from -12 to 40 it
+agrees with SciPy's to 4e-14."""
+_AIRY_CENTRE, _AIRY_VALUE, _AIRY_SLOPE = -3.5, -0.37553382314043193, -0.34344343345404815
+"""A point between them, with Airy's function and its derivative there (mpmath, 25 digits)."""
+_AIRY_TERMS = 36
+"""Of the Taylor series about it: at a distance of 1.5 the next is below 1e-17."""
 
 MEAN, STANDARD_DEVIATION = -1.2065335745820, 1.2679806040
 """Of the law (Bornemann 2010, table 6)."""
@@ -92,14 +101,30 @@ def upper_quantile(probability: float) -> float:
 
 def _log_determinant(s: float) -> float:
     """Return ``log det(1 - B_s)`` as a sum over eigenvalues, precise where it is small too."""
-    from scipy.special import airy
-
     nodes, weights = _quadrature()
     # eigvalsh reads the lower triangle alone, and the Airy function is what costs
     i, j = np.tril_indices(nodes.size)
     kernel = np.zeros((nodes.size, nodes.size))
-    kernel[i, j] = airy(nodes[i] + nodes[j] + s)[0] * weights[i] * weights[j]
+    kernel[i, j] = _airy(nodes[i] + nodes[j] + s) * weights[i] * weights[j]
     return float(np.log1p(-np.clip(np.linalg.eigvalsh(kernel), None, 1 - 1e-16)).sum())
+
+
+def _airy(x: np.ndarray) -> np.ndarray:
+    """Return the Airy function; SciPy's would take longer to import than a scan computes with it."""
+    values = torch.special.airy_ai(torch.from_numpy(x)).numpy()
+    wrong = (x > _AIRY_WRONG[0]) & (x < _AIRY_WRONG[1])
+    if wrong.any():
+        values[wrong] = np.polynomial.polynomial.polyval(x[wrong] - _AIRY_CENTRE, _airy_series())
+    return values
+
+
+@cache
+def _airy_series() -> np.ndarray:
+    """Return the coefficients about the centre, by the recurrence that ``y'' = x y`` gives."""
+    series = [_AIRY_VALUE, _AIRY_SLOPE, _AIRY_CENTRE * _AIRY_VALUE / 2]
+    for k in range(3, _AIRY_TERMS):
+        series.append((_AIRY_CENTRE * series[k - 2] + series[k - 3]) / (k * (k - 1)))
+    return np.array(series)
 
 
 @cache

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import gammaincinv
+import torch
 
+from rmtaudit.kernels.gamma_law import gamma_quantile
 from rmtaudit.kernels.powerlaw.fit import log_ratio
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
 
 NEAR = 0.2
@@ -108,8 +108,9 @@ def exponent_interval(
     if sizes.size == 0:
         return None
     outside = (1 - confidence) / 2
-    low = rates * gammaincinv(sizes - 1, outside) / sizes
-    high = rates * gammaincinv(sizes - 1, 1 - outside) / sizes
+    shapes = torch.from_numpy(sizes - 1)
+    low = rates * gamma_quantile(shapes, outside).numpy() / sizes
+    high = rates * gamma_quantile(shapes, 1 - outside).numpy() / sizes
     best = int(distances.argmin())
     near = distances <= distances[best] + NEAR / math.sqrt(sizes[best])
     minima = [int(run[distances[run].argmin()]) for run in _runs(near)]

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-import scipy.special
 import torch
 
 from rmtaudit.kernels.forensics.samples import strided
@@ -104,6 +103,8 @@ def entry_law(values: torch.Tensor) -> EntryLaw:
 
 def _fit(family: Family, unit: torch.Tensor, kurtosis: float) -> tuple[float, float]:
     """Return p-value and Kolmogorov-Smirnov distance of sorted, standardised entries."""
+    from scipy.special import kolmogorov  # takes longer to import than most layers take
+
     fourth, sixth, eighth = _moments(family)
     variance = eighth - fourth**2 + 4 * fourth**2 * (fourth - 1) - 4 * fourth * (sixth - fourth)
     n = len(unit)
@@ -113,7 +114,7 @@ def _fit(family: Family, unit: torch.Tensor, kurtosis: float) -> tuple[float, fl
     if float(unit.abs().max()) > bound * (1 + 4 * math.sqrt((fourth + 3) / (4 * n))):
         return 0.0, distance
     by_kurtosis = math.erfc(abs(z) / math.sqrt(2))
-    by_distance = float(scipy.special.kolmogorov(_ESTIMATED[family] * math.sqrt(n) * distance))
+    by_distance = float(kolmogorov(_ESTIMATED[family] * math.sqrt(n) * distance))
     return min(1.0, 2 * min(by_kurtosis, by_distance)), distance
 
 

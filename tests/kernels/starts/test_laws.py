@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 import torch
 
-from rmtaudit.kernels.starts.laws import entry_law
+from rmtaudit.kernels.starts.laws import _kolmogorov_tail, entry_law
 from rmtaudit.kernels.starts.scales import scale_names
 
 
@@ -63,3 +65,9 @@ def test_the_scale_is_recognised(make: object, name: str) -> None:
 
 def test_no_scale_is_invented() -> None:
     assert scale_names("normal", 0.0371, 150, 200, dense=True) == ()
+
+
+def test_kolmogorovs_law_is_that_of_scipy() -> None:
+    x = np.linspace(0, 6, 6001)
+    found = [_kolmogorov_tail(float(each)) for each in x]
+    np.testing.assert_allclose(found, scipy.special.kolmogorov(x), rtol=1e-12, atol=0)

@@ -103,8 +103,6 @@ def entry_law(values: torch.Tensor) -> EntryLaw:
 
 def _fit(family: Family, unit: torch.Tensor, kurtosis: float) -> tuple[float, float]:
     """Return p-value and Kolmogorov-Smirnov distance of sorted, standardised entries."""
-    from scipy.special import kolmogorov  # takes longer to import than most layers take
-
     fourth, sixth, eighth = _moments(family)
     variance = eighth - fourth**2 + 4 * fourth**2 * (fourth - 1) - 4 * fourth * (sixth - fourth)
     n = len(unit)
@@ -114,8 +112,18 @@ def _fit(family: Family, unit: torch.Tensor, kurtosis: float) -> tuple[float, fl
     if float(unit.abs().max()) > bound * (1 + 4 * math.sqrt((fourth + 3) / (4 * n))):
         return 0.0, distance
     by_kurtosis = math.erfc(abs(z) / math.sqrt(2))
-    by_distance = float(kolmogorov(_ESTIMATED[family] * math.sqrt(n) * distance))
+    by_distance = _kolmogorov_tail(_ESTIMATED[family] * math.sqrt(n) * distance)
     return min(1.0, 2 * min(by_kurtosis, by_distance)), distance
+
+
+def _kolmogorov_tail(x: float) -> float:
+    """Return the survival function of Kolmogorov's law, by the one of its two series that ends at once."""
+    if x > 1:
+        return 2 * sum((-1) ** (k - 1) * math.exp(-2 * (k * x) ** 2) for k in range(1, 6))
+    if not x > 0.04:  # where it differs from 1 by less than 1e-300
+        return 1.0
+    odd = sum(math.exp(-(((2 * k - 1) * math.pi / x) ** 2) / 8) for k in range(1, 6))
+    return 1 - math.sqrt(2 * math.pi) / x * odd
 
 
 def _log_likelihood(family: Family, unit: torch.Tensor) -> float:

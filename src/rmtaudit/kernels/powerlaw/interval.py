@@ -107,21 +107,20 @@ def exponent_interval(
     sizes, rates, distances = _profile(-log_ratio(x[-1:], x), min_tail)
     if sizes.size == 0:
         return None
-    outside = (1 - confidence) / 2
-    shapes = torch.from_numpy(sizes - 1)
-    low = rates * gamma_quantile(shapes, outside).numpy() / sizes
-    high = rates * gamma_quantile(shapes, 1 - outside).numpy() / sizes
     best = int(distances.argmin())
-    near = distances <= distances[best] + NEAR / math.sqrt(sizes[best])
+    near = np.flatnonzero(distances <= distances[best] + NEAR / math.sqrt(sizes[best]))
+    shapes, scales = torch.from_numpy(sizes[near] - 1), rates[near] / sizes[near]
+    outside = (1 - confidence) / 2
+    lows = scales * gamma_quantile(shapes, outside).numpy()
+    highs = scales * gamma_quantile(shapes, 1 - outside).numpy()
+    low, high = dict(zip(near, lows, strict=True)), dict(zip(near, highs, strict=True))
     minima = [int(run[distances[run].argmin()]) for run in _runs(near)]
     rivals = [
         Minimum(1 + float(rates[at]), float(x[x.size - sizes[at]]), int(sizes[at]), float(distances[at]))
         for at in sorted(minima, key=lambda at: distances[at])
         if low[at] > high[best] or high[at] < low[best]
     ]
-    return ExponentInterval(
-        1 + float(low[near].min()), 1 + float(high[near].max()), confidence, tuple(rivals)
-    )
+    return ExponentInterval(1 + float(lows.min()), 1 + float(highs.max()), confidence, tuple(rivals))
 
 
 def _profile(
@@ -130,22 +129,22 @@ def _profile(
     """Return size, ``alpha - 1`` and distance of tails of ascending ``logs``, shortest first."""
     n = logs.size
     spaced = np.geomspace(min_tail, n, min(_TAIL_SIZES, n - min_tail + 1))
-    sizes, rates, distances = [], [], []
-    for size in np.unique(spaced.round().astype(np.int64)):
-        tail = logs[n - size :] - logs[n - size]
-        total = tail.sum()
-        if not total > 0:
-            continue
-        rate = size / total
-        # both sides of every step: max(|F - k/m|, |F - (k+1)/m|) = |F - (k + 1/2)/m| + 1/(2m)
-        deviation = np.exp(-rate * tail) - np.arange(size - 0.5, 0, -1) / size
-        sizes.append(int(size))
-        rates.append(float(rate))
-        distances.append(float(np.abs(deviation).max()) + 0.5 / size)
-    return np.array(sizes, dtype=np.int64), np.array(rates), np.array(distances)
+    sizes = np.unique(spaced.round().astype(np.int64))
+    starts = np.cumsum(sizes) - sizes  # the tails, one after the other
+    of_tail = np.repeat(np.arange(sizes.size), sizes)
+    ranks = np.arange(of_tail.size) - starts[of_tail]  # within the tail
+    excess = logs[n - sizes[of_tail] + ranks] - logs[n - sizes][of_tail]
+    totals = np.add.reduceat(excess, starts)
+    rates = sizes / np.where(totals > 0, totals, np.inf)
+    # both sides of every step: max(|F - k/m|, |F - (k+1)/m|) = |F - (k + 1/2)/m| + 1/(2m)
+    excess *= -rates[of_tail]
+    np.exp(excess, out=excess)
+    excess -= 1 - (ranks + 0.5) / sizes[of_tail]
+    distances = np.maximum.reduceat(np.abs(excess, out=excess), starts) + 0.5 / sizes
+    usable = totals > 0
+    return sizes[usable], rates[usable], distances[usable]
 
 
-def _runs(chosen: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
-    """Return the stretches of neighbouring positions that are chosen."""
-    at = np.flatnonzero(chosen)
-    return np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
+def _runs(places: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Return the stretches of neighbours among ascending positions."""
+    return np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)

@@ -111,7 +111,7 @@ def _log_determinant(s: float) -> float:
 
 def _airy(x: np.ndarray) -> np.ndarray:
     """Return the Airy function; SciPy's would take longer to import than a scan computes with it."""
-    values = torch.special.airy_ai(torch.from_numpy(x)).numpy()
+    values: np.ndarray = torch.special.airy_ai(torch.from_numpy(x)).numpy()
     wrong = (x > _AIRY_WRONG[0]) & (x < _AIRY_WRONG[1])
     if wrong.any():
         values[wrong] = np.polynomial.polynomial.polyval(x[wrong] - _AIRY_CENTRE, _airy_series())

@@ -129,7 +129,8 @@ def _profile(
     """Return size, ``alpha - 1`` and distance of tails of ascending ``logs``, shortest first."""
     n = logs.size
     spaced = np.geomspace(min_tail, n, min(_TAIL_SIZES, n - min_tail + 1))
-    sizes = np.unique(spaced.round().astype(np.int64))
+    sizes = spaced.round().astype(np.int64)  # ascending; np.unique would import numpy.ma
+    sizes = sizes[np.diff(sizes, prepend=0) > 0]
     starts = np.cumsum(sizes) - sizes  # the tails, one after the other
     of_tail = np.repeat(np.arange(sizes.size), sizes)
     ranks = np.arange(of_tail.size) - starts[of_tail]  # within the tail

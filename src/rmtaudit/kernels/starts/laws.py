@@ -119,7 +119,7 @@ def _fit(family: Family, unit: torch.Tensor, kurtosis: float) -> tuple[float, fl
 def _kolmogorov_tail(x: float) -> float:
     """Return the survival function of Kolmogorov's law, by the one of its two series that ends at once."""
     if x > 1:
-        return 2 * sum((-1) ** (k - 1) * math.exp(-2 * (k * x) ** 2) for k in range(1, 6))
+        return 2 * sum((-1.0) ** (k - 1) * math.exp(-2 * (k * x) ** 2) for k in range(1, 6))
     if not x > 0.04:  # where it differs from 1 by less than 1e-300
         return 1.0
     odd = sum(math.exp(-(((2 * k - 1) * math.pi / x) ** 2) / 8) for k in range(1, 6))

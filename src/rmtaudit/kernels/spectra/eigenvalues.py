@@ -22,6 +22,7 @@ import torch
 from rmtaudit.kernels.spectra import openblas
 from rmtaudit.kernels.spectra.gram import mirror
 from rmtaudit.kernels.spectra.spectrum import Spectrum
+from rmtaudit.kernels.spectra.two_stage import TWO_STAGE_FROM, padded
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -30,8 +31,8 @@ Computed = TypeVar("Computed")
 
 EPSILON = float(np.finfo(np.float64).eps)
 _SMALLEST = float(np.finfo(np.float64).tiny)
-TWO_STAGE_FROM = 2500
-"""Size from which ``dsyevd_2stage`` is faster than ``dsyevd``."""
+_RANGE = 1e-100, 1e100
+"""Largest entries between which two stages neither over- nor underflow; ``dsyevd`` scales its matrix."""
 
 _BLOCK_BYTES = 16 << 20
 """A convention: of a block of rows that is widened to float64 at a time."""
@@ -167,7 +168,7 @@ def _gram(matrix: torch.Tensor, factor: float) -> npt.NDArray[np.float64]:
     # One buffer for all blocks: fresh memory for each would cost more in page faults than the conversion.
     buffer = torch.empty(step * n, dtype=torch.float64)
     library = openblas.load()
-    gram = np.zeros((n, n))
+    gram = padded(n) if n >= TWO_STAGE_FROM else np.zeros((n, n))
     for start in range(0, long, step):
         part = matrix.narrow(1 if wide else 0, start, min(step, long - start))
         block = buffer[: part.numel()].view(part.shape).copy_(part)
@@ -184,8 +185,8 @@ def _gram(matrix: torch.Tensor, factor: float) -> npt.NDArray[np.float64]:
 def _solve(gram: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     library = openblas.load()
     if library is not None:
-        driver: openblas.Driver = "dsyevd_2stage" if len(gram) >= TWO_STAGE_FROM else "dsyevd"
-        return library.symmetric_eigenvalues(gram, driver)
+        staged = len(gram) >= TWO_STAGE_FROM and _RANGE[0] < max(-gram.min(), gram.max()) < _RANGE[1]
+        return library.symmetric_eigenvalues(gram, "dsyevd_2stage" if staged else "dsyevd")
     import scipy.linalg
 
     values = scipy.linalg.eigvalsh(gram, lower=False, driver="evd", overwrite_a=True, check_finite=False)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from rmtaudit.kernels.spectra import openblas
+from rmtaudit.kernels.spectra.two_stage import TWO_STAGE_FROM, padded
 
 _BLOCK_BYTES = 2 << 20  # a block and its transform stay in a core's cache
 _FLOAT32_FROM = 768
@@ -139,6 +140,8 @@ def eigenvalues(symmetric: torch.Tensor) -> torch.Tensor:
     if symmetric.dtype == torch.float32 and size >= _FLOAT32_FROM:
         single = np.array(symmetric.numpy(), order="C")
         return torch.from_numpy(library.float32_eigenvalues(single)).clamp(min=0)
-    copy = np.array(symmetric.numpy(), dtype=np.float64, order="C")
-    driver: openblas.Driver = "dsyevd_2stage" if size >= 2500 else "dsyevd"
-    return torch.from_numpy(library.symmetric_eigenvalues(copy, driver)).clamp(min=0)
+    staged = size >= TWO_STAGE_FROM
+    copy = padded(size) if staged else np.empty((size, size))
+    copy[:] = symmetric.numpy()
+    values = library.symmetric_eigenvalues(copy, "dsyevd_2stage" if staged else "dsyevd")
+    return torch.from_numpy(values).clamp(min=0)

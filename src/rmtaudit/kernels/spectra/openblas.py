@@ -1,6 +1,6 @@
 """A few routines of the OpenBLAS that SciPy (or NumPy) ships, called directly.
 
-Why not through SciPy: the two-stage reduction ``dsyevd_2stage`` is exported by the library but wrapped
+Why not through SciPy: the two-stage reduction of symmetric matrices is exported by the library but wrapped
 nowhere, and SciPy's wrappers hold the interpreter lock, so that layers could not be worked on side by side,
 nor a file be read meanwhile. A call through ctypes releases it. Every argument that the Fortran side trusts
 is checked here; nothing else in rmtaudit calls a foreign function.
@@ -21,12 +21,14 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from rmtaudit.kernels.spectra import two_stage
+
 Driver = Literal["dsyevd", "dsyevd_2stage"]
 _Real = TypeVar("_Real", np.float32, np.float64)
 
 _HOMES = (("scipy", "scipy_{}_", np.int32), ("numpy", "scipy_{}_64_", np.int64))
 _ROUTINES = (
-    "dgemm", "dsyrk", "ssyrk", "dtrsm", "dpotrf", "dsyevd", "dsyevd_2stage", "ssytrd_2stage", "dsterf",
+    "dgemm", "dsyrk", "ssyrk", "dtrsm", "dpotrf", "dsyevd", "dsterf", *two_stage.ROUTINES,
     "sgetrf", "sgetrs", "dlasq1", "dsytrf", "ssytrf",
 )  # fmt: skip
 _FACTOR_BLOCK = 64
@@ -65,14 +67,14 @@ class OpenBLAS:
         block
             Shape ``(m, n)``, or ``(n, m)`` for ``block blockᵀ``; float64 or float32, C-contiguous.
         gram
-            Shape ``(n, n)``, same dtype, C-contiguous, writeable. Its strict lower triangle is not touched.
+            Shape ``(n, n)``, same dtype, rows contiguous, writeable. The lower triangle is not touched.
         of_rows
             Whether to add the inner products of the rows, ``block blockᵀ``.
         """
         dtype = np.float32 if block.dtype == np.float32 else np.float64
         _check(block, "block", block.shape, dtype)
         n, m = block.shape if of_rows else block.shape[::-1]
-        _check(gram, "gram", (n, n), dtype, writeable=True)
+        ldc = self._integer(_leading(gram, "gram", (n, n), dtype, writeable=True))
         if not block.size:
             return
         # A C-ordered (m, n) block is a Fortran-ordered (n, m) one; a C upper triangle is a Fortran lower one.
@@ -80,7 +82,7 @@ class OpenBLAS:
         size, depth, leading = self._integer(n), self._integer(m), self._integer(block.shape[1])
         side = b"T" if of_rows else b"N"
         routine = "ssyrk" if dtype is np.float32 else "dsyrk"
-        self._call(routine, b"L", side, size, depth, one, block, leading, one, gram, size, hidden=2)
+        self._call(routine, b"L", side, size, depth, one, block, leading, one, gram, ldc, hidden=2)
 
     def subtract_product(
         self, C: npt.NDArray[np.float64], A: npt.NDArray[np.float64], B: npt.NDArray[np.float64]
@@ -145,9 +147,10 @@ class OpenBLAS:
         Parameters
         ----------
         matrix
-            Shape ``(n, n)``, float64, C-contiguous, writeable, finite. Overwritten.
+            Shape ``(n, n)``, float64, rows contiguous, writeable, finite. Overwritten.
         driver
-            ``dsyevd``, or ``dsyevd_2stage``, which pays from about n = 2500 on.
+            ``dsyevd``, or the stages of ``dsyevd_2stage`` (:mod:`~rmtaudit.kernels.spectra.two_stage`), for
+            entries up to 1e100.
 
         Raises
         ------
@@ -155,34 +158,36 @@ class OpenBLAS:
             If LAPACK reports that it did not converge.
         """
         n = matrix.shape[0]
-        _check(matrix, "matrix", (n, n), np.float64, writeable=True)
+        leading = _leading(matrix, "matrix", (n, n), writeable=True)
         if n == 0:
             return np.empty(0)
+        if driver == "dsyevd_2stage" and n > 1:
+            return self._of_tridiagonal(*two_stage.tridiagonal(self._call, self._integer, matrix, leading))
         values, info = np.empty(n), self._integer(0)
         size, query = self._integer(n), self._integer(-1)
         work, iwork = np.empty(1), np.empty(1, dtype=self.integer)
-        head = (b"N", b"L", size, matrix, size, values)
-        self._call(driver, *head, work, query, iwork, query, info, hidden=2)
+        head = (b"N", b"L", size, matrix, self._integer(leading), values)
+        self._call("dsyevd", *head, work, query, iwork, query, info, hidden=2)
         if info[0] == 0:
             work = np.empty(max(1, int(work[0])))
             iwork = np.empty(max(1, int(iwork[0])), dtype=self.integer)
             sizes = self._integer(work.size), self._integer(iwork.size)
-            self._call(driver, *head, work, sizes[0], iwork, sizes[1], info, hidden=2)
+            self._call("dsyevd", *head, work, sizes[0], iwork, sizes[1], info, hidden=2)
         if info[0] != 0:
-            raise ArithmeticError(f"LAPACK {driver} failed on a {n} x {n} matrix (info = {int(info[0])})")
+            raise ArithmeticError(f"LAPACK dsyevd failed on a {n} x {n} matrix (info = {int(info[0])})")
         return values
 
     def float32_eigenvalues(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Return the eigenvalues, ascending, of a float32 matrix, in the upper triangle; destroys it.
 
-        The reduction to a tridiagonal matrix, which is nearly all of the work, is in float32
-        (``ssytrd_2stage``); the eigenvalues of that are computed in float64 (``dsterf``), since in float32
-        that step alone loses up to 400 units of round-off at n = 4096.
+        The reduction to a tridiagonal matrix, which is nearly all of the work, is in float32 and in two
+        stages; the eigenvalues of that are computed in float64 (``dsterf``), since in float32 that step alone
+        loses up to 400 units of round-off at n = 4096.
 
         Parameters
         ----------
         matrix
-            Shape ``(n, n)``, float32, C-contiguous, writeable, finite. Overwritten.
+            Shape ``(n, n)``, float32, rows contiguous, writeable, finite. Overwritten.
 
         Raises
         ------
@@ -190,27 +195,19 @@ class OpenBLAS:
             If LAPACK reports that it did not converge.
         """
         n = matrix.shape[0]
-        _check(matrix, "matrix", (n, n), np.float32, writeable=True)
+        leading = _leading(matrix, "matrix", (n, n), np.float32, writeable=True)
         if n < 2:
             return matrix.diagonal().astype(np.float64)
-        diagonal, off_diagonal, reflectors = (np.empty(n, dtype=np.float32) for _ in range(3))
-        info, size, query = self._integer(0), self._integer(n), self._integer(-1)
-        stage, work = np.empty(1, dtype=np.float32), np.empty(1, dtype=np.float32)
-        head = (b"N", b"L", size, matrix, size, diagonal, off_diagonal, reflectors)
-        self._call("ssytrd_2stage", *head, stage, query, work, query, info, hidden=2)
-        if info[0] == 0:
-            # sizes beyond 2²⁴ were rounded to float32
-            stage, work = (
-                np.empty(max(1, int(np.nextafter(room[0], np.float32(np.inf)))), dtype=np.float32)
-                for room in (stage, work)
-            )
-            sizes = self._integer(stage.size), self._integer(work.size)
-            self._call("ssytrd_2stage", *head, stage, sizes[0], work, sizes[1], info, hidden=2)
-        values = diagonal.astype(np.float64)
-        if info[0] == 0:
-            self._call("dsterf", size, values, off_diagonal.astype(np.float64), info)
+        return self._of_tridiagonal(*two_stage.tridiagonal(self._call, self._integer, matrix, leading))
+
+    def _of_tridiagonal(
+        self, diagonal: npt.NDArray[_Real], off_diagonal: npt.NDArray[_Real]
+    ) -> npt.NDArray[np.float64]:
+        """Return the eigenvalues, ascending, of a tridiagonal matrix, computed in float64 (``dsterf``)."""
+        values, info = diagonal.astype(np.float64), self._integer(0)
+        self._call("dsterf", self._integer(len(values)), values, off_diagonal.astype(np.float64), info)
         if info[0] != 0:
-            raise ArithmeticError(f"LAPACK failed on a {n} x {n} float32 matrix (info = {int(info[0])})")
+            raise ArithmeticError(f"LAPACK dsterf failed on {len(values)} values (info = {int(info[0])})")
         return values
 
     def factor(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
@@ -379,17 +376,26 @@ def _check(
 
 
 def _leading(
-    array: npt.NDArray[np.float64], name: str, shape: tuple[int, int], *, writeable: bool = False
+    array: npt.NDArray[_Real],
+    name: str,
+    shape: tuple[int, int],
+    dtype: type[np.float32] | type[np.float64] = np.float64,
+    *,
+    writeable: bool = False,
 ) -> int:
     """Check an array whose rows are contiguous, and return the entries from one row to the next."""
-    if array.dtype != np.float64 or not array.dtype.isnative:
-        raise TypeError(f"{name} must be native float64, not {array.dtype}")
+    if array.dtype != dtype or not array.dtype.isnative:
+        raise TypeError(f"{name} must be native {dtype.__name__}, not {array.dtype}")
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, not {array.shape}")
-    leading, rest = divmod(array.strides[0], 8)
+    leading, rest = divmod(array.strides[0], array.itemsize)
     if shape[0] <= 1 or not array.size:
         leading, rest = max(1, shape[1]), 0
-    if (array.size and shape[1] > 1 and array.strides[1] != 8) or rest or leading < max(1, shape[1]):
+    if (
+        (array.size and shape[1] > 1 and array.strides[1] != array.itemsize)
+        or rest
+        or leading < max(1, shape[1])
+    ):
         raise ValueError(f"{name} must have contiguous rows that do not overlap, not strides {array.strides}")
     if not array.flags.aligned or (writeable and not array.flags.writeable):
         raise ValueError(f"{name} must be aligned{' and writeable' if writeable else ''}")

@@ -56,6 +56,7 @@ def _forensics(put: Put) -> Any:
         W = put(each)
         known = survey.survey(W)
         grid, book = quantisation.quantisation(W, **_FLOAT32)
+        order = line_order.line_order(W)
         rows += [
             grid,
             book,
@@ -67,7 +68,9 @@ def _forensics(put: Put) -> Any:
             codebooks.few_values(W, epsilon=2.0**-24),
             duplicates.duplicated_rows(W),
             uniform.uniform_grid(W, **_FLOAT32),
-            line_order.line_order(W),
+            order,
+            [(block.profile, block.sizes) for block in (order.whole, *order.halves)],
+            order.contrast,
             lines.loud_lines(known.rows),
             known.columns,
             outliers.largest_entries(W),

@@ -259,8 +259,8 @@ def random_half(order: LineOrder) -> str | None:
         ("first", order.halves[0], order.halves[1], order.contrast),
         ("second", order.halves[1], order.halves[0], -order.contrast),
     ):
-        in_order = _is_random(half) and abs(half.sizes) < RANDOM
-        if in_order and other.products > STRUCTURED and contrast > CONTRAST:
+        apart = other.products > STRUCTURED and contrast > CONTRAST
+        if apart and _is_random(half) and abs(half.sizes) < RANDOM:
             return name
     return None
 

@@ -83,7 +83,6 @@ def repeats_values(matrix: torch.Tensor, known: Repeats | None = None) -> bool:
         return True
     occupied = sample.entries - sample.zeros
     equal = sample.pairs / (occupied * (occupied - 1))
-    offsets = torch.arange(_SHORT, device=matrix.device)
     for lines in (matrix, matrix.T):
         per_line = lines.shape[1] // _SHORT
         if per_line == 0:
@@ -91,8 +90,8 @@ def repeats_values(matrix: torch.Tensor, known: Repeats | None = None) -> bool:
         total = lines.shape[0] * per_line
         count = min(_BLOCKS, total)
         chosen = torch.arange(count, device=matrix.device) * total // count
-        places = (chosen % per_line * _SHORT)[:, None] + offsets
-        ordered = sorted_values(lines[(chosen // per_line)[:, None], places])
+        parts = lines.unfold(1, _SHORT, _SHORT)
+        ordered = sorted_values(parts[chosen // per_line, chosen % per_line])
         same = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != 0)
         expected = equal * count * _SHORT * (_SHORT - 1) / 2
         if int(same.sum()) > _CHANCE_COLLISIONS + _EXCESS * expected:

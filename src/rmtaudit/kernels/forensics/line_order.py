@@ -147,18 +147,19 @@ def _contrast(sums: torch.Tensor, middle: int) -> float:
 
 def _part(matrix: torch.Tensor) -> torch.Tensor:
     """Return up to 128 rows and 512 columns, evenly spaced, with the entries of a row one after the other."""
-    part = _spread(_spread(matrix, 0, _LINES), 1, _LENGTH)
+    rows = _spread(matrix.shape[0], _LINES, matrix.device)
+    columns = _spread(matrix.shape[1], _LENGTH, matrix.device)
+    if isinstance(rows, torch.Tensor) and isinstance(columns, torch.Tensor):
+        rows = rows[:, None]
+    part = matrix[rows, columns]
     return part if part.stride(1) == 1 else part.contiguous()
 
 
-def _spread(matrix: torch.Tensor, dim: int, count: int) -> torch.Tensor:
-    """Return up to ``count`` rows or columns, evenly spaced: a view where the spaces are equal."""
-    length = matrix.shape[dim]
-    if length <= count:
-        return matrix
-    if length % count == 0:
-        return matrix[:: length // count] if dim == 0 else matrix[:, :: length // count]
-    return matrix.index_select(dim, torch.arange(count, device=matrix.device) * length // count)
+def _spread(length: int, count: int, device: torch.device) -> slice | torch.Tensor:
+    """Return the places of up to ``count`` of ``length`` lines, evenly spaced; a slice copies nothing."""
+    if length <= count or length % count == 0:
+        return slice(None, None, max(1, length // count))
+    return torch.arange(count, device=device) * length // count
 
 
 def _profile(energy: torch.Tensor) -> float:

@@ -89,6 +89,8 @@ def _parts_of_forensics(put: Put) -> Any:
         lattices.fit_lattice(steps, 2.0**-24, 2.0**-126),
         pages.damaged_regions(put(weight(256, 256))),
         samples.strided(W, 100),
+        samples.repeats(W),
+        samples.sorted_values(W),
         [tables.fit_table(steps, each, 2.0**-24, 2.0**-126) for each in tables.TABLES.values()],
         [part for family in ("row", "column") for part in units.units(W, family, None)],
         vectors.localised_direction(W, 3),

@@ -100,7 +100,7 @@ def gather(given: LayerInput) -> Evidence:
     continuous = true_entries and varied and not coarse
     sample = repeats(work)
     grid, book = (
-        quantisation(work, epsilon=epsilon, smallest_normal=smallest_normal / scale, known=sample)
+        quantisation(work, sample, epsilon=epsilon, smallest_normal=smallest_normal / scale)
         if continuous
         else (None, None)
     )

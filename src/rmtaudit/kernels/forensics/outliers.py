@@ -189,8 +189,9 @@ def widest_gap(values: np.ndarray, tail: int) -> WidestGap:
 
 def _spacings(values: np.ndarray) -> np.ndarray:
     """Return the scaled log-spacings of descending values."""
-    logs = np.log(values)
-    return np.arange(1, len(values)) * (logs[:-1] - logs[1:])
+    logs: np.ndarray = np.log(values)
+    spacings: np.ndarray = np.arange(1, len(values)) * (logs[:-1] - logs[1:])
+    return spacings
 
 
 def _survival(above: float, gamma: float, suspects: int, below: int) -> float:

@@ -15,7 +15,7 @@ _AS_MUCH = 0.8
 
 
 def quantisation(
-    matrix: torch.Tensor, *, epsilon: float, smallest_normal: float, known: Repeats | None = None
+    matrix: torch.Tensor, known: Repeats | None = None, /, *, epsilon: float, smallest_normal: float
 ) -> tuple[Grid | None, CodeBook | None]:
     """Return the uniform grid or the code book that the entries lie on; at most one of the two.
 
@@ -29,10 +29,10 @@ def quantisation(
     ----------
     matrix
         Shape ``(rows, cols)``, real floating dtype, finite.
-    epsilon, smallest_normal
-        Unit round-off and smallest normal number of the format that the entries were last rounded to.
     known
         The repeats in a sample of the matrix, where they were counted already.
+    epsilon, smallest_normal
+        Unit round-off and smallest normal number of the format that the entries were last rounded to.
     """
     if not repeats_values(matrix, known):
         return None, None

@@ -56,6 +56,7 @@ def _forensics(put: Put) -> Any:
         W = put(each)
         known = survey.survey(W)
         grid, book = quantisation.quantisation(W, **_FLOAT32)
+        order = line_order.line_order(W)
         rows += [
             grid,
             book,
@@ -67,7 +68,9 @@ def _forensics(put: Put) -> Any:
             codebooks.few_values(W, epsilon=2.0**-24),
             duplicates.duplicated_rows(W),
             uniform.uniform_grid(W, **_FLOAT32),
-            line_order.line_order(W),
+            order,
+            [(block.profile, block.sizes) for block in (order.whole, *order.halves)],
+            order.contrast,
             lines.loud_lines(known.rows),
             known.columns,
             outliers.largest_entries(W),
@@ -86,6 +89,8 @@ def _parts_of_forensics(put: Put) -> Any:
         lattices.fit_lattice(steps, 2.0**-24, 2.0**-126),
         pages.damaged_regions(put(weight(256, 256))),
         samples.strided(W, 100),
+        samples.repeats(W),
+        samples.sorted_values(W),
         [tables.fit_table(steps, each, 2.0**-24, 2.0**-126) for each in tables.TABLES.values()],
         [part for family in ("row", "column") for part in units.units(W, family, None)],
         vectors.localised_direction(W, 3),

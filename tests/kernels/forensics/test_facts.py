@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rmtaudit.kernels.forensics.bytes import byte_facts
 from rmtaudit.kernels.forensics.duplicates import duplicated_rows
 from rmtaudit.kernels.forensics.ranks import rank_deficit
-from rmtaudit.kernels.forensics.samples import strided
+from rmtaudit.kernels.forensics.samples import repeats, sorted_values, strided
 from rmtaudit.kernels.spectra.eigenvalues import gram_eigenvalues
 
 
@@ -102,3 +102,23 @@ def test_samples_are_even(rows: int, cols: int, count: int) -> None:
     else:
         assert count / 8 <= len(sample) <= 2 * count + 1
         assert len(torch.unique(sample)) == len(sample)
+
+
+@given(st.integers(0, 2**31), st.sampled_from([0, 1, 3, 40, 10_000]), st.sampled_from(["float32", "float64"]))
+@settings(deadline=None, max_examples=40)
+def test_repeats_are_those_of_the_sample(seed: int, levels: int, dtype: str) -> None:
+    W = (gaussian(90, 70, seed) * levels).round().to(getattr(torch, dtype))
+    sample = strided(W, 4096)
+    values, counts = torch.unique(sample[sample != 0], return_counts=True)
+    found = repeats(W)
+    assert found.entries == len(sample)
+    assert found.zeros == int((sample == 0).sum())
+    assert found.distinct == len(values)
+    assert found.pairs == int((counts * (counts - 1)).sum())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.int64])
+def test_values_are_sorted_along_the_last_dimension(dtype: torch.dtype) -> None:
+    W = (20 * gaussian(12, 9)).to(dtype)
+    assert torch.equal(sorted_values(W.T), W.T.sort().values)
+    assert sorted_values(W).dtype == dtype

@@ -62,6 +62,18 @@ def test_the_p_value_of_the_widest_gap_is_uniform_or_more_under_a_pareto_tail() 
         assert np.mean(np.array(p_values) <= level) <= level + 4 * np.sqrt(level / 2000)
 
 
+@given(seed=st.integers(0, 2**31), least_gap=st.sampled_from([1.0, 1.2, 3.0]), loud=st.integers(0, 6))
+@settings(deadline=None, max_examples=40)
+def test_only_gaps_that_are_wide_enough_are_looked_at(seed: int, least_gap: float, loud: int) -> None:
+    draws = torch.Generator().manual_seed(seed)
+    sizes = torch.rand(60, generator=draws, dtype=torch.float64)
+    sizes[:loud] *= 10 * torch.rand(1, generator=draws, dtype=torch.float64)
+    sizes[50:] = 0.0
+    found = loud_lines(sizes)
+    assert found is not None
+    assert loud_lines(sizes, least_gap=least_gap) == (found if found.gap >= least_gap else None)
+
+
 @pytest.mark.parametrize("sigmas", [2.0, 3.0])
 def test_clipping_names_both_bounds(sigmas: float) -> None:
     W = gaussian(128, 128)
@@ -140,6 +152,17 @@ def test_rows_shuffled_within_lose_their_products() -> None:
     order = line_order(shuffled)
     assert abs(order.whole.products) < 3.5
     assert order.whole.sizes > 8
+
+
+def test_scores_are_computed_where_they_are_asked_for() -> None:
+    W = correlated(150, 700).double()
+    before = W.clone()
+    order = line_order(W)
+    assert not {"profile", "sizes"} & vars(order.whole).keys()
+    assert order.whole.sizes > 8
+    assert order.whole.profile > 3
+    assert torch.equal(W, before)
+    assert order.whole.products == pytest.approx(line_order(W.float()).whole.products, rel=1e-5)
 
 
 def test_halves_are_told_apart() -> None:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from rmtaudit.kernels.forensics.bytes import HALF_LARGEST, HALF_SMALLEST, byte_facts
 from rmtaudit.kernels.forensics.clipping import clipping
-from rmtaudit.kernels.forensics.outliers import largest_entries
+from rmtaudit.kernels.forensics.outliers import SUSPECTS, TAIL, largest_entries
 from rmtaudit.kernels.forensics.sparsity import zero_pattern
-from rmtaudit.kernels.forensics.survey import GROUP, survey
+from rmtaudit.kernels.forensics.survey import GROUP, TOP, survey
 
 SHAPES = ((1, 1), (3, 70), (64, 1), (200, 41), (2100, 160), (97, 5000))
 
@@ -62,6 +62,20 @@ def test_the_largest_entries_are_those_of_a_full_sort(shape: tuple[int, int], la
     order = W.abs().reshape(-1).argsort(descending=True, stable=True)[:5]
     assert test.largest_positions == tuple(divmod(int(place), shape[1]) for place in order)
     assert test.largest_values == tuple(W.reshape(-1)[order].tolist())
+
+
+@pytest.mark.parametrize("layout", ["rows", "columns"])
+@pytest.mark.parametrize("shape", [(9, 5), (40, 30), (2100, 160)])
+def test_values_are_counted_among_the_largest_and_below(shape: tuple[int, int], layout: str) -> None:
+    W = heavy(shape, 6).round(decimals=1)
+    W = W if layout == "rows" else W.T.contiguous().T
+    known = survey(W)
+    assert TOP == TAIL + SUSPECTS + 1
+    assert known.top.values.tolist() == W.reshape(-1)[known.top.places].tolist()
+    assert len(known.top.values) == min(TOP, W.numel())
+    for value in (*known.top.values[[0, 3, -1]].tolist(), known.low, known.high, 0.0, 0.1, 12345.5):
+        wanted = float(torch.tensor(value))  # 0.1 as it is in float32
+        assert known.count(wanted) == int(W.eq(wanted).sum())
 
 
 def test_ties_are_counted_over_all_bands() -> None:

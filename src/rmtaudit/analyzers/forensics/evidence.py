@@ -18,6 +18,7 @@ from rmtaudit.kernels.forensics.outliers import OutlierTest, largest_entries
 from rmtaudit.kernels.forensics.quantisation import quantisation
 from rmtaudit.kernels.forensics.ranks import RankDeficit, explained_deficit, rank_deficit
 from rmtaudit.kernels.forensics.rounding import rounded_to
+from rmtaudit.kernels.forensics.samples import repeats
 from rmtaudit.kernels.forensics.schemes import quantisation_scheme
 from rmtaudit.kernels.forensics.sparsity import ZeroPattern, zero_pattern
 from rmtaudit.kernels.forensics.survey import Survey, survey
@@ -97,8 +98,9 @@ def gather(given: LayerInput) -> Evidence:
     zeros = zero_pattern(work, known)
     coarse = epsilon > _COARSE
     continuous = true_entries and varied and not coarse
+    sample = repeats(work)
     grid, book = (
-        quantisation(work, epsilon=epsilon, smallest_normal=smallest_normal / scale)
+        quantisation(work, sample, epsilon=epsilon, smallest_normal=smallest_normal / scale)
         if continuous
         else (None, None)
     )
@@ -114,8 +116,8 @@ def gather(given: LayerInput) -> Evidence:
             coarse=coarse,
             zero_share=zeros.zeros / zeros.entries,
         )
-    copied_rows = duplicated_rows(work) if true_entries and varied else ()
-    copied_columns = duplicated_rows(work.T) if true_entries and varied else ()
+    copied_rows = duplicated_rows(work, sample) if true_entries and varied else ()
+    copied_columns = duplicated_rows(work.T, sample) if true_entries and varied else ()
     outliers = largest_entries(work, known) if continuous else None
     if outliers is not None:
         outliers = _rescaled(outliers, scale)

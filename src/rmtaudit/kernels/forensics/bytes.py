@@ -62,6 +62,8 @@ def byte_facts(matrix: torch.Tensor, stored: str, known: Survey | None = None) -
 
 
 def _overflowing(known: Survey) -> int:
+    if known.largest <= HALF_LARGEST:
+        return 0
     beyond = (known.lowest < -HALF_LARGEST) | (known.highest > HALF_LARGEST)
     return sum(int((band.abs() > HALF_LARGEST).sum()) for band in known.bands(beyond))
 
@@ -69,6 +71,8 @@ def _overflowing(known: Survey) -> int:
 def _tiny(known: Survey, bound: float) -> torch.Tensor:
     """Return the sizes up to ``bound`` that are not zero; most matrices have none."""
     sizes = [known.lines.new_empty(0)]
+    if known.least > bound:
+        return sizes[0]
     for band in known.bands(known.smallest <= bound):
         size = band.abs()
         sizes.append(size[(size <= bound) & (size > 0)])

@@ -48,15 +48,15 @@ def clipping(matrix: torch.Tensor, known: Survey | None = None) -> Clipping | No
     """
     known = known or survey(matrix)
     low, high = known.low, known.high
-    below, above = _ties(known, low, known.lowest == low), _ties(known, high, known.highest == high)
+    below, above = _ties(known, low), _ties(known, high)
     if not below and not above:
         return None
     return Clipping(low if below else None, high if above else None, below + above)
 
 
-def _ties(known: Survey, bound: float, holding: torch.Tensor) -> int:
-    """Return how many entries hold the bound, if they are enough; only some bands do at all."""
-    ties = sum(int(torch.count_nonzero(band == bound)) for band in known.bands(holding))
+def _ties(known: Survey, bound: float) -> int:
+    """Return how many entries hold the bound, if they are enough."""
+    ties = known.count(bound)
     if ties < LEAST_TIES or bound == 0:
         return 0
     rest = known.lines[known.lines != bound]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rmtaudit.kernels.forensics.samples import strided
+from rmtaudit.kernels.forensics.samples import Repeats, repeats, sorted_values, strided
 from rmtaudit.kernels.forensics.tables import TABLES, TableFit, Values, fit_table
 from rmtaudit.kernels.forensics.units import Family, unit_kinds, units
 
@@ -63,7 +63,7 @@ class CodeBook:
     scales: tuple[float, ...] = ()
 
 
-def repeats_values(matrix: torch.Tensor) -> bool:
+def repeats_values(matrix: torch.Tensor, known: Repeats | None = None) -> bool:
     """Whether neighbours are equal more often than entries far apart, or the matrix has few distinct values.
 
     A screen, for a few per cent of what it saves: entries that share a unit of at most 8 bits take its few
@@ -75,25 +75,25 @@ def repeats_values(matrix: torch.Tensor) -> bool:
     ----------
     matrix
         Shape ``(rows, cols)``, real floating dtype, finite.
+    known
+        The repeats in a sample of the matrix, where they were counted already.
     """
-    sample = strided(matrix, _SAMPLE)
-    occupied = sample[sample != 0]
-    _, counts = torch.unique(occupied, return_counts=True)
-    if len(counts) <= MOST_VALUES:
+    sample = known or repeats(matrix)
+    if sample.distinct <= MOST_VALUES:
         return True
-    pairs = len(occupied) * (len(occupied) - 1)
-    equal = float((counts.double() * (counts - 1)).sum()) / pairs
+    occupied = sample.entries - sample.zeros
+    equal = sample.pairs / (occupied * (occupied - 1))
     for lines in (matrix, matrix.T):
         per_line = lines.shape[1] // _SHORT
         if per_line == 0:
             continue
         total = lines.shape[0] * per_line
-        chosen = torch.arange(min(_BLOCKS, total), device=matrix.device) * total // min(_BLOCKS, total)
-        offsets = torch.arange(_SHORT, device=matrix.device)
-        places = (chosen % per_line * _SHORT)[:, None] + offsets
-        ordered = lines[(chosen // per_line)[:, None], places].sort(dim=1).values
+        count = min(_BLOCKS, total)
+        chosen = torch.arange(count, device=matrix.device) * total // count
+        parts = lines.unfold(1, _SHORT, _SHORT)
+        ordered = sorted_values(parts[chosen // per_line, chosen % per_line])
         same = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != 0)
-        expected = equal * len(chosen) * _SHORT * (_SHORT - 1) / 2
+        expected = equal * count * _SHORT * (_SHORT - 1) / 2
         if int(same.sum()) > _CHANCE_COLLISIONS + _EXCESS * expected:
             return True
     return False

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from rmtaudit.kernels.forensics.samples import strided
+from rmtaudit.kernels.forensics.samples import Repeats, repeats, sorted_values
 
 CHANCE = 1e-6
 """Expected number of equal pairs by chance above which copies say nothing."""
@@ -14,7 +14,7 @@ CHANCE = 1e-6
 _KEYS = 16
 
 
-def duplicated_rows(matrix: torch.Tensor) -> tuple[tuple[int, ...], ...]:
+def duplicated_rows(matrix: torch.Tensor, known: Repeats | None = None) -> tuple[tuple[int, ...], ...]:
     """Return the groups of rows that are equal in every entry; rows of zeros are left out.
 
     Null hypothesis: entries are drawn independently from the distribution of the layer's own values. With
@@ -26,15 +26,21 @@ def duplicated_rows(matrix: torch.Tensor) -> tuple[tuple[int, ...], ...]:
     ----------
     matrix
         Shape ``(rows, cols)``, real floating dtype. Pass ``matrix.T`` for columns.
+    known
+        The repeats in a sample of the matrix, or of its transpose, where they were counted already.
 
     Returns
     -------
     tuple of tuple of int
         Positions, ascending inside a group; groups by their first row.
     """
-    if len(matrix) < 2 or not _telling(matrix):
+    rows, cols = matrix.shape
+    if rows < 2 or not _is_telling(known or repeats(matrix), rows, cols):
         return ()
     keys = _row_keys(matrix)
+    in_order = sorted_values(keys)
+    if bool((in_order[1:] != in_order[:-1]).all()):
+        return ()
     _, inverse, counts = torch.unique(keys, return_inverse=True, return_counts=True)
     suspects = (counts[inverse] > 1).nonzero().reshape(-1)
     groups: dict[bytes, list[int]] = {}
@@ -45,12 +51,10 @@ def duplicated_rows(matrix: torch.Tensor) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
-def _telling(matrix: torch.Tensor) -> bool:
-    sample = strided(matrix, 4096)
-    _, counts = torch.unique(sample, return_counts=True)
-    share = counts.double() / len(sample)
-    equal = max(float(share.square().sum()), 1 / len(sample))
-    rows, cols = matrix.shape
+def _is_telling(sample: Repeats, rows: int, cols: int) -> bool:
+    count = sample.entries
+    alike = (sample.pairs + sample.zeros**2 + count - sample.zeros) / count**2
+    equal = max(alike, 1 / count)
     return 2 * math.log(rows) - math.log(2) + cols * math.log(equal) < math.log(CHANCE)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 
@@ -14,26 +15,38 @@ _ROUNDING = 1e-24
 """Variance over the squared mean at which numbers that are all equal may arrive by rounding."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BlockOrder:
     """How far a block of lines is from lines of entries in random order, in standard deviations.
+
+    The second and the third score are computed where they are asked for: most trained lines are decided by
+    the first.
 
     Attributes
     ----------
     products
         Of the squared cosines between the lines.
-    profile
-        Of the sizes along the lines: equal at every position, if every line is in random order.
-    sizes
-        Of the sizes of the lines: equal, if all entries of the block are in random order.
+    entries, unit
+        The lines as they are, and capped, centred and normalised: what the other scores are computed from.
+        Shape ``(lines, length)``.
     """
 
     products: float
-    profile: float
-    sizes: float
+    entries: torch.Tensor = field(repr=False, compare=False)
+    unit: torch.Tensor = field(repr=False, compare=False)
+
+    @cached_property
+    def profile(self) -> float:
+        """Of the sizes along the lines: equal at every position, if every line is in random order."""
+        return _profile(self.unit.double().square())
+
+    @cached_property
+    def sizes(self) -> float:
+        """Of the sizes of the lines: equal, if all entries of the block are in random order."""
+        return _unevenness(self.entries)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LineOrder:
     """The order within the lines of a matrix: all of them, and the first and the second half of them.
 
@@ -41,15 +54,22 @@ class LineOrder:
     ----------
     whole, halves
         The blocks.
-    contrast
-        Rank-sum score of the halves, in standard deviations: positive where the lines of the second half have
-        the larger squared cosines with all lines. Were the lines dealt to the halves at random, it would be
-        standard normal, whatever they have in common.
+    sums
+        Of the squared cosines of each line with all others, float64.
     """
 
     whole: BlockOrder
     halves: tuple[BlockOrder, BlockOrder]
-    contrast: float
+    sums: torch.Tensor = field(repr=False, compare=False)
+
+    @cached_property
+    def contrast(self) -> float:
+        """Rank-sum score of the halves, in standard deviations.
+
+        Positive where the lines of the second half have the larger squared cosines with all lines. Were the
+        lines dealt to the halves at random, it would be standard normal, whatever they have in common.
+        """
+        return _contrast(self.sums, self.sums.shape[0] // 2)
 
 
 def line_order(matrix: torch.Tensor) -> LineOrder:
@@ -90,17 +110,29 @@ def line_order(matrix: torch.Tensor) -> LineOrder:
     """
     if min(matrix.shape) < _LEAST:
         raise ValueError(f"at least 16 rows and columns are needed, not {tuple(matrix.shape)}")
-    part = _spread(_spread(matrix, _LINES).T, _LENGTH).T
-    unit = _normalised(part)
-    squares = (unit @ unit.T).square().double()
-    middle = len(part) // 2
-    energy = unit.double().square()
-    within = _variances(energy)
+    entries = _part(matrix)
+    unit = _normalised(entries)
+    squares = (unit @ unit.T).double().square_().fill_diagonal_(0.0)
+    count, length = unit.shape
+    middle = count // 2
+    with_first, with_second = squares[:, :middle].sum(1), squares[:, middle:].sum(1)
+    sums = with_first + with_second
+    totals = torch.stack([sums.sum(), with_first[:middle].sum(), with_second[middle:].sum()])
     whole, first, second = (
-        _block(part[lines], energy[lines], within[lines], squares[lines, lines])
-        for lines in (slice(None), slice(None, middle), slice(middle, None))
+        BlockOrder(_product_score(total, stop - start, length), entries[start:stop], unit[start:stop])
+        for total, (start, stop) in zip(
+            totals.tolist(), ((0, count), (0, middle), (middle, count)), strict=True
+        )
     )
-    return LineOrder(whole, (first, second), _contrast(squares.sum(1), middle))
+    return LineOrder(whole, (first, second), sums)
+
+
+def _product_score(total: float, count: int, length: int) -> float:
+    """Return the score of the sum of the squared cosines, each pair of lines counted twice."""
+    freedom = length - 1
+    pairs = count * (count - 1) / 2
+    variance = pairs * 2 * (freedom - 1) / (freedom**2 * (freedom + 2))
+    return (total / 2 - pairs / freedom) / math.sqrt(variance)
 
 
 def _contrast(sums: torch.Tensor, middle: int) -> float:
@@ -113,29 +145,30 @@ def _contrast(sums: torch.Tensor, middle: int) -> float:
     return excess / math.sqrt(middle * behind * (count + 1) / 12)
 
 
-def _spread(matrix: torch.Tensor, count: int) -> torch.Tensor:
-    """Return up to ``count`` rows, evenly spaced."""
-    rows = len(matrix)
-    return matrix if rows <= count else matrix[torch.arange(count, device=matrix.device) * rows // count]
+def _part(matrix: torch.Tensor) -> torch.Tensor:
+    """Return up to 128 rows and 512 columns, evenly spaced, with the entries of a row one after the other."""
+    rows = _spread(matrix.shape[0], _LINES, matrix.device)
+    columns = _spread(matrix.shape[1], _LENGTH, matrix.device)
+    if isinstance(rows, torch.Tensor) and isinstance(columns, torch.Tensor):
+        rows = rows[:, None]
+    part = matrix[rows, columns]
+    return part if part.stride(1) == 1 else part.contiguous()
 
 
-def _block(
-    part: torch.Tensor, energy: torch.Tensor, variances: torch.Tensor, squares: torch.Tensor
-) -> BlockOrder:
-    """Return the order of some lines; ``energy`` and ``variances`` are the squares along them and those'."""
-    count, length = energy.shape
-    freedom = length - 1
-    pairs = count * (count - 1) / 2
-    variance = pairs * 2 * (freedom - 1) / (freedom**2 * (freedom + 2))
-    observed = float(squares.sum() - squares.diagonal().sum()) / 2
-    within = float(variances.sum())
+def _spread(length: int, count: int, device: torch.device) -> slice | torch.Tensor:
+    """Return the places of up to ``count`` of ``length`` lines, evenly spaced; a slice copies nothing."""
+    if length <= count or length % count == 0:
+        return slice(None, None, max(1, length // count))
+    return torch.arange(count, device=device) * length // count
+
+
+def _profile(energy: torch.Tensor) -> float:
+    """Return the score of the squares along the lines, summed over the lines."""
+    freedom = energy.shape[1] - 1
+    within = float(_variances(energy).sum())
     profile = energy.sum(0)
-    along = float((profile - profile.mean()).square().sum())
-    return BlockOrder(
-        products=(observed - pairs / freedom) / math.sqrt(variance),
-        profile=(along / within - freedom) / math.sqrt(2 * freedom) if within > 0 else 0.0,
-        sizes=_unevenness(part),
-    )
+    along = float((profile - profile.mean()).square_().sum())
+    return (along / within - freedom) / math.sqrt(2 * freedom) if within > 0 else 0.0
 
 
 def _variances(rows: torch.Tensor) -> torch.Tensor:
@@ -146,23 +179,24 @@ def _variances(rows: torch.Tensor) -> torch.Tensor:
 
 
 def _normalised(part: torch.Tensor) -> torch.Tensor:
-    centred = part - part.mean(1, keepdim=True)
-    cap = _CAP * centred.square().mean(1, keepdim=True).sqrt()
-    capped = torch.clamp(centred, -cap, cap)
-    capped = capped - capped.mean(1, keepdim=True)
-    norms = torch.linalg.vector_norm(capped, dim=1, keepdim=True)
-    return capped / torch.where(norms > 0, norms, 1.0)
+    unit = part - part.mean(1, keepdim=True)
+    cap = torch.linalg.vector_norm(unit, dim=1, keepdim=True) * (_CAP / math.sqrt(unit.shape[1]))
+    unit.clamp_(-cap, cap)
+    unit -= unit.mean(1, keepdim=True)
+    norms = torch.linalg.vector_norm(unit, dim=1, keepdim=True)
+    return unit.div_(torch.where(norms > 0, norms, 1.0))
 
 
 def _unevenness(part: torch.Tensor) -> float:
     """Return how far the sizes of the rows are from equal, in standard deviations of χ²."""
     count, length = part.shape
     cap = _CAP * float(part.square().mean().sqrt())
-    squares = part.double().clamp(-cap, cap).square()
+    squares = part.double().clamp(-cap, cap).square_()
     means = squares.mean(1)
-    spread = float((squares - means.mean()).square_().mean())
-    if not spread > _ROUNDING * float(means.mean()) ** 2:
+    mean = float(means.mean())
+    spread = float(squares.sub_(mean).square_().mean())
+    if not spread > _ROUNDING * mean**2:
         return 0.0
     variance = spread / length * (squares.numel() - length) / (squares.numel() - 1)
-    statistic = float((means - means.mean()).square().sum()) / variance
+    statistic = float((means - mean).square_().sum()) / variance
     return (statistic - (count - 1)) / math.sqrt(2 * (count - 1))

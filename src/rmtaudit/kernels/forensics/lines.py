@@ -38,7 +38,7 @@ class LoudLines:
         return self.sizes[-1] / self.next_largest
 
 
-def loud_lines(sizes: torch.Tensor) -> LoudLines | None:
+def loud_lines(sizes: torch.Tensor, *, least_gap: float = 1.0) -> LoudLines | None:
     """Test whether the largest lines belong to the tail of the others.
 
     Null hypothesis: above some threshold the sizes are Pareto or lighter, as for entries
@@ -49,18 +49,26 @@ def loud_lines(sizes: torch.Tensor) -> LoudLines | None:
     ----------
     sizes
         Root mean squares of the rows or columns, shape ``(n,)``. Those of dead lines are 0 and do not count.
+    least_gap
+        Ratio of neighbours among the five largest from which a gap is looked at.
 
     Returns
     -------
     LoudLines or None
-        ``None`` for fewer than 37 lines that are not dead.
+        ``None`` for fewer than 37 lines that are not dead, or where no gap is that wide.
     """
+    if sizes.shape[0] > SUSPECTS:
+        largest, *_, fifth = sizes.topk(SUSPECTS + 1).values.tolist()
+        if fifth > 0 and largest / fifth < least_gap:
+            return None  # nor is any gap between the two that wide
     ordered, places = sizes.sort(descending=True, stable=True)
     values = ordered[ordered > 0].cpu().numpy()
     tail = min(TAIL, (len(values) - SUSPECTS - 1) // 2)
     if tail < _LEAST:
         return None
     gap = widest_gap(values[: tail + SUSPECTS + 1], tail)
+    if gap.ratio < least_gap:
+        return None
     return LoudLines(
         positions=tuple(int(place) for place in places[: gap.above]),
         sizes=tuple(float(value) for value in values[: gap.above]),

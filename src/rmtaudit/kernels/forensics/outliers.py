@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rmtaudit.kernels.forensics.survey import GROUP, Survey, survey
+from rmtaudit.kernels.forensics.survey import Survey, survey
 
 TAIL = 100
 """Order statistics below the suspects that the tail is fitted on."""
@@ -111,25 +111,26 @@ def largest_entries(matrix: torch.Tensor, known: Survey | None = None) -> Outlie
     tail = min(TAIL, matrix.numel() // 10)
     if tail < TAIL // 5:
         return None
-    values, flat = _largest(known or survey(matrix), tail + SUSPECTS + 1)
+    top = (known or survey(matrix)).top
+    values = np.abs(top.values[: tail + SUSPECTS + 1])
     if not values[-1] > 0:
         return None
     p, suspects, gamma = apart_from_tail(values, tail)
     if not suspects:
         return None
     cols = matrix.shape[1]
-    largest = tuple(divmod(int(place), cols) for place in flat[: SUSPECTS + 1])
-    positions = largest[:suspects]
+    largest = tuple(divmod(place, cols) for place in top.places[: SUSPECTS + 1].tolist())
+    largest_values = tuple(top.values[: SUSPECTS + 1].tolist())
     return OutlierTest(
         p_value=p**DEFLATION,
         model_p_value=p,
-        positions=positions,
-        values=tuple(float(matrix[row, col]) for row, col in positions),
+        positions=largest[:suspects],
+        values=largest_values[:suspects],
         next_largest=float(values[suspects]),
         tail_index=1 / gamma if gamma else math.inf,
         widest=widest_gap(values, tail),
         largest_positions=largest,
-        largest_values=tuple(float(matrix[row, col]) for row, col in largest),
+        largest_values=largest_values,
     )
 
 
@@ -149,15 +150,15 @@ def apart_from_tail(values: np.ndarray, tail: int) -> tuple[float, int, float]:
         The p-value under a Pareto tail, corrected for the number of suspects tried. No suspects (0) if the
         largest values are all equal.
     """
-    spacings = np.arange(1, len(values)) * -np.diff(np.log(values))
+    spacings = _spacings(values)
     best: tuple[float, int, float] = (math.inf, 0, 0.0)
     for suspects in range(1, SUSPECTS + 1):
         below = spacings[suspects : suspects + tail]
-        gamma = float(below.mean())
+        gamma = float(below.sum()) / len(below)
         above = float(spacings[:suspects].sum())
         if not above > 0:
             continue
-        p = float(_survival(above, gamma, suspects, len(below)))
+        p = _survival(above, gamma, suspects, len(below))
         if p < best[0]:
             best = (p, suspects, gamma)
     p, suspects, gamma = best
@@ -178,40 +179,22 @@ def widest_gap(values: np.ndarray, tail: int) -> WidestGap:
     """
     ratios = values[:SUSPECTS] / values[1 : SUSPECTS + 1]
     above = int(np.argmax(ratios)) + 1
-    spacings = np.arange(1, len(values)) * -np.diff(np.log(values))
+    spacings = _spacings(values)
     below = spacings[above : above + tail]
     total = float(spacings[:above].sum())
-    p_value = float(_survival(total, float(below.mean()), above, len(below))) if total > 0 else 1.0
+    gamma = float(below.sum()) / len(below)
+    p_value = _survival(total, gamma, above, len(below)) if total > 0 else 1.0
     return WidestGap(above, float(ratios[above - 1]), min(1.0, SUSPECTS * p_value))
+
+
+def _spacings(values: np.ndarray) -> np.ndarray:
+    """Return the scaled log-spacings of descending values."""
+    logs: np.ndarray = np.log(values)
+    spacings: np.ndarray = np.arange(1, len(values)) * (logs[:-1] - logs[1:])
+    return spacings
 
 
 def _survival(above: float, gamma: float, suspects: int, below: int) -> float:
     """Return the upper tail of ``F(2 suspects, 2 below)``: an incomplete beta function with whole numbers."""
     x = below * gamma / (below * gamma + above)
     return x**below * sum(math.comb(below + j - 1, j) * (1 - x) ** j for j in range(suspects))
-
-
-def _largest(known: Survey, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ``count`` largest absolute entries and their flat positions, ties by position.
-
-    At least ``count`` entries reach the ``count``-th largest of the peaks, and all of those are in groups
-    whose peak does.
-    """
-    lines, peaks = known.lines, known.peaks
-    if peaks.numel() < count:
-        values = known.lines.abs().reshape(-1)
-        places = torch.arange(values.numel(), device=values.device)
-    else:
-        bound = peaks.reshape(-1).topk(count).values[-1]
-        group, across = (peaks >= bound).nonzero(as_tuple=True)
-        along = (GROUP * group[:, None] + torch.arange(GROUP, device=lines.device)).clamp(max=len(lines) - 1)
-        places = torch.unique(along * lines.shape[1] + across[:, None])
-        values = lines.reshape(-1)[places].abs()
-        reached = values >= bound
-        values, places = values[reached], places[reached]
-    if known.transposed:
-        row, column = places // lines.shape[1], places % lines.shape[1]
-        places, order = (column * len(lines) + row).sort()
-        values = values[order]
-    order = torch.argsort(values, descending=True, stable=True)[:count]
-    return values[order].double().cpu().numpy(), places[order].cpu().numpy()

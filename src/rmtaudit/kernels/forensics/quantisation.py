@@ -6,6 +6,7 @@ import torch
 
 from rmtaudit.kernels.forensics.codebooks import CodeBook, few_values, repeats_values, table_book
 from rmtaudit.kernels.forensics.grids import Grid, uniform_grid
+from rmtaudit.kernels.forensics.samples import Repeats
 
 _HALF = 2.0**-11
 _FOUR_BITS = 16
@@ -14,7 +15,7 @@ _AS_MUCH = 0.8
 
 
 def quantisation(
-    matrix: torch.Tensor, *, epsilon: float, smallest_normal: float
+    matrix: torch.Tensor, known: Repeats | None = None, /, *, epsilon: float, smallest_normal: float
 ) -> tuple[Grid | None, CodeBook | None]:
     """Return the uniform grid or the code book that the entries lie on; at most one of the two.
 
@@ -28,10 +29,12 @@ def quantisation(
     ----------
     matrix
         Shape ``(rows, cols)``, real floating dtype, finite.
+    known
+        The repeats in a sample of the matrix, where they were counted already.
     epsilon, smallest_normal
         Unit round-off and smallest normal number of the format that the entries were last rounded to.
     """
-    if not repeats_values(matrix):
+    if not repeats_values(matrix, known):
         return None, None
     grid = uniform_grid(matrix, epsilon=epsilon, smallest_normal=smallest_normal)
     book = table_book(matrix, epsilon=epsilon, smallest_normal=smallest_normal)

@@ -125,10 +125,12 @@ def _rank_at_cliff(spectrum: Spectrum, epsilon: float, smallest_normal: float) -
 
     At least 4 must lie below: the last few of a square matrix fall as far by chance.
     """
-    sigma = spectrum.eigenvalues.flip(0).sqrt()
     rms = frobenius_norm(spectrum.eigenvalues) / math.sqrt(spectrum.rows * spectrum.cols)
     noise = epsilon / math.sqrt(3) * math.hypot(rms, smallest_normal)
     bound = _HEIGHT * noise * (math.sqrt(spectrum.rows) + math.sqrt(spectrum.cols))
+    if math.sqrt(float(spectrum.eigenvalues[0])) > bound:
+        return None
+    sigma = spectrum.eigenvalues.flip(0).sqrt()
     resolved = math.sqrt(spectrum.floor)
     falls = (sigma[1:] <= bound) & (sigma[:-1] >= _HARD_EDGE_GAP * sigma[1:].clamp_min(resolved))
     falls[max(0, len(falls) - _HARD_EDGE + 1) :] = False

@@ -3,8 +3,65 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
+import numpy as np
 import torch
+
+_SAMPLE = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeats:
+    """How often the entries of a sample are equal.
+
+    Attributes
+    ----------
+    entries, zeros
+        Number of entries, and of zeros among them.
+    distinct
+        Number of distinct values, zero not counted.
+    pairs
+        Number of ordered pairs of different entries that are equal and not zero.
+    """
+
+    entries: int
+    zeros: int
+    distinct: int
+    pairs: int
+
+
+def repeats(matrix: torch.Tensor) -> Repeats:
+    """Count the equal entries in an even sample of about 4096 entries of a matrix.
+
+    Parameters
+    ----------
+    matrix
+        Shape ``(rows, cols)``, real floating dtype, finite, not empty.
+    """
+    sample = strided(matrix, _SAMPLE)
+    occupied = sorted_values(sample[sample != 0])
+    count = occupied.shape[0]
+    ends = (occupied[1:] != occupied[:-1]).nonzero().reshape(-1) + 1
+    bounds = torch.nn.functional.pad(ends, (1, 1))
+    bounds[-1] = count
+    counts = bounds.diff()
+    return Repeats(
+        entries=sample.shape[0],
+        zeros=sample.shape[0] - count,
+        distinct=ends.shape[0] + 1 if count else 0,
+        pairs=int((counts * (counts - 1)).sum()),
+    )
+
+
+def sorted_values(values: torch.Tensor) -> torch.Tensor:
+    """Return the values in ascending order along the last dimension; same shape and dtype.
+
+    On the CPU by NumPy, which takes an eighth of the time of torch.
+    """
+    if values.device.type != "cpu" or values.element_size() < 4:
+        return values.sort().values
+    return torch.from_numpy(np.sort(values.numpy()))
 
 
 def strided(matrix: torch.Tensor, count: int) -> torch.Tensor:

@@ -95,7 +95,7 @@ def zero_pattern(matrix: torch.Tensor, known: Survey | None = None) -> ZeroPatte
     by_row, by_column = _without_giants(matrix, known)
     rows, cols = _dead(by_row, matrix.shape[1]), _dead(by_column, matrix.shape[0])
     entries = matrix.numel()
-    zeros = sum(band.numel() - int(torch.count_nonzero(band)) for band in known.bands(known.smallest == 0))
+    zeros = known.count(0.0) if known.least == 0 else 0
     core = matrix
     if rows or cols:
         keep_rows = torch.ones(matrix.shape[0], dtype=torch.bool, device=matrix.device)
@@ -121,9 +121,10 @@ def zero_pattern(matrix: torch.Tensor, known: Survey | None = None) -> ZeroPatte
 
 def _dead(sizes: torch.Tensor, length: int) -> tuple[int, ...]:
     """Return the positions whose mean square vanishes beside the mean of all."""
-    means = sizes.square()
-    if length < 2 or not means.max() > 0:
+    low, high = torch.stack(torch.aminmax(sizes)).tolist()
+    if length < 2 or not high > 0 or low > 2 * VANISHED * high:
         return ()
+    means = sizes.square()
     dead = means <= VANISHED**2 * means.mean()
     return tuple(int(index) for index in dead.nonzero().reshape(-1))
 

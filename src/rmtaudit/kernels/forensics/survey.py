@@ -10,17 +10,39 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 _BAND_BYTES = 1 << 20
 """A convention: a band and its sizes stay in a core's cache."""
 
+TOP = 105
+"""Largest entries that are looked up: those of the tail of an outlier test, and 5 above it."""
+
 GROUP = 32
 """Rows whose largest entries are kept for every column."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class Top:
+    """The entries of the largest size, in descending order of it, ties by position.
+
+    Attributes
+    ----------
+    values
+        With their signs, float64.
+    places
+        Positions in the matrix, row by row.
+    """
+
+    values: npt.NDArray[np.float64]
+    places: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Survey:
     """What one pass over a matrix finds.
 
@@ -30,8 +52,8 @@ class Survey:
         The matrix as it was read: itself, or its transpose where that is the contiguous one of the two.
     transposed
         Whether it is the transpose.
-    low, high
-        Least and greatest entry.
+    low, high, least
+        Least and greatest entry, and least absolute value.
     rows, columns
         Root mean squares of the rows and of the columns of the matrix, one-dimensional, float64.
     step
@@ -48,6 +70,7 @@ class Survey:
     transposed: bool
     low: float
     high: float
+    least: float
     rows: torch.Tensor
     columns: torch.Tensor
     step: int
@@ -60,6 +83,45 @@ class Survey:
     def largest(self) -> float:
         """Largest absolute value."""
         return max(abs(self.low), abs(self.high))
+
+    @cached_property
+    def top(self) -> Top:
+        """The largest entries, 105 where there are as many."""
+        lines, peaks = self.lines.reshape(-1), self.peaks.reshape(-1)
+        count = min(TOP, lines.shape[0])
+        if peaks.shape[0] < count:
+            places, values = torch.arange(lines.shape[0], device=lines.device), lines
+        else:
+            # at least as many entries reach this peak, and all that do are in groups whose peak does
+            bound = peaks.topk(count).values[-1]
+            places = self._groups_of(bound)
+            values = lines[places]
+            reached = values.abs() >= bound
+            values, places = values[reached], places[reached]
+        if self.transposed:
+            rows, length = self.lines.shape
+            places = places % length * rows + places // length
+        places, order = places.sort()
+        values = values[order]
+        order = values.abs().argsort(descending=True, stable=True)[:count]
+        return Top(values[order].double().cpu().numpy(), places[order].cpu().numpy())
+
+    def _groups_of(self, size: torch.Tensor) -> torch.Tensor:
+        """Return the positions in the flat ``lines`` of all entries in groups whose peak reaches a size."""
+        group, across = (self.peaks >= size).nonzero(as_tuple=True)
+        length = self.lines.shape[1]
+        first = GROUP * length * group + across
+        places = first[:, None] + torch.arange(0, GROUP * length, length, device=first.device)
+        if self.lines.shape[0] % GROUP == 0:
+            return places.reshape(-1)
+        return places[places < self.lines.numel()]
+
+    def count(self, value: float) -> int:
+        """Return how many entries have a value."""
+        if abs(value) > abs(self.top.values[-1]):
+            return int(np.count_nonzero(self.top.values == value))
+        holding = (self.lowest <= value) & (self.highest >= value)
+        return sum(int(torch.count_nonzero(band == value)) for band in self.bands(holding))
 
     def bands(self, chosen: torch.Tensor) -> Iterator[torch.Tensor]:
         """Yield the bands of ``lines`` for which a boolean tensor of shape ``(bands,)`` is true."""
@@ -86,32 +148,36 @@ def survey(matrix: torch.Tensor) -> Survey:
     step = max(64, _BAND_BYTES // (lines.element_size() * length)) // GROUP * GROUP
     buffer = torch.empty(min(step, count), length, dtype=lines.dtype, device=lines.device)
     across = torch.zeros(length, dtype=torch.float64, device=lines.device)
-    extremes: list[torch.Tensor] = []
+    lows: list[torch.Tensor] = []
+    highs: list[torch.Tensor] = []
     smallest: list[torch.Tensor] = []
     peaks: list[torch.Tensor] = []
     along: list[torch.Tensor] = []
     for start in range(0, count, step):
         band = lines[start : start + step]
-        extremes.append(torch.stack(torch.aminmax(band)))
+        low, high = torch.aminmax(band)
+        lows.append(low)
+        highs.append(high)
         along.append(torch.linalg.vector_norm(band, dim=1))
         size = torch.abs(band, out=buffer[: len(band)])
         smallest.append(size.amin())
         peaks.extend(_peaks(size))
         across += size.square_().sum(0)
-    lowest, highest = torch.stack(extremes).T.cpu()
+    lowest, highest, least = torch.stack([*lows, *highs, *smallest]).reshape(3, -1).cpu()
     sizes = torch.cat(along).double() / math.sqrt(length), across.sqrt() / math.sqrt(count)
     return Survey(
         lines=lines,
         transposed=transposed,
         low=float(lowest.min()),
         high=float(highest.max()),
+        least=float(least.min()),
         rows=sizes[transposed],
         columns=sizes[not transposed],
         step=step,
         lowest=lowest,
         highest=highest,
-        smallest=torch.stack(smallest).cpu(),
-        peaks=torch.cat(peaks),
+        smallest=least,
+        peaks=torch.cat(peaks) if len(peaks) > 1 else peaks[0],
     )
 
 

@@ -22,8 +22,8 @@ def spectral_norm(eigenvalues: torch.Tensor) -> float:
 
 def frobenius_norm(eigenvalues: torch.Tensor) -> float:
     """Return ``sqrt(Σλ)``, the root of the sum of the squared entries, in weight units."""
-    largest = spectral_norm(eigenvalues)
-    return largest * math.sqrt(stable_rank(eigenvalues)) if largest else 0.0
+    largest = float(eigenvalues.max())
+    return math.sqrt(largest) * math.sqrt(float((eigenvalues / largest).sum())) if largest else 0.0
 
 
 def stable_rank(eigenvalues: torch.Tensor) -> float:
@@ -131,8 +131,12 @@ def _rank(spectrum: Spectrum, epsilon: float, smallest_normal: float) -> int:
     rows, cols = spectrum.rows, spectrum.cols
     rms = frobenius_norm(values) / math.sqrt(rows * cols)
     noise = epsilon / math.sqrt(3) * math.hypot(rms, smallest_normal)
+    spread = 2 * math.log(max(rows, cols))
+    widest = noise * (1 + math.sqrt(spread)) * (math.sqrt(rows - 1) + math.sqrt(cols - 1))
+    if math.sqrt(float(values[-1])) > max(widest, math.sqrt(spectrum.floor)):
+        return n  # the tolerance falls with the rank, from this one
     rank = torch.arange(1, n, dtype=torch.float64)
-    uneven = 1 + torch.sqrt(2 * math.log(max(rows, cols)) / rank)
+    uneven = 1 + torch.sqrt(spread / rank)
     tolerance = noise * uneven * (torch.sqrt(rows - rank) + torch.sqrt(cols - rank))
     hidden = values[1:].sqrt() <= tolerance.clamp_min(math.sqrt(spectrum.floor))
     return int(hidden.to(torch.int8).argmax()) + 1 if bool(hidden.any()) else n

@@ -187,7 +187,7 @@ class Noise(Analyzer):
     def analyze(self, given: LayerInput) -> Analysis:
         """Judge one matrix; layers that pool several, and small or empty ones, have none of the metrics."""
         # here and not above: the list of analyzers is printed without loading torch
-        from rmtaudit.analyzers.equalised import equalised
+        from rmtaudit.analyzers.equalised import equalised, keep_signs
         from rmtaudit.analyzers.signal import (
             PRODUCT,
             find_signal,
@@ -226,6 +226,7 @@ class Noise(Analyzer):
         finally:
             if even is not None:
                 even.release()
+        keep_signs(given, floor.test)
         signal = known or find_signal(given, floor.test, floor.support)
         values = _values(floor, float(given.spectrum.eigenvalues[-1])) | {
             "exchangeable_p": signal.exchangeable

@@ -213,7 +213,7 @@ class PhaseOfTraining(Analyzer):
 
     def _judged(self, given: LayerInput, verdict: PhaseVerdict) -> _Judged:
         """Compare a matrix, where its phase does not rest on a noise bulk, with noise of uneven scale."""
-        from rmtaudit.analyzers.equalised import equalised
+        from rmtaudit.analyzers.equalised import equalised, known_signs
         from rmtaudit.kernels.phases.classify import AGREEMENT, phase_confidence, phase_statistics
         from rmtaudit.kernels.phases.null import Null, null_test
 
@@ -221,7 +221,12 @@ class PhaseOfTraining(Analyzer):
             plain = skipped("the bulk is noise of one variance, so no other noise model is needed")
             return _Judged(verdict, verdict.confidence * AGREEMENT[verdict.phase], plain)
         matrix = equalised(given)
-        test = null_test(given.matrices[0], generator=given.generator("phase signs"), even=matrix)
+        test = null_test(
+            given.matrices[0],
+            generator=given.generator("phase signs"),
+            even=matrix,
+            known=known_signs(given),
+        )
         if matrix is not None:
             matrix.release()
         null = MetricValue(value=str(test.null))

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rmtaudit.kernels.htmp import censored
 from rmtaudit.kernels.htmp.censored import fit_joint_censored
 from rmtaudit.kernels.htmp.ensemble import Ensemble
 from rmtaudit.kernels.htmp.estimate import fit_joint
@@ -81,3 +82,25 @@ def test_what_it_cannot_do_is_refused() -> None:
         fit_joint_censored(values, 200, 200, floor=1e-2)
     with pytest.raises(ValueError, match="floor must be positive"):
         fit_joint_censored(values, 200, 200, floor=0.0)
+
+
+def test_the_derivatives_are_those_of_the_likelihood() -> None:
+    likelihood = censored._Likelihood(
+        size=30, longer=36, small=4, log_floor=-9.0, log_sum=-20.0, vandermonde=-50.0
+    )
+    step = 1e-4
+    for at in (-2.0, 0.5, 3.0):
+        low, middle, high = (likelihood(at + shift) for shift in (-step, 0.0, step))
+        slope, bend = likelihood.derivatives(at)
+        assert slope == pytest.approx((high - low) / (2 * step), rel=1e-6, abs=1e-6)
+        assert bend == pytest.approx((high - 2 * middle + low) / step**2, rel=1e-3, abs=1e-3)
+
+
+def test_the_estimate_is_where_the_likelihood_is_greatest() -> None:
+    likelihood = censored._Likelihood(
+        size=30, longer=36, small=4, log_floor=-9.0, log_sum=-20.0, vandermonde=-50.0
+    )
+    at, curvature = likelihood.maximise()
+    assert curvature > 0
+    assert abs(likelihood.derivatives(at)[0]) < 1e-9 * curvature
+    assert likelihood(at) >= max(likelihood(at + shift) for shift in (-1.0, -0.01, 0.01, 1.0))

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rmtaudit.kernels.noise.null_tests import NullTests
 from rmtaudit.kernels.phases.null import Null, NullTest, null_test
 
 
@@ -74,3 +75,31 @@ def test_the_unit_and_the_orientation_play_no_part(seed: int, power: int) -> Non
         assert again.eigenvalues is not None
         assert first.eigenvalues is not None
         assert torch.allclose(again.eigenvalues, first.eigenvalues, rtol=1e-3, atol=1e-2)
+
+
+def test_a_test_without_draws_is_not_made_again() -> None:
+    for matrix in (
+        gaussian(240, 220),
+        gaussian(240, 220) + 2 * gaussian(240, 8, seed=1).repeat(1, 28)[:, :220],
+    ):
+        tests = NullTests(matrix, torch.empty(0), torch.Generator().manual_seed(1), 4, by_block=True)
+        known = tests.signs()
+        assert known.edge is None or not known.edge.draws
+        alone = outcome(matrix)
+        again = null_test(matrix, generator=torch.Generator(), known=known)
+        assert again.null is alone.null
+        assert again.p_value == known.p_value
+
+
+def test_a_test_with_draws_has_those_of_its_own_generator() -> None:
+    matrix = gaussian(60, 40)
+    drawn = [
+        NullTests(matrix, torch.empty(0), torch.Generator().manual_seed(seed), 4, by_block=False).signs()
+        for seed in (0, 1)
+    ]
+    assert drawn[1].edge is not None
+    assert drawn[1].edge.draws
+    assert null_test(matrix, generator=torch.Generator().manual_seed(0), known=drawn[1]).p_value in (
+        drawn[0].p_value,
+        outcome(matrix).p_value,
+    )

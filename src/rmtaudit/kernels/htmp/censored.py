@@ -10,8 +10,6 @@ import math
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
-from scipy.special import gammaln
 
 from rmtaudit.kernels.htmp.estimate import LEAST, MOST, KappaFit, checked
 from rmtaudit.kernels.htmp.vandermonde import log_vandermonde
@@ -22,8 +20,8 @@ _MOST_SHARE = 0.5
 """At least this share of the eigenvalues must be resolved: a convention."""
 _MOST_INTERACTION = 0.25
 """Standard errors by which the neglected interaction across the floor may move the estimate: a convention."""
-_STEP = 1e-3
-"""Of the second difference in ``log kappa`` that gives the standard error: a convention."""
+_STEPS, _ACCURACY = 60, 1e-12
+"""Most steps of Newton's method in ``log kappa``, more than bisection needs, and the one that ends them."""
 
 
 def fit_joint_censored(eigenvalues: torch.Tensor, rows: int, cols: int, *, floor: float) -> KappaFit:
@@ -69,16 +67,17 @@ def fit_joint_censored(eigenvalues: torch.Tensor, rows: int, cols: int, *, floor
     resolved = values[small:]
     mean = float(resolved.sum()) / size
     scaled = resolved / mean
+    vandermonde = log_vandermonde(scaled)
+    if math.isinf(vandermonde):
+        raise ArithmeticError("two eigenvalues are equal: the likelihood is 0 for every kappa")
     likelihood = _Likelihood(
         size=size,
         longer=longer,
         small=small,
         log_floor=math.log(floor / mean),
         log_sum=float(np.log(scaled).sum()),
-        vandermonde=log_vandermonde(scaled),
+        vandermonde=vandermonde,
     )
-    if math.isinf(likelihood.vandermonde):
-        raise ArithmeticError("two eigenvalues are equal: the likelihood is 0 for every kappa")
     at, curvature = likelihood.maximise()
     kappa, log_se = math.exp(at), 1 / math.sqrt(curvature)
     moved = likelihood.interaction(at, float((floor / resolved).sum()))
@@ -90,38 +89,52 @@ def fit_joint_censored(eigenvalues: torch.Tensor, rows: int, cols: int, *, floor
 
 
 class _Likelihood:
-    """The profile log-likelihood in ``log kappa``; arguments in units of the mean eigenvalue."""
+    """The profile log-likelihood in ``log kappa``; arguments in units of the mean eigenvalue.
+
+    Sums over all, and over the smallest, are those of the formula of :func:`fit_joint_censored`.
+    """
 
     def __init__(
         self, *, size: int, longer: int, small: int, log_floor: float, log_sum: float, vandermonde: float
     ) -> None:
         self.size, self.longer, self.small = size, longer, small
-        self.log_floor, self.log_sum, self.vandermonde = log_floor, log_sum, vandermonde
-        self._all, self._small = np.arange(size), np.arange(small)
+        excess = longer - size + 1
+        self._per_h = (
+            (excess + 2 * small) * log_sum + 2 * vandermonde + small * (excess + small - 1) * log_floor
+        )
+        every = torch.arange(size, dtype=torch.float64)
+        few = every[:small]
+        # a sum of count · log G(constant + slope h)
+        terms = (
+            (1.0, every + 1, -1.0),
+            (0.0, every + excess, -1.0),
+            (0.0, few + excess, 1.0),
+            (1.0, few, 1.0),
+            (1.0, few + 1, 1.0),
+            (1.0, few + (excess + small - 1), -1.0),
+            (1.0, every[:1] + 1, float(size - small)),
+        )
+        self._slope = torch.cat([slope for _, slope, _ in terms])
+        self._constant = torch.cat([torch.full_like(slope, constant) for constant, slope, _ in terms])
+        self._count = torch.cat([torch.full_like(slope, count) for _, slope, count in terms])
 
     def __call__(self, log_kappa: float) -> float:
         h = math.exp(log_kappa) / (2 * self.size)
-        k, shape = self.small, h * (self.longer - self.size + 1)
+        logs = torch.lgamma(self._constant + h * self._slope)
         degree = self.size * self.longer * h
-        inner, within = h * self._all, h * self._small
-        normaliser = float((gammaln(1 + inner + h) + gammaln(shape + inner)).sum())
-        integral = float(
-            (
-                gammaln(shape + within)
-                + gammaln(1 + within)
-                + gammaln(1 + within + h)
-                - gammaln(shape + 1 + (k - 1) * h + within)
-            ).sum()
+        return h * self._per_h + float(self._count @ logs) + degree * (math.log(h * self.longer) - 1)
+
+    def derivatives(self, log_kappa: float) -> tuple[float, float]:
+        """Return the first two derivatives in ``log kappa``."""
+        h = math.exp(log_kappa) / (2 * self.size)
+        at, degree = self._constant + h * self._slope, self.size * self.longer
+        first = (
+            self._per_h
+            + float((self._count * self._slope) @ torch.digamma(at))
+            + degree * math.log(h * self.longer)
         )
-        return (
-            (shape + 2 * h * k) * self.log_sum
-            + 2 * h * self.vandermonde
-            + k * (shape + h * (k - 1)) * self.log_floor
-            + integral
-            - normaliser
-            + (self.size - k) * float(gammaln(1 + h))
-            + degree * (math.log(h * self.longer) - 1)
-        )
+        second = float((self._count * self._slope.square()) @ torch.polygamma(1, at)) + degree / h
+        return h * first, h * first + h * h * second
 
     def maximise(self) -> tuple[float, float]:
         """Return the best ``log kappa`` and minus the second derivative there."""
@@ -129,12 +142,15 @@ class _Likelihood:
         best = int(np.argmax([self(point) for point in grid]))
         if best in (0, _GRID - 1):
             raise ArithmeticError(f"no kappa between {LEAST:g} and {MOST:g} is best")
-        optimum = minimize_scalar(
-            lambda at: -self(at), bounds=(grid[best - 1], grid[best + 1]), method="bounded",
-            options={"xatol": 1e-9},
-        )  # fmt: skip
-        at = float(optimum.x)
-        curvature = (2 * self(at) - self(at - _STEP) - self(at + _STEP)) / _STEP**2
+        low, at, high = (float(point) for point in grid[best - 1 : best + 2])
+        for _ in range(_STEPS):
+            slope, bend = self.derivatives(at)
+            low, high = (at, high) if slope > 0 else (low, at)
+            step = -slope / bend if bend < 0 else math.inf
+            if abs(step) < _ACCURACY or high - low < _ACCURACY:
+                break
+            at = at + step if low < at + step < high else (low + high) / 2
+        curvature = -self.derivatives(at)[1]
         if not curvature > 0:
             raise ArithmeticError("the likelihood has no maximum inside the bounds")
         return at, curvature

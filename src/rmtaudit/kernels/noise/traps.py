@@ -9,11 +9,26 @@ import torch
 
 from rmtaudit.kernels.noise.marchenko_pastur import fit_bulk
 from rmtaudit.kernels.noise.shuffle import shuffled
-from rmtaudit.kernels.noise.sign_flip import flipped_gram, largest_eigenvalue
+from rmtaudit.kernels.noise.sign_flip import (
+    flipped,
+    flipped_gram,
+    largest_eigenvalue,
+    largest_squared,
+    products_pay,
+    working_dtype,
+)
 from rmtaudit.kernels.noise.table import LEAST_P
 from rmtaudit.kernels.noise.tracy_widom import sf, soft_edge
 from rmtaudit.kernels.noise.variance_profile import Profile
-from rmtaudit.kernels.spectra.gram import eigenvalues, gram, tall
+from rmtaudit.kernels.spectra.gram import eigenvalues, gram, row_bands, tall
+
+_RANGE = 1e-15, 1e15
+"""Largest entries between which fourth powers stay in float32."""
+_DOMINANT = 100.0
+"""Square of the largest entry over the edge of noise from which float32 products are too coarse for the bulk."""
+_INSIDE, _LIGHT = 1.0, 0.5
+"""Where no eigenvalue is more Tracy-Widom widths above the edge than the first, and the fourth moment moves
+the scale of the bulk by no more widths than the second, there is no outlier: those are beyond 3.3 widths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,22 +78,49 @@ def randomised_by_shuffle(matrix: torch.Tensor, generator: torch.Generator) -> R
     """
     long = tall(matrix)
     n, p = long.shape
-    mean = float(matrix.mean(dtype=torch.float64))
-    largest = max(abs(float(bound) - mean) for bound in torch.aminmax(matrix))
+    low, high = (float(bound) for bound in torch.aminmax(matrix))
+    moderate = _RANGE[0] < max(-low, high) < _RANGE[1]
+    dealt = shuffled(long, generator).to(working_dtype(matrix) if moderate else torch.float64)
+    mean = _take_off_mean(dealt)
+    largest = max(high - mean, mean - low)
     if not largest > abs(mean) * 1e-7:
         raise ArithmeticError("all entries are equal: a shuffle changes nothing")
-    unit = 1 / largest
-    values = eigenvalues(gram(shuffled(long, generator), lambda block, _band: block.sub_(mean).mul_(unit)))
-    variance = float(values.sum()) / (n * p)
+    variance, fourth = _even_moments(dealt.mul_(1 / largest))
     centre, width = soft_edge(n, p)
-    top = float(values[-1]) / variance
+    light = fourth <= _LIGHT * (n + p) * width / centre * variance**2
+    top = largest_squared(dealt) / variance if light and products_pay(n, p) else math.inf
+    outliers = 0
+    if top > centre + _INSIDE * width:
+        exact = _DOMINANT * variance * centre < 1
+        values = eigenvalues(gram(dealt, dtype=torch.float64 if exact else dealt.dtype))
+        top, outliers = float(values[-1]) / variance, fit_bulk(values, n, p).spikes
     return Randomised(
         ratio=top / (math.sqrt(n) + math.sqrt(p)) ** 2,
         p_value=max(LEAST_P, sf((top - centre) / width)),
-        outliers=fit_bulk(values, n, p).spikes,
+        outliers=outliers,
         mean=mean,
         variance=variance * largest * largest,
     )
+
+
+def _take_off_mean(matrix: torch.Tensor) -> float:
+    """Subtract the mean of the entries in place, in two steps of which the second mends the rounding."""
+    mean = 0.0
+    for _ in range(2):
+        step = float(matrix.mean(1).to(torch.float64).mean().to(matrix.dtype))
+        matrix.sub_(step)
+        mean += step
+    return mean
+
+
+def _even_moments(matrix: torch.Tensor) -> tuple[float, float]:
+    """Return the means of the squares and of the fourth powers of the entries."""
+    second, fourth = 0.0, 0.0
+    for band in row_bands(matrix.shape):
+        squares = matrix[band].square()
+        second += float(squares.sum(1).double().sum())
+        fourth += float(squares.square_().sum(1).double().sum())
+    return second / matrix.numel(), fourth / matrix.numel()
 
 
 def randomised_by_signs(matrix: torch.Tensor, generator: torch.Generator) -> float:
@@ -94,11 +136,15 @@ def randomised_by_signs(matrix: torch.Tensor, generator: torch.Generator) -> flo
     """
     long = tall(matrix)
     n, p = long.shape
-    unit = 1 / float(matrix.abs().max())
-    flat = Profile(
-        torch.full((n,), unit, dtype=torch.float64, device=long.device),
-        torch.ones(p, dtype=torch.float64, device=long.device),
-    )
-    product = flipped_gram(long, flat, generator).double()
-    mean_square = float(product.trace()) / (n * p)
-    return largest_eigenvalue(product) / (mean_square * (math.sqrt(n) + math.sqrt(p)) ** 2)
+    unit = 1 / max(abs(float(bound)) for bound in torch.aminmax(matrix))
+    if products_pay(n, p):
+        signed = flipped(long, unit, generator)
+        total, top = _even_moments(signed)[0] * signed.numel(), largest_squared(signed)
+    else:
+        flat = Profile(
+            torch.full((n,), unit, dtype=torch.float64, device=long.device),
+            torch.ones(p, dtype=torch.float64, device=long.device),
+        )
+        product = flipped_gram(long, flat, generator).double()
+        total, top = float(product.trace()), largest_eigenvalue(product)
+    return top * n * p / (total * (math.sqrt(n) + math.sqrt(p)) ** 2)

@@ -13,16 +13,13 @@ from enum import StrEnum, unique
 import torch
 
 from rmtaudit.kernels.noise.equalised import EqualisedMatrix
-from rmtaudit.kernels.noise.sign_flip import edge_test
-from rmtaudit.kernels.noise.tracy_widom import soft_edge
+from rmtaudit.kernels.noise.null_tests import NoiseTest, NullTests
 from rmtaudit.kernels.spectra.gram import tall
 
 # As of rmtaudit.kernels.noise.floor, which makes the same tests.
 LEVEL = 0.01
 _LEAST_SIDE = 16
 _DRAWS = 4
-_DECIDED = 1e-6
-"""A rectangle test this clear needs no draws of signs."""
 _RANGE = 1e-15, 1e15
 """Largest entries between which fourth powers stay in float32."""
 
@@ -66,7 +63,11 @@ class NullTest:
 
 
 def null_test(
-    matrix: torch.Tensor, *, generator: torch.Generator, even: EqualisedMatrix | None = None
+    matrix: torch.Tensor,
+    *,
+    generator: torch.Generator,
+    even: EqualisedMatrix | None = None,
+    known: NoiseTest | None = None,
 ) -> NullTest:
     """Compare a matrix with noise of any variance profile, over random signs of its entries.
 
@@ -81,6 +82,8 @@ def null_test(
     even
         The matrix, the longer side first, with Sinkhorn's scales, where it is known. Not for a matrix whose
         largest entry is beyond 1e15 or below 1e-15.
+    known
+        The test of signs of the matrix, where it was made; one that rests on draws is made again.
     """
     largest = float(matrix.abs().max())
     if largest > 0 and not _RANGE[0] < largest < _RANGE[1]:
@@ -91,22 +94,16 @@ def null_test(
     untestable = NullTest(null=Null.UNTESTABLE, p_value=None, eigenvalues=None, rows=rows, cols=cols)
     if min(rows, cols) < _LEAST_SIDE:
         return untestable
-    try:
-        rectangle = even.rectangle
-    except ArithmeticError:
-        return untestable
-    values = even.eigenvalues
-    p_value = min(1.0, 2 * rectangle.p_value)
-    if p_value >= _DECIDED:
-        edge = edge_test(
-            even.matrix,
-            profile,
-            float(values[-1]),
-            draws=_DRAWS,
-            width=soft_edge(max(rows, cols), min(rows, cols))[1],
-            generator=generator,
-        )
-        p_value = min(p_value, 2 * edge.p_value)
+    if known is None or (known.edge is not None and known.edge.draws):
+        # the spectrum is that of the fits, which are not made
+        spectrum = torch.empty(0, dtype=torch.float64)
+        tests = NullTests(even.matrix, spectrum, generator, _DRAWS, by_block=True, even=even)
+        try:
+            known = tests.signs()
+        except ArithmeticError:
+            return untestable
+    p_value, rectangle = known.p_value, known.rectangle
     orthogonal = rectangle.z < 0 and 2 * rectangle.p_value < LEVEL
     null = Null.NOISE if p_value >= LEVEL else Null.ORTHOGONAL if orthogonal else Null.STRUCTURE
-    return replace(untestable, null=null, p_value=p_value, eigenvalues=values[-min(rows, cols) :])
+    values = even.eigenvalues[-min(rows, cols) :]
+    return replace(untestable, null=null, p_value=p_value, eigenvalues=values)

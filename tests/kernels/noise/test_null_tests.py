@@ -107,6 +107,10 @@ def test_larger_blocks_hold_the_columns_of_the_block_and_stop_at_half(
     spectra = list(even.larger_blocks())
     assert [len(values) for values in spectra] == [192]
     assert float(even.block.eigenvalues[-1]) <= float(spectra[0][-1]) <= float(even.eigenvalues[-1])
+    monkeypatch.setattr(equalised, "_KRYLOV_FROM", 300)
+    large = EqualisedMatrix(matrix)
+    torch.testing.assert_close(next(large.larger_blocks()), spectra[0], rtol=1e-4, atol=0)
+    assert "product" not in vars(large)
     monkeypatch.undo()
     assert list(EqualisedMatrix(matrix).larger_blocks()) == []
 

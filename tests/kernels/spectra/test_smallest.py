@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmtaudit.kernels.spectra import openblas
+from rmtaudit.kernels.spectra import openblas, smallest
 from rmtaudit.kernels.spectra.smallest import smallest_singular_values
 
 LIBRARY = openblas.load()
@@ -44,6 +44,20 @@ def test_there_is_none_of_a_singular_or_a_small_matrix() -> None:
     assert smallest_singular_values(W, 30, LIBRARY, tolerance=1.0) is None
     W[:, 3] = 0.0
     assert smallest_singular_values(W, 5, LIBRARY, tolerance=1.0) is None
+
+
+def test_the_smallest_value_is_told_from_zero_whatever_the_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert LIBRARY is not None
+    monkeypatch.setattr(smallest, "_ROUNDS", (1, 3, 3))
+    draws = torch.Generator().manual_seed(3)
+    left, right = (torch.linalg.qr(torch.randn(80, 80, generator=draws).double()).Q for _ in range(2))
+    sigma = torch.linspace(1, 0.0125, 80, dtype=torch.float64)
+    sigma[-1] = 1e-5
+    W = (left * sigma @ right).float()
+    result = smallest_singular_values(W, 3, LIBRARY, tolerance=10.0)
+    assert result is not None
+    assert float(result.values[0]) > 2 * float(result.errors[0])
+    assert abs(float(result.values[0]) - float(torch.linalg.svdvals(W.double())[-1])) < 1e-9
 
 
 def test_a_tolerance_that_is_not_met_is_an_answer() -> None:

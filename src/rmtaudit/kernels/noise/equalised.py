@@ -104,13 +104,19 @@ class EqualisedMatrix:
     def larger_blocks(self) -> Iterator[torch.Tensor]:
         """Yield the spectra of twice, four times … as many columns as :attr:`block` has, up to half of all.
 
-        They are taken from :attr:`product`, and hold the columns of the block before.
+        They hold the columns of the block before. They are taken from :attr:`product`, unless that is large
+        and not known yet: its blocks together cost a third of it, and may be all that is needed.
         """
         if self.block is None:
             return
         count = 2 * self.block.support[1]
         while count <= self.support[1] // 2:
-            yield eigenvalues(self._principal(self._some_columns(count)))
+            chosen = self._some_columns(count)
+            if self.support[1] < _KRYLOV_FROM or "product" in self.__dict__:
+                yield eigenvalues(self._principal(chosen))
+            else:
+                profile = Profile(self.profile.rows, self.profile.cols[chosen])
+                yield EqualisedMatrix(self.matrix.index_select(1, chosen), profile).eigenvalues
             count *= 2
 
     def _some_columns(self, count: int) -> torch.Tensor:

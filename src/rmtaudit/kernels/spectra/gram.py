@@ -11,6 +11,9 @@ from rmtaudit.kernels.spectra import openblas
 from rmtaudit.kernels.spectra.two_stage import TWO_STAGE_FROM, padded
 
 _BLOCK_BYTES = 2 << 20  # a block and its transform stay in a core's cache
+_LEAST_SUMMED = 256
+"""Rows that a Gram matrix is summed from at a time, at least: every sum reads and writes all of the result.
+Instead of 64 rows at a width of 4096 they save a quarter of the time."""
 _FLOAT32_FROM = 768
 """Size from which the eigenvalues of a float32 matrix take less time in float32: 0.8 of it at 1024."""
 
@@ -23,23 +26,26 @@ def tall(matrix: torch.Tensor) -> torch.Tensor:
     return matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
 
 
-def row_bands(shape: torch.Size | tuple[int, int]) -> Iterator[slice]:
-    """Yield bands of rows that stay in a core's cache as float64, with a size fixed by the shape alone."""
+def row_bands(shape: torch.Size | tuple[int, int], least: int = 64) -> Iterator[slice]:
+    """Yield bands of rows that stay in a core's cache as float64, with a size fixed by the shape alone.
+
+    They have at least ``least`` rows, however many columns there are.
+    """
     rows, cols = shape
-    step = max(64, _BLOCK_BYTES // (8 * max(1, cols)))
+    step = max(least, _BLOCK_BYTES // (8 * max(1, cols)))
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))
 
 
 def row_blocks(
-    matrix: torch.Tensor, dtype: torch.dtype = torch.float64
+    matrix: torch.Tensor, dtype: torch.dtype = torch.float64, least: int = 64
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """Yield fresh copies of bands of rows, with a size fixed by the shape alone.
 
     A copy is contiguous, or transposed where the matrix is: to turn it would take longer than to copy it.
     """
     turned = not matrix.is_contiguous() and matrix.T.is_contiguous()
-    for band in row_bands(matrix.shape):
+    for band in row_bands(matrix.shape, least):
         part = matrix[band]
         shape = part.shape[::-1] if turned else part.shape
         copy = torch.empty(shape, dtype=dtype, device=matrix.device)
@@ -66,9 +72,8 @@ def gram(
     torch.Tensor
         Shape ``(p, p)``, of that dtype, symmetric, on the device of ``matrix``.
     """
-    parts = (
-        block if transform is None else transform(block, band) for band, block in row_blocks(matrix, dtype)
-    )
+    blocks = row_blocks(matrix, dtype, _LEAST_SUMMED)
+    parts = (block if transform is None else transform(block, band) for band, block in blocks)
     return _summed(parts, torch.zeros(matrix.shape[1], matrix.shape[1], dtype=dtype, device=matrix.device))
 
 

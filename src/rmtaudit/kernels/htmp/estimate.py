@@ -226,32 +226,26 @@ def _relative_variance(ensemble: Ensemble) -> float:
     return max(relative * (1 - lost) - lost, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
 class _Score:
     """The derivative of the profile log-likelihood in ``h``, and its own."""
 
-    size: int
-    longer: int
-    statistic: float
+    def __init__(self, size: int, longer: int, statistic: float) -> None:
+        self.size, self.longer, self.statistic = size, longer, statistic
+        first = torch.arange(1, size + 1, dtype=torch.float64)
+        # digamma functions of constant + h·slope, and their weights in the derivative
+        self._slope = torch.cat([first, first + (longer - size), torch.ones(1, dtype=torch.float64)])
+        self._constant = torch.ones_like(self._slope)
+        self._constant[size : 2 * size] = 0
+        self._weight = -self._slope
+        self._weight[-1] = size
+        self._weight_of_slope = self._weight * self._slope
 
     def derivatives(self, h: float) -> tuple[float, float]:
-        first = torch.arange(1, self.size + 1, dtype=torch.float64)
-        second = first + (self.longer - self.size)
-        inner, outer, alone = 1 + h * first, h * second, torch.tensor(1 + h, dtype=torch.float64)
+        at = self._constant + h * self._slope
         entries = float(self.size * self.longer)
-        slope = (
-            self.statistic
-            + entries * math.log(h * self.longer)
-            + self.size * float(torch.digamma(alone))
-            - float((first * torch.digamma(inner)).sum())
-            - float((second * torch.digamma(outer)).sum())
-        )
-        curvature = (
-            entries / h
-            + self.size * float(torch.polygamma(1, alone))
-            - float((first**2 * torch.polygamma(1, inner)).sum())
-            - float((second**2 * torch.polygamma(1, outer)).sum())
-        )
+        slope = self.statistic + entries * math.log(h * self.longer)
+        slope += float(self._weight @ torch.digamma(at))
+        curvature = entries / h + float(self._weight_of_slope @ torch.polygamma(1, at))
         return slope, curvature
 
     def solve(self, start: float) -> float:

@@ -28,7 +28,10 @@ _UNBOUNDED = (
 )
 _FIRST, _GROWTH = 0.3, 2.0  # steps in log kappa that find a bracket
 _FINE = 1e-4  # in log kappa: nothing that is known of kappa is finer
-_CLOSE = 1e-7  # and in the log of the scale: the likelihood is then right to 1e-12
+_CLOSE = (
+    1e-8  # gain of likelihood by the last step in the log of the scale: the next one would gain its square
+)
+_MARGIN = 2.0  # of a law around the values, in their log: the scale may differ from its guess by half of it
 _STEPS = 40  # most points of either search, a guard
 
 
@@ -108,9 +111,21 @@ def best_kappa(
     """
     fits: dict[float, ScaleFit] = {}
 
+    ends = float(logs.min()), float(logs.max())
+
     def likelihood(log_kappa: float) -> float:
-        fits[log_kappa] = fit_scale(logs, density_for(Ensemble(math.exp(log_kappa), size, longer)))
-        return fits[log_kappa].log_likelihood
+        # the scale hardly depends on kappa, so that of the last law is a good start
+        start = math.log(next(reversed(fits.values())).mean) if fits else _log_mean(logs)
+        ensemble = Ensemble(math.exp(log_kappa), size, longer)
+        law = HTMP.of(ensemble)
+        c = law.kappa / 2
+        unit = math.log(c + law.delta) - start
+        density = density_of(c, law.delta, (ends[0] + unit - _MARGIN, ends[1] + unit + _MARGIN))
+        fit = fit_scale(logs, density, start)
+        if abs(math.log(fit.mean) - start) > _MARGIN / 2:
+            fit = fit_scale(logs, density_for(ensemble))
+        fits[log_kappa] = fit
+        return fit.log_likelihood
 
     low, high = math.log(_RANGE[0]), math.log(_RANGE[1] * size)
     best = _maximise(likelihood, min(max(math.log(start), low), high), low, high, gain)
@@ -123,7 +138,7 @@ def density_for(ensemble: Ensemble) -> Density:
     return density_of(law.kappa / 2, law.delta)
 
 
-def fit_scale(logs: Array, density: Density) -> ScaleFit:
+def fit_scale(logs: Array, density: Density, start: float | None = None) -> ScaleFit:
     """Return the scale at which the law fits best: Newton's method in its logarithm.
 
     Parameters
@@ -132,11 +147,12 @@ def fit_scale(logs: Array, density: Density) -> ScaleFit:
         Logarithms of the values, any order.
     density
         The law, at its own scale.
+    start
+        A guess of the logarithm of the mean.
     """
     unit = math.log(density.c + density.delta)
     low, high = -math.inf, math.inf
-    top = float(logs.max())
-    shift = math.log(float(np.exp(logs - top).mean())) + top
+    shift = _log_mean(logs) if start is None else start
     for _ in range(_STEPS):
         slope, curvature = (float(each.sum()) for each in density.slopes(logs - shift + unit))
         low, high = (shift, high) if slope < 0 else (low, shift)
@@ -144,11 +160,16 @@ def fit_scale(logs: Array, density: Density) -> ScaleFit:
         moved = shift + min(max(step, -1.0), 1.0)
         # a step too short to leave its own end of the bracket is the last one
         shift = moved if low <= moved <= high else (low + high) / 2
-        if abs(step) < _CLOSE:
+        if step * step * abs(curvature) < _CLOSE:
             break
     # of the values themselves: the density in y is that in log y over y
     value = float(density.at(logs - shift + unit).sum()) - float(logs.sum())
     return ScaleFit(math.exp(shift), value)
+
+
+def _log_mean(logs: Array) -> float:
+    top = float(logs.max())
+    return math.log(float(np.exp(logs - top).mean())) + top
 
 
 def _prepared(eigenvalues: torch.Tensor, rows: int, cols: int) -> tuple[Array, float]:

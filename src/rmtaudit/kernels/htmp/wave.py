@@ -31,6 +31,7 @@ _EDGE = 6.0  # intervals for every factor of e in the distance to an edge of the
 _FALL = 200.0  # the density is followed until it has fallen by this in its logarithm
 _LIFT = 40.0  # the fraction is evaluated this much of phase off the axis
 _LOST = 40.0  # and to this accuracy, in its logarithm
+_EVEN, _NEAR_EDGE = np.linspace(0, 1, 400), np.sinh(np.linspace(-6, 6, 80))  # where spacings are computed
 _EULER = 1e-16  # below this over C + c + 1 the density is that of an equation with constant coefficients
 
 
@@ -57,8 +58,11 @@ class Wave:
     slope_2: NDArray[np.complex128]
 
 
-def solve(c: float, delta: float) -> Wave:
+def solve(c: float, delta: float, within: tuple[float, float] = (-math.inf, math.inf)) -> Wave:
     """Return the density of the law of ``c > 0`` and ``delta > 0`` at some hundreds of points.
+
+    ``within`` are bounds in ``log y``: outside of them, and of some surroundings of the mean, no point is
+    needed.
 
     Relative accuracy 1e-12 wherever it was compared with 40 digits. The number of points, and the time, grow
     as ``c`` once that is above a hundred: a point for every 2.5 of phase, of which there are ``pi c``.
@@ -66,7 +70,7 @@ def solve(c: float, delta: float) -> Wave:
     equation = _Equation(c, delta)
     middle = max(c + delta, 1.0)
     ratio = _ratio_at(equation, middle)
-    u, first = _points(equation, middle)
+    u, first = _points(equation, middle, within)
     y = np.exp(u)
     y[first] = middle
     v, w = _carry(equation, y, first, ratio)
@@ -146,7 +150,9 @@ def _fraction(c: float, a: float, t: complex) -> complex:
     return 1 / x
 
 
-def _points(equation: _Equation, middle: float) -> tuple[NDArray[np.float64], int]:
+def _points(
+    equation: _Equation, middle: float, within: tuple[float, float]
+) -> tuple[NDArray[np.float64], int]:
     """Return the points in ``log y`` and the position among them of ``log(middle)``.
 
     Their density is what the series needs (phase), what interpolation needs (edges, where the density turns
@@ -156,9 +162,10 @@ def _points(equation: _Equation, middle: float) -> tuple[NDArray[np.float64], in
     low = min(_EULER / (abs(equation.bend) + equation.c + 1), middle / 10)
     highest = max([math.exp(edges[-1][0]) if edges else 0.0, middle])
     start, end, centre = math.log(low), math.log(4 * highest + 2 * _FALL), math.log(middle)
-    grids = [np.linspace(start, end, 400), np.array([centre])]
-    grids += [edge + width * np.sinh(np.linspace(-6, 6, 80)) for edge, width in edges]
-    u = np.unique(np.concatenate(grids))
+    start, end = max(start, min(within[0], centre - 1)), min(end, max(within[1], centre + 1))
+    grids = [start + (end - start) * _EVEN, np.array([centre])]
+    grids += [edge + width * _NEAR_EDGE for edge, width in edges]
+    u = np.sort(np.concatenate(grids))
     u = u[(u >= start) & (u <= end)]
     squared = equation.rate(np.exp(u)) + 0.25
     needed = np.sqrt(np.abs(squared)) / _PHASE + 1 / _SPACING
@@ -178,7 +185,7 @@ def _points(equation: _Equation, middle: float) -> tuple[NDArray[np.float64], in
 
 
 def _integral(values: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.concatenate([[0.0], np.cumsum((values[1:] + values[:-1]) / 2 * np.diff(at))])
+    return np.concatenate([[0.0], np.cumsum((values[1:] + values[:-1]) / 2 * (at[1:] - at[:-1]))])
 
 
 def _carry(
@@ -206,17 +213,19 @@ def _transfers(
     square = relative**2
     constant = equation.rate(y) * square
     linear, quadratic = step * (y / 2 - equation.bend) * square, step**2 / 4 * square
-    before_2 = before_1 = np.zeros((2, y.size), dtype=y.dtype)
-    here, after = before_1.copy(), before_1.copy()
-    here[0], after[1] = 1.0, 1.0
-    value, slope = here + after, after.copy()
-    for k in range(terms):
-        new = (constant - square * (k * (k - 1))) * here
-        new -= 2 * k * (k + 1) * relative * after
-        new += linear * before_1
-        new += quadratic * before_2
-        new /= (k + 2) * (k + 1)
-        value += new
-        slope += (k + 2) * new
-        before_2, before_1, here, after = before_1, here, after, new
+    # the coefficient of share^(k+2) from the four before it
+    k = np.arange(terms)[:, None]
+    weights = np.empty((terms, 4, 1, y.size), dtype=y.dtype)
+    weights[:, 0, 0], weights[:, 1, 0] = quadratic, linear
+    weights[:, 2, 0], weights[:, 3, 0] = constant - square * (k * (k - 1)), -2 * k * (k + 1) * relative
+    weights /= ((k + 2) * (k + 1))[:, :, None, None]
+    series = np.zeros((terms + 4, 2, y.size), dtype=y.dtype)
+    series[2, 0], series[3, 1] = 1.0, 1.0
+    products = np.empty((4, 2, y.size), dtype=y.dtype)
+    for index in range(terms):
+        np.multiply(weights[index], series[index : index + 4], out=products)
+        np.add.reduce(products, axis=0, out=series[index + 4])
+    value = np.add.reduce(series, axis=0)
+    powers = np.arange(-2.0, terms + 2)  # the first two coefficients are 0
+    slope = (powers @ series.reshape(terms + 4, -1)).reshape(2, y.size)
     return value[0], value[1] * step, slope[0] / step, slope[1]

@@ -25,7 +25,7 @@ from rmtaudit.kernels.spectra.gram import eigenvalues, gram, row_bands, tall
 _RANGE = 1e-15, 1e15
 """Largest entries between which fourth powers stay in float32."""
 _DOMINANT = 100.0
-"""Square of the largest entry over the edge of noise from which float32 products are too coarse for the bulk."""
+"""Square of the largest entry over the edge of noise, from which float32 is too coarse for the bulk."""
 _INSIDE, _LIGHT = 1.0, 0.5
 """Where no eigenvalue is more Tracy-Widom widths above the edge than the first, and the fourth moment moves
 the scale of the bulk by no more widths than the second, there is no outlier: those are beyond 3.3 widths."""

@@ -21,7 +21,8 @@ def test_a_law_between_bounds_is_the_whole_law_there(c: float, delta: float) -> 
     low, high = middle - 4, middle + 1.2
     part, whole = density_of(c, delta, (low, high)), density_of(c, delta)
     assert part.u.size < whole.u.size or c == 400  # which has no more than its bulk anyway
-    u = np.linspace(max(low, float(part.u[0])), min(high, float(part.u[-1])), 500)
+    # where either has no more points the density is below e^-200 of its peak
+    u = np.linspace(max(low, part.u[0], whole.u[0]), min(high, part.u[-1], whole.u[-1]), 500)
     assert part.at(u) == pytest.approx(whole.at(u), rel=1e-10, abs=1e-10)
     for of_part, of_whole in zip(part.slopes(u), whole.slopes(u), strict=True):
         assert of_part == pytest.approx(of_whole, rel=1e-7, abs=1e-7)

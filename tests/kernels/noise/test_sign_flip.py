@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 
+from rmtaudit.kernels.noise import sign_flip
 from rmtaudit.kernels.noise.sign_flip import (
     edge_test,
     flipped_gram,
@@ -148,3 +149,42 @@ def test_the_largest_eigenvalue_from_products_alone(dtype: torch.dtype) -> None:
         exact = float(eigenvalues(gram(matrix))[-1])
         assert largest_squared(matrix.to(dtype)) == pytest.approx(exact, rel=2e-5)
         assert largest_squared(matrix.to(dtype)) <= exact * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rows", [1000, 700])
+def test_the_variance_of_a_large_matrix_is_estimated(
+    rows: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scales = torch.exp(0.5 * gaussian(700, seed=3))
+    matrix = (gaussian(rows, 700, seed=4) * scales).to(dtype)
+    matrix[:, 5] = 0.0
+    profile = sinkhorn(matrix)
+    product = equalised_gram(matrix, profile)
+    exact = rectangle_test(matrix, profile, product)
+    monkeypatch.setattr(sign_flip, "_SKETCH_FROM", 100)
+    monkeypatch.setattr(sign_flip, "_SKETCH_ERROR", 1e-2)
+    sums = []
+    monkeypatch.setattr(sign_flip, "gram", lambda *_, **__: sums.append(1))
+    estimate = rectangle_test(matrix, profile, product)
+    assert not sums
+    assert estimate.z != exact.z
+    assert estimate.z == pytest.approx(exact.z, rel=1e-3)
+
+
+def test_the_variance_is_exact_where_its_estimate_is_not_good_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = gaussian(400, 300)
+    matrix[:6, :6] *= 40  # a few entries hold most of the fourth powers
+    profile = flat(400, 300)
+    exact = rectangle_test(matrix, profile, gram(matrix))
+    monkeypatch.setattr(sign_flip, "_SKETCH_FROM", 100)
+    assert rectangle_test(matrix, profile, gram(matrix)) == exact
+
+
+def test_a_permutation_has_no_signs_to_test_at_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sign_flip, "_SKETCH_FROM", 10)
+    matrix = torch.eye(120, dtype=torch.float64)[
+        torch.randperm(120, generator=torch.Generator().manual_seed(0))
+    ]
+    with pytest.raises(ArithmeticError, match="no two columns"):
+        rectangle_test(matrix, flat(120, 120), gram(matrix))

@@ -38,6 +38,8 @@ def test_a_survey_is_what_single_passes_find(seed: int, shape: tuple[int, int], 
     found = survey(W)
     assert (found.low, found.high, found.largest) == (float(W.min()), float(W.max()), float(W.abs().max()))
     assert found.smallest.min() == W.abs().min()
+    assert found.least == float(W.abs().min())
+    assert found.mean == pytest.approx(float(W.double().mean()), abs=1e-6 * float(W.abs().double().mean()))
     torch.testing.assert_close(found.rows, W.double().square().mean(1).sqrt(), rtol=1e-5, atol=1e-30)
     torch.testing.assert_close(found.columns, W.double().square().mean(0).sqrt(), rtol=1e-5, atol=1e-30)
     lines = W.T if found.transposed else W

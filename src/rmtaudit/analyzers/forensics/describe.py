@@ -249,12 +249,9 @@ def random_half(order: LineOrder) -> str | None:
     One half may be below the first threshold and the other above the second one by chance, where the rows
     share little: they must not be halves of one layer.
     """
-    for name, half, other, contrast in (
-        ("first", order.halves[0], order.halves[1], order.contrast),
-        ("second", order.halves[1], order.halves[0], -order.contrast),
-    ):
-        apart = other.products > STRUCTURED and contrast > CONTRAST
-        if apart and _is_random(half) and abs(half.sizes) < RANDOM:
+    for name, half, other, sign in (("first", *order.halves, 1), ("second", *order.halves[::-1], -1)):
+        in_order = other.products > STRUCTURED and _is_random(half) and abs(half.sizes) < RANDOM
+        if in_order and sign * order.contrast > CONTRAST:
             return name
     return None
 

@@ -69,7 +69,7 @@ def gather_injuries(
     zero_share
         Share of exact zeros.
     """
-    mean = float(work.mean())
+    mean = known.mean
     mean_square = float(known.rows.square().mean())
     ordered = not coarse and min(work.shape) >= ORDERED_SIDE and zero_share <= _MOSTLY
     return Injuries(

@@ -75,5 +75,6 @@ def _tiny(known: Survey, bound: float) -> torch.Tensor:
         return sizes[0]
     for band in known.bands(known.smallest <= bound):
         size = band.abs()
+        size = size[size.amin(1) <= bound]  # few rows have any
         sizes.append(size[(size <= bound) & (size > 0)])
     return torch.cat(sizes)

@@ -92,9 +92,9 @@ def repeats_values(matrix: torch.Tensor, known: Repeats | None = None) -> bool:
         chosen = torch.arange(count, device=matrix.device) * total // count
         parts = lines.unfold(1, _SHORT, _SHORT)
         ordered = sorted_values(parts[chosen // per_line, chosen % per_line])
-        same = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != 0)
-        expected = equal * count * _SHORT * (_SHORT - 1) / 2
-        if int(same.sum()) > _CHANCE_COLLISIONS + _EXCESS * expected:
+        most = _CHANCE_COLLISIONS + _EXCESS * equal * count * _SHORT * (_SHORT - 1) / 2
+        same = ordered[:, 1:] == ordered[:, :-1]
+        if int(same.sum()) > most and int((same & (ordered[:, 1:] != 0)).sum()) > most:
             return True
     return False
 

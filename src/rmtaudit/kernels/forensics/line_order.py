@@ -149,13 +149,23 @@ def _part(matrix: torch.Tensor) -> torch.Tensor:
     """Return up to 128 rows and 512 columns, evenly spaced, with the entries of a row one after the other."""
     rows = _spread(matrix.shape[0], _LINES, matrix.device)
     columns = _spread(matrix.shape[1], _LENGTH, matrix.device)
-    if isinstance(rows, torch.Tensor) and isinstance(columns, torch.Tensor):
-        rows = rows[:, None]
-    part = matrix[rows, columns]
+    if matrix.stride(0) >= matrix.stride(1):
+        part = _chosen(matrix, rows, columns)
+    else:  # in the order in which the entries are stored: far apart ones are slow to read
+        part = _chosen(matrix.T, columns, rows).contiguous().T
     return part if part.stride(1) == 1 else part.contiguous()
 
 
-def _spread(length: int, count: int, device: torch.device) -> slice | torch.Tensor:
+_Places = slice | torch.Tensor
+
+
+def _chosen(matrix: torch.Tensor, rows: _Places, columns: _Places) -> torch.Tensor:
+    if isinstance(rows, torch.Tensor) and isinstance(columns, torch.Tensor):
+        rows = rows[:, None]
+    return matrix[rows, columns]
+
+
+def _spread(length: int, count: int, device: torch.device) -> _Places:
     """Return the places of up to ``count`` of ``length`` lines, evenly spaced; a slice copies nothing."""
     if length <= count or length % count == 0:
         return slice(None, None, max(1, length // count))

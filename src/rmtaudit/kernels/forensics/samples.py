@@ -39,18 +39,22 @@ def repeats(matrix: torch.Tensor) -> Repeats:
     matrix
         Shape ``(rows, cols)``, real floating dtype, finite, not empty.
     """
-    sample = strided(matrix, _SAMPLE)
-    occupied = sorted_values(sample[sample != 0])
-    count = occupied.shape[0]
-    ends = (occupied[1:] != occupied[:-1]).nonzero().reshape(-1) + 1
-    bounds = torch.nn.functional.pad(ends, (1, 1))
-    bounds[-1] = count
-    counts = bounds.diff()
+    ordered = sorted_values(strided(matrix, _SAMPLE))
+    entries = ordered.shape[0]
+    zeros = entries - int(torch.count_nonzero(ordered))
+    starts = (ordered[1:] != ordered[:-1]).nonzero().reshape(-1) + 1
+    runs = starts.shape[0] + 1
+    pairs = 0
+    if runs < entries:
+        bounds = torch.nn.functional.pad(starts, (1, 1))
+        bounds[-1] = entries
+        counts = bounds.diff()
+        pairs = int((counts * (counts - 1)).sum())
     return Repeats(
-        entries=sample.shape[0],
-        zeros=sample.shape[0] - count,
-        distinct=ends.shape[0] + 1 if count else 0,
-        pairs=int((counts * (counts - 1)).sum()),
+        entries=entries,
+        zeros=zeros,
+        distinct=runs - (zeros > 0),
+        pairs=pairs - zeros * (zeros - 1) if zeros else pairs,
     )
 
 

@@ -54,6 +54,8 @@ class Survey:
         Whether it is the transpose.
     low, high, least
         Least and greatest entry, and least absolute value.
+    mean
+        Mean of the entries.
     rows, columns
         Root mean squares of the rows and of the columns of the matrix, one-dimensional, float64.
     step
@@ -71,6 +73,7 @@ class Survey:
     low: float
     high: float
     least: float
+    mean: float
     rows: torch.Tensor
     columns: torch.Tensor
     step: int
@@ -132,8 +135,8 @@ class Survey:
 def survey(matrix: torch.Tensor) -> Survey:
     """Read a matrix once.
 
-    Sums of squares are added in the dtype of the matrix within a band, and in float64 from band to band. They
-    mean nothing where squares of entries over- or underflow.
+    Sums are added in the dtype of the matrix within a band, and in float64 from band to band. Those of the
+    squares mean nothing where squares of entries over- or underflow.
 
     Parameters
     ----------
@@ -153,12 +156,14 @@ def survey(matrix: torch.Tensor) -> Survey:
     smallest: list[torch.Tensor] = []
     peaks: list[torch.Tensor] = []
     along: list[torch.Tensor] = []
+    sums: list[torch.Tensor] = []
     for start in range(0, count, step):
         band = lines[start : start + step]
         low, high = torch.aminmax(band)
         lows.append(low)
         highs.append(high)
         along.append(torch.linalg.vector_norm(band, dim=1))
+        sums.append(band.sum())
         size = torch.abs(band, out=buffer[: len(band)])
         smallest.append(size.amin())
         peaks.extend(_peaks(size))
@@ -171,6 +176,7 @@ def survey(matrix: torch.Tensor) -> Survey:
         low=float(lowest.min()),
         high=float(highest.max()),
         least=float(least.min()),
+        mean=float(torch.stack(sums).double().sum()) / matrix.numel(),
         rows=sizes[transposed],
         columns=sizes[not transposed],
         step=step,

@@ -44,3 +44,11 @@ def test_the_matrix_is_not_changed() -> None:
     before = matrix.clone()
     assert eigenvalues_above(matrix, 4.5) == 4
     assert torch.equal(matrix, before)
+
+
+def test_only_a_matrix_that_may_be_overwritten_changes() -> None:
+    matrix = symmetric(torch.arange(1.0, 61.0).double(), 1)
+    before = matrix.clone()
+    assert eigenvalues_above(matrix, 40.5) == 20
+    assert torch.equal(matrix, before)
+    assert eigenvalues_above(matrix, 40.5, overwrite=True) == 20

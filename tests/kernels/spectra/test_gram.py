@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmtaudit.kernels.spectra import gram as module
-from rmtaudit.kernels.spectra.gram import eigenvalues, gram, principal_gram, row_blocks
+from rmtaudit.kernels.spectra.gram import eigenvalues, gram, principal_gram, row_blocks, squared_norm
 
 
 @given(rows=st.integers(1, 90), cols=st.integers(1, 40), seed=st.integers(0, 99), wide=st.booleans())
@@ -48,3 +48,12 @@ def test_a_transposed_matrix_is_copied_and_summed_as_it_lies(dtype: torch.dtype)
     summed = gram(stored.T, lambda block, band: block.mul_(scales[band]))
     wide = stored.double().T * scales
     torch.testing.assert_close(summed, wide.T @ wide, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (5, 7), (900, 40)])
+def test_squared_norm_is_in_float64(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    matrix = torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(7))
+    expected = float(matrix.double().square().sum())
+    for lying in (matrix, matrix.T, matrix.T.contiguous().T):
+        assert squared_norm(lying) == pytest.approx(expected, rel=1e-14)

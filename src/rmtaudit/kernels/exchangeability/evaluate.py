@@ -153,7 +153,8 @@ def _scores(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     sigma = float(sample.kthvalue(math.ceil(_WITHIN_ONE_SIGMA * len(sample))).values)
     if sigma == 0:  # most entries are 0
         sigma = float(flat.abs().max())
-    clipped = (flat / (sigma or 1.0)).clamp_(-_CLIP, _CLIP)
+    own = values.dtype != torch.float64  # then ``flat`` is a copy
+    clipped = (flat.div_(sigma or 1.0) if own else flat / (sigma or 1.0)).clamp_(-_CLIP, _CLIP)
     squares = _centred(clipped.square())
     return clipped.sub_(clipped.mean()), squares
 
@@ -173,6 +174,9 @@ def _centred(squares: torch.Tensor) -> torch.Tensor:
 def _group_sums(scores: torch.Tensor) -> Iterator[tuple[str, torch.Tensor, int]]:
     """Yield name, sums and group size of every grouping that is none of the others under another name."""
     rows, inputs = scores.shape[:2]
+    if scores.ndim == 2:
+        yield from _longer_than_one(("rows", scores.sum(1), inputs), ("columns", scores.sum(0), rows))
+        return
     by_position = scores.reshape(rows, inputs, -1)
     positions = by_position.shape[2]
     out_position, out_input = by_position.sum(1), by_position.sum(2)
@@ -184,6 +188,10 @@ def _group_sums(scores: torch.Tensor) -> Iterator[tuple[str, torch.Tensor, int]]
             ("outputs and positions", out_position, inputs),
             ("outputs and inputs", out_input, positions),
         ]
+    yield from _longer_than_one(*groupings)
+
+
+def _longer_than_one(*groupings: tuple[str, torch.Tensor, int]) -> Iterator[tuple[str, torch.Tensor, int]]:
     for name, sums, size in groupings:
         if sums.numel() > 1 and size > 1:
             yield name, sums, size

@@ -164,9 +164,8 @@ class EqualisedMatrix:
                 return count
         if self.support[1] >= _INERTIA_FROM:
             known = self.__dict__.get("product")
-            count = eigenvalues_above(
-                self._gram(working_dtype(self.matrix)) if known is None else known, threshold
-            )
+            product = self._gram(working_dtype(self.matrix)) if known is None else known
+            count = eigenvalues_above(product, threshold, overwrite=known is None)
             if count is not None:
                 return count
         return self._count(self.eigenvalues, threshold)

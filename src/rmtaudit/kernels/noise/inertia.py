@@ -14,7 +14,7 @@ _VECTORS, _STEPS, _SAFETY = 4, 3, 4.0
 by a factor of 1.5 at most."""
 
 
-def eigenvalues_above(symmetric: torch.Tensor, threshold: float) -> int | None:
+def eigenvalues_above(symmetric: torch.Tensor, threshold: float, *, overwrite: bool = False) -> int | None:
     """Return the number of eigenvalues above a threshold, or ``None`` if rounding leaves it open.
 
     By Sylvester's law of inertia ``A - tI = LDLᵀ`` has as many positive eigenvalues as ``D``, whose blocks
@@ -24,9 +24,11 @@ def eigenvalues_above(symmetric: torch.Tensor, threshold: float) -> int | None:
     Parameters
     ----------
     symmetric
-        Shape ``(p, p)``, float32 or float64, on any device. Not changed.
+        Shape ``(p, p)``, float32 or float64, on any device. Not changed, unless ``overwrite``.
     threshold
         Positive.
+    overwrite
+        Whether the memory of the matrix may be used for its factors.
 
     References
     ----------
@@ -34,16 +36,19 @@ def eigenvalues_above(symmetric: torch.Tensor, threshold: float) -> int | None:
     """
     largest = float(torch.linalg.vector_norm(symmetric))  # no eigenvalue exceeds the Frobenius norm
     margin = _ROUNDING * torch.finfo(symmetric.dtype).eps / 2 * largest
-    factors, pivots = _factored(symmetric, threshold)
+    factors, pivots = _factored(symmetric, threshold, overwrite=overwrite)
     if not _nearest(factors, pivots) > _SAFETY * margin:
         return None
     single = pivots > 0  # a block of order 2 has one eigenvalue of each sign
     return int(((factors.diagonal() > 0) & single).sum()) + int((~single).sum()) // 2
 
 
-def _factored(symmetric: torch.Tensor, threshold: float) -> tuple[torch.Tensor, torch.Tensor]:
+def _factored(
+    symmetric: torch.Tensor, threshold: float, *, overwrite: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return ``L`` with ``D`` on its diagonal, and the pivots; OpenBLAS takes half of the time of MKL."""
-    shifted = symmetric.clone(memory_format=torch.contiguous_format)
+    own = overwrite and symmetric.is_contiguous()
+    shifted = symmetric if own else symmetric.clone(memory_format=torch.contiguous_format)
     shifted.diagonal().sub_(threshold)
     library = openblas.load() if not symmetric.is_cuda else None
     if library is None:

@@ -17,6 +17,7 @@ import torch
 
 from rmtaudit.kernels.spectra import openblas
 from rmtaudit.kernels.spectra.accuracy import Accuracy
+from rmtaudit.kernels.spectra.gram import squared_norm
 from rmtaudit.kernels.spectra.scale import numerical_rank
 from rmtaudit.kernels.spectra.smallest import smallest_singular_values
 from rmtaudit.kernels.spectra.spectrum import Spectrum
@@ -79,7 +80,7 @@ def float32_spectrum(
     if not _RANGE[0] < max(-low, high) < _RANGE[1]:
         return None
     n, long = sorted(matrix.shape)
-    rms = float(torch.linalg.vector_norm(matrix, dtype=torch.float64)) / math.sqrt(matrix.numel())
+    rms = math.sqrt(squared_norm(matrix) / matrix.numel())
     rounding = epsilon / math.sqrt(3) * rms * (math.sqrt(n) + math.sqrt(long))
     apart = accuracy is Accuracy.STORED
     spare = 0 if apart and not n == long >= SQUARE_FROM else max(_FEW, int(_SHARE * n))

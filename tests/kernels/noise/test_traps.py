@@ -7,7 +7,6 @@ import torch
 
 from rmtaudit.kernels.noise.marchenko_pastur import fit_bulk
 from rmtaudit.kernels.noise.shuffle import shuffled
-from rmtaudit.kernels.noise.sign_flip import products_pay
 from rmtaudit.kernels.noise.traps import randomised_by_shuffle, randomised_by_signs
 from rmtaudit.kernels.spectra.gram import eigenvalues, gram
 
@@ -20,7 +19,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("shape", [(30, 20), (1200, 1000)])
+@pytest.mark.parametrize("shape", [(30, 20), (420, 384), (1200, 1000)])
 def test_a_shuffle_keeps_the_values_and_moves_them(shape: tuple[int, int]) -> None:
     """Below and above the size from which entries are dealt in hands."""
     matrix = torch.arange(shape[0] * shape[1], dtype=torch.float32).view(shape)
@@ -84,28 +83,27 @@ def test_random_signs_see_uneven_rows() -> None:
 
 @pytest.mark.parametrize("kind", ["plain", "student", "sparse", "one large", "far mean"])
 def test_a_large_matrix_without_its_spectrum_has_the_same_outliers(kind: str) -> None:
-    matrix = gaussian(800, 720)
+    matrix = gaussian(500, 440)
     if kind == "student":  # 5 degrees of freedom: a fourth moment of 9
-        matrix = matrix / gaussian(800, 720, seed=1).square().mul(1 / 5).add(0.8).sqrt()
+        matrix = matrix / gaussian(500, 440, seed=1).square().mul(1 / 5).add(0.8).sqrt()
     if kind == "sparse":
-        matrix *= gaussian(800, 720, seed=2) > 2
+        matrix *= gaussian(500, 440, seed=2) > 2
     if kind == "one large":
         matrix[3, 4] = 1e5
     if kind == "far mean":
         matrix = matrix.mul(1e-3).add(1)
-    assert products_pay(800, 720)
     result = randomised_by_shuffle(matrix, generator())
     dealt = shuffled(matrix, generator()).double()
     exact = eigenvalues(gram(dealt - matrix.double().mean()))
-    edge = (800**0.5 + 720**0.5) ** 2 * result.variance
-    assert result.outliers == fit_bulk(exact, 800, 720).spikes
-    assert result.ratio == pytest.approx(float(exact[-1]) / edge, rel=1e-4)
-    assert result.variance == pytest.approx(float(exact.sum()) / 576_000, rel=1e-6)
+    edge = (500**0.5 + 440**0.5) ** 2 * result.variance
+    assert result.outliers == fit_bulk(exact, 500, 440).spikes
+    assert result.ratio == pytest.approx(float(exact[-1]) / edge, rel=2e-6)
+    assert result.variance == pytest.approx(float(exact.sum()) / 220_000, rel=1e-6)
 
 
-def test_random_signs_of_a_large_matrix_need_no_gram_matrix() -> None:
-    matrix = gaussian(800, 720)
+def test_random_signs_of_a_large_matrix_of_a_row_that_rules_the_top() -> None:
+    matrix = gaussian(500, 440)
     matrix[0] *= 10
     exact = eigenvalues(gram(matrix.double()))  # a whole row may change its sign, the large one rules the top
-    edge = (800**0.5 + 720**0.5) ** 2 * float(exact.sum()) / 576_000
+    edge = (500**0.5 + 440**0.5) ** 2 * float(exact.sum()) / 220_000
     assert randomised_by_signs(matrix, generator()) == pytest.approx(float(exact[-1]) / edge, rel=0.05)

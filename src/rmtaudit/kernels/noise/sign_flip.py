@@ -8,7 +8,7 @@ the magnitudes held: an exact test of noise with any variance profile and any ta
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,9 +23,8 @@ _FULL = 640
 """Up to this size all eigenvalues are as cheap as the largest by iteration."""
 _BLOCK, _DEPTH = 12, 14
 """Columns and steps of the block Krylov space in which the largest eigenvalue is sought: a convention."""
-_WIDE_BLOCK, _BAND = 16, 256
-"""Columns and rows that a product of a matrix takes at once. A block of 16 columns takes less time than one
-of 12, which fills no vector registers."""
+_BAND = 256
+"""Rows that are multiplied at once."""
 
 _SKETCH_FROM = 1536
 """Columns from which the standard deviation over random signs is estimated where that is exact enough."""
@@ -257,55 +256,20 @@ def largest_eigenvalue(symmetric: torch.Tensor) -> float:
     It may be float32 or float64. The subspace has 168 dimensions; on the edge of a noise bulk of 4096 it
     finds the top to a few 1e-6, a small part of the Tracy-Widom width. The value never exceeds the true one.
     """
-    if len(symmetric) <= _FULL:
+    size = len(symmetric)
+    if size <= _FULL:
         return float(eigenvalues(symmetric)[-1])
-    like = torch.empty(len(symmetric), _BLOCK, dtype=torch.float64, device=symmetric.device)
-    return _krylov_top(lambda vectors: (symmetric @ vectors.to(symmetric.dtype)).double(), like)
-
-
-def products_pay(n: int, p: int) -> bool:
-    """Return whether :func:`largest_squared` of an ``n x p`` matrix costs less than a Gram matrix.
-
-    From measured rates: a Gram matrix runs at twice the speed of products with a few vectors.
-    """
-    return p > _FULL and p / 45 + 21 * p / n >= 34
-
-
-def largest_squared(matrix: torch.Tensor) -> float:
-    """Return the largest eigenvalue of ``AᵀA`` from products alone: no Gram matrix is formed.
-
-    The subspace has 224 dimensions: on the edge of noise it finds the top to a few 1e-6, from below.
-
-    Parameters
-    ----------
-    matrix
-        ``A``, shape ``(n, p)`` with ``p >= 224``, float32 or float64. Each product reads it once.
-    """
-
-    def multiply(vectors: torch.Tensor) -> torch.Tensor:
-        total = torch.zeros_like(vectors)
-        for first in range(0, len(matrix), _BAND):
-            band = matrix[first : first + _BAND]
-            total.addmm_(band.T, band @ vectors)
-        return total
-
-    return _krylov_top(multiply, torch.empty(matrix.shape[1], _WIDE_BLOCK).to(matrix))
-
-
-def _krylov_top(multiply: Callable[[torch.Tensor], torch.Tensor], like: torch.Tensor) -> float:
-    """Return the largest Ritz value of a block Krylov space, of blocks like ``like``, shape ``(p, b)``."""
-    size, width = like.shape
     # a fixed start: it need only not be orthogonal to the top, and then no generator is spent
-    block = torch.randn(size, width, dtype=torch.float64, generator=torch.Generator().manual_seed(size))
-    block = block.to(like)
-    space, products = (like.new_empty(size, width * _DEPTH) for _ in range(2))
+    start = torch.randn(size, _BLOCK, dtype=torch.float64, generator=torch.Generator().manual_seed(size))
+    block = start.to(symmetric.device)
+    space, products = (block.new_empty(size, _BLOCK * _DEPTH) for _ in range(2))
     for step in range(_DEPTH):
-        known, band = space[:, : step * width], slice(step * width, (step + 1) * width)
+        known, band = space[:, : step * _BLOCK], slice(step * _BLOCK, (step + 1) * _BLOCK)
         for _ in range(2 if step else 0):  # twice is enough: the second pass removes what rounding left
             block = block - known @ (known.T @ block)
         space[:, band] = torch.linalg.qr(block).Q
-        products[:, band] = block = multiply(space[:, band])
-    return float(torch.linalg.eigvalsh((space.T @ products).double())[-1])
+        products[:, band] = block = (symmetric @ space[:, band].to(symmetric.dtype)).double()
+    return float(torch.linalg.eigvalsh(space.T @ products)[-1])
 
 
 def working_dtype(matrix: torch.Tensor) -> torch.dtype:

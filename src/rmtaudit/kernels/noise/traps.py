@@ -7,19 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
+from rmtaudit.kernels.noise.largest import largest_squared
 from rmtaudit.kernels.noise.marchenko_pastur import fit_bulk
 from rmtaudit.kernels.noise.shuffle import shuffled
-from rmtaudit.kernels.noise.sign_flip import (
-    flipped,
-    flipped_gram,
-    largest_eigenvalue,
-    largest_squared,
-    products_pay,
-    working_dtype,
-)
+from rmtaudit.kernels.noise.sign_flip import flipped, working_dtype
 from rmtaudit.kernels.noise.table import LEAST_P
 from rmtaudit.kernels.noise.tracy_widom import sf, soft_edge
-from rmtaudit.kernels.noise.variance_profile import Profile
 from rmtaudit.kernels.spectra.gram import eigenvalues, gram, row_bands, tall
 
 _RANGE = 1e-15, 1e15
@@ -88,7 +81,7 @@ def randomised_by_shuffle(matrix: torch.Tensor, generator: torch.Generator) -> R
     variance, fourth = _even_moments(dealt.mul_(1 / largest))
     centre, width = soft_edge(n, p)
     light = fourth <= _LIGHT * (n + p) * width / centre * variance**2
-    top = largest_squared(dealt) / variance if light and products_pay(n, p) else math.inf
+    top = largest_squared(dealt) / variance if light else math.inf
     outliers = 0
     if top > centre + _INSIDE * width:
         exact = _DOMINANT * variance * centre < 1
@@ -137,14 +130,6 @@ def randomised_by_signs(matrix: torch.Tensor, generator: torch.Generator) -> flo
     long = tall(matrix)
     n, p = long.shape
     unit = 1 / max(abs(float(bound)) for bound in torch.aminmax(matrix))
-    if products_pay(n, p):
-        signed = flipped(long, unit, generator)
-        total, top = _even_moments(signed)[0] * signed.numel(), largest_squared(signed)
-    else:
-        flat = Profile(
-            torch.full((n,), unit, dtype=torch.float64, device=long.device),
-            torch.ones(p, dtype=torch.float64, device=long.device),
-        )
-        product = flipped_gram(long, flat, generator).double()
-        total, top = float(product.trace()), largest_eigenvalue(product)
-    return top * n * p / (total * (math.sqrt(n) + math.sqrt(p)) ** 2)
+    signed = flipped(long, unit, generator)
+    mean_square, _ = _even_moments(signed)
+    return largest_squared(signed) / (mean_square * (math.sqrt(n) + math.sqrt(p)) ** 2)

@@ -119,7 +119,7 @@ def gather(given: LayerInput) -> Evidence:
     copied_rows = duplicated_rows(work, sample) if true_entries and varied else ()
     copied_columns = duplicated_rows(work.T, sample) if true_entries and varied else ()
     outliers = largest_entries(work, known) if continuous else None
-    if outliers is not None:
+    if outliers is not None and scale != 1:
         outliers = _rescaled(outliers, scale)
     # the eigenvalues have the sum of the squares already, in float64
     rms = frobenius_norm(given.spectrum.eigenvalues) / math.sqrt(entries.numel())
@@ -145,7 +145,8 @@ def gather(given: LayerInput) -> Evidence:
         return evidence  # the spectrum is that of the flipped entries
     # One entry dwarfs the others: the root mean square is no measure of their rounding errors.
     if varied and (evidence.loud is None or evidence.loud.share < LOUD):
-        evidence = replace(evidence, deficits=_deficits(given, evidence, epsilon, smallest_normal))
+        deficits = _deficits(given, evidence, epsilon, smallest_normal)
+        return replace(evidence, deficits=deficits) if deficits else evidence
     return evidence
 
 

@@ -89,7 +89,7 @@ def _loud(sizes: torch.Tensor, scale: float) -> LoudLines | None:
 
 
 def _rescaled(clipping: Clipping | None, scale: float) -> Clipping | None:
-    if clipping is None:
-        return None
+    if clipping is None or scale == 1:
+        return clipping
     low, high = (None if bound is None else bound * scale for bound in (clipping.low, clipping.high))
     return Clipping(low, high, clipping.clipped)

@@ -79,11 +79,11 @@ def tridiagonal(
     stored, work = np.empty(1, dtype=dtype), np.empty(1, dtype=dtype)
     tail = (b"Y", b"N", b"L", size, kd, band, ldb, diagonal, off_diagonal)
     if info[0] == 0:
-        call(f"{kind}sytrd_sb2st", *tail, stored, query, work, query, info, hidden=3)
+        call(f"{kind}sytrd_sb2st", *tail, *(stored, query, work, query, info), hidden=3)
     if info[0] == 0:
         stored, work = _room(stored), _room(work)
-        sizes = integer(stored.size), integer(work.size)
-        call(f"{kind}sytrd_sb2st", *tail, stored, sizes[0], work, sizes[1], info, hidden=3)
+        room = stored, integer(stored.size), work, integer(work.size)
+        call(f"{kind}sytrd_sb2st", *tail, *room, info, hidden=3)
     if info[0] != 0:
         raise ArithmeticError(f"LAPACK failed on a {n} x {n} {dtype.name} matrix (info = {int(info[0])})")
     return diagonal, off_diagonal

@@ -168,7 +168,8 @@ class OpenBLAS:
         head = (b"N", b"L", size, matrix, self._integer(leading), values)
         self._call("dsyevd", *head, work, query, iwork, query, info, hidden=2)
         if info[0] == 0:
-            work, iwork = (np.empty(max(1, int(room[0])), dtype=room.dtype) for room in (work, iwork))
+            work = np.empty(max(1, int(work[0])))
+            iwork = np.empty(max(1, int(iwork[0])), dtype=self.integer)
             sizes = self._integer(work.size), self._integer(iwork.size)
             self._call("dsyevd", *head, work, sizes[0], iwork, sizes[1], info, hidden=2)
         if info[0] != 0:
@@ -178,8 +179,8 @@ class OpenBLAS:
     def float32_eigenvalues(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Return the eigenvalues, ascending, of a float32 matrix, in the upper triangle; destroys it.
 
-        The reduction to a tridiagonal matrix is in float32, in two stages; the eigenvalues of that are computed
-        in float64 (``dsterf``), since in float32 that step loses up to 400 units of round-off at n = 4096.
+        The reduction to a tridiagonal matrix is in float32; the eigenvalues of that are computed in float64
+        (``dsterf``), since in float32 that step alone loses up to 400 units of round-off at n = 4096.
 
         Parameters
         ----------

@@ -370,16 +370,28 @@ def test_quadrature_reads_a_file_once_where_a_copy_fits(
     from rmtaudit.matrices.sources import MatrixSource
 
     zarr = pytest.importorskip("zarr")
-    passes, streamed = [], MatrixSource._streamed
-    monkeypatch.setattr(
-        MatrixSource, "_streamed", lambda *given, **named: passes.append(1) or streamed(*given, **named)
-    )
+    passes: list[MatrixSource] = []
+    streamed = MatrixSource._streamed
+
+    def counted(source: MatrixSource, X: torch.Tensor, *, transposed: bool) -> torch.Tensor:
+        passes.append(source)
+        return streamed(source, X, transposed=transposed)
+
+    monkeypatch.setattr(MatrixSource, "_streamed", counted)
     zarr.save(str(tmp_path / "kernel.zarr"), kernel.numpy())
     smallest = float(torch.linalg.eigvalsh(kernel)[0])
-    given = {"method": "slq", "smallest": 0.99 * smallest, "symmetric": True, "steps": 40, "probes": 4}
-    copied = logdet(tmp_path / "kernel.zarr", memory=50 * MB, **given)
+    estimate = partial(
+        logdet,
+        tmp_path / "kernel.zarr",
+        method="slq",
+        smallest=0.99 * smallest,
+        symmetric=True,
+        steps=40,
+        probes=4,
+    )
+    copied = estimate(memory=50 * MB)
     assert not passes
-    again = logdet(tmp_path / "kernel.zarr", memory=12 * MB, **given)  # no room for a copy
+    again = estimate(memory=12 * MB)  # no room for a copy
     assert len(passes) >= 40
     assert copied.logdet == pytest.approx(again.logdet, rel=1e-10)
     holds(copied, truth(kernel))

@@ -33,14 +33,15 @@ def shuffled(matrix: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """
     flat = matrix.detach().cpu().reshape(-1)
     if flat.numel() <= _WHOLE:
-        return flat[torch.randperm(flat.numel(), generator=generator)].view(matrix.shape)
+        order = torch.randperm(flat.numel(), generator=generator, dtype=torch.int32)
+        return flat.index_select(0, order).view(matrix.shape)
     hands = _coprime(-(-flat.numel() // _CARD), matrix.shape[1])
     dealt = torch.empty_like(flat)
     at = 0
     for first in range(hands):
         hand = flat[first::hands].clone()
         order = torch.randperm(hand.numel(), generator=generator, dtype=torch.int32)
-        dealt[at : at + hand.numel()] = hand[order]
+        torch.index_select(hand, 0, order, out=dealt[at : at + hand.numel()])
         at += hand.numel()
     return dealt.view(matrix.shape)
 

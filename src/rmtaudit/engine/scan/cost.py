@@ -83,16 +83,16 @@ class PresetCost:
     narrow_most: Cost
 
 
-_FAST = Cost(0.0064, 1.5e-08, 0.55, 1.05)
-_NARROW_FAST = Cost(0.0064, 1.5e-08, 0.7, 1.35)
+_FAST = Cost(0.0062, 2.3e-08, 0.153, 1.12)
+_NARROW_FAST = Cost(0.0062, 2.3e-08, 0.18, 1.35)
 
 COSTS = {
     "fast": PresetCost(least=_FAST, most=_FAST, narrow_least=_NARROW_FAST, narrow_most=_NARROW_FAST),
     "default": PresetCost(
-        least=Cost(0.045, 5.5e-08, 0.9, 1.05),
-        most=Cost(0.045, 1.7e-07, 2.5, 1.5),
-        narrow_least=Cost(0.045, 5.5e-08, 1.2, 1.35),
-        narrow_most=Cost(0.045, 1.7e-07, 6.5, 1.75),
+        least=Cost(0.037, 4.8e-08, 1.04, 0.988),
+        most=Cost(0.037, 1.4e-07, 0.357, 2.11),
+        narrow_least=Cost(0.037, 4.8e-08, 1.51, 1.11),
+        narrow_most=Cost(0.037, 1.4e-07, 1.47, 1.62),
     ),
     "audit": PresetCost(
         least=Cost(0.12, 9e-08, 1.7, 1.9),

@@ -95,14 +95,13 @@ COSTS = {
         narrow_most=Cost(0.037, 1.4e-07, 1.47, 1.62),
     ),
     "audit": PresetCost(
-        least=Cost(0.12, 9e-08, 1.7, 1.9),
-        most=Cost(0.12, 2.2e-07, 4.0, 2.6),
-        narrow_least=Cost(0.12, 9e-08, 2.4, 2.4),
-        narrow_most=Cost(0.12, 2.2e-07, 8.0, 3.0),
+        least=Cost(0.076, 1.5e-07, 1.54, 1.91),
+        most=Cost(0.076, 2.4e-07, 0.153, 2.3),
+        narrow_least=Cost(0.076, 1.5e-07, 3.43, 1.35),
+        narrow_most=Cost(0.076, 2.4e-07, 1.84, 1.87),
     ),
 }
-"""By preset; ``fast`` and ``default`` after layers of 64 x 64 to 3072 x 3072, measured by
-``benchmarks/scan_cost.py``, which refits them; ``audit`` in proportion to ``default``."""
+"""By preset, after layers of 64 x 64 to 4096 x 4096: ``benchmarks/scan_cost.py`` refits them."""
 
 
 @dataclass(frozen=True, slots=True)

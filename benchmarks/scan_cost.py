@@ -90,7 +90,7 @@ def structured(n: int, p: int, generator: torch.Generator) -> torch.Tensor:
     return noise_and_product(n, p, max(min(n, p) // 4, 1), 2.0, generator)
 
 
-KINDS = {"least": structured, "most": noise_alone}
+KINDS = {"signal": structured, "noise": noise_alone}
 
 
 def fit(preset: str, fast: PresetCost) -> PresetCost:
@@ -98,10 +98,10 @@ def fit(preset: str, fast: PresetCost) -> PresetCost:
     generator = torch.Generator().manual_seed(0)
     costs = {}
     for kind, make in KINDS.items():
-        if preset == "fast" and kind == "most":
-            costs |= {"most": costs["least"], "narrow_most": costs["narrow_least"]}
+        if preset == "fast" and kind == "noise":
+            costs |= {"noise": costs["signal"], "narrow_noise": costs["narrow_signal"]}
             continue  # nothing is judged
-        base, narrow_base = (NOTHING, NOTHING) if preset == "fast" else (fast.least, fast.narrow_least)
+        base, narrow_base = (NOTHING, NOTHING) if preset == "fast" else (fast.signal, fast.narrow_signal)
         wide = fitted(preset, make, WIDE, torch.float32, generator, base=base)
         narrow_base = replace(narrow_base, fixed=wide.fixed, entries=wide.entries)
         narrow = fitted(preset, make, NARROW, torch.bfloat16, generator, base=narrow_base)

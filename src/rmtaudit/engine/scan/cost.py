@@ -71,34 +71,35 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class PresetCost:
-    """Costs of a preset: least, where a block of each layer shows its signal; most, where all is noise.
+    """Costs of a preset: of layers whose signal a block shows, and of layers of noise.
 
-    Where a noise model is accepted it has to be tested against the whole matrix. The ``narrow`` costs are
-    those of weights in half precision with a spectrum in float32.
+    Mostly noise takes longer: a noise model that is accepted has to be tested against the whole matrix. With
+    ``audit`` large layers of signal do. The ``narrow`` costs are those of weights in half precision with a
+    spectrum in float32.
     """
 
-    least: Cost
-    most: Cost
-    narrow_least: Cost
-    narrow_most: Cost
+    signal: Cost
+    noise: Cost
+    narrow_signal: Cost
+    narrow_noise: Cost
 
 
 _FAST = Cost(0.0062, 2.3e-08, 0.153, 1.12)
 _NARROW_FAST = Cost(0.0062, 2.3e-08, 0.18, 1.35)
 
 COSTS = {
-    "fast": PresetCost(least=_FAST, most=_FAST, narrow_least=_NARROW_FAST, narrow_most=_NARROW_FAST),
+    "fast": PresetCost(signal=_FAST, noise=_FAST, narrow_signal=_NARROW_FAST, narrow_noise=_NARROW_FAST),
     "default": PresetCost(
-        least=Cost(0.037, 4.8e-08, 1.04, 0.988),
-        most=Cost(0.037, 1.4e-07, 0.357, 2.11),
-        narrow_least=Cost(0.037, 4.8e-08, 1.51, 1.11),
-        narrow_most=Cost(0.037, 1.4e-07, 1.47, 1.62),
+        signal=Cost(0.037, 4.8e-08, 1.04, 0.988),
+        noise=Cost(0.037, 1.4e-07, 0.357, 2.11),
+        narrow_signal=Cost(0.037, 4.8e-08, 1.51, 1.11),
+        narrow_noise=Cost(0.037, 1.4e-07, 1.47, 1.62),
     ),
     "audit": PresetCost(
-        least=Cost(0.076, 1.5e-07, 1.54, 1.91),
-        most=Cost(0.076, 2.4e-07, 0.153, 2.3),
-        narrow_least=Cost(0.076, 1.5e-07, 3.43, 1.35),
-        narrow_most=Cost(0.076, 2.4e-07, 1.84, 1.87),
+        signal=Cost(0.076, 1.5e-07, 1.54, 1.91),
+        noise=Cost(0.076, 2.4e-07, 0.153, 2.3),
+        narrow_signal=Cost(0.076, 1.5e-07, 3.43, 1.35),
+        narrow_noise=Cost(0.076, 2.4e-07, 1.84, 1.87),
     ),
 }
 """By preset, after layers of 64 x 64 to 4096 x 4096: ``benchmarks/scan_cost.py`` refits them."""
@@ -200,9 +201,10 @@ def estimated_range(
     """Return the least and the most seconds on so many threads."""
     wide = [each for each in layers if not each.narrow]
     narrow = [each for each in layers if each.narrow]
-    least = _each(wide, cost.least, rates.float64) + _each(narrow, cost.narrow_least, rates.float32)
-    most = _each(wide, cost.most, rates.float64) + _each(narrow, cost.narrow_most, rates.float32)
-    return _shared(least, threads), _shared(most, threads)
+    signal = _each(wide, cost.signal, rates.float64) + _each(narrow, cost.narrow_signal, rates.float32)
+    noise = _each(wide, cost.noise, rates.float64) + _each(narrow, cost.narrow_noise, rates.float32)
+    pairs = list(zip(signal, noise, strict=True))
+    return _shared([min(pair) for pair in pairs], threads), _shared([max(pair) for pair in pairs], threads)
 
 
 def _each(layers: list[Matrices], cost: Cost, speed: Speed) -> list[float]:

@@ -10,10 +10,10 @@ where float32 serves the spectrum, in bfloat16. It prints the constants of
 relative errors; ``R`` and ``E`` are measured before and after each scan). The constants of a preset are those
 of ``fast`` and what it takes beyond. It takes two minutes a preset.
 
-``check`` compares the estimate with what scans take, of models and of layers that were not fitted: the names
-``signal4096``, ``noise4096``, ``signal4096-bf16``, ``noise4096-bf16``, ``mpnet`` (shapes alone) and ``llama``
-(one layer of each shape of Llama-2-7B, bfloat16) stand for those. CPU seconds of one thread, which other work
-on the machine changes least; imports are not counted.
+``check`` compares the estimate with what scans take, of models and of layers other than those fitted: the
+names ``signal4096``, ``noise4096``, ``signal4096-bf16``, ``noise4096-bf16``, ``mpnet`` (shapes alone) and
+``llama`` (one layer of each shape of Llama-2-7B, bfloat16) stand for those. CPU seconds of one thread, which
+other work on the machine changes least; imports are not counted.
 """
 
 from __future__ import annotations

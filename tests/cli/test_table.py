@@ -85,6 +85,24 @@ def test_off_a_terminal_the_width_is_that_of_columns_or_160(
         assert width - 10 < longest <= width
 
 
+def test_metrics_without_room_are_named(made: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = made.report()
+    chosen = [name for name in report.tool["columns"] if name in report.metrics]
+
+    def named(width: str) -> tuple[str, str]:
+        """Return the line of heads, and what stands after the label up to the next one."""
+        monkeypatch.setenv("COLUMNS", width)
+        text = table_text([report], top=0)
+        heads = next(line for line in lines(text) if line.lstrip().startswith("layer "))
+        return heads, text.partition("no room for")[2].partition("summary")[0]
+
+    heads, missing = named("60")
+    assert missing
+    for name in chosen:
+        assert (name in heads) != (name in missing), name
+    assert named("300")[1] == ""
+
+
 def test_hostile_names_are_shown_and_obeyed_by_nobody(made: ModuleType) -> None:
     text = table_text([made.hostile_report()], top=0)
     bad = {c for c in text if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")}

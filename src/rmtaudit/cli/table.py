@@ -121,7 +121,7 @@ def _notes(report: Report, metrics: Sequence[str], glyphs: Glyphs, *, whole: boo
     hidden = [name for name in report.tool["columns"] if name in report.metrics and name not in metrics]
     if hidden and report.layers:
         names = ", ".join(map(display_name, hidden))
-        add("no room for", f"{names}: widen the terminal, or see --format json")
+        add("no room for", f"{names}: they need a wider terminal, or --format json")
     add("summary", sentences.summary_line(report))
     beyond = sentences.without_spectrum(report)
     for owner, text in beyond[:_MOST_WITHOUT]:
